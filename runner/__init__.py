@@ -1,0 +1,33 @@
+"""Declarative jobs on Anthropic's Message Batches API: a YAML spec in, validated outputs out.
+
+>>> from runner import load_spec, run
+>>> summary = run(load_spec("specs/invoices.yaml"), simulate=True)
+>>> summary.outcomes
+{'succeeded': 40}
+
+Every error is a `runner.errors.RunnerError` and says what to do.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runner.lifecycle import Offer, Summary, run
+    from runner.spec import Spec, load_spec
+
+__all__ = ["Offer", "Spec", "Summary", "load_spec", "run"]
+
+# Resolved at first use: the command's `--help` must not wait for what only a run needs.
+_HOMES = {
+    "Offer": "runner.lifecycle",
+    "Spec": "runner.spec",
+    "Summary": "runner.lifecycle",
+    "load_spec": "runner.spec",
+    "run": "runner.lifecycle",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'runner' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
