@@ -1,0 +1,36 @@
+"""A YAML file becomes a checked, frozen Spec, or a list of its mistakes with their places."""
+
+from runner.spec.check import schema_text, suggest
+from runner.spec.load import (
+    Batch,
+    Content,
+    Prompt,
+    Retry,
+    Sink,
+    Source,
+    Spec,
+    Turn,
+    block_place,
+    fingerprint,
+    from_record,
+    load_spec,
+    project_root,
+)
+
+__all__ = [
+    "Batch",
+    "Content",
+    "Prompt",
+    "Retry",
+    "Sink",
+    "Source",
+    "Spec",
+    "Turn",
+    "block_place",
+    "fingerprint",
+    "from_record",
+    "load_spec",
+    "project_root",
+    "schema_text",
+    "suggest",
+]

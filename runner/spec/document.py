@@ -1,0 +1,226 @@
+"""Strict YAML: text in, plain values and the place of each one out.
+
+A plain scalar is a number, true, false or null only where JSON would say so too (in any letter case): `on`,
+`no`, `1_0`, `010` and dates stay the text that was written. Tags, merge keys, duplicate keys, several documents
+and bombs of aliases are errors.
+"""
+
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import yaml
+
+from runner.errors import InputError, Problem
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 64
+MAX_NODES = 20_000
+
+Path = tuple[str | int, ...]
+Place = tuple[int, int]
+
+_LOADER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,299})")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)\.[0-9]*|(0|[1-9][0-9]*)(?=[eE]))([eE][-+]?[0-9]+)?")
+_CONSTANTS: dict[str, bool | None] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
+_ENV = re.compile(r"\$\{env:([^}]*)\}")
+_SECRET = re.compile(r"API_?KEY|ACCESS_?KEY|TOKEN(?!S)|SECRET|PASSW", re.IGNORECASE)
+_UNQUOTED = 'a value that begins with {{ must be quoted, since { opens a YAML mapping: write "{{ name }}"'
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A YAML file as plain values, with lines and columns counted from 1.
+
+    `places` gives where each value begins (the text of a block scalar: its first line), `keys` where
+    its key stands; both are keyed by path, for example `("sinks", 0, "path")`.
+    """
+
+    value: Any
+    places: dict[Path, Place]
+    keys: dict[Path, Place]
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """A scalar with its text, a sequence with its items, or a mapping with its pairs."""
+
+    place: Place
+    text: str | None = None
+    is_plain: bool = False
+    items: "list[_Node] | None" = None
+    pairs: "list[tuple[_Node, _Node]] | None" = None
+
+
+class _Invalid(Exception):
+    def __init__(self, message: str, place: Place) -> None:
+        super().__init__(message)
+        self.place = place
+
+
+@dataclass(slots=True)
+class _Composer:
+    events: Iterator[Any]
+    anchors: dict[str, _Node] = field(default_factory=dict)
+
+    def document(self) -> _Node:
+        next(self.events)
+        start = next(self.events)
+        if isinstance(start, yaml.StreamEndEvent):
+            raise _Invalid("the file is empty", (1, 1))
+        node = self.node(next(self.events), depth=1)
+        next(self.events)
+        end = next(self.events)
+        if not isinstance(end, yaml.StreamEndEvent):
+            raise _Invalid("a file holds one document: remove the second `---`", _place(end))
+        return node
+
+    def node(self, event: Any, *, depth: int) -> _Node:
+        if depth > MAX_DEPTH:
+            raise _Invalid(f"nested deeper than {MAX_DEPTH} levels", _place(event))
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor not in self.anchors:
+                raise _Invalid(f"the alias *{event.anchor} has no anchor above it", _place(event))
+            return self.anchors[event.anchor]
+        if event.tag and event.tag != "!":
+            raise _Invalid(f"the tag {event.tag} is not allowed: plain YAML values only", _place(event))
+        node = self._content(event, depth=depth)
+        if event.anchor:
+            self.anchors[event.anchor] = node
+        return node
+
+    def _content(self, event: Any, *, depth: int) -> _Node:
+        if isinstance(event, yaml.ScalarEvent):
+            line, column = _place(event)
+            block = event.style in ("|", ">")
+            return _Node((line + block, column), event.value, is_plain=event.style in (None, ""))
+        if isinstance(event, yaml.SequenceStartEvent):
+            items = [self.node(item, depth=depth + 1) for item in self._until(yaml.SequenceEndEvent)]
+            return _Node(_place(event), items=items)
+        pairs = []
+        for key in self._until(yaml.MappingEndEvent):
+            if isinstance(key, yaml.MappingStartEvent) and key.flow_style:
+                raise _Invalid(_UNQUOTED, _place(event))
+            if not isinstance(key, yaml.ScalarEvent):
+                raise _Invalid("a key must be plain text", _place(key))
+            pairs.append((self.node(key, depth=depth), self.node(next(self.events), depth=depth + 1)))
+        return _Node(_place(event), pairs=pairs)
+
+    def _until(self, end: type) -> Iterator[Any]:
+        while not isinstance(event := next(self.events), end):
+            yield event
+
+
+@dataclass(slots=True)
+class _Builder:
+    environ: Mapping[str, str]
+    places: dict[Path, Place] = field(default_factory=dict)
+    keys: dict[Path, Place] = field(default_factory=dict)
+    nodes: int = 0
+
+    def build(self, node: _Node, path: Path) -> Any:
+        self.nodes += 1 + len(node.text or "") // 1000
+        if len(path) > MAX_DEPTH:
+            raise _Invalid(f"nested deeper than {MAX_DEPTH} levels once its aliases are expanded", node.place)
+        if self.nodes > MAX_NODES:
+            raise _Invalid(f"more than {MAX_NODES:,} values once its aliases are expanded", node.place)
+        self.places[path] = node.place
+        if node.text is not None:
+            return self._scalar(node.text, node)
+        if node.items is not None:
+            return [self.build(item, (*path, index)) for index, item in enumerate(node.items)]
+        return self._mapping(node.pairs or [], path)
+
+    def _mapping(self, pairs: list[tuple[_Node, _Node]], path: Path) -> dict[str, Any]:
+        value: dict[str, Any] = {}
+        for key, item in pairs:
+            name = key.text or ""
+            if name == "<<" and key.is_plain:
+                raise _Invalid("YAML 1.2 has no merge key: write the values out", key.place)
+            if name in value:
+                line = self.keys[(*path, name)][0]
+                raise _Invalid(f"the key {name!r} is already on line {line}", key.place)
+            self.keys[(*path, name)] = key.place
+            value[name] = self.build(item, (*path, name))
+        return value
+
+    def _scalar(self, text: str, node: _Node) -> Any:
+        expanded = _ENV.sub(lambda match: self._env(match[1], node), text)
+        return _resolve(expanded) if node.is_plain else expanded
+
+    def _env(self, name: str, node: _Node) -> str:
+        if _SECRET.search(name):
+            raise _Invalid(
+                f"${{env:{name}}} looks like a secret, and a spec is recorded as it stands: "
+                "the API key is read from the environment by itself",
+                node.place,
+            )
+        if name not in self.environ:
+            raise _Invalid(f"${{env:{name}}}: the environment variable {name} is not set", node.place)
+        try:
+            self.environ[name].encode()
+        except UnicodeEncodeError as error:
+            raise _Invalid(f"${{env:{name}}}: its value is not UTF-8 text", node.place) from error
+        return self.environ[name]
+
+
+def _place(event: Any) -> Place:
+    return event.start_mark.line + 1, event.start_mark.column + 1
+
+
+def _resolve(text: str) -> Any:
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    if _FLOAT.fullmatch(text) and math.isfinite(float(text)):
+        return float(text)
+    return text
+
+
+def _fail(path: str, message: str, place: Place) -> NoReturn:
+    raise InputError([Problem(path, message, *place)])
+
+
+def _explain(error: yaml.YAMLError, text: str) -> tuple[str, Place]:
+    if isinstance(error, yaml.reader.ReaderError):
+        line = text.encode()[: error.position].count(b"\n") + 1
+        return "not valid YAML: a control character, or one that is no character at all", (line, 0)
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    message = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
+    if "cannot start any token" in message:
+        message += " (indent with spaces, not tabs; quote text that begins with @ or `)"
+    return f"not valid YAML: {message}", (mark.line + 1, mark.column + 1) if mark else (0, 0)
+
+
+def _decode(data: bytes, path: str) -> str:
+    if len(data) > MAX_BYTES:
+        _fail(path, f"larger than {MAX_BYTES:,} bytes: a spec names its data, it does not hold it", (0, 0))
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        _fail(path, "not UTF-8 text", (data.count(b"\n", 0, error.start) + 1, 0))
+
+
+def parse(data: bytes, *, path: str, environ: Mapping[str, str] | None = None) -> Document:
+    """Read one YAML document strictly, with `${env:NAME}` replaced from `environ` (default: the process's).
+
+    `data` is UTF-8 text, at most 1 MiB; `path` names the file in errors. Raises InputError.
+    """
+    text = _decode(data, path)
+    builder = _Builder(os.environ if environ is None else environ)
+    try:
+        value = builder.build(_Composer(yaml.parse(text, Loader=_LOADER)).document(), ())
+    except _Invalid as error:
+        _fail(path, str(error), error.place)
+    except yaml.YAMLError as error:
+        _fail(path, *_explain(error, text))
+    return Document(value, builder.places, builder.keys)
