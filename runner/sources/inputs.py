@@ -1,0 +1,143 @@
+"""Input files as byte streams: globs, gzip and standard input, each file's digest taken while it is read."""
+
+import glob
+import gzip
+import hashlib
+import io
+import os
+import stat
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from runner.errors import InputError, Problem
+
+_BLOCK = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A file as it was read: its path in the project, size in bytes, time of change, and SHA-256.
+
+    The digest is empty if a limit ended the reading before the end.
+    """
+
+    path: str
+    bytes: int
+    mtime_ns: int
+    sha256: str
+
+
+class _Hashing(io.RawIOBase):
+    """A raw file that digests what passes through it."""
+
+    def __init__(self, raw: io.FileIO) -> None:
+        super().__init__()
+        self.raw = raw
+        self.sha256 = hashlib.sha256()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = self.raw.readinto(buffer) or 0
+        self.sha256.update(memoryview(buffer)[:count])
+        return count
+
+    def drain(self) -> str:
+        """Read what is left (a gzip trailer, or rows past a limit) and return the digest of it all."""
+        block = bytearray(_BLOCK)
+        while self.readinto(block):
+            pass
+        return self.sha256.hexdigest()
+
+
+@dataclass(slots=True)
+class Inputs:
+    """Opens the files of a source, relative to `root`; `files` holds those that were read."""
+
+    root: Path
+    files: list[InputFile] = field(default_factory=list)
+    current: str = ""
+
+    def find(self, pattern: str) -> list[str]:
+        """The files that a path or glob names, in name order. Raises InputError if there are none."""
+        if pattern == "-" or not glob.has_magic(pattern) or (self.root / pattern).is_file():
+            return [pattern]
+        names = glob.glob(pattern, root_dir=self.root, recursive=True)  # noqa: PTH207 - takes absolute patterns too
+        found = sorted({name for name in names if (self.root / name).is_file()})
+        if not found:
+            raise InputError([Problem(pattern, f"no file matches in {self.root}")])
+        return found
+
+    def open(self, pattern: str) -> Iterator[tuple[str, BinaryIO]]:
+        """Yield (path, bytes) of each matching file, decompressed; each is closed when the next is asked for.
+
+        Raises InputError for a file that changed while it was read, OSError for one that cannot be read.
+        """
+        for path in self.find(pattern):
+            self.current = path
+            if path == "-":
+                yield path, _stdin()
+            else:
+                yield from self._file(path)
+
+    def _file(self, path: str) -> Iterator[tuple[str, BinaryIO]]:
+        with io.FileIO(self.root / path) as raw:
+            before = os.fstat(raw.fileno())
+            hashing = _Hashing(raw)
+            stream = cast(BinaryIO, io.BufferedReader(hashing, _BLOCK))
+            try:
+                yield (
+                    path,
+                    cast(BinaryIO, gzip.GzipFile(fileobj=stream)) if path.lower().endswith(".gz") else stream,
+                )
+            except GeneratorExit:
+                # A limit was reached: hashing the rest could take longer than the run.
+                self.files.append(InputFile(path, before.st_size, before.st_mtime_ns, ""))
+                raise
+            digest = hashing.drain()
+            after = os.fstat(raw.fileno())
+        is_file = stat.S_ISREG(before.st_mode)
+        if is_file and (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            raise InputError([Problem(path, "changed while it was read: run again once it is complete")])
+        self.files.append(InputFile(path, after.st_size, after.st_mtime_ns, digest))
+
+
+def _stdin() -> BinaryIO:
+    if sys.stdin is None:
+        raise InputError([Problem("-", "standard input is closed")])
+    return sys.stdin.buffer
+
+
+def changed(root: Path, pattern: str, recorded: Iterable[InputFile], *, is_limited: bool = False) -> list[str]:
+    """The input files that are not what was recorded: edited, gone or new.
+
+    Standard input cannot be compared. If a limit ended the reading, files that it did not reach are not new.
+    """
+    if pattern == "-":
+        return []
+    before = {file.path: file for file in recorded}
+    try:
+        now = Inputs(root).find(pattern)
+    except InputError:
+        now = []
+    differ = {path for path in now if path in before and not _same(root / path, before[path])}
+    if not is_limited:
+        differ |= set(now) - set(before)
+    return sorted(differ | (set(before) - set(now)))
+
+
+def _same(path: Path, recorded: InputFile) -> bool:
+    try:
+        now = path.stat()
+        if now.st_size != recorded.bytes:
+            return False
+        if now.st_mtime_ns == recorded.mtime_ns:
+            return True
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == recorded.sha256
+    except OSError:
+        return False

@@ -1,0 +1,36 @@
+"""JSON Lines rows: one object per line; numbers keep their size, blank lines are passed over."""
+
+import codecs
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from runner.sources.inputs import Inputs
+from runner.sources.text import fail
+
+_SURROGATE = re.compile(rb"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]")
+
+
+def _explain(line: bytes, error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "not UTF-8 text"
+    if _SURROGATE.search(line):
+        return "half of a surrogate pair (\\ud8.. to \\udf..) is not text"
+    return f"not a JSON object: {error}"
+
+
+def read_jsonl(inputs: Inputs, *, path: str) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """One row per line that is not blank."""
+    decode = msgspec.json.Decoder(dict[str, Any]).decode
+    for name, stream in inputs.open(path):
+        for number, line in enumerate(stream, 1):
+            if number == 1:
+                line = line.removeprefix(codecs.BOM_UTF8)
+            if not line or line.isspace():
+                continue
+            try:
+                yield name, number, decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                fail(name, _explain(line, error), number)

@@ -1,0 +1,59 @@
+"""Text out of bytes: strict decoding that names the line, and the source of one row per text file."""
+
+import codecs
+import io
+from collections.abc import Iterator
+from pathlib import PurePath
+from typing import Any, BinaryIO, NoReturn
+
+from runner.errors import InputError, Problem
+from runner.sources.inputs import Inputs
+
+REMEDY = "set `encoding` if the file is not UTF-8"
+
+
+def codec(encoding: str) -> str:
+    """The codec of a `source.encoding`; utf-8 also takes a byte order mark. Raises InputError."""
+    try:
+        name = codecs.lookup(encoding).name
+        io.TextIOWrapper(io.BytesIO(), encoding=name)  # refuses codecs that are not of text, such as hex
+    except (LookupError, ValueError) as error:
+        raise InputError([Problem("source.encoding", f"Python knows no text encoding {encoding!r}")]) from error
+    return "utf-8-sig" if name == "utf-8" else name
+
+
+def fail(path: str, message: str, line: int = 0) -> NoReturn:
+    """Raise an InputError at one place of an input file."""
+    raise InputError([Problem(path, message, line)])
+
+
+def lines(path: str, stream: BinaryIO, encoding: str) -> Iterator[str]:
+    """The lines of a text with their ends, strictly decoded. NUL and undecodable bytes are errors with a line."""
+    text = io.TextIOWrapper(stream, encoding=codec(encoding), newline="")
+    number = 0
+    try:
+        for number, line in enumerate(text, 1):
+            if "\0" in line:
+                fail(path, "a NUL character: the file is damaged, or binary", number)
+            yield line
+    except UnicodeDecodeError as error:
+        # Text is decoded ahead of the lines, so that the bad bytes are on a later line than the last one.
+        bad = " ".join(f"{byte:02x}" for byte in error.object[error.start : error.end][:4])
+        fail(path, f"bytes {bad} are not {encoding} text; {REMEDY}", _bad_line(error, number))
+    except UnicodeError as error:
+        fail(path, f"not {encoding} text: {error}; {REMEDY}", number + 1)
+    finally:
+        # Closed already if both are garbage at once.
+        if not stream.closed:
+            text.detach()
+
+
+def _bad_line(error: UnicodeDecodeError, lines_before: int) -> int:
+    return lines_before + error.object.count(b"\n", 0, error.start) + 1
+
+
+def read_text(inputs: Inputs, *, path: str, encoding: str = "utf-8") -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """One row per file: `path` in the project, `name` without folders, `text`."""
+    for name, stream in inputs.open(path):
+        text = "".join(lines(name, stream, encoding))
+        yield name, 1, {"path": name, "name": PurePath(name).name, "text": text}
