@@ -1,0 +1,426 @@
+"""Templates: found, checked against the columns, rendered for one row, with every mistake at its place."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.errors import InputError
+from runner.prompt import Templates, expression, load_templates
+from runner.spec import load_spec
+
+RECORD = {
+    "key": "k1",
+    "row": {"a": 1},
+    "outcome": "succeeded",
+    "output": {"total": 2, "lines": [{"x": 1}, {"x": 2}], "due date": "soon", "items": [7]},
+    "error": None,
+}
+
+
+def templates(
+    root: Path, prompt: str | Mapping[str, Any], files: Mapping[str, str] | None = None, **vars: Any
+) -> Templates:
+    """The templates of a spec written into `root`, with `files` below its prompts/."""
+    for name, text in {**(files or {}), "unused.j2": "nobody reads me"}.items():
+        path = root / "prompts" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    spec = {
+        "version": 1,
+        "name": "t",
+        "source": {"type": "csv", "path": "in.csv"},
+        "prompt": {"user": prompt} if isinstance(prompt, str) else prompt,
+        "params": {"model": "m", "max_tokens": 9},
+        "sinks": [{"type": "jsonl", "path": "out.jsonl"}],
+        "vars": vars,
+    }
+    (root / "t.yaml").write_text(json.dumps(spec, indent=1, ensure_ascii=False))
+    return load_templates(load_spec(root / "t.yaml"))
+
+
+def rendered(found: Templates, **row: Any) -> str:
+    """The user prompt of one row."""
+    user = found.spec.prompt.user
+    assert isinstance(user, str)
+    return found.renderer("prompt.user", user)(found.names(row))
+
+
+def is_constant(found: Templates) -> bool:
+    """Whether the user prompt is the same for every row."""
+    user = found.spec.prompt.user
+    assert isinstance(user, str)
+    return found.is_constant("prompt.user", user)
+
+
+def line_of(text: str, root: Path) -> int:
+    """The first line of the spec that holds `text`."""
+    lines = (root / "t.yaml").read_text().splitlines()
+    return next(number for number, line in enumerate(lines, 1) if text in line)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Pay {{ vendor }}", "Pay Acme"),
+        ("Pay {{ row.vendor }}", "Pay Acme"),
+        ("Pay {{ row['vendor'] }}", "Pay Acme"),
+        ("{{ row['due date'] }}", "soon"),
+        ("{{ {'é': '<&>'}|tojson }}", '{"é": "<&>"}'),
+        ("{% for n in range(3) %}{{ n }}{% endfor %}", "012"),
+        ("{{ vendor|lower|replace('a', 'o') }}", "ocme"),
+        ("a\nlast.j2", "a\nlast.j2"),
+        ("{% raw %}{{ vendor }}{% endraw %}", "{{ vendor }}"),
+    ],
+)
+def test_inline_templates_see_the_row(tmp_path: Path, text: str, expected: str) -> None:
+    row = {"vendor": "Acme", "due date": "soon"}
+    assert rendered(templates(tmp_path, text), **row) == expected
+
+
+@pytest.mark.parametrize("value", ["{{ 7 * 7 }}", "{% include 'unused.j2' %}", "{# gone #}", "{% raw %}", "}}"])
+def test_row_data_and_vars_are_never_templates(tmp_path: Path, value: str) -> None:
+    found = templates(tmp_path, "{{ a }}|{{ v }}|{{ row.a }}", v=value)
+    assert rendered(found, a=value) == f"{value}|{value}|{value}"
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"x.j2": "{{ a }}!"}, "A!"),
+        ({"x.j2": "{% include 'deep/y.j2' %}!", "deep/y.j2": "<{{ a }}>"}, "<A>!"),
+        (
+            {"x.j2": "{% from 'm.j2' import f %}{{ f(a) }}", "m.j2": "{% macro f(x) %}[{{ x }}]{% endmacro %}"},
+            "[A]",
+        ),
+        (
+            {"x.j2": "{% import 'm.j2' as m %}{{ m.f(a) }}", "m.j2": "{% macro f(x) %}[{{ x }}]{% endmacro %}"},
+            "[A]",
+        ),
+        (
+            {
+                "x.j2": "{% from 'm.j2' import f with context %}{{ f() }}",
+                "m.j2": "{% macro f() %}[{{ a }}]{% endmacro %}",
+            },
+            "[A]",
+        ),
+        (
+            {
+                "x.j2": "{% extends 'b.j2' %}{% block c %}{{ a }}{{ super() }}{% endblock %}",
+                "b.j2": "<{% block c %}base{% endblock %}>",
+            },
+            "<Abase>",
+        ),
+        ({"x.j2": "  {% if a %}\nyes {{ a }}\n  {% endif %}\n"}, "yes A\n"),
+    ],
+    ids=["file", "include", "from import", "import", "with context", "extends", "blocks leave no blank"],
+)
+def test_files_in_prompts_include_and_import_each_other(
+    tmp_path: Path, files: dict[str, str], expected: str
+) -> None:
+    found = templates(tmp_path, "x.j2", files)
+    assert rendered(found, a="A") == expected
+    assert found.files() == files
+
+
+def test_an_included_file_sees_the_names_that_are_set_around_it(tmp_path: Path) -> None:
+    files = {"x.j2": "{% for line in a %}{% include 'y.j2' %}{% endfor %}", "y.j2": "[{{ line }}]"}
+    found = templates(tmp_path, "x.j2", files)
+    assert rendered(found, a=[1, 2]) == "[1][2]"
+    assert found.check(["a"]) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["{{ b }}", "{{ row.b }}", "{{ row['b'] }}", "{{ a.b }}", "{% if b %}{% endif %}"]
+)
+def test_what_is_not_there_stops_the_rendering(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InputError, match=r"t\.yaml:\d+:\d+: prompt\.user: .*'b'") as caught:
+        rendered(templates(tmp_path, text), a="A")
+    assert caught.value.problems[0].line == line_of('"user"', tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("files", "place"),
+    [
+        ({"x.j2": "one\ntwo {{ a.b }}"}, "prompts/x.j2:2"),
+        ({"x.j2": "\n{% include 'y.j2' %}", "y.j2": "\n\n{{ 1 / 0 }}"}, "prompts/y.j2:3"),
+        (
+            {
+                "x.j2": "{% import 'm.j2' as m %}{{ m.f(a) }}",
+                "m.j2": "{% macro f(x) %}\n{{ x / 2 }}{% endmacro %}",
+            },
+            "prompts/m.j2:2",
+        ),
+        (
+            {"x.j2": "{% import 'm.j2' as m %}\n{{ m.g() }}", "m.j2": "{% macro f() %}{% endmacro %}"},
+            "prompts/x.j2:2",
+        ),
+    ],
+    ids=["file", "include", "macro", "unknown macro"],
+)
+def test_a_failed_rendering_names_the_innermost_template_and_line(
+    tmp_path: Path, files: dict[str, str], place: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        rendered(templates(tmp_path, "x.j2", files), a="A")
+    assert str(caught.value).startswith(f"{place}: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("{{ 1 / a }}", 0),
+        ("{{ a + 1 }}", "1"),
+        ("{{ a|int }}", float("inf")),
+        ("{{ a|sort }}", [1, "x"]),
+        ("{{ a|join }}", None),
+        ("{{ {a: 1} }}", []),
+        ("{{ a() }}", "A"),
+        ("{{ '%d' % a }}", "A"),
+        ("{{ a|tojson }}", {1, 2}),
+        ("{{ a|first }}", []),
+    ],
+)
+def test_values_that_do_not_fit_are_input_errors(tmp_path: Path, text: str, value: Any) -> None:
+    with pytest.raises(InputError, match=r"t\.yaml:\d+:\d+: prompt\.user: \S"):
+        rendered(templates(tmp_path, text), a=value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ a.__class__ }}",
+        "{{ a|attr('__class__') }}",
+        "{{ '{0.__class__}'.format(a) }}",
+        "{{ '{a.__class__}'.format_map(row) }}",
+        "{% set f = '{0.__class__}'.format %}{{ f(a) }}",
+        "{{ [a]|map(attribute='__class__')|first }}",
+        "{{ row.update({'a': 1}) }}",
+        "{{ row.clear() }}",
+        "{{ v.append(1) }}",
+        "{{ cycler('x') }}",
+        "{{ lipsum() }}",
+    ],
+)
+def test_templates_cannot_leave_the_sandbox_nor_change_data(tmp_path: Path, text: str) -> None:
+    found = templates(tmp_path, text, v=[0])
+    with pytest.raises(InputError):
+        rendered(found, a="A")
+    assert found.spec.vars == {"v": [0]}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("../secret.j2", "../secret.j2 is outside prompts/"),
+        ("/secret.j2", "/secret.j2 is outside prompts/"),
+        ("deep/../../secret.j2", "deep/../../secret.j2 is outside prompts/"),
+        ("link.j2", "link.j2 is outside prompts/"),
+        ("linked/secret.j2", "linked/secret.j2 is outside prompts/"),
+        ("unusd.j2", "no template prompts/unusd.j2: did you mean 'unused.j2'?"),
+    ],
+)
+@pytest.mark.parametrize("is_included", [False, True], ids=["named", "included"])
+def test_no_template_is_read_from_outside_prompts(
+    tmp_path: Path, name: str, message: str, is_included: bool
+) -> None:
+    (tmp_path / "secret.j2").write_text("secret")
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts" / "link.j2").symlink_to(tmp_path / "secret.j2")
+    (tmp_path / "prompts" / "linked").symlink_to(tmp_path)
+    files = {"x.j2": f"\n{{% include {name!r} %}}"}
+    with pytest.raises(InputError) as caught:
+        templates(tmp_path, "x.j2" if is_included else name, files)
+    place = "prompts/x.j2:2: " if is_included else f"t.yaml:{line_of('user', tmp_path)}:"
+    assert place in str(caught.value) and message in str(caught.value)
+
+
+def test_a_link_that_stays_in_prompts_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts" / "link.j2").symlink_to("unused.j2")
+    assert rendered(templates(tmp_path, "link.j2")) == "nobody reads me"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a\n{{ b", "prompts/x.j2:2: unexpected end of template"),
+        ("a\n{% foo %}", "prompts/x.j2:2: Encountered unknown tag 'foo'"),
+        ("\n\n{% include a %}", "prompts/x.j2:3: the name of an included template must be a constant"),
+        ("{% include ['y.j2', 'z.j2'] %}", "prompts/x.j2:1: the name of an included template must be a constant"),
+        ("{% if a %}", "prompts/x.j2:1: Unexpected end of template"),
+    ],
+)
+def test_a_template_that_is_not_jinja_is_reported_at_its_line(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        templates(tmp_path, "x.j2", {"x.j2": text})
+    assert str(caught.value).startswith(message)
+
+
+def test_all_broken_templates_are_reported_at_once(tmp_path: Path) -> None:
+    prompt = {"system": "nope.j2", "user": "{{ a", "messages": [{"role": "user", "content": "x.j2"}]}
+    with pytest.raises(InputError) as caught:
+        templates(tmp_path, prompt, {"x.j2": "{% endif %}"})
+    assert len(caught.value.problems) == 3
+    assert {problem.path.split("/")[-1] for problem in caught.value.problems} == {"t.yaml", "x.j2"}
+
+
+def test_a_template_that_is_not_utf_8_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts" / "x.j2").write_bytes(b"caf\xe9")
+    with pytest.raises(InputError, match=r"t\.yaml:\d+:\d+: prompts/x\.j2 is not UTF-8 text"):
+        templates(tmp_path, "x.j2")
+
+
+@pytest.mark.parametrize(
+    ("files", "place", "message"),
+    [
+        (
+            {"x.j2": "{{ vendor }}\n\n{{ vender }}"},
+            "prompts/x.j2:3",
+            "'vender' is not offered: did you mean 'vendor'?",
+        ),
+        ({"x.j2": "\n{{ row.vender }}"}, "prompts/x.j2:2", "'vender' is not offered: did you mean 'vendor'?"),
+        (
+            {"x.j2": "{% include 'y.j2' %}", "y.j2": "\n{{ zzz }}"},
+            "prompts/y.j2:2",
+            "'zzz' is not offered: expected one",
+        ),
+        ({"x.j2": "{{ loop.index }}"}, "prompts/x.j2:1", "'loop' is not offered"),
+        ({"x.j2": "{{ vendor|default(zzz) }}"}, "prompts/x.j2:1", "'zzz' is not offered"),
+    ],
+    ids=["name", "field", "include", "loop", "default of default"],
+)
+def test_names_that_the_source_does_not_offer_are_reported_with_file_and_line(
+    tmp_path: Path, files: dict[str, str], place: str, message: str
+) -> None:
+    problems = templates(tmp_path, "x.j2", files).check(["vendor"])
+    assert len(problems) == 1
+    assert str(problems[0]).startswith(f"{place}: {message}")
+
+
+def test_a_name_in_an_inline_block_is_reported_at_its_place_in_the_spec(tmp_path: Path) -> None:
+    blocks = [{"type": "text", "text": "{{ a }}"}, {"type": "text", "text": "{{ zzz }}"}]
+    (problem,) = templates(tmp_path, {"user": blocks}).check(["a"])
+    assert problem.line == line_of("zzz", tmp_path)
+    assert problem.message.startswith("prompt.user.1.text: 'zzz' is not offered")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{% if b is defined %}{{ b }}{% endif %}",
+        "{% if b is not defined %}none{% else %}{{ b }}{% endif %}",
+        "{{ b|default('none') }}",
+        "{{ b|d('none') }}",
+        "{{ row.b|default('none') }}",
+        "{% if row.b is defined %}{{ row.b }}{% endif %}",
+        "{% set b = a %}{{ b }}",
+        "{% for b in a %}{{ b }}{{ loop.index }}{% endfor %}",
+        "{% macro f(b) %}{{ b }}{{ varargs }}{{ kwargs }}{% endmacro %}{{ f(a) }}",
+        "{% macro f() %}{{ caller() }}{% endmacro %}{% call f() %}{{ a }}{% endcall %}",
+        "{% with b = a %}{{ b }}{% endwith %}",
+        "{{ range(2)|list }}{{ dict(x=1) }}{{ namespace(x=1).x }}",
+        "{{ v }}{{ row.get('b') }}",
+    ],
+)
+def test_names_that_are_guarded_or_made_in_the_template_are_not_missing(tmp_path: Path, text: str) -> None:
+    found = templates(tmp_path, text, v="V")
+    assert found.check(["a"]) == []
+    assert isinstance(rendered(found, a="A"), str)
+
+
+def test_a_var_with_the_name_of_a_column_is_a_mistake(tmp_path: Path) -> None:
+    (problem,) = templates(tmp_path, "{{ a }}", a="V").check(["a"])
+    assert "vars.a has the name of a column" in problem.message
+    assert problem.line == line_of('"a": "V"', tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"x.j2": "plain"}, True),
+        ({"x.j2": "{{ v }} {{ range(3)|list }}"}, True),
+        ({"x.j2": "{% include 'y.j2' %}", "y.j2": "{{ v }}"}, True),
+        ({"x.j2": "{{ a }}"}, False),
+        ({"x.j2": "{{ row }}"}, False),
+        ({"x.j2": "{{ zzz|default('') }}"}, False),
+        ({"x.j2": "{% include 'y.j2' %}", "y.j2": "{% include 'z.j2' %}", "z.j2": "{{ a }}"}, False),
+        (
+            {"x.j2": "{% from 'y.j2' import f with context %}", "y.j2": "{% macro f() %}{{ a }}{% endmacro %}"},
+            False,
+        ),
+        ({"x.j2": "{% extends 'y.j2' %}", "y.j2": "{{ a }}"}, False),
+    ],
+)
+def test_only_texts_that_reach_no_name_of_a_row_are_constant(
+    tmp_path: Path, files: dict[str, str], expected: bool
+) -> None:
+    assert is_constant(templates(tmp_path, "x.j2", files, v="V")) is expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("key", "k1"),
+        ("output.total", 2),
+        ("output.lines[1].x", 2),
+        ("output.lines[-1].x", 2),
+        ("output['due date']", "soon"),
+        ("output.items", [7]),
+        ("output.lines|map(attribute='x')|sum", 3),
+        ("output.total * 2", 4),
+        ("[key, row.a]", ["k1", 1]),
+        ("output.total if outcome == 'succeeded' else 0", 2),
+        ("error.type or 'none'", "none"),
+        ("output.keys", None),
+        ("output.no.such[3].thing", None),
+        ("output.no.such|default('d')", "d"),
+        ("output.total.x", None),
+        ("usage.input_tokens", None),
+        ("key.__class__", None),
+        ("none", None),
+    ],
+)
+def test_an_expression_evaluates_and_what_is_absent_is_none(text: str, expected: Any) -> None:
+    assert expression(text)(RECORD) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "not an expression"),
+        ("output.", "not an expression"),
+        ("a b", "not an expression"),
+        ("{{ key }}", "not an expression"),
+        ("key }}{{ row", "not an expression"),
+        ("output) }}{{ (row", "not an expression"),
+        ("key|nope", "not an expression: No filter named 'nope'"),
+        ("key is nope", "not an expression: No test named 'nope'"),
+        ("[key]|random", "not an expression: No filter named 'random'"),
+        ("outptu.total", "'outptu' is not offered: did you mean 'output'?"),
+        ("lipsum()", "'lipsum' is not offered"),
+    ],
+)
+def test_what_is_not_an_expression_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=r"\w") as caught:
+        expression(text)
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["output.total / 0", "key + 1", "output.no + 1", "key.nope()", "row.clear()"],
+)
+def test_an_expression_that_does_not_fit_the_values_raises_value_error(text: str) -> None:
+    compiled = expression(text)
+    with pytest.raises(ValueError, match=r"\w"):
+        compiled(RECORD)
+    assert RECORD["row"] == {"a": 1}
+
+
+@pytest.mark.parametrize("path", ["output.total", "output.lines[0].x", "row.a", "error.type", "output.lines[9].x"])
+def test_a_plain_path_gives_what_a_compiled_expression_gives(path: str) -> None:
+    assert expression(path)(RECORD) == expression(f"({path}) if true else none")(RECORD)
