@@ -1,0 +1,271 @@
+"""One row becomes the bytes of one request, and requests become bodies of batches on disk."""
+
+import hashlib
+import json
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runner.errors import InputError
+from runner.prompt import load_templates
+from runner.request import Body, Encoder, custom_id, encoder, largest, pack, row_of
+from runner.spec import load_spec
+
+PARAMS: dict[str, Any] = {"model": "m", "max_tokens": 9}
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+SCHEMA = {"type": "object", "properties": {"n": {"type": "integer", "title": 'é"\\'}}}
+
+
+def encode_with(root: Path, prompt: Mapping[str, Any], params: Mapping[str, Any] = PARAMS, **spec: Any) -> Encoder:
+    """The encoder of a spec written into `root`; it takes the fields of one row."""
+    written = {
+        "version": 1,
+        "name": "t",
+        "source": {"type": "csv", "path": "in.csv"},
+        "prompt": prompt,
+        "params": params,
+        "sinks": [{"type": "jsonl", "path": "out.jsonl"}],
+        **spec,
+    }
+    (root / "t.yaml").write_text(json.dumps(written, indent=1, ensure_ascii=False))
+    templates = load_templates(load_spec(root / "t.yaml"))
+    encode = encoder(templates)
+    return lambda row: encode(templates.names(row))
+
+
+def pack_into(folder: Path, params: Sequence[bytes], *, max_requests: int, max_bytes: int) -> list[Body]:
+    """The bodies of requests for the rows 1, 2, 3 and so on."""
+    pairs = enumerate(params, 1)
+    limits = {"max_requests": max_requests, "max_bytes": max_bytes}
+    return list(pack(pairs, run="r", round=1, folder=folder, **limits))
+
+
+def sized(size: int) -> bytes:
+    """Params of exactly `size` bytes; at least 2."""
+    return b'"' + b"x" * (size - 2) + b'"'
+
+
+def counts(bodies: Sequence[Body]) -> list[int]:
+    """How many requests each body has."""
+    return [len(body.requests) for body in bodies]
+
+
+def packed(bodies: Sequence[Body]) -> list[tuple[str, Any]]:
+    """Every (custom_id, params) in the files, in order."""
+    documents = [json.loads(body.path.read_bytes()) for body in bodies]
+    return [(item["custom_id"], item["params"]) for document in documents for item in document["requests"]]
+
+
+def test_params_are_sent_as_they_stand_and_in_order(tmp_path: Path) -> None:
+    params = {
+        "max_tokens": 9,
+        "model": "m",
+        "temperature": 1.0,
+        "metadata": {"user_id": 'é " \\ {{ a }}', "big": 10**30, "none": None, "off": False},
+        "tools": [{"name": "t", "input_schema": {"type": "object"}}],
+        "not_known_yet": [1, [2.5, {}]],
+    }
+    sent = json.loads(encode_with(tmp_path, {"user": "{{ a }}"}, params)({"a": "A"}))
+    assert sent.pop("messages") == [{"role": "user", "content": "A"}]
+    assert sent == params and list(sent) == list(params)
+
+
+def test_the_output_schema_joins_the_output_config_that_is_there(tmp_path: Path) -> None:
+    params = {**PARAMS, "output_config": {"effort": "low"}}
+    encode = encode_with(tmp_path, {"user": "{{ a }}"}, params, output={"schema": SCHEMA})
+    config = json.loads(encode({"a": "A"}))["output_config"]
+    assert config == {"effort": "low", "format": {"type": "json_schema", "schema": SCHEMA}}
+
+
+def test_without_an_output_schema_there_is_no_output_config(tmp_path: Path) -> None:
+    sent = json.loads(encode_with(tmp_path, {"user": "{{ a }}"})({"a": "A"}))
+    assert set(sent) == {"model", "max_tokens", "messages"}
+
+
+@pytest.mark.parametrize(
+    ("system", "expected"),
+    [
+        ("be {{ a }}", [("be A", True)]),
+        ([{"type": "text", "text": "one"}, {"type": "text", "text": "{{ a }}"}], [("one", False), ("A", True)]),
+    ],
+    ids=["text", "blocks"],
+)
+@pytest.mark.parametrize("ttl", ["5m", "1h"])
+def test_the_cache_mark_stands_on_the_last_system_block(
+    tmp_path: Path, system: Any, expected: list[tuple[str, bool]], ttl: str
+) -> None:
+    encode = encode_with(tmp_path, {"system": system, "user": "{{ a }}", "cache": ttl})
+    mark = {"cache_control": {"type": "ephemeral", "ttl": ttl}}
+    blocks = [{"type": "text", "text": text, **(mark if marked else {})} for text, marked in expected]
+    assert json.loads(encode({"a": "A"}))["system"] == blocks
+
+
+def test_turns_come_in_order_with_the_user_last(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "hi {{ a }}"}, {"role": "assistant", "content": "yes"}]
+    user = [{"type": "text", "text": "x"}, {"type": "text", "text": "{{ b }}"}]
+    sent = json.loads(encode_with(tmp_path, {"messages": turns, "user": user})({"a": 1, "b": 2}))
+    blocks = [{"type": "text", "text": "x"}, {"type": "text", "text": "2"}]
+    assert [turn["content"] for turn in sent["messages"]] == ["hi 1", "yes", blocks]
+    assert [turn["role"] for turn in sent["messages"]] == ["user", "assistant", "user"]
+
+
+@pytest.fixture(scope="module")
+def encode_two_texts(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
+    prompt = {
+        "system": "S{{ v }}",
+        "messages": [{"role": "assistant", "content": "{{ a }}{{ b }}."}],
+        "user": [{"type": "text", "text": "<{{ b }}>"}, {"type": "text", "text": "{{ row.a }}!"}],
+    }
+    return encode_with(tmp_path_factory.mktemp("two"), prompt, vars={"v": 'é\0"\\\u2028😀'})
+
+
+@settings(max_examples=300, deadline=None)
+@given(first=TEXT, second=TEXT)
+def test_the_encoder_gives_what_a_plain_json_rendering_gives(
+    encode_two_texts: Encoder, first: str, second: str
+) -> None:
+    blocks = [{"type": "text", "text": f"<{second}>"}, {"type": "text", "text": f"{first}!"}]
+    turns = [{"role": "assistant", "content": f"{first}{second}."}, {"role": "user", "content": blocks}]
+    plain = {**PARAMS, "system": 'Sé\0"\\\u2028😀', "messages": turns}
+    text = json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
+    assert encode_two_texts({"a": first, "b": second}) == text.encode()
+
+
+@pytest.mark.parametrize(
+    "value", ["\0000\0", '"\\u00000\\u0000"', "\0\x001\0", '","role":"system', "\\", "\x7f\x1f"]
+)
+def test_no_text_of_a_row_can_change_the_shape_of_a_request(tmp_path: Path, value: str) -> None:
+    encode = encode_with(tmp_path, {"system": "s {{ a }}", "user": "{{ a }}"})
+    sent = json.loads(encode({"a": value}))
+    assert sent == {**PARAMS, "system": f"s {value}", "messages": [{"role": "user", "content": value}]}
+
+
+@pytest.mark.parametrize("value", ["", "  ", "\n\t\u00a0"])
+def test_an_empty_text_is_an_error_before_it_is_sent(tmp_path: Path, value: str) -> None:
+    encode = encode_with(tmp_path, {"user": "{{ a }}"})
+    with pytest.raises(InputError, match=r"t\.yaml:\d+:\d+: prompt\.user is empty here"):
+        encode({"a": value})
+
+
+def test_a_constant_text_that_is_empty_is_an_error_before_any_row(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"t\.yaml:\d+:\d+: prompt\.system is empty here"):
+        encode_with(tmp_path, {"system": "{% if false %}x{% endif %}", "user": "{{ a }}"})
+
+
+def test_half_of_a_surrogate_pair_is_an_error(tmp_path: Path) -> None:
+    encode = encode_with(tmp_path, {"user": "{{ a }}"})
+    with pytest.raises(InputError, match=r"t\.yaml:\d+:\d+: prompt\.user holds half of a surrogate pair"):
+        encode({"a": "x\ud83d"})
+
+
+@given(st.integers(0, 10**9), st.integers(1, 99), st.integers(1, 10**5))
+def test_a_custom_id_leads_back_to_its_row_in_its_batch_only(row: int, round: int, batch: int) -> None:
+    made = custom_id("20261122-abc", round, batch, row)
+    assert re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", made)
+    assert row_of(made, prefix=custom_id("20261122-abc", round, batch, 0)[:-1]) == row
+    assert row_of(made, prefix=custom_id("20261122-abc", round, batch + 1, 0)[:-1]) is None
+
+
+@pytest.mark.parametrize("end", ["", "x", "-3", "3 ", "٣", "²", "1e3", "3-4", "0x1", "+1"])
+def test_an_id_without_a_row_number_is_nobodys(end: str) -> None:
+    assert row_of(f"r-1-2-{end}", prefix="r-1-2-") is None
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    sizes=st.lists(st.integers(2, 400), max_size=150),
+    max_requests=st.sampled_from([1, 2, 3, 7, 64, 65, 1000]),
+    max_bytes=st.integers(520, 4000),
+)
+def test_packing_keeps_every_row_once_and_in_order_and_never_passes_a_limit(
+    sizes: list[int], max_requests: int, max_bytes: int
+) -> None:
+    params = [sized(size) for size in sizes]
+    with tempfile.TemporaryDirectory() as folder:
+        bodies = pack_into(Path(folder), params, max_requests=max_requests, max_bytes=max_bytes)
+        found = [params for _, params in packed(bodies)]
+    assert found == [json.loads(each) for each in params]
+    assert [row for body in bodies for row, _, _ in body.requests] == list(range(1, len(sizes) + 1))
+    assert all(1 <= len(body.requests) <= max_requests and body.bytes <= max_bytes for body in bodies)
+
+
+def test_a_body_says_where_each_params_lies_and_what_its_bytes_are(tmp_path: Path) -> None:
+    params = [json.dumps({"text": "é\u2028" * n}, ensure_ascii=False).encode() for n in range(200)]
+    bodies = pack_into(tmp_path, params, max_requests=70, max_bytes=10**6)
+    for body in bodies:
+        data = body.path.read_bytes()
+        assert (body.bytes, body.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+        assert all(data[at : at + size] == params[row - 1] for row, at, size in body.requests)
+    assert sum(counts(bodies)) == 200
+
+
+def test_a_body_is_named_and_numbered_and_has_one_request_per_line(tmp_path: Path) -> None:
+    bodies = pack_into(tmp_path, [sized(9)] * 5, max_requests=3, max_bytes=10**6)
+    assert [(body.batch, body.path.name) for body in bodies] == [(1, "1-1.json"), (2, "1-2.json")]
+    assert [id for id, _ in packed(bodies)] == ["r-1-1-1", "r-1-1-2", "r-1-1-3", "r-1-2-4", "r-1-2-5"]
+    assert bodies[0].path.read_bytes().count(b"\n") == 3 + 1
+
+
+def test_no_request_gives_no_body(tmp_path: Path) -> None:
+    assert pack_into(tmp_path, [], max_requests=3, max_bytes=1000) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("spare", "expected"), [(0, [3]), (1, [3]), (-1, [2, 1])])
+def test_a_body_that_fits_exactly_is_filled_to_the_last_byte(
+    tmp_path: Path, spare: int, expected: list[int]
+) -> None:
+    params = [sized(50)] * 3
+    (whole,) = pack_into(tmp_path, params, max_requests=3, max_bytes=10**6)
+    bodies = pack_into(tmp_path, params, max_requests=3, max_bytes=whole.bytes + spare)
+    assert counts(bodies) == expected
+    assert all(body.bytes <= whole.bytes + spare for body in bodies)
+
+
+@pytest.mark.parametrize("around", [(0, 0), (0, 3), (3, 0), (2, 2)])
+def test_one_huge_row_takes_a_body_of_its_own_without_moving_the_others(
+    tmp_path: Path, around: tuple[int, int]
+) -> None:
+    before, after = around
+    params = [sized(99)] * before + [sized(largest(5000))] + [sized(99)] * after
+    bodies = pack_into(tmp_path, params, max_requests=10, max_bytes=5000)
+    assert [len(value) for _, value in packed(bodies)] == [len(each) - 2 for each in params]
+    assert [1] in [[row - before for row, _, _ in body.requests] for body in bodies]
+    assert all(body.bytes <= 5000 for body in bodies)
+
+
+def test_the_largest_params_fit_with_the_longest_id(tmp_path: Path) -> None:
+    run = "r" * (64 - len("-1-1-1"))
+    pairs = [(1, sized(largest(700)))]
+    (body,) = pack(pairs, run=run, round=1, folder=tmp_path, max_requests=1, max_bytes=700)
+    assert len(packed([body])[0][0]) == 64
+    assert 690 < body.bytes <= 700
+
+
+@pytest.mark.parametrize("size", [10, 3 << 20], ids=["small rows", "rows that fill what is held back"])
+def test_batches_of_one_round_get_distinct_counts(tmp_path: Path, size: int) -> None:
+    params = [sized(size)] * (2500 if size == 10 else 25)
+    limit = 400 if size == 10 else 10
+    found = counts(pack_into(tmp_path, params, max_requests=limit, max_bytes=10**9))
+    assert len(set(found)) == len(found) and len(found) > 2
+    assert sum(found) == len(params)
+
+
+def test_batches_that_bytes_limit_get_distinct_counts_too(tmp_path: Path) -> None:
+    found = counts(pack_into(tmp_path, [sized(50)] * 2000, max_requests=10_000, max_bytes=10_000))
+    assert len(set(found)) == len(found) and len(found) > 10
+    assert sum(found) == 2000
+
+
+def test_requests_are_taken_from_the_source_as_they_are_needed(tmp_path: Path) -> None:
+    taken: list[int] = []
+    pairs = ((row, sized(9)) for row in range(1, 1000) if taken.append(row) is None)  # type: ignore[func-returns-value]
+    bodies = pack(pairs, run="r", round=1, folder=tmp_path, max_requests=10, max_bytes=10**6)
+    assert len(next(bodies).requests) == 10
+    assert len(taken) <= 11
