@@ -1,0 +1,211 @@
+"""One raw line of a results file becomes one Outcome: parsed, and validated against the output schema."""
+
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jsonschema_rs
+import msgspec
+
+from runner.errors import InputError, Problem
+
+OUTCOMES = (
+    "succeeded", "invalid", "truncated", "refused", "errored", "expired", "canceled", "missing", "rejected"
+)  # fmt: skip
+"""How a row can end. The first four have an answer; `missing` and `rejected` never had a result."""
+
+_FINISHED = ("end_turn", "stop_sequence", "tool_use")
+_TRUNCATED = ("max_tokens", "model_context_window_exceeded", "pause_turn")
+
+# A request that failed so is refused again if it is sent again (platform.claude.com, API errors, 2026-08).
+_HOPELESS_ERRORS = frozenset(
+    {
+        "authentication_error",
+        "billing_error",
+        "invalid_request_error",
+        "not_found_error",
+        "permission_error",
+        "request_too_large",
+    }
+)
+_SURROGATE = re.compile(rb"\\\\|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})(\\u[dD][c-fC-F][0-9a-fA-F]{2})?")
+
+
+class Outcome(NamedTuple):
+    """What became of one request; a NamedTuple, since one is made per row.
+
+    `output` is the answer (parsed JSON under a schema, else text); `error` is {type, message};
+    `usage` is the API's own JSON; `again` says that sending the request once more could help.
+    """
+
+    custom_id: str
+    outcome: str
+    output: Any = None
+    error: dict[str, str] | None = None
+    usage: msgspec.Raw | None = None
+    stop_reason: str | None = None
+    model: str | None = None
+    again: bool = True
+
+
+class _Block(msgspec.Struct):
+    type: str
+    text: str = ""
+    id: str = ""
+    name: str = ""
+    input: Any = None
+
+
+class _StopDetails(msgspec.Struct):
+    category: str | None = None
+    explanation: str | None = None
+
+
+class _Message(msgspec.Struct):
+    content: list[_Block]
+    model: str
+    usage: msgspec.Raw
+    stop_reason: str | None = None
+    stop_details: _StopDetails | None = None
+
+
+class _Error(msgspec.Struct):
+    type: str
+    message: str = ""
+
+
+class _ErrorResponse(msgspec.Struct):
+    error: _Error
+
+
+class _Result(msgspec.Struct):
+    type: str
+    message: _Message | None = None
+    error: _ErrorResponse | None = None
+
+
+class _Line(msgspec.Struct):
+    custom_id: str
+    result: _Result
+
+
+class Usage(msgspec.Struct):
+    """Tokens, by the API's names; adding two gives the tokens of both."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_creation_input_tokens: int | None = 0
+    cache_read_input_tokens: int | None = 0
+
+    def add(self, other: "Usage") -> None:
+        """Add the tokens of another usage to these."""
+        self.input_tokens += other.input_tokens
+        self.output_tokens += other.output_tokens
+        self.cache_creation_input_tokens = (self.cache_creation_input_tokens or 0) + (
+            other.cache_creation_input_tokens or 0
+        )
+        self.cache_read_input_tokens = (self.cache_read_input_tokens or 0) + (other.cache_read_input_tokens or 0)
+
+
+decode_usage = msgspec.json.Decoder(Usage).decode
+"""The tokens in the API's JSON of one usage."""
+
+Validate = Callable[[Any], str | None]
+"""Returns what is wrong with an answer, or None."""
+
+_decode = msgspec.json.Decoder(_Line).decode
+
+
+def validator(schema: dict[str, Any]) -> Validate:
+    """The function that validates answers against a JSON schema, `format` included. Raises InputError."""
+    try:
+        compiled = jsonschema_rs.validator_for(schema, validate_formats=True, offline=True)
+    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
+        raise InputError([Problem("output.schema", f"cannot be used: {error}")]) from error
+
+    def validate(answer: Any) -> str | None:
+        if compiled.is_valid(answer):
+            return None
+        first = next(iter(compiled.iter_errors(answer)))
+        place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in first.instance_path)
+        return f"{place.lstrip('.') or 'the answer'}: {first.message}"
+
+    return validate
+
+
+def _parsed(line: bytes) -> _Line:
+    try:
+        return _decode(line)
+    except msgspec.DecodeError:
+        # A model can emit half of a surrogate pair, which no UTF-8 text can hold: U+FFFD takes its place.
+        repaired = _SURROGATE.sub(_replace_half, line)
+        if repaired == line:
+            raise
+        return _decode(repaired)
+
+
+def _replace_half(match: re.Match[bytes]) -> bytes:
+    first, second = match.groups()
+    is_whole = first is None or (second is not None and first[3:4] in b"89abAB")
+    return match[0] if is_whole else b"\\ufffd" * (2 if second else 1)
+
+
+def _answer(message: _Message, validate: Validate | None) -> tuple[Any, str | None]:
+    """The output of a finished message, and what is wrong with it."""
+    if message.stop_reason == "tool_use":
+        calls = [block for block in message.content if block.type == "tool_use"]
+        return [{"id": call.id, "name": call.name, "input": call.input} for call in calls], None
+    text = "".join([block.text for block in message.content if block.type == "text"])
+    if validate is None:
+        return text, None
+    try:
+        answer = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+        return text, f"not JSON: {error}"
+    return answer, validate(answer)
+
+
+def _succeeded(line: _Line, message: _Message, validate: Validate | None) -> Outcome:
+    reason = message.stop_reason
+    output, wrong = _answer(message, validate if reason in _FINISHED else None)
+    name, why, again = "invalid", wrong, True
+    if reason == "refusal":
+        details = message.stop_details or _StopDetails()
+        name, why = "refused", details.explanation or details.category or "the model refused to answer"
+    elif reason in _TRUNCATED:
+        name, why = "truncated", f"the answer stopped at {reason}"
+    elif reason not in _FINISHED:
+        why, again = f"the stop_reason {reason!r} is not known to this version", False
+    elif wrong is None:
+        name, again = "succeeded", False
+    error = None if why is None else {"type": name, "message": why}
+    return Outcome(line.custom_id, name, output, error, message.usage, reason, message.model, again)
+
+
+def read(line: bytes, validate: Validate | None = None) -> Outcome:
+    """The outcome that one line of a results file tells.
+
+    Raises ValueError if it is not a line of results at all. What this version does not know never counts
+    as success.
+    """
+    parsed = _parsed(line)
+    result = parsed.result
+    if result.type == "succeeded" and result.message is not None:
+        return _succeeded(parsed, result.message, validate)
+    if result.type in ("errored", "rejected") and result.error is not None:
+        error = {"type": result.error.error.type, "message": result.error.error.message}
+        return Outcome(parsed.custom_id, result.type, error=error, again=error["type"] not in _HOPELESS_ERRORS)
+    if result.type in ("expired", "canceled"):
+        error = {"type": result.type, "message": f"the API {result.type} the request"}
+        return Outcome(parsed.custom_id, result.type, error=error, again=result.type == "expired")
+    error = {
+        "type": "unknown_result",
+        "message": f"the result type {result.type!r} is not known to this version",
+    }
+    return Outcome(parsed.custom_id, "errored", error=error, again=False)
+
+
+def rejected_line(custom_id: str, message: str) -> bytes:
+    """A line, in the form of a results file, for a row that cannot be sent."""
+    error = {"type": "error", "error": {"type": "rejected", "message": message}}
+    return msgspec.json.encode({"custom_id": custom_id, "result": {"type": "rejected", "error": error}}) + b"\n"

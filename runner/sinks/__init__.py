@@ -1,0 +1,88 @@
+"""Outcomes out: every sink type is one function that writes rows of values to an open file."""
+
+import gzip
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from runner.durable import replacing
+from runner.errors import InputError, Problem
+from runner.prompt import RECORD, expression
+from runner.sinks.csv import write_csv
+from runner.sinks.jsonl import write_jsonl
+from runner.spec import Sink, Spec
+
+__all__ = ["SINKS", "check", "open_sink", "place"]
+
+Record = Mapping[str, Any]
+"""What is known of one row at the end, by the names in `prompt.RECORD`."""
+
+SINKS: dict[str, Callable[..., AbstractContextManager[Callable[[Sequence[Any]], None]]]] = {
+    "csv": write_csv,
+    "jsonl": write_jsonl,
+}
+
+
+def place(sink: Sink, *, root: Path, base: Path) -> Path:
+    """Where a sink writes: below `base`, which is the project's folder `root` or, simulated, one inside it.
+
+    An absolute path stays itself in the first case and is moved below `base` in the second.
+    """
+    path = Path(sink.options["path"])
+    return base / (path.relative_to(path.anchor) if base != root else path)
+
+
+def _columns(sink: Sink) -> dict[str, Callable[[Record], Any]]:
+    return {name: expression(text) for name, text in (sink.columns or {name: name for name in RECORD}).items()}
+
+
+def check(spec: Spec) -> list[Problem]:
+    """What is wrong with the column expressions of a spec's sinks."""
+    problems = []
+    for index, sink in enumerate(spec.sinks):
+        for name, text in (sink.columns or {}).items():
+            try:
+                expression(text)
+            except ValueError as error:
+                problems.append(spec.problem(f"sinks.{index}.columns.{name}", f"column {name!r}: {error}"))
+    return problems
+
+
+@contextmanager
+def _file(path: Path) -> Iterator[BinaryIO]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as raw:
+        if not path.name.endswith(".gz"):
+            yield raw
+            return
+        # No time of writing in the header: the same rows give the same bytes.
+        with gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as packed:
+            yield cast(BinaryIO, packed)
+
+
+@contextmanager
+def open_sink(spec: Spec, index: int, path: Path) -> Iterator[Callable[[Record], bool]]:
+    """Yield a function that takes each record in turn and returns whether it was one for this sink.
+
+    The file appears at `path` when the context ends without an error. Raises InputError if a column
+    cannot be computed.
+    """
+    sink = spec.sinks[index]
+    columns = _columns(sink)
+    options = {name: value for name, value in sink.options.items() if name != "path"}
+    with ExitStack() as stack:
+        file = stack.enter_context(_file(path))
+        write = stack.enter_context(SINKS[sink.type](file, list(columns), **options))
+
+        def take(record: Record) -> bool:
+            if sink.rows != "all" and (sink.rows == "succeeded") != (record["outcome"] == "succeeded"):
+                return False
+            try:
+                write([value(record) for value in columns.values()])
+            except ValueError as error:
+                message = f"a column cannot be computed for the row {record['key']!r}: {error}"
+                raise InputError([spec.problem(f"sinks.{index}.columns", message)]) from error
+            return True
+
+        yield take

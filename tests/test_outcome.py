@@ -1,0 +1,351 @@
+"""One line of a results file becomes one outcome, and what is not known never counts as success."""
+
+import json
+import re
+from typing import Any, get_args
+
+import msgspec
+import pytest
+from anthropic.types import StopReason
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from runner.errors import InputError
+from runner.outcome import OUTCOMES, Outcome, Usage, decode_usage, read, rejected_line, validator
+
+COUNT = {
+    "type": "object",
+    "properties": {"n": {"type": "integer"}, "day": {"type": "string", "format": "date"}},
+    "required": ["n"],
+    "additionalProperties": False,
+}
+MESSAGE = {
+    "id": "msg_1",
+    "type": "message",
+    "role": "assistant",
+    "model": "m",
+    "content": [{"type": "text", "text": "hi", "citations": None}],
+    "stop_reason": "end_turn",
+    "usage": {"input_tokens": 3, "output_tokens": 4},
+}
+
+
+def line(result: Any, custom_id: Any = "r-1-1-1") -> bytes:
+    """A line of results, as text of ASCII."""
+    return json.dumps({"custom_id": custom_id, "result": result}).encode() + b"\n"
+
+
+def message(text: str | None = None, **fields: Any) -> bytes:
+    """The line of a request that got a message; `text` is its only block."""
+    content = {} if text is None else {"content": [{"type": "text", "text": text}]}
+    return line({"type": "succeeded", "message": {**MESSAGE, **content, **fields}})
+
+
+def failed(type: str) -> bytes:
+    """The line of a request that got an error."""
+    error = {"type": "error", "error": {"type": type, "message": "why"}, "request_id": None}
+    return line({"type": "errored", "error": error})
+
+
+def test_a_finished_text_is_a_success_with_all_that_is_known_of_it() -> None:
+    found = read(message("hi"))
+    assert found[:4] == ("r-1-1-1", "succeeded", "hi", None)
+    assert (found.stop_reason, found.model, found.again) == ("end_turn", "m", False)
+    assert found.usage is not None and json.loads(bytes(found.usage)) == MESSAGE["usage"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "outcome", "again"),
+    [
+        ("end_turn", "succeeded", False),
+        ("stop_sequence", "succeeded", False),
+        ("max_tokens", "truncated", True),
+        ("model_context_window_exceeded", "truncated", True),
+        ("pause_turn", "truncated", True),
+        ("refusal", "refused", True),
+        ("not_known_yet", "invalid", False),
+        ("", "invalid", False),
+        (None, "invalid", False),
+    ],
+)
+@pytest.mark.parametrize("has_schema", [False, True])
+def test_the_stop_reason_decides_the_outcome(
+    reason: str | None, outcome: str, again: bool, has_schema: bool
+) -> None:
+    found = read(message('{"n": 1}', stop_reason=reason), validator(COUNT) if has_schema else None)
+    assert (found.outcome, found.again, found.stop_reason) == (outcome, again, reason)
+    assert (found.error is None) == (outcome == "succeeded")
+    assert found.output == ({"n": 1} if has_schema and outcome == "succeeded" else '{"n": 1}')
+
+
+@pytest.mark.parametrize("reason", [*get_args(StopReason), None, "", "END_TURN", "end_turn "])
+def test_every_stop_reason_of_the_sdk_has_an_outcome(reason: str | None) -> None:
+    found = read(message("hi", stop_reason=reason))
+    assert found.outcome in OUTCOMES
+    assert (found.outcome == "succeeded") == (reason in ("end_turn", "stop_sequence", "tool_use"))
+
+
+def test_no_stop_reason_of_the_sdk_is_unknown() -> None:
+    outcomes = {reason: read(message("hi", stop_reason=reason)).outcome for reason in get_args(StopReason)}
+    assert "invalid" not in outcomes.values()
+
+
+def test_tool_calls_are_the_output_of_a_turn_that_stops_for_them() -> None:
+    calls = [{"type": "tool_use", "id": "t1", "name": "look", "input": {"a": [10**30]}}]
+    content = [{"type": "text", "text": "let me see"}, *calls]
+    found = read(message(content=content, stop_reason="tool_use"))
+    assert found.outcome == "succeeded"
+    assert found.output == [{"id": "t1", "name": "look", "input": {"a": [10**30]}}]
+
+
+@pytest.mark.parametrize(
+    ("details", "why"),
+    [
+        ({"type": "refusal", "category": "bio", "explanation": "no pathogens"}, "no pathogens"),
+        ({"type": "refusal", "category": "bio", "explanation": None}, "bio"),
+        ({"type": "refusal", "category": None, "explanation": None}, "the model refused to answer"),
+        (None, "the model refused to answer"),
+    ],
+)
+def test_a_refusal_says_why(details: Any, why: str) -> None:
+    found = read(message("", stop_reason="refusal", stop_details=details))
+    assert (found.outcome, found.error) == ("refused", {"type": "refused", "message": why})
+
+
+@pytest.mark.parametrize(
+    ("text", "output", "why"),
+    [
+        ("nope", "nope", "not JSON"),
+        ("", "", "not JSON"),
+        ('{"n": 1} x', '{"n": 1} x', "not JSON"),
+        ('{"n": NaN}', '{"n": NaN}', "not JSON"),
+        ('```json\n{"n": 1}\n```', '```json\n{"n": 1}\n```', "not JSON"),
+        ('{"n": "x"}', {"n": "x"}, 'n: "x" is not of type "integer"'),
+        ('{"n": 1, "m": 2}', {"n": 1, "m": 2}, "the answer: Additional properties"),
+        ("{}", {}, 'the answer: "n" is a required property'),
+        ('{"n": 1, "day": "2026-02-30"}', {"n": 1, "day": "2026-02-30"}, "day: "),
+    ],
+)
+def test_an_answer_that_breaks_the_schema_is_invalid_and_kept(text: str, output: Any, why: str) -> None:
+    found = read(message(text), validator(COUNT))
+    assert (found.outcome, found.output, found.again) == ("invalid", output, True)
+    assert found.error is not None and found.error["message"].startswith(why)
+
+
+def test_what_is_wrong_deep_in_an_answer_is_said_with_its_place() -> None:
+    schema = {"type": "object", "properties": {"lines": {"type": "array", "items": COUNT}}}
+    found = read(message('{"lines": [{"n": 1}, {"n": "x"}]}'), validator(schema))
+    assert found.error == {"type": "invalid", "message": 'lines[1].n: "x" is not of type "integer"'}
+
+
+def test_only_text_blocks_are_the_answer() -> None:
+    content = [
+        {"type": "thinking", "thinking": "{", "signature": "s"},
+        {"type": "text", "text": '{"n"'},
+        {"type": "not_known_yet", "data": [1]},
+        {"type": "text", "text": ": 1}"},
+    ]
+    assert read(message(content=content), validator(COUNT)).output == {"n": 1}
+    assert read(message(content=content)).output == '{"n": 1}'
+
+
+@pytest.mark.parametrize("number", [2**63 - 1, 2**64, -(2**64) - 1, 10**40, 10**400])
+def test_integers_of_any_size_are_kept(number: int) -> None:
+    found = read(message(f'{{"n": {number}}}'), validator(COUNT))
+    assert (found.outcome, found.output) == ("succeeded", {"n": number})
+    assert read(message(f'{{"n": "x{number}"}}'), validator(COUNT)).outcome == "invalid"
+
+
+@pytest.mark.parametrize(
+    ("type", "again"),
+    [
+        ("invalid_request_error", False),
+        ("authentication_error", False),
+        ("billing_error", False),
+        ("permission_error", False),
+        ("not_found_error", False),
+        ("request_too_large", False),
+        ("rate_limit_error", True),
+        ("timeout_error", True),
+        ("api_error", True),
+        ("overloaded_error", True),
+        ("not_known_yet", True),
+    ],
+)
+def test_an_error_that_must_repeat_itself_is_not_sent_again(type: str, again: bool) -> None:
+    found = read(failed(type))
+    assert found == Outcome("r-1-1-1", "errored", error={"type": type, "message": "why"}, again=again)
+
+
+@pytest.mark.parametrize(("type", "again"), [("expired", True), ("canceled", False)])
+def test_requests_that_never_ran_are_expired_or_canceled(type: str, again: bool) -> None:
+    found = read(line({"type": type}))
+    assert (found.outcome, found.output, found.usage, found.again) == (type, None, None, again)
+    assert found.error is not None and found.error["type"] == type
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        {"type": "not_known_yet"},
+        {"type": "not_known_yet", "message": MESSAGE},
+        {"type": "Succeeded", "message": MESSAGE},
+        {"type": "succeeded "},
+        {"type": ""},
+        {"type": "succeeded"},
+        {"type": "succeeded", "message": None},
+        {"type": "errored"},
+        {"type": "errored", "message": MESSAGE},
+    ],
+)
+def test_results_that_are_not_known_never_count_as_success(result: Any) -> None:
+    found = read(line(result))
+    assert (found.outcome, found.output, found.again) == ("errored", None, False)
+    assert found.error is not None and found.error["type"] == "unknown_result"
+
+
+@given(st.text(max_size=20) | st.sampled_from(["errored", "expired", "canceled", "rejected", "succeeded"]))
+def test_no_other_result_type_counts_as_success(type: str) -> None:
+    error = {"error": {"type": "api_error"}}
+    found = read(line({"type": type, "message": MESSAGE, "error": error}))
+    assert (found.outcome == "succeeded") == (type == "succeeded")
+
+
+@given(st.text(max_size=20))
+def test_success_needs_a_stop_reason_that_is_known(reason: str) -> None:
+    found = read(message('{"n": 1}', stop_reason=reason), validator(COUNT))
+    is_known = reason in ("end_turn", "stop_sequence", "tool_use")
+    assert (found.outcome == "succeeded") == is_known
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(st.sampled_from('a\\"u0d8\ud800\ud83d\udbff\udc00\ude00\udfff😀\u2028\0')))
+@example("\ud83d\ud83d\ude00\udc00")
+@example("\\ud800")
+def test_halves_of_surrogate_pairs_become_replacement_characters(text: str) -> None:
+    whole = json.loads(json.dumps(text))
+    expected = re.sub("[\ud800-\udfff]", "\ufffd", whole)
+    assert read(message(text)).output == expected
+
+
+def test_a_surrogate_in_an_answer_does_not_make_it_invalid() -> None:
+    schema = {"type": "object", "properties": {"t": {"type": "string"}}}
+    found = read(message('{"t": "x\ud83d"}'), validator(schema))
+    assert (found.outcome, found.output) == ("succeeded", {"t": "x\ufffd"})
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text())
+def test_any_text_arrives_as_it_was_sent(text: str) -> None:
+    raw = json.dumps({"custom_id": "x", "result": {"type": "succeeded", "message": MESSAGE}}, ensure_ascii=False)
+    escaped = json.dumps(text, ensure_ascii=False)
+    assert read(raw.replace('"hi"', escaped).encode()).output == text
+    assert read(message(text)).output == text
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\n",
+        b"null",
+        b"[]",
+        b"{}",
+        b"<html>",
+        b"\xff",
+        message("hi")[:-20],
+        message("hi") + message("hi"),
+        b'{"custom_id": "x"}',
+        b'{"custom_id": "x", "result": null}',
+        b'{"custom_id": "\xff", "result": {"type": "expired"}}',
+        b'{"custom_id": "\\ud800", "result"',
+        line({"type": "expired"}, custom_id=7),
+        line({"type": None}),
+        line({"type": "succeeded", "message": {}}),
+        line({"type": "succeeded", "message": {**MESSAGE, "content": "hi"}}),
+    ],
+)
+def test_what_is_not_a_line_of_results_raises_value_error(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        read(data)
+
+
+@settings(max_examples=250, deadline=None)
+@given(
+    base=st.sampled_from([message('{"n": 1}'), failed("api_error"), line({"type": "expired"}), message("\ud83d")]),
+    at=st.integers(0, 300),
+    cut=st.integers(0, 12),
+    junk=st.binary(max_size=8) | st.sampled_from([b"null", b"{}", b"[]", b"1", b'"x"', b"\\ud800", b","]),
+)
+def test_a_damaged_line_gives_an_outcome_or_value_error(base: bytes, at: int, cut: int, junk: bytes) -> None:
+    try:
+        found = read(base[:at] + junk + base[at + cut :], validator(COUNT))
+    except ValueError as error:
+        assert str(error)
+    else:
+        assert found.outcome in OUTCOMES
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=60))
+def test_random_bytes_are_never_a_result(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        read(data)
+
+
+def test_a_rejected_row_reads_back_with_its_reason() -> None:
+    why = 'the request has 9,999 bytes "é"\n\0'
+    data = rejected_line("r-0-0-7", why)
+    found = read(data)
+    assert found[:4] == ("r-0-0-7", "rejected", None, {"type": "rejected", "message": why})
+    assert data.endswith(b"\n") and data.count(b"\n") == 1
+
+
+def test_usage_adds_up_and_absent_tokens_count_as_none() -> None:
+    total = Usage()
+    total.add(decode_usage(b'{"input_tokens": 1, "output_tokens": 2, "service_tier": "batch"}'))
+    total.add(decode_usage(b'{"cache_creation_input_tokens": null, "cache_read_input_tokens": 5}'))
+    total.add(Usage(10, 20, 30, None))
+    assert total == Usage(11, 22, 30, 5)
+
+
+def test_a_usage_is_kept_as_the_api_wrote_it() -> None:
+    usage = {"input_tokens": 1, "not_known_yet": {"a": [1.50, 10**30]}}
+    found = read(message("hi", usage=usage))
+    assert msgspec.json.encode(found.usage) == json.dumps(usage).encode()
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$ref": "#/nowhere"},
+        {"$ref": "https://example.com/schema.json"},
+        {"$ref": "file:///etc/passwd"},
+        {"type": "strin"},
+        {"pattern": "("},
+        {"minimum": "x"},
+        {"$schema": "x:unknown"},
+    ],
+)
+def test_a_schema_that_cannot_be_used_is_an_input_error(schema: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"output\.schema: cannot be used: "):
+        validator(schema)
+
+
+@pytest.mark.parametrize(
+    ("schema", "good", "bad"),
+    [
+        ({"$defs": {"n": {"type": "integer"}}, "$ref": "#/$defs/n"}, 1, "1"),
+        ({"anyOf": [{"type": "integer"}, {"type": "null"}]}, None, "x"),
+        ({"enum": ["a", 1]}, "a", "b"),
+        ({"type": "string", "pattern": "^[A-Z]{2}$"}, "AB", "ABC"),
+        ({"type": "string", "format": "email"}, "a@example.com", "a"),
+        ({"type": "array", "items": {"type": "array", "minItems": 1}}, [[1]], [[]]),
+        ({"type": "number", "multipleOf": 0.01}, 19.99, 19.999),
+        ({"type": "integer", "maximum": 5}, -(10**30), 10**30),
+    ],
+)
+def test_answers_are_held_against_the_schema(schema: dict[str, Any], good: Any, bad: Any) -> None:
+    validate = validator(schema)
+    assert validate(good) is None
+    assert validate(bad)

@@ -1,0 +1,297 @@
+"""Outcomes become files: whole or not at all, the same bytes for the same rows, nothing that runs as a formula."""
+
+import csv
+import gzip
+import inspect
+import io
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runner.errors import InputError
+from runner.prompt import RECORD
+from runner.sinks import SINKS, check, open_sink, place
+from runner.sinks.csv import write_csv
+from runner.spec import Spec, load_spec, schema_text
+
+COMMON = {"type", "path", "rows", "columns"}
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"))
+CELLS = st.none() | st.booleans() | st.integers() | TEXT | st.lists(st.integers(), max_size=3)
+
+
+def spec_with(root: Path, *sinks: dict[str, Any]) -> Spec:
+    """A spec with these sinks, written into `root`."""
+    spec = {
+        "version": 1,
+        "name": "t",
+        "source": {"type": "csv", "path": "in.csv"},
+        "prompt": {"user": "x"},
+        "params": {"model": "m", "max_tokens": 9},
+        "sinks": [{"type": "jsonl", "path": "out/o", **sink} for sink in sinks],
+    }
+    (root / "t.yaml").write_text(json.dumps(spec, indent=1))
+    return load_spec(root / "t.yaml")
+
+
+def record(outcome: str = "succeeded", **known: Any) -> dict[str, Any]:
+    """What is known of one row at the end."""
+    return {**dict.fromkeys(RECORD), "key": "k1", "row": {"a": 1}, "outcome": outcome, **known}
+
+
+def written(root: Path, records: Iterable[dict[str, Any]], *, name: str = "o", **sink: Any) -> bytes:
+    """The bytes of the file that a sink makes of records."""
+    path = root / "out" / name
+    with open_sink(spec_with(root, sink), 0, path) as take:
+        for each in records:
+            take(each)
+    return path.read_bytes()
+
+
+def cells(data: bytes, delimiter: str = ",") -> list[list[str]]:
+    """The rows of a CSV file, header first."""
+    return list(csv.reader(io.StringIO(data.decode(), newline=""), delimiter=delimiter, strict=True))
+
+
+def guarded(value: Any) -> str:
+    """What a CSV sink makes of one value."""
+    file = io.BytesIO()
+    with write_csv(file, ["v"]) as write:
+        write([value])
+    return cells(file.getvalue())[1][0]
+
+
+@pytest.mark.parametrize("type", sorted(SINKS))
+def test_the_options_of_a_sink_are_the_parameters_of_its_function(type: str) -> None:
+    branches = json.loads(schema_text())["properties"]["sinks"]["items"]["allOf"]
+    found = {branch["if"]["properties"]["type"]["const"]: branch["then"]["properties"] for branch in branches}
+    file, columns, *options = inspect.signature(SINKS[type]).parameters.values()
+    assert [file.name, columns.name] == ["file", "columns"]
+    assert {option.name for option in options} == set(found[type]) - COMMON
+    assert all(option.kind is option.KEYWORD_ONLY for option in options)
+
+
+def test_the_schema_knows_the_sinks_that_there_are_and_their_defaults() -> None:
+    sinks = json.loads(schema_text())["properties"]["sinks"]["items"]
+    assert sorted(sinks["properties"]["type"]["enum"]) == sorted(SINKS)
+    for branch in sinks["allOf"]:
+        options = inspect.signature(SINKS[branch["if"]["properties"]["type"]["const"]]).parameters
+        described = branch["then"]["properties"]
+        own = set(described) - COMMON
+        assert {name: described[name]["default"] for name in own} == {name: options[name].default for name in own}
+
+
+def test_jsonl_has_one_object_per_row_with_all_that_is_known(tmp_path: Path) -> None:
+    rows = [record(output={"t": "é\u2028\n"}), record("invalid", key="k2", output=[1, {"n": 10**30}])]
+    data = written(tmp_path, rows)
+    assert [json.loads(line) for line in data.split(b"\n")[:-1]] == rows
+    assert list(json.loads(data.split(b"\n")[0])) == list(RECORD)
+
+
+def test_csv_has_a_header_and_nested_values_as_json(tmp_path: Path) -> None:
+    data = written(tmp_path, [record(output=[1, {"é": None}], error={"type": "x"})], type="csv")
+    header, row = cells(data)
+    assert header == list(RECORD)
+    assert row[:5] == ["k1", '{"a":1}', "succeeded", '[1,{"é":null}]', '{"type":"x"}']
+    assert row[5:] == [""] * 5
+
+
+@pytest.mark.parametrize("type", ["csv", "jsonl"])
+@pytest.mark.parametrize(
+    ("rows", "keys"), [("all", ["1", "2", "3"]), ("succeeded", ["1"]), ("failed", ["2", "3"])]
+)
+def test_a_sink_takes_the_rows_that_it_is_for(tmp_path: Path, type: str, rows: str, keys: list[str]) -> None:
+    spec = spec_with(tmp_path, {"type": type, "rows": rows, "columns": {"key": "key"}})
+    path = tmp_path / "out" / "o"
+    with open_sink(spec, 0, path) as take:
+        outcomes = enumerate(["succeeded", "invalid", "expired"], 1)
+        taken = [str(n) for n, outcome in outcomes if take(record(outcome, key=str(n)))]
+    assert taken == keys
+    assert [line for line in path.read_text().split() if line != "key"] == [
+        key if type == "csv" else json.dumps({"key": key}, separators=(",", ":")) for key in keys
+    ]
+
+
+@pytest.mark.parametrize("type", ["csv", "jsonl"])
+def test_columns_are_written_in_their_order_and_absent_values_are_empty(tmp_path: Path, type: str) -> None:
+    columns = {"total, net": "output.total", "who": "row.a", "no": "output.no.such", "n": "output.lines|length"}
+    data = written(tmp_path, [record(output={"total": -1.5, "lines": [1, 2]})], type=type, columns=columns)
+    if type == "csv":
+        assert data == b'"total, net",who,no,n\n-1.5,1,,2\n'
+    else:
+        assert data == b'{"total, net":-1.5,"who":1,"no":null,"n":2}\n'
+
+
+def test_no_row_gives_an_empty_jsonl_file_and_a_csv_header(tmp_path: Path) -> None:
+    assert written(tmp_path, [], name="a") == b""
+    assert written(tmp_path, [], name="b", type="csv", columns={"k": "key", "o": "outcome"}) == b"k,o\n"
+
+
+def test_a_csv_can_have_another_delimiter(tmp_path: Path) -> None:
+    columns = {"k": "key", "t": "output"}
+    data = written(tmp_path, [record(output="a;b,c")], type="csv", delimiter=";", columns=columns)
+    assert cells(data, ";") == [["k", "t"], ["k1", "a;b,c"]]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(CELLS, CELLS), max_size=5))
+def test_a_csv_without_guard_reads_back_as_it_was_written(rows: list[tuple[Any, Any]]) -> None:
+    file = io.BytesIO()
+    with write_csv(file, ["a", "b"], formula_guard=False) as write:
+        for row in rows:
+            write(row)
+    shown = [
+        ["" if v is None else v if isinstance(v, str) else json.dumps(v, separators=(",", ":")) for v in row]
+        for row in rows
+    ]
+    assert cells(file.getvalue()) == [["a", "b"], *shown]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.dictionaries(st.sampled_from(["a", "b"]), CELLS), max_size=5))
+def test_jsonl_reads_back_as_it_was_written(values: list[dict[str, Any]]) -> None:
+    file = io.BytesIO()
+    with SINKS["jsonl"](file, ["v", "n"]) as write:
+        for number, value in enumerate(values):
+            write([value, number])
+    lines = file.getvalue().split(b"\n")[:-1]
+    assert [json.loads(line) for line in lines] == [{"v": value, "n": n} for n, value in enumerate(values)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "=1+1",
+        "+1+1",
+        "-1-1",
+        "@SUM(A1)",
+        "\t=1",
+        "\r=1",
+        "-2+3+cmd|' /C calc'!A0",
+        "+33 1 23",
+        "=",
+        "-x",
+        "=-1",
+        "--1",
+    ],
+)
+def test_text_that_a_spreadsheet_would_run_gets_an_apostrophe(tmp_path: Path, text: str) -> None:
+    options: dict[str, Any] = {"type": "csv", "columns": {"t": "output", "k": "key"}}
+    rows = [record(output=text)]
+    assert b"'" + text.encode() in written(tmp_path, rows, **options).replace(b'""', b'"')
+    assert b"'" + text.encode() not in written(tmp_path, rows, name="n", formula_guard=False, **options)
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        (-5, "-5"),
+        (-5.25, "-5.25"),
+        (-1e-7, "-1e-07"),
+        (-(10**30), str(-(10**30))),
+        ("-5", "-5"),
+        ("+5.25", "+5.25"),
+        ("-1,234.50", "-1,234.50"),
+        ("-12%", "-12%"),
+        ("a=b", "a=b"),
+        ("'=1", "'=1"),
+        (True, "true"),
+        (None, ""),
+        (["=1"], '["=1"]'),
+        ({}, "{}"),
+    ],
+)
+def test_numbers_and_harmless_text_stay_as_they_are(value: Any, cell: str) -> None:
+    assert guarded(value) == cell
+
+
+@given(TEXT)
+def test_no_guarded_cell_begins_as_a_formula(text: str) -> None:
+    cell = guarded(text)
+    assert cell in (text, f"'{text}")
+    assert not cell.startswith(("=", "@", "\t"))
+
+
+@pytest.mark.parametrize("type", ["csv", "jsonl"])
+def test_a_gz_file_holds_the_same_text_and_has_the_same_bytes_each_time(tmp_path: Path, type: str) -> None:
+    rows = [record(key=str(n)) for n in range(500)]
+    first, second = (written(tmp_path, rows, name=name, type=type) for name in ("a.gz", "a.gz"))
+    renamed = written(tmp_path, rows, name="b.gz", type=type)
+    assert first == second == renamed
+    assert gzip.decompress(first) == written(tmp_path, rows, name="plain", type=type)
+
+
+@pytest.mark.parametrize("name", ["o.csv", "o.csv.gz"])
+@pytest.mark.parametrize("old", [None, b"old"])
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path, name: str, old: bytes | None) -> None:
+    path = tmp_path / "out" / name
+    path.parent.mkdir()
+    if old is not None:
+        path.write_bytes(old)
+    with pytest.raises(KeyboardInterrupt), open_sink(spec_with(tmp_path, {"type": "csv"}), 0, path) as take:
+        take(record())
+        raise KeyboardInterrupt
+    assert [file.read_bytes() for file in path.parent.iterdir()] == ([] if old is None else [old])
+
+
+def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "er" / "o.jsonl"
+    with open_sink(spec_with(tmp_path, {}), 0, path) as take:
+        take(record())
+        assert not path.exists()
+    assert [file.name for file in path.parent.iterdir()] == ["o.jsonl"]
+
+
+def test_what_a_killed_process_left_behind_is_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "out" / "o"
+    path.parent.mkdir()
+    path.with_name(".o.tmp").write_bytes(b"half a li")
+    assert written(tmp_path, [record()], columns={"k": "key"}) == b'{"k":"k1"}\n'
+    assert [file.name for file in path.parent.iterdir()] == ["o"]
+
+
+@pytest.mark.parametrize("type", ["csv", "jsonl"])
+@pytest.mark.parametrize(
+    ("text", "output", "why"),
+    [
+        ("1 / output", 0, "division by zero"),
+        ("output + 1", "x", "concatenate"),
+        ("output", "\ud800", "surrogates"),
+    ],
+)
+def test_a_column_that_cannot_be_computed_names_the_row_and_the_place(
+    tmp_path: Path, type: str, text: str, output: Any, why: str
+) -> None:
+    with pytest.raises(InputError, match=why) as caught:
+        written(tmp_path, [record(), record(key="k2", output=output)][-1:], type=type, columns={"c": text})
+    (problem,) = caught.value.problems
+    assert problem.path.endswith("t.yaml") and problem.line > 0
+    assert "for the row 'k2'" in problem.message
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_all_bad_columns_are_reported_with_their_lines(tmp_path: Path) -> None:
+    first = {"columns": {"ok": "key", "bad": "key +", "typo": "outptu.x"}}
+    spec = spec_with(tmp_path, first, {"path": "out/p", "columns": {"worse": "lipsum()"}})
+    lines = (tmp_path / "t.yaml").read_text().splitlines()
+    problems = check(spec)
+    assert [lines[problem.line - 1].split('"')[1] for problem in problems] == ["bad", "typo", "worse"]
+    assert "did you mean 'output'?" in problems[1].message
+
+
+@pytest.mark.parametrize(
+    ("path", "base", "expected"),
+    [
+        ("out/a", ".", "out/a"),
+        ("out/a", "simulated", "simulated/out/a"),
+        ("/tmp/a", ".", "/tmp/a"),  # noqa: S108 - nothing is written there
+        ("/tmp/a", "simulated", "simulated/tmp/a"),  # noqa: S108
+    ],
+)
+def test_a_simulated_run_writes_below_its_own_folder(tmp_path: Path, path: str, base: str, expected: str) -> None:
+    (sink,) = spec_with(tmp_path, {"path": path}).sinks
+    assert place(sink, root=tmp_path, base=tmp_path / base) == tmp_path / expected
