@@ -1,0 +1,172 @@
+"""Answers drawn from a request's own JSON schema: the same request always gets the same valid answer."""
+
+import hashlib
+import random
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from functools import lru_cache
+from re import _parser  # type: ignore[attr-defined]
+from typing import Any
+
+import jsonschema_rs
+import msgspec
+
+_MAX_DEPTH = 8
+_TRIES = 20
+_WORD = re.compile(r"[^\W\d_]{3,24}")
+_KINDS = {"object": "properties", "array": "items"}
+
+Schema = Mapping[str, Any]
+
+
+class _Draw:
+    """Draws values of one schema, with words that stand in the request."""
+
+    def __init__(self, root: Schema, chance: random.Random, words: Sequence[str]) -> None:
+        self.root = root
+        self.chance = chance
+        self.words = words or ("nothing", "to", "quote")
+
+    def value(self, schema: Schema, depth: int = 0) -> Any:
+        schema = self._resolved(schema)
+        if "const" in schema:
+            return schema["const"]
+        if "enum" in schema:
+            return self.chance.choice(schema["enum"])
+        for name in ("anyOf", "oneOf"):
+            if name in schema:
+                return self.value(self._option(schema[name], depth), depth + 1)
+        kind = schema.get("type") or next((k for k, key in _KINDS.items() if key in schema), "string")
+        if isinstance(kind, list):
+            kind = self._option(kind, depth)
+        return getattr(self, f"_{kind}")(schema, depth)
+
+    def _resolved(self, schema: Schema) -> Schema:
+        while "$ref" in schema:
+            target: Any = self.root
+            for step in schema["$ref"].lstrip("#/").split("/"):
+                target = target[step] if step else target
+            schema = target
+        for part in schema.get("allOf", ()):
+            schema = {**schema, **self._resolved(part)}
+        return schema
+
+    def _option(self, options: Sequence[Any], depth: int) -> Any:
+        empty = [option for option in options if option in ("null", {"type": "null"})]
+        full = [option for option in options if option not in empty]
+        if empty and (not full or depth > _MAX_DEPTH or self.chance.random() < 0.2):
+            return empty[0]
+        return self.chance.choice(full)
+
+    def _object(self, schema: Schema, depth: int) -> dict[str, Any]:
+        return {name: self.value(part, depth + 1) for name, part in schema.get("properties", {}).items()}
+
+    def _array(self, schema: Schema, depth: int) -> list[Any]:
+        least = schema.get("minItems", 0 if depth > _MAX_DEPTH else 1)
+        most = max(least, min(schema.get("maxItems", 4), 0 if depth > _MAX_DEPTH else 4))
+        return [self.value(schema.get("items", {}), depth + 1) for _ in range(self.chance.randint(least, most))]
+
+    def _string(self, schema: Schema, depth: int) -> str:  # noqa: ARG002 - one signature for all kinds
+        if "format" in schema:
+            return self._formatted(schema["format"])
+        if "pattern" in schema:
+            return self._matching(_parser.parse(schema["pattern"]))
+        text = self.quote(self.chance.randint(1, 4))
+        while len(text) < schema.get("minLength", 0):
+            text += " " + self.quote(2)
+        return text[: schema.get("maxLength", len(text))]
+
+    def quote(self, count: int) -> str:
+        """Neighbouring words of the request."""
+        start = self.chance.randrange(len(self.words))
+        return " ".join(self.words[start : start + count])
+
+    def _formatted(self, name: str) -> str:
+        day = date(2026, 1, 1) + timedelta(days=self.chance.randrange(330))
+        number = self.chance.getrandbits(128)
+        known = {
+            "date": f"{day}",
+            "date-time": f"{day}T{number % 24:02}:{number % 60:02}:00Z",
+            "time": f"{number % 24:02}:{number % 60:02}:00Z",
+            "duration": f"P{number % 30 + 1}D",
+            "email": f"{self.quote(1).encode('ascii', 'ignore').decode().lower() or 'a'}@simulated.test",
+            "hostname": "simulated.test",
+            "uri": f"https://simulated.test/{number % 10_000}",
+            "ipv4": f"192.0.2.{number % 256}",
+            "ipv6": f"2001:db8::{number % 65_536:x}",
+            "uuid": f"{number:032x}"[:8] + "-1111-4111-8111-" + f"{number:032x}"[:12],
+        }
+        return known.get(name) or self.quote(2)
+
+    def _integer(self, schema: Schema, depth: int) -> int:  # noqa: ARG002
+        step = int(schema.get("multipleOf", 1)) or 1
+        least = schema.get("minimum", schema.get("exclusiveMinimum", 0) + ("exclusiveMinimum" in schema))
+        most = schema.get("maximum", schema.get("exclusiveMaximum", least + 101) - 1)
+        return self.chance.randint(-(-int(least) // step), int(most) // step) * step
+
+    def _number(self, schema: Schema, depth: int) -> float:  # noqa: ARG002
+        least = schema.get("minimum", schema.get("exclusiveMinimum", 0) + 0.01)
+        most = schema.get("maximum", schema.get("exclusiveMaximum", least + 1000) - 0.01)
+        return float(min(max(round(self.chance.uniform(least, most), 2), least), most))
+
+    def _boolean(self, schema: Schema, depth: int) -> bool:  # noqa: ARG002
+        return self.chance.random() < 0.5
+
+    def _null(self, schema: Schema, depth: int) -> None:  # noqa: ARG002
+        return None
+
+    def _matching(self, parsed: Any) -> str:
+        return "".join(self._piece(str(operation), argument) for operation, argument in parsed)
+
+    def _piece(self, operation: str, argument: Any) -> str:
+        match operation:
+            case "LITERAL":
+                return chr(argument)
+            case "IN":
+                return self._one_of(argument)
+            case "MAX_REPEAT" | "MIN_REPEAT":
+                least, most, part = argument
+                times = self.chance.randint(least, min(int(most), least + 3))
+                return "".join(self._matching(part) for _ in range(times))
+            case "SUBPATTERN":
+                return self._matching(argument[3])
+            case "BRANCH":
+                return self._matching(self.chance.choice(argument[1]))
+            case "ANY" | "NOT_LITERAL" | "CATEGORY":
+                return self.chance.choice("0123456789") if "DIGIT" in str(argument) else "x"
+            case _:
+                return ""
+
+    def _one_of(self, options: Sequence[tuple[Any, Any]]) -> str:
+        operation, argument = self.chance.choice(options)
+        if str(operation) == "RANGE":
+            return chr(self.chance.randint(*argument))
+        return self._piece(str(operation), argument)
+
+
+@lru_cache(maxsize=64)
+def _schema(encoded: bytes) -> tuple[Schema, Any]:
+    schema = msgspec.json.decode(encoded)
+    return schema, jsonschema_rs.validator_for(schema, validate_formats=True, offline=True)
+
+
+def _chance(seed: bytes) -> random.Random:
+    return random.Random(hashlib.sha256(seed).digest())  # noqa: S311 - an answer, not a secret
+
+
+def answer(schema: bytes | None, *, text: str, seed: bytes) -> str | None:
+    """The text of an answer: JSON that is valid against `schema`, or a sentence without one.
+
+    Its words come from `text` and its choices from `seed`. None if no valid answer could be drawn.
+    """
+    chance, words = _chance(seed), _WORD.findall(text[:4000])
+    if schema is None:
+        return f"Simulated answer about {_Draw({}, chance, words).quote(6)}."
+    root, validator = _schema(schema)
+    draw = _Draw(root, chance, words)
+    for _ in range(_TRIES):
+        value = draw.value(root)
+        if validator.is_valid(value):
+            return msgspec.json.encode(value).decode()
+    return None

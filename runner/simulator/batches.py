@@ -1,0 +1,203 @@
+"""Message Batches on disk: what a create accepted is still there after the simulator is killed."""
+
+import hashlib
+import random
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import msgspec
+
+from runner.durable import replacing
+from runner.simulator.messages import Invalid, message
+
+MAX_REQUESTS, MAX_BYTES = 100_000, 256_000_000
+_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_KINDS = ("succeeded", "errored", "canceled", "expired")
+_DAY = 86_400
+_RETENTION_DAYS = 29
+
+
+class _Request(msgspec.Struct, forbid_unknown_fields=True):
+    custom_id: str
+    params: msgspec.Raw
+
+
+class _Create(msgspec.Struct, forbid_unknown_fields=True):
+    requests: list[_Request]
+
+
+class _Stored(msgspec.Struct):
+    """One batch as it lies on disk; times are Unix seconds."""
+
+    id: str
+    created_at: float
+    ends_at: float
+    total: int
+    counts: dict[str, int]
+    cancel_initiated_at: float | None = None
+
+
+Mix = Callable[[str], str]
+"""Says by custom_id how a request ends: a result type, or overloaded, invalid, truncated, refused or missing."""
+
+
+def parse(body: bytes) -> list[_Request]:
+    """The requests of a create. Raises Invalid with the API's kind of message."""
+    try:
+        requests = msgspec.json.decode(body, type=_Create).requests
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Invalid(f"requests: {error}") from error
+    if not 1 <= len(requests) <= MAX_REQUESTS:
+        raise Invalid(f"requests: must have 1 to {MAX_REQUESTS} items, not {len(requests)}")
+    seen = set()
+    for index, request in enumerate(requests):
+        if not _ID.fullmatch(request.custom_id):
+            raise Invalid(f"requests.{index}.custom_id: String should match pattern '^[a-zA-Z0-9_-]{{1,64}}$'")
+        if request.custom_id in seen:
+            raise Invalid(f"requests.{index}.custom_id: {request.custom_id} is not unique")
+        if not bytes(request.params).startswith(b"{"):
+            raise Invalid(f"requests.{index}.params: Input should be an object")
+        seen.add(request.custom_id)
+    return requests
+
+
+def _error(kind: str, text: str) -> dict[str, Any]:
+    error = {"type": "error", "error": {"type": kind, "message": text}, "request_id": None}
+    return {"type": "errored", "error": error}
+
+
+def _result(raw: bytes, kind: str, version: str) -> dict[str, Any]:
+    if kind in ("canceled", "expired"):
+        return {"type": kind}
+    if kind == "errored":
+        return _error("api_error", "Internal server error")
+    if kind == "overloaded":
+        return _error("overloaded_error", "Overloaded")
+    try:
+        answer = message(raw, version=version, is_batched=True)
+    except Invalid as error:
+        return _error("invalid_request_error", str(error))
+    if kind == "invalid":
+        answer["content"][0]["text"] = "This is not what the schema asked for."
+    elif kind == "truncated":
+        answer["stop_reason"] = "max_tokens"
+    elif kind == "refused":
+        answer["stop_reason"] = "refusal"
+    return {"type": "succeeded", "message": answer}
+
+
+@dataclass
+class Batches:
+    """The batches of one folder. Each takes about `seconds` from its creation to its end."""
+
+    folder: Path
+    seconds: float = 1.0
+    mix: Mix = field(default=lambda _: "succeeded")
+    clock: Callable[[], float] = time.time
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = Lock()
+        stored = [msgspec.json.decode(path.read_bytes(), type=_Stored) for path in self.folder.glob("*.json")]
+        self._stored = {batch.id: batch for batch in sorted(stored, key=lambda batch: batch.created_at)}
+
+    def results(self, batch_id: str) -> Path:
+        """The results file of a batch."""
+        return self.folder / f"{batch_id}.jsonl"
+
+    def create(self, requests: Sequence[_Request], *, version: str) -> str:
+        """Accept a batch and return its id; its results are drawn at once and shown when it ends."""
+        batch_id = "msgbatch_" + secrets.token_hex(12)
+        counts = self._draw(batch_id, requests, version)
+        now = self.clock()
+        spread = 0.75 + 0.5 * (hashlib.sha256(batch_id.encode()).digest()[0] / 255)
+        self._store(_Stored(batch_id, now, now + self.seconds * spread, len(requests), counts))
+        return batch_id
+
+    def _draw(self, batch_id: str, requests: Sequence[_Request], version: str) -> dict[str, int]:
+        counts = dict.fromkeys(_KINDS, 0)
+        shuffled = list(requests)
+        random.Random(batch_id).shuffle(shuffled)  # noqa: S311 - results come in arbitrary order
+        with replacing(self.results(batch_id)) as file:
+            for request in shuffled:
+                kind = self.mix(request.custom_id)
+                result = _result(bytes(request.params), kind, version)
+                counts[result["type"]] += 1
+                if kind != "missing":
+                    line = {"custom_id": request.custom_id, "result": result}
+                    file.write(msgspec.json.encode(line) + b"\n")
+        return counts
+
+    def _store(self, batch: _Stored) -> None:
+        with replacing(self.folder / f"{batch.id}.json") as file:
+            file.write(msgspec.json.encode(batch))
+        with self._lock:
+            self._stored[batch.id] = batch
+
+    def get(self, batch_id: str, base_url: str) -> dict[str, Any] | None:
+        """A batch as the API shows it, or None."""
+        batch = self._stored.get(batch_id)
+        return None if batch is None else self._shown(batch, base_url)
+
+    def newest(self, base_url: str) -> Iterator[dict[str, Any]]:
+        """All batches, newest first."""
+        with self._lock:
+            stored = list(self._stored.values())
+        return (self._shown(batch, base_url) for batch in reversed(stored))
+
+    def has_ended(self, batch_id: str) -> bool:
+        """Whether the results of a batch can be read."""
+        return self._stored[batch_id].ends_at <= self.clock()
+
+    def cancel(self, batch_id: str) -> None:
+        """Cancel a batch that is in progress: every request ends as canceled."""
+        batch = self._stored[batch_id]
+        if self.has_ended(batch_id) or batch.cancel_initiated_at is not None:
+            return
+        lines = self.results(batch_id).read_bytes().splitlines()
+        with replacing(self.results(batch_id)) as file:
+            for line in lines:
+                custom_id = msgspec.json.decode(line)["custom_id"]
+                file.write(msgspec.json.encode({"custom_id": custom_id, "result": {"type": "canceled"}}) + b"\n")
+        counts = {**dict.fromkeys(_KINDS, 0), "canceled": batch.total}
+        self._store(msgspec.structs.replace(batch, counts=counts, cancel_initiated_at=self.clock()))
+
+    def delete(self, batch_id: str) -> None:
+        """Delete a batch that has ended, with its results."""
+        with self._lock:
+            del self._stored[batch_id]
+        (self.folder / f"{batch_id}.json").unlink()
+        self.results(batch_id).unlink()
+
+    def _shown(self, batch: _Stored, base_url: str) -> dict[str, Any]:
+        ended, archived = self.has_ended(batch.id), self._archived_at(batch)
+        waiting = {"processing": batch.total, **dict.fromkeys(_KINDS, 0)}
+        running = "in_progress" if batch.cancel_initiated_at is None else "canceling"
+        has_results = ended and archived is None
+        return {
+            "id": batch.id,
+            "type": "message_batch",
+            "processing_status": "ended" if ended else running,
+            "request_counts": {"processing": 0, **batch.counts} if ended else waiting,
+            "created_at": _shown_time(batch.created_at),
+            "expires_at": _shown_time(batch.created_at + _DAY),
+            "ended_at": _shown_time(batch.ends_at) if ended else None,
+            "cancel_initiated_at": _shown_time(batch.cancel_initiated_at),
+            "archived_at": _shown_time(archived),
+            "results_url": f"{base_url}/v1/messages/batches/{batch.id}/results" if has_results else None,
+        }
+
+    def _archived_at(self, batch: _Stored) -> float | None:
+        at = batch.created_at + _RETENTION_DAYS * _DAY
+        return at if at <= self.clock() else None
+
+
+def _shown_time(seconds: float | None) -> str | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,116 @@
+"""What the Messages API would say to one request: an answer, or the error that its parameters earn."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from runner.simulator.answers import answer
+
+VERSION = "2026-10-21"
+# Parameters that an item of a batch cannot have (platform.claude.com, batch processing, 2026-08).
+_NOT_IN_BATCHES = (
+    "stream",
+    "speed",
+    "store",
+    "previous_thread_event_id",
+    "cache_hint",
+    "context_hint",
+    "fallbacks",
+)
+# Refused even at their defaults since API version 2026-10-21 (platform.claude.com, migration guide).
+_SAMPLING = ("temperature", "top_p", "top_k")
+
+
+class _Format(msgspec.Struct):
+    type: str
+    schema: msgspec.Raw
+
+
+class _OutputConfig(msgspec.Struct):
+    format: _Format | None = None
+
+
+class _Params(msgspec.Struct):
+    model: str
+    max_tokens: int
+    messages: list[dict[str, Any]]
+    output_config: _OutputConfig | None = None
+
+
+_decode = msgspec.json.Decoder(_Params).decode
+
+
+class Invalid(Exception):
+    """The request is refused; the text is the API's message."""
+
+
+def _check(raw: bytes, *, version: str) -> _Params:
+    try:
+        params = _decode(raw)
+    except msgspec.DecodeError as error:
+        raise Invalid(str(error)) from error
+    if params.max_tokens < 1:
+        raise Invalid("max_tokens: must be greater than or equal to 1")
+    if not params.messages:
+        raise Invalid("messages: at least one message is required")
+    if version >= VERSION and any(b'"' + name.encode() + b'"' in raw for name in _SAMPLING):
+        given: Mapping[str, Any] = msgspec.json.decode(raw)
+        for name in _SAMPLING:
+            if name in given:
+                raise Invalid(f"{name}: not supported since API version {VERSION}")
+    return params
+
+
+def _check_batched(raw: bytes) -> None:
+    if not any(b'"' + name.encode() + b'"' in raw for name in _NOT_IN_BATCHES):
+        return
+    given = msgspec.json.decode(raw)
+    for name in _NOT_IN_BATCHES:
+        if given.get(name):
+            raise Invalid(f"{name}: not supported in a Message Batch")
+
+
+def _last_text(messages: list[dict[str, Any]]) -> str:
+    content = messages[-1].get("content", "")
+    if isinstance(content, str):
+        return content
+    return " ".join(block.get("text", "") for block in content if isinstance(block, dict))
+
+
+def count_tokens(raw: bytes) -> int:
+    """About how many input tokens a request has: a token is about four bytes."""
+    return len(raw) // 4 + 1
+
+
+def message(raw: bytes, *, version: str, is_batched: bool) -> dict[str, Any]:
+    """The message that answers the params `raw`, seeded by them. Raises Invalid."""
+    params = _check(raw, version=version)
+    if is_batched:
+        _check_batched(raw)
+    form = params.output_config.format if params.output_config else None
+    text = answer(bytes(form.schema) if form else None, text=_last_text(params.messages), seed=raw)
+    if text is None:
+        raise Invalid("output_config.format.schema: the simulator could not draw an answer for it")
+    return {
+        "id": "msg_" + hashlib.sha256(raw).hexdigest()[:24],
+        "type": "message",
+        "role": "assistant",
+        "model": params.model,
+        "content": [{"type": "text", "text": text, "citations": None}],
+        "container": None,
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "stop_details": None,
+        "usage": {
+            "input_tokens": count_tokens(raw),
+            "output_tokens": len(text) // 4 + 1,
+            "cache_creation_input_tokens": 0,
+            "cache_read_input_tokens": 0,
+            "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
+            "inference_geo": "global",
+            "server_tool_use": None,
+            "service_tier": "batch" if is_batched else "standard",
+        },
+    }

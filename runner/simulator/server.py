@@ -1,0 +1,264 @@
+"""The Message Batches API over HTTP on loopback, with the API's status codes, fields and error bodies."""
+
+import json
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from runner.simulator.batches import MAX_BYTES, Batches, Mix, parse
+from runner.simulator.messages import VERSION, Invalid, count_tokens, message
+
+_BLOCK = 1 << 18
+_MODELS = (
+    "claude-fable-5-2", "claude-mythos-5-2", "claude-fable-5-1", "claude-opus-5-5", "claude-opus-5",
+    "claude-sonnet-5-5", "claude-sonnet-5", "claude-sonnet-4-6", "claude-haiku-5-5", "claude-haiku-4-5",
+)  # fmt: skip
+_ERROR_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    500: "api_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+_ROUTES: list[tuple[str, re.Pattern[str], str]] = [
+    ("POST", re.compile(r"/v1/messages/batches"), "create"),
+    ("GET", re.compile(r"/v1/messages/batches"), "list"),
+    ("GET", re.compile(r"/v1/messages/batches/([^/]+)"), "retrieve"),
+    ("DELETE", re.compile(r"/v1/messages/batches/([^/]+)"), "delete"),
+    ("POST", re.compile(r"/v1/messages/batches/([^/]+)/cancel"), "cancel"),
+    ("GET", re.compile(r"/v1/messages/batches/([^/]+)/results"), "results"),
+    ("POST", re.compile(r"/v1/messages"), "message"),
+    ("POST", re.compile(r"/v1/messages/count_tokens"), "count_tokens"),
+    ("GET", re.compile(r"/v1/models"), "models"),
+    ("GET", re.compile(r"/v1/models/([^/]+)"), "model"),
+]
+
+On = Callable[[str], None]
+"""Called at each moment of a call, with its name: create, created, retrieve, list, results, results-half, …
+
+It may raise Answer or Drop, to make the call fail in that moment.
+"""
+
+
+class Answer(Exception):
+    """Answer this call with an error."""
+
+    def __init__(self, status: int, text: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(text)
+        self.status = status
+        self.headers = headers or {}
+
+
+class Drop(Exception):
+    """Close the connection without a (further) answer."""
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, port: int, batches: Batches, on: On) -> None:
+        super().__init__(("127.0.0.1", port), _Call)
+        self.batches = batches
+        self.on = on
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Stay quiet about clients that went away: killing them is what the simulator is for."""
+
+
+class _Call(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+    server: _Server
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    do_POST = do_DELETE = do_GET  # noqa: N815
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Keep the terminal for the runner's own words."""
+
+    def _answer(self) -> None:
+        try:
+            body = self._body()
+            call, parts = self._route()
+            if not (self.headers.get("authorization") or self.headers.get("x-api-key")):
+                raise Answer(401, "x-api-key header is required")
+            self.server.on(call)
+            getattr(self, f"_{call}")(*parts, **({"body": body} if self.command == "POST" else {}))
+        except Answer as error:
+            self._send_error(error)
+        except Invalid as error:
+            self._send_error(Answer(400, str(error)))
+        except Drop:
+            self.close_connection = True
+
+    def _route(self) -> tuple[str, tuple[str, ...]]:
+        path = urlsplit(self.path).path
+        for method, pattern, call in _ROUTES:
+            if method == self.command and (match := pattern.fullmatch(path)):
+                return call, match.groups()
+        raise Answer(404, f"Not found: {self.command} {path}")
+
+    def _body(self) -> bytes:
+        if self.headers.get("transfer-encoding", "").lower() == "chunked":
+            return b"".join(self._chunks())
+        length = int(self.headers.get("content-length") or 0)
+        if length > MAX_BYTES:
+            self.close_connection = True
+            raise Answer(413, f"Request exceeds the maximum size of {MAX_BYTES} bytes")
+        body = self.rfile.read(length)
+        if len(body) < length:
+            raise Drop
+        return body
+
+    def _chunks(self) -> Iterator[bytes]:
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            yield self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+
+    def _send(self, status: int, value: object, headers: dict[str, str] | None = None) -> None:
+        body = json.dumps(value).encode()
+        self._head(
+            status, {"content-type": "application/json", "content-length": str(len(body)), **(headers or {})}
+        )
+        self.wfile.write(body)
+        self.wfile.flush()
+
+    def _head(self, status: int, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        self.send_header("request-id", f"req_{secrets.token_hex(12)}")
+        self.send_header("anthropic-workspace-id", "wrkspc_simulated")
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def _send_error(self, error: Answer) -> None:
+        body = {"type": _ERROR_TYPES.get(error.status, "api_error"), "message": str(error)}
+        self._send(error.status, {"type": "error", "error": body, "request_id": None}, error.headers)
+
+    def _version(self) -> str:
+        return self.headers.get("anthropic-version") or VERSION
+
+    def _found(self, batch_id: str) -> dict[str, Any]:
+        batch = self.server.batches.get(batch_id, self.server.url)
+        if batch is None:
+            raise Answer(404, f"message_batch_id: {batch_id} not found")
+        return batch
+
+    def _create(self, *, body: bytes) -> None:
+        batch_id = self.server.batches.create(parse(body), version=self._version())
+        self.server.on("created")
+        self._send(200, self._found(batch_id))
+
+    def _retrieve(self, batch_id: str) -> None:
+        self._send(200, self._found(batch_id))
+
+    def _list(self) -> None:
+        query = {name: values[-1] for name, values in parse_qs(urlsplit(self.path).query).items()}
+        limit = query.get("limit", "20")
+        if not (limit.isdecimal() and 1 <= int(limit) <= 1000):
+            raise Answer(400, "limit: must be from 1 to 1000")
+        page, more = _page(list(self.server.batches.newest(self.server.url)), query, int(limit))
+        ends = (
+            {"first_id": page[0]["id"], "last_id": page[-1]["id"]} if page else {"first_id": None, "last_id": None}
+        )
+        self._send(200, {"data": page, "has_more": more, **ends})
+
+    def _cancel(self, batch_id: str, *, body: bytes) -> None:  # noqa: ARG002 - a POST has a body
+        if self._found(batch_id)["processing_status"] == "ended":
+            raise Answer(400, f"Batch {batch_id} has ended and cannot be canceled")
+        self.server.batches.cancel(batch_id)
+        self._send(200, self._found(batch_id))
+
+    def _delete(self, batch_id: str) -> None:
+        if self._found(batch_id)["processing_status"] != "ended":
+            raise Answer(400, f"Batch {batch_id} is in progress: cancel it first")
+        self.server.batches.delete(batch_id)
+        self._send(200, {"id": batch_id, "type": "message_batch_deleted"})
+
+    def _results(self, batch_id: str) -> None:
+        if self._found(batch_id)["results_url"] is None:
+            raise Answer(404, f"Batch {batch_id} has no results: it has not ended, or its results were archived")
+        path = self.server.batches.results(batch_id)
+        size = path.stat().st_size
+        self._head(200, {"content-type": "application/x-jsonl", "content-length": str(size)})
+        with path.open("rb") as file:
+            self._copy(file, size // 2)
+            self.wfile.flush()
+            self.server.on("results-half")
+            self._copy(file, size - size // 2)
+        self.wfile.flush()
+
+    def _copy(self, file: Any, size: int) -> None:
+        while size and (block := file.read(min(size, _BLOCK))):
+            self.wfile.write(block)
+            size -= len(block)
+
+    def _message(self, *, body: bytes) -> None:
+        self._send(200, message(body, version=self._version(), is_batched=False))
+
+    def _count_tokens(self, *, body: bytes) -> None:
+        self._send(200, {"input_tokens": count_tokens(body)})
+
+    def _models(self) -> None:
+        data = [_model(name) for name in _MODELS]
+        self._send(200, {"data": data, "has_more": False, "first_id": _MODELS[0], "last_id": _MODELS[-1]})
+
+    def _model(self, name: str) -> None:
+        if name not in _MODELS:
+            raise Answer(404, f"model: {name}")
+        self._send(200, _model(name))
+
+
+def _model(name: str) -> dict[str, Any]:
+    return {"id": name, "type": "model", "display_name": name, "created_at": "2026-01-01T00:00:00Z"}
+
+
+def _page(data: list[dict[str, Any]], query: dict[str, str], limit: int) -> tuple[list[dict[str, Any]], bool]:
+    """The page of a newest-first list that cursors ask for, and whether there is more in that direction."""
+    ids = [item["id"] for item in data]
+    if "before_id" in query:
+        end = ids.index(query["before_id"]) if query["before_id"] in ids else 0
+        return data[max(0, end - limit) : end], end > limit
+    start = ids.index(query["after_id"]) + 1 if query.get("after_id") in ids else 0
+    return data[start : start + limit], start + limit < len(data)
+
+
+@contextmanager
+def serve(
+    folder: Path,
+    *,
+    port: int = 0,
+    seconds: float = 1.0,
+    mix: Mix = lambda _: "succeeded",
+    on: On = lambda _: None,
+) -> Iterator[str]:
+    """Serve the API on 127.0.0.1 until the context ends; yield its base URL.
+
+    Batches live in `folder` and take about `seconds` each; port 0 picks a free one. `mix` says how each
+    request ends, and `on` sees each moment of each call. Raises OSError if the port is taken.
+    """
+    server = _Server(port, Batches(folder, seconds, mix), on)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield server.url
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
