@@ -1,0 +1,254 @@
+"""The Message Batches API through the anthropic SDK: one method per call, failures sorted by what to do.
+
+The only module that knows anthropic, which is imported with the first client: it costs seconds. The SDK's own
+retries are off, since a create that is sent twice is paid twice.
+"""
+
+import ipaddress
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from runner.errors import AccessError, CreateUnknown, NotFound, Refused, RunnerError, Unavailable
+
+if TYPE_CHECKING:
+    import anthropic
+
+_PATH = "/v1/messages/batches"
+_BLOCK = 1 << 18
+# Fails before the request leaves: the batch was certainly not created.
+_NOT_SENT = (
+    "ConnectError",
+    "ConnectTimeout",
+    "PoolTimeout",
+    "ProxyError",
+    "UnsupportedProtocol",
+    "LocalProtocolError",
+)
+# A 429 that waiting does not mend (platform.claude.com, rate limits, 2026-08; SDK 2.12 error codes).
+_SPEND_CODES = ("enforced_spend_limit_reached", "contract_spend_limit_reached", "ramp_limit_exceeded")
+_OWN_LIMIT = "You have reached your specified"
+
+
+class _Batch(msgspec.Struct):
+    id: str
+    processing_status: str
+    request_counts: dict[str, int]
+    created_at: datetime
+    ended_at: datetime | None = None
+
+
+class _List(msgspec.Struct):
+    data: list[_Batch]
+    has_more: bool
+    last_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A Message Batch as the API shows it. Times are Unix seconds by the API's clock.
+
+    `counts` are the API's request_counts; `request_id` and `workspace_id` come from the answer's headers.
+    """
+
+    id: str
+    processing_status: str
+    counts: dict[str, int]
+    created_at: float
+    ended_at: float | None
+    request_id: str | None
+    workspace_id: str | None
+
+    @property
+    def requests(self) -> int:
+        """How many requests the batch has: the sum of the counts, whatever the status."""
+        return sum(self.counts.values())
+
+
+class _Blocks:
+    """The bytes of a file, in blocks; iterating starts anew each time, as sending a request again needs."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __iter__(self) -> Iterator[bytes]:
+        with self.path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                yield block
+
+
+class Api:
+    """A client of the API, or of a simulator: for both the same SDK over the same HTTP."""
+
+    def __init__(self, client: "anthropic.Anthropic") -> None:
+        self._client = client
+        self.base_url = str(client.base_url)
+
+    def server_time(self) -> float:
+        """The API's clock in Unix seconds, to the second."""
+        with _sorted():
+            response = self._client.messages.batches.with_raw_response.list(limit=1)
+            return parsedate_to_datetime(response.headers.get("date", "")).timestamp()
+
+    def create(self, body: Path) -> Remote:
+        """POST a body that is on disk.
+
+        Raises CreateUnknown if the batch may have been accepted; Unavailable, Refused or AccessError if not.
+        """
+        import httpx2
+
+        with _sorted(is_create=True):
+            headers = {"content-length": str(body.stat().st_size), "content-type": "application/json"}
+            response = self._client.post(
+                _PATH,
+                cast_to=httpx2.Response,
+                content=_Blocks(body),
+                options={"headers": headers, "max_retries": 0},
+            )
+            return _remote(response.content, response.headers)
+
+    def retrieve(self, batch_id: str) -> Remote:
+        """The present state of a batch. Raises NotFound, Unavailable or AccessError."""
+        with _sorted():
+            response = self._client.messages.batches.with_raw_response.retrieve(batch_id)
+            return _remote(response.read(), response.headers)
+
+    def newest(self, *, until: float) -> Iterator[Remote]:
+        """All batches of the workspace that were created after `until` (Unix seconds), newest first.
+
+        Pages are followed by time: a cursor is no fence when two batches share an instant.
+        """
+        cursor: dict[str, Any] = {}
+        while True:
+            with _sorted():
+                response = self._client.messages.batches.with_raw_response.list(limit=100, **cursor)
+                page = msgspec.json.decode(response.read(), type=_List)
+            for batch in page.data:
+                if batch.created_at.timestamp() < until:
+                    return
+                yield _shown(batch, response.headers)
+            if not page.has_more or page.last_id is None:
+                return
+            cursor = {"after_id": page.last_id}
+
+    def cancel(self, batch_id: str) -> None:
+        """Ask for a batch to be canceled; what has ended already stays as it is."""
+        with _sorted():
+            self._client.messages.batches.cancel(batch_id)
+
+    def results(self, batch_id: str) -> Iterator[bytes]:
+        """The bytes of a results file, in blocks, from the configured base URL whatever `results_url` says.
+
+        Raises NotFound, Unavailable (also in the middle of the stream) or AccessError.
+        """
+        import httpx2
+
+        # The SDK's own decoder takes 115 µs a line and loses lines it read when the stream breaks.
+        headers = {"X-Stainless-Raw-Response": "stream", "accept": "application/binary"}
+        with _sorted():
+            response: Any = self._client.get(
+                f"{_PATH}/{batch_id}/results", cast_to=httpx2.Response, options={"headers": headers}
+            )
+            try:
+                yield from response.iter_bytes(_BLOCK)
+            finally:
+                response.close()
+
+
+def _shown(batch: _Batch, headers: Any) -> Remote:
+    return Remote(
+        batch.id,
+        batch.processing_status,
+        batch.request_counts,
+        batch.created_at.timestamp(),
+        batch.ended_at.timestamp() if batch.ended_at else None,
+        headers.get("request-id"),
+        headers.get("anthropic-workspace-id"),
+    )
+
+
+def _remote(body: bytes, headers: Any) -> Remote:
+    return _shown(msgspec.json.decode(body, type=_Batch), headers)
+
+
+@contextmanager
+def _sorted(*, is_create: bool = False) -> Iterator[None]:
+    """Turn what the SDK and httpx2 raise into errors that say what to do next."""
+    import anthropic
+    import httpx2
+
+    lost = CreateUnknown if is_create else Unavailable
+    try:
+        yield
+    except anthropic.APIStatusError as error:
+        raise _by_status(error, is_create=is_create) from error
+    except anthropic.APIConnectionError as error:
+        cause = error.__cause__ or error
+        kind = Unavailable if type(cause).__name__ in _NOT_SENT else lost
+        raise kind(f"no answer from the API: {cause}") from error
+    except httpx2.HTTPError as error:
+        raise lost(f"the connection broke: {error}") from error
+    except (msgspec.DecodeError, ValueError, anthropic.APIError) as error:
+        raise lost(f"an answer that is not the API's: {error}") from error
+    except anthropic.AnthropicError as error:
+        raise AccessError(f"the credentials cannot be used: {error}") from error
+
+
+def _by_status(error: "anthropic.APIStatusError", *, is_create: bool) -> RunnerError:
+    status, text = error.status_code, error.api_message or error.message
+    message = f"HTTP {status}: {text}" + (f" (request {error.request_id})" if error.request_id else "")
+    if status in (401, 402, 403) or error.error_code in _SPEND_CODES or text.startswith(_OWN_LIMIT):
+        return AccessError(message)
+    if status == 429:
+        return Unavailable(message, retry_after=_retry_after(error.response.headers.get("retry-after")))
+    if status in (408, 409) or status >= 500:
+        if is_create:
+            return CreateUnknown(message)
+        return Unavailable(message, retry_after=_retry_after(error.response.headers.get("retry-after")))
+    return NotFound(message) if status == 404 and not is_create else Refused(message)
+
+
+def _retry_after(value: str | None) -> float | None:
+    try:
+        return max(0.0, float(value)) if value else None
+    except ValueError:
+        return None
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@contextmanager
+def connect(*, base_url: str | None = None, api_key: str | None = None) -> Iterator[Api]:
+    """Open a client; what is not given comes from the environment, as the SDK reads it.
+
+    Raises AccessError if there are no credentials, or if the SDK's settings contradict each other.
+    """
+    import anthropic
+
+    url = base_url or os.environ.get("ANTHROPIC_BASE_URL")
+    # A proxy from the environment would be asked for loopback addresses too.
+    direct = url is not None and _is_loopback(url)
+    http_client = anthropic.DefaultHttpxClient(trust_env=False) if direct else None
+    try:
+        client = anthropic.Anthropic(base_url=base_url, api_key=api_key, max_retries=0, http_client=http_client)
+    except (anthropic.AnthropicError, ValueError) as error:
+        raise AccessError(f"the client cannot be made: {error}") from error
+    with client:
+        found = client.api_key or client.auth_token or client.credentials
+        if not found and "ANTHROPIC_CUSTOM_HEADERS" not in os.environ:
+            raise AccessError("no credentials: set ANTHROPIC_API_KEY, or try the job with --simulate")
+        yield Api(client)
