@@ -1,0 +1,7 @@
+"""The order of things: prepare, submit, reconcile, poll, collect, deliver."""
+
+from runner.lifecycle.execute import SIMULATED, Offer, check, render, run
+from runner.lifecycle.inspect import Found, cancel, runs
+from runner.lifecycle.job import Report, Summary
+
+__all__ = ["SIMULATED", "Found", "Offer", "Report", "Summary", "cancel", "check", "render", "run", "runs"]

@@ -1,0 +1,250 @@
+"""From a spec to its outputs: check it, find or make its run, ask for consent, follow it, deliver."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import msgspec
+
+from runner import outcome, sinks
+from runner.api import Api, connect
+from runner.errors import InputError, StateError, UsageError
+from runner.lifecycle.deliver import deliver
+from runner.lifecycle.follow import follow
+from runner.lifecycle.job import Job, Report, Summary, silent, summarize
+from runner.lifecycle.prepare import Recorded, prepare, recorded, requests
+from runner.prompt import Templates, load_templates
+from runner.simulator import serve
+from runner.sources import Inputs, Row, changed, read
+from runner.spec import Spec, from_record
+from runner.store import Run, Store, open_store
+
+SIMULATED = "simulated"
+_SAMPLE_ROWS = 100
+# A simulated batch takes about a second, and its simulator dies with the runner: no create is late.
+_SIMULATED_POLL, _SIMULATED_GRACE = 0.2, 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a run is about to send; `bytes` is the size of all bodies."""
+
+    run: str
+    model: str
+    rows: int
+    rejected: int
+    requests: int
+    batches: int
+    bytes: int
+
+
+Consent = bool | Callable[[Offer], bool]
+
+
+def check(spec: Spec) -> Templates:
+    """Check what can be known before the whole source is read: templates, names, columns, the first rows.
+
+    Raises InputError with every mistake.
+    """
+    templates = load_templates(spec)
+    if spec.output_schema is not None:
+        outcome.validator(spec.output_schema)
+    sample = list(_sample(spec))
+    columns = list(dict.fromkeys(name for row in sample for name in row.fields))
+    problems = templates.check(columns) + sinks.check(spec)
+    if problems:
+        raise InputError(problems)
+    for _ in requests(templates, iter(sample)):
+        pass
+    return templates
+
+
+def _sample(spec: Spec) -> Iterator[Row]:
+    # Standard input can be read once only, and the run is what needs it.
+    if spec.source.options["path"] != "-":
+        yield from read(spec.source, Inputs(spec.root), limit=_SAMPLE_ROWS)
+
+
+def render(spec: Spec, *, limit: int | None = None) -> Iterator[bytes]:
+    """The requests of the first rows as JSON lines, with the row number as custom_id; nothing is sent."""
+    templates = check(spec)
+    for row, params in requests(templates, read(spec.source, Inputs(spec.root), limit=limit)):
+        yield b'{"custom_id":"%d","params":%b}' % (row.number, params)
+
+
+def home(spec: Spec, *, simulate: bool) -> Path:
+    """The folder that holds `.runner/` and that output paths are relative to."""
+    return spec.root / SIMULATED if simulate else spec.root
+
+
+def _changes(old: Any, new: Any, at: str = "") -> Iterator[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in dict.fromkeys((*old, *new)):
+            yield from _changes(old.get(name), new.get(name), f"{at}.{name}" if at else name)
+    elif old != new:
+        short = [text if len(text) <= 40 else f"{text[:37]}..." for text in map(repr, (old, new))]
+        yield f"{at}: {short[0]} → {short[1]}"
+
+
+def _differences(spec: Spec, before: Recorded, now: Recorded) -> list[str]:
+    """What differs between a recorded run and the present files, in words."""
+    found = list(_changes(before.record, now.record))
+    names = dict.fromkeys((*before.templates, *now.templates))
+    found += [f"prompts/{n}: edited" for n in names if before.templates.get(n) != now.templates.get(n)]
+    if before.limit != now.limit:
+        found.append(f"--limit: {before.limit} → {now.limit}")
+    files = changed(
+        spec.root, str(spec.source.options["path"]), before.inputs, is_limited=before.limit is not None
+    )
+    return found + [f"{path}: edited" for path in files]
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """Which run to work on: what the user asked for, and what the present files say."""
+
+    spec: Spec
+    templates: Templates
+    limit: int | None
+    resume: bool
+    new: bool
+
+    def find(self, store: Store) -> tuple[Run, Spec] | None:
+        """The unfinished run to go on with and its spec, or None if a new one is due. Raises UsageError."""
+        run = next(iter(store.runs(self.spec.name)), None)
+        if run is None or run.state in ("finished", "abandoned"):
+            if self.resume:
+                raise UsageError(f"there is no unfinished run of {self.spec.name} to resume")
+            return None
+        if run.state == "preparing":
+            store.discard(run)
+            return None
+        before = _recorded(store, run)
+        differences = self._differences(before)
+        if not self.new and (not differences or self.resume):
+            return run, from_record(before.record, like=self.spec)
+        if run.state == "prepared":
+            store.discard(run)
+        elif self.new:
+            store.update(run, state="abandoned")
+        else:
+            raise UsageError(self._refusal(run, differences))
+        return None
+
+    def _differences(self, before: Recorded) -> list[str]:
+        now = Recorded(self.spec.record(), self.templates.files(), self.limit, [])
+        return _differences(self.spec, before, now)
+
+    def _refusal(self, run: Run, differences: list[str]) -> str:
+        shown = "\n".join(f"  {line}" for line in differences[:10])
+        return (
+            f"run {run.id} of {self.spec.name} is not finished, and since it began this has changed:\n{shown}\n"
+            "--resume finishes it as it was recorded; --new starts over, though what was sent is billed "
+            f"(`runner cancel {run.id}` stops what it can)"
+        )
+
+
+def _recorded(store: Store, run: Run) -> Recorded:
+    try:
+        return recorded(store.folder(run))
+    except (OSError, msgspec.DecodeError) as error:
+        raise StateError(f"the record of run {run.id} cannot be read: {error}") from error
+
+
+def _offer(job: Job) -> Offer:
+    batches = [batch for batch in job.store.batches(job.run) if batch.state == "prepared"]
+    return Offer(
+        run=job.run.id,
+        model=str(job.spec.params["model"]),
+        rows=job.run.rows,
+        rejected=job.store.tally(job.run).get("rejected", 0),
+        requests=sum(batch.requests for batch in batches),
+        batches=len(batches),
+        bytes=sum(batch.bytes for batch in batches),
+    )
+
+
+def _agree(job: Job, consent: Consent) -> None:
+    """Start a prepared run if its sending is agreed to. Raises UsageError if not."""
+    if job.run.state != "prepared":
+        return
+    agreed = consent(_offer(job)) if callable(consent) else consent
+    if not agreed:
+        raise UsageError("nothing was sent")
+    job.run = job.store.update(job.run, state="running")
+
+
+def _ignore(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / ".gitignore").write_text("*\n")
+
+
+@contextmanager
+def connected(folder: Path, *, simulate: bool) -> Iterator[Api]:
+    """A client of the API, or of the simulator whose batches live in the state folder `folder`."""
+    with ExitStack() as stack:
+        if simulate:
+            url = stack.enter_context(serve(folder / "simulator"))
+            yield stack.enter_context(connect(base_url=url, api_key="simulated"))
+        else:
+            yield stack.enter_context(connect())
+
+
+def run(
+    spec: Spec,
+    *,
+    simulate: bool = False,
+    consent: Consent = False,
+    wait: bool = True,
+    limit: int | None = None,
+    resume: bool = False,
+    new: bool = False,
+    poll_seconds: float | None = None,
+    report: Report = silent,
+    stop: Event | None = None,
+) -> Summary:
+    """Run a spec to its end, or go on with its unfinished run, and return what became of it.
+
+    `simulate` uses the bundled simulator instead of the API: nothing is paid, and state and outputs go below
+    `simulated/`. Otherwise `consent` must be true, or a function that agrees to the Offer, before a run sends
+    anything. `limit` takes the first rows only. An unfinished run goes on if nothing has changed since; if
+    something has, `resume` finishes it as recorded and `new` starts over. Without `wait`, and after `stop` is
+    set, the summary may be of a run that is not finished; call again to go on.
+
+    Raises a RunnerError: see `runner.errors` for the kinds.
+    """
+    templates = check(spec)
+    stop = stop or Event()
+    base = home(spec, simulate=simulate)
+    if simulate:
+        poll_seconds = poll_seconds or _SIMULATED_POLL
+        spec = replace(
+            spec, batch=replace(spec.batch, grace_seconds=min(spec.batch.grace_seconds, _SIMULATED_GRACE))
+        )
+        _ignore(base)
+    try:
+        with open_store(base / ".runner") as store, connected(store.path, simulate=simulate) as api:
+            found = _Choice(spec, templates, limit, resume, new).find(store)
+            if found is None:
+                found = prepare(spec, templates, store, limit=limit, stop=stop), spec
+            job = Job(found[1], store, found[0], base, report)
+            _agree(job, simulate or consent)
+            return _finish(job, api, poll_seconds=poll_seconds or spec.batch.poll_seconds, wait=wait, stop=stop)
+    except OSError as error:
+        raise StateError(f"{error.filename or base}: {error.strerror or error}") from error
+
+
+def _finish(job: Job, api: Api, *, poll_seconds: float, wait: bool, stop: Event) -> Summary:
+    schema = job.spec.output_schema
+    validate = None if schema is None else outcome.validator(schema)
+    job.tell(f"run {job.run.id}: {job.run.rows:,} rows in {len(job.store.batches(job.run)):,} batches")
+    if follow(job, api, validate, poll_seconds=poll_seconds, wait=wait, stop=stop):
+        written = deliver(job, validate)
+        sinks_json = msgspec.json.encode(written).decode()
+        job.run = job.store.update(job.run, state="finished", finished_at=time.time(), sinks=sinks_json)
+        job.tell(f"run {job.run.id}: finished")
+    return summarize(job.store, job.run)

@@ -1,0 +1,87 @@
+"""What every step of a run needs, and what a run looks like from outside at any moment."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from runner.outcome import OUTCOMES, Usage
+from runner.spec import Spec
+from runner.store import Batch, Run, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A run from outside. `seconds` is the time since it began, or that it took.
+
+    `outcomes` counts the rows of each outcome so far, `batches` holds {id, state, requests} of each batch,
+    `sinks` {type, path, rows} of each output once written, `usage` the tokens of all answers by the API's names.
+    """
+
+    run: str
+    spec: str
+    state: str
+    rows: int
+    outcomes: dict[str, int]
+    batches: list[dict[str, Any]]
+    sinks: list[dict[str, Any]]
+    usage: dict[str, int]
+    seconds: float
+
+    @property
+    def exit_code(self) -> int:
+        """0 if every row succeeded, 3 if some did not, 4 if the run is not finished."""
+        if self.state != "finished":
+            return 4
+        return 0 if self.outcomes.get("succeeded", 0) == self.rows else 3
+
+
+Report = Callable[[str, Summary], None]
+"""Called after every change with one line for a person, and the run as it is now."""
+
+
+def silent(line: str, summary: Summary) -> None:
+    """Report nothing."""
+
+
+@dataclass(slots=True)
+class Job:
+    """One run under way: its spec, its state, the folder that its outputs go below, and who is told."""
+
+    spec: Spec
+    store: Store
+    run: Run
+    base: Path
+    report: Report = silent
+
+    def tell(self, line: str) -> None:
+        """Report a change."""
+        self.report(line, summarize(self.store, self.run))
+
+
+def name_of(batch: Batch) -> str:
+    """How messages call a batch: its number in its round, with the round from the second on."""
+    return f"batch {batch.batch}" if batch.round == 1 else f"batch {batch.batch} of round {batch.round}"
+
+
+def summarize(store: Store, run: Run) -> Summary:
+    """The present summary of a run."""
+    batches = store.batches(run)
+    usage = Usage()
+    for batch in batches:
+        usage.add(msgspec.json.decode(batch.usage, type=Usage))
+    tally = store.tally(run)
+    return Summary(
+        run=run.id,
+        spec=run.spec,
+        state=run.state,
+        rows=run.rows,
+        outcomes={name: tally[name] for name in OUTCOMES if name in tally},
+        batches=[{"id": batch.batch_id, "state": batch.state, "requests": batch.requests} for batch in batches],
+        sinks=msgspec.json.decode(run.sinks),
+        usage=msgspec.to_builtins(usage),
+        seconds=round((run.finished_at or time.time()) - run.created_at, 3),
+    )

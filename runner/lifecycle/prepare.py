@@ -1,0 +1,201 @@
+"""Rows become bodies on disk: the first round from the source, each later one from the bodies before it.
+
+Nothing is sent before the whole source is read, so that a mistake in its last row costs nothing.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from threading import Event
+from typing import Any, BinaryIO, NoReturn
+
+import msgspec
+
+from runner.durable import replacing, sync_folder
+from runner.errors import InputError, Interrupted, Problem
+from runner.lifecycle.job import Job
+from runner.outcome import rejected_line
+from runner.prompt import Templates
+from runner.request import encoder, largest, pack
+from runner.sources import InputFile, Inputs, Row, read
+from runner.spec import Spec, fingerprint
+from runner.store import Run, RunFolder, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What a run was started with: `spec.json` of its folder.
+
+    `record` is the spec's (see `Spec.record`), `templates` the files of prompts/, `limit` the most rows.
+    """
+
+    record: dict[str, Any]
+    templates: dict[str, str]
+    limit: int | None
+    inputs: list[InputFile]
+
+    def fingerprint(self) -> str:
+        """The digest of all that was written by a person; input files are compared by themselves."""
+        return fingerprint({"record": self.record, "templates": self.templates, "limit": self.limit})
+
+
+def recorded(folder: RunFolder) -> Recorded:
+    """Read back what a run was started with."""
+    return msgspec.json.decode(folder.spec.read_bytes(), type=Recorded)
+
+
+def requests(templates: Templates, rows: Iterator[Row]) -> Iterator[tuple[Row, bytes]]:
+    """Each row with the JSON of its params. Raises InputError that names the template and the row."""
+    encode, names = encoder(templates), templates.names
+    for row in rows:
+        try:
+            yield row, encode(names(row.fields))
+        except InputError as error:
+            _blame(error, row)
+
+
+def _blame(error: InputError, row: Row) -> NoReturn:
+    place = f"row {row.number}, {row.path}:{row.line}"
+    raise InputError(
+        [Problem(p.path, f"{p.message} ({place})", p.line, p.column) for p in error.problems]
+    ) from error
+
+
+@dataclass(slots=True)
+class _First:
+    """The first round while it is written: how many rows were read, and which of them cannot be sent."""
+
+    templates: Templates
+    run: Run
+    stop: Event
+    rows: int = 0
+    rejected: list[tuple[int, int, int]] = field(default_factory=list)
+
+    def packable(
+        self, rows: Iterator[Row], rows_file: BinaryIO, rejected_file: BinaryIO
+    ) -> Iterator[tuple[int, bytes]]:
+        """The (row, params) pairs that fit into a body; the others are on file as rejected."""
+        encode = msgspec.json.Encoder().encode
+        limit = largest(self.templates.spec.batch.max_bytes)
+        for row, params in requests(self.templates, rows):
+            if self.stop.is_set():
+                raise Interrupted("stopped before anything was sent")
+            try:
+                rows_file.write(encode({"key": row.key, "row": row.fields}) + b"\n")
+            except UnicodeEncodeError as error:
+                raise InputError([Problem(row.path, "half of a surrogate pair is not text", row.line)]) from error
+            self.rows = row.number
+            if len(params) <= limit:
+                yield row.number, params
+                continue
+            message = f"the request has {len(params):,} bytes, and batch.max_bytes leaves {limit:,} for one"
+            line = rejected_line(f"{self.run.id}-0-0-{row.number}", message)
+            self.rejected.append((row.number, rejected_file.tell(), len(line) - 1))
+            rejected_file.write(line)
+
+
+def prepare(spec: Spec, templates: Templates, store: Store, *, limit: int | None = None, stop: Event) -> Run:
+    """Read the source and write everything that the first round sends; the new run is `prepared` at the end.
+
+    Raises InputError for the first row that is wrong and for keys that repeat, and Interrupted if `stop` is
+    set; the run is then forgotten.
+    """
+    inputs = Inputs(spec.root)
+    record = Recorded(spec.record(), templates.files(), limit, [])
+    run = store.start(spec=spec.name, spec_path=str(spec.path), fingerprint=record.fingerprint())
+    try:
+        first = _First(templates, run, stop)
+        _write(first, spec, store, read(spec.source, inputs, limit=limit))
+        folder = store.folder(run)
+        if spec.source.key is not None:
+            _check_keys(spec, store, folder)
+        with replacing(folder.spec) as file:
+            file.write(msgspec.json.encode(replace(record, inputs=inputs.files)))
+        with store.transaction():
+            store.add_rejected(run, first.rejected)
+            store.recount(run)
+            return store.update(run, state="prepared", rows=first.rows)
+    except BaseException:
+        store.discard(run)
+        raise
+
+
+def _write(first: _First, spec: Spec, store: Store, rows: Iterator[Row]) -> None:
+    folder = store.folder(first.run)
+    with replacing(folder.rows) as rows_file, replacing(folder.results(0, 0)) as rejected_file:
+        pairs = first.packable(rows, rows_file, rejected_file)
+        for body in pack(pairs, run=first.run.id, round=1, folder=folder.bodies, **_limits(spec)):
+            with store.transaction():
+                store.add_batch(first.run, 1, body)
+    sync_folder(folder.bodies)
+
+
+def _limits(spec: Spec) -> dict[str, int]:
+    return {"max_requests": spec.batch.max_requests, "max_bytes": spec.batch.max_bytes}
+
+
+class _Key(msgspec.Struct):
+    key: str | int
+
+
+def _keys(folder: RunFolder) -> Iterator[str]:
+    decode = msgspec.json.Decoder(_Key).decode
+    with folder.rows.open("rb") as file:
+        for line in file:
+            yield str(decode(line).key)
+
+
+def _check_keys(spec: Spec, store: Store, folder: RunFolder) -> None:
+    pairs = store.repeated((hash(key), row) for row, key in enumerate(_keys(folder), 1))
+    wanted = {row for pair in pairs for row in pair}
+    keys = {row: key for row, key in enumerate(_keys(folder), 1) if row in wanted} if wanted else {}
+    repeated = [(first, second) for first, second in pairs if keys[first] == keys[second]]
+    if not repeated:
+        return
+    places = _places(spec, {row for pair in repeated for row in pair})
+    problems = []
+    for first, second in repeated:
+        path, line = places.get(second, (str(spec.source.options["path"]), 0))
+        where = "{}:{}".format(*places[first]) if first in places else f"row {first}"
+        message = f"{spec.source.key} {keys[second]!r} is the key of {where} already: keys must be unique"
+        problems.append(Problem(path, message, line))
+    raise InputError(problems)
+
+
+def _places(spec: Spec, wanted: set[int]) -> dict[int, tuple[str, int]]:
+    """Where rows stand, found by reading the source once more; standard input is gone by now."""
+    if spec.source.options["path"] == "-":
+        return {}
+    rows = read(spec.source, Inputs(spec.root), limit=max(wanted))
+    return {row.number: (row.path, row.line) for row in rows if row.number in wanted}
+
+
+def prepare_again(job: Job) -> bool:
+    """Write the next round, of the rows that may be sent again; return whether there is one."""
+    round = max((batch.round for batch in job.store.batches(job.run)), default=0) + 1
+    if round > job.spec.retry.attempts or job.run.is_canceled or round == 1:
+        return False
+    folder = job.store.folder(job.run)
+    with job.store.transaction(), ExitStack() as stack:
+        params = _earlier_params(folder, job.store.again(job.run), stack)
+        limits = _limits(job.spec)
+        bodies = 0
+        for body in pack(params, run=job.run.id, round=round, folder=folder.bodies, **limits):
+            job.store.add_batch(job.run, round, body)
+            bodies += 1
+        job.store.recount(job.run)
+        sync_folder(folder.bodies)
+    return bodies > 0
+
+
+def _earlier_params(
+    folder: RunFolder, rows: Iterator[tuple[int, int, int, int, int]], stack: ExitStack
+) -> Iterator[tuple[int, bytes]]:
+    """The params of rows, copied from the bodies that sent them last."""
+    files: dict[tuple[int, int], BinaryIO] = {}
+    for row, round, batch, offset, length in rows:
+        if (round, batch) not in files:
+            files[round, batch] = stack.enter_context(folder.body(round, batch).open("rb"))
+        file = files[round, batch]
+        yield row, os.pread(file.fileno(), length, offset)
