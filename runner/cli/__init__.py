@@ -1,0 +1,275 @@
+"""The `runner` command: words in, one call, words and an exit code out.
+
+What a command needs is imported when it runs, so that `--help` is there at once.
+"""
+
+import shlex
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from runner.errors import InputError, Interrupted, RunnerError
+
+if TYPE_CHECKING:
+    from runner.lifecycle import Offer, Summary
+
+_SPEC = click.Path(dir_okay=False, path_type=Path)
+
+
+class _Commands(click.Group):
+    """Ends every command that fails with its message and exit code; only a defect of ours shows a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RunnerError as error:
+            _fail(error)
+
+
+def _fail(error: RunnerError) -> NoReturn:
+    if isinstance(error, InputError):
+        click.echo(str(error), err=True)
+    else:
+        click.echo(f"error: {error}", err=True)
+    sys.exit(error.exit_code)
+
+
+def _variables(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    pairs = [value.partition("=") for value in values]
+    for name, equals, _ in pairs:
+        if not (name and equals):
+            raise click.BadParameter(f"{name!r} is not name=value", ctx, option)
+    return {name: value for name, _, value in pairs}
+
+
+_VAR = click.option(
+    "--var",
+    "variables",
+    multiple=True,
+    callback=_variables,
+    metavar="NAME=VALUE",
+    help="Override one of the spec's vars.",
+)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+
+
+def _echo_json(value: Any) -> None:
+    import msgspec
+
+    click.echo(msgspec.json.encode(value))
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="message-batch-runner", message="runner %(version)s")
+def main() -> None:
+    """Run declarative jobs on Anthropic's Message Batches API."""
+
+
+@main.command()
+@click.argument("specs", nargs=-1, required=True, type=_SPEC)
+@_VAR
+def validate(specs: tuple[Path, ...], variables: dict[str, str]) -> None:
+    """Check specs, their templates, schemas and first rows; send nothing."""
+    from runner.lifecycle import check
+    from runner.spec import load_spec
+
+    failed = False
+    for path in specs:
+        try:
+            check(load_spec(path, vars=variables))
+        except InputError as error:
+            failed = True
+            click.echo(str(error), err=True)
+        else:
+            click.echo(f"{path}: valid")
+    sys.exit(2 if failed else 0)
+
+
+@main.command()
+@click.argument("spec", type=_SPEC)
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N rows.")
+@_VAR
+def render(spec: Path, limit: int | None, variables: dict[str, str]) -> None:
+    """Print the requests of a spec as JSON lines; send nothing."""
+    from runner import lifecycle
+    from runner.spec import load_spec
+
+    for line in lifecycle.render(load_spec(spec, vars=variables), limit=limit):
+        click.echo(line)
+
+
+class _Stop(Event):
+    """Set by the first SIGINT or SIGTERM; a second one ends the process at once."""
+
+    signal: int | None = None
+
+    def __call__(self, number: int, _: FrameType | None) -> None:
+        self.signal = number
+        self.set()
+        signal.signal(number, signal.SIG_DFL)
+        click.echo("stopping at the next safe moment; nothing is canceled (once more to stop now)", err=True)
+
+
+@contextmanager
+def _stopping() -> Iterator[_Stop]:
+    stop = _Stop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    try:
+        yield stop
+    except Interrupted as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(128 + (stop.signal or signal.SIGINT))
+
+
+def _consent(proposal: "Offer") -> bool:
+    from runner.cli import display
+
+    click.echo(display.offer(proposal), err=True)
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        click.echo("without a terminal to ask on, `--yes` is needed to send it", err=True)
+        return False
+    return click.confirm("send it?", err=True)
+
+
+def _command() -> str:
+    """The command line that goes on with this run."""
+    words = [word for word in sys.argv[1:] if word not in ("--new", "--no-wait")]
+    return shlex.join(["runner", *words])
+
+
+@main.command()
+@click.argument("spec", type=_SPEC)
+@click.option(
+    "--simulate", is_flag=True, help="Use the bundled simulator: no key, no cost; outputs go below simulated/."
+)
+@click.option("--yes", is_flag=True, help="Send without asking.")
+@click.option("--no-wait", is_flag=True, help="Do what can be done now and exit with 4; run again to go on.")
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N rows.")
+@click.option("--resume", is_flag=True, help="Finish an unfinished run as recorded, whatever was edited since.")
+@click.option("--new", is_flag=True, help="Start over, leaving an unfinished run as it is.")
+@click.option(
+    "--poll-seconds", type=click.FloatRange(min=0, min_open=True), help="Seconds between two looks at a batch."
+)
+@_VAR
+@_JSON
+def run(
+    spec: Path, *, simulate: bool, yes: bool, resume: bool, new: bool, as_json: bool,
+    no_wait: bool, limit: int | None, poll_seconds: float | None, variables: dict[str, str],
+) -> None:  # fmt: skip
+    """Run a spec, or go on with its unfinished run."""
+    from runner import lifecycle
+    from runner.cli import display
+    from runner.spec import load_spec
+
+    if resume and new:
+        raise click.UsageError("--resume and --new exclude each other")
+    with _stopping() as stop, display.progress() as report:
+        summary = lifecycle.run(
+            load_spec(spec, vars=variables),
+            simulate=simulate,
+            consent=yes or _consent,
+            wait=not no_wait,
+            limit=limit,
+            resume=resume,
+            new=new,
+            poll_seconds=poll_seconds,
+            report=report,
+            stop=stop,
+        )
+    _conclude(summary, simulate=simulate, as_json=as_json)
+    interrupted = stop.signal is not None and summary.state != "finished"
+    sys.exit(128 + (stop.signal or 0) if interrupted else summary.exit_code)
+
+
+def _conclude(summary: "Summary", *, simulate: bool, as_json: bool) -> None:
+    from runner.cli import display
+
+    if summary.state != "finished":
+        click.echo(display.unfinished(summary, _command()), err=True)
+    elif not as_json:
+        click.echo(display.conclusion(summary, is_simulated=simulate))
+    if as_json:
+        _echo_json(summary)
+
+
+@main.command()
+@click.argument("target", required=False, metavar="[SPEC|RUN]")
+@_JSON
+def status(target: str | None, as_json: bool) -> None:
+    """Show the runs of this project, or the newest run of a spec, or one run."""
+    from runner import lifecycle
+    from runner.cli import display
+
+    found = list(lifecycle.runs(target))
+    if target is not None:
+        found = found[:1]
+    if as_json:
+        for run in found:
+            _echo_json(run.summary)
+        return
+    if not found:
+        click.echo("no runs yet", err=True)
+        return
+    from rich.console import Console
+
+    Console().print(display.runs(found))
+
+
+@main.command()
+@click.argument("target", metavar="SPEC|RUN")
+def cancel(target: str) -> None:
+    """Cancel an unfinished run: batches under way are asked to end, the others are never sent."""
+    from runner import lifecycle
+
+    summary = lifecycle.cancel(target)
+    click.echo(f"run {summary.run} is canceled; run {summary.spec} again to collect what has finished")
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON schema of a spec, for editors."""
+    from runner.spec import schema_text
+
+    click.echo(schema_text(), nl=False)
+
+
+@main.command()
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="The port on 127.0.0.1; default: a free one."
+)
+@click.option(
+    "--seconds", type=click.FloatRange(min=0), default=1.0, show_default=True, help="How long a batch takes."
+)
+def simulate(port: int, seconds: float) -> None:
+    """Serve the Message Batches API on this machine, for trials and tests."""
+    from runner.simulator import serve
+
+    stop = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        with serve(Path("simulated") / "server", port=port, seconds=seconds) as url:
+            click.echo(url)
+            click.echo(f"export ANTHROPIC_BASE_URL={url} ANTHROPIC_API_KEY=simulated", err=True)
+            stop.wait()
+    except OSError as error:
+        raise click.ClickException(f"cannot listen on port {port}: {error.strerror}") from error
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the completion script of a shell: eval "$(runner completion bash)"."""
+    from click.shell_completion import get_completion_class
+
+    script = get_completion_class(shell)
+    if script is not None:
+        click.echo(script(main, {}, "runner", "_RUNNER_COMPLETE").source())
