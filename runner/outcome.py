@@ -14,12 +14,14 @@ OUTCOMES = (
 )  # fmt: skip
 """How a row can end. The first four have an answer; `missing` and `rejected` never had a result."""
 
+_LONGEST = 500
 _FINISHED = ("end_turn", "stop_sequence", "tool_use")
 _TRUNCATED = ("max_tokens", "model_context_window_exceeded", "pause_turn")
 
 # A request that failed so is refused again if it is sent again (platform.claude.com, API errors, 2026-08).
-_HOPELESS_ERRORS = frozenset(
+_HOPELESS = frozenset(
     {
+        "rejected",
         "authentication_error",
         "billing_error",
         "invalid_request_error",
@@ -49,10 +51,12 @@ class Outcome(NamedTuple):
 
 
 class _Block(msgspec.Struct):
+    """A content block; kinds that this version does not know may have any shape."""
+
     type: str
-    text: str = ""
-    id: str = ""
-    name: str = ""
+    text: Any = ""
+    id: Any = None
+    name: Any = None
     input: Any = None
 
 
@@ -76,6 +80,11 @@ class _Error(msgspec.Struct):
 
 class _ErrorResponse(msgspec.Struct):
     error: _Error
+
+
+class _AnyLine(msgspec.Struct):
+    custom_id: str
+    result: dict[str, Any]
 
 
 class _Result(msgspec.Struct):
@@ -107,13 +116,19 @@ class Usage(msgspec.Struct):
         self.cache_read_input_tokens = (self.cache_read_input_tokens or 0) + (other.cache_read_input_tokens or 0)
 
 
-decode_usage = msgspec.json.Decoder(Usage).decode
-"""The tokens in the API's JSON of one usage."""
+def tokens(usage: msgspec.Raw) -> Usage:
+    """The tokens in the API's JSON of one usage; none if it has a shape that this version does not know."""
+    try:
+        return _decode_usage(usage)
+    except msgspec.DecodeError:
+        return Usage()
+
 
 Validate = Callable[[Any], str | None]
 """Returns what is wrong with an answer, or None."""
 
 _decode = msgspec.json.Decoder(_Line).decode
+_decode_usage = msgspec.json.Decoder(Usage).decode
 
 
 def validator(schema: dict[str, Any]) -> Validate:
@@ -121,14 +136,15 @@ def validator(schema: dict[str, Any]) -> Validate:
     try:
         compiled = jsonschema_rs.validator_for(schema, validate_formats=True, offline=True)
     except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
-        raise InputError([Problem("output.schema", f"cannot be used: {error}")]) from error
+        raise InputError([Problem("output.schema", f"cannot be used: {str(error).splitlines()[0]}")]) from error
 
     def validate(answer: Any) -> str | None:
         if compiled.is_valid(answer):
             return None
         first = next(iter(compiled.iter_errors(answer)))
         place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in first.instance_path)
-        return f"{place.lstrip('.') or 'the answer'}: {first.message}"
+        message = first.message if len(first.message) <= _LONGEST else f"{first.message[:_LONGEST]}…"
+        return f"{place.lstrip('.') or 'the answer'}: {message}"
 
     return validate
 
@@ -136,12 +152,17 @@ def validator(schema: dict[str, Any]) -> Validate:
 def _parsed(line: bytes) -> _Line:
     try:
         return _decode(line)
+    except msgspec.ValidationError as error:
+        # A result of a shape that this version does not know.
+        other = msgspec.json.decode(line, type=_AnyLine)
+        message = f"{other.result.get('type')!r} has a shape that is not known to this version: {error}"
+        return _Line(other.custom_id, _Result(f"unknown: {message}"))
     except msgspec.DecodeError:
         # A model can emit half of a surrogate pair, which no UTF-8 text can hold: U+FFFD takes its place.
         repaired = _SURROGATE.sub(_replace_half, line)
         if repaired == line:
             raise
-        return _decode(repaired)
+        return _parsed(repaired)
 
 
 def _replace_half(match: re.Match[bytes]) -> bytes:
@@ -154,15 +175,23 @@ def _answer(message: _Message, validate: Validate | None) -> tuple[Any, str | No
     """The output of a finished message, and what is wrong with it."""
     if message.stop_reason == "tool_use":
         calls = [block for block in message.content if block.type == "tool_use"]
-        return [{"id": call.id, "name": call.name, "input": call.input} for call in calls], None
-    text = "".join([block.text for block in message.content if block.type == "text"])
+        wrong = None if calls and validate is None else "the model called a tool instead of answering"
+        return [{"id": call.id, "name": call.name, "input": call.input} for call in calls], wrong
+    text = "".join([str(block.text) for block in message.content if block.type == "text"])
     if validate is None:
         return text, None
     try:
-        answer = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+        answer = _answered(text)
+        return answer, validate(answer)
+    except (msgspec.DecodeError, RecursionError) as error:
         return text, f"not JSON: {error}"
-    return answer, validate(answer)
+
+
+def _answered(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return msgspec.json.decode(_SURROGATE.sub(_replace_half, text.encode()))
 
 
 def _succeeded(line: _Line, message: _Message, validate: Validate | None) -> Outcome:
@@ -188,13 +217,16 @@ def read(line: bytes, validate: Validate | None = None) -> Outcome:
     Raises ValueError if it is not a line of results at all. What this version does not know never counts
     as success.
     """
-    parsed = _parsed(line)
+    try:
+        parsed = _parsed(line)
+    except RecursionError as too_deep:
+        raise ValueError("nested too deep") from too_deep
     result = parsed.result
     if result.type == "succeeded" and result.message is not None:
         return _succeeded(parsed, result.message, validate)
     if result.type in ("errored", "rejected") and result.error is not None:
         error = {"type": result.error.error.type, "message": result.error.error.message}
-        return Outcome(parsed.custom_id, result.type, error=error, again=error["type"] not in _HOPELESS_ERRORS)
+        return Outcome(parsed.custom_id, result.type, error=error, again=error["type"] not in _HOPELESS)
     if result.type in ("expired", "canceled"):
         error = {"type": result.type, "message": f"the API {result.type} the request"}
         return Outcome(parsed.custom_id, result.type, error=error, again=result.type == "expired")

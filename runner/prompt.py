@@ -5,17 +5,17 @@ The only module that knows jinja2. Row data is only ever a value in a template, 
 
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
-from jinja2 import ChainableUndefined, DictLoader, StrictUndefined, TemplateSyntaxError, meta, nodes
+from jinja2 import ChainableUndefined, DictLoader, StrictUndefined, TemplateSyntaxError, Undefined, meta, nodes
 from jinja2.defaults import DEFAULT_NAMESPACE
-from jinja2.exceptions import TemplateError
+from jinja2.exceptions import TemplateError, TemplateRuntimeError
 from jinja2.filters import FILTERS
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
 
 from runner.errors import InputError, Problem
 from runner.spec import Spec, suggest
@@ -37,7 +37,10 @@ RECORD = (
 Renderer = Callable[[Mapping[str, Any]], str]
 """Turns the names of one row (see `Templates.names`) into the text of one template."""
 
-_DATA_ERRORS = (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError)
+_FOLDER = "prompts"
+_DATA_ERRORS = (
+    TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError
+)  # fmt: skip
 
 
 def _tojson(value: Any, indent: int | None = None) -> str:
@@ -46,12 +49,38 @@ def _tojson(value: Any, indent: int | None = None) -> str:
 
 # `random` would make two renderings of one row differ; Jinja's own `tojson` escapes for HTML.
 _FILTERS = {**{name: value for name, value in FILTERS.items() if name != "random"}, "tojson": _tojson}
-_GLOBALS = {name: DEFAULT_NAMESPACE[name] for name in ("range", "dict", "namespace")}
+_GLOBALS = {"range": safe_range, "dict": dict, "namespace": DEFAULT_NAMESPACE["namespace"]}
 
 
-def _environment(texts: Mapping[str, str], undefined: type) -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(
-        loader=DictLoader(texts), undefined=undefined, trim_blocks=True, lstrip_blocks=True, auto_reload=False
+class _Environment(ImmutableSandboxedEnvironment):
+    """A sandbox in which `row.items` is the column called items, not the method of a dict."""
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        if isinstance(obj, dict) and attribute in obj:
+            return obj[attribute]
+        return super().getattr(obj, attribute)
+
+
+def _printable(value: Any) -> Any:
+    """Let data pass; what Python would print of a function or of a value that is not there is never meant."""
+    if isinstance(value, str | int | float | Undefined):
+        return value
+    if callable(value) or isinstance(value, Iterator):
+        kind = "a function: call it" if callable(value) else "a sequence that was not made a list: add |list"
+        raise TemplateRuntimeError(f"this prints {kind}")
+    if isinstance(value, list | tuple) and any(isinstance(item, Undefined) for item in value):
+        raise TemplateRuntimeError("an item of this list is undefined")
+    return value
+
+
+def _environment(texts: Mapping[str, str], undefined: type) -> _Environment:
+    environment = _Environment(
+        loader=DictLoader(texts),
+        undefined=undefined,
+        finalize=_printable,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
     )
     environment.globals = dict(_GLOBALS)
     environment.filters = dict(_FILTERS)
@@ -63,20 +92,29 @@ def is_file(text: str) -> bool:
     return text.endswith(".j2") and "\n" not in text
 
 
+def _name(at: str, written: str) -> str:
+    """The name of a template: its file in prompts/, or its dotted path in brackets if it is inline."""
+    return written if is_file(written) else f"<{at}>"
+
+
+def _is_inline(name: str) -> bool:
+    return name.startswith("<")
+
+
 @dataclass(frozen=True)
 class Templates:
-    """The templates of one spec; `texts` names them by file in prompts/, or by dotted path if inline."""
+    """The templates of one spec: `texts` by name, a file in prompts/ or the `<dotted.path>` of an inline one."""
 
     spec: Spec
     texts: dict[str, str]
 
     @cached_property
-    def _environment(self) -> ImmutableSandboxedEnvironment:
+    def _environment(self) -> _Environment:
         return _environment(self.texts, StrictUndefined)
 
     def files(self) -> dict[str, str]:
         """The text of every file in prompts/ that the spec reaches."""
-        return {name: text for name, text in self.texts.items() if is_file(name)}
+        return {name: text for name, text in self.texts.items() if not _is_inline(name)}
 
     def names(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """What templates see of a row: its fields, `row`, the spec's vars and the few globals."""
@@ -87,7 +125,7 @@ class Templates:
 
         It raises InputError with the template's file and line where the data does not fit.
         """
-        template = self._environment.get_template(written if is_file(written) else at)
+        template = self._environment.get_template(_name(at, written))
         root, concat = template.root_render_func, self._environment.concat
         # One context serves all rows, its parent replaced each time: making one costs more than rendering does.
         context = self._environment.context_class(self._environment, {}, at, template.blocks)
@@ -105,19 +143,21 @@ class Templates:
 
     def is_constant(self, at: str, written: str) -> bool:
         """Whether the text is the same for every row: no template that it reaches uses a name from the row."""
-        reached, queue = set(), [written if is_file(written) else at]
+        reached, queue, used = set(), [_name(at, written)], set[str]()
         while queue:
             if (name := queue.pop()) not in reached:
                 reached.add(name)
-                queue += [used for used, _ in _references(self._environment.parse(self.texts[name]))]
-        used = set().union(*(_undeclared(self._environment.parse(self.texts[name])) for name in reached))
+                tree = self._environment.parse(self.texts[name])
+                queue += [named for named, _ in _references(tree)]
+                # A column can have the name of a global.
+                used |= _undeclared(tree) | {node.name for node in _names(tree) if node.name in _GLOBALS}
         return not used - set(self.spec.vars)
 
     def problem(self, name: str, line: int, message: str) -> Problem:
         """A mistake in a template, at its file and line or at its place in the spec."""
-        if is_file(name):
-            return Problem(f"prompts/{name}", message, line)
-        return self.spec.problem(name, f"{name}: {message}", line=line)
+        if _is_inline(name):
+            return self.spec.problem(name[1:-1], f"{name[1:-1]}: {message}", line=line)
+        return Problem(f"prompts/{name}", message, line)
 
     def _fail(self, error: Exception) -> NoReturn:
         name, line = _origin(error.__traceback__)
@@ -132,9 +172,15 @@ class Templates:
             if name in columns
         ]
         assigned = {node.name for tree in trees.values() for node in _names(tree) if node.ctx != "load"}
+        guarded = set().union(*map(_guarded, trees.values()))
         offered = {*columns, *self.spec.vars, "row"}
+        if "self" in columns and any(node.name == "self" for tree in trees.values() for node in _names(tree)):
+            problems.append(Problem("", "`self` is Jinja's own name: write row['self'] for the column"))
         for template, tree in trees.items():
-            for name, line in _missing(tree, offered | assigned, columns):
+            missing = [*_missing(tree, offered | assigned | guarded)]
+            if "row" not in assigned:
+                missing += _missing_of_row(tree, {*columns, *guarded})
+            for name, line in missing:
                 problems.append(self.problem(template, line, f"{name!r} is not offered: {suggest(name, offered)}"))
         return problems
 
@@ -156,25 +202,33 @@ def _names(tree: nodes.Node) -> Iterator[nodes.Name]:
 
 
 def _guarded(tree: nodes.Template) -> set[str]:
-    """Names that the template asks about before it uses them: `is defined`, `default(...)`."""
+    """Names that a template asks about before it uses them: `is defined`, `default(...)`, `'name' in row`."""
     tests = [node.node for node in tree.find_all(nodes.Test) if node.name in ("defined", "undefined")]
     filters = [node.node for node in tree.find_all(nodes.Filter) if node.name in ("default", "d")]
+    asked = [node.expr for node in tree.find_all(nodes.Compare)]
     guarded = {node.name for node in (*tests, *filters) if isinstance(node, nodes.Name)}
-    return guarded | {node.attr for node in (*tests, *filters) if isinstance(node, nodes.Getattr)}
+    guarded |= {node.attr for node in (*tests, *filters) if isinstance(node, nodes.Getattr)}
+    return guarded | {
+        node.value for node in asked if isinstance(node, nodes.Const) and isinstance(node.value, str)
+    }
 
 
-def _missing(tree: nodes.Template, offered: set[str], columns: Collection[str]) -> Iterator[tuple[str, int]]:
-    missing = _undeclared(tree) - offered - _guarded(tree)
+def _missing(tree: nodes.Template, offered: set[str]) -> Iterator[tuple[str, int]]:
+    missing = _undeclared(tree) - offered
     found: dict[str, int] = {}
     for node in _names(tree):
         if node.name in missing and node.ctx == "load":
             found.setdefault(node.name, node.lineno)
-    for attribute in tree.find_all(nodes.Getattr):
-        of_row = isinstance(attribute.node, nodes.Name) and attribute.node.name == "row"
-        name = attribute.attr
-        if of_row and name not in columns and name not in _guarded(tree) and not hasattr(dict, name):
-            found.setdefault(name, attribute.lineno)
     yield from found.items()
+
+
+def _missing_of_row(tree: nodes.Template, offered: set[str]) -> Iterator[tuple[str, int]]:
+    called = {id(node.node) for node in tree.find_all(nodes.Call)}
+    for node in tree.find_all(nodes.Getattr):
+        of_row = isinstance(node.node, nodes.Name) and node.node.name == "row"
+        is_method = id(node) in called and hasattr(dict, node.attr)
+        if of_row and node.attr not in offered and not is_method:
+            yield node.attr, node.lineno
 
 
 def _origin(traceback: TracebackType | None) -> tuple[str, int]:
@@ -193,13 +247,50 @@ def _read(folder: Path, name: str) -> str:
     if not path.is_relative_to(folder.resolve()):
         raise ValueError(f"{name} is outside prompts/: templates cannot leave it, nor follow a link out of it")
     try:
-        return path.read_bytes().decode()
+        return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"prompts/{name} is not UTF-8 text") from error
     except OSError as error:
-        known = sorted(str(file.relative_to(folder)) for file in folder.rglob("*.j2"))
+        known = sorted(str(file.relative_to(folder)) for file in folder.rglob("*.j2") if file.is_file())
         hint = f": {suggest(name, known)}" if known else f" ({folder} holds no template)"
         raise ValueError(f"no template prompts/{name}{hint}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Loader:
+    """Reads templates until all that are reached are there, and notes what is wrong with them."""
+
+    templates: Templates
+    problems: list[Problem]
+
+    def load(self, name: str, named_at: Problem) -> None:
+        """Read a file and what it refers to; `named_at` is the place that names it."""
+        if name in self.templates.texts and not _is_inline(name):
+            return
+        try:
+            if _is_inline(name):
+                raise ValueError(f"{name} is not a file in prompts/")
+            self.templates.texts[name] = _read(self.templates.spec.root / _FOLDER, name)
+        except ValueError as error:
+            self.problems.append(replace(named_at, message=str(error)))
+            return
+        self.follow(name)
+
+    def follow(self, name: str) -> None:
+        """Compile a template that is there, and load what it refers to."""
+        environment = _environment({}, StrictUndefined)
+        text = self.templates.texts[name]
+        try:
+            references = list(_references(environment.parse(text)))
+            environment.compile(text)
+        except TemplateSyntaxError as error:
+            self.problems.append(self.templates.problem(name, error.lineno, error.message or "not a template"))
+            return
+        except _DATA_ERRORS as error:
+            self.problems.append(self.templates.problem(name, 0, str(error)))
+            return
+        for used, line in references:
+            self.load(used, self.templates.problem(name, line, ""))
 
 
 def load_templates(spec: Spec) -> Templates:
@@ -207,30 +298,16 @@ def load_templates(spec: Spec) -> Templates:
 
     Raises InputError with all that is missing, outside prompts/ or not valid Jinja.
     """
-    templates = Templates(spec, {at: text for at, text in spec.prompt.texts() if not is_file(text)})
-    parser = _environment({}, StrictUndefined)
-    problems = []
-    wanted = [(text, spec.problem(at, "")) for at, text in spec.prompt.texts() if is_file(text)]
-    unparsed = list(templates.texts)
-    while wanted or unparsed:
-        if wanted:
-            name, place = wanted.pop()
-            try:
-                if name not in templates.texts:
-                    templates.texts[name] = _read(spec.root / "prompts", name)
-                    unparsed.append(name)
-            except ValueError as error:
-                problems.append(Problem(place.path, str(error), place.line, place.column))
-            continue
-        name = unparsed.pop()
-        try:
-            references = list(_references(parser.parse(templates.texts[name])))
-            wanted += [(used, templates.problem(name, line, "")) for used, line in references]
-        except TemplateSyntaxError as error:
-            problems.append(templates.problem(name, error.lineno, error.message or "not a valid template"))
-    if problems:
-        raise InputError(problems)
-    return templates
+    loader = _Loader(Templates(spec, {}), [])
+    for at, text in spec.prompt.texts():
+        if is_file(text):
+            loader.load(text, spec.problem(at, ""))
+        else:
+            loader.templates.texts[_name(at, text)] = text
+            loader.follow(_name(at, text))
+    if loader.problems:
+        raise InputError(loader.problems)
+    return loader.templates
 
 
 def expression(text: str, *, names: Collection[str] = RECORD) -> Callable[[Mapping[str, Any]], Any]:
@@ -245,6 +322,8 @@ def expression(text: str, *, names: Collection[str] = RECORD) -> Callable[[Mappi
         tree = environment.parse("{{ (" + text + ") }}")
     except TemplateSyntaxError as error:
         raise ValueError(f"not an expression: {error.message}") from error
+    except _DATA_ERRORS as error:
+        raise ValueError(f"not an expression: {error}") from error
     for name in sorted(_undeclared(tree) - set(names)):
         raise ValueError(f"{name!r} is not offered: {suggest(name, names)}")
     steps = _steps(tree.body[0].nodes[0])  # type: ignore[attr-defined]
@@ -254,7 +333,8 @@ def expression(text: str, *, names: Collection[str] = RECORD) -> Callable[[Mappi
 def _evaluate(compiled: Callable[[Mapping[str, Any]], Any]) -> Callable[[Mapping[str, Any]], Any]:
     def evaluate(names: Mapping[str, Any]) -> Any:
         try:
-            return compiled(names)
+            value = compiled(names)
+            return list(value) if isinstance(value, Iterator) else value
         except _DATA_ERRORS as error:
             raise ValueError(str(error)) from error
 

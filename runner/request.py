@@ -7,6 +7,7 @@ encoded once: per row, only the rendered texts are.
 import hashlib
 import os
 import re
+import secrets
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from runner.spec import Content, Spec, block_place
 
 _OPEN, _BETWEEN, _CLOSE = b'{"requests":[\n', b",\n", b"\n]}"
 _HELD_REQUESTS, _HELD_BYTES = 64, 8 << 20
-_SLOT = re.compile(rb'"\\u0000(\d+)\\u0000"')
+_ROW_DIGITS = 18
 
 Encoder = Callable[[Mapping[str, Any]], bytes]
 """Turns the names of one row into the JSON of its `params`."""
@@ -39,7 +40,7 @@ def _params(spec: Spec, text: Callable[[str, str], str]) -> dict[str, Any]:
     params = dict(spec.params)
     if spec.output_schema is not None:
         schema = {"type": "json_schema", "schema": spec.output_schema}
-        params["output_config"] = {**params.get("output_config", {}), "format": schema}
+        params["output_config"] = {**(params.get("output_config") or {}), "format": schema}
     if spec.prompt.system is not None:
         params["system"] = _cached(content("prompt.system", spec.prompt.system), spec.prompt.cache)
     turns = spec.prompt.turns()
@@ -70,14 +71,15 @@ def encoder(templates: Templates) -> Encoder:
     Building it renders the templates that are the same for each row. Raises InputError, as does each call.
     """
     slots: list[tuple[str, str]] = []
+    mark = f"slot-{secrets.token_hex(16)}-"
 
     def slot(at: str, written: str) -> str:
         slots.append((at, written))
-        return f"\0{len(slots) - 1}\0"
+        return f"{mark}{len(slots) - 1}"
 
     encoded = msgspec.json.encode(_params(templates.spec, slot))
     parts: list[bytes | tuple[str, Renderer]] = [b""]
-    for index, piece in enumerate(_SLOT.split(encoded)):
+    for index, piece in enumerate(re.split(b'"%b(\\d+)"' % mark.encode(), encoded)):
         if index % 2 == 0:
             _append(parts, piece)
             continue
@@ -108,7 +110,7 @@ def custom_id(run: str, round: int, batch: int, row: int) -> str:
 def row_of(custom_id: str, *, prefix: str) -> int | None:
     """The row number in a custom_id that begins with `prefix`, or None if it is not one of that batch."""
     number = custom_id.removeprefix(prefix)
-    if number == custom_id or not number.isdecimal() or not number.isascii():
+    if number == custom_id or not (number.isascii() and number.isdecimal()) or len(number) > _ROW_DIGITS:
         return None
     return int(number)
 
@@ -214,6 +216,8 @@ def _fill(writer: _Writer, stream: _Stream, used: set[int], max_requests: int, m
     target = _target(max_requests, used)
     while writer.count < target and (request := stream.next()):
         if not writer.add(*request, max_bytes):
+            if writer.count == 0:
+                raise ValueError(f"the request of row {request[0]} does not fit into {max_bytes:,} bytes")
             stream.given_up.appendleft(request)
             break
     fewest = max(writer.count - len(writer.held), writer.count // 2)
@@ -236,7 +240,7 @@ def pack(
 
     No body has more than `max_requests` requests or `max_bytes` bytes; each params must fit (see `largest`).
     The batches get distinct request counts where they can, so that a count identifies a batch. One body is
-    open at a time and only its last requests are in memory.
+    open at a time and only its last requests are in memory. Raises ValueError for a request that does not fit.
     """
     stream, used = _Stream(iter(requests)), set[int]()
     for batch in count(1):

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runner.errors import InputError
-from runner.outcome import OUTCOMES, Outcome, Usage, decode_usage, read, rejected_line, validator
+from runner.outcome import OUTCOMES, Outcome, Usage, tokens, read, rejected_line, validator
 
 COUNT = {
     "type": "object",
@@ -303,8 +303,8 @@ def test_a_rejected_row_reads_back_with_its_reason() -> None:
 
 def test_usage_adds_up_and_absent_tokens_count_as_none() -> None:
     total = Usage()
-    total.add(decode_usage(b'{"input_tokens": 1, "output_tokens": 2, "service_tier": "batch"}'))
-    total.add(decode_usage(b'{"cache_creation_input_tokens": null, "cache_read_input_tokens": 5}'))
+    total.add(tokens(b'{"input_tokens": 1, "output_tokens": 2, "service_tier": "batch"}'))
+    total.add(tokens(b'{"cache_creation_input_tokens": null, "cache_read_input_tokens": 5}'))
     total.add(Usage(10, 20, 30, None))
     assert total == Usage(11, 22, 30, 5)
 

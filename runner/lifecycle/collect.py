@@ -10,7 +10,7 @@ from runner.api import Api
 from runner.durable import replacing
 from runner.errors import Incomplete
 from runner.lifecycle.job import Job, name_of
-from runner.outcome import Usage, Validate, decode_usage, read
+from runner.outcome import Usage, Validate, read, tokens
 from runner.request import custom_id, row_of
 from runner.store import Batch
 
@@ -54,7 +54,7 @@ def _read(
             again = outcome.again and outcome.outcome in retry_on
             found.rows[row] = (outcome.outcome, again, offset, len(line.rstrip(b"\r\n")))
             if outcome.usage is not None:
-                found.usage.add(decode_usage(outcome.usage))
+                found.usage.add(tokens(outcome.usage))
     return found
 
 

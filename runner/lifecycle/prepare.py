@@ -179,7 +179,9 @@ def prepare_again(job: Job) -> bool:
     folder = job.store.folder(job.run)
     with job.store.transaction(), ExitStack() as stack:
         params = _earlier_params(folder, job.store.again(job.run), stack)
-        limits = _limits(job.spec)
+        # The limit may have been lowered since; what fitted once must fit again.
+        longest = max(batch.bytes for batch in job.store.batches(job.run)) + 64
+        limits = {**_limits(job.spec), "max_bytes": max(job.spec.batch.max_bytes, longest)}
         bodies = 0
         for body in pack(params, run=job.run.id, round=round, folder=folder.bodies, **limits):
             job.store.add_batch(job.run, round, body)

@@ -1,13 +1,14 @@
 """Answers drawn from a request's own JSON schema: the same request always gets the same valid answer."""
 
 import hashlib
+import math
 import random
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from functools import lru_cache
 from re import _parser  # type: ignore[attr-defined]
-from typing import Any
+from typing import Any, cast
 
 import jsonschema_rs
 import msgspec
@@ -17,7 +18,32 @@ _TRIES = 20
 _WORD = re.compile(r"[^\W\d_]{3,24}")
 _KINDS = {"object": "properties", "array": "items"}
 
+_UNUSABLE = (
+    jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, re.error,
+    ValueError, LookupError, TypeError, AttributeError, RecursionError,
+)  # fmt: skip
+"""What a schema that is none, or that this cannot follow, raises somewhere."""
+
 Schema = Mapping[str, Any]
+
+
+def _merge(first: Schema, second: Schema) -> dict[str, Any]:
+    """A schema that asks for what both ask for, as far as drawing a value needs."""
+    merged = {**first, **second}
+    if "properties" in first and "properties" in second:
+        merged["properties"] = {**first["properties"], **second["properties"]}
+    if "required" in first and "required" in second:
+        merged["required"] = [*first["required"], *second["required"]]
+    return merged
+
+
+def _range(schema: Schema, width: int) -> tuple[Any, Any]:
+    """The least and the most that a number can be, `width` apart where only one is given."""
+    least = schema.get("minimum", schema.get("exclusiveMinimum"))
+    most = schema.get("maximum", schema.get("exclusiveMaximum"))
+    if least is None:
+        least = 0 if most is None or most > 0 else most - width
+    return least, least + width if most is None else most
 
 
 class _Draw:
@@ -28,29 +54,38 @@ class _Draw:
         self.chance = chance
         self.words = words or ("nothing", "to", "quote")
 
-    def value(self, schema: Schema, depth: int = 0) -> Any:
-        schema = self._resolved(schema)
+    def value(self, schema: Schema | bool, depth: int = 0) -> Any:
+        if isinstance(schema, bool):
+            return self.quote(1)
+        schema = self._resolved(schema, depth)
         if "const" in schema:
             return schema["const"]
         if "enum" in schema:
             return self.chance.choice(schema["enum"])
-        for name in ("anyOf", "oneOf"):
-            if name in schema:
-                return self.value(self._option(schema[name], depth), depth + 1)
         kind = schema.get("type") or next((k for k, key in _KINDS.items() if key in schema), "string")
         if isinstance(kind, list):
             kind = self._option(kind, depth)
         return getattr(self, f"_{kind}")(schema, depth)
 
-    def _resolved(self, schema: Schema) -> Schema:
-        while "$ref" in schema:
-            target: Any = self.root
-            for step in schema["$ref"].lstrip("#/").split("/"):
-                target = target[step] if step else target
-            schema = target
-        for part in schema.get("allOf", ()):
-            schema = {**schema, **self._resolved(part)}
-        return schema
+    def _resolved(self, schema: Schema, depth: int) -> Schema:
+        """The schema with its references followed, its parts merged and its alternatives chosen."""
+        parts = [self._target(schema["$ref"])] if "$ref" in schema else []
+        parts += schema.get("allOf", ())
+        parts += [self._option(schema[name], depth) for name in ("anyOf", "oneOf") if name in schema]
+        merged = {name: value for name, value in schema.items() if name not in ("$ref", "allOf", "anyOf", "oneOf")}
+        for part in parts:
+            if not isinstance(part, bool):
+                merged = _merge(merged, self._resolved(part, depth))
+        return merged
+
+    def _target(self, reference: str) -> Schema:
+        if not reference.startswith("#"):
+            raise ValueError(f"{reference} is not in this schema")
+        target: Any = self.root
+        for step in filter(None, reference[1:].split("/")):
+            name = step.replace("~1", "/").replace("~0", "~")
+            target = target[int(name)] if isinstance(target, list) else target[name]
+        return cast(Schema, target)
 
     def _option(self, options: Sequence[Any], depth: int) -> Any:
         empty = [option for option in options if option in ("null", {"type": "null"})]
@@ -60,18 +95,25 @@ class _Draw:
         return self.chance.choice(full)
 
     def _object(self, schema: Schema, depth: int) -> dict[str, Any]:
-        return {name: self.value(part, depth + 1) for name, part in schema.get("properties", {}).items()}
+        known, required = schema.get("properties", {}), schema.get("required", ())
+        names = list(dict.fromkeys((*(required if depth > _MAX_DEPTH else known), *required)))
+        names += [f"key{number}" for number in range(len(names), schema.get("minProperties", 0))]
+        others = schema.get("additionalProperties", True)
+        return {name: self.value(known.get(name, others), depth + 1) for name in names}
 
     def _array(self, schema: Schema, depth: int) -> list[Any]:
-        least = schema.get("minItems", 0 if depth > _MAX_DEPTH else 1)
-        most = max(least, min(schema.get("maxItems", 4), 0 if depth > _MAX_DEPTH else 4))
-        return [self.value(schema.get("items", {}), depth + 1) for _ in range(self.chance.randint(least, most))]
+        first = [self.value(part, depth + 1) for part in schema.get("prefixItems", ())]
+        most = 0 if depth > _MAX_DEPTH or schema.get("items") is False else schema.get("maxItems", 4)
+        least = max(schema.get("minItems", min(1, most)) - len(first), 0)
+        count = self.chance.randint(least, max(least, min(most, 4) - len(first)))
+        return first + [self.value(schema.get("items", {}), depth + 1) for _ in range(count)]
 
     def _string(self, schema: Schema, depth: int) -> str:  # noqa: ARG002 - one signature for all kinds
         if "format" in schema:
             return self._formatted(schema["format"])
         if "pattern" in schema:
-            return self._matching(_parser.parse(schema["pattern"]))
+            drawn = [self._matching(_parser.parse(schema["pattern"])) for _ in range(_TRIES)]
+            return next((text for text in drawn if len(text) >= schema.get("minLength", 0)), drawn[0])
         text = self.quote(self.chance.randint(1, 4))
         while len(text) < schema.get("minLength", 0):
             text += " " + self.quote(2)
@@ -101,13 +143,16 @@ class _Draw:
 
     def _integer(self, schema: Schema, depth: int) -> int:  # noqa: ARG002
         step = int(schema.get("multipleOf", 1)) or 1
-        least = schema.get("minimum", schema.get("exclusiveMinimum", 0) + ("exclusiveMinimum" in schema))
-        most = schema.get("maximum", schema.get("exclusiveMaximum", least + 101) - 1)
+        least, most = _range(schema, 100)
+        least += least == schema.get("exclusiveMinimum")
+        most -= most == schema.get("exclusiveMaximum")
         return self.chance.randint(-(-int(least) // step), int(most) // step) * step
 
     def _number(self, schema: Schema, depth: int) -> float:  # noqa: ARG002
-        least = schema.get("minimum", schema.get("exclusiveMinimum", 0) + 0.01)
-        most = schema.get("maximum", schema.get("exclusiveMaximum", least + 1000) - 0.01)
+        least, most = _range(schema, 1000)
+        if "multipleOf" in schema:
+            step = schema["multipleOf"]
+            return float(self.chance.randint(math.ceil(least / step), math.floor(most / step)) * step)
         return float(min(max(round(self.chance.uniform(least, most), 2), least), most))
 
     def _boolean(self, schema: Schema, depth: int) -> bool:  # noqa: ARG002
@@ -127,18 +172,23 @@ class _Draw:
                 return self._one_of(argument)
             case "MAX_REPEAT" | "MIN_REPEAT":
                 least, most, part = argument
-                times = self.chance.randint(least, min(int(most), least + 3))
+                times = self.chance.randint(least, min(int(most), least + self.chance.choice((3, 12))))
                 return "".join(self._matching(part) for _ in range(times))
             case "SUBPATTERN":
                 return self._matching(argument[3])
             case "BRANCH":
                 return self._matching(self.chance.choice(argument[1]))
-            case "ANY" | "NOT_LITERAL" | "CATEGORY":
-                return self.chance.choice("0123456789") if "DIGIT" in str(argument) else "x"
+            case "CATEGORY":
+                letters = {"CATEGORY_DIGIT": "0123456789", "CATEGORY_SPACE": " ", "CATEGORY_NOT_WORD": "-"}
+                return self.chance.choice(letters.get(str(argument), "x"))
+            case "ANY" | "NOT_LITERAL":
+                return self.chance.choice("xy")
             case _:
                 return ""
 
     def _one_of(self, options: Sequence[tuple[Any, Any]]) -> str:
+        if str(options[0][0]) == "NEGATE":
+            return self.chance.choice("x7X-")
         operation, argument = self.chance.choice(options)
         if str(operation) == "RANGE":
             return chr(self.chance.randint(*argument))
@@ -163,10 +213,13 @@ def answer(schema: bytes | None, *, text: str, seed: bytes) -> str | None:
     chance, words = _chance(seed), _WORD.findall(text[:4000])
     if schema is None:
         return f"Simulated answer about {_Draw({}, chance, words).quote(6)}."
-    root, validator = _schema(schema)
-    draw = _Draw(root, chance, words)
-    for _ in range(_TRIES):
-        value = draw.value(root)
-        if validator.is_valid(value):
-            return msgspec.json.encode(value).decode()
+    try:
+        root, validator = _schema(schema)
+        draw = _Draw(root, chance, words)
+        for _ in range(_TRIES):
+            value = draw.value(root)
+            if validator.is_valid(value):
+                return msgspec.json.encode(value).decode()
+    except _UNUSABLE:
+        return None
     return None

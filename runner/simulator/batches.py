@@ -52,7 +52,7 @@ def parse(body: bytes) -> list[_Request]:
     """The requests of a create. Raises Invalid with the API's kind of message."""
     try:
         requests = msgspec.json.decode(body, type=_Create).requests
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid(f"requests: {error}") from error
     if not 1 <= len(requests) <= MAX_REQUESTS:
         raise Invalid(f"requests: must have 1 to {MAX_REQUESTS} items, not {len(requests)}")

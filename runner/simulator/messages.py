@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -24,7 +24,7 @@ _SAMPLING = ("temperature", "top_p", "top_k")
 
 
 class _Format(msgspec.Struct):
-    type: str
+    type: Literal["json_schema"]
     schema: msgspec.Raw
 
 
@@ -49,7 +49,7 @@ class Invalid(Exception):
 def _check(raw: bytes, *, version: str) -> _Params:
     try:
         params = _decode(raw)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid(str(error)) from error
     if params.max_tokens < 1:
         raise Invalid("max_tokens: must be greater than or equal to 1")
@@ -73,15 +73,26 @@ def _check_batched(raw: bytes) -> None:
 
 
 def _last_text(messages: list[dict[str, Any]]) -> str:
-    content = messages[-1].get("content", "")
+    content = messages[-1].get("content")
     if isinstance(content, str):
         return content
-    return " ".join(block.get("text", "") for block in content if isinstance(block, dict))
+    try:
+        return " ".join([block.get("text", "") for block in content or ()])
+    except (TypeError, AttributeError) as error:
+        raise Invalid("messages: content must be text or a list of content blocks") from error
+
+
+def _tokens(text: bytes | str) -> int:
+    return len(text) // 4 + 1
 
 
 def count_tokens(raw: bytes) -> int:
-    """About how many input tokens a request has: a token is about four bytes."""
-    return len(raw) // 4 + 1
+    """About how many input tokens a request has: a token is about four bytes. Raises Invalid."""
+    try:
+        msgspec.json.decode(raw, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Invalid(str(error)) from error
+    return _tokens(raw)
 
 
 def message(raw: bytes, *, version: str, is_batched: bool) -> dict[str, Any]:
@@ -90,7 +101,10 @@ def message(raw: bytes, *, version: str, is_batched: bool) -> dict[str, Any]:
     if is_batched:
         _check_batched(raw)
     form = params.output_config.format if params.output_config else None
-    text = answer(bytes(form.schema) if form else None, text=_last_text(params.messages), seed=raw)
+    asked = _last_text(params.messages)
+    if not asked:
+        raise Invalid("messages: text content blocks must be non-empty")
+    text = answer(bytes(form.schema) if form else None, text=asked, seed=raw)
     if text is None:
         raise Invalid("output_config.format.schema: the simulator could not draw an answer for it")
     return {
@@ -104,8 +118,8 @@ def message(raw: bytes, *, version: str, is_batched: bool) -> dict[str, Any]:
         "stop_sequence": None,
         "stop_details": None,
         "usage": {
-            "input_tokens": count_tokens(raw),
-            "output_tokens": len(text) // 4 + 1,
+            "input_tokens": _tokens(raw),
+            "output_tokens": _tokens(text),
             "cache_creation_input_tokens": 0,
             "cache_read_input_tokens": 0,
             "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},

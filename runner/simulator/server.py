@@ -116,7 +116,11 @@ class _Call(BaseHTTPRequestHandler):
     def _body(self) -> bytes:
         if self.headers.get("transfer-encoding", "").lower() == "chunked":
             return b"".join(self._chunks())
-        length = int(self.headers.get("content-length") or 0)
+        given = self.headers.get("content-length") or "0"
+        if not given.isdecimal():
+            self.close_connection = True
+            raise Answer(400, f"content-length: {given} is not a length")
+        length = int(given)
         if length > MAX_BYTES:
             self.close_connection = True
             raise Answer(413, f"Request exceeds the maximum size of {MAX_BYTES} bytes")

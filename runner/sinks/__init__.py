@@ -80,7 +80,7 @@ def open_sink(spec: Spec, index: int, path: Path) -> Iterator[Callable[[Record],
                 return False
             try:
                 write([value(record) for value in columns.values()])
-            except ValueError as error:
+            except (ValueError, TypeError, RecursionError) as error:
                 message = f"a column cannot be computed for the row {record['key']!r}: {error}"
                 raise InputError([spec.problem(f"sinks.{index}.columns", message)]) from error
             return True

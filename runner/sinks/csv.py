@@ -1,15 +1,16 @@
 """CSV out: text and numbers as they are, absent values empty, lists and mappings as JSON."""
 
 import csv
-import io
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import msgspec
 
-_NUMBER = re.compile(r"[-+]?[0-9.,]+%?")
+_NUMBER = re.compile(r"[-+]?[0-9.,]+([eE][-+]?[0-9]+)?%?")
+_END = "\r\n"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -28,20 +29,26 @@ def _guarded(value: Any) -> Any:
     return cell
 
 
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """Ends each record with a line feed, though the csv module was told CR LF: so it quotes a CR in a field."""
+
+    file: BinaryIO
+
+    def write(self, record: str) -> None:
+        self.file.write(record.removesuffix(_END).encode() + b"\n")
+
+
 @contextmanager
 def write_csv(
     file: BinaryIO, columns: Sequence[str], *, delimiter: str = ",", formula_guard: bool = True
 ) -> Iterator[Callable[[Sequence[Any]], None]]:
     """Yield a function that writes one row of values, in the order of `columns`, below a header line."""
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=False)
-    writer = csv.writer(text, delimiter=delimiter, lineterminator="\n")
+    writer = csv.writer(_Lines(file), delimiter=delimiter, lineterminator=_END)
     writer.writerow(columns)
     cell = _guarded if formula_guard else _cell
 
     def write(values: Sequence[Any]) -> None:
         writer.writerow([cell(value) for value in values])
 
-    try:
-        yield write
-    finally:
-        text.detach()
+    yield write

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path, PurePath
+from types import NoneType
 from typing import Any, NoReturn
 
 import msgspec
@@ -267,7 +268,9 @@ def _cross_checks(value: dict[str, Any], path: Path, root: Path) -> Iterator[tup
     if "cache" in value["prompt"] and "system" not in value["prompt"]:
         yield "prompt.cache", "there is no system prompt to cache"
     output_config = value["params"].get("output_config")
-    if "output" in value and isinstance(output_config, dict) and "format" in output_config:
+    if not isinstance(output_config, dict | NoneType):
+        yield "params.output_config", "must be a mapping"
+    elif "output" in value and output_config and "format" in output_config:
         yield "params.output_config.format", "output.schema is sent as this already: keep one of the two"
     if not 1 <= _bytes(value.get("batch", {}).get("max_bytes", 1)) <= 256_000_000:
         yield "batch.max_bytes", "must be from 1 byte to the 256MB that the API takes"
