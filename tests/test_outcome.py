@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runner.errors import InputError
-from runner.outcome import OUTCOMES, Outcome, Usage, tokens, read, rejected_line, validator
+from runner.outcome import OUTCOMES, Outcome, Usage, read, rejected_line, tokens, validator
 
 COUNT = {
     "type": "object",
@@ -28,6 +28,9 @@ MESSAGE = {
     "stop_reason": "end_turn",
     "usage": {"input_tokens": 3, "output_tokens": 4},
 }
+
+
+CALL = {"type": "tool_use", "id": "t1", "name": "look", "input": {"a": [10**30]}}
 
 
 def line(result: Any, custom_id: Any = "r-1-1-1") -> bytes:
@@ -82,20 +85,38 @@ def test_the_stop_reason_decides_the_outcome(
 def test_every_stop_reason_of_the_sdk_has_an_outcome(reason: str | None) -> None:
     found = read(message("hi", stop_reason=reason))
     assert found.outcome in OUTCOMES
-    assert (found.outcome == "succeeded") == (reason in ("end_turn", "stop_sequence", "tool_use"))
+    assert (found.outcome == "succeeded") == (reason in ("end_turn", "stop_sequence"))
 
 
 def test_no_stop_reason_of_the_sdk_is_unknown() -> None:
-    outcomes = {reason: read(message("hi", stop_reason=reason)).outcome for reason in get_args(StopReason)}
-    assert "invalid" not in outcomes.values()
+    content = [CALL, *MESSAGE["content"]]
+    outcomes = [read(message(content=content, stop_reason=reason)).outcome for reason in get_args(StopReason)]
+    assert len(outcomes) > 5 and "invalid" not in outcomes
 
 
 def test_tool_calls_are_the_output_of_a_turn_that_stops_for_them() -> None:
-    calls = [{"type": "tool_use", "id": "t1", "name": "look", "input": {"a": [10**30]}}]
-    content = [{"type": "text", "text": "let me see"}, *calls]
+    content = [{"type": "text", "text": "let me see"}, CALL]
     found = read(message(content=content, stop_reason="tool_use"))
     assert found.outcome == "succeeded"
     assert found.output == [{"id": "t1", "name": "look", "input": {"a": [10**30]}}]
+
+
+@pytest.mark.parametrize(
+    ("content", "has_schema"),
+    [
+        ([{"type": "text", "text": '{"n": 1}'}], False),
+        ([{"type": "text", "text": '{"n": 1}'}], True),
+        ([{"type": "text", "text": '{"n": 1}'}, CALL], True),
+        ([], False),
+    ],
+    ids=["no call", "no call under a schema", "call under a schema", "nothing"],
+)
+def test_a_turn_that_stops_for_tools_is_invalid_without_calls_or_under_a_schema(
+    content: list[Any], has_schema: bool
+) -> None:
+    found = read(message(content=content, stop_reason="tool_use"), validator(COUNT) if has_schema else None)
+    assert (found.outcome, found.stop_reason) == ("invalid", "tool_use")
+    assert found.error is not None and "called a tool" in found.error["message"]
 
 
 @pytest.mark.parametrize(
@@ -138,6 +159,19 @@ def test_what_is_wrong_deep_in_an_answer_is_said_with_its_place() -> None:
     assert found.error == {"type": "invalid", "message": 'lines[1].n: "x" is not of type "integer"'}
 
 
+@pytest.mark.parametrize("depth", [3000, 100_000])
+def test_an_answer_that_is_nested_too_deep_is_invalid_and_kept(depth: int) -> None:
+    text = "[" * depth + "]" * depth
+    found = read(message(text), validator({}))
+    assert (found.outcome, found.output) == ("invalid", text)
+
+
+def test_what_is_wrong_with_a_long_answer_is_said_in_short() -> None:
+    found = read(message(json.dumps({"n": "x" * 100_000})), validator(COUNT))
+    assert found.error is not None and found.error["message"].startswith('n: "xxx')
+    assert len(found.error["message"]) < 1000
+
+
 def test_only_text_blocks_are_the_answer() -> None:
     content = [
         {"type": "thinking", "thinking": "{", "signature": "s"},
@@ -147,6 +181,20 @@ def test_only_text_blocks_are_the_answer() -> None:
     ]
     assert read(message(content=content), validator(COUNT)).output == {"n": 1}
     assert read(message(content=content)).output == '{"n": 1}'
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "not_known_yet", "text": None},
+        {"type": "not_known_yet", "text": {"a": 1}},
+        {"type": "not_known_yet", "id": None, "name": 5},
+        {"type": "not_known_yet", "input": "x"},
+    ],
+)
+def test_a_block_of_an_unknown_shape_does_not_lose_the_answer(block: dict[str, Any]) -> None:
+    found = read(message(content=[block, {"type": "text", "text": "hi"}]))
+    assert (found.outcome, found.output) == ("succeeded", "hi")
 
 
 @pytest.mark.parametrize("number", [2**63 - 1, 2**64, -(2**64) - 1, 10**40, 10**400])
@@ -196,6 +244,14 @@ def test_requests_that_never_ran_are_expired_or_canceled(type: str, again: bool)
         {"type": "succeeded", "message": None},
         {"type": "errored"},
         {"type": "errored", "message": MESSAGE},
+        {"type": "succeeded", "message": {}},
+        {"type": "succeeded", "message": {**MESSAGE, "content": "hi"}},
+        {"type": "not_known_yet", "message": "x"},
+        {"type": "not_known_yet", "error": "x"},
+        {"type": "errored", "error": {"type": "api_error", "message": "flat"}},
+        {"type": "errored", "error": {"error": {"type": "api_error", "message": None}}},
+        {"type": None},
+        {},
     ],
 )
 def test_results_that_are_not_known_never_count_as_success(result: Any) -> None:
@@ -214,7 +270,7 @@ def test_no_other_result_type_counts_as_success(type: str) -> None:
 @given(st.text(max_size=20))
 def test_success_needs_a_stop_reason_that_is_known(reason: str) -> None:
     found = read(message('{"n": 1}', stop_reason=reason), validator(COUNT))
-    is_known = reason in ("end_turn", "stop_sequence", "tool_use")
+    is_known = reason in ("end_turn", "stop_sequence")
     assert (found.outcome == "succeeded") == is_known
 
 
@@ -228,9 +284,10 @@ def test_halves_of_surrogate_pairs_become_replacement_characters(text: str) -> N
     assert read(message(text)).output == expected
 
 
-def test_a_surrogate_in_an_answer_does_not_make_it_invalid() -> None:
+@pytest.mark.parametrize("text", ['{"t": "x\ud83d"}', '{"t": "x\\ud83d"}'], ids=["in the line", "in the answer"])
+def test_a_surrogate_in_an_answer_does_not_make_it_invalid(text: str) -> None:
     schema = {"type": "object", "properties": {"t": {"type": "string"}}}
-    found = read(message('{"t": "x\ud83d"}'), validator(schema))
+    found = read(message(text), validator(schema))
     assert (found.outcome, found.output) == ("succeeded", {"t": "x\ufffd"})
 
 
@@ -260,10 +317,11 @@ def test_any_text_arrives_as_it_was_sent(text: str) -> None:
         b'{"custom_id": "\xff", "result": {"type": "expired"}}',
         b'{"custom_id": "\\ud800", "result"',
         line({"type": "expired"}, custom_id=7),
-        line({"type": None}),
-        line({"type": "succeeded", "message": {}}),
-        line({"type": "succeeded", "message": {**MESSAGE, "content": "hi"}}),
+        line({"type": "succeeded", "message": {}}, custom_id=None),
+        line([]),
+        b'{"custom_id": "x", "zz": ' + b"[" * 3000 + b"]" * 3000 + b', "result": {"type": "expired"}}',
     ],
+    ids=lambda data: str(data[:40]),
 )
 def test_what_is_not_a_line_of_results_raises_value_error(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"\w"):
@@ -298,15 +356,23 @@ def test_a_rejected_row_reads_back_with_its_reason() -> None:
     data = rejected_line("r-0-0-7", why)
     found = read(data)
     assert found[:4] == ("r-0-0-7", "rejected", None, {"type": "rejected", "message": why})
+    assert found.again is False
     assert data.endswith(b"\n") and data.count(b"\n") == 1
 
 
 def test_usage_adds_up_and_absent_tokens_count_as_none() -> None:
     total = Usage()
-    total.add(tokens(b'{"input_tokens": 1, "output_tokens": 2, "service_tier": "batch"}'))
-    total.add(tokens(b'{"cache_creation_input_tokens": null, "cache_read_input_tokens": 5}'))
+    total.add(tokens(msgspec.Raw(b'{"input_tokens": 1, "output_tokens": 2, "service_tier": "batch"}')))
+    total.add(tokens(msgspec.Raw(b'{"cache_creation_input_tokens": null, "cache_read_input_tokens": 5}')))
     total.add(Usage(10, 20, 30, None))
     assert total == Usage(11, 22, 30, 5)
+
+
+@pytest.mark.parametrize("usage", [None, [], "x", {"input_tokens": None}, {"output_tokens": "3"}, {}])
+def test_a_usage_of_an_unknown_shape_counts_as_nothing(usage: Any) -> None:
+    found = read(message("hi", usage=usage))
+    assert (found.outcome, found.output) == ("succeeded", "hi")
+    assert found.usage is not None and tokens(found.usage) == Usage()
 
 
 def test_a_usage_is_kept_as_the_api_wrote_it() -> None:
@@ -328,8 +394,9 @@ def test_a_usage_is_kept_as_the_api_wrote_it() -> None:
     ],
 )
 def test_a_schema_that_cannot_be_used_is_an_input_error(schema: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match=r"output\.schema: cannot be used: "):
+    with pytest.raises(InputError, match=r"output\.schema: cannot be used: \S") as caught:
         validator(schema)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Templates: found, checked against the columns, rendered for one row, with every mistake at its place."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,11 @@ RECORD = {
     "output": {"total": 2, "lines": [{"x": 1}, {"x": 2}], "due date": "soon", "items": [7]},
     "error": None,
 }
+
+
+NESTED: Any = 1
+for _ in range(3000):
+    NESTED = [NESTED]
 
 
 def templates(
@@ -114,8 +120,9 @@ def test_row_data_and_vars_are_never_templates(tmp_path: Path, value: str) -> No
             "<Abase>",
         ),
         ({"x.j2": "  {% if a %}\nyes {{ a }}\n  {% endif %}\n"}, "yes A\n"),
+        ({"x.j2": "{% include 'y.txt' %}!", "y.txt": "<{{ a }}>"}, "<A>!"),
     ],
-    ids=["file", "include", "from import", "import", "with context", "extends", "blocks leave no blank"],
+    ids=["file", "include", "from import", "import", "with context", "extends", "blocks leave no blank", "txt"],
 )
 def test_files_in_prompts_include_and_import_each_other(
     tmp_path: Path, files: dict[str, str], expected: str
@@ -123,6 +130,12 @@ def test_files_in_prompts_include_and_import_each_other(
     found = templates(tmp_path, "x.j2", files)
     assert rendered(found, a="A") == expected
     assert found.files() == files
+
+
+def test_the_byte_order_mark_of_a_file_is_not_part_of_its_text(tmp_path: Path) -> None:
+    found = templates(tmp_path, "x.j2", {"x.j2": "\ufeff{% include 'y.j2' %}", "y.j2": "\ufeff{{ a }}"})
+    assert rendered(found, a="\ufeffA") == "\ufeffA"
+    assert found.files()["y.j2"] == "{{ a }}"
 
 
 def test_an_included_file_sees_the_names_that_are_set_around_it(tmp_path: Path) -> None:
@@ -169,6 +182,23 @@ def test_a_failed_rendering_names_the_innermost_template_and_line(
 
 
 @pytest.mark.parametrize(
+    ("files", "place"),
+    [
+        ({"x.j2": "{% include 'x.j2' %}"}, "prompts/x.j2:1"),
+        ({"x.j2": "\n{% include 'y.j2' %}", "y.j2": "\n{% include 'x.j2' %}"}, r"prompts/[xy]\.j2:2"),
+        ({"x.j2": "{% extends 'x.j2' %}"}, "prompts/x.j2:1"),
+        ({"x.j2": "{% macro f() %}\n{{ f() }}{% endmacro %}{{ f() }}"}, "prompts/x.j2:2"),
+    ],
+    ids=["itself", "each other", "extends", "macro"],
+)
+def test_templates_that_call_each_other_without_end_are_input_errors(
+    tmp_path: Path, files: dict[str, str], place: str
+) -> None:
+    with pytest.raises(InputError, match=f"^{place}: .*recursion"):
+        rendered(templates(tmp_path, "x.j2", files), a="A")
+
+
+@pytest.mark.parametrize(
     ("text", "value"),
     [
         ("{{ 1 / a }}", 0),
@@ -181,11 +211,64 @@ def test_a_failed_rendering_names_the_innermost_template_and_line(
         ("{{ '%d' % a }}", "A"),
         ("{{ a|tojson }}", {1, 2}),
         ("{{ a|first }}", []),
+        ("{{ a|tojson }}", NESTED),
+        ("{{ a }}", NESTED),
+        ("{{ range(a)|length }}", 5_000_000),
+        ("{{ range(5000000)|length }}", 0),
+        ("{{ 10 ** a }}", 5000),
     ],
+    ids=lambda value: None if value is not NESTED else "nested",
 )
 def test_values_that_do_not_fit_are_input_errors(tmp_path: Path, text: str, value: Any) -> None:
     with pytest.raises(InputError, match=r"t\.yaml:\d+:\d+: prompt\.user: \S"):
         rendered(templates(tmp_path, text), a=value)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{{ a|map('upper') }}", "add |list"),
+        ("{{ a[0].upper }}", "a function: call it"),
+        ("{{ row.get }}", "a function: call it"),
+        ("{{ range }}", "a function: call it"),
+        ("{% macro f() %}x{% endmacro %}{{ f }}", "a function: call it"),
+        ("{{ a|map(attribute='typo')|list }}", "undefined"),
+    ],
+)
+def test_what_python_prints_of_things_that_are_not_data_is_not_sent(tmp_path: Path, text: str, why: str) -> None:
+    with pytest.raises(InputError, match=re.escape(why)):
+        rendered(templates(tmp_path, text), a=["x"])
+
+
+@pytest.mark.parametrize("name", ["items", "values", "keys", "copy", "get", "update"])
+def test_a_column_with_the_name_of_a_method_of_a_dict_is_reached_through_row(tmp_path: Path, name: str) -> None:
+    found = templates(tmp_path, f"{{{{ row.{name} }}}} {{{{ row['{name}'] }}}} {{{{ {name} }}}}")
+    assert rendered(found, **{name: "X"}) == "X X X"
+    assert found.check([name]) == []
+
+
+@pytest.mark.parametrize("name", ["range", "dict", "namespace"])
+def test_a_column_with_the_name_of_a_global_is_what_a_template_sees(tmp_path: Path, name: str) -> None:
+    found = templates(tmp_path, f"{{{{ {name} }}}}")
+    assert rendered(found, **{name: "X"}) == "X"
+    assert found.check([name]) == [] and not is_constant(found)
+
+
+def test_a_column_called_row_is_reached_through_the_whole_row(tmp_path: Path) -> None:
+    found = templates(tmp_path, "{{ row['row'] }} {{ row|tojson }}")
+    assert rendered(found, row="X") == 'X {"row": "X"}'
+    assert found.check(["row"]) == []
+
+
+def test_a_column_called_self_is_reached_through_row_alone(tmp_path: Path) -> None:
+    found = templates(tmp_path, "{{ row['self'] }} {{ row.self }}")
+    assert rendered(found, self="X") == "X X"
+    assert found.check(["self"]) == []
+
+
+def test_the_bare_name_self_is_reported_where_it_is_a_column(tmp_path: Path) -> None:
+    (problem,) = templates(tmp_path, "{{ self }}").check(["a", "self"])
+    assert "write row['self']" in problem.message
 
 
 @pytest.mark.parametrize(
@@ -220,6 +303,7 @@ def test_templates_cannot_leave_the_sandbox_nor_change_data(tmp_path: Path, text
         ("link.j2", "link.j2 is outside prompts/"),
         ("linked/secret.j2", "linked/secret.j2 is outside prompts/"),
         ("unusd.j2", "no template prompts/unusd.j2: did you mean 'unused.j2'?"),
+        ("folder.j2", "no template prompts/folder.j2: expected one of: "),
     ],
 )
 @pytest.mark.parametrize("is_included", [False, True], ids=["named", "included"])
@@ -230,11 +314,20 @@ def test_no_template_is_read_from_outside_prompts(
     (tmp_path / "prompts").mkdir()
     (tmp_path / "prompts" / "link.j2").symlink_to(tmp_path / "secret.j2")
     (tmp_path / "prompts" / "linked").symlink_to(tmp_path)
+    (tmp_path / "prompts" / "folder.j2").mkdir()
     files = {"x.j2": f"\n{{% include {name!r} %}}"}
     with pytest.raises(InputError) as caught:
         templates(tmp_path, "x.j2" if is_included else name, files)
     place = "prompts/x.j2:2: " if is_included else f"t.yaml:{line_of('user', tmp_path)}:"
     assert place in str(caught.value) and message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["prompt.system", "<prompt.system>"])
+def test_an_inline_template_cannot_be_included(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError) as caught:
+        templates(tmp_path, {"system": "S", "user": f"{{% include '{name}' %}}"})
+    (problem,) = caught.value.problems
+    assert name in problem.message and problem.line == line_of("include", tmp_path)
 
 
 def test_a_link_that_stays_in_prompts_is_followed(tmp_path: Path) -> None:
@@ -251,12 +344,20 @@ def test_a_link_that_stays_in_prompts_is_followed(tmp_path: Path) -> None:
         ("\n\n{% include a %}", "prompts/x.j2:3: the name of an included template must be a constant"),
         ("{% include ['y.j2', 'z.j2'] %}", "prompts/x.j2:1: the name of an included template must be a constant"),
         ("{% if a %}", "prompts/x.j2:1: Unexpected end of template"),
+        ("\n{{ a|nope }}", "prompts/x.j2:2: No filter named 'nope'"),
+        ("\n{{ a is nope }}", "prompts/x.j2:2: No test named 'nope'"),
+        ("\n{{ [a]|random }}", "prompts/x.j2:2: No filter named 'random'"),
     ],
 )
 def test_a_template_that_is_not_jinja_is_reported_at_its_line(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
         templates(tmp_path, "x.j2", {"x.j2": text})
     assert str(caught.value).startswith(message)
+
+
+def test_a_constant_that_python_cannot_print_is_an_input_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^prompts/x\.j2\b.*digits"):
+        templates(tmp_path, "x.j2", {"x.j2": "{{ 10 ** 5000 }}"})
 
 
 def test_all_broken_templates_are_reported_at_once(tmp_path: Path) -> None:
@@ -288,10 +389,12 @@ def test_a_template_that_is_not_utf_8_is_an_error(tmp_path: Path) -> None:
             "prompts/y.j2:2",
             "'zzz' is not offered: expected one",
         ),
+        ({"x.j2": "{% include 'y.txt' %}", "y.txt": "\n{{ zzz }}"}, "prompts/y.txt:2", "'zzz' is not offered"),
+        ({"x.j2": "{{ row.items }}"}, "prompts/x.j2:1", "'items' is not offered"),
         ({"x.j2": "{{ loop.index }}"}, "prompts/x.j2:1", "'loop' is not offered"),
         ({"x.j2": "{{ vendor|default(zzz) }}"}, "prompts/x.j2:1", "'zzz' is not offered"),
     ],
-    ids=["name", "field", "include", "loop", "default of default"],
+    ids=["name", "field", "include", "include of any name", "method of a dict", "loop", "default of default"],
 )
 def test_names_that_the_source_does_not_offer_are_reported_with_file_and_line(
     tmp_path: Path, files: dict[str, str], place: str, message: str
@@ -324,12 +427,34 @@ def test_a_name_in_an_inline_block_is_reported_at_its_place_in_the_spec(tmp_path
         "{% with b = a %}{{ b }}{% endwith %}",
         "{{ range(2)|list }}{{ dict(x=1) }}{{ namespace(x=1).x }}",
         "{{ v }}{{ row.get('b') }}",
+        "{% if 'b' in row %}{{ row.b }}{% endif %}{{ a }}",
     ],
 )
 def test_names_that_are_guarded_or_made_in_the_template_are_not_missing(tmp_path: Path, text: str) -> None:
     found = templates(tmp_path, text, v="V")
     assert found.check(["a"]) == []
     assert isinstance(rendered(found, a="A"), str)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{% for row in a %}{{ row.x }}{% endfor %}",
+        "{% macro f(row) %}{{ row.x }}{% endmacro %}{{ f(a[0]) }}",
+        "{% set row = a[0] %}{{ row.x }}",
+    ],
+)
+def test_a_template_can_give_the_name_row_to_something_else(tmp_path: Path, text: str) -> None:
+    found = templates(tmp_path, text)
+    assert found.check(["a"]) == []
+    assert rendered(found, a=[{"x": 1}]) == "1"
+
+
+def test_a_guard_around_an_include_holds_in_the_included_file(tmp_path: Path) -> None:
+    guard = "{% if b is defined %}{% include 'y.j2' %}{% endif %}{{ a }}"
+    found = templates(tmp_path, "x.j2", {"x.j2": guard, "y.j2": "{{ b }}"})
+    assert found.check(["a"]) == []
+    assert rendered(found, a="A") == "A"
 
 
 def test_a_var_with_the_name_of_a_column_is_a_mistake(tmp_path: Path) -> None:
@@ -342,10 +467,11 @@ def test_a_var_with_the_name_of_a_column_is_a_mistake(tmp_path: Path) -> None:
     ("files", "expected"),
     [
         ({"x.j2": "plain"}, True),
-        ({"x.j2": "{{ v }} {{ range(3)|list }}"}, True),
+        ({"x.j2": "{{ v }} {{ [1, 2]|join(v) }}"}, True),
         ({"x.j2": "{% include 'y.j2' %}", "y.j2": "{{ v }}"}, True),
         ({"x.j2": "{{ a }}"}, False),
         ({"x.j2": "{{ row }}"}, False),
+        ({"x.j2": "{{ range(3)|list }}"}, False),
         ({"x.j2": "{{ zzz|default('') }}"}, False),
         ({"x.j2": "{% include 'y.j2' %}", "y.j2": "{% include 'z.j2' %}", "z.j2": "{{ a }}"}, False),
         (

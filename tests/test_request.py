@@ -5,6 +5,7 @@ import json
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +77,36 @@ def test_params_are_sent_as_they_stand_and_in_order(tmp_path: Path) -> None:
     assert sent == params and list(sent) == list(params)
 
 
+@pytest.mark.parametrize("value", ["\0000\0", "\0007\0", "slot-0", '"slot-0"', "{{ a }}"])
+def test_params_that_look_like_the_place_of_a_text_are_sent_as_they_stand(tmp_path: Path, value: str) -> None:
+    params = {**PARAMS, "metadata": {"user_id": value}}
+    sent = json.loads(encode_with(tmp_path, {"user": "{{ a }}"}, params)({"a": "A"}))
+    assert sent == {**params, "messages": [{"role": "user", "content": "A"}]}
+
+
 def test_the_output_schema_joins_the_output_config_that_is_there(tmp_path: Path) -> None:
     params = {**PARAMS, "output_config": {"effort": "low"}}
     encode = encode_with(tmp_path, {"user": "{{ a }}"}, params, output={"schema": SCHEMA})
     config = json.loads(encode({"a": "A"}))["output_config"]
     assert config == {"effort": "low", "format": {"type": "json_schema", "schema": SCHEMA}}
+
+
+def test_an_output_config_that_is_null_counts_as_absent(tmp_path: Path) -> None:
+    params = {**PARAMS, "output_config": None}
+    encode = encode_with(tmp_path, {"user": "{{ a }}"}, params, output={"schema": SCHEMA})
+    assert json.loads(encode({"a": "A"}))["output_config"] == {"format": {"type": "json_schema", "schema": SCHEMA}}
+
+
+@pytest.mark.parametrize("config", ["high", "", [], [1], 3, True])
+@pytest.mark.parametrize("output", [{}, {"output": {"schema": SCHEMA}}], ids=["text", "schema"])
+def test_an_output_config_that_is_not_a_mapping_is_an_input_error(
+    tmp_path: Path, config: Any, output: dict[str, Any]
+) -> None:
+    with pytest.raises(InputError) as caught:
+        encode_with(tmp_path, {"user": "{{ a }}"}, {**PARAMS, "output_config": config}, **output)
+    (problem,) = caught.value.problems
+    written = (tmp_path / "t.yaml").read_text().splitlines()[problem.line - 1]
+    assert '"output_config"' in written and "a mapping" in problem.message
 
 
 def test_without_an_output_schema_there_is_no_output_config(tmp_path: Path) -> None:
@@ -146,6 +172,13 @@ def test_no_text_of_a_row_can_change_the_shape_of_a_request(tmp_path: Path, valu
     assert sent == {**PARAMS, "system": f"s {value}", "messages": [{"role": "user", "content": value}]}
 
 
+@pytest.mark.parametrize("name", ["range", "dict", "namespace"])
+def test_a_column_with_the_name_of_a_global_is_sent_for_each_row(tmp_path: Path, name: str) -> None:
+    encode = encode_with(tmp_path, {"user": f"{{{{ {name} }}}}"})
+    sent = [json.loads(encode({name: value}))["messages"][0]["content"] for value in ("X", "Y")]
+    assert sent == ["X", "Y"]
+
+
 @pytest.mark.parametrize("value", ["", "  ", "\n\t\u00a0"])
 def test_an_empty_text_is_an_error_before_it_is_sent(tmp_path: Path, value: str) -> None:
     encode = encode_with(tmp_path, {"user": "{{ a }}"})
@@ -172,7 +205,7 @@ def test_a_custom_id_leads_back_to_its_row_in_its_batch_only(row: int, round: in
     assert row_of(made, prefix=custom_id("20261122-abc", round, batch + 1, 0)[:-1]) is None
 
 
-@pytest.mark.parametrize("end", ["", "x", "-3", "3 ", "٣", "²", "1e3", "3-4", "0x1", "+1"])
+@pytest.mark.parametrize("end", ["", "x", "-3", "3 ", "٣", "²", "1e3", "3-4", "0x1", "+1", "9" * 5000])
 def test_an_id_without_a_row_number_is_nobodys(end: str) -> None:
     assert row_of(f"r-1-2-{end}", prefix="r-1-2-") is None
 
@@ -238,6 +271,14 @@ def test_one_huge_row_takes_a_body_of_its_own_without_moving_the_others(
     assert [len(value) for _, value in packed(bodies)] == [len(each) - 2 for each in params]
     assert [1] in [[row - before for row, _, _ in body.requests] for body in bodies]
     assert all(body.bytes <= 5000 for body in bodies)
+
+
+@pytest.mark.parametrize("row", [1, 2, 3])
+def test_params_that_fit_into_no_body_end_the_packing(tmp_path: Path, row: int) -> None:
+    requests = enumerate([sized(50)] * (row - 1) + [sized(500), sized(50)], 1)
+    bodies = pack(requests, run="r", round=1, folder=tmp_path, max_requests=5, max_bytes=200)
+    with pytest.raises(ValueError, match=f"the request of row {row} does not fit into 200 bytes"):
+        list(islice(bodies, 5))
 
 
 def test_the_largest_params_fit_with_the_longest_id(tmp_path: Path) -> None:

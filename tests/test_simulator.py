@@ -34,6 +34,27 @@ NODE = {
     "required": ["v", "kids"],
     "additionalProperties": False,
 }
+ITEM_OPEN = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+LINK = {
+    "type": "object",
+    "properties": {"v": {"type": "string"}, "next": {"$ref": "#/$defs/link"}},
+    "required": ["v"],
+}
+ENDLESS = {"type": "object", "properties": {"a": {"$ref": "#/$defs/endless"}}, "required": ["a"]}
+UNUSABLE: dict[str, Any] = {
+    "bad type": {"type": "strin"},
+    "dangling": {"$ref": "#/$defs/nowhere"},
+    "external": {"$ref": "https://example.com/schema.json"},
+    "text": "x",
+    "null": None,
+    "bad pattern": {"type": "string", "pattern": "("},
+    "empty range": {"type": "integer", "minimum": 5, "maximum": 2},
+    "no choice": {"enum": []},
+    "endless": {"$defs": {"endless": ENDLESS}, "$ref": "#/$defs/endless"},
+    "anchor": {"$defs": {"item": {"$anchor": "x", "type": "integer"}}, "$ref": "#x"},
+    "class of letters": {"type": "string", "pattern": r"^\p{L}+$"},
+}
+NESTED = b"[" * 5000 + b"]" * 5000
 SCHEMAS: dict[str, Any] = {
     "object": {**ITEM, "properties": {"n": {"type": "integer"}, "t": {"type": "string"}}, "required": ["n", "t"]},
     "$ref": {"$defs": {"item": ITEM}, "$ref": "#/$defs/item"},
@@ -59,6 +80,24 @@ SCHEMAS: dict[str, Any] = {
     "words": {"type": "string", "pattern": r"^\w+@\w+\.com$"},
     "hash": {"type": "string", "pattern": "^[a-f0-9]{64}$"},
     "empty": {},
+    "a property that may be anything": {"type": "object", "properties": {"a": True}, "required": ["a"]},
+    "items that may be anything": {"type": "array", "items": True},
+    "escaped $ref": {"$defs": {"a/b": {"type": "integer"}}, "$ref": "#/$defs/a~1b"},
+    "$ref by index": {"anyOf": [{"type": "integer"}, {"$ref": "#/anyOf/0"}]},
+    "$ref with siblings": {"$defs": {"t": {"type": "string"}}, "$ref": "#/$defs/t", "minLength": 30},
+    "optional recursion": {"$defs": {"link": LINK}, "$ref": "#/$defs/link"},
+    "allOf": {"allOf": [ITEM_OPEN, {"properties": {"b": {"type": "string"}}, "required": ["b"]}]},
+    "anyOf with siblings": {**ITEM_OPEN, "anyOf": [{"properties": {"b": {"type": "null"}}, "required": ["b"]}]},
+    "negative": {"type": "integer", "maximum": -5},
+    "below zero": {"type": "integer", "exclusiveMaximum": 0},
+    "fives": {"type": "number", "multipleOf": 5},
+    "prefixItems": {"type": "array", "prefixItems": [{"type": "integer"}], "items": False, "minItems": 1},
+    "no item": {"type": "array", "items": {"type": "integer"}, "maxItems": 0},
+    "required without properties": {"type": "object", "required": ["a"]},
+    "minProperties": {"type": "object", "additionalProperties": {"type": "integer"}, "minProperties": 1},
+    "none of": {"type": "string", "pattern": "^[^a-z]+$"},
+    "space": {"type": "string", "pattern": r"^a\sb$"},
+    "pattern and length": {"type": "string", "pattern": "^[a-z]+$", "minLength": 10},
     **{
         format: {"type": "string", "format": format}
         for format in ("date", "date-time", "time", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid")
@@ -288,10 +327,39 @@ def test_the_longest_custom_id_is_accepted(fast: anthropic.Anthropic) -> None:
     assert list(results(fast, create(fast, id))) == [id]
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'{"requests": 1}', b'{"requests": ["\xff"]}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"requests": 1}',
+        b'{"requests": ["\xff"]}',
+        b'{"requests": [{"custom_id": "a", "params": {"x": ' + NESTED + b"}}]}",
+    ],
+    ids=lambda body: str(body[:30]),
+)
 def test_a_body_that_is_not_json_of_a_batch_is_a_bad_request(fast: anthropic.Anthropic, body: bytes) -> None:
     status, answer = called(fast, "POST", "/v1/messages/batches", body)
     assert (status, answer["type"], answer["error"]["type"]) == (400, "error", "invalid_request_error")
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens"])
+@pytest.mark.parametrize(
+    "body", [b"nope", b"[]", b'{"model": "\xff"}', b'{"model": ' + NESTED + b"}"], ids=lambda body: str(body[:20])
+)
+def test_a_body_that_is_not_json_of_a_message_is_a_bad_request(
+    fast: anthropic.Anthropic, path: str, body: bytes
+) -> None:
+    status, answer = called(fast, "POST", path, body)
+    assert (status, answer["type"], answer["error"]["type"]) == (400, "error", "invalid_request_error")
+
+
+@pytest.mark.parametrize("length", ["abc", "-5"])
+def test_a_length_that_is_not_a_number_of_bytes_is_a_bad_request(fast: anthropic.Anthropic, length: str) -> None:
+    status, answer = called(fast, "POST", "/v1/messages", content_length=length)
+    assert (status, answer["error"]["type"]) == (400, "invalid_request_error")
 
 
 @pytest.mark.parametrize("call", ["retrieve", "cancel", "delete", "results"])
@@ -349,6 +417,10 @@ def test_a_chunked_body_is_read_whole(fast: anthropic.Anthropic) -> None:
         ({"messages": []}, "messages: at least one message is required"),
         ({"model": None}, "$.model"),
         ({"max_tokens": "9"}, "$.max_tokens"),
+        ({"messages": [{"role": "user", "content": None}]}, "messages: "),
+        ({"messages": [{"role": "user", "content": 5}]}, "messages: "),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": None}]}]}, "messages: "),
+        ({"output_config": {"format": {"type": "xml", "schema": {}}}}, "$.output_config.format.type"),
     ],
 )
 def test_a_bad_item_is_accepted_and_ends_as_errored_alone(
@@ -409,6 +481,14 @@ def test_answers_are_valid_against_the_schema_of_the_request(fast: anthropic.Ant
     validator = jsonschema_rs.validator_for(SCHEMAS[name], validate_formats=True)
     texts = [answered(fast, SCHEMAS[name], f"Request number {n} of alpha") for n in range(8)]
     assert [text for text in texts if not validator.is_valid(json.loads(text))] == []
+
+
+@pytest.mark.parametrize("name", sorted(UNUSABLE))
+def test_a_schema_that_has_no_answer_ends_as_errored(fast: anthropic.Anthropic, name: str) -> None:
+    config = {"format": {"type": "json_schema", "schema": UNUSABLE[name]}}
+    result = results(fast, create(fast, "a", output_config=config))["a"].result
+    assert result.type == "errored" and result.error.error.type == "invalid_request_error"
+    assert "output_config.format.schema" in result.error.error.message
 
 
 def test_different_requests_get_different_answers_in_words_of_their_own(fast: anthropic.Anthropic) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runner.errors import InputError
@@ -20,7 +20,10 @@ from runner.sinks.csv import write_csv
 from runner.spec import Spec, load_spec, schema_text
 
 COMMON = {"type", "path", "rows", "columns"}
-TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"))
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+NESTED: Any = 1
+for _ in range(3000):
+    NESTED = [NESTED]
 CELLS = st.none() | st.booleans() | st.integers() | TEXT | st.lists(st.integers(), max_size=3)
 
 
@@ -137,8 +140,15 @@ def test_a_csv_can_have_another_delimiter(tmp_path: Path) -> None:
     assert cells(data, ";") == [["k", "t"], ["k1", "a;b,c"]]
 
 
+@pytest.mark.parametrize("delimiter", ['"', "\n", "\r", "\0", "", ";;"])
+def test_a_delimiter_that_breaks_the_file_is_refused(tmp_path: Path, delimiter: str) -> None:
+    with pytest.raises(InputError, match=r"sinks\.0\.delimiter .* one character, and no quote or line break"):
+        spec_with(tmp_path, {"type": "csv", "delimiter": delimiter})
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(CELLS, CELLS), max_size=5))
+@example([("a\rb", "z"), ("\rx", "\r"), ("x\r\n", "\n\r")])
 def test_a_csv_without_guard_reads_back_as_it_was_written(rows: list[tuple[Any, Any]]) -> None:
     file = io.BytesIO()
     with write_csv(file, ["a", "b"], formula_guard=False) as write:
@@ -197,6 +207,9 @@ def test_text_that_a_spreadsheet_would_run_gets_an_apostrophe(tmp_path: Path, te
         ("+5.25", "+5.25"),
         ("-1,234.50", "-1,234.50"),
         ("-12%", "-12%"),
+        ("-1e5", "-1e5"),
+        ("-1.5E+10", "-1.5E+10"),
+        ("+1E-3", "+1E-3"),
         ("a=b", "a=b"),
         ("'=1", "'=1"),
         (True, "true"),
@@ -213,7 +226,7 @@ def test_numbers_and_harmless_text_stay_as_they_are(value: Any, cell: str) -> No
 def test_no_guarded_cell_begins_as_a_formula(text: str) -> None:
     cell = guarded(text)
     assert cell in (text, f"'{text}")
-    assert not cell.startswith(("=", "@", "\t"))
+    assert not cell.startswith(("=", "@", "\t", "\r"))
 
 
 @pytest.mark.parametrize("type", ["csv", "jsonl"])
@@ -261,7 +274,14 @@ def test_what_a_killed_process_left_behind_is_overwritten(tmp_path: Path) -> Non
         ("1 / output", 0, "division by zero"),
         ("output + 1", "x", "concatenate"),
         ("output", "\ud800", "surrogates"),
+        ("output", NESTED, "recursion"),
+        ("output|tojson", NESTED, "recursion"),
+        ("output|map(attribute='b')|list", [{"a": 1}], "Undefined"),
+        ("output[0].items()", [{"a": 1}], "dict_items"),
+        ("output[0].items if true else 1", [{"a": 1}], "method"),
+        ("namespace(a=1)", 1, "Namespace"),
     ],
+    ids=lambda value: None if value is not NESTED else "nested",
 )
 def test_a_column_that_cannot_be_computed_names_the_row_and_the_place(
     tmp_path: Path, type: str, text: str, output: Any, why: str
@@ -272,6 +292,14 @@ def test_a_column_that_cannot_be_computed_names_the_row_and_the_place(
     assert problem.path.endswith("t.yaml") and problem.line > 0
     assert "for the row 'k2'" in problem.message
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("type", ["csv", "jsonl"])
+def test_a_column_that_is_a_sequence_of_data_is_written_as_a_list(tmp_path: Path, type: str) -> None:
+    columns = {"c": "output|map(attribute='a')"}
+    data = written(tmp_path, [record(output=[{"a": 1}, {"a": "x"}])], type=type, columns=columns)
+    shown = cells(data)[1][0] if type == "csv" else data.decode().removeprefix('{"c":').removesuffix("}\n")
+    assert json.loads(shown) == [1, "x"]
 
 
 def test_all_bad_columns_are_reported_with_their_lines(tmp_path: Path) -> None:
