@@ -152,9 +152,9 @@ def test_a_csv_cell_may_be_larger_than_the_limit_of_the_csv_module(tmp_path: Pat
 @pytest.mark.parametrize(
     ("data", "line", "words"),
     [
-        (b"a,b\n1,2\n1,2,3\n", 3, "3 fields where the header has 2"),
-        (b"a,b\n1\n", 2, "1 fields where the header has 2"),
-        (b'a,b\n1,2\n"x\ny"\n', 4, "1 fields where the header has 2"),
+        (b"a,b\n1,2\n1,2,3\n", 3, "the header has 2 fields, this record 3"),
+        (b"a,b\n1\n", 2, "the header has 2 fields, this record 1"),
+        (b'a,b\n1,2\n"x\ny"\n', 4, "the header has 2 fields, this record 1"),
         (b'a,b\n1,2\n"x,3\n4,5\n', 3, "the quote of a field is never closed"),
         (b'a,b\n1,2\n"x"y,3\n', 3, "not valid CSV"),
         (b'a,b\n"say \\"hi\\"",3\n', 2, "not valid CSV"),
@@ -363,7 +363,7 @@ def test_standard_input_is_read_and_leaves_no_file_to_compare(type: str, data: b
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"a\n1\n2,3\n", b"InputError: -:3: 2 fields"),
+        (b"a\n1\n2,3\n", b"InputError: -:3: the header has 1 fields, this record 2"),
         (b"a\n\xff\n", b"InputError: -:2: bytes ff"),
         (b"", b"-: the file is empty"),
     ],

@@ -52,4 +52,4 @@ def read_csv(
             if len(cells) == width:
                 yield name, reader.line_num, dict(zip(header, cells, strict=True))
             elif cells:
-                fail(name, f"{len(cells)} fields where the header has {width}", reader.line_num)
+                fail(name, f"the header has {width} fields, this record {len(cells)}", reader.line_num)

@@ -132,7 +132,7 @@ class Spec:
 
         What may be edited while a run is under way is left out: how it is described, followed and written.
         """
-        record: dict[str, Any] = msgspec.to_builtins(self, enc_hook=str)
+        record: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self, enc_hook=str))
         for name in ("path", "root", "places", *_EDITABLE):
             del record[name]
         return record

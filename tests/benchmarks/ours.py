@@ -10,7 +10,7 @@ marks: dict[str, float] = {}
 
 
 def main(spec: str) -> None:
-    def report(line: str, summary: Summary) -> None:
+    def report(line: str, _: Summary) -> None:
         if "submitted as" in line:
             marks["submit"] = time.process_time()
 

@@ -1,0 +1,134 @@
+"""Small projects to run: a spec, rows, a simulator, and what came of it."""
+
+import json
+import multiprocessing
+import os
+import re
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runner.cli import main
+from runner.simulator import serve
+from runner.simulator.batches import Mix
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"label": {"enum": ["good", "bad"]}, "score": {"type": "integer"}},
+    "required": ["label", "score"],
+    "additionalProperties": False,
+}
+SPEC: dict[str, Any] = {
+    "version": 1,
+    "name": "job",
+    "source": {"type": "csv", "path": "rows.csv", "key": "id"},
+    "prompt": {"system": "Label the text.", "user": "{{ text }}"},
+    "params": {"model": "claude-haiku-5-5", "max_tokens": 100},
+    "output": {"schema": SCHEMA},
+    "sinks": [
+        {"type": "jsonl", "path": "out/all.jsonl"},
+        {"type": "csv", "path": "out/labels.csv", "columns": {"id": "key", "label": "output.label"}},
+    ],
+    "batch": {"max_requests": 8, "poll_seconds": 0.1, "grace_seconds": 1},
+}
+
+
+def write_job(root: Path, *, rows: int = 20, **changes: Any) -> Path:
+    """Write a project with a spec (JSON is YAML) and its rows; return the spec's path."""
+    (root / "prompts").mkdir(parents=True, exist_ok=True)
+    lines = [f"r{number},text number {number}\n" for number in range(1, rows + 1)]
+    (root / "rows.csv").write_text("id,text\n" + "".join(lines))
+    path = root / "job.yaml"
+    path.write_text(json.dumps({**SPEC, **changes}))
+    return path
+
+
+@contextmanager
+def simulator(
+    folder: Path,
+    *,
+    seconds: float = 0.2,
+    mix: Mix = lambda _: "succeeded",
+    on: Callable[[str], None] = lambda _: None,
+) -> Iterator[dict[str, str]]:
+    """Serve the API; yield the environment in which the runner calls it."""
+    with serve(folder, seconds=seconds, mix=mix, on=on) as url:
+        yield {**os.environ, "ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "simulated"}
+
+
+def accepted(folder: Path) -> int:
+    """How many batches a simulator has accepted."""
+    return len(list(folder.glob("*.json")))
+
+
+# Real processes that need not import the SDK each: two seconds, dozens of times.
+_PROCESSES = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload(["anthropic", "runner.cli.display"])
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that has ended; the code is negative if a signal ended it."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def _main(root: Path, environ: dict[str, str], words: tuple[str, ...], rename: str | None) -> None:
+    os.chdir(root)
+    os.environ.clear()
+    os.environ.update(environ)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(root / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    sys.argv = ["runner", *words]
+    warnings.simplefilter("error")
+    if rename is not None:
+        sys.addaudithook(lambda event, args: _kill_before(rename, event, args))
+    main(words)
+
+
+def _kill_before(name: str, event: str, args: tuple[object, ...]) -> None:
+    if event == "os.rename" and Path(str(args[1])).name == name:
+        kill(os.getpid())
+
+
+def start(root: Path, environ: Mapping[str, str], *words: str, rename: str | None = None) -> Any:
+    """Start the command in a project; with `rename`, to be killed just before it renames a file to that name."""
+    process = _PROCESSES.Process(target=_main, args=(root, dict(environ), words, rename))
+    process.start()
+    return process
+
+
+def end(root: Path, process: Any) -> Ended:
+    """Wait for a command to end."""
+    process.join(60)
+    assert process.exitcode is not None, "the command hangs"
+    return Ended(process.exitcode, (root / "stdout").read_text(), (root / "stderr").read_text())
+
+
+def command(root: Path, environ: Mapping[str, str], *words: str, rename: str | None = None) -> Ended:
+    """Run the command in a project to its end."""
+    return end(root, start(root, environ, *words, rename=rename))
+
+
+def kill(pid: int) -> None:
+    """What no process can catch."""
+    os.kill(pid, signal.SIGKILL)
+
+
+def records(path: Path) -> list[dict[str, Any]]:
+    """The records of a JSONL output."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def outputs(root: Path) -> dict[str, str]:
+    """Every output by name, without the ids that differ between any two runs."""
+    texts = {path.name: path.read_text() for path in sorted((root / "out").iterdir())}
+    ids = re.compile(r'"[0-9a-z]{10}-(\d+)-(\d+)-(\d+)"|"msgbatch_\w+"')
+    return {name: ids.sub(r'"\1-\2-\3"', text) for name, text in texts.items()}

@@ -1,0 +1,65 @@
+"""A run that is killed anywhere ends as an undisturbed one once the same command is given again."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from runner.simulator import Drop
+from tests.jobs import accepted, command, end, kill, outputs, records, simulator, start, write_job
+
+RUN = ("run", "job.yaml", "--yes")
+ROWS, BATCHES = 20, 3
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    root = tmp_path_factory.mktemp("undisturbed")
+    write_job(root, rows=ROWS)
+    with simulator(root / "api") as environ:
+        assert command(root, environ, *RUN).returncode == 0
+    return outputs(root)
+
+
+@pytest.mark.parametrize("moment", ["create", "created", "retrieve", "results", "results-half"])
+@pytest.mark.parametrize("time", [1, BATCHES])
+def test_a_run_killed_during_a_call_goes_on(
+    tmp_path: Path, undisturbed: dict[str, str], moment: str, time: int
+) -> None:
+    pid: list[int] = []
+    seen = []
+
+    def on(name: str) -> None:
+        seen.append(name)
+        if seen.count(moment) == time and name == moment:
+            kill(pid[0])
+            raise Drop
+
+    write_job(tmp_path, rows=ROWS)
+    with simulator(tmp_path / "api", on=on) as environ:
+        process = start(tmp_path, environ, *RUN)
+        pid.append(process.pid)
+        assert end(tmp_path, process).returncode == -9
+        again = command(tmp_path, environ, *RUN)
+    assert again.returncode == 0, again.stderr
+    assert accepted(tmp_path / "api") == BATCHES
+    assert outputs(tmp_path) == undisturbed
+
+
+@pytest.mark.parametrize("name", ["all.jsonl", "labels.csv", "spec.json", "rows.jsonl", "1-2.jsonl"])
+def test_a_run_killed_before_a_rename_goes_on(tmp_path: Path, undisturbed: dict[str, str], name: str) -> None:
+    write_job(tmp_path, rows=ROWS)
+    with simulator(tmp_path / "api") as environ:
+        assert command(tmp_path, environ, *RUN, rename=name).returncode == -9
+        assert command(tmp_path, environ, *RUN).returncode == 0
+    assert accepted(tmp_path / "api") == BATCHES
+    assert outputs(tmp_path) == undisturbed
+
+
+def test_a_simulated_run_that_is_killed_goes_on(tmp_path: Path) -> None:
+    write_job(tmp_path, rows=ROWS)
+    simulate = ("run", "job.yaml", "--simulate")
+    assert command(tmp_path, os.environ, *simulate, rename="1-1.jsonl").returncode == -9
+    assert command(tmp_path, os.environ, *simulate).returncode == 0
+    assert accepted(tmp_path / "simulated/.runner/simulator") == BATCHES
+    assert len(records(tmp_path / "simulated/out/all.jsonl")) == ROWS

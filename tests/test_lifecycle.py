@@ -1,0 +1,360 @@
+"""The lifecycle against a simulator that misbehaves: real SDK, real socket, every row once, no batch twice."""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+
+from runner import Summary, load_spec, run
+from runner.errors import AccessError, InputError, Locked, Refused, ResultsGone, UsageError
+from runner.lifecycle import cancel
+from runner.simulator import Answer, Drop
+from runner.store import open_store
+from tests.jobs import SPEC, accepted, records, simulator, write_job
+
+
+@pytest.fixture
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Summary]:
+    """Run the job of `tmp_path` against a simulator with these faults."""
+    write_job(tmp_path)
+
+    def finish(
+        *, mix: Any = lambda _: "succeeded", on: Any = lambda _: None, seconds: float = 0.2, **options: Any
+    ) -> Summary:
+        with simulator(tmp_path / "api", mix=mix, on=on, seconds=seconds) as environ:
+            for name in ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"):
+                monkeypatch.setenv(name, environ[name])
+            return run(load_spec(tmp_path / "job.yaml"), **{"consent": True, **options})
+
+    return finish
+
+
+def raising(moment: str, error: Exception, *, times: int = 1) -> Callable[[str], None]:
+    """Fail the first calls that reach a moment."""
+    left = [times]
+
+    def on(name: str) -> None:
+        if name == moment and left[0]:
+            left[0] -= 1
+            raise error
+
+    return on
+
+
+def test_every_row_ends_once_in_input_order(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    summary = job()
+    found = records(tmp_path / "out" / "all.jsonl")
+    assert [record["key"] for record in found] == [f"r{n}" for n in range(1, 21)]
+    assert list(found[0]) == [
+        "key", "row", "outcome", "output", "error", "usage", "stop_reason", "model", "custom_id", "batch_id"
+    ]  # fmt: skip
+    assert (found[0]["row"], summary.outcomes) == ({"id": "r1", "text": "text number 1"}, {"succeeded": 20})
+    assert (summary.state, summary.exit_code) == ("finished", 0)
+
+
+def test_many_batches_are_in_flight_at_once(job: Callable[..., Summary]) -> None:
+    moments: list[str] = []
+    summary = job(on=moments.append, seconds=2)
+    assert moments.index("results") > max(index for index, name in enumerate(moments) if name == "created")
+    assert [batch["requests"] for batch in summary.batches] == [8, 7, 5]
+
+
+def test_only_what_can_still_succeed_is_sent_again(job: Callable[..., Summary]) -> None:
+    kinds = {"1": "errored", "2": "expired", "3": "invalid", "4": "overloaded", "5": "refused", "6": "truncated"}
+    summary = job(mix=lambda id: kinds.get(id.rsplit("-")[-1], "succeeded") if "-1-" in id[10:13] else "succeeded")
+    assert summary.outcomes == {"succeeded": 18, "truncated": 1, "refused": 1}
+    assert [batch["requests"] for batch in summary.batches] == [8, 7, 5, 4]
+    assert summary.exit_code == 3
+
+
+def test_a_request_that_the_api_calls_invalid_is_sent_once(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    write_job(tmp_path, params={**SPEC["params"], "temperature": 0})
+    summary = job()
+    error = records(tmp_path / "out" / "all.jsonl")[0]["error"]
+    assert (summary.outcomes, error["type"]) == ({"errored": 20}, "invalid_request_error")
+    assert accepted(tmp_path / "api") == 3
+
+
+def test_a_row_that_fails_every_time_is_sent_as_often_as_the_spec_says(
+    tmp_path: Path, job: Callable[..., Summary]
+) -> None:
+    write_job(tmp_path, retry={"attempts": 2})
+    summary = job(mix=lambda id: "errored" if id.endswith("-7") else "succeeded")
+    assert summary.outcomes == {"succeeded": 19, "errored": 1}
+    assert [batch["requests"] for batch in summary.batches] == [8, 7, 5, 1]
+
+
+@pytest.mark.parametrize("error", [Answer(429, "queue full", {"retry-after": "0.3"}), Answer(429, "slow down")])
+def test_a_create_that_is_refused_for_now_is_tried_again(
+    tmp_path: Path, job: Callable[..., Summary], error: Exception
+) -> None:
+    assert job(on=raising("create", error, times=2)).outcomes == {"succeeded": 20}
+    assert accepted(tmp_path / "api") == 3
+
+
+def test_a_retry_after_of_a_day_is_capped(job: Callable[..., Summary]) -> None:
+    lines: list[str] = []
+    error = Answer(429, "wait", {"retry-after": "86400"})
+    summary = job(on=raising("create", error), wait=False, report=lambda line, _: lines.append(line))
+    assert summary.state == "running"
+    assert [line for line in lines if "trying again in 300 s" in line]
+
+
+@pytest.mark.parametrize("moment", ["created", "create"])
+@pytest.mark.parametrize("error", [Drop(), Answer(500, "boom"), Answer(504, "late"), Answer(529, "busy")])
+def test_a_create_without_an_answer_is_never_paid_twice(
+    tmp_path: Path, job: Callable[..., Summary], moment: str, error: Exception
+) -> None:
+    assert job(on=raising(moment, error)).outcomes == {"succeeded": 20}
+    assert accepted(tmp_path / "api") == 3
+
+
+def test_a_batch_of_somebody_else_is_never_taken_for_ours(
+    tmp_path: Path, job: Callable[..., Summary], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = tmp_path_factory.mktemp("other")
+    write_job(other)
+    with simulator(tmp_path / "api") as environ:
+        os.environ.update({name: environ[name] for name in ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY")})
+        run(load_spec(other / "job.yaml"), consent=True)
+    lines: list[str] = []
+    summary = job(on=raising("created", Drop()), report=lambda line, _: lines.append(line))
+    assert [line for line in lines if "is not ours after all" in line]
+    assert (summary.outcomes, accepted(tmp_path / "api")) == ({"succeeded": 20}, 6)
+
+
+@pytest.mark.parametrize("moment", ["retrieve", "results"])
+def test_a_404_on_a_known_batch_passes(tmp_path: Path, job: Callable[..., Summary], moment: str) -> None:
+    assert job(on=raising(moment, Answer(404, "not found"), times=2)).outcomes == {"succeeded": 20}
+    assert accepted(tmp_path / "api") == 3
+
+
+def test_a_batch_that_stays_unknown_ends_the_run_and_nothing_is_sent_again(
+    tmp_path: Path, job: Callable[..., Summary]
+) -> None:
+    with pytest.raises(ResultsGone, match="Nothing was sent again"):
+        job(on=raising("retrieve", Answer(404, "not found"), times=1000))
+    assert accepted(tmp_path / "api") == 3
+
+
+@pytest.mark.parametrize("moment", ["retrieve", "list", "results"])
+@pytest.mark.parametrize("error", [Drop(), Answer(500, "boom"), Answer(529, "busy"), Answer(429, "slow")])
+def test_a_fault_of_a_call_that_reads_passes(
+    tmp_path: Path, job: Callable[..., Summary], moment: str, error: Exception
+) -> None:
+    assert job(on=raising(moment, error, times=2)).outcomes == {"succeeded": 20}
+    assert accepted(tmp_path / "api") == 3
+
+
+def test_a_download_that_breaks_off_is_made_again(job: Callable[..., Summary]) -> None:
+    assert job(on=raising("results-half", Drop(), times=2)).outcomes == {"succeeded": 20}
+
+
+def test_results_that_stay_away_are_missing_and_sent_again(job: Callable[..., Summary]) -> None:
+    moments: list[str] = []
+    summary = job(mix=lambda id: "missing" if id.endswith("-1-1-3") else "succeeded", on=moments.append)
+    assert summary.outcomes == {"succeeded": 20}
+    assert (moments.count("results"), [batch["requests"] for batch in summary.batches]) == (6, [8, 7, 5, 1])
+
+
+def test_without_waiting_a_run_goes_on_with_each_call(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    first = job(wait=False, seconds=0.5)
+    assert (first.state, first.exit_code, accepted(tmp_path / "api")) == ("running", 4, 3)
+    time.sleep(0.8)
+    assert (job(wait=False).run, job(wait=False).run != first.run) == (first.run, True)
+
+
+def test_a_stopped_run_goes_on_later(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    stop = Event()
+    first = job(on=lambda name: stop.set() if name == "created" else None, stop=stop)
+    assert (first.state, accepted(tmp_path / "api")) == ("running", 1)
+    assert (job().run, accepted(tmp_path / "api")) == (first.run, 3)
+
+
+def test_a_run_that_is_stopped_while_it_prepares_is_forgotten(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    stop = Event()
+    stop.set()
+    with pytest.raises(Exception, match="before anything was sent"):
+        job(stop=stop)
+    assert list((tmp_path / ".runner" / "runs").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("edit", "named"),
+    [
+        ({"params": {**SPEC["params"], "max_tokens": 200}}, "params.max_tokens: 100 → 200"),
+        ({"prompt": {"user": "{{ text }}!"}}, "prompt.user"),
+        ({"rows": 21}, "rows.csv: edited"),
+    ],
+)
+def test_an_unfinished_run_of_which_something_changed_is_not_touched(
+    tmp_path: Path, job: Callable[..., Summary], edit: dict[str, Any], named: str
+) -> None:
+    first = job(wait=False)
+    write_job(tmp_path, **edit)
+    with pytest.raises(UsageError, match="--resume") as caught:
+        job()
+    assert named in str(caught.value)
+    resumed = job(resume=True)
+    assert (resumed.run, resumed.rows, accepted(tmp_path / "api")) == (first.run, 20, 3)
+
+
+def test_a_new_run_leaves_the_unfinished_one(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    first = job(wait=False)
+    second = job(new=True)
+    assert (second.run != first.run, second.state, accepted(tmp_path / "api")) == (True, "finished", 6)
+
+
+def test_an_edited_template_is_a_change(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    (tmp_path / "prompts" / "user.j2").write_text("{{ text }}")
+    write_job(tmp_path, prompt={"user": "user.j2"})
+    job(wait=False)
+    (tmp_path / "prompts" / "user.j2").write_text("{{ text }}?")
+    with pytest.raises(UsageError, match=r"prompts/user\.j2: edited"):
+        job()
+
+
+def test_sinks_and_retries_can_be_edited_while_a_run_is_under_way(
+    tmp_path: Path, job: Callable[..., Summary]
+) -> None:
+    first = job(wait=False)
+    write_job(tmp_path, sinks=[{"type": "jsonl", "path": "other.jsonl"}], retry={"attempts": 1})
+    assert job().run == first.run
+    assert len(records(tmp_path / "other.jsonl")) == 20
+
+
+def test_a_run_of_which_nothing_was_sent_gives_way_to_what_is_written_now(
+    tmp_path: Path, job: Callable[..., Summary]
+) -> None:
+    with pytest.raises(UsageError, match="nothing was sent"):
+        job(consent=False)
+    write_job(tmp_path, rows=3)
+    assert job().rows == 3
+
+
+def test_a_finished_run_is_followed_by_a_new_one(job: Callable[..., Summary]) -> None:
+    assert job().run != job().run
+
+
+def test_a_limited_run_goes_on_with_its_limit(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    first = job(limit=2, wait=False)
+    assert job(limit=2).run == first.run
+    assert len(records(tmp_path / "out" / "all.jsonl")) == 2
+
+
+def test_nothing_is_sent_without_consent(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    offers: list[Any] = []
+
+    def decline(offer: Any) -> bool:
+        offers.append(offer)
+        return False
+
+    with pytest.raises(UsageError, match="nothing was sent"):
+        job(consent=decline)
+    assert (offers[0].requests, offers[0].batches, accepted(tmp_path / "api")) == (20, 3, 0)
+
+
+def test_a_row_too_large_for_any_batch_is_rejected_and_the_others_are_sent(
+    tmp_path: Path, job: Callable[..., Summary]
+) -> None:
+    write_job(tmp_path, batch={**SPEC["batch"], "max_bytes": 2000})
+    with (tmp_path / "rows.csv").open("a") as file:
+        file.write(f"huge,{'x' * 3000}\nlast,text\n")
+    summary = job()
+    last = records(tmp_path / "out" / "all.jsonl")[-2]
+    assert summary.outcomes == {"succeeded": 21, "rejected": 1}
+    assert (last["key"], last["outcome"], last["custom_id"], last["batch_id"]) == ("huge", "rejected", None, None)
+    assert "batch.max_bytes" in last["error"]["message"]
+
+
+def test_a_repeated_key_is_named_with_both_places(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    with (tmp_path / "rows.csv").open("a") as file:
+        file.write("r3,again\n")
+    with pytest.raises(InputError) as caught:
+        job()
+    assert str(caught.value) == "rows.csv:22: id 'r3' is the key of rows.csv:4 already: keys must be unique"
+    assert accepted(tmp_path / "api") == 0
+
+
+def test_a_bad_last_row_is_found_before_anything_is_sent(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    write_job(tmp_path, rows=500)
+    with (tmp_path / "rows.csv").open("a") as file:
+        file.write("r501\n")
+    with pytest.raises(InputError, match=r"rows\.csv:502"):
+        job()
+    assert accepted(tmp_path / "api") == 0
+
+
+def test_a_template_that_a_row_breaks_is_named_with_the_row(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    write_job(tmp_path, prompt={"user": "{{ 1 // (text | length - 14) }}"})
+    with pytest.raises(InputError, match=r"modulo by zero.*\(row 10, rows.csv:11\)"):
+        job()
+
+
+@pytest.mark.parametrize("status", [401, 402, 403])
+def test_a_key_that_is_refused_stops_the_run_until_it_is_mended(
+    tmp_path: Path, job: Callable[..., Summary], status: int
+) -> None:
+    with pytest.raises(AccessError, match=f"HTTP {status}"):
+        job(on=raising("retrieve", Answer(status, "no")))
+    assert (job().outcomes, accepted(tmp_path / "api")) == ({"succeeded": 20}, 3)
+
+
+def test_a_create_that_is_refused_for_good_stops_the_run_and_loses_nothing(
+    tmp_path: Path, job: Callable[..., Summary]
+) -> None:
+    with pytest.raises(Refused, match="batch 1 was refused, nothing of it was accepted"):
+        job(on=raising("create", Answer(400, "bad")))
+    assert (job().outcomes, accepted(tmp_path / "api")) == ({"succeeded": 20}, 3)
+
+
+def test_two_runners_never_share_a_state(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    with open_store(tmp_path / ".runner"), pytest.raises(Locked, match="another runner"):
+        job()
+    assert job().state == "finished"
+
+
+def test_a_canceled_run_collects_what_has_finished(
+    tmp_path: Path, job: Callable[..., Summary], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = job(wait=False, seconds=5, on=raising("create", Answer(429, "full"), times=0))
+    monkeypatch.chdir(tmp_path)
+    with simulator(tmp_path / "api") as environ:
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", environ["ANTHROPIC_BASE_URL"])
+        assert cancel(first.run).run == first.run
+    done = job()
+    assert (done.run, done.outcomes) == (first.run, {"canceled": 20})
+    assert records(tmp_path / "out" / "all.jsonl")[0]["error"]["type"] == "canceled"
+
+
+def test_what_was_not_sent_before_a_cancel_never_is(
+    tmp_path: Path, job: Callable[..., Summary], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = Event()
+    first = job(on=lambda name: stop.set() if name == "created" else None, stop=stop)
+    monkeypatch.chdir(tmp_path)
+    with simulator(tmp_path / "api") as environ:
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", environ["ANTHROPIC_BASE_URL"])
+        cancel(first.run)
+    assert job().outcomes["canceled"] >= 12
+    assert accepted(tmp_path / "api") == 1
+
+
+def test_simulated_state_and_outputs_stay_apart(tmp_path: Path) -> None:
+    write_job(tmp_path, sinks=[{"type": "jsonl", "path": str(tmp_path / "elsewhere" / "x.jsonl")}])
+    summary = run(load_spec(tmp_path / "job.yaml"), simulate=True)
+    assert not (tmp_path / ".runner").exists()
+    assert not (tmp_path / "elsewhere").exists()
+    assert Path(summary.sinks[0]["path"]).is_relative_to(tmp_path / "simulated")
+
+
+def test_the_recorded_run_can_be_read_by_people(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    summary = job()
+    recorded = json.loads((tmp_path / ".runner" / "runs" / summary.run / "spec.json").read_text())
+    assert recorded["record"]["params"] == SPEC["params"]
+    assert [file["path"] for file in recorded["inputs"]] == ["rows.csv"]
