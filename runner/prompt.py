@@ -39,7 +39,8 @@ Renderer = Callable[[Mapping[str, Any]], str]
 
 _FOLDER = "prompts"
 _DATA_ERRORS = (
-    TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError
+    TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, NameError,
+    RecursionError,
 )  # fmt: skip
 
 
@@ -287,7 +288,7 @@ class _Loader:
             self.problems.append(self.templates.problem(name, error.lineno, error.message or "not a template"))
             return
         except _DATA_ERRORS as error:
-            self.problems.append(self.templates.problem(name, 0, str(error)))
+            self.problems.append(self.templates.problem(name, 1, str(error)))
             return
         for used, line in references:
             self.load(used, self.templates.problem(name, line, ""))

@@ -184,7 +184,7 @@ def test_rows_before_a_mistake_are_yielded_first(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"a,b\n1,2\n3\n")
     found = read(Source("csv", None, {"path": "a.csv"}), Inputs(tmp_path))
     assert next(found).fields == {"a": "1", "b": "2"}
-    with pytest.raises(InputError, match=r"^a\.csv:3: 1 fields"):
+    with pytest.raises(InputError, match=r"^a\.csv:3: the header has 2 fields, this record 1"):
         next(found)
 
 

@@ -1,0 +1,233 @@
+"""The command line: what it prints where, and the exit code that a script reads."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from runner.simulator import Answer
+from tests.jobs import SPEC, accepted, command, end, records, simulator, start, write_job
+
+ROOT = Path(__file__).parent.parent
+SHIPPED = sorted((ROOT / "specs").glob("*.yaml"))
+SIMULATE = ("run", "job.yaml", "--simulate")
+
+
+def without_key() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("ANTHROPIC_")}
+
+
+def test_help_names_every_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "runner", "--help"], capture_output=True, text=True, check=True)
+    for name in ("validate", "render", "run", "status", "cancel", "schema", "simulate", "completion"):
+        assert f"\n  {name} " in done.stdout
+
+
+def test_help_does_not_wait_for_what_a_run_needs() -> None:
+    heavy = {"anthropic", "jinja2", "rich", "sqlite3"}
+    code = f"import sys; from runner.cli import main; print(sorted({heavy} & set(sys.modules)))"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    )
+
+
+def test_validating_does_not_import_the_sdk(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    code = (
+        "import sys; from runner import load_spec; from runner.lifecycle import check;"
+        "check(load_spec('job.yaml')); print('anthropic' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize("spec", SHIPPED, ids=lambda path: path.stem)
+def test_every_shipped_job_is_valid_and_runs(tmp_path: Path, spec: Path) -> None:
+    for name in ("specs", "prompts"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    done = command(tmp_path, without_key(), "run", f"specs/{spec.name}", "--simulate", "--json")
+    summary = json.loads(done.stdout)
+    assert (done.returncode, summary["outcomes"]) == (0, {"succeeded": summary["rows"]})
+
+
+def test_validate_says_valid_or_prints_every_mistake(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    (tmp_path / "bad.yaml").write_text((tmp_path / "job.yaml").read_text().replace('"params"', '"parms"'))
+    done = command(tmp_path, without_key(), "validate", "job.yaml", "bad.yaml")
+    assert (done.returncode, done.stdout) == (2, "job.yaml: valid\n")
+    assert "unknown key 'parms' in the spec: did you mean 'params'?" in done.stderr
+
+
+def test_validate_finds_a_name_that_the_source_does_not_offer(tmp_path: Path) -> None:
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts" / "user.j2").write_text("Hello\n{{ txet }}")
+    write_job(tmp_path, prompt={"user": "user.j2"})
+    done = command(tmp_path, without_key(), "validate", "job.yaml")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "prompts/user.j2:2: 'txet' is not offered: did you mean 'text'?\n",
+    )
+
+
+def test_render_prints_requests_and_sends_nothing(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    done = command(tmp_path, without_key(), "render", "job.yaml", "--limit", "3")
+    requests = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [request["params"]["messages"][0]["content"] for request in requests] == [
+        f"text number {n}" for n in (1, 2, 3)
+    ]
+    assert not (tmp_path / ".runner").exists()
+
+
+def test_a_run_in_a_pipe_prints_plain_lines_and_a_summary_that_names_the_outputs(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    done = command(tmp_path, without_key(), *SIMULATE)
+    assert "job: 20 rows, 20 succeeded, in " in done.stdout
+    assert "wrote   simulated/out/all.jsonl   20 rows\n" in done.stdout
+    assert ("batch 1: 8 requests submitted as msgbatch_" in done.stderr, "\x1b" in done.stderr) == (True, False)
+
+
+def test_json_is_one_object_on_stdout(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    summary = json.loads(command(tmp_path, without_key(), *SIMULATE, "--json").stdout)
+    assert list(summary) == ["run", "spec", "state", "rows", "outcomes", "batches", "sinks", "usage", "seconds"]
+    assert list(summary["batches"][0]) == ["id", "state", "requests"]
+    assert list(summary["sinks"][0]) == ["type", "path", "rows"]
+
+
+def test_rows_that_failed_give_exit_code_3(tmp_path: Path) -> None:
+    write_job(tmp_path, params={**SPEC["params"], "temperature": 0})
+    done = command(tmp_path, without_key(), *SIMULATE)
+    assert (done.returncode, "20 errored" in done.stdout) == (3, True)
+
+
+def test_a_var_can_be_given_on_the_command_line(tmp_path: Path) -> None:
+    write_job(tmp_path, vars={"tone": "kind"}, prompt={"user": "{{ tone }}: {{ text }}"})
+    done = command(tmp_path, without_key(), "render", "job.yaml", "--limit", "1", "--var", "tone=a=b")
+    assert json.loads(done.stdout)["params"]["messages"][0]["content"] == "a=b: text number 1"
+    assert command(tmp_path, without_key(), "render", "job.yaml", "--var", "tone").returncode == 2
+
+
+def test_without_a_key_a_run_says_what_to_do(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    done = command(tmp_path, {**without_key(), "HOME": str(tmp_path)}, "run", "job.yaml", "--yes")
+    assert (done.returncode, done.stderr) == (
+        7,
+        "error: no credentials: set ANTHROPIC_API_KEY, or try the job with --simulate\n",
+    )
+
+
+def test_without_a_terminal_nothing_is_sent_unless_yes_is_given(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    with simulator(tmp_path / "api") as environ:
+        done = command(tmp_path, environ, "run", "job.yaml")
+        assert (done.returncode, accepted(tmp_path / "api")) == (2, 0)
+        assert "20 requests" in done.stderr
+        assert command(tmp_path, environ, "run", "job.yaml", "--yes").returncode == 0
+
+
+def test_without_waiting_a_run_exits_with_4_and_says_how_to_go_on(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    with simulator(tmp_path / "api", seconds=1) as environ:
+        first = command(tmp_path, environ, "run", "job.yaml", "--yes", "--no-wait")
+        assert (first.returncode, "go on with: runner run job.yaml --yes\n" in first.stderr) == (4, True)
+        assert command(tmp_path, environ, "run", "job.yaml").returncode == 0
+    assert accepted(tmp_path / "api") == 3
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_cleanly_and_cancels_nothing(tmp_path: Path, number: int, code: int) -> None:
+    write_job(tmp_path)
+    moments: list[str] = []
+    with simulator(tmp_path / "api", seconds=3, on=moments.append) as environ:
+        process = start(tmp_path, environ, "run", "job.yaml", "--yes")
+        while "retrieve" not in moments:
+            time.sleep(0.05)
+        os.kill(process.pid, number)
+        done = end(tmp_path, process)
+        assert (done.returncode, "nothing was canceled" in done.stderr) == (code, True)
+        assert command(tmp_path, environ, "run", "job.yaml").returncode == 0
+    assert (accepted(tmp_path / "api"), "cancel" in moments) == (3, False)
+    assert len(records(tmp_path / "out" / "all.jsonl")) == 20
+
+
+def test_a_second_runner_exits_with_6(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    moments: list[str] = []
+    with simulator(tmp_path / "api", seconds=2, on=moments.append) as environ:
+        first = start(tmp_path, environ, "run", "job.yaml", "--yes")
+        while "created" not in moments:
+            time.sleep(0.05)
+        second = command(tmp_path, environ, "run", "job.yaml", "--yes")
+        assert (second.returncode, "another runner" in second.stderr) == (6, True)
+        assert end(tmp_path, first).returncode == 0
+    assert accepted(tmp_path / "api") == 3
+
+
+def test_a_refused_key_exits_with_7(tmp_path: Path) -> None:
+    write_job(tmp_path)
+
+    def refuse(_: str) -> None:
+        raise Answer(401, "invalid x-api-key")
+
+    with simulator(tmp_path / "api", on=refuse) as environ:
+        done = command(tmp_path, environ, "run", "job.yaml", "--yes")
+    assert (done.returncode, "HTTP 401: invalid x-api-key" in done.stderr) == (7, True)
+
+
+def test_a_state_written_by_a_newer_version_exits_with_8(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    (tmp_path / "simulated" / ".runner").mkdir(parents=True)
+    (tmp_path / "simulated" / ".runner" / "state.db").write_bytes(b"this is no database")
+    done = command(tmp_path, without_key(), *SIMULATE)
+    assert (done.returncode, "state.db cannot be used: file is not a database" in done.stderr) == (8, True)
+
+
+def test_status_shows_runs_real_and_simulated(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    run = json.loads(command(tmp_path, without_key(), *SIMULATE, "--json").stdout)
+    table = command(tmp_path, without_key(), "status").stdout
+    assert [word in table for word in (run["run"], "finished", "20 succeeded", "simulated")] == [True] * 4
+    for target in ("job.yaml", run["run"]):
+        assert json.loads(command(tmp_path, without_key(), "status", target, "--json").stdout) == run
+    assert command(tmp_path, without_key(), "status", "nope").returncode == 2
+
+
+def test_cancel_ends_a_simulated_run(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    assert command(tmp_path, without_key(), *SIMULATE, "--no-wait").returncode == 4
+    assert command(tmp_path, without_key(), "cancel", "job.yaml").returncode == 0
+    done = command(tmp_path, without_key(), *SIMULATE)
+    assert (done.returncode, "canceled" in done.stdout) == (3, True)
+    assert command(tmp_path, without_key(), "cancel", "job.yaml").returncode == 2
+
+
+def test_the_printed_schema_is_the_one_that_specs_are_held_to(tmp_path: Path) -> None:
+    printed = command(tmp_path, without_key(), "schema").stdout
+    assert printed == (ROOT / "runner" / "spec" / "schema.json").read_text()
+
+
+def test_simulate_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    process = start(tmp_path, without_key(), "simulate", "--seconds", "0")
+    while not (url := (tmp_path / "stdout").read_text() if (tmp_path / "stdout").exists() else ""):
+        time.sleep(0.05)
+    environ = {**os.environ, "ANTHROPIC_BASE_URL": url.strip(), "ANTHROPIC_API_KEY": "k"}
+    words = [sys.executable, "-m", "runner", "run", "job.yaml", "--yes"]
+    assert subprocess.run(words, cwd=tmp_path, env=environ, capture_output=True, check=False).returncode == 0
+    os.kill(process.pid, signal.SIGTERM)
+    assert end(tmp_path, process).returncode == 0
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script(tmp_path: Path, shell: str) -> None:
+    assert "_RUNNER_COMPLETE" in command(tmp_path, without_key(), "completion", shell).stdout
+
+
+def test_the_version_is_printed(tmp_path: Path) -> None:
+    assert command(tmp_path, without_key(), "--version").stdout.startswith("runner 0.")

@@ -1,0 +1,66 @@
+"""The rules of the folder tree: imports go one way, and one library is known to one module."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "runner"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+ORDER = (
+    "errors", "durable", "spec", "sources", "prompt", "request", "outcome", "sinks", "store", "api", "simulator",
+    "lifecycle", "__init__", "cli", "__main__",
+)  # fmt: skip
+"""Each may import only what stands before it."""
+OWNERS = {
+    "yaml": {"spec"},
+    "jsonschema": {"spec"},
+    "jinja2": {"prompt"},
+    "sqlite3": {"store"},
+    "filelock": {"store"},
+    "anthropic": {"api"},
+    "httpx2": {"api"},
+    "jsonschema_rs": {"outcome", "simulator"},
+    "click": {"cli"},
+    "rich": {"cli"},
+}
+
+
+def part(path: Path) -> str:
+    """The name in ORDER of the module or folder that a file belongs to."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module == "runner":
+            yield from (f"runner.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module is not None
+            yield node.module
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_one_way(path: Path) -> None:
+    own = ORDER.index(part(path))
+    names = {name.split(".")[1] for name in imported(path) if name.startswith("runner.")}
+    assert [name for name in names if ORDER.index(name) > own] == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_library_is_known_to_one_module(path: Path) -> None:
+    libraries = {name.split(".")[0] for name in imported(path)} & set(OWNERS)
+    assert [name for name in libraries if part(path) not in OWNERS[name]] == []
+
+
+def test_no_module_prints_or_exits_but_the_command() -> None:
+    calls = {
+        f"{path.relative_to(PACKAGE)}:{node.lineno}"
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "sys.exit", "exit", "os._exit")
+    }
+    assert {call for call in calls if not call.startswith("cli/")} == set()
