@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Event
 from types import FrameType
@@ -18,6 +19,7 @@ import click
 from runner.errors import InputError, Interrupted, RunnerError
 
 if TYPE_CHECKING:
+    from runner.cli.display import Progress
     from runner.lifecycle import Offer, Summary
 
 _SPEC = click.Path(dir_okay=False, path_type=Path)
@@ -129,14 +131,15 @@ def _stopping() -> Iterator[_Stop]:
         sys.exit(128 + (stop.signal or signal.SIGINT))
 
 
-def _consent(proposal: "Offer") -> bool:
+def _ask(progress: "Progress", proposal: "Offer") -> bool:
     from runner.cli import display
 
-    click.echo(display.offer(proposal), err=True)
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        click.echo("without a terminal to ask on, `--yes` is needed to send it", err=True)
-        return False
-    return click.confirm("send it?", err=True)
+    with progress.paused():
+        click.echo(display.offer(proposal), err=True)
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            click.echo("without a terminal to ask on, `--yes` is needed to send it", err=True)
+            return False
+        return click.confirm("send it?", err=True)
 
 
 def _command() -> str:
@@ -171,17 +174,17 @@ def run(
 
     if resume and new:
         raise click.UsageError("--resume and --new exclude each other")
-    with _stopping() as stop, display.progress() as report:
+    with _stopping() as stop, display.progress() as progress:
         summary = lifecycle.run(
             load_spec(spec, vars=variables),
             simulate=simulate,
-            consent=yes or _consent,
+            consent=yes or partial(_ask, progress),
             wait=not no_wait,
             limit=limit,
             resume=resume,
             new=new,
             poll_seconds=poll_seconds,
-            report=report,
+            report=progress.report,
             stop=stop,
         )
     _conclude(summary, simulate=simulate, as_json=as_json)

@@ -3,8 +3,9 @@
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -67,22 +68,35 @@ def _table(summary: Summary, line: str, began: float) -> "Table":
     return table
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run reports to; `paused` keeps the screen still while a question is asked."""
+
+    report: Report
+    paused: Callable[[], AbstractContextManager[None]] = nullcontext
+
+
 @contextmanager
-def _live() -> Iterator[Report]:
+def _live() -> Iterator[Progress]:
     from rich.console import Console
     from rich.live import Live
 
     shown: dict[str, Any] = {}
 
     def render() -> Any:
-        return _table(shown["summary"], shown["line"], shown["at"]) if shown else ""
+        return _table(shown["summary"], shown["line"], shown["at"]) if shown else "starting"
 
-    with Live(get_renderable=render, console=Console(stderr=True), refresh_per_second=5):
+    def report(line: str, summary: Summary) -> None:
+        shown.update(line=line, summary=summary, at=time.monotonic())
 
-        def report(line: str, summary: Summary) -> None:
-            shown.update(line=line, summary=summary, at=time.monotonic())
+    @contextmanager
+    def paused() -> Iterator[None]:
+        live.stop()
+        yield
+        live.start()
 
-        yield report
+    with Live(get_renderable=render, console=Console(stderr=True), refresh_per_second=5) as live:
+        yield Progress(report, paused)
 
 
 def _print(line: str, summary: Summary) -> None:
@@ -90,13 +104,13 @@ def _print(line: str, summary: Summary) -> None:
 
 
 @contextmanager
-def progress() -> Iterator[Report]:
+def progress() -> Iterator[Progress]:
     """Show reports on stderr: a live table if that is a terminal, else one line each."""
     if not sys.stderr.isatty():
-        yield _print
+        yield Progress(_print)
         return
-    with _live() as report:
-        yield report
+    with _live() as live:
+        yield live
 
 
 def _shown_path(path: str) -> str:

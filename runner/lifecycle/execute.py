@@ -230,7 +230,7 @@ def run(
         with open_store(base / ".runner") as store, connected(store.path, simulate=simulate) as api:
             found = _Choice(spec, templates, limit, resume, new).find(store)
             if found is None:
-                found = prepare(spec, templates, store, limit=limit, stop=stop), spec
+                found = prepare(spec, templates, store, limit=limit, stop=stop, report=report), spec
             job = Job(found[1], store, found[0], base, report)
             _agree(job, simulate or consent)
             return _finish(job, api, poll_seconds=poll_seconds or spec.batch.poll_seconds, wait=wait, stop=stop)

@@ -14,7 +14,7 @@ import msgspec
 
 from runner.durable import replacing, sync_folder
 from runner.errors import InputError, Interrupted, Problem
-from runner.lifecycle.job import Job
+from runner.lifecycle.job import Job, Report, summarize
 from runner.outcome import rejected_line
 from runner.prompt import Templates
 from runner.request import encoder, largest, pack
@@ -95,7 +95,9 @@ class _First:
             rejected_file.write(line)
 
 
-def prepare(spec: Spec, templates: Templates, store: Store, *, limit: int | None = None, stop: Event) -> Run:
+def prepare(
+    spec: Spec, templates: Templates, store: Store, *, limit: int | None, stop: Event, report: Report
+) -> Run:
     """Read the source and write everything that the first round sends; the new run is `prepared` at the end.
 
     Raises InputError for the first row that is wrong and for keys that repeat, and Interrupted if `stop` is
@@ -106,7 +108,7 @@ def prepare(spec: Spec, templates: Templates, store: Store, *, limit: int | None
     run = store.start(spec=spec.name, spec_path=str(spec.path), fingerprint=record.fingerprint())
     try:
         first = _First(templates, run, stop)
-        _write(first, spec, store, read(spec.source, inputs, limit=limit))
+        _write(first, spec, store, read(spec.source, inputs, limit=limit), report)
         folder = store.folder(run)
         if spec.source.key is not None:
             _check_keys(spec, store, folder)
@@ -121,13 +123,14 @@ def prepare(spec: Spec, templates: Templates, store: Store, *, limit: int | None
         raise
 
 
-def _write(first: _First, spec: Spec, store: Store, rows: Iterator[Row]) -> None:
+def _write(first: _First, spec: Spec, store: Store, rows: Iterator[Row], report: Report) -> None:
     folder = store.folder(first.run)
     with replacing(folder.rows) as rows_file, replacing(folder.results(0, 0)) as rejected_file:
         pairs = first.packable(rows, rows_file, rejected_file)
         for body in pack(pairs, run=first.run.id, round=1, folder=folder.bodies, **_limits(spec)):
             with store.transaction():
                 store.add_batch(first.run, 1, body)
+            report(f"{first.rows:,} rows read", summarize(store, replace(first.run, rows=first.rows)))
     sync_folder(folder.bodies)
 
 
