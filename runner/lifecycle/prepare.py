@@ -62,22 +62,38 @@ def _blame(error: InputError, row: Row) -> NoReturn:
     ) from error
 
 
+_HASHES = 10_000
+
+
 @dataclass(slots=True)
 class _First:
-    """The first round while it is written: how many rows were read, and which of them cannot be sent."""
+    """The first round while it is written: how many rows were read, which cannot be sent, hashes of keys."""
 
     templates: Templates
+    store: Store
     run: Run
     stop: Event
     rows: int = 0
     rejected: list[tuple[int, int, int]] = field(default_factory=list)
+    hashes: list[int] = field(default_factory=list)
+
+    def note_key(self, row: Row) -> None:
+        """Add the hash of a key to those that the store compares at the end."""
+        self.hashes.append(hash(str(row.key)))
+        if len(self.hashes) == _HASHES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand the hashes over."""
+        self.store.note_keys(self.rows - len(self.hashes) + 1, self.hashes)
+        self.hashes.clear()
 
     def packable(
         self, rows: Iterator[Row], rows_file: BinaryIO, rejected_file: BinaryIO
     ) -> Iterator[tuple[int, bytes]]:
         """The (row, params) pairs that fit into a body; the others are on file as rejected."""
         encode = msgspec.json.Encoder().encode
-        limit = largest(self.templates.spec.batch.max_bytes)
+        limit, has_key = largest(self.templates.spec.batch.max_bytes), self.templates.spec.source.key is not None
         for row, params in requests(self.templates, rows):
             if self.stop.is_set():
                 raise Interrupted("stopped before anything was sent")
@@ -86,6 +102,8 @@ class _First:
             except UnicodeEncodeError as error:
                 raise InputError([Problem(row.path, "half of a surrogate pair is not text", row.line)]) from error
             self.rows = row.number
+            if has_key:
+                self.note_key(row)
             if len(params) <= limit:
                 yield row.number, params
                 continue
@@ -107,10 +125,11 @@ def prepare(
     record = Recorded(spec.record(), templates.files(), limit, [])
     run = store.start(spec=spec.name, spec_path=str(spec.path), fingerprint=record.fingerprint())
     try:
-        first = _First(templates, run, stop)
+        first = _First(templates, store, run, stop)
         _write(first, spec, store, read(spec.source, inputs, limit=limit), report)
         folder = store.folder(run)
         if spec.source.key is not None:
+            first.flush()
             _check_keys(spec, store, folder)
         with replacing(folder.spec) as file:
             file.write(msgspec.json.encode(replace(record, inputs=inputs.files)))
@@ -150,7 +169,7 @@ def _keys(folder: RunFolder) -> Iterator[str]:
 
 
 def _check_keys(spec: Spec, store: Store, folder: RunFolder) -> None:
-    pairs = store.repeated((hash(key), row) for row, key in enumerate(_keys(folder), 1))
+    pairs = store.repeated()
     wanted = {row for pair in pairs for row in pair}
     keys = {row: key for row, key in enumerate(_keys(folder), 1) if row in wanted} if wanted else {}
     repeated = [(first, second) for first, second in pairs if keys[first] == keys[second]]

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from importlib.resources import files
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -213,16 +212,18 @@ class Store:
         self._db.execute(f"UPDATE run SET {names} WHERE number = ?", (*columns.values(), run.number))
         return replace(run, **columns)
 
-    def repeated(self, hashes: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-        """Of (hash, row) pairs, the rows whose hash an earlier row has, as (earlier row, row); at most 20.
+    def note_keys(self, first_row: int, hashes: Iterable[int]) -> None:
+        """Keep the hashes of the keys of consecutive rows until `repeated` asks for them."""
+        with self.transaction():
+            self._db.execute("CREATE TEMP TABLE IF NOT EXISTS seen (hash INTEGER, row INTEGER)")
+            pairs = ((hash, row) for row, hash in enumerate(hashes, first_row))
+            self._db.executemany("INSERT INTO seen VALUES (?, ?)", pairs)
+
+    def repeated(self) -> list[tuple[int, int]]:
+        """The pairs of rows, earlier first, whose keys have one hash; at most 20. The hashes are forgotten.
 
         SQLite sorts them on disk, so that memory stays flat.
         """
-        self._db.execute("CREATE TEMP TABLE seen (hash INTEGER, row INTEGER)")
-        hashes = iter(hashes)
-        while chunk := list(islice(hashes, _CHUNK)):
-            with self.transaction():
-                self._db.executemany("INSERT INTO seen VALUES (?, ?)", chunk)
         query = "SELECT min(row), max(row) FROM seen GROUP BY hash HAVING count(*) > 1 ORDER BY 1 LIMIT 20"
         found = self._db.execute(query).fetchall()
         self._db.execute("DROP TABLE seen")
