@@ -241,7 +241,8 @@ def run(
 def _finish(job: Job, api: Api, *, poll_seconds: float, wait: bool, stop: Event) -> Summary:
     schema = job.spec.output_schema
     validate = None if schema is None else outcome.validator(schema)
-    job.tell(f"run {job.run.id}: {job.run.rows:,} rows in {len(job.store.batches(job.run)):,} batches")
+    count = len(job.store.batches(job.run))
+    job.tell(f"run {job.run.id}: {job.run.rows:,} rows in {count:,} {'batch' if count == 1 else 'batches'}")
     if follow(job, api, validate, poll_seconds=poll_seconds, wait=wait, stop=stop):
         written = deliver(job, validate)
         sinks_json = msgspec.json.encode(written).decode()

@@ -159,7 +159,8 @@ def fingerprint(record: Mapping[str, Any]) -> str:
 
 def project_root(path: Path) -> Path:
     """The nearest folder above a spec that holds `prompts/` or `.runner/`, else the spec's own folder."""
-    start = path.resolve().parent
+    # Links are not followed: a linked folder of specs belongs to the project that it is linked into.
+    start = Path(os.path.abspath(path)).parent
     for folder in (start, *start.parents):
         if (folder / "prompts").is_dir() or (folder / ".runner").is_dir():
             return folder
@@ -280,7 +281,7 @@ def _cross_checks(value: dict[str, Any], path: Path, root: Path) -> Iterator[tup
 def _overwriting(value: dict[str, Any], path: Path, root: Path) -> Iterator[tuple[str, str]]:
     """Sinks that would write over an input, or over each other."""
     taken = {_absolute(root, named): at for at, named in _named_paths(value) if not at.startswith("sinks")}
-    taken |= {str(path.resolve()): "the spec itself", str(root): "the project's folder"}
+    taken |= {os.path.abspath(path): "the spec itself", str(root): "the project's folder"}
     for index, sink in enumerate(value["sinks"]):
         place = _absolute(root, sink["path"])
         is_input = PurePath(place).match(_absolute(root, value["source"]["path"]))

@@ -1,0 +1,54 @@
+"""Writes the reference of spec files from their JSON schema: `python -m tests.reference > specs/README.md`."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from runner.spec import schema_text
+
+INTRODUCTION = """\
+# Reference of a spec
+
+Made from the JSON schema that `runner schema` prints, which editors use to complete and check a spec: begin the
+file with `# yaml-language-server: $schema=` and the path of the schema. The jobs beside this file are complete
+examples.
+
+Paths are relative to the project's folder: the nearest one above the spec that holds `prompts/` or `.runner/`,
+else the spec's own. `${env:NAME}` in a value is replaced from the environment.
+"""
+
+
+def _kind(schema: dict[str, Any]) -> str:
+    if "const" in schema:
+        return f"`{json.dumps(schema['const'])}`"
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    kinds = schema.get("type", "any")
+    return " or ".join(kinds) if isinstance(kinds, list) else str(kinds)
+
+
+def _rows(schema: dict[str, Any], at: str) -> Iterator[str]:
+    """One table row for each property, those of lists and of variants included."""
+    required = schema.get("required", ())
+    for name, part in schema.get("properties", {}).items():
+        if part is True or "not" in part:
+            continue
+        mark = " (required)" if name in required else ""
+        yield f"| `{at}{name}`{mark} | {_kind(part)} | {part['description']} |"
+        yield from _rows(part, f"{at}{name}.")
+        if "properties" in part.get("items", {}):
+            yield from _rows(part["items"], f"{at}{name}[].")
+        for variant in (*part.get("allOf", ()), *part.get("items", {}).get("allOf", ())):
+            type_name = variant["if"]["properties"]["type"]["const"]
+            suffix = "[]" if "items" in part else ""
+            yield from _rows(variant["then"], f"{at}{name}{suffix}<{type_name}>.")
+
+
+def reference() -> str:
+    """The whole page, as Markdown."""
+    table = "\n".join(_rows(json.loads(schema_text()), ""))
+    return f"{INTRODUCTION}\n| key | value | meaning |\n|---|---|---|\n{table}\n"
+
+
+if __name__ == "__main__":
+    print(reference(), end="")
