@@ -232,6 +232,11 @@ def test_values_that_do_not_fit_are_input_errors(tmp_path: Path, text: str, valu
         ("{{ row.get }}", "a function: call it"),
         ("{{ range }}", "a function: call it"),
         ("{% macro f() %}x{% endmacro %}{{ f }}", "a function: call it"),
+        ("{{ [a[0].upper] }}", "a function: call it"),
+        ("{{ {'x': a|map('upper')} }}", "add |list"),
+        ("{{ row.keys() }}", "add |list"),
+        ("{{ range(3) }}", "add |list"),
+        ("{{ [[row.zz]] }}", "undefined"),
         ("{{ a|map(attribute='typo')|list }}", "undefined"),
     ],
 )

@@ -18,7 +18,6 @@ from runner.lifecycle.follow import follow
 from runner.lifecycle.job import Job, Report, Summary, silent, summarize
 from runner.lifecycle.prepare import Recorded, prepare, recorded, requests
 from runner.prompt import Templates, load_templates
-from runner.simulator import serve
 from runner.sources import Inputs, Row, changed, read
 from runner.spec import Spec, from_record
 from runner.store import Run, Store, open_store
@@ -188,6 +187,9 @@ def connected(folder: Path, *, simulate: bool) -> Iterator[Api]:
     """A client of the API, or of the simulator whose batches live in the state folder `folder`."""
     with ExitStack() as stack:
         if simulate:
+            # Imported here: an HTTP server is no part of what `validate` waits for.
+            from runner.simulator import serve
+
             url = stack.enter_context(serve(folder / "simulator"))
             yield stack.enter_context(connect(base_url=url, api_key="simulated"))
         else:

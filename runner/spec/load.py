@@ -4,19 +4,17 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from decimal import Decimal
-from pathlib import Path, PurePath
-from types import NoneType
-from typing import Any, NoReturn
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from runner.errors import InputError, Problem
-from runner.spec.check import check, schema_mistake
+from runner.spec.check import check
 from runner.spec.document import Document, parse
-
-_UNITS = {"KB": 1_000, "MB": 1_000_000, "B": 1}
+from runner.spec.output_schema import output_schema
+from runner.spec.rules import cross_checks, size_in_bytes
 
 _EDITABLE = ("description", "batch", "retry", "sinks")
 
@@ -167,21 +165,6 @@ def project_root(path: Path) -> Path:
     return start
 
 
-def _bytes(size: int | str) -> int:
-    if isinstance(size, int):
-        return size
-    unit = next(unit for unit in _UNITS if size.endswith(unit))
-    return int(Decimal(size.removesuffix(unit)) * _UNITS[unit])
-
-
-def _leaves(root: Path, path: str) -> bool:
-    return not Path(path).is_absolute() and not Path(_absolute(root, path)).is_relative_to(root)
-
-
-def _absolute(root: Path, path: str) -> str:
-    return os.path.normpath(root / path)
-
-
 def _content(value: Any) -> Content:
     return value if isinstance(value, str) else tuple(block["text"] for block in value)
 
@@ -202,95 +185,6 @@ def _source(value: dict[str, Any]) -> Source:
     return Source(value["type"], value.get("key"), options)
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"the key {name!r} stands twice in one object")
-    return dict(pairs)
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _read_schema(path: str, root: Path) -> Any:
-    """The content of a JSON file. Raises InputError with its line."""
-    try:
-        text = (root / path).read_bytes().decode()
-        schema = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
-        json.dumps(schema, ensure_ascii=False).encode()
-    except OSError as error:
-        raise InputError([Problem(path, f"cannot read: {error.strerror}")]) from error
-    except json.JSONDecodeError as error:
-        raise InputError([Problem(path, f"not JSON: {error.msg}", error.lineno, error.colno)]) from error
-    except (ValueError, RecursionError) as error:
-        raise InputError([Problem(path, f"not usable as JSON: {error}")]) from error
-    return schema
-
-
-def _schema(document: Document, shown: str, root: Path) -> tuple[dict[str, Any] | None, list[Problem]]:
-    """The output schema, if there is one, and what is wrong with it."""
-    if "output" not in document.value:
-        return None, []
-    schema = document.value["output"]["schema"]
-    place = Problem(shown, "", *document.places["output", "schema"])
-    if isinstance(schema, str):
-        if "\0" in schema:
-            return None, []
-        try:
-            place, schema = Problem(schema, ""), _read_schema(schema, root)
-        except InputError as error:
-            here = Problem(shown, f"output.schema: {error}", *document.places["output", "schema"])
-            return None, [here if isinstance(error.__cause__, OSError) else error.problems[0]]
-    mistake = schema_mistake(schema)
-    if mistake is None:
-        return schema, []
-    at = "output.schema: " if place.line else ""
-    return None, [replace(place, message=f"{at}{mistake}")]
-
-
-def _named_paths(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    yield "source.path", value["source"]["path"]
-    schema = value.get("output", {}).get("schema")
-    if isinstance(schema, str):
-        yield "output.schema", schema
-    for index, sink in enumerate(value["sinks"]):
-        yield f"sinks.{index}.path", sink["path"]
-
-
-def _cross_checks(value: dict[str, Any], path: Path, root: Path) -> Iterator[tuple[str, str]]:
-    """What the JSON schema cannot say, as (dotted path, message)."""
-    for at, named in _named_paths(value):
-        if "\0" in named:
-            yield at, "a path cannot hold a NUL character"
-        elif _leaves(root, named):
-            yield at, f"{named} leaves the project's folder {root}: write an absolute path if that is meant"
-    if "cache" in value["prompt"] and "system" not in value["prompt"]:
-        yield "prompt.cache", "there is no system prompt to cache"
-    output_config = value["params"].get("output_config")
-    if not isinstance(output_config, dict | NoneType):
-        yield "params.output_config", "must be a mapping"
-    elif "output" in value and output_config and "format" in output_config:
-        yield "params.output_config.format", "output.schema is sent as this already: keep one of the two"
-    if not 1 <= _bytes(value.get("batch", {}).get("max_bytes", 1)) <= 256_000_000:
-        yield "batch.max_bytes", "must be from 1 byte to the 256MB that the API takes"
-    yield from _overwriting(value, path, root)
-
-
-def _overwriting(value: dict[str, Any], path: Path, root: Path) -> Iterator[tuple[str, str]]:
-    """Sinks that would write over an input, or over each other."""
-    taken = {_absolute(root, named): at for at, named in _named_paths(value) if not at.startswith("sinks")}
-    taken |= {os.path.abspath(path): "the spec itself", str(root): "the project's folder"}
-    for index, sink in enumerate(value["sinks"]):
-        place = _absolute(root, sink["path"])
-        is_input = PurePath(place).match(_absolute(root, value["source"]["path"]))
-        owner = "source.path" if is_input else taken.get(place)
-        if owner is not None:
-            yield f"sinks.{index}.path", f"{sink['path']} would overwrite {owner}"
-        taken[place] = f"sinks.{index}"
-
-
 def _dotted(document: Document) -> dict[str, tuple[int, int]]:
     return {".".join(map(str, path)): place for path, place in document.places.items()}
 
@@ -307,8 +201,8 @@ def load_spec(path: str | os.PathLike[str], *, vars: Mapping[str, str] | None = 
         raise InputError([Problem(shown, f"cannot read the spec: {error.strerror}")]) from error
     check(document, path=shown)
     value, places, root = document.value, _dotted(document), project_root(path)
-    schema, problems = _schema(document, shown, root)
-    problems += [Problem(shown, message, *places[at]) for at, message in _cross_checks(value, path, root)]
+    schema, problems = output_schema(document, shown, root)
+    problems += [Problem(shown, message, *places[at]) for at, message in cross_checks(value, path, root)]
     unknown = set(vars or ()) - set(value.get("vars", ()))
     problems += [Problem("--var", f"the spec has no variable {name!r} under `vars`") for name in sorted(unknown)]
     if problems:
@@ -326,7 +220,7 @@ def load_spec(path: str | os.PathLike[str], *, vars: Mapping[str, str] | None = 
         params=value["params"],
         output_schema=schema,
         sinks=tuple(_sink(sink) for sink in value["sinks"]),
-        batch=Batch(**{**batch, "max_bytes": _bytes(batch.get("max_bytes", Batch().max_bytes))}),
+        batch=Batch(**{**batch, "max_bytes": size_in_bytes(batch.get("max_bytes", Batch().max_bytes))}),
         retry=Retry(retry.get("attempts", Retry().attempts), tuple(retry.get("on", Retry().on))),
         places=places,
     )

@@ -1,10 +1,9 @@
-"""The state folder: one SQLite database, a lock, and a folder of files per run.
+"""Runs, batches and rows, and the changes of state that they can make.
 
-The only module that knows sqlite3. Every change of state is one transaction; a batch changes its state by
+Every change of state is one transaction; a batch changes its state by
 compare-and-set, so that a step which is done twice fails instead of happening twice.
 """
 
-import os
 import secrets
 import shutil
 import sqlite3
@@ -12,15 +11,14 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from runner.errors import Locked, StateError
+from runner.errors import StateError
 from runner.request import Body
+from runner.store.database import open_database
 from runner.store.folder import RunFolder
 
-VERSION = 1
 _CHUNK = 10_000
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -87,77 +85,6 @@ def _new_id() -> str:
         seconds, digit = divmod(seconds, 36)
         digits = _DIGITS[digit] + digits
     return digits + "".join(secrets.choice(_DIGITS) for _ in range(4))
-
-
-@contextmanager
-def _translated(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise StateError(f"{folder}/state.db cannot be used: {error}") from error
-
-
-def _connect(folder: Path) -> sqlite3.Connection:
-    path = folder / "state.db"
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    connection = sqlite3.connect(path, isolation_level=None, timeout=10)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > VERSION:
-        connection.close()
-        raise StateError(f"{path} was written by a newer runner: upgrade this one")
-    if version == 0:
-        schema = files("runner.store").joinpath("schema.sql").read_text("utf-8")
-        connection.executescript(f"BEGIN;\n{schema}\nPRAGMA user_version = {VERSION};\nCOMMIT;")
-    return connection
-
-
-def _make_folder(folder: Path) -> None:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    ignore = folder / ".gitignore"
-    if not ignore.exists():
-        ignore.write_text("*\n")
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    # Imported here: it costs 0.1 s, and only commands that change the state need it.
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(folder / "lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise Locked(f"another runner is at work on {folder}: let it finish, or stop it first") from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextmanager
-def open_store(folder: Path, *, lock: bool = True) -> Iterator["Store"]:
-    """Open the state folder, making it if need be; `lock` keeps every other runner out meanwhile.
-
-    Raises Locked, and StateError if the database cannot be used.
-    """
-    _make_folder(folder)
-    with _translated(folder):
-        if not lock:
-            connection = _connect(folder)
-            try:
-                yield Store(folder, connection)
-            finally:
-                connection.close()
-            return
-        with _locked(folder):
-            connection = _connect(folder)
-            try:
-                yield Store(folder, connection)
-            finally:
-                connection.close()
 
 
 class Store:
@@ -350,3 +277,13 @@ def _run(row: tuple[Any, ...]) -> Run:
 def _batch(row: tuple[Any, ...]) -> Batch:
     batch = Batch(*row)
     return replace(batch, is_proved=bool(batch.is_proved))
+
+
+@contextmanager
+def open_store(folder: Path, *, lock: bool = True) -> Iterator[Store]:
+    """Open a state folder, making it if need be; `lock` keeps every other runner out meanwhile.
+
+    Raises Locked, and StateError if the database cannot be used.
+    """
+    with open_database(folder, lock=lock) as connection:
+        yield Store(folder, connection)

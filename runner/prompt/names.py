@@ -1,0 +1,59 @@
+"""What a parsed template says of itself: the templates that it reaches and the names that it uses."""
+
+from collections.abc import Iterator
+
+from jinja2 import TemplateSyntaxError, meta, nodes
+
+from runner.prompt.sandbox import GLOBALS
+
+
+def references(tree: nodes.Template) -> Iterator[tuple[str, int]]:
+    """The (name, line) of every template that this one reaches. Raises TemplateSyntaxError for a computed name."""
+    for node in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):
+        name = node.template.value if isinstance(node.template, nodes.Const) else None  # type: ignore[attr-defined]
+        if not isinstance(name, str):
+            raise TemplateSyntaxError("the name of an included template must be a constant", node.lineno)
+        yield name, node.lineno
+
+
+def undeclared(tree: nodes.Template) -> set[str]:
+    """The names that a template takes from its context."""
+    return meta.find_undeclared_variables(tree) - set(GLOBALS)
+
+
+def used_globals(tree: nodes.Template) -> set[str]:
+    """The names of globals that a template uses; a column can have such a name."""
+    return {node.name for node in tree.find_all(nodes.Name)} & set(GLOBALS)
+
+
+def assigned(tree: nodes.Template) -> set[str]:
+    """The names that a template gives values to: `set`, loops, arguments of macros."""
+    return {node.name for node in tree.find_all(nodes.Name) if node.ctx != "load"}
+
+
+def first_use(tree: nodes.Template, name: str) -> int | None:
+    """The first line that reads a name, or None."""
+    lines = [node.lineno for node in tree.find_all(nodes.Name) if node.name == name and node.ctx == "load"]
+    return min(lines, default=None)
+
+
+def guarded(tree: nodes.Template) -> set[str]:
+    """Names that a template asks about before it uses them: `is defined`, `default(...)`, `'name' in row`."""
+    tests = [node.node for node in tree.find_all(nodes.Test) if node.name in ("defined", "undefined")]
+    filters = [node.node for node in tree.find_all(nodes.Filter) if node.name in ("default", "d")]
+    asked = [node.expr for node in tree.find_all(nodes.Compare)]
+    guarded = {node.name for node in (*tests, *filters) if isinstance(node, nodes.Name)}
+    guarded |= {node.attr for node in (*tests, *filters) if isinstance(node, nodes.Getattr)}
+    return guarded | {
+        node.value for node in asked if isinstance(node, nodes.Const) and isinstance(node.value, str)
+    }
+
+
+def fields_of_row(tree: nodes.Template) -> Iterator[tuple[str, int]]:
+    """The (name, line) of every `row.name`, calls of a mapping's own methods left out."""
+    called = {id(node.node) for node in tree.find_all(nodes.Call)}
+    for node in tree.find_all(nodes.Getattr):
+        of_row = isinstance(node.node, nodes.Name) and node.node.name == "row"
+        is_method = id(node) in called and hasattr(dict, node.attr)
+        if of_row and not is_method:
+            yield node.attr, node.lineno

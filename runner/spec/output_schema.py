@@ -1,0 +1,58 @@
+"""The output schema of a spec: inline or in a JSON file, checked before anything else relies on it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from runner.errors import InputError, Problem
+from runner.spec.check import schema_mistake
+from runner.spec.document import Document
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"the key {name!r} stands twice in one object")
+    return dict(pairs)
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _read_schema(path: str, root: Path) -> Any:
+    """The content of a JSON file. Raises InputError with its line."""
+    try:
+        text = (root / path).read_bytes().decode()
+        schema = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        json.dumps(schema, ensure_ascii=False).encode()
+    except OSError as error:
+        raise InputError([Problem(path, f"cannot read: {error.strerror}")]) from error
+    except json.JSONDecodeError as error:
+        raise InputError([Problem(path, f"not JSON: {error.msg}", error.lineno, error.colno)]) from error
+    except (ValueError, RecursionError) as error:
+        raise InputError([Problem(path, f"not usable as JSON: {error}")]) from error
+    return schema
+
+
+def output_schema(document: Document, shown: str, root: Path) -> tuple[dict[str, Any] | None, list[Problem]]:
+    """The output schema, if there is one, and what is wrong with it."""
+    if "output" not in document.value:
+        return None, []
+    schema = document.value["output"]["schema"]
+    place = Problem(shown, "", *document.places["output", "schema"])
+    if isinstance(schema, str):
+        if "\0" in schema:
+            return None, []
+        try:
+            place, schema = Problem(schema, ""), _read_schema(schema, root)
+        except InputError as error:
+            here = Problem(shown, f"output.schema: {error}", *document.places["output", "schema"])
+            return None, [here if isinstance(error.__cause__, OSError) else error.problems[0]]
+    mistake = schema_mistake(schema)
+    if mistake is None:
+        return schema, []
+    at = "output.schema: " if place.line else ""
+    return None, [replace(place, message=f"{at}{mistake}")]

@@ -1,0 +1,68 @@
+"""What the JSON schema of a spec cannot say: how its parts fit together, and where its paths lead."""
+
+import os
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path, PurePath
+from types import NoneType
+from typing import Any
+
+_UNITS = {"KB": 1_000, "MB": 1_000_000, "B": 1}
+_MAX_BYTES = 256_000_000
+
+
+def size_in_bytes(size: int | str) -> int:
+    """A size as written, 200MB or a number of bytes, in bytes."""
+    if isinstance(size, int):
+        return size
+    unit = next(unit for unit in _UNITS if size.endswith(unit))
+    return int(Decimal(size.removesuffix(unit)) * _UNITS[unit])
+
+
+def _leaves(root: Path, path: str) -> bool:
+    return not Path(path).is_absolute() and not Path(_absolute(root, path)).is_relative_to(root)
+
+
+def _absolute(root: Path, path: str) -> str:
+    return os.path.normpath(root / path)
+
+
+def _named_paths(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "source.path", value["source"]["path"]
+    schema = value.get("output", {}).get("schema")
+    if isinstance(schema, str):
+        yield "output.schema", schema
+    for index, sink in enumerate(value["sinks"]):
+        yield f"sinks.{index}.path", sink["path"]
+
+
+def cross_checks(value: dict[str, Any], path: Path, root: Path) -> Iterator[tuple[str, str]]:
+    """What the JSON schema cannot say, as (dotted path, message)."""
+    for at, named in _named_paths(value):
+        if "\0" in named:
+            yield at, "a path cannot hold a NUL character"
+        elif _leaves(root, named):
+            yield at, f"{named} leaves the project's folder {root}: write an absolute path if that is meant"
+    if "cache" in value["prompt"] and "system" not in value["prompt"]:
+        yield "prompt.cache", "there is no system prompt to cache"
+    output_config = value["params"].get("output_config")
+    if not isinstance(output_config, dict | NoneType):
+        yield "params.output_config", "must be a mapping"
+    elif "output" in value and output_config and "format" in output_config:
+        yield "params.output_config.format", "output.schema is sent as this already: keep one of the two"
+    if not 1 <= size_in_bytes(value.get("batch", {}).get("max_bytes", 1)) <= _MAX_BYTES:
+        yield "batch.max_bytes", "must be from 1 byte to the 256MB that the API takes"
+    yield from _overwriting(value, path, root)
+
+
+def _overwriting(value: dict[str, Any], path: Path, root: Path) -> Iterator[tuple[str, str]]:
+    """Sinks that would write over an input, or over each other."""
+    taken = {_absolute(root, named): at for at, named in _named_paths(value) if not at.startswith("sinks")}
+    taken |= {os.path.abspath(path): "the spec itself", str(root): "the project's folder"}
+    for index, sink in enumerate(value["sinks"]):
+        place = _absolute(root, sink["path"])
+        is_input = PurePath(place).match(_absolute(root, value["source"]["path"]))
+        owner = "source.path" if is_input else taken.get(place)
+        if owner is not None:
+            yield f"sinks.{index}.path", f"{sink['path']} would overwrite {owner}"
+        taken[place] = f"sinks.{index}"
