@@ -3,10 +3,8 @@
 The outputs are a function of the files of the run, so that writing them again gives the same bytes.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -15,9 +13,8 @@ from runner.lifecycle.job import Job
 from runner.outcome import Outcome, Validate, read
 from runner.request import custom_id
 from runner.sinks import open_sink, place
-from runner.store import Batch, RunFolder
+from runner.store import Batch, Pieces, pieces
 
-_OPEN_FILES = 32
 _NEVER_SENT = {
     "missing": "the API returned no result for this request",
     "canceled": "the run was canceled before this row was sent",
@@ -29,30 +26,12 @@ class _Row(msgspec.Struct):
     row: msgspec.Raw
 
 
-@dataclass(slots=True)
-class _Results:
-    """Lines of results files by place, read where they lie: a map of the files would count as memory."""
-
-    folder: RunFolder
-    files: dict[tuple[int, int], int] = field(default_factory=dict)
-
-    def line(self, round: int, batch: int, offset: int, length: int) -> bytes:
-        if (round, batch) not in self.files:
-            if len(self.files) >= _OPEN_FILES:
-                os.close(self.files.pop(next(iter(self.files))))
-            self.files[round, batch] = os.open(self.folder.results(round, batch), os.O_RDONLY)
-        return os.pread(self.files[round, batch], length, offset)
-
-    def close(self) -> None:
-        for descriptor in self.files.values():
-            os.close(descriptor)
-
-
-def _records(job: Job, validate: Validate | None, results: _Results, *, decoded: bool) -> Iterator[dict[str, Any]]:
+def _records(job: Job, validate: Validate | None, files: Pieces, *, decoded: bool) -> Iterator[dict[str, Any]]:
     """The record of each row in order; `row` and `usage` stay raw JSON unless `decoded`."""
     batches = {(batch.round, batch.batch): batch for batch in job.store.batches(job.run)}
     decode_row = msgspec.json.Decoder(_Row).decode
-    with job.store.folder(job.run).rows.open("rb") as rows:
+    folder = job.store.folder(job.run)
+    with folder.rows.open("rb") as rows:
         for line, (number, name, round, batch, offset, length) in zip(
             rows, job.store.outcomes(job.run), strict=True
         ):
@@ -61,7 +40,7 @@ def _records(job: Job, validate: Validate | None, results: _Results, *, decoded:
                 absent = name or "missing"
                 outcome = Outcome("", absent, error={"type": absent, "message": _NEVER_SENT[absent]})
             else:
-                outcome = read(results.line(round, batch, offset, length), validate)
+                outcome = read(files.read(folder.results(round, batch), offset, length), validate)
             record = _record(source, outcome, batches.get((round, batch)))
             record["custom_id"] = custom_id(job.run.id, round, batch, number) if batch else None
             if decoded:
@@ -94,11 +73,10 @@ def deliver(job: Job, validate: Validate | None) -> list[dict[str, Any]]:
     paths = [place(sink, root=job.spec.root, base=job.base) for sink in sinks]
     rows = [0] * len(sinks)
     with ExitStack() as stack:
-        results = _Results(job.store.folder(job.run))
-        stack.callback(results.close)
+        files = stack.enter_context(pieces())
         takers = [stack.enter_context(open_sink(job.spec, index, path)) for index, path in enumerate(paths)]
         decoded = any(sink.columns for sink in sinks)
-        for record in _records(job, validate, results, decoded=decoded):
+        for record in _records(job, validate, files, decoded=decoded):
             for index, take in enumerate(takers):
                 rows[index] += take(record)
     return [

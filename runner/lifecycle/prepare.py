@@ -3,9 +3,7 @@
 Nothing is sent before the whole source is read, so that a mistake in its last row costs nothing.
 """
 
-import os
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from threading import Event
 from typing import Any, BinaryIO, NoReturn
@@ -20,7 +18,7 @@ from runner.prompt import Templates
 from runner.request import encoder, largest, pack
 from runner.sources import InputFile, Inputs, Row, read
 from runner.spec import Spec, fingerprint
-from runner.store import Run, RunFolder, Store
+from runner.store import Run, RunFolder, Store, pieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +197,9 @@ def prepare_again(job: Job) -> bool:
     if round > job.spec.retry.attempts or job.run.is_canceled or round == 1:
         return False
     folder = job.store.folder(job.run)
-    with job.store.transaction(), ExitStack() as stack:
-        params = _earlier_params(folder, job.store.again(job.run), stack)
+    with job.store.transaction(), pieces() as files:
+        rows = job.store.again(job.run)
+        params = ((row, files.read(folder.body(*sent), offset, size)) for row, *sent, offset, size in rows)
         # The limit may have been lowered since; what fitted once must fit again.
         longest = max(batch.bytes for batch in job.store.batches(job.run)) + 64
         limits = {**_limits(job.spec), "max_bytes": max(job.spec.batch.max_bytes, longest)}
@@ -211,15 +210,3 @@ def prepare_again(job: Job) -> bool:
         job.store.recount(job.run)
         sync_folder(folder.bodies)
     return bodies > 0
-
-
-def _earlier_params(
-    folder: RunFolder, rows: Iterator[tuple[int, int, int, int, int]], stack: ExitStack
-) -> Iterator[tuple[int, bytes]]:
-    """The params of rows, copied from the bodies that sent them last."""
-    files: dict[tuple[int, int], BinaryIO] = {}
-    for row, round, batch, offset, length in rows:
-        if (round, batch) not in files:
-            files[round, batch] = stack.enter_context(folder.body(round, batch).open("rb"))
-        file = files[round, batch]
-        yield row, os.pread(file.fileno(), length, offset)

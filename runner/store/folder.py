@@ -1,7 +1,12 @@
-"""The files of one run: names only, so that every module finds them in the same place."""
+"""The files of one run: where each is, and pieces of them by offset."""
 
-from dataclasses import dataclass
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+
+_OPEN_FILES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +42,29 @@ class RunFolder:
         """Make the empty folders."""
         for folder in (self.path, self.bodies, self.path / "results"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+@dataclass(slots=True)
+class Pieces:
+    """Reads pieces of many files where they lie, few files open at once; a map of them would count as memory."""
+
+    descriptors: dict[Path, int] = field(default_factory=dict)
+
+    def read(self, path: Path, offset: int, length: int) -> bytes:
+        """`length` bytes of a file from `offset` on."""
+        if path not in self.descriptors:
+            if len(self.descriptors) >= _OPEN_FILES:
+                os.close(self.descriptors.pop(next(iter(self.descriptors))))
+            self.descriptors[path] = os.open(path, os.O_RDONLY)
+        return os.pread(self.descriptors[path], length, offset)
+
+
+@contextmanager
+def pieces() -> Iterator[Pieces]:
+    """A reader of pieces, whose files are closed at the end."""
+    reader = Pieces()
+    try:
+        yield reader
+    finally:
+        for descriptor in reader.descriptors.values():
+            os.close(descriptor)
