@@ -31,7 +31,6 @@ _NOT_SENT = (
     "PoolTimeout",
     "ProxyError",
     "UnsupportedProtocol",
-    "LocalProtocolError",
 )
 # A 429 that waiting does not mend (platform.claude.com, rate limits, 2026-08; SDK 2.12 error codes).
 _SPEND_CODES = ("enforced_spend_limit_reached", "contract_spend_limit_reached", "ramp_limit_exceeded")
@@ -88,15 +87,16 @@ class _Blocks:
 class Api:
     """A client of the API, or of a simulator: for both the same SDK over the same HTTP."""
 
-    def __init__(self, client: "anthropic.Anthropic") -> None:
+    def __init__(self, client: "anthropic.Anthropic", name: str | None = None) -> None:
         self._client = client
-        self.base_url = str(client.base_url)
+        self.base_url = name or _without_password(str(client.base_url))
 
-    def server_time(self) -> float:
-        """The API's clock in Unix seconds, to the second."""
-        with _sorted():
+    def whereabouts(self) -> tuple[float, str | None]:
+        """The API's clock in Unix seconds, to the second, and the workspace of the credentials if it says so."""
+        with _translated():
             response = self._client.messages.batches.with_raw_response.list(limit=1)
-            return parsedate_to_datetime(response.headers.get("date", "")).timestamp()
+            time = parsedate_to_datetime(response.headers.get("date", "")).timestamp()
+            return time, response.headers.get("anthropic-workspace-id")
 
     def create(self, body: Path) -> Remote:
         """POST a body that is on disk.
@@ -105,7 +105,7 @@ class Api:
         """
         import httpx2
 
-        with _sorted(is_create=True):
+        with _translated(is_create=True):
             headers = {"content-length": str(body.stat().st_size), "content-type": "application/json"}
             response = self._client.post(
                 _PATH,
@@ -117,7 +117,7 @@ class Api:
 
     def retrieve(self, batch_id: str) -> Remote:
         """The present state of a batch. Raises NotFound, Unavailable or AccessError."""
-        with _sorted():
+        with _translated():
             response = self._client.messages.batches.with_raw_response.retrieve(batch_id)
             return _remote(response.read(), response.headers)
 
@@ -128,7 +128,7 @@ class Api:
         """
         cursor: dict[str, Any] = {}
         while True:
-            with _sorted():
+            with _translated():
                 response = self._client.messages.batches.with_raw_response.list(limit=100, **cursor)
                 page = msgspec.json.decode(response.read(), type=_List)
             for batch in page.data:
@@ -137,11 +137,13 @@ class Api:
                 yield _shown(batch, response.headers)
             if not page.has_more or page.last_id is None:
                 return
+            if cursor.get("after_id") == page.last_id:
+                raise Unavailable("the list of batches does not get on: its pages repeat")
             cursor = {"after_id": page.last_id}
 
     def cancel(self, batch_id: str) -> None:
         """Ask for a batch to be canceled; what has ended already stays as it is."""
-        with _sorted():
+        with _translated():
             self._client.messages.batches.cancel(batch_id)
 
     def results(self, batch_id: str) -> Iterator[bytes]:
@@ -153,7 +155,7 @@ class Api:
 
         # The SDK's own decoder takes 115 µs a line and loses lines it read when the stream breaks.
         headers = {"X-Stainless-Raw-Response": "stream", "accept": "application/binary"}
-        with _sorted():
+        with _translated():
             response: Any = self._client.get(
                 f"{_PATH}/{batch_id}/results", cast_to=httpx2.Response, options={"headers": headers}
             )
@@ -180,7 +182,7 @@ def _remote(body: bytes, headers: Any) -> Remote:
 
 
 @contextmanager
-def _sorted(*, is_create: bool = False) -> Iterator[None]:
+def _translated(*, is_create: bool = False) -> Iterator[None]:
     """Turn what the SDK and httpx2 raise into errors that say what to do next."""
     import anthropic
     import httpx2
@@ -192,6 +194,9 @@ def _sorted(*, is_create: bool = False) -> Iterator[None]:
         raise _by_status(error, is_create=is_create) from error
     except anthropic.APIConnectionError as error:
         cause = error.__cause__ or error
+        if type(cause).__name__ == "LocalProtocolError":
+            # Its text can hold the key.
+            raise AccessError("a header cannot be sent: look for line ends in the key or the headers") from None
         kind = Unavailable if type(cause).__name__ in _NOT_SENT else lost
         raise kind(f"no answer from the API: {cause}") from error
     except httpx2.HTTPError as error:
@@ -223,6 +228,11 @@ def _retry_after(value: str | None) -> float | None:
         return None
 
 
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+
+
 def _is_loopback(url: str) -> bool:
     host = urlsplit(url).hostname or ""
     try:
@@ -232,8 +242,10 @@ def _is_loopback(url: str) -> bool:
 
 
 @contextmanager
-def connect(*, base_url: str | None = None, api_key: str | None = None) -> Iterator[Api]:
+def connect(*, base_url: str | None = None, api_key: str | None = None, name: str | None = None) -> Iterator[Api]:
     """Open a client; what is not given comes from the environment, as the SDK reads it.
+
+    `name` is recorded in the place of the base URL, for a server whose address changes.
 
     Raises AccessError if there are no credentials, or if the SDK's settings contradict each other.
     """
@@ -251,4 +263,4 @@ def connect(*, base_url: str | None = None, api_key: str | None = None) -> Itera
         found = client.api_key or client.auth_token or client.credentials
         if not found and "ANTHROPIC_CUSTOM_HEADERS" not in os.environ:
             raise AccessError("no credentials: set ANTHROPIC_API_KEY, or try the job with --simulate")
-        yield Api(client)
+        yield Api(client, name)

@@ -3,13 +3,12 @@
 RunnerError                 1  a defect of the runner or its surroundings
 ├── InputError              2  a spec, template, schema or source is wrong: every problem with its place
 ├── UsageError              2  the command cannot be carried out as it was typed
-├── OutcomeUnknown          5  whether a batch was accepted cannot be known: a person must decide
 ├── Locked                  6  another runner holds the state
 ├── AccessError             7  credentials, permission or spend
 ├── StateError              8  the state on disk is unusable
 ├── ResultsGone             9  the API no longer has the results
 ├── Interrupted           130  a signal asked for the end before anything was sent
-└── ApiFault                1  one call failed; the lifecycle answers it, so that it seldom ends a run
+└── ApiFault                4  one call failed; the lifecycle answers it, so that it seldom ends a run
     ├── Unavailable            try again later
     │   └── Incomplete         a download that lacks results
     ├── NotFound               this id is not known, or not known yet
@@ -59,12 +58,6 @@ class UsageError(RunnerError):
     exit_code = 2
 
 
-class OutcomeUnknown(RunnerError):
-    """Whether a batch was accepted cannot be known."""
-
-    exit_code = 5
-
-
 class Locked(RunnerError):
     """Another runner holds the state."""
 
@@ -97,6 +90,8 @@ class Interrupted(RunnerError):
 
 class ApiFault(RunnerError):
     """One call to the API failed."""
+
+    exit_code = 4
 
 
 class Unavailable(ApiFault):

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import re
 import signal
+import socket
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,7 @@ from runner.cli import main
 from runner.simulator import serve
 from runner.simulator.batches import Mix
 
+_PORTS: dict[Path, int] = {}
 SCHEMA = {
     "type": "object",
     "properties": {"label": {"enum": ["good", "bad"]}, "score": {"type": "integer"}},
@@ -48,6 +50,14 @@ def write_job(root: Path, *, rows: int = 20, **changes: Any) -> Path:
     return path
 
 
+def _port(folder: Path) -> int:
+    """The same free port for each server on one folder: a run under way does not follow to another address."""
+    if folder not in _PORTS:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            _PORTS[folder] = probe.getsockname()[1]
+    return _PORTS[folder]
+
+
 @contextmanager
 def simulator(
     folder: Path,
@@ -57,7 +67,7 @@ def simulator(
     on: Callable[[str], None] = lambda _: None,
 ) -> Iterator[dict[str, str]]:
     """Serve the API; yield the environment in which the runner calls it."""
-    with serve(folder, seconds=seconds, mix=mix, on=on) as url:
+    with serve(folder, port=_port(folder), seconds=seconds, mix=mix, on=on) as url:
         yield {**os.environ, "ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "simulated"}
 
 

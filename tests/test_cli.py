@@ -231,3 +231,27 @@ def test_completion_prints_a_script(tmp_path: Path, shell: str) -> None:
 
 def test_the_version_is_printed(tmp_path: Path) -> None:
     assert command(tmp_path, without_key(), "--version").stdout.startswith("runner 0.")
+
+
+def piped(root: Path, text: str, *words: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "runner", "run", "job.yaml", "--simulate", *words]
+    return subprocess.run(
+        command, cwd=root, env=without_key(), input=text, capture_output=True, text=True, check=False
+    )
+
+
+def test_rows_come_from_standard_input_and_are_compared_when_a_run_goes_on(tmp_path: Path) -> None:
+    write_job(tmp_path, source={"type": "jsonl", "path": "-"})
+    rows = "".join(json.dumps({"text": f"number {n}"}) + "\n" for n in range(1000))
+    assert piped(tmp_path, rows, "--no-wait").returncode == 4
+    other = piped(tmp_path, rows + rows)
+    assert (other.returncode, "standard input: edited" in other.stderr) == (2, True)
+    assert piped(tmp_path, rows).returncode == 0
+    assert len(records(tmp_path / "simulated" / "out" / "all.jsonl")) == 1000
+
+
+def test_a_pipe_that_can_be_read_once_loses_no_row(tmp_path: Path) -> None:
+    write_job(tmp_path, source={"type": "jsonl", "path": "/dev/stdin"})
+    rows = "".join(json.dumps({"text": f"number {n}"}) + "\n" for n in range(3000))
+    assert piped(tmp_path, rows).returncode == 0
+    assert len(records(tmp_path / "simulated" / "out" / "all.jsonl")) == 3000

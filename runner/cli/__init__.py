@@ -4,13 +4,14 @@ What a command needs is imported when it runs, so that `--help` is there at once
 """
 
 import shlex
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -113,9 +114,10 @@ class _Stop(Event):
     signal: int | None = None
 
     def __call__(self, number: int, _: FrameType | None) -> None:
-        self.signal = number
-        self.set()
         signal.signal(number, signal.SIG_DFL)
+        self.signal = number
+        # Not from here: the main thread may be inside `wait`, which holds the same lock.
+        Thread(target=self.set).start()
         click.echo("stopping at the next safe moment; nothing is canceled (once more to stop now)", err=True)
 
 
@@ -139,13 +141,21 @@ def _ask(progress: "Progress", proposal: "Offer") -> bool:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             click.echo("without a terminal to ask on, `--yes` is needed to send it", err=True)
             return False
-        return click.confirm("send it?", err=True)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            return click.confirm("send it?", err=True)
+        except click.Abort as error:
+            raise Interrupted("nothing was sent") from error
 
 
 def _command() -> str:
     """The command line that goes on with this run."""
     words = [word for word in sys.argv[1:] if word not in ("--new", "--no-wait")]
-    return shlex.join(["runner", *words])
+    called = Path(sys.argv[0])
+    is_module, on_path = called.name == "__main__.py", shutil.which("runner")
+    name = ["python", "-m", "runner"] if is_module else [str(called)]
+    is_same = on_path is not None and Path(on_path).absolute() == called.absolute()
+    return shlex.join([*(["runner"] if is_same else name), *words])
 
 
 @main.command()
@@ -211,7 +221,7 @@ def status(target: str | None, as_json: bool) -> None:
     from runner import lifecycle
     from runner.cli import display
 
-    found = list(lifecycle.runs(target))
+    found = lifecycle.runs(target)
     if target is not None:
         found = found[:1]
     if as_json:
@@ -232,8 +242,13 @@ def cancel(target: str) -> None:
     """Cancel an unfinished run: batches under way are asked to end, the others are never sent."""
     from runner import lifecycle
 
-    summary = lifecycle.cancel(target)
-    click.echo(f"run {summary.run} is canceled; run {summary.spec} again to collect what has finished")
+    canceled, left = lifecycle.cancel(target)
+    for line in left:
+        click.echo(line, err=True)
+    kind = "simulated run" if canceled.is_simulated else "run"
+    collect = "" if canceled.summary.state == "abandoned" else "; run the spec again to collect what has finished"
+    click.echo(f"{kind} {canceled.summary.run} is canceled{collect}")
+    sys.exit(4 if left else 0)
 
 
 @main.command()
@@ -264,7 +279,7 @@ def simulate(port: int, seconds: float) -> None:
             click.echo(f"export ANTHROPIC_BASE_URL={url} ANTHROPIC_API_KEY=simulated", err=True)
             stop.wait()
     except OSError as error:
-        raise click.ClickException(f"cannot listen on port {port}: {error.strerror}") from error
+        raise click.UsageError(f"cannot listen on port {port}: {error.strerror}") from error
 
 
 @main.command()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.lifecycle import Found, Offer, Report, Summary
+from runner.lifecycle import Found, Offer, Report, Summary, plural
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,12 +34,6 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
-
-
-def plural(count: int, noun: str) -> str:
-    """A count with its noun."""
-    ending = ("es" if noun.endswith("ch") else "s") if count != 1 else ""
-    return f"{count:,} {noun}{ending}"
 
 
 def _states(summary: Summary) -> str:
@@ -91,7 +85,9 @@ def _live() -> Iterator[Progress]:
 
     @contextmanager
     def paused() -> Iterator[None]:
+        live.transient = True
         live.stop()
+        live.transient = False
         yield
         live.start()
 

@@ -61,9 +61,8 @@ def _read(
 def collect(job: Job, api: Api, batch: Batch, validate: Validate | None, *, is_last_try: bool) -> Batch:
     """Download and read the results of an ended batch.
 
-    Returns it collected, every row with its outcome; or submitting again if its results show that it is
-    somebody else's batch. Raises Incomplete if results are missing, unless this is the last try: then the
-    rows without one are `missing`.
+    Returns it collected, every row with its outcome. Raises Incomplete if results are missing; on the last try the
+    rows without one are `missing` instead, if the download is otherwise a sound one.
     """
     path = job.store.folder(job.run).results(batch.round, batch.batch)
     with replacing(path) as file:
@@ -71,12 +70,11 @@ def collect(job: Job, api: Api, batch: Batch, validate: Validate | None, *, is_l
     expected = set(job.store.rows_of(batch))
     prefix = custom_id(job.run.id, batch.round, batch.batch, 0)[:-1]
     found = _read(path, prefix=prefix, expected=expected, retry_on=job.spec.retry.on, validate=validate)
-    if found.foreign and not found.rows and not batch.is_proved:
-        job.tell(f"{name_of(batch)}: {batch.batch_id} is not ours after all; the search goes on")
-        return job.store.unbind(batch)
-    missing = len(expected) - len(found.rows)
-    if missing and not is_last_try:
-        raise Incomplete(f"{missing:,} of {len(expected):,} results are missing from the download")
+    counted = sum(msgspec.json.decode(batch.counts, type=dict[str, int]).values())
+    total = max(len(expected), counted)
+    is_plausible = is_last_try and found.rows and not found.malformed
+    if len(found.rows) < total and not is_plausible:
+        raise Incomplete(f"{total - len(found.rows):,} of {total:,} results are missing from the download")
     return _record(job, batch, expected, found)
 
 
@@ -86,7 +84,7 @@ def _record(job: Job, batch: Batch, expected: set[int], found: _Found) -> Batch:
     rows = sorted(expected)
     outcomes = ((row, *found.rows.get(row, absent)) for row in rows)
     usage = msgspec.json.encode(found.usage).decode()
-    batch = job.store.collect(batch, outcomes, usage=usage, is_proved=True)
+    batch = job.store.collect(batch, outcomes, usage=usage)
     odd = {"malformed": found.malformed, "foreign": found.foreign, "repeated": found.repeated}
     notes = [
         f"{len(found.rows):,} results",

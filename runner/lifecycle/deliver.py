@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from runner.errors import StateError
 from runner.lifecycle.job import Job
 from runner.outcome import Outcome, Validate, read
 from runner.request import custom_id
@@ -64,6 +65,13 @@ def _record(source: _Row, outcome: Outcome, batch: Batch | None) -> dict[str, An
     }
 
 
+def _undamaged(job: Job, validate: Validate | None, files: Pieces, *, decoded: bool) -> Iterator[dict[str, Any]]:
+    try:
+        yield from _records(job, validate, files, decoded=decoded)
+    except ValueError as error:
+        raise StateError(f"the files of run {job.run.id} are damaged: {error}") from error
+
+
 def deliver(job: Job, validate: Validate | None) -> list[dict[str, Any]]:
     """Write every sink and return {type, path, rows} of each; a file appears whole or not at all.
 
@@ -76,7 +84,7 @@ def deliver(job: Job, validate: Validate | None) -> list[dict[str, Any]]:
         files = stack.enter_context(pieces())
         takers = [stack.enter_context(open_sink(job.spec, index, path)) for index, path in enumerate(paths)]
         decoded = any(sink.columns for sink in sinks)
-        for record in _records(job, validate, files, decoded=decoded):
+        for record in _undamaged(job, validate, files, decoded=decoded):
             for index, take in enumerate(takers):
                 rows[index] += take(record)
     return [

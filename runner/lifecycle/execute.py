@@ -6,23 +6,25 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from runner import outcome, sinks
 from runner.api import Api, connect
-from runner.errors import InputError, StateError, UsageError
+from runner.errors import InputError, Problem, StateError, UsageError
 from runner.lifecycle.deliver import deliver
 from runner.lifecycle.follow import follow
-from runner.lifecycle.job import Job, Report, Summary, silent, summarize
+from runner.lifecycle.job import Job, Report, Summary, plural, silent, summarize
 from runner.lifecycle.prepare import Recorded, prepare, recorded, requests
+from runner.lifecycle.reconcile import check_account
 from runner.prompt import Templates, load_templates
 from runner.sources import Inputs, Row, changed, read
 from runner.spec import Spec, from_record
 from runner.store import Run, Store, open_store
 
 SIMULATED = "simulated"
+T = TypeVar("T")
 _SAMPLE_ROWS = 100
 # A simulated batch takes about a second, and its simulator dies with the runner: no create is late.
 _SIMULATED_POLL, _SIMULATED_GRACE = 0.2, 2.0
@@ -49,23 +51,43 @@ def check(spec: Spec) -> Templates:
 
     Raises InputError with every mistake.
     """
-    templates = load_templates(spec)
+    problems = sinks.check(spec)
     if spec.output_schema is not None:
-        outcome.validator(spec.output_schema)
-    sample = list(_sample(spec))
-    columns = list(dict.fromkeys(name for row in sample for name in row.fields))
-    problems = templates.check(columns) + sinks.check(spec)
-    if problems:
-        raise InputError(problems)
-    for _ in requests(templates, iter(sample)):
+        _note(problems, lambda: outcome.validator(spec.output_schema or {}))
+    templates = _note(problems, lambda: load_templates(spec))
+    sample = _note(problems, lambda: _sample(spec))
+    if templates is not None and sample:
+        problems += templates.check(list(dict.fromkeys(name for row in sample for name in row.fields)))
+    if templates is None or problems:
+        raise InputError([_placed(spec, problem) for problem in problems])
+    for _ in requests(templates, iter(sample or ())):
         pass
     return templates
 
 
-def _sample(spec: Spec) -> Iterator[Row]:
-    # Standard input can be read once only, and the run is what needs it.
-    if spec.source.options["path"] != "-":
-        yield from read(spec.source, Inputs(spec.root), limit=_SAMPLE_ROWS)
+def _note(problems: list[Problem], step: Callable[[], T]) -> T | None:
+    """The result of a step, or None with its mistakes added to those before."""
+    try:
+        return step()
+    except InputError as error:
+        problems += error.problems
+        return None
+
+
+def _placed(spec: Spec, problem: Problem) -> Problem:
+    """A mistake that knows only which setting it is about, at the place of that setting."""
+    if problem.path not in spec.places:
+        return problem
+    return spec.problem(problem.path, f"{problem.path}: {problem.message}")
+
+
+def _sample(spec: Spec) -> list[Row]:
+    inputs, pattern = Inputs(spec.root), spec.source.options["path"]
+    paths = [spec.root / path for path in inputs.find(pattern)]
+    # What can be read once only, standard input or a pipe, is for the run.
+    if pattern == "-" or any(path.is_fifo() or path.is_char_device() for path in paths):
+        return []
+    return list(read(spec.source, inputs, limit=_SAMPLE_ROWS))
 
 
 def render(spec: Spec, *, limit: int | None = None) -> Iterator[bytes]:
@@ -107,35 +129,42 @@ class _Choice:
     """Which run to work on: what the user asked for, and what the present files say."""
 
     spec: Spec
-    templates: Templates
+    templates: Templates | None
     limit: int | None
     resume: bool
     new: bool
 
     def find(self, store: Store) -> tuple[Run, Spec] | None:
-        """The unfinished run to go on with and its spec, or None if a new one is due. Raises UsageError."""
-        run = next(iter(store.runs(self.spec.name)), None)
-        if run is None or run.state in ("finished", "abandoned"):
+        """The run to go on with and its spec, or None if a new one is due. Raises UsageError."""
+        for left in [left for left in store.runs(self.spec.name) if left.state == "preparing"]:
+            store.discard(left)
+        runs = [run for run in store.runs(self.spec.name) if run.state != "abandoned"]
+        under_way = next((run for run in runs if run.state == "running"), None)
+        run = under_way or next(iter(runs), None)
+        if run is None or self.new or (self.resume and under_way is None):
             if self.resume:
                 raise UsageError(f"there is no unfinished run of {self.spec.name} to resume")
             return None
-        if run.state == "preparing":
-            store.discard(run)
-            return None
+        return self._matching(store, run)
+
+    def _matching(self, store: Store, run: Run) -> tuple[Run, Spec] | None:
+        """A run, if it is still what the files say, or if it is to be resumed whatever they say."""
         before = _recorded(store, run)
-        differences = self._differences(before)
-        if not self.new and (not differences or self.resume):
+        if run.state == "finished" and self.spec.source.options["path"] == "-":
+            return None
+        # Not even computed for --resume: the input may be gone by now.
+        differences = [] if self.resume else self._differences(before)
+        if not differences:
             return run, from_record(before.record, like=self.spec)
+        if run.state == "running":
+            raise UsageError(self._refusal(run, differences))
         if run.state == "prepared":
             store.discard(run)
-        elif self.new:
-            store.update(run, state="abandoned")
-        else:
-            raise UsageError(self._refusal(run, differences))
         return None
 
     def _differences(self, before: Recorded) -> list[str]:
-        now = Recorded(self.spec.record(), self.templates.files(), self.limit, [])
+        files = self.templates.files() if self.templates else {}
+        now = Recorded(self.spec.record(), files, self.limit, [])
         return _differences(self.spec, before, now)
 
     def _refusal(self, run: Run, differences: list[str]) -> str:
@@ -171,10 +200,16 @@ def _agree(job: Job, consent: Consent) -> None:
     """Start a prepared run if its sending is agreed to. Raises UsageError if not."""
     if job.run.state != "prepared":
         return
-    agreed = consent(_offer(job)) if callable(consent) else consent
-    if not agreed:
-        raise UsageError("nothing was sent")
-    job.run = job.store.update(job.run, state="running")
+    offer = _offer(job)
+    is_free = job.run.is_canceled or offer.requests == 0
+    if not (is_free or (consent(offer) if callable(consent) else consent)):
+        raise UsageError("nothing was sent: it was not agreed to")
+    with job.store.transaction():
+        # Only now: a new run that is declined, or killed before, leaves the one under way as it is.
+        for other in job.store.runs(job.run.spec):
+            if other.number != job.run.number and other.state in ("running", "prepared"):
+                job.store.update(other, state="abandoned")
+        job.run = job.store.update(job.run, state="running")
 
 
 def _ignore(folder: Path) -> None:
@@ -191,7 +226,7 @@ def connected(folder: Path, *, simulate: bool) -> Iterator[Api]:
             from runner.simulator import serve
 
             url = stack.enter_context(serve(folder / "simulator"))
-            yield stack.enter_context(connect(base_url=url, api_key="simulated"))
+            yield stack.enter_context(connect(base_url=url, api_key="simulated", name="simulator"))
         else:
             yield stack.enter_context(connect())
 
@@ -214,12 +249,14 @@ def run(
     `simulate` uses the bundled simulator instead of the API: nothing is paid, and state and outputs go below
     `simulated/`. Otherwise `consent` must be true, or a function that agrees to the Offer, before a run sends
     anything. `limit` takes the first rows only. An unfinished run goes on if nothing has changed since; if
-    something has, `resume` finishes it as recorded and `new` starts over. Without `wait`, and after `stop` is
-    set, the summary may be of a run that is not finished; call again to go on.
+    something has, `resume` finishes it as recorded and `new` starts over. A finished run of which nothing has
+    changed sends nothing: its outputs are written again, unless `new` is given. Without `wait`, and after
+    `stop` is set, the summary may be of a run that is not finished; call again to go on.
 
     Raises a RunnerError: see `runner.errors` for the kinds.
     """
-    templates = check(spec)
+    # A run is resumed as recorded: its templates and its input may be broken or gone by now.
+    templates = None if resume else check(spec)
     stop = stop or Event()
     base = home(spec, simulate=simulate)
     if simulate:
@@ -228,11 +265,16 @@ def run(
             spec, batch=replace(spec.batch, grace_seconds=min(spec.batch.grace_seconds, _SIMULATED_GRACE))
         )
         _ignore(base)
+    places = [sinks.place(sink, root=spec.root, base=base) for sink in spec.sinks]
+    unwritable = [sinks.check_place(spec, index, path) for index, path in enumerate(places)]
+    if problems := [problem for problem in unwritable if problem]:
+        raise InputError(problems)
     try:
         with open_store(base / ".runner") as store, connected(store.path, simulate=simulate) as api:
             found = _Choice(spec, templates, limit, resume, new).find(store)
             if found is None:
-                found = prepare(spec, templates, store, limit=limit, stop=stop, report=report), spec
+                rows = templates or check(spec)
+                found = prepare(spec, rows, store, limit=limit, stop=stop, report=report), spec
             job = Job(found[1], store, found[0], base, report)
             _agree(job, simulate or consent)
             return _finish(job, api, poll_seconds=poll_seconds or spec.batch.poll_seconds, wait=wait, stop=stop)
@@ -243,11 +285,20 @@ def run(
 def _finish(job: Job, api: Api, *, poll_seconds: float, wait: bool, stop: Event) -> Summary:
     schema = job.spec.output_schema
     validate = None if schema is None else outcome.validator(schema)
+    if job.run.state == "finished":
+        job.tell(f"run {job.run.id} is finished and nothing has changed since: its outputs are written again")
+        _deliver(job, validate)
+        return summarize(job.store, job.run)
     count = len(job.store.batches(job.run))
-    job.tell(f"run {job.run.id}: {job.run.rows:,} rows in {count:,} {'batch' if count == 1 else 'batches'}")
+    job.tell(f"run {job.run.id}: {plural(job.run.rows, 'row')} in {plural(count, 'batch')}")
+    check_account(job, api)
     if follow(job, api, validate, poll_seconds=poll_seconds, wait=wait, stop=stop):
-        written = deliver(job, validate)
-        sinks_json = msgspec.json.encode(written).decode()
-        job.run = job.store.update(job.run, state="finished", finished_at=time.time(), sinks=sinks_json)
+        _deliver(job, validate)
         job.tell(f"run {job.run.id}: finished")
     return summarize(job.store, job.run)
+
+
+def _deliver(job: Job, validate: outcome.Validate | None) -> None:
+    written = msgspec.json.encode(deliver(job, validate)).decode()
+    finished_at = job.run.finished_at or time.time()
+    job.run = job.store.update(job.run, state="finished", finished_at=finished_at, sinks=written)

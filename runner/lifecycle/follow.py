@@ -26,7 +26,7 @@ _DOWNLOADS = 3
 _RETENTION_SECONDS = 29 * 86_400
 
 Key = tuple[int, int]
-_SUBMITTING: Key = (0, 0)
+_CREATES: Key = (0, 0)
 
 
 @dataclass(slots=True)
@@ -63,7 +63,7 @@ class _Pace:
 
 
 def _key(batch: Batch) -> Key:
-    return _SUBMITTING if batch.state == "prepared" else (batch.round, batch.batch)
+    return _CREATES if batch.state == "prepared" else (batch.round, batch.batch)
 
 
 @dataclass(slots=True)
@@ -72,12 +72,19 @@ class _Follower:
     api: Api
     validate: Validate | None
     pace: _Pace
+    refused: Refused | None = None
 
     def step(self, batch: Batch) -> None:
         """Do the next step of one batch; a fault that may pass puts the batch off."""
         key = _key(batch)
         try:
-            getattr(self, f"_{batch.state}")(batch, key)
+            steps = {
+                "prepared": self._submit,
+                "submitting": self._reconcile,
+                "submitted": self._poll,
+                "ended": self._collect,
+            }
+            steps[batch.state](batch, key)
         except Incomplete as error:
             self.pace.incomplete[key] = self.pace.incomplete.get(key, 0) + 1
             self._put_off(batch, key, error)
@@ -100,7 +107,7 @@ class _Follower:
                 "than 29 days, or the key is of another workspace. Nothing was sent again."
             ) from error
 
-    def _prepared(self, batch: Batch, key: Key) -> None:
+    def _submit(self, batch: Batch, key: Key) -> None:
         if self.job.run.is_canceled:
             never_sent = ((row, "canceled", False, None, None) for row in self.job.store.rows_of(batch))
             self.job.store.collect(batch, never_sent)
@@ -108,34 +115,38 @@ class _Follower:
         try:
             batch = submit(self.job, self.api, batch)
         except Refused as error:
-            raise Refused(f"{name_of(batch)} was refused, nothing of it was accepted: {error}") from error
+            # The batches that were accepted are brought to their end first.
+            self.refused = Refused(f"{name_of(batch)} was refused, nothing of it was accepted: {error}")
+            return
         self.pace.rest(key, 0)
-        self.pace.rest((batch.round, batch.batch), self._search_seconds if batch.batch_id is None else self._poll)
+        self.pace.rest(
+            (batch.round, batch.batch), self._search_seconds if batch.batch_id is None else self.pace.poll_seconds
+        )
 
-    def _submitting(self, batch: Batch, key: Key) -> None:
+    def _reconcile(self, batch: Batch, key: Key) -> None:
         batch = reconcile(self.job, self.api, batch)
-        if batch.batch_id is not None and self.job.run.is_canceled:
-            self.api.cancel(batch.batch_id)
         self.pace.rest(key, self._search_seconds if batch.state == "submitting" else 0)
 
-    def _submitted(self, batch: Batch, key: Key) -> None:
+    def _poll(self, batch: Batch, key: Key) -> None:
         remote = self.api.retrieve(batch.batch_id or "")
         if remote.processing_status != "ended":
-            self.pace.rest(key, self._poll)
+            if self.job.run.is_canceled and remote.processing_status == "in_progress":
+                self.api.cancel(remote.id)
+            self.pace.rest(key, self.pace.poll_seconds)
             return
         counts = msgspec.json.encode(remote.counts).decode()
         self.job.store.move(batch, "ended", ended_at=remote.ended_at, counts=counts)
         self.pace.rest(key, 0)
         self.job.tell(f"{name_of(batch)}: ended")
 
-    def _ended(self, batch: Batch, key: Key) -> None:
-        is_last_try = self.pace.incomplete.get(key, 0) >= _DOWNLOADS - 1
+    def _collect(self, batch: Batch, key: Key) -> None:
+        # Results that are late can still come; what is given up is sent, and paid, again.
+        age = time.time() - (batch.ended_at or 0)
+        is_last_try = (
+            self.pace.incomplete.get(key, 0) >= _DOWNLOADS - 1 and age > self.job.spec.batch.grace_seconds
+        )
         collect(self.job, self.api, batch, self.validate, is_last_try=is_last_try)
         self.pace.rest(key, 0)
-
-    @property
-    def _poll(self) -> float:
-        return self.pace.poll_seconds
 
     @property
     def _search_seconds(self) -> float:
@@ -148,7 +159,7 @@ class _Follower:
             if stop.is_set():
                 break
             is_create = batch.state == "prepared"
-            if (is_create and created) or not self.pace.is_due(_key(batch)):
+            if (is_create and (created or self.refused)) or not self.pace.is_due(_key(batch)):
                 continue
             self.step(batch)
             worked = True
@@ -170,7 +181,11 @@ def follow(job: Job, api: Api, validate: Validate | None, *, poll_seconds: float
                 return True
             job.tell("the rows that can still succeed are sent again")
         elif not follower.pass_over(batches, stop):
+            if follower.refused and all(batch.state == "prepared" for batch in batches):
+                raise follower.refused
             if not wait:
                 return False
-            follower.pace.wait([_key(batch) for batch in batches], stop)
+            follower.pace.wait(
+                [_key(b) for b in batches if not (follower.refused and b.state == "prepared")], stop
+            )
     return False

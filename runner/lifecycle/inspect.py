@@ -1,16 +1,15 @@
 """Runs from outside: find them by spec or id, real and simulated, and ask for one to be canceled."""
 
-from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.api import Api
-from runner.errors import Refused, UsageError
+from runner.errors import ApiFault, Refused, UsageError
 from runner.lifecycle.execute import SIMULATED, connected
-from runner.lifecycle.job import Summary, summarize
+from runner.lifecycle.job import Summary, name_of, summarize
 from runner.spec import load_spec, project_root
-from runner.store import Run, Store, open_store
+from runner.store import Batch, Run, open_store
 
 _SPEC_SUFFIXES = (".yaml", ".yml")
 
@@ -24,7 +23,7 @@ class Found:
     is_simulated: bool
 
 
-def runs(target: str | None = None) -> Iterator[Found]:
+def runs(target: str | None = None) -> list[Found]:
     """The runs of the project around the working folder, newest first: all, or those of a spec or run id.
 
     Raises UsageError if `target` names none.
@@ -41,8 +40,7 @@ def runs(target: str | None = None) -> Iterator[Found]:
     ]
     if target is not None and not found:
         raise UsageError(f"no run of {target} in {root}: `runner status` lists all")
-    for _, run in sorted(found, key=lambda pair: -pair[0]):
-        yield run
+    return [run for _, run in sorted(found, key=lambda pair: -pair[0])]
 
 
 def _runs(base: Path) -> list[tuple[Run, Summary]]:
@@ -52,13 +50,15 @@ def _runs(base: Path) -> list[tuple[Run, Summary]]:
         return [(run, summarize(store, run)) for run in store.runs()]
 
 
-def cancel(target: str) -> Summary:
-    """Cancel the newest unfinished run of a spec, or the run with this id; return it as it is then.
+def cancel(target: str) -> tuple[Found, list[str]]:
+    """Cancel the newest unfinished run of a spec, or the run with this id; real ones go before simulated ones.
 
-    Batches in progress are asked to end, those not yet sent never are; `run` collects what has finished.
-    Raises UsageError if there is nothing to cancel.
+    Batches in progress are asked to end, those not yet sent never are; `run` collects what has finished. Returns
+    the run as it is then, and a line on each batch that could not be asked. Raises UsageError if there is nothing
+    to cancel.
     """
-    found = next((run for run in runs(target) if run.summary.state in ("prepared", "running", "abandoned")), None)
+    unfinished = [run for run in runs(target) if run.summary.state not in ("preparing", "finished")]
+    found = next(iter(sorted(unfinished, key=lambda run: run.is_simulated)), None)
     if found is None:
         raise UsageError(f"no unfinished run of {target}: there is nothing to cancel")
     with (
@@ -66,14 +66,20 @@ def cancel(target: str) -> Summary:
         connected(store.path, simulate=found.is_simulated) as api,
     ):
         run = next(run for run in store.runs() if run.id == found.summary.run)
-        _cancel(store, api, run)
-        return summarize(store, store.update(run, is_canceled=True))
+        # Recorded first: if this is killed half-way, what is not yet sent stays unsent.
+        run = store.update(run, is_canceled=True)
+        left = [line for batch in store.batches(run) if (line := _cancel(api, batch))]
+        return replace(found, summary=summarize(store, run)), left
 
 
-def _cancel(store: Store, api: Api, run: Run) -> None:
-    # Recorded first: if this is killed half-way, what is not yet sent stays unsent.
-    store.update(run, is_canceled=True)
-    for batch in store.batches(run):
-        if batch.state == "submitted" and batch.batch_id is not None:
-            with suppress(Refused):  # it has ended meanwhile
-                api.cancel(batch.batch_id)
+def _cancel(api: Api, batch: Batch) -> str | None:
+    if batch.state not in ("submitting", "submitted"):
+        return None
+    if batch.batch_id is None:
+        return f"{name_of(batch)} is not canceled yet: which remote batch it is, the next run finds out"
+    try:
+        with suppress(Refused):  # it has ended meanwhile
+            api.cancel(batch.batch_id)
+    except ApiFault as error:
+        return f"{name_of(batch)} is not canceled: {error}"
+    return None

@@ -62,6 +62,12 @@ class Job:
         self.report(line, summarize(self.store, self.run))
 
 
+def plural(count: int, noun: str) -> str:
+    """A count with its noun."""
+    ending = ("es" if noun.endswith("ch") else "s") if count != 1 else ""
+    return f"{count:,} {noun}{ending}"
+
+
 def name_of(batch: Batch) -> str:
     """How messages call a batch: its number in its round, with the round from the second on."""
     return f"batch {batch.batch}" if batch.round == 1 else f"batch {batch.batch} of round {batch.round}"
@@ -77,7 +83,7 @@ def summarize(store: Store, run: Run) -> Summary:
     return Summary(
         run=run.id,
         spec=run.spec,
-        state=run.state,
+        state="canceling" if run.is_canceled and run.state == "running" else run.state,
         rows=run.rows,
         outcomes={name: tally[name] for name in OUTCOMES if name in tally},
         batches=[{"id": batch.batch_id, "state": batch.state, "requests": batch.requests} for batch in batches],

@@ -12,7 +12,7 @@ import msgspec
 
 from runner.durable import replacing, sync_folder
 from runner.errors import InputError, Interrupted, Problem
-from runner.lifecycle.job import Job, Report, summarize
+from runner.lifecycle.job import Job, Report, plural, summarize
 from runner.outcome import rejected_line
 from runner.prompt import Templates
 from runner.request import encoder, largest, pack
@@ -147,7 +147,7 @@ def _write(first: _First, spec: Spec, store: Store, rows: Iterator[Row], report:
         for body in pack(pairs, run=first.run.id, round=1, folder=folder.bodies, **_limits(spec)):
             with store.transaction():
                 store.add_batch(first.run, 1, body)
-            report(f"{first.rows:,} rows read", summarize(store, replace(first.run, rows=first.rows)))
+            report(f"{plural(first.rows, 'row')} read", summarize(store, replace(first.run, rows=first.rows)))
     sync_folder(folder.bodies)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
-from jinja2 import ChainableUndefined, TemplateSyntaxError, nodes
+from jinja2 import ChainableUndefined, TemplateSyntaxError, UndefinedError, nodes
 
 from runner.prompt.names import undeclared
 from runner.prompt.sandbox import DATA_ERRORS, sandbox
@@ -49,6 +49,8 @@ def _evaluate(compiled: Callable[[Mapping[str, Any]], Any]) -> Callable[[Mapping
         try:
             value = compiled(names)
             return list(value) if isinstance(value, Iterator) else value
+        except UndefinedError:
+            return None
         except DATA_ERRORS as error:
             raise ValueError(str(error)) from error
 

@@ -111,8 +111,8 @@ class Templates:
             if "self" in columns and line is not None:
                 message = "`self` is Jinja's own name: write row['self'] for the column"
                 problems.append(self.problem(template, line, message))
-        offered = {*columns, *self.spec.vars, "row"}
-        for template, name, line in self._missing(trees, offered, set(columns)):
+        offered = (*columns, *self.spec.vars, "row")
+        for template, name, line in self._missing(trees, set(offered), set(columns)):
             problems.append(self.problem(template, line, f"{name!r} is not offered: {suggest(name, offered)}"))
         return problems
 

@@ -1,6 +1,7 @@
 """Outcomes out: every sink type is one function that writes rows of values to an open file."""
 
 import gzip
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -13,7 +14,9 @@ from runner.sinks.csv import write_csv
 from runner.sinks.jsonl import write_jsonl
 from runner.spec import Sink, Spec
 
-__all__ = ["SINKS", "check", "open_sink", "place"]
+__all__ = ["SINKS", "check", "check_place", "open_sink", "place"]
+
+_REMEDY = "correct the sink and run again: nothing is lost and nothing is sent twice"
 
 Record = Mapping[str, Any]
 """What is known of one row at the end, by the names in `prompt.RECORD`."""
@@ -62,6 +65,27 @@ def _file(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
+def _writing(spec: Spec, index: int, path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        message = f"cannot write {path}: {error.strerror or error}; {_REMEDY}"
+        raise InputError([spec.problem(f"sinks.{index}.path", message)]) from error
+
+
+def check_place(spec: Spec, index: int, path: Path) -> Problem | None:
+    """Why a sink cannot write to `path`, as far as a look can tell, or None."""
+    parent = next(folder for folder in path.parents if folder.exists())
+    if path.is_dir():
+        message = f"{path} is a folder"
+    elif not parent.is_dir() or not os.access(parent, os.W_OK):
+        message = f"{parent} is not a folder that can be written"
+    else:
+        return None
+    return spec.problem(f"sinks.{index}.path", message)
+
+
+@contextmanager
 def open_sink(spec: Spec, index: int, path: Path) -> Iterator[Callable[[Record], bool]]:
     """Yield a function that takes each record in turn and returns whether it was one for this sink.
 
@@ -71,7 +95,7 @@ def open_sink(spec: Spec, index: int, path: Path) -> Iterator[Callable[[Record],
     sink = spec.sinks[index]
     columns = _columns(sink)
     options = {name: value for name, value in sink.options.items() if name != "path"}
-    with ExitStack() as stack:
+    with _writing(spec, index, path), ExitStack() as stack:
         file = stack.enter_context(_file(path))
         write = stack.enter_context(SINKS[sink.type](file, list(columns), **options))
 
@@ -81,7 +105,7 @@ def open_sink(spec: Spec, index: int, path: Path) -> Iterator[Callable[[Record],
             try:
                 write([value(record) for value in columns.values()])
             except (ValueError, TypeError, RecursionError) as error:
-                message = f"a column cannot be computed for the row {record['key']!r}: {error}"
+                message = f"a column cannot be computed for the row {record['key']!r}: {error}; {_REMEDY}"
                 raise InputError([spec.problem(f"sinks.{index}.columns", message)]) from error
             return True
 

@@ -80,7 +80,9 @@ class Inputs:
         for path in self.find(pattern):
             self.current = path
             if path == "-":
-                yield path, _stdin()
+                hashing = _Hashing(_stdin())
+                yield path, cast(BinaryIO, io.BufferedReader(hashing, _BLOCK))
+                self.files.append(InputFile(path, 0, 0, hashing.drain()))
             else:
                 yield from self._file(path)
 
@@ -106,19 +108,22 @@ class Inputs:
         self.files.append(InputFile(path, after.st_size, after.st_mtime_ns, digest))
 
 
-def _stdin() -> BinaryIO:
+def _stdin() -> io.FileIO:
     if sys.stdin is None:
         raise InputError([Problem("-", "standard input is closed")])
-    return sys.stdin.buffer
+    # A copy of the descriptor: it is closed with the stream that is made of it.
+    return io.FileIO(os.dup(sys.stdin.fileno()))
 
 
 def changed(root: Path, pattern: str, recorded: Iterable[InputFile], *, is_limited: bool = False) -> list[str]:
     """The input files that are not what was recorded: edited, gone or new.
 
-    Standard input cannot be compared. If a limit ended the reading, files that it did not reach are not new.
+    If a limit ended the reading, files that it did not reach are not new. Standard input is read to compare it,
+    unless it is a terminal.
     """
     if pattern == "-":
-        return []
+        same = is_limited or (not sys.stdin.isatty() and _Hashing(_stdin()).drain() == _digest_of(recorded))
+        return [] if same else ["standard input"]
     before = {file.path: file for file in recorded}
     try:
         now = Inputs(root).find(pattern)
@@ -128,6 +133,10 @@ def changed(root: Path, pattern: str, recorded: Iterable[InputFile], *, is_limit
     if not is_limited:
         differ |= set(now) - set(before)
     return sorted(differ | (set(before) - set(now)))
+
+
+def _digest_of(recorded: Iterable[InputFile]) -> str:
+    return next((file.sha256 for file in recorded), "")
 
 
 def _same(path: Path, recorded: InputFile) -> bool:

@@ -31,6 +31,9 @@ def _connect(folder: Path) -> sqlite3.Connection:
     if version > VERSION:
         connection.close()
         raise StateError(f"{path} was written by a newer runner: upgrade this one")
+    if version == 0 and any((folder / "runs").glob("*")):
+        connection.close()
+        raise StateError(f"{path} is gone or empty, but {folder}/runs holds runs: restore it, or move both away")
     if version == 0:
         schema = files("runner.store").joinpath("schema.sql").read_text("utf-8")
         connection.executescript(f"BEGIN;\n{schema}\nPRAGMA user_version = {VERSION};\nCOMMIT;")

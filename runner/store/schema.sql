@@ -24,7 +24,7 @@ CREATE TABLE batch (
     intent_at    REAL,
     base_url     TEXT,
     batch_id     TEXT UNIQUE,
-    is_proved    INTEGER NOT NULL DEFAULT 0,
+    unknown_at   REAL,
     request_id   TEXT,
     workspace_id TEXT,
     created_at   REAL,
@@ -34,9 +34,13 @@ CREATE TABLE batch (
     PRIMARY KEY (run, round, batch)
 ) STRICT, WITHOUT ROWID;
 
--- Remote batches that looked like one of ours and turned out to be somebody else's.
+-- Remote batches that looked like one of ours, and whose results showed that they are not.
 CREATE TABLE stranger (
-    batch_id TEXT PRIMARY KEY
+    run      INTEGER NOT NULL REFERENCES run (number) ON DELETE CASCADE,
+    round    INTEGER NOT NULL,
+    batch    INTEGER NOT NULL,
+    batch_id TEXT NOT NULL,
+    PRIMARY KEY (run, round, batch, batch_id)
 ) STRICT, WITHOUT ROWID;
 
 -- round and batch are those of the latest attempt; offset and length are bytes: of the params in that batch's

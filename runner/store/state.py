@@ -49,6 +49,7 @@ class Batch:
     """One remote batch to be, or that was. Sizes are bytes; times are Unix seconds by the API's clock.
 
     `state`: prepared, submitting (the intent is recorded, the answer is not), submitted, ended, collected.
+    `unknown_at` is when it was first asked whether a create without an answer was accepted.
     `counts` is the JSON of the API's request_counts at the end, `usage` of the tokens that its answers used.
     """
 
@@ -62,7 +63,7 @@ class Batch:
     intent_at: float | None
     base_url: str | None
     batch_id: str | None
-    is_proved: bool
+    unknown_at: float | None
     request_id: str | None
     workspace_id: str | None
     created_at: float | None
@@ -114,10 +115,6 @@ class Store:
         where, values = ("WHERE spec = ?", (spec,)) if spec is not None else ("", ())
         rows = self._db.execute(f"SELECT {_RUN} FROM run {where} ORDER BY number DESC", values)
         return [_run(row) for row in rows]
-
-    def find(self, id: str) -> Run | None:
-        """The run with this id."""
-        return next((run for run in self.runs() if run.id == id), None)
 
     def start(self, *, spec: str, spec_path: str, fingerprint: str) -> Run:
         """Record a new run in the state `preparing`, with its empty folder."""
@@ -193,7 +190,7 @@ class Store:
     def batches(self, run: Run) -> list[Batch]:
         """All batches of a run, in the order of rounds and batches."""
         query = f"SELECT {_BATCH} FROM batch WHERE run = ? ORDER BY round, batch"
-        return [_batch(row) for row in self._db.execute(query, (run.number,))]
+        return [Batch(*row) for row in self._db.execute(query, (run.number,))]
 
     def move(self, batch: Batch, state: str, **columns: Any) -> Batch:
         """Change the state of a batch, and columns with it, if it still is in the state that `batch` says."""
@@ -208,16 +205,19 @@ class Store:
             )
         return replace(batch, state=state, **columns)
 
-    def is_taken(self, batch_id: str) -> bool:
-        """Whether a remote batch is bound to one of ours, or known to be somebody else's."""
-        query = "SELECT 1 FROM batch WHERE batch_id = ?1 UNION SELECT 1 FROM stranger WHERE batch_id = ?1"
-        return self._db.execute(query, (batch_id,)).fetchone() is not None
+    def is_excluded(self, batch: Batch, batch_id: str) -> bool:
+        """Whether a remote batch cannot be this one: it is bound to one of ours, or its results said no."""
+        query = (
+            "SELECT 1 FROM batch WHERE batch_id = ?1"
+            " UNION SELECT 1 FROM stranger WHERE batch_id = ?1 AND run = ?2 AND round = ?3 AND batch = ?4"
+        )
+        values = (batch_id, batch.run, batch.round, batch.batch)
+        return self._db.execute(query, values).fetchone() is not None
 
-    def unbind(self, batch: Batch) -> Batch:
-        """Note that the remote batch of a submitting batch is a stranger's, and go on looking for ours."""
-        with self.transaction():
-            self._db.execute("INSERT INTO stranger VALUES (?)", (batch.batch_id,))
-            return self.move(batch, "submitting", batch_id=None, created_at=None, is_proved=False)
+    def exclude(self, batch: Batch, batch_id: str) -> None:
+        """Note that a remote batch is not this one."""
+        values = (batch.run, batch.round, batch.batch, batch_id)
+        self._db.execute("INSERT OR IGNORE INTO stranger VALUES (?, ?, ?, ?)", values)
 
     def rows_of(self, batch: Batch) -> list[int]:
         """The row numbers that a batch carries, ascending, while it is the latest attempt of its rows."""
@@ -272,11 +272,6 @@ class Store:
 def _run(row: tuple[Any, ...]) -> Run:
     run = Run(*row)
     return replace(run, is_canceled=bool(run.is_canceled))
-
-
-def _batch(row: tuple[Any, ...]) -> Batch:
-    batch = Batch(*row)
-    return replace(batch, is_proved=bool(batch.is_proved))
 
 
 @contextmanager
