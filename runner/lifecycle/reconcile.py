@@ -75,7 +75,8 @@ def reconcile(job: Job, api: Api, batch: Batch) -> Batch:
         else:
             job.store.exclude(batch, remote.id)
             job.tell(f"{name_of(batch)}: {remote.id} is not ours; the search goes on")
-    if undecided or now - unknown_at < job.spec.batch.grace_seconds:
+    # The clock shows whole seconds: a difference of n can be a little more than n - 1.
+    if undecided or now - unknown_at <= job.spec.batch.grace_seconds:
         return batch
     batch = job.store.move(batch, "prepared", intent_at=None, unknown_at=None)
     job.tell(f"{name_of(batch)}: no trace of it after {job.spec.batch.grace_seconds:g} s, so it was never created")
