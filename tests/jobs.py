@@ -36,7 +36,7 @@ SPEC: dict[str, Any] = {
         {"type": "jsonl", "path": "out/all.jsonl"},
         {"type": "csv", "path": "out/labels.csv", "columns": {"id": "key", "label": "output.label"}},
     ],
-    "batch": {"max_requests": 8, "poll_seconds": 0.1, "grace_seconds": 1},
+    "batch": {"max_requests": 8, "poll_seconds": 0.1, "grace_seconds": 0.5},
 }
 
 

@@ -241,7 +241,7 @@ def piped(root: Path, text: str, *words: str) -> "subprocess.CompletedProcess[st
 
 
 def test_rows_come_from_standard_input_and_are_compared_when_a_run_goes_on(tmp_path: Path) -> None:
-    write_job(tmp_path, source={"type": "jsonl", "path": "-"})
+    write_job(tmp_path, source={"type": "jsonl", "path": "-"}, batch={})
     rows = "".join(json.dumps({"text": f"number {n}"}) + "\n" for n in range(1000))
     assert piped(tmp_path, rows, "--no-wait").returncode == 4
     other = piped(tmp_path, rows + rows)
@@ -251,7 +251,7 @@ def test_rows_come_from_standard_input_and_are_compared_when_a_run_goes_on(tmp_p
 
 
 def test_a_pipe_that_can_be_read_once_loses_no_row(tmp_path: Path) -> None:
-    write_job(tmp_path, source={"type": "jsonl", "path": "/dev/stdin"})
+    write_job(tmp_path, source={"type": "jsonl", "path": "/dev/stdin"}, batch={})
     rows = "".join(json.dumps({"text": f"number {n}"}) + "\n" for n in range(3000))
     assert piped(tmp_path, rows).returncode == 0
     assert len(records(tmp_path / "simulated" / "out" / "all.jsonl")) == 3000
