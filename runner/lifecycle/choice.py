@@ -1,0 +1,95 @@
+"""Which run to work on: the one under way, a finished one that still holds, or a new one."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from runner.errors import StateError, UsageError
+from runner.lifecycle.prepare import Recorded, recorded
+from runner.prompt import Templates
+from runner.sources import changed
+from runner.spec import Spec, from_record
+from runner.store import Run, Store
+
+
+def _changes(old: Any, new: Any, at: str = "") -> Iterator[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in dict.fromkeys((*old, *new)):
+            yield from _changes(old.get(name), new.get(name), f"{at}.{name}" if at else name)
+    elif old != new:
+        short = [text if len(text) <= 40 else f"{text[:37]}..." for text in map(repr, (old, new))]
+        yield f"{at}: {short[0]} → {short[1]}"
+
+
+def _differences(spec: Spec, before: Recorded, now: Recorded) -> list[str]:
+    """What differs between a recorded run and the present files, in words."""
+    found = list(_changes(before.record, now.record))
+    names = dict.fromkeys((*before.templates, *now.templates))
+    found += [f"prompts/{n}: edited" for n in names if before.templates.get(n) != now.templates.get(n)]
+    if before.limit != now.limit:
+        found.append(f"--limit: {before.limit} → {now.limit}")
+    files = changed(
+        spec.root, str(spec.source.options["path"]), before.inputs, is_limited=before.limit is not None
+    )
+    return found + [f"{path}: edited" for path in files]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which run to work on: what the user asked for, and what the present files say."""
+
+    spec: Spec
+    templates: Templates | None
+    limit: int | None
+    resume: bool
+    new: bool
+
+    def find(self, store: Store) -> tuple[Run, Spec] | None:
+        """The run to go on with and its spec, or None if a new one is due. Raises UsageError."""
+        for left in [left for left in store.runs(self.spec.name) if left.state == "preparing"]:
+            store.discard(left)
+        runs = [run for run in store.runs(self.spec.name) if run.state != "abandoned"]
+        under_way = next((run for run in runs if run.state == "running"), None)
+        run = under_way or next(iter(runs), None)
+        if run is None or self.new or (self.resume and under_way is None):
+            if self.resume:
+                raise UsageError(f"there is no unfinished run of {self.spec.name} to resume")
+            return None
+        return self._matching(store, run)
+
+    def _matching(self, store: Store, run: Run) -> tuple[Run, Spec] | None:
+        """A run, if it is still what the files say, or if it is to be resumed whatever they say."""
+        before = _recorded(store, run)
+        if run.state == "finished" and self.spec.source.options["path"] == "-":
+            return None
+        # Not even computed for --resume: the input may be gone by now.
+        differences = [] if self.resume else self._differences(before)
+        if not differences:
+            return run, from_record(before.record, like=self.spec)
+        if run.state == "running":
+            raise UsageError(self._refusal(run, differences))
+        if run.state == "prepared":
+            store.discard(run)
+        return None
+
+    def _differences(self, before: Recorded) -> list[str]:
+        files = self.templates.files() if self.templates else {}
+        now = Recorded(self.spec.record(), files, self.limit, [])
+        return _differences(self.spec, before, now)
+
+    def _refusal(self, run: Run, differences: list[str]) -> str:
+        shown = "\n".join(f"  {line}" for line in differences[:10])
+        return (
+            f"run {run.id} of {self.spec.name} is not finished, and since it began this has changed:\n{shown}\n"
+            "--resume finishes it as it was recorded; --new starts over, though what was sent is billed "
+            f"(`runner cancel {run.id}` stops what it can)"
+        )
+
+
+def _recorded(store: Store, run: Run) -> Recorded:
+    try:
+        return recorded(store.folder(run))
+    except (OSError, msgspec.DecodeError) as error:
+        raise StateError(f"the record of run {run.id} cannot be read: {error}") from error
