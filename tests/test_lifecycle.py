@@ -29,9 +29,10 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Summar
         on: Any = lambda _: None,
         seconds: float = 0.2,
         folder: Path = tmp_path / "api",
+        workspace: str = "wrkspc_simulated",
         **options: Any,
     ) -> Summary:
-        with simulator(folder, mix=mix, on=on, seconds=seconds) as environ:
+        with simulator(folder, mix=mix, on=on, seconds=seconds, workspace=workspace) as environ:
             for name in ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"):
                 monkeypatch.setenv(name, environ[name])
             return run(load_spec(tmp_path / "job.yaml"), **{"consent": True, **options})
@@ -491,3 +492,13 @@ def test_every_kind_of_mistake_is_found_at_once(tmp_path: Path, job: Callable[..
     with pytest.raises(InputError) as caught:
         job()
     assert [word in str(caught.value) for word in ("no.j2", "output.schema", "'foo'", "nokey")] == [True] * 4
+
+
+@pytest.mark.parametrize("moment", ["created", "none"])
+def test_a_run_never_goes_on_in_another_workspace(
+    tmp_path: Path, job: Callable[..., Summary], moment: str
+) -> None:
+    job(wait=False, on=raising(moment, Drop()))
+    with pytest.raises(AccessError, match="is in the workspace wrkspc_simulated, and the key is of wrkspc_other"):
+        job(workspace="wrkspc_other")
+    assert (job().outcomes, accepted(tmp_path / "api")) == ({"succeeded": 20}, 3)

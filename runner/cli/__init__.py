@@ -274,6 +274,8 @@ def simulate(port: int, seconds: float) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     try:
+        Path("simulated").mkdir(exist_ok=True)
+        (Path("simulated") / ".gitignore").write_text("*\n")
         with serve(Path("simulated") / "server", port=port, seconds=seconds) as url:
             click.echo(url)
             click.echo(f"export ANTHROPIC_BASE_URL={url} ANTHROPIC_API_KEY=simulated", err=True)

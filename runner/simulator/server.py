@@ -67,10 +67,11 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, port: int, batches: Batches, on: On) -> None:
+    def __init__(self, port: int, batches: Batches, on: On, workspace: str) -> None:
         super().__init__(("127.0.0.1", port), _Call)
         self.batches = batches
         self.on = on
+        self.workspace = workspace
         self.url = f"http://127.0.0.1:{self.server_port}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -146,7 +147,7 @@ class _Call(BaseHTTPRequestHandler):
     def _head(self, status: int, headers: dict[str, str]) -> None:
         self.send_response(status)
         self.send_header("request-id", f"req_{secrets.token_hex(12)}")
-        self.send_header("anthropic-workspace-id", "wrkspc_simulated")
+        self.send_header("anthropic-workspace-id", self.server.workspace)
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
@@ -251,13 +252,15 @@ def serve(
     seconds: float = 1.0,
     mix: Mix = lambda _: "succeeded",
     on: On = lambda _: None,
+    workspace: str = "wrkspc_simulated",
 ) -> Iterator[str]:
     """Serve the API on 127.0.0.1 until the context ends; yield its base URL.
 
     Batches live in `folder` and take about `seconds` each; port 0 picks a free one. `mix` says how each
-    request ends, and `on` sees each moment of each call. Raises OSError if the port is taken.
+    request ends, `on` sees each moment of each call, and `workspace` is the one that the key belongs to.
+    Raises OSError if the port is taken.
     """
-    server = _Server(port, Batches(folder, seconds, mix), on)
+    server = _Server(port, Batches(folder, seconds, mix), on, workspace)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
