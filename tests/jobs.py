@@ -65,10 +65,10 @@ def simulator(
     seconds: float = 0.2,
     mix: Mix = lambda _: "succeeded",
     on: Callable[[str], None] = lambda _: None,
-    workspace: str = "wrkspc_simulated",
+    **settings: Any,
 ) -> Iterator[dict[str, str]]:
     """Serve the API; yield the environment in which the runner calls it."""
-    with serve(folder, port=_port(folder), seconds=seconds, mix=mix, on=on, workspace=workspace) as url:
+    with serve(folder, port=_port(folder), seconds=seconds, mix=mix, on=on, **settings) as url:
         yield {**os.environ, "ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "simulated"}
 
 

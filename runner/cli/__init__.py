@@ -266,9 +266,33 @@ def schema() -> None:
 @click.option(
     "--seconds", type=click.FloatRange(min=0), default=1.0, show_default=True, help="How long a batch takes."
 )
-def simulate(port: int, seconds: float) -> None:
-    """Serve the Message Batches API on this machine, for trials and tests."""
-    from runner.simulator import serve
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="NAME[:N|:P%]",
+    help="Go wrong so: once, N times, or in P % of cases.",
+)
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="What faults with a percentage are drawn from."
+)
+@click.option(
+    "--lag", type=click.FloatRange(min=0), default=5.0, show_default=True, help="Seconds of faults that are late."
+)
+@click.option("--list-faults", is_flag=True, help="List the faults and end.")
+def simulate(
+    port: int, seconds: float, faults: tuple[str, ...], seed: int, lag: float, *, list_faults: bool
+) -> None:
+    """Serve the Message Batches API on this machine, for trials and tests.
+
+    What faults did is written to simulated/server/faults.jsonl.
+    """
+    from runner.simulator import FAULTS, serve
+
+    if list_faults:
+        width = max(map(len, FAULTS))
+        click.echo("\n".join(f"{name:{width}}  {about}" for name, about in FAULTS.items()))
+        return
 
     stop = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -276,10 +300,13 @@ def simulate(port: int, seconds: float) -> None:
     try:
         Path("simulated").mkdir(exist_ok=True)
         (Path("simulated") / ".gitignore").write_text("*\n")
-        with serve(Path("simulated") / "server", port=port, seconds=seconds) as url:
+        folder = Path("simulated") / "server"
+        with serve(folder, port=port, seconds=seconds, faults=faults, seed=seed, lag=lag) as url:
             click.echo(url)
             click.echo(f"export ANTHROPIC_BASE_URL={url} ANTHROPIC_API_KEY=simulated", err=True)
             stop.wait()
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     except OSError as error:
         raise click.UsageError(f"cannot listen on port {port}: {error.strerror}") from error
 

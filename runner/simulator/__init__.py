@@ -1,5 +1,6 @@
 """The Message Batches API on loopback, for trials and tests: no key, no cost, nothing leaves the machine."""
 
-from runner.simulator.server import Answer, Drop, serve
+from runner.simulator.faults import FAULTS, Answer, Drop, Faults
+from runner.simulator.server import serve
 
-__all__ = ["Answer", "Drop", "serve"]
+__all__ = ["FAULTS", "Answer", "Drop", "Faults", "serve"]

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from runner.durable import replacing
+from runner.simulator.faults import Faults
 from runner.simulator.messages import Invalid, message
 
 MAX_REQUESTS, MAX_BYTES = 100_000, 256_000_000
@@ -22,6 +23,7 @@ _ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _KINDS = ("succeeded", "errored", "canceled", "expired")
 _DAY = 86_400
 _RETENTION_DAYS = 29
+_BATCH_FAULTS = ("list-lag", "future-status", "batch-expired", "archived", "deleted")
 
 
 class _Request(msgspec.Struct, forbid_unknown_fields=True):
@@ -42,6 +44,7 @@ class _Stored(msgspec.Struct):
     total: int
     counts: dict[str, int]
     cancel_initiated_at: float | None = None
+    faults: list[str] = []
 
 
 Mix = Callable[[str], str]
@@ -68,6 +71,11 @@ def parse(body: bytes) -> list[_Request]:
     return requests
 
 
+def strangers(requests: Sequence[_Request]) -> list[_Request]:
+    """The same requests under ids of somebody else."""
+    return [_Request(f"somebody-1-1-{number}", request.params) for number, request in enumerate(requests, 1)]
+
+
 def _error(kind: str, text: str) -> dict[str, Any]:
     error = {"type": "error", "error": {"type": kind, "message": text}, "request_id": None}
     return {"type": "errored", "error": error}
@@ -76,6 +84,8 @@ def _error(kind: str, text: str) -> dict[str, Any]:
 def _result(raw: bytes, kind: str, version: str) -> dict[str, Any]:
     if kind in ("canceled", "expired"):
         return {"type": kind}
+    if kind == "future-result":
+        return {"type": "postponed", "until": "tomorrow"}
     if kind == "errored":
         return _error("api_error", "Internal server error")
     if kind == "overloaded":
@@ -95,12 +105,13 @@ def _result(raw: bytes, kind: str, version: str) -> dict[str, Any]:
 
 @dataclass
 class Batches:
-    """The batches of one folder. Each takes about `seconds` from its creation to its end."""
+    """The batches of one folder, each about `seconds` from creation to end; `clock` is in Unix seconds."""
 
     folder: Path
     seconds: float = 1.0
     mix: Mix = field(default=lambda _: "succeeded")
     clock: Callable[[], float] = time.time
+    faults: Faults = field(default_factory=Faults)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -112,24 +123,31 @@ class Batches:
         """The results file of a batch."""
         return self.folder / f"{batch_id}.jsonl"
 
-    def create(self, requests: Sequence[_Request], *, version: str) -> str:
-        """Accept a batch and return its id; its results are drawn at once and shown when it ends."""
+    def create(self, requests: Sequence[_Request], *, version: str, delay: float = 0) -> str:
+        """Accept a batch, `delay` seconds from now, and return its id.
+
+        Its results are drawn at once and shown when it ends.
+        """
         batch_id = "msgbatch_" + secrets.token_hex(12)
-        counts = self._draw(batch_id, requests, version)
-        now = self.clock()
+        struck = [name for name in _BATCH_FAULTS if self.faults.strikes(name, batch_id)]
+        counts = self._draw(batch_id, requests, version, is_expired="batch-expired" in struck)
+        now = self.clock() + delay
         spread = 0.75 + 0.5 * (hashlib.sha256(batch_id.encode()).digest()[0] / 255)
-        self._store(_Stored(batch_id, now, now + self.seconds * spread, len(requests), counts))
+        self._store(_Stored(batch_id, now, now + self.seconds * spread, len(requests), counts, faults=struck))
         return batch_id
 
-    def _draw(self, batch_id: str, requests: Sequence[_Request], version: str) -> dict[str, int]:
+    def _draw(
+        self, batch_id: str, requests: Sequence[_Request], version: str, *, is_expired: bool
+    ) -> dict[str, int]:
         counts = dict.fromkeys(_KINDS, 0)
         shuffled = list(requests)
         random.Random(batch_id).shuffle(shuffled)  # noqa: S311 - results come in arbitrary order
         with replacing(self.results(batch_id)) as file:
             for request in shuffled:
-                kind = self.mix(request.custom_id)
+                kind = "expired" if is_expired else self.faults.outcome(request.custom_id)
+                kind = kind or self.mix(request.custom_id)
                 result = _result(bytes(request.params), kind, version)
-                counts[result["type"]] += 1
+                counts[result["type"] if result["type"] in counts else "errored"] += 1
                 if kind != "missing":
                     line = {"custom_id": request.custom_id, "result": result}
                     file.write(msgspec.json.encode(line) + b"\n")
@@ -144,13 +162,26 @@ class Batches:
     def get(self, batch_id: str, base_url: str) -> dict[str, Any] | None:
         """A batch as the API shows it, or None."""
         batch = self._stored.get(batch_id)
-        return None if batch is None else self._shown(batch, base_url)
+        is_there = batch is not None and batch.created_at <= self.clock() and not self._is_deleted(batch)
+        return self._shown(batch, base_url) if batch is not None and is_there else None
 
     def newest(self, base_url: str) -> Iterator[dict[str, Any]]:
-        """All batches, newest first."""
+        """All batches that the list shows by now, newest first."""
         with self._lock:
             stored = list(self._stored.values())
-        return (self._shown(batch, base_url) for batch in reversed(stored))
+        now = self.clock()
+        seen = [batch for batch in stored if _listed_at(batch, self.faults.lag) <= now]
+        seen = [batch for batch in seen if not self._is_deleted(batch)]
+        return (self._shown(batch, base_url) for batch in reversed(seen))
+
+    def processing(self) -> int:
+        """How many requests are in batches that have not ended."""
+        with self._lock:
+            stored = list(self._stored.values())
+        return sum(batch.total for batch in stored if batch.ends_at > self.clock())
+
+    def _is_deleted(self, batch: _Stored) -> bool:
+        return "deleted" in batch.faults and batch.ends_at <= self.clock()
 
     def has_ended(self, batch_id: str) -> bool:
         """Whether the results of a batch can be read."""
@@ -180,6 +211,8 @@ class Batches:
         ended, archived = self.has_ended(batch.id), self._archived_at(batch)
         waiting = {"processing": batch.total, **dict.fromkeys(_KINDS, 0)}
         running = "in_progress" if batch.cancel_initiated_at is None else "canceling"
+        if "future-status" in batch.faults:
+            running = "postponed"
         has_results = ended and archived is None
         return {
             "id": batch.id,
@@ -195,8 +228,12 @@ class Batches:
         }
 
     def _archived_at(self, batch: _Stored) -> float | None:
-        at = batch.created_at + _RETENTION_DAYS * _DAY
+        at = batch.ends_at if "archived" in batch.faults else batch.created_at + _RETENTION_DAYS * _DAY
         return at if at <= self.clock() else None
+
+
+def _listed_at(batch: _Stored, lag: float) -> float:
+    return batch.created_at + (lag if "list-lag" in batch.faults else 0)
 
 
 def _shown_time(seconds: float | None) -> str | None:

@@ -3,7 +3,8 @@
 import json
 import re
 import secrets
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -11,7 +12,8 @@ from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from runner.simulator.batches import MAX_BYTES, Batches, Mix, parse
+from runner.simulator.batches import MAX_BYTES, Batches, Mix, parse, strangers
+from runner.simulator.faults import Answer, Download, Drop, Faults, Hang
 from runner.simulator.messages import VERSION, Invalid, count_tokens, message
 
 _BLOCK = 1 << 18
@@ -22,6 +24,7 @@ _MODELS = (
 _ERROR_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
+    402: "billing_error",
     403: "permission_error",
     404: "not_found_error",
     413: "request_too_large",
@@ -50,19 +53,6 @@ It may raise Answer or Drop, to make the call fail in that moment.
 """
 
 
-class Answer(Exception):
-    """Answer this call with an error."""
-
-    def __init__(self, status: int, text: str, headers: dict[str, str] | None = None) -> None:
-        super().__init__(text)
-        self.status = status
-        self.headers = headers or {}
-
-
-class Drop(Exception):
-    """Close the connection without a (further) answer."""
-
-
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
@@ -70,6 +60,7 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, port: int, batches: Batches, on: On, workspace: str) -> None:
         super().__init__(("127.0.0.1", port), _Call)
         self.batches = batches
+        self.faults = batches.faults
         self.on = on
         self.workspace = workspace
         self.url = f"http://127.0.0.1:{self.server_port}"
@@ -99,12 +90,17 @@ class _Call(BaseHTTPRequestHandler):
             if not (self.headers.get("authorization") or self.headers.get("x-api-key")):
                 raise Answer(401, "x-api-key header is required")
             self.server.on(call)
+            self.server.faults.at("any", call)
+            self.server.faults.at(call)
             getattr(self, f"_{call}")(*parts, **({"body": body} if self.command == "POST" else {}))
         except Answer as error:
             self._send_error(error)
         except Invalid as error:
             self._send_error(Answer(400, str(error)))
         except Drop:
+            self.close_connection = True
+        except Hang:
+            time.sleep(self.server.faults.lag)
             self.close_connection = True
 
     def _route(self) -> tuple[str, tuple[str, ...]]:
@@ -152,8 +148,19 @@ class _Call(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
 
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """The time of an answer, by the clock of the batches."""
+        return super().date_time_string(self.server.batches.clock() if timestamp is None else timestamp)
+
     def _send_error(self, error: Answer) -> None:
-        body = {"type": _ERROR_TYPES.get(error.status, "api_error"), "message": str(error)}
+        if error.body is not None:
+            self._head(error.status, {"content-length": str(len(error.body)), **error.headers})
+            self.wfile.write(error.body)
+            self.wfile.flush()
+            return
+        body: dict[str, Any] = {"type": _ERROR_TYPES.get(error.status, "api_error"), "message": str(error)}
+        if error.code is not None:
+            body["details"] = {"error_code": error.code}
         self._send(error.status, {"type": "error", "error": body, "request_id": None}, error.headers)
 
     def _version(self) -> str:
@@ -166,8 +173,16 @@ class _Call(BaseHTTPRequestHandler):
         return batch
 
     def _create(self, *, body: bytes) -> None:
-        batch_id = self.server.batches.create(parse(body), version=self._version())
+        requests, batches, faults = parse(body), self.server.batches, self.server.faults
+        faults.refuses([request.custom_id for request in requests], len(body), batches.processing())
+        if faults.strikes("foreign-batch"):
+            batches.create(strangers(requests), version=self._version())
+        if faults.strikes("late-commit"):
+            batches.create(requests, version=self._version(), delay=faults.lag)
+            raise Drop
+        batch_id = batches.create(requests, version=self._version())
         self.server.on("created")
+        faults.at("created", batch_id)
         self._send(200, self._found(batch_id))
 
     def _retrieve(self, batch_id: str) -> None:
@@ -200,6 +215,9 @@ class _Call(BaseHTTPRequestHandler):
         if self._found(batch_id)["results_url"] is None:
             raise Answer(404, f"Batch {batch_id} has no results: it has not ended, or its results were archived")
         path = self.server.batches.results(batch_id)
+        if (download := self.server.faults.download(path)) is not None:
+            self._send_download(download)
+            return
         size = path.stat().st_size
         self._head(200, {"content-type": "application/x-jsonl", "content-length": str(size)})
         with path.open("rb") as file:
@@ -208,6 +226,21 @@ class _Call(BaseHTTPRequestHandler):
             self.server.on("results-half")
             self._copy(file, size - size // 2)
         self.wfile.flush()
+
+    def _send_download(self, download: Download) -> None:
+        headers = {"content-type": download.content_type}
+        if download.is_chunked:
+            headers["transfer-encoding"] = "chunked"
+        elif download.length is not None:
+            headers["content-length"] = str(download.length)
+        else:
+            headers["connection"] = "close"
+        self._head(200, headers)
+        self.wfile.write(
+            b"%x\r\n%b\r\n" % (len(download.body), download.body) if download.is_chunked else download.body
+        )
+        self.wfile.flush()
+        self.close_connection = download.is_chunked or download.length != len(download.body)
 
     def _copy(self, file: Any, size: int) -> None:
         while size and (block := file.read(min(size, _BLOCK))):
@@ -253,14 +286,22 @@ def serve(
     mix: Mix = lambda _: "succeeded",
     on: On = lambda _: None,
     workspace: str = "wrkspc_simulated",
+    faults: Sequence[str] = (),
+    seed: int = 0,
+    lag: float = 5.0,
+    clock: Callable[[], float] = time.time,
 ) -> Iterator[str]:
     """Serve the API on 127.0.0.1 until the context ends; yield its base URL.
 
     Batches live in `folder` and take about `seconds` each; port 0 picks a free one. `mix` says how each
     request ends, `on` sees each moment of each call, and `workspace` is the one that the key belongs to.
-    Raises OSError if the port is taken.
+    `faults`, `seed` and `lag` are those of `Faults`, which writes what happened to `faults.jsonl` in `folder`;
+    `clock` tells the server's time in Unix seconds.
+
+    Raises OSError if the port is taken, and ValueError for a fault that does not exist.
     """
-    server = _Server(port, Batches(folder, seconds, mix), on, workspace)
+    wanted = Faults(faults, seed, lag, folder / "faults.jsonl")
+    server = _Server(port, Batches(folder, seconds, mix, clock, wanted), on, workspace)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
