@@ -6,6 +6,7 @@ retries are off, since a create that is sent twice is paid twice.
 
 import ipaddress
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ class _Batch(msgspec.Struct):
     request_counts: dict[str, int]
     created_at: datetime
     ended_at: datetime | None = None
+    archived_at: datetime | None = None
 
 
 class _List(msgspec.Struct):
@@ -63,6 +65,7 @@ class Remote:
     counts: dict[str, int]
     created_at: float
     ended_at: float | None
+    archived_at: float | None
     request_id: str | None
     workspace_id: str | None
 
@@ -89,14 +92,24 @@ class Api:
 
     def __init__(self, client: "anthropic.Anthropic", name: str | None = None) -> None:
         self._client = client
+        self._ahead: float | None = None
         self.base_url = name or _without_password(str(client.base_url))
+
+    @property
+    def now(self) -> float:
+        """The time in Unix seconds by the API's clock, carried on since `whereabouts` by one that cannot jump."""
+        if self._ahead is None:
+            self.whereabouts()
+        return (self._ahead or 0.0) + time.monotonic()
 
     def whereabouts(self) -> tuple[float, str | None]:
         """The API's clock in Unix seconds, to the second, and the workspace of the credentials if it says so."""
         with _translated():
             response = self._client.messages.batches.with_raw_response.list(limit=1)
-            time = parsedate_to_datetime(response.headers.get("date", "")).timestamp()
-            return time, response.headers.get("anthropic-workspace-id")
+            now = parsedate_to_datetime(response.headers.get("date", "")).timestamp()
+            msgspec.json.decode(response.read(), type=_List)
+            self._ahead = now - time.monotonic()
+            return now, response.headers.get("anthropic-workspace-id")
 
     def create(self, body: Path) -> Remote:
         """POST a body that is on disk.
@@ -146,6 +159,11 @@ class Api:
         with _translated():
             self._client.messages.batches.cancel(batch_id)
 
+    def delete(self, batch_id: str) -> None:
+        """Delete a batch that has ended, with its results."""
+        with _translated():
+            self._client.messages.batches.delete(batch_id)
+
     def results(self, batch_id: str) -> Iterator[bytes]:
         """The bytes of a results file, in blocks, from the configured base URL whatever `results_url` says.
 
@@ -172,6 +190,7 @@ def _shown(batch: _Batch, headers: Any) -> Remote:
         batch.request_counts,
         batch.created_at.timestamp(),
         batch.ended_at.timestamp() if batch.ended_at else None,
+        batch.archived_at.timestamp() if batch.archived_at else None,
         headers.get("request-id"),
         headers.get("anthropic-workspace-id"),
     )
@@ -208,8 +227,10 @@ def _translated(*, is_create: bool = False) -> Iterator[None]:
 
 
 def _by_status(error: "anthropic.APIStatusError", *, is_create: bool) -> RunnerError:
-    status, text = error.status_code, error.api_message or error.message
+    status, text = error.status_code, error.api_message or _short(error.message)
     message = f"HTTP {status}: {text}" + (f" (request {error.request_id})" if error.request_id else "")
+    if 300 <= status < 400:
+        return AccessError(f"the base URL redirects (HTTP {status}): set ANTHROPIC_BASE_URL to where it leads")
     if status in (401, 402, 403) or error.error_code in _SPEND_CODES or text.startswith(_OWN_LIMIT):
         return AccessError(message)
     if status == 429:
@@ -219,6 +240,12 @@ def _by_status(error: "anthropic.APIStatusError", *, is_create: bool) -> RunnerE
             return CreateUnknown(message)
         return Unavailable(message, retry_after=_retry_after(error.response.headers.get("retry-after")))
     return NotFound(message) if status == 404 and not is_create else Refused(message)
+
+
+def _short(text: str) -> str:
+    """The text of an error that is not the API's own, a page of HTML for instance, in one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= 200 else f"{line[:200]}…"
 
 
 def _retry_after(value: str | None) -> float | None:
@@ -254,7 +281,8 @@ def connect(*, base_url: str | None = None, api_key: str | None = None, name: st
     url = base_url or os.environ.get("ANTHROPIC_BASE_URL")
     # A proxy from the environment would be asked for loopback addresses too.
     direct = url is not None and _is_loopback(url)
-    http_client = anthropic.DefaultHttpxClient(trust_env=False) if direct else None
+    # Nor does a redirect decide where prompts go, or where results come from.
+    http_client = anthropic.DefaultHttpxClient(trust_env=not direct, follow_redirects=False)
     try:
         client = anthropic.Anthropic(base_url=base_url, api_key=api_key, max_retries=0, http_client=http_client)
     except (anthropic.AnthropicError, ValueError) as error:

@@ -1,10 +1,12 @@
-"""Files that appear whole or not at all, and are still there after the power fails."""
+"""Files that appear whole or not at all, outlive a power failure, and are their owner's alone if asked."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+_BUFFER = 1 << 20
 
 
 def sync_folder(folder: Path) -> None:
@@ -16,15 +18,28 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def private_folder(folder: Path) -> None:
+    """Make a folder, and those above it, if need be; only its owner may look into it, whatever the umask."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+
+
+def private_file(path: Path) -> BinaryIO:
+    """Open a file for writing, emptied; only its owner may read it, whatever the umask."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.fchmod(descriptor, 0o600)
+    return os.fdopen(descriptor, "wb", _BUFFER)
+
+
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     """Write a file beside `path` and rename it over `path` at the end; after an error `path` is untouched.
 
     The temporary name is always the same, so that what a killed process left is overwritten, not collected.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with temporary.open("wb", buffering=1 << 20) as file:
+        with private_file(temporary) if private else temporary.open("wb", buffering=_BUFFER) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -3,6 +3,7 @@
 RunnerError                 1  a defect of the runner or its surroundings
 ├── InputError              2  a spec, template, schema or source is wrong: every problem with its place
 ├── UsageError              2  the command cannot be carried out as it was typed
+├── Undecided               5  whether a batch was accepted is for a person to say
 ├── Locked                  6  another runner holds the state
 ├── AccessError             7  credentials, permission or spend
 ├── StateError              8  the state on disk is unusable
@@ -56,6 +57,12 @@ class UsageError(RunnerError):
     """The command cannot be carried out as it was typed."""
 
     exit_code = 2
+
+
+class Undecided(RunnerError):
+    """A create had no answer, no trace of its batch was found, and the spec leaves the decision to a person."""
+
+    exit_code = 5
 
 
 class Locked(RunnerError):

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from runner.durable import private_file
 from runner.errors import InputError
 from runner.prompt import Renderer, Templates
 from runner.spec import Content, Spec, block_place
@@ -235,21 +236,23 @@ def pack(
     folder: Path,
     max_requests: int,
     max_bytes: int,
+    first: int = 1,
 ) -> Iterator[Body]:
     """Write (row, params) pairs into bodies `<round>-<batch>.json` in `folder`; yield each once it is durable.
 
     No body has more than `max_requests` requests or `max_bytes` bytes; each params must fit (see `largest`).
-    The batches get distinct request counts where they can, so that a count identifies a batch. One body is
-    open at a time and only its last requests are in memory. Raises ValueError for a request that does not fit.
+    The batches are numbered from `first` and get distinct request counts where they can, so that a count
+    identifies a batch. One body is open at a time and only its last requests are in memory. Raises ValueError for
+    a request that does not fit.
     """
     stream, used = _Stream(iter(requests)), set[int]()
-    for batch in count(1):
-        first = stream.next()
-        if first is None:
+    for batch in count(first):
+        request = stream.next()
+        if request is None:
             return
-        stream.given_up.appendleft(first)
+        stream.given_up.appendleft(request)
         path = folder / f"{round}-{batch}.json"
-        with path.open("wb", buffering=1 << 20) as file:
+        with private_file(path) as file:
             writer = _Writer(file, custom_id(run, round, batch, 0)[:-1].encode())
             _fill(writer, stream, used, max_requests, max_bytes)
             writer.finish()

@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ SPEC: dict[str, Any] = {
         {"type": "jsonl", "path": "out/all.jsonl"},
         {"type": "csv", "path": "out/labels.csv", "columns": {"id": "key", "label": "output.label"}},
     ],
-    "batch": {"max_requests": 8, "poll_seconds": 0.1, "grace_seconds": 0.5},
+    "batch": {"max_requests": 8, "poll_seconds": 0.1, "grace_seconds": 0.5, "on_unknown": "resubmit"},
 }
 
 
@@ -75,6 +76,13 @@ def simulator(
 def accepted(folder: Path) -> int:
     """How many batches a simulator has accepted."""
     return len(list(folder.glob("*.json")))
+
+
+def paid(folder: Path) -> Counter[tuple[str, int]]:
+    """How often a simulator has accepted each (round, row), by the custom_ids of its results."""
+    ids = [record["custom_id"] for path in folder.glob("msgbatch_*.jsonl") for record in records(path)]
+    parts = [one.split("-") for one in ids if not one.startswith("somebody")]
+    return Counter((round, int(row)) for _, round, _, row in parts)
 
 
 # Real processes that need not import the SDK each: two seconds, dozens of times.
@@ -141,5 +149,5 @@ def records(path: Path) -> list[dict[str, Any]]:
 def outputs(root: Path) -> dict[str, str]:
     """Every output by name, without the ids that differ between any two runs."""
     texts = {path.name: path.read_text() for path in sorted((root / "out").iterdir())}
-    ids = re.compile(r'"[0-9a-z]{10}-(\d+)-(\d+)-(\d+)"|"msgbatch_\w+"')
+    ids = re.compile(r'"[0-9a-z]{12}-(\d+)-(\d+)-(\d+)"|"msgbatch_\w+"')
     return {name: ids.sub(r'"\1-\2-\3"', text) for name, text in texts.items()}

@@ -168,6 +168,7 @@ def _command() -> str:
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N rows.")
 @click.option("--resume", is_flag=True, help="Finish an unfinished run as recorded, whatever was edited since.")
 @click.option("--new", is_flag=True, help="Start over, leaving an unfinished run as it is.")
+@click.option("--accept-loss", is_flag=True, help="End rows whose results the API no longer has as missing.")
 @click.option(
     "--poll-seconds", type=click.FloatRange(min=0, min_open=True), help="Seconds between two looks at a batch."
 )
@@ -175,7 +176,7 @@ def _command() -> str:
 @_JSON
 def run(
     spec: Path, *, simulate: bool, yes: bool, resume: bool, new: bool, as_json: bool,
-    no_wait: bool, limit: int | None, poll_seconds: float | None, variables: dict[str, str],
+    no_wait: bool, accept_loss: bool, limit: int | None, poll_seconds: float | None, variables: dict[str, str],
 ) -> None:  # fmt: skip
     """Run a spec, or go on with its unfinished run."""
     from runner import lifecycle
@@ -193,6 +194,7 @@ def run(
             limit=limit,
             resume=resume,
             new=new,
+            accept_loss=accept_loss,
             poll_seconds=poll_seconds,
             report=progress.report,
             stop=stop,

@@ -9,7 +9,7 @@ import msgspec
 from runner.api import Api
 from runner.durable import replacing
 from runner.errors import Incomplete
-from runner.lifecycle.job import Job, name_of
+from runner.lifecycle.job import Job, name_of, plural
 from runner.outcome import Usage, Validate, read, tokens
 from runner.request import custom_id, row_of
 from runner.store import Batch
@@ -21,9 +21,12 @@ class _Found:
 
     rows: dict[int, tuple[str, bool, int, int]] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
-    malformed: int = 0
-    foreign: int = 0
-    repeated: int = 0
+    odd: dict[str, int] = field(default_factory=dict)
+    is_cut: bool = False
+
+    def note(self, kind: str) -> None:
+        """Count a line of no use."""
+        self.odd[kind] = self.odd.get(kind, 0) + 1
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -43,13 +46,15 @@ def _read(
         try:
             outcome = read(line, validate)
         except ValueError:
-            found.malformed += 1
+            found.note("malformed" if line.strip() else "blank")
+            found.is_cut = not line.endswith(b"\n")
             continue
         row = row_of(outcome.custom_id, prefix=prefix)
         if row is None or row not in expected:
-            found.foreign += 1
+            found.note("foreign")
         elif row in found.rows:
-            found.repeated += 1
+            first = _line(path, *found.rows[row][2:])
+            found.note("repeated" if first == line.rstrip(b"\r\n") else "contradicting")
         else:
             again = outcome.again and outcome.outcome in retry_on
             found.rows[row] = (outcome.outcome, again, offset, len(line.rstrip(b"\r\n")))
@@ -58,21 +63,30 @@ def _read(
     return found
 
 
+def _line(path: Path, offset: int, length: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(length)
+
+
 def collect(job: Job, api: Api, batch: Batch, validate: Validate | None, *, is_last_try: bool) -> Batch:
     """Download and read the results of an ended batch.
 
-    Returns it collected, every row with its outcome. Raises Incomplete if results are missing; on the last try the
-    rows without one are `missing` instead, if the download is otherwise a sound one.
+    Returns it collected, every row with its outcome; or submitting again if the results are somebody else's.
+    Raises Incomplete if results are missing; on the last try the rows without one are `missing` instead, if the
+    download was not broken off and holds no results of others.
     """
     path = job.store.folder(job.run).results(batch.round, batch.batch)
-    with replacing(path) as file:
+    with replacing(path, private=True) as file:
         file.writelines(api.results(batch.batch_id or ""))
     expected = set(job.store.rows_of(batch))
     prefix = custom_id(job.run.id, batch.round, batch.batch, 0)[:-1]
     found = _read(path, prefix=prefix, expected=expected, retry_on=job.spec.retry.on, validate=validate)
     counted = sum(msgspec.json.decode(batch.counts, type=dict[str, int]).values())
     total = max(len(expected), counted)
-    is_plausible = is_last_try and found.rows and not found.malformed
+    if found.odd.get("foreign") and not found.rows:
+        return _unbind(job, batch)
+    is_plausible = is_last_try and found.rows and not found.is_cut and not found.odd.get("foreign")
     if len(found.rows) < total and not is_plausible:
         raise Incomplete(f"{total - len(found.rows):,} of {total:,} results are missing from the download")
     return _record(job, batch, expected, found)
@@ -84,13 +98,29 @@ def _record(job: Job, batch: Batch, expected: set[int], found: _Found) -> Batch:
     rows = sorted(expected)
     outcomes = ((row, *found.rows.get(row, absent)) for row in rows)
     usage = msgspec.json.encode(found.usage).decode()
-    batch = job.store.collect(batch, outcomes, usage=usage)
-    odd = {"malformed": found.malformed, "foreign": found.foreign, "repeated": found.repeated}
-    notes = [
-        f"{len(found.rows):,} results",
-        *(f"{count:,} {kind} lines" for kind, count in odd.items() if count),
-    ]
+    odd = msgspec.json.encode(found.odd).decode()
+    batch = job.store.collect(batch, outcomes, usage=usage, odd=odd, faulty_since=None)
+    notes = [f"{len(found.rows):,} results", *(f"{count:,} {kind} lines" for kind, count in found.odd.items())]
     if missing := len(expected) - len(found.rows):
         notes.append(f"{missing:,} missing")
     job.tell(f"{name_of(batch)}: collected {', '.join(notes)}")
     return batch
+
+
+def _unbind(job: Job, batch: Batch) -> Batch:
+    """Look again for a batch that was taken for one whose results are somebody else's."""
+    path = job.store.folder(job.run).results(batch.round, batch.batch)
+    with job.store.transaction():
+        job.store.exclude(batch, batch.batch_id or "")
+        unbound = job.store.move(
+            batch, "submitting", batch_id=None, created_at=None, ended_at=None, unknown_at=None, counts="{}"
+        )
+    path.unlink(missing_ok=True)
+    job.tell(f"{name_of(batch)}: {batch.batch_id} holds somebody else's results; the search goes on")
+    return unbound
+
+
+def give_up(job: Job, batch: Batch) -> None:
+    """End the rows of a batch whose results are gone as `missing`; they are not sent, and paid, again."""
+    job.store.collect(batch, ((row, "missing", False, None, None) for row in job.store.rows_of(batch)))
+    job.tell(f"{name_of(batch)}: its {plural(batch.requests, 'row')} are given up as missing")

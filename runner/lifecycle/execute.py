@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -160,6 +160,7 @@ def run(
     limit: int | None = None,
     resume: bool = False,
     new: bool = False,
+    accept_loss: bool = False,
     poll_seconds: float | None = None,
     report: Report = silent,
     stop: Event | None = None,
@@ -171,7 +172,8 @@ def run(
     anything. `limit` takes the first rows only. An unfinished run goes on if nothing has changed since; if
     something has, `resume` finishes it as recorded and `new` starts over. A finished run of which nothing has
     changed sends nothing: its outputs are written again, unless `new` is given. Without `wait`, and after
-    `stop` is set, the summary may be of a run that is not finished; call again to go on.
+    `stop` is set, the summary may be of a run that is not finished; call again to go on. `accept_loss` ends rows
+    whose results the API does not have any more as missing.
 
     Raises a RunnerError: see `runner.errors` for the kinds.
     """
@@ -182,7 +184,12 @@ def run(
     if simulate:
         poll_seconds = poll_seconds or _SIMULATED_POLL
         spec = replace(
-            spec, batch=replace(spec.batch, grace_seconds=min(spec.batch.grace_seconds, _SIMULATED_GRACE))
+            spec,
+            batch=replace(
+                spec.batch,
+                grace_seconds=min(spec.batch.grace_seconds, _SIMULATED_GRACE),
+                on_unknown="resubmit",
+            ),
         )
         _ignore(base)
     places = [sinks.place(sink, root=spec.root, base=base) for sink in spec.sinks]
@@ -197,12 +204,13 @@ def run(
                 found = prepare(spec, rows, store, limit=limit, stop=stop, report=report), spec
             job = Job(found[1], store, found[0], base, report)
             _agree(job, simulate or consent)
-            return _finish(job, api, poll_seconds=poll_seconds or spec.batch.poll_seconds, wait=wait, stop=stop)
+            seconds = poll_seconds or spec.batch.poll_seconds
+            return _finish(job, api, poll_seconds=seconds, wait=wait, accept_loss=accept_loss, stop=stop)
     except OSError as error:
         raise StateError(f"{error.filename or base}: {error.strerror or error}") from error
 
 
-def _finish(job: Job, api: Api, *, poll_seconds: float, wait: bool, stop: Event) -> Summary:
+def _finish(job: Job, api: Api, *, stop: Event, **how: Any) -> Summary:
     schema = job.spec.output_schema
     validate = None if schema is None else outcome.validator(schema)
     if job.run.state == "finished":
@@ -212,7 +220,7 @@ def _finish(job: Job, api: Api, *, poll_seconds: float, wait: bool, stop: Event)
     count = len(job.store.batches(job.run))
     job.tell(f"run {job.run.id}: {plural(job.run.rows, 'row')} in {plural(count, 'batch')}")
     check_account(job, api)
-    if follow(job, api, validate, poll_seconds=poll_seconds, wait=wait, stop=stop):
+    if follow(job, api, validate, stop=stop, **how):
         _deliver(job, validate)
         job.tell(f"run {job.run.id}: finished")
     return summarize(job.store, job.run)

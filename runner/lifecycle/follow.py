@@ -6,24 +6,38 @@ Fresh work and work found after a crash take the same path, since a step is chos
 import random
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Event
 
 import msgspec
 
 from runner.api import Api
-from runner.errors import ApiFault, Incomplete, NotFound, Refused, ResultsGone, Unavailable
-from runner.lifecycle.collect import collect
-from runner.lifecycle.job import Job, name_of
+from runner.errors import (
+    ApiFault,
+    Incomplete,
+    NotFound,
+    Refused,
+    ResultsGone,
+    RunnerError,
+    Unavailable,
+    Undecided,
+)
+from runner.lifecycle.collect import collect, give_up
+from runner.lifecycle.job import Job, name_of, plural
 from runner.lifecycle.prepare import prepare_again
-from runner.lifecycle.reconcile import reconcile
+from runner.lifecycle.reconcile import MARGIN_SECONDS, reconcile
+from runner.lifecycle.refuse import blame, divide, is_meant, refuse, reject
 from runner.lifecycle.submit import submit
 from runner.outcome import Validate
 from runner.store import Batch
 
 _LONGEST_DELAY = 300.0
 _DOWNLOADS = 3
-_RETENTION_SECONDS = 29 * 86_400
+_DAY = 86_400
+_RETENTION_SECONDS, _WARNING_SECONDS = 29 * _DAY, 21 * _DAY
+# Halving 100,000 requests down to one takes 17 steps of two creates.
+_MOST_REFUSALS = 40
 
 Key = tuple[int, int]
 _CREATES: Key = (0, 0)
@@ -36,8 +50,6 @@ class _Pace:
     poll_seconds: float
     due: dict[Key, float] = field(default_factory=dict)
     faults: dict[Key, int] = field(default_factory=dict)
-    incomplete: dict[Key, int] = field(default_factory=dict)
-    missing_since: dict[Key, float] = field(default_factory=dict)
 
     def is_due(self, key: Key) -> bool:
         return self.due.get(key, 0.0) <= time.monotonic()
@@ -46,12 +58,11 @@ class _Pace:
         """Put a batch off after a step that went well."""
         self.due[key] = time.monotonic() + seconds
         self.faults.pop(key, None)
-        self.missing_since.pop(key, None)
 
     def back_off(self, key: Key, advice: float | None) -> float:
         """Put a batch off after a fault: doubling, with jitter, as long as the API advises up to a cap."""
         count = self.faults[key] = self.faults.get(key, 0) + 1
-        delay = min(self.poll_seconds, 1.0) * 2.0**count * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+        delay = min(self.poll_seconds, 1.0) * 2.0 ** min(count, 20) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
         delay = min(max(delay, advice or 0.0), _LONGEST_DELAY)
         self.due[key] = time.monotonic() + delay
         return delay
@@ -62,130 +73,220 @@ class _Pace:
         stop.wait(max(0.0, next_due - time.monotonic()))
 
 
+def _own(batch: Batch) -> Key:
+    return batch.round, batch.batch
+
+
 def _key(batch: Batch) -> Key:
-    return _CREATES if batch.state == "prepared" else (batch.round, batch.batch)
+    return _CREATES if batch.state == "prepared" else _own(batch)
 
 
 @dataclass(slots=True)
 class _Follower:
+    """Does the steps; `stuck` holds what keeps a batch from its end in this process, while the others go on."""
+
     job: Job
     api: Api
     validate: Validate | None
     pace: _Pace
-    refused: Refused | None = None
+    accept_loss: bool
+    stuck: dict[Key, RunnerError] = field(default_factory=dict)
+    refusals: int = 0
+    candidates: dict[Key, set[str]] = field(default_factory=dict)
 
     def step(self, batch: Batch) -> None:
         """Do the next step of one batch; a fault that may pass puts the batch off."""
-        key = _key(batch)
+        steps = {
+            "prepared": self._submit,
+            "submitting": self._reconcile,
+            "submitted": self._poll,
+            "ended": self._collect,
+        }
         try:
-            steps = {
-                "prepared": self._submit,
-                "submitting": self._reconcile,
-                "submitted": self._poll,
-                "ended": self._collect,
-            }
-            steps[batch.state](batch, key)
+            steps[batch.state](batch)
         except Incomplete as error:
-            self.pace.incomplete[key] = self.pace.incomplete.get(key, 0) + 1
-            self._put_off(batch, key, error)
+            self.job.store.move(batch, batch.state, downloads=batch.downloads + 1)
+            self._put_off(batch, error)
         except NotFound as error:
-            self._check_gone(batch, key, error)
-            self._put_off(batch, key, error)
+            if batch.batch_id is not None and self._is_gone(batch):
+                self._let_go(batch, error)
+            else:
+                self._put_off(batch, error)
         except Unavailable as error:
-            self._put_off(batch, key, error, error.retry_after)
+            self._put_off(batch, error, error.retry_after)
+        except Undecided as error:
+            self.stuck[_own(batch)] = error
 
-    def _put_off(self, batch: Batch, key: Key, error: ApiFault, advice: float | None = None) -> None:
-        delay = self.pace.back_off(key, advice)
+    def _put_off(self, batch: Batch, error: ApiFault, advice: float | None = None) -> None:
+        delay = self.pace.back_off(_key(batch), advice)
         self.job.tell(f"{name_of(batch)}: {error}; trying again in {delay:.0f} s")
 
-    def _check_gone(self, batch: Batch, key: Key, error: NotFound) -> None:
-        since = self.pace.missing_since.setdefault(key, time.monotonic())
-        is_archived = batch.created_at is not None and time.time() - batch.created_at > _RETENTION_SECONDS
-        if is_archived or time.monotonic() - since > self.job.spec.batch.grace_seconds:
-            raise ResultsGone(
-                f"{name_of(batch)}: the API does not know {batch.batch_id} any more: it was deleted, or is older "
-                "than 29 days, or the key is of another workspace. Nothing was sent again."
-            ) from error
+    def _is_gone(self, batch: Batch) -> bool:
+        """Whether a batch that the API does not know is gone for good, or its results are."""
+        now = self.api.now
+        if now - (batch.created_at or now) > _RETENTION_SECONDS:
+            return True
+        if batch.state == "ended":
+            with suppress(NotFound):
+                if self.api.retrieve(batch.batch_id or "").archived_at is not None:
+                    return True
+        if batch.faulty_since is None:
+            self.job.store.move(batch, batch.state, faulty_since=now)
+            return False
+        absent = now - batch.faulty_since
+        if absent <= self.job.spec.batch.grace_seconds or absent > _DAY:
+            return absent > _DAY
+        until = (batch.created_at or now) - MARGIN_SECONDS
+        return all(remote.id != batch.batch_id for remote in self.api.newest(until=until))
 
-    def _submit(self, batch: Batch, key: Key) -> None:
+    def _let_go(self, batch: Batch, error: NotFound | None = None) -> None:
+        if self.accept_loss:
+            give_up(self.job, batch)
+            return
+        gone = ResultsGone(
+            f"{name_of(batch)}: the API does not have {batch.batch_id} or its results any more: deleted, older "
+            f"than 29 days, or of another workspace. {plural(batch.requests, 'answer')} that were paid are lost. "
+            "Nothing was sent again; --accept-loss ends their rows as missing and finishes the run."
+        )
+        gone.__cause__ = error
+        self.stuck[_own(batch)] = gone
+
+    def _submit(self, batch: Batch) -> None:
         if self.job.run.is_canceled:
             never_sent = ((row, "canceled", False, None, None) for row in self.job.store.rows_of(batch))
             self.job.store.collect(batch, never_sent)
             return
+        if batch.refusal is not None:
+            if not divide(self.job, batch):
+                self.stuck[_own(batch)] = blame(self.job, batch)
+            return
         try:
             batch = submit(self.job, self.api, batch)
         except Refused as error:
-            # The batches that were accepted are brought to their end first.
-            self.refused = Refused(f"{name_of(batch)} was refused, nothing of it was accepted: {error}")
+            self.refusals += 1
+            batch = refuse(self.job, batch, error)
+            if self.refusals >= _MOST_REFUSALS:
+                self.stuck[_CREATES] = blame(self.job, batch)
             return
-        self.pace.rest(key, 0)
-        self.pace.rest(
-            (batch.round, batch.batch), self._search_seconds if batch.batch_id is None else self.pace.poll_seconds
-        )
+        self.refusals = 0
+        self.pace.rest(_CREATES, 0)
+        self.pace.rest(_own(batch), {"submitted": self.pace.poll_seconds}.get(batch.state, self._search_seconds))
 
-    def _reconcile(self, batch: Batch, key: Key) -> None:
-        batch = reconcile(self.job, self.api, batch)
+    def _reconcile(self, batch: Batch) -> None:
+        key = _own(batch)
+        batch, candidates = reconcile(self.job, self.api, batch)
+        if batch.state == "submitted":
+            self.refusals = 0
+        ids = {remote.id for remote in candidates}
+        if ids - self.candidates.get(key, set()):
+            self.job.tell(f"{name_of(batch)}: could be {' or '.join(sorted(ids))}, which tells once it has ended")
+        self.candidates[key] = ids
         self.pace.rest(key, self._search_seconds if batch.state == "submitting" else 0)
 
-    def _poll(self, batch: Batch, key: Key) -> None:
+    def _poll(self, batch: Batch) -> None:
         remote = self.api.retrieve(batch.batch_id or "")
+        if batch.faulty_since is not None:
+            batch = self.job.store.move(batch, batch.state, faulty_since=None)
         if remote.processing_status != "ended":
             if self.job.run.is_canceled and remote.processing_status == "in_progress":
                 self.api.cancel(remote.id)
-            self.pace.rest(key, self.pace.poll_seconds)
+            self.pace.rest(_own(batch), self.pace.poll_seconds)
+            return
+        if remote.archived_at is not None:
+            self._let_go(batch)
             return
         counts = msgspec.json.encode(remote.counts).decode()
         self.job.store.move(batch, "ended", ended_at=remote.ended_at, counts=counts)
-        self.pace.rest(key, 0)
+        self.pace.rest(_own(batch), 0)
         self.job.tell(f"{name_of(batch)}: ended")
 
-    def _collect(self, batch: Batch, key: Key) -> None:
+    def _collect(self, batch: Batch) -> None:
         # Results that are late can still come; what is given up is sent, and paid, again.
-        age = time.time() - (batch.ended_at or 0)
-        is_last_try = (
-            self.pace.incomplete.get(key, 0) >= _DOWNLOADS - 1 and age > self.job.spec.batch.grace_seconds
-        )
+        age = self.api.now - (batch.ended_at or 0)
+        is_last_try = batch.downloads >= _DOWNLOADS - 1 and age > self.job.spec.batch.grace_seconds
         collect(self.job, self.api, batch, self.validate, is_last_try=is_last_try)
-        self.pace.rest(key, 0)
+        self.pace.rest(_own(batch), 0)
 
     @property
     def _search_seconds(self) -> float:
         return min(max(self.job.spec.batch.grace_seconds / 10, 0.2), 30.0)
 
+    def is_stuck(self, batch: Batch) -> bool:
+        """Whether nothing more can be done for a batch in this process."""
+        return _own(batch) in self.stuck or (batch.state == "prepared" and _CREATES in self.stuck)
+
     def pass_over(self, batches: list[Batch], stop: Event) -> bool:
         """Do the step of every batch that is due, one create at most; return whether there was any."""
         worked = created = False
-        for batch in batches:
+        # What was refused is looked into once there is nothing else to send, its smallest part first.
+        refused = [batch for batch in batches if batch.refusal is not None]
+        ordered = [batch for batch in batches if batch.refusal is None]
+        ordered += sorted(refused, key=lambda batch: batch.requests)
+        for batch in ordered:
             if stop.is_set():
                 break
             is_create = batch.state == "prepared"
-            if (is_create and (created or self.refused)) or not self.pace.is_due(_key(batch)):
+            if (is_create and created) or self.is_stuck(batch) or not self.pace.is_due(_key(batch)):
                 continue
             self.step(batch)
             worked = True
             created = created or is_create
         return worked
 
+    def conclude(self, batches: list[Batch]) -> None:
+        """Once every batch is stuck: reject the requests that are at fault; raise what is left."""
+        meant = [batch for batch in batches if batch.refusal is not None and is_meant(self.job, batch)]
+        for batch in meant:
+            reject(self.job, batch)
+            self.stuck.pop(_own(batch), None)
+        if not meant:
+            errors = list(self.stuck.values())
+            gravest = next(error for kind in _GRAVE for error in errors if isinstance(error, kind))
+            same = [str(error) for error in errors if type(error) is type(gravest)]
+            raise type(gravest)("\n".join(same)) from gravest.__cause__
 
-def follow(job: Job, api: Api, validate: Validate | None, *, poll_seconds: float, wait: bool, stop: Event) -> bool:
+    def warn(self, batches: Iterable[Batch]) -> None:
+        """Say which results will be gone soon, by the API's clock."""
+        for batch in batches:
+            age = self.api.now - batch.created_at if batch.created_at is not None else 0
+            if _WARNING_SECONDS < age < _RETENTION_SECONDS:
+                left = (_RETENTION_SECONDS - age) / _DAY
+                self.job.tell(f"{name_of(batch)}: warning: the API deletes its results in {left:.1f} days")
+
+
+_GRAVE = (Undecided, ResultsGone, Refused)
+
+
+def follow(
+    job: Job,
+    api: Api,
+    validate: Validate | None,
+    *,
+    poll_seconds: float,
+    wait: bool,
+    accept_loss: bool,
+    stop: Event,
+) -> bool:
     """Bring a run to its end; return whether every row has its final outcome.
 
     Without `wait` it does what can be done now. After `stop` is set it ends at the next safe moment: a
-    create under way is not cut off. Raises what no waiting mends: AccessError, Refused, ResultsGone.
+    create under way is not cut off. With `accept_loss` rows whose results are gone end as missing. Raises what no
+    waiting mends: AccessError at once; Undecided, ResultsGone or Refused once the other batches are done.
     """
-    follower = _Follower(job, api, validate, _Pace(poll_seconds))
+    follower = _Follower(job, api, validate, _Pace(poll_seconds), accept_loss)
+    follower.warn(batch for batch in job.store.batches(job.run) if batch.state in ("submitted", "ended"))
+    job.store.forget_refusals(job.run)
     while not stop.is_set():
         batches = [batch for batch in job.store.batches(job.run) if batch.state != "collected"]
+        free = [batch for batch in batches if not follower.is_stuck(batch)]
         if not batches:
-            if not prepare_again(job):
+            if not prepare_again(job, validate):
                 return True
             job.tell("the rows that can still succeed are sent again")
+        elif not free:
+            follower.conclude(batches)
         elif not follower.pass_over(batches, stop):
-            if follower.refused and all(batch.state == "prepared" for batch in batches):
-                raise follower.refused
             if not wait:
                 return False
-            follower.pace.wait(
-                [_key(b) for b in batches if not (follower.refused and b.state == "prepared")], stop
-            )
+            follower.pace.wait(map(_key, free), stop)
     return False

@@ -17,8 +17,9 @@ from runner.store import Batch, Run, Store
 class Summary:
     """A run from outside. `seconds` is the time since it began, or that it took.
 
-    `outcomes` counts the rows of each outcome so far, `batches` holds {id, state, requests} of each batch,
-    `sinks` {type, path, rows} of each output once written, `usage` the tokens of all answers by the API's names.
+    `outcomes` counts the rows of each outcome so far. `batches` holds {id, state, requests} of each batch, and
+    `odd` if lines of its results were of no use, by kind. `sinks` holds {type, path, rows} of each output once
+    written, `usage` the tokens of all answers by the API's names.
     """
 
     run: str
@@ -33,10 +34,11 @@ class Summary:
 
     @property
     def exit_code(self) -> int:
-        """0 if every row succeeded, 3 if some did not, 4 if the run is not finished."""
+        """0 if every row succeeded, 3 if some did not or have two results, 4 if the run is not finished."""
         if self.state != "finished":
             return 4
-        return 0 if self.outcomes.get("succeeded", 0) == self.rows else 3
+        has_contradiction = any("contradicting" in batch.get("odd", {}) for batch in self.batches)
+        return 0 if self.outcomes.get("succeeded", 0) == self.rows and not has_contradiction else 3
 
 
 Report = Callable[[str, Summary], None]
@@ -73,6 +75,12 @@ def name_of(batch: Batch) -> str:
     return f"batch {batch.batch}" if batch.round == 1 else f"batch {batch.batch} of round {batch.round}"
 
 
+def _shown(batch: Batch) -> dict[str, Any]:
+    shown = {"id": batch.batch_id, "state": batch.state, "requests": batch.requests}
+    odd = msgspec.json.decode(batch.odd, type=dict[str, int])
+    return {**shown, "odd": odd} if odd else shown
+
+
 def summarize(store: Store, run: Run) -> Summary:
     """The present summary of a run."""
     batches = store.batches(run)
@@ -86,7 +94,7 @@ def summarize(store: Store, run: Run) -> Summary:
         state="canceling" if run.is_canceled and run.state == "running" else run.state,
         rows=run.rows,
         outcomes={name: tally[name] for name in OUTCOMES if name in tally},
-        batches=[{"id": batch.batch_id, "state": batch.state, "requests": batch.requests} for batch in batches],
+        batches=[_shown(batch) for batch in batches],
         sinks=msgspec.json.decode(run.sinks),
         usage=msgspec.to_builtins(usage),
         seconds=round((run.finished_at or time.time()) - run.created_at, 3),

@@ -11,14 +11,15 @@ from typing import Any, BinaryIO, NoReturn
 import msgspec
 
 from runner.durable import replacing, sync_folder
-from runner.errors import InputError, Interrupted, Problem
+from runner.errors import InputError, Interrupted, Problem, StateError
 from runner.lifecycle.job import Job, Report, plural, summarize
-from runner.outcome import rejected_line
+from runner.outcome import Validate, rejected_line
+from runner.outcome import read as read_line
 from runner.prompt import Templates
 from runner.request import encoder, largest, pack
 from runner.sources import InputFile, Inputs, Row, read
 from runner.spec import Spec, fingerprint
-from runner.store import Run, RunFolder, Store, pieces
+from runner.store import Pieces, Run, RunFolder, Store, pieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +113,23 @@ class _First:
 
 
 def prepare(
-    spec: Spec, templates: Templates, store: Store, *, limit: int | None, stop: Event, report: Report
+    spec: Spec,
+    templates: Templates,
+    store: Store,
+    *,
+    limit: int | None,
+    stop: Event,
+    report: Report,
+    run_id: str | None = None,
 ) -> Run:
-    """Read the source and write everything that the first round sends; the new run is `prepared` at the end.
+    """Read the source and write everything that the first round sends; the run is `prepared` at the end.
 
-    Raises InputError for the first row that is wrong and for keys that repeat, and Interrupted if `stop` is
-    set; the run is then forgotten.
+    It is a new run, unless `run_id` is that of one whose state is lost. Raises InputError for the first row that
+    is wrong and for keys that repeat, and Interrupted if `stop` is set; the run is then forgotten.
     """
     inputs = Inputs(spec.root)
     record = Recorded(spec.record(), templates.files(), limit, [])
-    run = store.start(spec=spec.name, spec_path=str(spec.path), fingerprint=record.fingerprint())
+    run = store.start(spec=spec.name, spec_path=str(spec.path), fingerprint=record.fingerprint(), run_id=run_id)
     try:
         first = _First(templates, store, run, stop)
         _write(first, spec, store, read(spec.source, inputs, limit=limit), report)
@@ -129,7 +137,7 @@ def prepare(
         if spec.source.key is not None:
             first.flush()
             _check_keys(spec, store, folder)
-        with replacing(folder.spec) as file:
+        with replacing(folder.spec, private=True) as file:
             file.write(msgspec.json.encode(replace(record, inputs=inputs.files)))
         with store.transaction():
             store.add_rejected(run, first.rejected)
@@ -142,7 +150,10 @@ def prepare(
 
 def _write(first: _First, spec: Spec, store: Store, rows: Iterator[Row], report: Report) -> None:
     folder = store.folder(first.run)
-    with replacing(folder.rows) as rows_file, replacing(folder.results(0, 0)) as rejected_file:
+    with (
+        replacing(folder.rows, private=True) as rows_file,
+        replacing(folder.results(0, 0), private=True) as rejected_file,
+    ):
         pairs = first.packable(rows, rows_file, rejected_file)
         for body in pack(pairs, run=first.run.id, round=1, folder=folder.bodies, **_limits(spec)):
             with store.transaction():
@@ -191,22 +202,42 @@ def _places(spec: Spec, wanted: set[int]) -> dict[int, tuple[str, int]]:
     return {row.number: (row.path, row.line) for row in rows if row.number in wanted}
 
 
-def prepare_again(job: Job) -> bool:
-    """Write the next round, of the rows that may be sent again; return whether there is one."""
+def prepare_again(job: Job, validate: Validate | None) -> bool:
+    """Write the next round, of the rows that may be sent again; return whether there is one.
+
+    Raises StateError if the files of the run do not agree that they may.
+    """
     round = max((batch.round for batch in job.store.batches(job.run)), default=0) + 1
     if round > job.spec.retry.attempts or job.run.is_canceled or round == 1:
         return False
     folder = job.store.folder(job.run)
     with job.store.transaction(), pieces() as files:
-        rows = job.store.again(job.run)
-        params = ((row, files.read(folder.body(*sent), offset, size)) for row, *sent, offset, size in rows)
         # The limit may have been lowered since; what fitted once must fit again.
         longest = max(batch.bytes for batch in job.store.batches(job.run)) + 64
         limits = {**_limits(job.spec), "max_bytes": max(job.spec.batch.max_bytes, longest)}
         bodies = 0
-        for body in pack(params, run=job.run.id, round=round, folder=folder.bodies, **limits):
+        for body in pack(
+            _again(job, files, validate), run=job.run.id, round=round, folder=folder.bodies, **limits
+        ):
             job.store.add_batch(job.run, round, body)
             bodies += 1
         job.store.recount(job.run)
         sync_folder(folder.bodies)
     return bodies > 0
+
+
+def _again(job: Job, files: Pieces, validate: Validate | None) -> Iterator[tuple[int, bytes]]:
+    """(row, params) of the rows to send again; their results are read again, so that no wrong bit pays twice."""
+    folder = job.store.folder(job.run)
+    is_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+    for row, round, batch, offset, size, result_offset, length in job.store.again(job.run):
+        try:
+            if result_offset is not None:
+                line = files.read(folder.results(round, batch), result_offset, length or 0)
+                if not read_line(line, validate).again:
+                    raise ValueError("its result is final")
+            params = files.read(folder.body(round, batch), offset, size)
+            is_object(params)
+        except (ValueError, OSError) as error:
+            raise StateError(f"run {job.run.id}: row {row} cannot be sent again as recorded: {error}") from error
+        yield row, params

@@ -4,16 +4,18 @@ A batch has no label. Those of the right time and request count are candidates; 
 custom_ids of its results say whose it is. As long as one has not, nothing is concluded and nothing is sent again.
 """
 
+from datetime import UTC, datetime
+
 from runner.api import Api, Remote
-from runner.errors import AccessError, StateError
-from runner.lifecycle.job import Job, name_of
-from runner.lifecycle.submit import bind
+from runner.errors import AccessError, StateError, Undecided
+from runner.lifecycle.job import Job, name_of, plural
+from runner.lifecycle.submit import bind, unsend
 from runner.outcome import read
 from runner.request import custom_id
 from runner.store import Batch
 
 # By the API's clock; wide, since a listing that is a little late must not hide our batch.
-_MARGIN_SECONDS = 300
+MARGIN_SECONDS = 300
 
 
 def check_account(job: Job, api: Api) -> None:
@@ -33,51 +35,79 @@ def check_account(job: Job, api: Api) -> None:
             )
 
 
-def _owner(api: Api, remote: Remote) -> str | None:
-    """The custom_id of the first result of a batch that has ended; None if it cannot be read."""
+def custom_ids(api: Api, remote: Remote) -> list[str]:
+    """The custom_ids of the first results of a batch that has ended; empty if none can be read."""
     first = b""
     for block in api.results(remote.id):
         first += block
         if b"\n" in block:
             break
-    try:
-        return read(first.partition(b"\n")[0]).custom_id
-    except ValueError:
-        return None
+    found = []
+    for line in first.split(b"\n")[:-1]:
+        try:
+            found.append(read(line).custom_id)
+        except ValueError:
+            continue
+    return found
 
 
-def reconcile(job: Job, api: Api, batch: Batch) -> Batch:
+def search(job: Job, api: Api, batch: Batch) -> tuple[Batch, list[Remote]]:
     """Look once for the remote batch of a submitting one.
 
-    Returns it submitted if a batch that has ended is proved to be it, prepared if the grace period is over and no
-    batch could be it, and still submitting if it is too early to say. Raises Unavailable or AccessError.
+    Returns it, submitted if a batch that has ended is proved to be it, and the remote batches that could still be
+    it. Raises Unavailable, NotFound or AccessError.
     """
-    intent_at = batch.intent_at
-    if intent_at is None:
+    if batch.intent_at is None:
         raise StateError(f"{name_of(batch)} is submitting, but its intent is not recorded")
-    # Asked before the look: a batch that is created after it must not be given up because of it.
-    now, _ = api.whereabouts()
-    unknown_at = batch.unknown_at or now
-    if batch.unknown_at is None:
-        batch = job.store.move(batch, "submitting", unknown_at=now)
-    undecided = 0
+    undecided = []
     prefix = custom_id(job.run.id, batch.round, batch.batch, 0)[:-1]
-    for remote in list(api.newest(until=intent_at - _MARGIN_SECONDS)):
+    for remote in list(api.newest(until=batch.intent_at - MARGIN_SECONDS)):
         if remote.requests != batch.requests or job.store.is_excluded(batch, remote.id):
             continue
-        owner = _owner(api, remote) if remote.processing_status == "ended" else None
-        if owner is None:
-            undecided += 1
-        elif owner.startswith(prefix):
+        ids = custom_ids(api, remote) if remote.processing_status == "ended" else []
+        if any(one.startswith(prefix) for one in ids):
             batch = bind(job, batch, remote)
             job.tell(f"{name_of(batch)}: was accepted as {batch.batch_id}")
-            return batch
-        else:
+            return batch, []
+        if ids:
             job.store.exclude(batch, remote.id)
             job.tell(f"{name_of(batch)}: {remote.id} is not ours; the search goes on")
+        else:
+            undecided.append(remote)
+    return batch, undecided
+
+
+def reconcile(job: Job, api: Api, batch: Batch) -> tuple[Batch, list[Remote]]:
+    """Look once for the remote batch of a submitting one, and draw the conclusion that the time allows.
+
+    Returns it submitted if it is found, prepared if the grace period is over, no batch could be it and the spec
+    says to send it again then, and otherwise still submitting, with the remote batches that could be it. Raises
+    Undecided if the spec leaves that to a person, Unavailable, NotFound or AccessError.
+    """
+    # Asked before the look: a batch that is created after it must not be given up because of it.
+    now, _ = api.whereabouts()
+    if batch.unknown_at is None:
+        batch = job.store.move(batch, "submitting", unknown_at=now)
+    batch, undecided = search(job, api, batch)
     # The clock shows whole seconds: a difference of n can be a little more than n - 1.
-    if undecided or now - unknown_at <= job.spec.batch.grace_seconds:
-        return batch
-    batch = job.store.move(batch, "prepared", intent_at=None, unknown_at=None)
+    waited = now - (batch.unknown_at or now)
+    if batch.state != "submitting" or undecided or waited <= job.spec.batch.grace_seconds:
+        return batch, undecided
+    if job.spec.batch.on_unknown == "ask":
+        raise Undecided(_question(job, batch))
+    batch = unsend(job, batch)
     job.tell(f"{name_of(batch)}: no trace of it after {job.spec.batch.grace_seconds:g} s, so it was never created")
-    return batch
+    return batch, []
+
+
+def _question(job: Job, batch: Batch) -> str:
+    """What a person needs to decide whether a batch was accepted."""
+    sent_at = datetime.fromtimestamp(batch.intent_at or 0, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return (
+        f"{name_of(batch)} ({plural(batch.requests, 'request')}): whether it was accepted is not known. Its "
+        f"create of {sent_at} got no answer, and after {job.spec.batch.grace_seconds:g} s no batch of the "
+        "workspace could be it.\n"
+        f"  runner reconcile {job.run.id} --adopt BATCH_ID    if the Console shows it\n"
+        f"  runner reconcile {job.run.id} --assume-not-sent   to send it again (paid twice, if it was accepted)\n"
+        "`batch: {on_unknown: resubmit}` in the spec always sends again then."
+    )

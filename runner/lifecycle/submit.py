@@ -2,24 +2,36 @@
 
 import hashlib
 
+import msgspec
+
 from runner.api import Api, Remote
+from runner.durable import replacing
 from runner.errors import CreateUnknown, RunnerError, StateError
 from runner.lifecycle.job import Job, name_of, plural
-from runner.store import Batch
+from runner.store import Batch, began_at
 
 
 def submit(job: Job, api: Api, batch: Batch) -> Batch:
     """POST the body of a prepared batch.
 
-    Returns it submitted; or still submitting if the answer was lost, for reconcile to find out. Raises
-    Unavailable, Refused or AccessError with the batch prepared again: it was certainly not accepted.
+    Returns it submitted; or still submitting if the answer was lost, or if it may have been sent before, for
+    reconcile to find out. Raises Unavailable, Refused or AccessError with the batch prepared again: it was
+    certainly not accepted.
     """
-    body = job.store.folder(job.run).body(batch.round, batch.batch)
+    if job.run.recovered_at is not None and batch.unknown_at is None:
+        return _find_again(job, api, batch)
+    folder = job.store.folder(job.run)
+    body, sent = folder.body(batch.round, batch.batch), folder.sent(batch.round, batch.batch)
+    if sent.exists():
+        job.tell(f"{name_of(batch)}: was about to be sent before, which the database has forgotten")
+        return job.store.move(batch, "submitting", **msgspec.json.decode(sent.read_bytes()))
     with body.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != batch.sha256:
             raise StateError(f"{body} is not what was written: its digest differs from the one recorded")
     now, workspace_id = api.whereabouts()
-    intent = {"intent_at": now, "base_url": api.base_url, "workspace_id": workspace_id}
+    intent = {"intent_at": now, "base_url": api.base_url, "workspace_id": workspace_id, "unknown_at": None}
+    with replacing(sent, private=True) as file:
+        file.write(msgspec.json.encode(intent))
     batch = job.store.move(batch, "submitting", **intent)
     try:
         remote = api.create(body)
@@ -27,11 +39,17 @@ def submit(job: Job, api: Api, batch: Batch) -> Batch:
         job.tell(f"{name_of(batch)}: {error}; looking for it before anything is sent again")
         return batch
     except RunnerError:
-        job.store.move(batch, "prepared", intent_at=None)
+        unsend(job, batch)
         raise
     batch = bind(job, batch, remote)
     job.tell(f"{name_of(batch)}: {plural(batch.requests, 'request')} submitted as {batch.batch_id}")
     return batch
+
+
+def unsend(job: Job, batch: Batch) -> Batch:
+    """Prepare a submitting batch again: it was not accepted."""
+    job.store.folder(job.run).sent(batch.round, batch.batch).unlink(missing_ok=True)
+    return job.store.move(batch, "prepared", intent_at=None)
 
 
 def bind(job: Job, batch: Batch, remote: Remote) -> Batch:
@@ -44,3 +62,28 @@ def bind(job: Job, batch: Batch, remote: Remote) -> Batch:
         request_id=remote.request_id,
         workspace_id=remote.workspace_id or batch.workspace_id,
     )
+
+
+def _find_again(job: Job, api: Api, batch: Batch) -> Batch:
+    """Bind a batch of a recovered run that was found, or have it looked for: each may have been sent before."""
+    found = job.store.found(job.run, batch.round)
+    known = {other.batch: other for other in job.store.batches(job.run) if other.round == batch.round}
+    for one in found:
+        if one.batch not in known or known[one.batch].requests != one.requests:
+            raise StateError(
+                f"{one.batch_id} is batch {one.batch} of round {one.round} of run {job.run.id} and has "
+                f"{plural(one.requests, 'request')}, which the present spec and input do not give: they were "
+                "edited since. Restore what was sent, also batch.max_requests, batch.max_bytes and retry, and "
+                "recover again."
+            )
+    _, workspace_id = api.whereabouts()
+    intent_at = began_at(job.run.id)
+    batch = job.store.move(
+        batch, "submitting", intent_at=intent_at, base_url=api.base_url, workspace_id=workspace_id
+    )
+    for one in found:
+        if one.batch == batch.batch:
+            remote = api.retrieve(one.batch_id)
+            batch = bind(job, batch, remote)
+            job.tell(f"{name_of(batch)}: is {batch.batch_id}")
+    return batch

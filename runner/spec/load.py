@@ -83,12 +83,16 @@ class Sink:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """How requests are packed (counts, bytes) and how batches are followed (seconds)."""
+    """How requests are packed (counts, bytes) and batches followed (seconds).
+
+    `on_unknown` is ask or resubmit: what to do when no trace of a batch is found in `grace_seconds`.
+    """
 
     max_requests: int = 10_000
     max_bytes: int = 200_000_000
     poll_seconds: float = 60
     grace_seconds: float = 900
+    on_unknown: str = "ask"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,15 @@
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager
 from importlib.resources import files
 from pathlib import Path
 
+from runner.durable import private_file, private_folder
 from runner.errors import Locked, StateError
 
-VERSION = 1
+VERSION = 2
+_REMEDY = "restore it, or move .runner away and let `runner recover SPEC` rebuild it from the API"
 
 
 @contextmanager
@@ -22,7 +24,9 @@ def _translated(folder: Path) -> Iterator[None]:
 
 def _connect(folder: Path) -> sqlite3.Connection:
     path = folder / "state.db"
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    os.fchmod(descriptor, 0o600)
+    os.close(descriptor)
     connection = sqlite3.connect(path, isolation_level=None, timeout=10)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
@@ -33,18 +37,36 @@ def _connect(folder: Path) -> sqlite3.Connection:
         raise StateError(f"{path} was written by a newer runner: upgrade this one")
     if version == 0 and any((folder / "runs").glob("*")):
         connection.close()
-        raise StateError(f"{path} is gone or empty, but {folder}/runs holds runs: restore it, or move both away")
+        raise StateError(f"{path} is gone or empty, but {folder}/runs holds runs: {_REMEDY}")
     if version == 0:
-        schema = files("runner.store").joinpath("schema.sql").read_text("utf-8")
-        connection.executescript(f"BEGIN;\n{schema}\nPRAGMA user_version = {VERSION};\nCOMMIT;")
+        _execute(connection, "schema.sql", VERSION)
     return connection
 
 
+def _execute(connection: sqlite3.Connection, script: str, version: int) -> None:
+    """Run a script of this package in one transaction, at the end of which the database has a version."""
+    text = files("runner.store").joinpath(script).read_text("utf-8")
+    connection.executescript(f"BEGIN IMMEDIATE;\n{text}\nPRAGMA user_version = {version};\nCOMMIT;")
+
+
+def _upgrade(connection: sqlite3.Connection, folder: Path) -> None:
+    """Bring a database of an older version to this one, keeping a copy of what it was."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    for old in range(version, VERSION):
+        path = folder / f"state.db.{old}"
+        private_file(path).close()
+        with closing(sqlite3.connect(path)) as copy:
+            connection.backup(copy)
+        _execute(connection, f"upgrade_{old}.sql", old + 1)
+
+
 def _make_folder(folder: Path) -> None:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Rows and answers can be anybody's secrets. A folder that was opened to others is closed again.
+    private_folder(folder)
     ignore = folder / ".gitignore"
     if not ignore.exists():
-        ignore.write_text("*\n")
+        with private_file(ignore) as file:
+            file.write(b"*\n")
 
 
 @contextmanager
@@ -52,7 +74,7 @@ def _locked(folder: Path) -> Iterator[None]:
     # Imported here: it costs 0.1 s, and only commands that change the state need it.
     from filelock import FileLock, Timeout
 
-    lock = FileLock(folder / "lock", timeout=0)
+    lock = FileLock(folder / "lock", timeout=0, mode=0o600)
     try:
         lock.acquire()
     except Timeout as error:
@@ -63,12 +85,34 @@ def _locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def _check(connection: sqlite3.Connection, folder: Path) -> None:
+    """Raise StateError if the database is damaged, or does not know a run on disk of which something was sent."""
+    found = [text for (text,) in connection.execute("PRAGMA integrity_check(3)")]
+    if found != ["ok"]:
+        raise StateError(f"{folder}/state.db is damaged ({'; '.join(found)}): {_REMEDY}")
+    known = {name for (name,) in connection.execute("SELECT id FROM run")}
+    for path in sorted((folder / "runs").glob("*")):
+        if path.name not in known and any((path / "bodies").glob("*.sent")):
+            raise StateError(f"{folder}/state.db does not know the run {path.name}, which was sent: {_REMEDY}")
+
+
 @contextmanager
 def open_database(folder: Path, *, lock: bool) -> Iterator[sqlite3.Connection]:
     """Open the database of a state folder, making both if need be; `lock` keeps every other runner out meanwhile.
 
-    Raises Locked, and StateError if the database cannot be used, also in the middle of its use.
+    With the lock an older database is brought up to date, and the whole of it is checked. Raises Locked, and
+    StateError if the database cannot be used, also in the middle of its use.
     """
     _make_folder(folder)
-    with _translated(folder), _locked(folder) if lock else nullcontext(), closing(_connect(folder)) as connection:
+    with _translated(folder), ExitStack() as stack:
+        if lock:
+            stack.enter_context(_locked(folder))
+        connection = stack.enter_context(closing(_connect(folder)))
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version < VERSION:
+            if not lock:
+                stack.enter_context(_locked(folder))
+            _upgrade(connection, folder)
+        if lock:
+            _check(connection, folder)
         yield connection

@@ -1,10 +1,13 @@
 """The files of one run: where each is, and pieces of them by offset."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from runner.durable import private_folder
 
 _OPEN_FILES = 32
 
@@ -38,10 +41,21 @@ class RunFolder:
         """The exact bytes that came back for one batch; 0, 0 holds the rows that could not be sent."""
         return self.path / "results" / f"{round}-{batch}.jsonl"
 
+    def sent(self, round: int, batch: int) -> Path:
+        """Where it is marked that a body was about to be sent, for a database that has forgotten it."""
+        return self.bodies / f"{round}-{batch}.sent"
+
+    def purge(self) -> None:
+        """Remove what holds rows and answers; the record of the spec stays. Raises OSError."""
+        self.rows.unlink(missing_ok=True)
+        for folder in (self.bodies, self.path / "results"):
+            if folder.exists():
+                shutil.rmtree(folder)
+
     def create(self) -> None:
         """Make the empty folders."""
         for folder in (self.path, self.bodies, self.path / "results"):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private_folder(folder)
 
 
 @dataclass(slots=True)

@@ -10,7 +10,9 @@ CREATE TABLE run (
     is_canceled INTEGER NOT NULL DEFAULT 0,
     created_at  REAL NOT NULL,
     finished_at REAL,
-    sinks       TEXT NOT NULL DEFAULT '[]'
+    sinks       TEXT NOT NULL DEFAULT '[]',
+    purged_at   REAL,
+    recovered_at REAL
 ) STRICT;
 
 CREATE TABLE batch (
@@ -31,6 +33,11 @@ CREATE TABLE batch (
     ended_at     REAL,
     counts       TEXT NOT NULL DEFAULT '{}',
     usage        TEXT NOT NULL DEFAULT '{}',
+    faulty_since REAL,
+    downloads    INTEGER NOT NULL DEFAULT 0,
+    refused_after INTEGER,
+    refusal      TEXT,
+    odd          TEXT NOT NULL DEFAULT '{}',
     PRIMARY KEY (run, round, batch)
 ) STRICT, WITHOUT ROWID;
 
@@ -41,6 +48,17 @@ CREATE TABLE stranger (
     batch    INTEGER NOT NULL,
     batch_id TEXT NOT NULL,
     PRIMARY KEY (run, round, batch, batch_id)
+) STRICT, WITHOUT ROWID;
+
+-- Remote batches whose results say that they are of a run, noted while its state is recovered.
+CREATE TABLE found (
+    run        INTEGER NOT NULL REFERENCES run (number) ON DELETE CASCADE,
+    batch_id   TEXT NOT NULL,
+    round      INTEGER NOT NULL,
+    batch      INTEGER NOT NULL,
+    requests   INTEGER NOT NULL,
+    created_at REAL NOT NULL,
+    PRIMARY KEY (run, batch_id)
 ) STRICT, WITHOUT ROWID;
 
 -- round and batch are those of the latest attempt; offset and length are bytes: of the params in that batch's

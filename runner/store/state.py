@@ -28,7 +28,8 @@ class Run:
     """One execution of a spec. Times are Unix seconds; `rows` counts the rows of the source.
 
     `state`: preparing (bodies are being written), prepared (nothing sent yet), running, finished, or
-    abandoned for a newer run.
+    abandoned for a newer run. A purged run has no payloads any more; of a recovered one, every batch may have
+    been sent before.
     """
 
     number: int
@@ -42,6 +43,8 @@ class Run:
     created_at: float
     finished_at: float | None
     sinks: str
+    purged_at: float | None
+    recovered_at: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +52,12 @@ class Batch:
     """One remote batch to be, or that was. Sizes are bytes; times are Unix seconds by the API's clock.
 
     `state`: prepared, submitting (the intent is recorded, the answer is not), submitted, ended, collected.
-    `unknown_at` is when it was first asked whether a create without an answer was accepted.
-    `counts` is the JSON of the API's request_counts at the end, `usage` of the tokens that its answers used.
+    `unknown_at` is when it was first asked whether a create without an answer was accepted, `faulty_since` when
+    the API first did not know it any more, `downloads` how many downloads lacked results.
+    `refusal` is what the API said when it refused it, `refused_after` how many batches of the run had been
+    accepted when it, or the batch that it is a part of, was first refused.
+    `counts` is the JSON of the API's request_counts at the end, `usage` of the tokens that its answers used, `odd`
+    of how many lines of its results were of no use, by kind.
     """
 
     run: int
@@ -70,22 +77,52 @@ class Batch:
     ended_at: float | None
     counts: str
     usage: str
+    faulty_since: float | None
+    downloads: int
+    refused_after: int | None
+    refusal: str | None
+    odd: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A remote batch whose results say which batch of a run it is."""
+
+    batch_id: str
+    round: int
+    batch: int
+    requests: int
+    created_at: float
 
 
 def _columns(kind: type) -> str:
     return ", ".join(f'"{field.name}"' for field in fields(kind))
 
 
-_RUN, _BATCH = _columns(Run), _columns(Batch)
+_RUN, _BATCH, _FOUND = _columns(Run), _columns(Batch), _columns(Found)
 
 
-def _new_id() -> str:
-    """Ten characters that sort by time; the last four are random, so that no two runs share an id."""
-    seconds, digits = int(time.time()), ""
-    while seconds:
-        seconds, digit = divmod(seconds, 36)
+def _base_36(number: int, width: int) -> str:
+    digits = ""
+    while len(digits) < width:
+        number, digit = divmod(number, 36)
         digits = _DIGITS[digit] + digits
-    return digits + "".join(secrets.choice(_DIGITS) for _ in range(4))
+    return digits
+
+
+def _new_id(fingerprint: str) -> str:
+    """Twelve characters: the time, three that tell by which spec, and three that let no two runs share an id."""
+    return _base_36(int(time.time()), 6) + tag(fingerprint) + _base_36(secrets.randbelow(36**3), 3)
+
+
+def tag(fingerprint: str) -> str:
+    """The three characters in a run's id that stand for its fingerprint."""
+    return _base_36(int(fingerprint[:12], 16), 3)
+
+
+def began_at(run_id: str) -> float:
+    """When a run began, in Unix seconds, as its id tells. Raises ValueError if it is no run's id."""
+    return float(int(run_id[:6], 36))
 
 
 class Store:
@@ -116,9 +153,9 @@ class Store:
         rows = self._db.execute(f"SELECT {_RUN} FROM run {where} ORDER BY number DESC", values)
         return [_run(row) for row in rows]
 
-    def start(self, *, spec: str, spec_path: str, fingerprint: str) -> Run:
-        """Record a new run in the state `preparing`, with its empty folder."""
-        values = (_new_id(), spec, spec_path, fingerprint, "preparing", time.time())
+    def start(self, *, spec: str, spec_path: str, fingerprint: str, run_id: str | None = None) -> Run:
+        """Record a run in the state `preparing`, with its empty folder; its id is a new one unless given."""
+        values = (run_id or _new_id(fingerprint), spec, spec_path, fingerprint, "preparing", time.time())
         columns = "id, spec, spec_path, fingerprint, state, created_at"
         self._db.execute(f"INSERT INTO run ({columns}) VALUES (?, ?, ?, ?, ?, ?)", values)
         run = self.runs(spec)[0]
@@ -129,6 +166,14 @@ class Store:
         """Forget a run of which nothing was ever sent."""
         self._db.execute("DELETE FROM run WHERE number = ?", (run.number,))
         shutil.rmtree(self.folder(run).path, ignore_errors=True)
+
+    def purge(self, run: Run) -> Run:
+        """Remove all that a run holds of its rows and answers; what was spent, and its outcomes, stay known."""
+        with self.transaction():
+            run = self.update(run, purged_at=run.purged_at or time.time())
+            self._db.execute("DELETE FROM row WHERE run = ?", (run.number,))
+        self.folder(run).purge()
+        return run
 
     def update(self, run: Run, **columns: Any) -> Run:
         """Change columns of a run."""
@@ -205,6 +250,34 @@ class Store:
             )
         return replace(batch, state=state, **columns)
 
+    def part(self, batch: Batch, bodies: Iterable[Body]) -> None:
+        """Put bodies in the place of a prepared batch whose rows they carry, inside the caller's transaction."""
+        run = next(run for run in self.runs() if run.number == batch.run)
+        for body in bodies:
+            self.add_batch(run, batch.round, body)
+            self._db.execute(
+                "UPDATE batch SET refused_after = ? WHERE run = ? AND round = ? AND batch = ?",
+                (batch.refused_after, batch.run, batch.round, body.batch),
+            )
+        self._db.execute(
+            "DELETE FROM batch WHERE run = ? AND round = ? AND batch = ? AND state = 'prepared'",
+            (batch.run, batch.round, batch.batch),
+        )
+
+    def forget_refusals(self, run: Run) -> None:
+        """Let what the API refused be tried again."""
+        self._db.execute("UPDATE batch SET refusal = NULL WHERE run = ? AND state = 'prepared'", (run.number,))
+
+    def note_found(self, run: Run, found: Iterable[Found]) -> None:
+        """Keep remote batches that are known to be of a run, inside the caller's transaction."""
+        values = [(run.number, *(getattr(one, field.name) for field in fields(Found))) for one in found]
+        self._db.executemany(f"INSERT OR IGNORE INTO found (run, {_FOUND}) VALUES (?, ?, ?, ?, ?, ?)", values)
+
+    def found(self, run: Run, round: int) -> list[Found]:
+        """The remote batches that are known to be of one round of a run."""
+        query = f"SELECT {_FOUND} FROM found WHERE run = ? AND round = ? ORDER BY created_at"
+        return [Found(*row) for row in self._db.execute(query, (run.number, round))]
+
     def is_excluded(self, batch: Batch, batch_id: str) -> bool:
         """Whether a remote batch cannot be this one: it is bound to one of ours, or its results said no."""
         query = (
@@ -221,8 +294,14 @@ class Store:
 
     def rows_of(self, batch: Batch) -> list[int]:
         """The row numbers that a batch carries, ascending, while it is the latest attempt of its rows."""
-        query = "SELECT row FROM row WHERE run = ? AND round = ? AND batch = ? ORDER BY row"
-        return [row for (row,) in self._db.execute(query, (batch.run, batch.round, batch.batch))]
+        return [row for row, _, _ in self.requests_of(batch)]
+
+    def requests_of(self, batch: Batch) -> list[tuple[int, int, int]]:
+        """(row, offset, length) of the params of each row that a batch carries, as `rows_of`."""
+        query = (
+            "SELECT row, body_offset, body_length FROM row WHERE run = ? AND round = ? AND batch = ? ORDER BY row"
+        )
+        return self._db.execute(query, (batch.run, batch.round, batch.batch)).fetchall()
 
     def collect(
         self, batch: Batch, outcomes: Iterable[tuple[int, str, bool, int | None, int | None]], **columns: Any
@@ -247,13 +326,14 @@ class Store:
             )
             return self.move(batch, "collected", **columns)
 
-    def again(self, run: Run) -> Iterator[tuple[int, int, int, int, int]]:
-        """The rows to send again, as (row, round, batch, offset, length) of their latest params; ascending.
+    def again(self, run: Run) -> Iterator[tuple[int, int, int, int, int, int | None, int | None]]:
+        """The rows to send again, ascending: (row, round, batch, offset, length) of their latest params, and the
+        offset and length of their line in the results of that batch.
 
         They are read in chunks, so that the caller can write rows meanwhile.
         """
         query = (
-            "SELECT row, round, batch, body_offset, body_length FROM row"
+            "SELECT row, round, batch, body_offset, body_length, result_offset, result_length FROM row"
             " WHERE run = ? AND again = 1 AND row > ? ORDER BY row LIMIT ?"
         )
         last = 0

@@ -1,0 +1,35 @@
+"""What several test files start from."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner import Summary, load_spec, run
+from tests.jobs import simulator, write_job
+
+
+@pytest.fixture
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Summary]:
+    """Run the job of `tmp_path` against a simulator with these faults."""
+    write_job(tmp_path)
+
+    def finish(
+        *,
+        mix: Any = lambda _: "succeeded",
+        on: Any = lambda _: None,
+        seconds: float = 0.2,
+        folder: Path = tmp_path / "api",
+        workspace: str = "wrkspc_simulated",
+        faults: Sequence[str] = (),
+        lag: float = 0.5,
+        **options: Any,
+    ) -> Summary:
+        settings = {"workspace": workspace, "faults": faults, "lag": lag}
+        with simulator(folder, mix=mix, on=on, seconds=seconds, **settings) as environ:
+            for name in ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"):
+                monkeypatch.setenv(name, environ[name])
+            return run(load_spec(tmp_path / "job.yaml"), **{"consent": True, **options})
+
+    return finish

@@ -1,0 +1,163 @@
+"""Each fault that the simulator can have: the run ends as it should, and no row is paid twice."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from runner import Summary
+from runner.errors import AccessError, Refused, ResultsGone, Undecided
+from runner.simulator import FAULTS
+from tests.jobs import SPEC, accepted, outputs, paid, records, write_job
+
+ROWS, BATCHES = 20, 3
+EACH_ONCE = {("1", row): 1 for row in range(1, ROWS + 1)}
+
+PASSING = (
+    "drop:2", "storm-429:2", "storm-500:3", "storm-529:3", "html:2", "queue-full:2", "refuse-504:1",
+    "accept-then-drop:1", "accept-then-408:1", "accept-then-409:1", "accept-then-500:1", "accept-then-504:1",
+    "accept-then-529:1", "accept-then-hang:1", "accept-then-cut:1", "accept-then-html:1", "accept-then-drop:3",
+    "retrieve-404:3", "results-404:3", "late-commit:1", "future-status:2", "foreign-batch:2",
+    "line-blank:2", "line-malformed:2", "line-duplicate:1", "line-missing:2", "line-bad-utf8:2",
+    "cut-length:2", "cut-chunked:2", "cut-line:2", "cut-inside-line:2", "cut-short:2", "results-html:2",
+)  # fmt: skip
+TOGETHER = (
+    ("accept-then-drop:1", "foreign-batch:1"),
+    ("accept-then-504:3", "foreign-batch:3", "list-lag:3"),
+    ("late-commit:1", "foreign-batch:1"),
+    ("accept-then-drop:1", "storm-500:4"),
+    ("accept-then-hang:1", "results-404:1", "line-malformed:1"),
+)
+ACCESS = ("revoked-key", "forbidden", "spend-limit", "billing", "redirect")
+PATIENT = {**SPEC["batch"], "grace_seconds": 2}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    from runner import load_spec, run
+
+    root = tmp_path_factory.mktemp("undisturbed")
+    run(load_spec(write_job(root)), simulate=True)
+    return outputs(root / "simulated")
+
+
+@pytest.mark.parametrize("faults", [*((one,) for one in PASSING), *TOGETHER], ids=" ".join)
+def test_a_fault_that_passes_leaves_no_trace(
+    tmp_path: Path, job: Callable[..., Summary], undisturbed: dict[str, str], faults: tuple[str, ...]
+) -> None:
+    write_job(tmp_path, batch=PATIENT)
+    summary = job(faults=faults)
+    assert (summary.outcomes, summary.exit_code) == ({"succeeded": ROWS}, 0)
+    assert paid(tmp_path / "api") == EACH_ONCE
+    assert outputs(tmp_path) == undisturbed
+    struck = [record["fault"] for record in records(tmp_path / "api" / "faults.jsonl")]
+    assert {name.partition(":")[0] for name in faults} <= set(struck)
+
+
+@pytest.mark.parametrize("fault", ACCESS)
+def test_a_refusal_of_access_stops_the_run_until_it_is_mended(
+    tmp_path: Path, job: Callable[..., Summary], fault: str
+) -> None:
+    with pytest.raises(AccessError):
+        job(faults=[f"{fault}:99"])
+    assert paid(tmp_path / "api") == {}
+    assert job().exit_code == 0
+    assert paid(tmp_path / "api") == EACH_ONCE
+
+
+@pytest.mark.parametrize("fault", ["max-requests:3", "max-bytes:2000", "max-queue:9", "too-large:1", "refuse:1"])
+def test_a_batch_that_is_too_much_goes_in_parts(tmp_path: Path, job: Callable[..., Summary], fault: str) -> None:
+    assert job(faults=[fault]).outcomes == {"succeeded": ROWS}
+    assert paid(tmp_path / "api") == EACH_ONCE
+
+
+@pytest.mark.parametrize("fault", ["refused-row", "refused-unnamed-row"])
+@pytest.mark.parametrize("row", [1, 11, 20])
+def test_a_row_that_makes_the_api_refuse_its_batch_is_rejected_alone(
+    tmp_path: Path, job: Callable[..., Summary], fault: str, row: int
+) -> None:
+    summary = job(faults=[f"{fault}:{row}"])
+    assert (summary.outcomes, summary.exit_code) == ({"succeeded": ROWS - 1, "rejected": 1}, 3)
+    [record] = [one for one in records(tmp_path / "out/all.jsonl") if one["outcome"] == "rejected"]
+    assert (record["key"], "Input should be" in record["error"]["message"]) == (f"r{row}", True)
+    assert paid(tmp_path / "api") == {one: 1 for one in EACH_ONCE if one[1] != row}
+
+
+def test_what_every_request_has_in_common_rejects_no_row(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    for _ in range(2):
+        with pytest.raises(Refused, match="unknown beta"):
+            job(faults=["refuse:9999"])
+    assert job().outcomes == {"succeeded": ROWS}
+    assert paid(tmp_path / "api") == EACH_ONCE
+
+
+@pytest.mark.parametrize("fault", ["archived", "deleted"])
+def test_results_that_are_gone_stop_the_run_after_the_other_batches(
+    tmp_path: Path, job: Callable[..., Summary], fault: str
+) -> None:
+    with pytest.raises(ResultsGone, match="answers that were paid are lost"):
+        job(faults=[fault])
+    with pytest.raises(ResultsGone):
+        job()
+    summary = job(accept_loss=True)
+    assert (summary.outcomes, summary.exit_code) == ({"succeeded": 12, "missing": 8}, 3)
+    assert paid(tmp_path / "api") | EACH_ONCE == EACH_ONCE
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome"),
+    [
+        ("canceled:4", "canceled"),
+        ("truncated:4", "truncated"),
+        ("refused:4", "refused"),
+        ("future-result:4", "errored"),
+    ],
+)
+def test_what_sending_again_does_not_mend_is_final(
+    tmp_path: Path, job: Callable[..., Summary], fault: str, outcome: str
+) -> None:
+    assert job(faults=[fault]).outcomes == {"succeeded": ROWS - 4, outcome: 4}
+    assert paid(tmp_path / "api") == EACH_ONCE
+
+
+@pytest.mark.parametrize(
+    "fault", ["errored:4", "overloaded:4", "expired:4", "invalid:4", "missing:4", "batch-expired:1"]
+)
+def test_what_sending_again_can_mend_is_sent_once_more(
+    tmp_path: Path, job: Callable[..., Summary], fault: str
+) -> None:
+    assert job(faults=[fault]).outcomes == {"succeeded": ROWS}
+    again = {one: times for one, times in paid(tmp_path / "api").items() if one[0] != "1"}
+    assert (len(again), set(again.values())) == (8 if fault == "batch-expired:1" else 4, {1})
+
+
+def test_results_of_somebody_else_are_never_delivered(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    summary = job(faults=["line-foreign:1"])
+    assert (summary.outcomes, len(records(tmp_path / "out/all.jsonl"))) == ({"succeeded": ROWS}, ROWS)
+
+
+def test_a_result_that_contradicts_another_shows_in_the_exit_code(job: Callable[..., Summary]) -> None:
+    summary = job(faults=["line-conflict:1"])
+    assert (summary.outcomes, summary.exit_code) == ({"succeeded": ROWS}, 3)
+    assert [batch.get("odd") for batch in summary.batches] == [{"contradicting": 1}, None, None]
+
+
+def test_whether_a_batch_was_accepted_is_asked_when_no_trace_of_it_is_found(
+    tmp_path: Path, job: Callable[..., Summary]
+) -> None:
+    write_job(tmp_path, batch={**SPEC["batch"], "on_unknown": "ask"})
+    for _ in range(2):
+        with pytest.raises(Undecided, match=r"reconcile \w+ --assume-not-sent"):
+            job(faults=["refuse-504:1"] if not (tmp_path / "api").exists() else [])
+        assert accepted(tmp_path / "api") == BATCHES - 1
+    spec = json.loads((tmp_path / "job.yaml").read_text())
+    spec["batch"]["on_unknown"] = "resubmit"
+    (tmp_path / "job.yaml").write_text(json.dumps(spec))
+    assert job().outcomes == {"succeeded": ROWS}
+    assert paid(tmp_path / "api") == EACH_ONCE
+
+
+def test_no_fault_is_left_out() -> None:
+    source = Path(__file__).read_text("utf-8")
+    assert [name for name in FAULTS if f'"{name}' not in source and f"{name}:" not in source] == []
