@@ -19,7 +19,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def private_folder(folder: Path) -> None:
-    """Make a folder, and those above it, if need be; only its owner may look into it, whatever the umask."""
+    """Make a folder if need be; only its owner may look into it, whatever the umask."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
 

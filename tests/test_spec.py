@@ -22,9 +22,9 @@ from runner.spec import (
     Spec,
     Turn,
     fingerprint,
-    from_record,
     load_spec,
     project_root,
+    resumed,
     schema_text,
     suggest,
 )
@@ -369,7 +369,7 @@ def test_there_are_four_shipped_specs() -> None:
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_a_recorded_spec_comes_back_the_same(path: Path) -> None:
     spec = load_spec(path)
-    again = from_record(json.loads(json.dumps(spec.record())), like=spec)
+    again = resumed(json.loads(json.dumps(spec.record())), like=spec)
     assert again.record() == spec.record()
     assert (again.prompt, again.params, again.sinks, again.batch) == (
         spec.prompt,

@@ -254,6 +254,103 @@ def cancel(target: str) -> None:
 
 
 @main.command()
+@click.argument("target", metavar="RUN|SPEC")
+@click.option("--adopt", metavar="BATCH_ID", help="This remote batch is the one that got no answer.")
+@click.option(
+    "--assume-not-sent", is_flag=True, help="What is not found was never accepted: the next run sends it."
+)
+def reconcile(target: str, *, adopt: str | None, assume_not_sent: bool) -> None:
+    """Look for batches whose creation got no answer, or say what became of them."""
+    from runner import lifecycle
+    from runner.cli import display
+
+    if adopt and assume_not_sent:
+        raise click.UsageError("--adopt and --assume-not-sent exclude each other: give one after the other")
+    with display.progress() as progress:
+        found, unknown = lifecycle.reconcile_run(
+            target, adopt=adopt, assume_not_sent=assume_not_sent, report=progress.report
+        )
+    for batch in unknown:
+        click.echo(display.unknown(batch), err=True)
+    if not unknown:
+        click.echo(
+            f"run {found.summary.run}: it is known of every batch whether it was accepted; run the spec again"
+        )
+    sys.exit(5 if unknown else 0)
+
+
+@main.command()
+@click.argument("spec", type=_SPEC)
+@click.option("--run", "run_id", metavar="RUN", help="The run to recover; default: the newest that is found.")
+@click.option("--limit", type=click.IntRange(min=1), help="The --limit that the run was started with.")
+@_VAR
+def recover(spec: Path, *, run_id: str | None, limit: int | None, variables: dict[str, str]) -> None:
+    """Rebuild the state of a run that is lost from the API's own batches, and go on with it."""
+    from runner import lifecycle
+    from runner.cli import display
+    from runner.spec import load_spec
+
+    loaded = load_spec(spec, vars=variables)
+    with _stopping() as stop, display.progress() as progress:
+        run = lifecycle.recover(loaded, limit=limit, run_id=run_id, stop=stop, report=progress.report)
+        click.echo(f"run {run.id} is recovered", err=True)
+        summary = lifecycle.run(loaded, limit=limit, report=progress.report, stop=stop)
+    _conclude(summary, simulate=False, as_json=False)
+    sys.exit(summary.exit_code)
+
+
+@main.command()
+@click.option("--remote", is_flag=True, help="Compare the batches of the workspace too; this needs a key.")
+def doctor(*, remote: bool) -> None:
+    """Check the state on disk, and say what the next runs would do. Nothing is changed."""
+    from runner import lifecycle
+
+    diagnosis = lifecycle.doctor(remote=remote)
+    for line in (*diagnosis.findings, *diagnosis.plans):
+        click.echo(line)
+    wrong = len(diagnosis.findings)
+    click.echo(f"{lifecycle.plural(diagnosis.runs, 'run')}, {lifecycle.plural(wrong, 'finding')}")
+    sys.exit(8 if wrong else 0)
+
+
+class _Age(click.ParamType[float]):
+    """A time span in days or hours, in seconds."""
+
+    name = "age"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number, unit = str(value)[:-1], str(value)[-1:]
+        if unit not in ("d", "h") or not number.isdecimal():
+            self.fail(f"{value!r} is not a number of days or hours, as 30d or 12h", param, ctx)
+        return int(number) * (86_400.0 if unit == "d" else 3_600.0)
+
+
+@main.command()
+@click.argument("target", required=False, metavar="[RUN|SPEC]")
+@click.option("--older-than", type=_Age(), metavar="30d", help="Every run that ended so long ago.")
+@click.option("--remote", is_flag=True, help="Delete the API's copies too; this needs the key.")
+@click.option("--yes", is_flag=True, help="Remove without asking.")
+def purge(target: str | None, *, older_than: float | None, remote: bool, yes: bool) -> None:
+    """Remove the rows, requests and answers that ended runs keep. Outputs stay, and what was spent stays known."""
+    from runner import lifecycle
+
+    if target is None and older_than is None:
+        raise click.UsageError("name a run or a spec, or give --older-than")
+    found = lifecycle.purgeable(target, older_than=older_than or 0)
+    names = ", ".join(run.summary.run for run in found)
+    if found and not yes:
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise click.UsageError(f"this would purge {names}: without a terminal to ask on, `--yes` is needed")
+        click.confirm(f"purge {names}? Their outputs cannot be written again", err=True, abort=True)
+    for run in found:
+        purged = lifecycle.purge(run, remote=remote)
+        also = f", and {lifecycle.plural(purged.deleted, 'batch')} at the API" if remote else ""
+        click.echo(f"run {purged.run.summary.run} is purged{also}")
+    if not found:
+        click.echo("no run to purge", err=True)
+
+
+@main.command()
 def schema() -> None:
     """Print the JSON schema of a spec, for editors."""
     from runner.spec import schema_text

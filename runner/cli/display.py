@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.lifecycle import Found, Offer, Report, Summary, plural
+from runner.lifecycle import Found, Offer, Report, Summary, Unknown, plural
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -135,6 +136,18 @@ def unfinished(summary: Summary, command: str) -> str:
         f"{summary.spec}: run {summary.run} is not finished (batches: {_states(summary)}); nothing was canceled\n"
         f"  go on with: {command}"
     )
+
+
+def unknown(batch: Unknown) -> str:
+    """What is known of a batch whose creation got no answer."""
+    sent_at = datetime.fromtimestamp(batch.intent_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    lines = [f"{batch.name} ({plural(batch.requests, 'request')}), sent at {sent_at}: not known to be accepted"]
+    for remote in batch.candidates:
+        created_at = datetime.fromtimestamp(remote.created_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        lines.append(f"  could be {remote.id}, created at {created_at}, {remote.processing_status}")
+    if not batch.candidates:
+        lines.append("  no batch of the workspace could be it")
+    return "\n".join(lines)
 
 
 def offer(proposal: Offer) -> str:

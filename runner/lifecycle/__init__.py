@@ -1,18 +1,30 @@
 """The order of things: prepare, submit, reconcile, poll, collect, deliver."""
 
+from runner.lifecycle.decide import Unknown, reconcile_run
+from runner.lifecycle.doctor import Diagnosis, doctor
 from runner.lifecycle.execute import SIMULATED, Offer, check, render, run
 from runner.lifecycle.inspect import Found, cancel, runs
 from runner.lifecycle.job import Report, Summary, plural
+from runner.lifecycle.purge import Purged, purge, purgeable
+from runner.lifecycle.recover import recover
 
 __all__ = [
     "SIMULATED",
+    "Diagnosis",
     "Found",
     "Offer",
+    "Purged",
     "Report",
     "Summary",
+    "Unknown",
     "cancel",
     "check",
+    "doctor",
     "plural",
+    "purge",
+    "purgeable",
+    "reconcile_run",
+    "recover",
     "render",
     "run",
     "runs",

@@ -4,13 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
-from runner.errors import StateError, UsageError
+from runner.errors import UsageError
 from runner.lifecycle.prepare import Recorded, recorded
 from runner.prompt import Templates
 from runner.sources import changed
-from runner.spec import Spec, from_record
+from runner.spec import Spec, resumed
 from runner.store import Run, Store
 
 
@@ -61,13 +59,15 @@ class Choice:
 
     def _matching(self, store: Store, run: Run) -> tuple[Run, Spec] | None:
         """A run, if it is still what the files say, or if it is to be resumed whatever they say."""
-        before = _recorded(store, run)
+        if run.purged_at is not None and run.state != "finished":
+            return None
+        before = recorded(store, run)
         if run.state == "finished" and self.spec.source.options["path"] == "-":
             return None
         # Not even computed for --resume: the input may be gone by now.
         differences = [] if self.resume else self._differences(before)
         if not differences:
-            return run, from_record(before.record, like=self.spec)
+            return run, resumed(before.record, like=self.spec)
         if run.state == "running":
             raise UsageError(self._refusal(run, differences))
         if run.state == "prepared":
@@ -86,10 +86,3 @@ class Choice:
             "--resume finishes it as it was recorded; --new starts over, though what was sent is billed "
             f"(`runner cancel {run.id}` stops what it can)"
         )
-
-
-def _recorded(store: Store, run: Run) -> Recorded:
-    try:
-        return recorded(store.folder(run))
-    except (OSError, msgspec.DecodeError) as error:
-        raise StateError(f"the record of run {run.id} cannot be read: {error}") from error

@@ -213,6 +213,9 @@ def run(
 def _finish(job: Job, api: Api, *, stop: Event, **how: Any) -> Summary:
     schema = job.spec.output_schema
     validate = None if schema is None else outcome.validator(schema)
+    if job.run.purged_at is not None:
+        job.tell(f"run {job.run.id} is finished, nothing has changed since, and its rows and answers were purged")
+        return summarize(job.store, job.run)
     if job.run.state == "finished":
         job.tell(f"run {job.run.id} is finished and nothing has changed since: its outputs are written again")
         _deliver(job, validate)

@@ -1,6 +1,7 @@
 """Runs from outside: find them by spec or id, real and simulated, and ask for one to be canceled."""
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,18 +10,22 @@ from runner.errors import ApiFault, Refused, UsageError
 from runner.lifecycle.execute import SIMULATED, connected
 from runner.lifecycle.job import Summary, name_of, summarize
 from runner.spec import load_spec, project_root
-from runner.store import Batch, Run, open_store
+from runner.store import Batch, Run, Store, open_store
 
 _SPEC_SUFFIXES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A run, and the folder whose state holds it."""
+    """A run, and the folder whose state holds it.
+
+    `ended_at` is in Unix seconds; as long as the run goes on, it is when it began.
+    """
 
     summary: Summary
     base: Path
     is_simulated: bool
+    ended_at: float
 
 
 def runs(target: str | None = None) -> list[Found]:
@@ -33,7 +38,7 @@ def runs(target: str | None = None) -> list[Found]:
         spec = load_spec(target)
         root, name = spec.root, spec.name
     found = [
-        (run.created_at, Found(summary, base, base != root))
+        (run.created_at, Found(summary, base, base != root, run.finished_at or run.created_at))
         for base in (root, root / SIMULATED)
         for run, summary in _runs(base)
         if target is None or target == run.id or name == run.spec
@@ -50,6 +55,25 @@ def _runs(base: Path) -> list[tuple[Run, Summary]]:
         return [(run, summarize(store, run)) for run in store.runs()]
 
 
+def one_run(target: str, *states: str) -> Found:
+    """The newest run of a spec, or the run with this id; real ones go before simulated ones.
+
+    With `states` only runs in one of these count. Raises UsageError if there is none.
+    """
+    fitting = [run for run in runs(target) if not states or run.summary.state in states]
+    found = next(iter(sorted(fitting, key=lambda run: run.is_simulated)), None)
+    if found is None:
+        raise UsageError(f"no {' or '.join(states)} run of {target}: `runner status` lists all")
+    return found
+
+
+@contextmanager
+def opened(found: Found) -> Iterator[tuple[Store, Run]]:
+    """The store that holds a run, with the lock, and the run."""
+    with open_store(found.base / ".runner") as store:
+        yield store, next(run for run in store.runs() if run.id == found.summary.run)
+
+
 def cancel(target: str) -> tuple[Found, list[str]]:
     """Cancel the newest unfinished run of a spec, or the run with this id; real ones go before simulated ones.
 
@@ -57,15 +81,8 @@ def cancel(target: str) -> tuple[Found, list[str]]:
     the run as it is then, and a line on each batch that could not be asked. Raises UsageError if there is nothing
     to cancel.
     """
-    unfinished = [run for run in runs(target) if run.summary.state not in ("preparing", "finished")]
-    found = next(iter(sorted(unfinished, key=lambda run: run.is_simulated)), None)
-    if found is None:
-        raise UsageError(f"no unfinished run of {target}: there is nothing to cancel")
-    with (
-        open_store(found.base / ".runner") as store,
-        connected(store.path, simulate=found.is_simulated) as api,
-    ):
-        run = next(run for run in store.runs() if run.id == found.summary.run)
+    found = one_run(target, "prepared", "running", "abandoned", "canceling")
+    with opened(found) as (store, run), connected(store.path, simulate=found.is_simulated) as api:
         # Recorded first: if this is killed half-way, what is not yet sent stays unsent.
         run = store.update(run, is_canceled=True)
         left = [line for batch in store.batches(run) if (line := _cancel(api, batch))]

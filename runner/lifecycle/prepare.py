@@ -39,9 +39,17 @@ class Recorded:
         return fingerprint({"record": self.record, "templates": self.templates, "limit": self.limit})
 
 
-def recorded(folder: RunFolder) -> Recorded:
-    """Read back what a run was started with."""
-    return msgspec.json.decode(folder.spec.read_bytes(), type=Recorded)
+def recorded(store: Store, run: Run) -> Recorded:
+    """Read back what a run was started with. Raises StateError."""
+    try:
+        return msgspec.json.decode(store.folder(run).spec.read_bytes(), type=Recorded)
+    except (OSError, msgspec.DecodeError) as error:
+        raise StateError(f"the record of run {run.id} cannot be read: {error}") from error
+
+
+def record(spec: Spec, templates: Templates, limit: int | None) -> Recorded:
+    """What a run of a spec is started with, before its inputs are read."""
+    return Recorded(spec.record(), templates.files(), limit, [])
 
 
 def requests(templates: Templates, rows: Iterator[Row]) -> Iterator[tuple[Row, bytes]]:
@@ -128,8 +136,8 @@ def prepare(
     is wrong and for keys that repeat, and Interrupted if `stop` is set; the run is then forgotten.
     """
     inputs = Inputs(spec.root)
-    record = Recorded(spec.record(), templates.files(), limit, [])
-    run = store.start(spec=spec.name, spec_path=str(spec.path), fingerprint=record.fingerprint(), run_id=run_id)
+    start = record(spec, templates, limit)
+    run = store.start(spec=spec.name, spec_path=str(spec.path), fingerprint=start.fingerprint(), run_id=run_id)
     try:
         first = _First(templates, store, run, stop)
         _write(first, spec, store, read(spec.source, inputs, limit=limit), report)
@@ -138,7 +146,7 @@ def prepare(
             first.flush()
             _check_keys(spec, store, folder)
         with replacing(folder.spec, private=True) as file:
-            file.write(msgspec.json.encode(replace(record, inputs=inputs.files)))
+            file.write(msgspec.json.encode(replace(start, inputs=inputs.files)))
         with store.transaction():
             store.add_rejected(run, first.rejected)
             store.recount(run)

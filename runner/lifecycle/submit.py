@@ -47,9 +47,9 @@ def submit(job: Job, api: Api, batch: Batch) -> Batch:
 
 
 def unsend(job: Job, batch: Batch) -> Batch:
-    """Prepare a submitting batch again: it was not accepted."""
+    """Prepare a submitting batch again, which is known not to have been accepted."""
     job.store.folder(job.run).sent(batch.round, batch.batch).unlink(missing_ok=True)
-    return job.store.move(batch, "prepared", intent_at=None)
+    return job.store.move(batch, "prepared", intent_at=None, unknown_at=batch.unknown_at or batch.intent_at)
 
 
 def bind(job: Job, batch: Batch, remote: Remote) -> Batch:

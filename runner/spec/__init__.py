@@ -15,6 +15,7 @@ from runner.spec.load import (
     from_record,
     load_spec,
     project_root,
+    resumed,
 )
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "from_record",
     "load_spec",
     "project_root",
+    "resumed",
     "schema_text",
     "suggest",
 ]

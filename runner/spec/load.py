@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -140,17 +140,16 @@ class Spec:
         return record
 
 
-def from_record(record: Mapping[str, Any], *, like: Spec) -> Spec:
-    """The Spec that a run recorded, with the folders and the editable settings of `like`."""
-    rest = {name: getattr(like, name) for name in _EDITABLE}
-    plain = {
-        **msgspec.to_builtins(rest),
-        **record,
-        "path": str(like.path),
-        "root": str(like.root),
-        "places": like.places,
-    }
+def from_record(record: Mapping[str, Any], *, path: Path, root: Path) -> Spec:
+    """The Spec that a run recorded, with the editable settings at their defaults."""
+    plain = {"sinks": [], **record, "path": str(path), "root": str(root)}
     return msgspec.convert(plain, Spec, dec_hook=lambda kind, value: kind(value))
+
+
+def resumed(record: Mapping[str, Any], *, like: Spec) -> Spec:
+    """The Spec that a run recorded, with the editable settings of `like`, the spec as it is now."""
+    settings = {name: getattr(like, name) for name in _EDITABLE}
+    return replace(from_record(record, path=like.path, root=like.root), places=like.places, **settings)
 
 
 def fingerprint(record: Mapping[str, Any]) -> str:

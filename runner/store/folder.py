@@ -54,7 +54,7 @@ class RunFolder:
 
     def create(self) -> None:
         """Make the empty folders."""
-        for folder in (self.path, self.bodies, self.path / "results"):
+        for folder in (self.path.parent, self.path, self.bodies, self.path / "results"):
             private_folder(folder)
 
 

@@ -154,10 +154,14 @@ class Store:
         return [_run(row) for row in rows]
 
     def start(self, *, spec: str, spec_path: str, fingerprint: str, run_id: str | None = None) -> Run:
-        """Record a run in the state `preparing`, with its empty folder; its id is a new one unless given."""
+        """Record a run in the state `preparing`, with its empty folder.
+
+        It is a new one, unless `run_id` says which it is: then it counts as recovered from the first moment.
+        """
         values = (run_id or _new_id(fingerprint), spec, spec_path, fingerprint, "preparing", time.time())
-        columns = "id, spec, spec_path, fingerprint, state, created_at"
-        self._db.execute(f"INSERT INTO run ({columns}) VALUES (?, ?, ?, ?, ?, ?)", values)
+        columns = "id, spec, spec_path, fingerprint, state, created_at, recovered_at"
+        recovered_at = None if run_id is None else time.time()
+        self._db.execute(f"INSERT INTO run ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", (*values, recovered_at))
         run = self.runs(spec)[0]
         self.folder(run).create()
         return run

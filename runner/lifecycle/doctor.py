@@ -1,0 +1,213 @@
+"""The state on disk held against what must be true of it, and what the next run would do; nothing is changed."""
+
+import hashlib
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import msgspec
+
+from runner.api import Api
+from runner.errors import StateError
+from runner.lifecycle.execute import SIMULATED, connected
+from runner.lifecycle.job import name_of, plural
+from runner.lifecycle.prepare import recorded
+from runner.lifecycle.recover import found_in
+from runner.outcome import OUTCOMES, read
+from runner.request import custom_id
+from runner.spec import project_root
+from runner.store import Batch, Pieces, Run, Store, open_store, pieces
+
+# The shape of an API key, of which the state must hold none.
+_KEY = re.compile(rb"sk-ant-[A-Za-z0-9_-]{20,}")
+_BLOCK = 1 << 20
+_SHOWN = 10
+_NEXT = {
+    "prepared": "sends",
+    "submitting": "looks for",
+    "submitted": "asks after",
+    "ended": "collects",
+}
+_RECOVER = "move .runner away and let `runner recover SPEC` rebuild it from the API"
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What is wrong, one line each, and what the next run would do, one line for each run."""
+
+    findings: list[str]
+    plans: list[str]
+    runs: int
+
+
+def doctor(*, remote: bool = False) -> Diagnosis:
+    """Examine the state of the project around the working folder, real and simulated.
+
+    With `remote` the batches of the workspace are compared too. Raises Locked, and StateError if a database cannot
+    be opened at all.
+    """
+    root = project_root(Path.cwd() / "spec")
+    findings: list[str] = []
+    plans: list[str] = []
+    count = 0
+    for base in (root, root / SIMULATED):
+        folder = base / ".runner"
+        if not (folder / "state.db").exists():
+            continue
+        findings += _modes(folder)
+        with open_store(folder) as store:
+            runs = store.runs()
+            count += len(runs)
+            findings += _keys(folder)
+            for run in runs:
+                findings += [f"run {run.id}: {line}" for line in _run(store, run)]
+                plans += _plan(store, run)
+            if remote and base == root:
+                with connected(store.path, simulate=False) as api:
+                    findings += _remote(store, api)
+    return Diagnosis(findings, plans, count)
+
+
+def _modes(folder: Path) -> Iterator[str]:
+    """Whatever others than the owner may read. Looked at first: opening the state mends its folder."""
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink() and stat.S_IMODE(path.stat().st_mode) & 0o077:
+            yield f"{path} can be read by others: chmod go= {path}"
+
+
+def _keys(folder: Path) -> Iterator[str]:
+    for path in folder.rglob("*"):
+        if path.is_file() and "simulator" not in path.parts and _holds_key(path):
+            yield f"{path} holds what looks like an API key: if it is not from your rows, replace the key"
+
+
+def _holds_key(path: Path) -> bool:
+    rest = b""
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            if _KEY.search(rest + block):
+                return True
+            rest = block[-100:]
+    return False
+
+
+def _run(store: Store, run: Run) -> Iterator[str]:
+    """What is wrong with one run."""
+    if run.state == "preparing":
+        yield "was being prepared when it was killed; nothing was sent, and the next run forgets it"
+        return
+    if run.purged_at is not None:
+        return
+    try:
+        if recorded(store, run).fingerprint() != run.fingerprint:
+            yield f"spec.json is not what the run was started with: {_RECOVER}"
+    except StateError as error:
+        yield f"{error}: {_RECOVER}"
+    yield from _rows(store, run)
+    batches = store.batches(run)
+    for batch in batches:
+        yield from (f"{name_of(batch)}: {line}" for line in _batch(store, run, batch))
+    for before, after in pairwise(batches):
+        if before.round < after.round and before.state != "collected":
+            yield f"{name_of(after)}: was prepared before {name_of(before)} was collected"
+    for sink in msgspec.json.decode(run.sinks):
+        if run.state == "finished" and not Path(sink["path"]).exists():
+            yield f"{sink['path']} is not there: running the spec again writes it anew, and sends nothing"
+
+
+def _rows(store: Store, run: Run) -> Iterator[str]:
+    """Every row is on file once, and in the database once, with its outcome counted once."""
+    path = store.folder(run).rows
+    try:
+        with path.open("rb") as file:
+            lines = sum(1 for _ in file)
+    except OSError as error:
+        yield f"rows.jsonl cannot be read ({error.strerror}): {_RECOVER}"
+        lines = run.rows
+    counts: dict[str, int] = {}
+    number = 0
+    for number, (row, outcome, *_) in enumerate(store.outcomes(run), 1):
+        if row != number:
+            yield f"row {number} is not in the database, row {row} is: {_RECOVER}"
+            return
+        if outcome is not None:
+            counts[outcome] = counts.get(outcome, 0) + 1
+    if not lines == number == run.rows:
+        found = f"{lines:,} are in rows.jsonl and {number:,} in the database"
+        yield f"has {run.rows:,} rows, of which {found}: {_RECOVER}"
+    if counts != store.tally(run) or not counts.keys() <= set(OUTCOMES):
+        yield f"its outcomes are counted wrong: {store.tally(run)} instead of {counts}"
+
+
+def _batch(store: Store, run: Run, batch: Batch) -> Iterator[str]:
+    """What is wrong with one batch and its files."""
+    folder = store.folder(run)
+    carried = store.rows_of(batch)
+    is_last = batch.round == max(other.round for other in store.batches(run))
+    if len(carried) > batch.requests or (is_last and len(carried) != batch.requests):
+        yield f"carries {len(carried):,} rows, and has {plural(batch.requests, 'request')}: {_RECOVER}"
+    if (batch.batch_id is None) != (batch.state in ("prepared", "submitting")) and batch.state != "collected":
+        yield f"is {batch.state}, and its id is {batch.batch_id}: {_RECOVER}"
+    if batch.state == "prepared" and folder.sent(batch.round, batch.batch).exists():
+        yield "is prepared, but was about to be sent once: the next run looks for it first"
+    counts = msgspec.json.decode(batch.counts, type=dict[str, int])
+    if counts and sum(counts.values()) != batch.requests:
+        yield f"has {plural(batch.requests, 'request')}, and the API counted {counts}"
+    if batch.state == "collected":
+        yield from _results(store, run, batch)
+    else:
+        yield from _body(folder.body(batch.round, batch.batch), batch)
+
+
+def _body(path: Path, batch: Batch) -> Iterator[str]:
+    try:
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != batch.sha256:
+                yield f"{path.name} is not what was written: it is not sent, nor are its rows again"
+    except OSError as error:
+        yield f"{path.name} cannot be read ({error.strerror}): {_RECOVER}"
+
+
+def _results(store: Store, run: Run, batch: Batch) -> Iterator[str]:
+    """Each outcome is that of a line in the results which has the id of its row."""
+    with pieces() as files:
+        for row, outcome, round, number, offset, length in store.outcomes(run):
+            if (round, number) != (batch.round, batch.batch) or offset is None or length is None:
+                continue
+            if not _agrees(files, store.folder(run).results(round, number), offset, length, run, batch, row):
+                yield f"the result of row {row} ({outcome}) is not in its results file as recorded: {_RECOVER}"
+                return
+
+
+def _agrees(files: Pieces, path: Path, offset: int, length: int, run: Run, batch: Batch, row: int) -> bool:
+    try:
+        line = read(files.read(path, offset, length))
+    except (ValueError, OSError):
+        return False
+    return line.custom_id == custom_id(run.id, batch.round, batch.batch, row)
+
+
+def _remote(store: Store, api: Api) -> Iterator[str]:
+    """Batches of the workspace that are of our runs, and that the state does not know: paid, and not used."""
+    runs = {run.id: {batch.batch_id for batch in store.batches(run)} for run in store.runs()}
+    for run_id, found in found_in(api, api.newest(until=api.now - 29 * 86_400)):
+        if run_id in runs and found.batch_id not in runs[run_id]:
+            yield (
+                f"run {run_id}: {found.batch_id} is batch {found.batch} of round {found.round} too, and is not "
+                "used: "
+                f"{plural(found.requests, 'request')} were paid twice"
+            )
+
+
+def _plan(store: Store, run: Run) -> Iterator[str]:
+    """What the next run of a spec would do with an unfinished run."""
+    if run.state != "running":
+        return
+    left = [batch for batch in store.batches(run) if batch.state != "collected"]
+    steps = [f"{_NEXT[batch.state]} {name_of(batch)}" for batch in left[:_SHOWN]]
+    if len(left) > _SHOWN:
+        steps.append(f"goes on with {len(left) - _SHOWN:,} more")
+    yield f"run {run.id} of {run.spec}: the next run {', '.join(steps) or 'writes the outputs or a further round'}"

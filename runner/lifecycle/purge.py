@@ -1,0 +1,56 @@
+"""What a run holds of rows and answers, removed; that it was, and what it cost, stays known."""
+
+import time
+from dataclasses import dataclass
+
+from runner.errors import NotFound, StateError, UsageError
+from runner.lifecycle.execute import connected
+from runner.lifecycle.inspect import Found, opened, runs
+
+_DONE = ("finished", "abandoned")
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """A run whose payloads are gone from this machine; `deleted` counts the batches that the API deleted too."""
+
+    run: Found
+    deleted: int
+
+
+def purgeable(target: str | None = None, *, older_than: float = 0) -> list[Found]:
+    """The ended runs of a project, of a spec, or with this id, that ended more than `older_than` seconds ago.
+
+    Raises UsageError if `target` names none, or a run that has not ended.
+    """
+    found = runs(target)
+    if target is not None and not any(run.summary.state in _DONE for run in found):
+        raise UsageError(
+            f"{target} is {found[0].summary.state}: finish it, or cancel it and run it to its end, first"
+        )
+    now = time.time()
+    return [run for run in found if run.summary.state in _DONE and now - run.ended_at >= older_than]
+
+
+def purge(found: Found, *, remote: bool = False) -> Purged:
+    """Remove the rows, bodies and results of an ended run; with `remote` the API's copies first.
+
+    Doing it again does no harm. Raises AccessError or Unavailable if the API cannot be asked, with nothing removed
+    here; and StateError if a file cannot be removed.
+    """
+    deleted = 0
+    with opened(found) as (store, run):
+        if remote:
+            with connected(store.path, simulate=found.is_simulated) as api:
+                for batch in store.batches(run):
+                    if batch.batch_id is not None:
+                        try:
+                            api.delete(batch.batch_id)
+                            deleted += 1
+                        except NotFound:
+                            continue
+        try:
+            store.purge(run)
+        except OSError as error:
+            raise StateError(f"{error.filename} cannot be removed: {error.strerror}") from error
+    return Purged(found, deleted)

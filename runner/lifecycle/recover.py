@@ -1,0 +1,99 @@
+"""The state of a run that is lost, built anew from the spec, the input and the API's own batches.
+
+A request's custom_id says of which run, round, batch and row it is, and a run's id by which spec it was made. So
+the first round is prepared again under the old id, and counts as sent: what was found is bound, the rest is
+looked for.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from threading import Event
+
+from runner.api import Api, Remote
+from runner.errors import Unavailable, UsageError
+from runner.lifecycle.execute import check, connected
+from runner.lifecycle.job import Report, plural, silent
+from runner.lifecycle.prepare import prepare, record
+from runner.lifecycle.reconcile import custom_ids
+from runner.spec import Spec
+from runner.store import Found, Run, Store, began_at, open_store, tag
+
+_KEPT_SECONDS = 29 * 86_400
+_OURS = re.compile(r"([0-9a-z]{12})-(\d{1,4})-(\d{1,9})-(\d{1,18})")
+
+
+def recover(
+    spec: Spec,
+    *,
+    limit: int | None = None,
+    run_id: str | None = None,
+    stop: Event | None = None,
+    report: Report = silent,
+) -> Run:
+    """Rebuild the state of the newest run of a spec, or of `run_id`, from the batches of the last 29 days.
+
+    Nothing is sent; `lifecycle.run` goes on with it. Raises UsageError if there is no such run, if its state is
+    not lost, or if the spec or the input are not what they were; and Unavailable if it is too early to say.
+    """
+    templates = check(spec)
+    own_tag = tag(record(spec, templates, limit).fingerprint())
+    with open_store(spec.root / ".runner") as store, connected(store.path, simulate=False) as api:
+        found = _scan(api, own_tag)
+        chosen = run_id or max(found, default=None)
+        if chosen is None or chosen not in found:
+            raise UsageError(
+                f"no batch of the last 29 days is of {run_id or spec.name} as it is now: spec, templates, vars "
+                "and "
+                "--limit must be what they were"
+            )
+        if any(run.id == chosen for run in store.runs()):
+            raise UsageError(f"the state of run {chosen} is here: `runner run` goes on with it")
+        run = prepare(spec, templates, store, limit=limit, stop=stop or Event(), report=report, run_id=chosen)
+        try:
+            _compare(store, run, found[chosen])
+        except UsageError:
+            store.discard(run)
+            raise
+        with store.transaction():
+            store.note_found(run, found[chosen])
+            return store.update(run, state="running", created_at=began_at(run.id))
+
+
+def _scan(api: Api, own_tag: str) -> dict[str, list[Found]]:
+    """The batches that are of runs with this tag, by run. Raises Unavailable if it is too early to say."""
+    remotes = list(api.newest(until=api.now - _KEPT_SECONDS))
+    found: dict[str, list[Found]] = {}
+    for run_id, one in found_in(api, remotes):
+        if run_id[6:9] == own_tag:
+            found.setdefault(run_id, []).append(one)
+    waiting = sum(remote.processing_status != "ended" for remote in remotes)
+    if not found and waiting:
+        raise Unavailable(
+            f"{plural(waiting, 'batch')} of the workspace are under way, and whose they are can be read once they "
+            "have ended: recover again then"
+        )
+    return found
+
+
+def found_in(api: Api, remotes: Iterable[Remote]) -> Iterator[tuple[str, Found]]:
+    """The run and the batch of each remote batch that has ended and is one of a run at all."""
+    for remote in list(remotes):
+        if remote.processing_status != "ended" or remote.archived_at is not None:
+            continue
+        match = next(filter(None, map(_OURS.fullmatch, custom_ids(api, remote))), None)
+        if match is not None:
+            run_id, round, batch, _ = match.groups()
+            yield run_id, Found(remote.id, int(round), int(batch), remote.requests, remote.created_at)
+
+
+def _compare(store: Store, run: Run, found: list[Found]) -> None:
+    """Raise UsageError if the first round, as prepared again, is not what was sent."""
+    prepared = {batch.batch: batch.requests for batch in store.batches(run)}
+    for one in found:
+        there = prepared.get(one.batch)
+        if one.round == 1 and there != one.requests:
+            raise UsageError(
+                f"{one.batch_id} is batch {one.batch} of run {run.id} with {plural(one.requests, 'request')}, and "
+                f"the present input gives {'no such batch' if there is None else plural(there, 'request')}: the "
+                "input, batch.max_requests or batch.max_bytes have changed since. Restore them."
+            )

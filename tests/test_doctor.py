@@ -1,0 +1,115 @@
+"""The doctor finds what is wrong with a state on disk, and changes nothing."""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.jobs import command, simulator, write_job
+
+RUN = ("run", "job.yaml", "--yes")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    write_job(tmp_path)
+    return tmp_path
+
+
+def sql(root: Path, statement: str) -> None:
+    with sqlite3.connect(root / ".runner" / "state.db") as database:
+        database.execute(statement)
+    database.close()
+
+
+def folder(root: Path) -> Path:
+    [found] = (root / ".runner" / "runs").iterdir()
+    return found
+
+
+def edit(name: str, old: bytes, new: bytes) -> Callable[[Path], None]:
+    def change(root: Path) -> None:
+        path = folder(root) / name
+        text = path.read_bytes()
+        assert old in text
+        path.write_bytes(text.replace(old, new, 1))
+
+    return change
+
+
+def edit_body(root: Path) -> None:
+    sql(root, "UPDATE batch SET state = 'ended' WHERE batch = 1")
+    edit("bodies/1-1.json", b"text number 1", b"text number !")(root)
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a row is lost": (lambda root: sql(root, "DELETE FROM row WHERE row = 7"), "row 7 is not in the database"),
+    "the last row is lost": (lambda root: sql(root, "DELETE FROM row WHERE row = 20"), "19 in the database"),
+    "rows.jsonl is gone": (lambda root: (folder(root) / "rows.jsonl").unlink(), "rows.jsonl cannot be read"),
+    "the record is edited": (
+        edit("spec.json", b"Label the text.", b"Label the test."),
+        "not what the run was started",
+    ),
+    "the record is gone": (lambda root: (folder(root) / "spec.json").unlink(), "cannot be read"),
+    "results are gone": (lambda root: (folder(root) / "results/1-2.jsonl").unlink(), "not in its results file"),
+    "a result moved": (edit("results/1-1.jsonl", b"{", b" {"), "not in its results file"),
+    "a tally is wrong": (lambda root: sql(root, "UPDATE tally SET rows = 19"), "counted wrong"),
+    "counts are wrong": (
+        lambda root: sql(root, "UPDATE batch SET requests = 9 WHERE batch = 1"),
+        "carries 8 rows",
+    ),
+    "an id is lost": (
+        lambda root: sql(root, "UPDATE batch SET state = 'submitted', batch_id = NULL WHERE batch = 2"),
+        "is submitted, and its id is None",
+    ),
+    "a body is edited": (lambda root: edit_body(root), "1-1.json is not what was written"),
+    "an output is gone": (lambda root: (root / "out/all.jsonl").unlink(), "writes it anew"),
+    "a file is open to others": (lambda root: (folder(root) / "rows.jsonl").chmod(0o644), "can be read by others"),
+    "a key is in the state": (
+        lambda root: (folder(root) / "results/note").write_text("sk-ant-api03-" + "x" * 40),
+        "looks like an API key",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damage_is_found(project: Path, damage: str) -> None:
+    change, message = DAMAGE[damage]
+    with simulator(project / "api") as environ:
+        assert command(project, environ, *RUN).returncode == 0
+        sound = command(project, environ, "doctor", "--remote")
+        assert (sound.returncode, sound.stdout) == (0, "1 run, 0 findings\n")
+        change(project)
+        ended = command(project, environ, "doctor")
+    assert (ended.returncode, ended.stderr) == (8, "")
+    assert message in ended.stdout
+
+
+def test_the_next_steps_are_told(project: Path) -> None:
+    with simulator(project / "api", seconds=9, faults=["accept-then-drop"]) as environ:
+        assert command(project, environ, *RUN, "--no-wait").returncode == 4
+        ended = command(project, environ, "doctor")
+    assert ended.returncode == 0
+    assert "the next run looks for batch 1, asks after batch 2, asks after batch 3\n" in ended.stdout
+
+
+def test_a_batch_that_was_paid_twice_is_found(project: Path) -> None:
+    with simulator(project / "api") as environ:
+        assert command(project, environ, *RUN).returncode == 0
+        [stored, *_] = sorted((project / "api").glob("msgbatch_*.json"))
+        twin = stored.with_name("msgbatch_twin.json")
+        twin.write_text(stored.read_text().replace(stored.stem, twin.stem))
+        twin.with_suffix(".jsonl").write_bytes(stored.with_suffix(".jsonl").read_bytes())
+    with simulator(project / "api") as environ:
+        ended = command(project, environ, "doctor", "--remote")
+    assert (ended.returncode, "msgbatch_twin is batch" in ended.stdout, "paid twice" in ended.stdout) == (
+        8,
+        True,
+        True,
+    )
+
+
+def test_a_project_without_state_is_sound(tmp_path: Path) -> None:
+    with simulator(tmp_path / "api") as environ:
+        assert command(tmp_path, environ, "doctor").stdout == "0 runs, 0 findings\n"

@@ -1,0 +1,71 @@
+"""A purged run keeps nothing of its rows and answers, and is not sent again."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.jobs import accepted, command, paid, simulator, write_job
+
+RUN = ("run", "job.yaml", "--yes")
+EACH_ONCE = {("1", row): 1 for row in range(1, 21)}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    write_job(tmp_path)
+    return tmp_path
+
+
+def holders(root: Path, text: bytes) -> list[str]:
+    """The files of the state that hold a text."""
+    return [path.name for path in (root / ".runner").rglob("*") if path.is_file() and text in path.read_bytes()]
+
+
+def test_a_purged_run_holds_no_rows_and_answers(project: Path) -> None:
+    with simulator(project / "api") as environ:
+        assert command(project, environ, *RUN).returncode == 0
+        assert holders(project, b"text number 7") != []
+        before = (project / "out/all.jsonl").read_bytes()
+        ended = command(project, environ, "purge", "job.yaml", "--yes")
+        assert (ended.returncode, "is purged" in ended.stdout) == (0, True)
+        assert (holders(project, b"text number 7"), holders(project, b'"label')) == ([], ["spec.json"])
+        assert command(project, environ, "purge", "job.yaml", "--yes").returncode == 0
+        again = command(project, environ, *RUN)
+        assert (again.returncode, "were purged" in again.stderr) == (0, True)
+        assert command(project, environ, "doctor").returncode == 0
+        assert "20 succeeded" in command(project, environ, "status").stdout
+    assert ((project / "out/all.jsonl").read_bytes(), paid(project / "api")) == (before, EACH_ONCE)
+
+
+def test_the_copies_of_the_api_are_deleted_too(project: Path) -> None:
+    with simulator(project / "api") as environ:
+        assert command(project, environ, *RUN).returncode == 0
+        ended = command(project, environ, "purge", "job.yaml", "--remote", "--yes")
+        assert (ended.returncode, "3 batches at the API" in ended.stdout) == (0, True)
+        assert command(project, environ, "purge", "job.yaml", "--remote", "--yes").returncode == 0
+    assert accepted(project / "api") == 0
+
+
+def test_an_unfinished_run_is_not_purged(project: Path) -> None:
+    with simulator(project / "api", seconds=5) as environ:
+        assert command(project, environ, *RUN, "--no-wait").returncode == 4
+        ended = command(project, environ, "purge", "job.yaml", "--yes")
+    assert (ended.returncode, "first" in ended.stderr) == (2, True)
+    assert holders(project, b"text number 7") != []
+
+
+def test_only_runs_that_are_old_enough_are_purged(project: Path) -> None:
+    with simulator(project / "api") as environ:
+        assert command(project, environ, *RUN).returncode == 0
+        assert "no run to purge" in command(project, environ, "purge", "--older-than", "30d", "--yes").stderr
+        assert "is purged" in command(project, environ, "purge", "--older-than", "0h", "--yes").stdout
+
+
+@pytest.mark.parametrize(
+    "words", [["purge"], ["purge", "--older-than", "soon"], ["purge", "job.yaml"], ["purge", "x"]]
+)
+def test_a_purge_that_is_not_meant_clearly_removes_nothing(project: Path, words: list[str]) -> None:
+    with simulator(project / "api") as environ:
+        assert command(project, environ, *RUN).returncode == 0
+        assert command(project, environ, *words).returncode == 2
+    assert holders(project, b"text number 7") != []

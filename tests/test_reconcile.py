@@ -1,0 +1,89 @@
+"""What a person can say of batches of which nobody knows whether they were accepted."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.jobs import SPEC, accepted, command, paid, records, simulator, write_job
+
+RUN = ("run", "job.yaml", "--yes")
+ASK = {**SPEC["batch"], "on_unknown": "ask", "grace_seconds": 0.3}
+EACH_ONCE = {("1", row): 1 for row in range(1, 21)}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    write_job(tmp_path, batch=ASK)
+    return tmp_path
+
+
+def run_id(root: Path) -> str:
+    [folder] = (root / ".runner" / "runs").iterdir()
+    return folder.name
+
+
+def test_an_unknown_batch_stops_the_run_with_what_to_type(project: Path) -> None:
+    with simulator(project / "api", faults=["refuse-504"]) as environ:
+        ended = command(project, environ, *RUN)
+    assert (ended.returncode, accepted(project / "api")) == (5, 2)
+    commands = re.findall(r"^  runner (\w+) (\w+) (--[\w-]+)", ended.stderr, re.MULTILINE)
+    assert commands == [
+        ("reconcile", run_id(project), "--adopt"),
+        ("reconcile", run_id(project), "--assume-not-sent"),
+    ]
+
+
+def test_what_a_person_says_was_not_sent_is_sent(project: Path) -> None:
+    with simulator(project / "api", faults=["refuse-504"]) as environ:
+        assert command(project, environ, *RUN).returncode == 5
+        looked = command(project, environ, "reconcile", "job.yaml")
+        assert (looked.returncode, "no batch of the workspace could be it" in looked.stderr) == (5, True)
+        assert command(project, environ, "reconcile", run_id(project), "--assume-not-sent").returncode == 0
+        assert command(project, environ, *RUN).returncode == 0
+    assert paid(project / "api") == EACH_ONCE
+
+
+def test_a_batch_that_a_person_found_is_adopted(project: Path) -> None:
+    with simulator(project / "api", seconds=3, faults=["accept-then-drop"]) as environ:
+        assert command(project, environ, *RUN, "--no-wait").returncode == 4
+        shown = command(project, environ, "reconcile", run_id(project)).stderr
+        [batch_id] = re.findall(r"could be (msgbatch_\w+)", shown)
+        wrong = command(project, environ, "reconcile", run_id(project), "--adopt", "msgbatch_nobody")
+        assert (wrong.returncode, "does not know msgbatch_nobody" in wrong.stderr) == (2, True)
+        adopted = command(project, environ, "reconcile", run_id(project), "--adopt", batch_id)
+        assert (adopted.returncode, "its results will prove it" in adopted.stderr) == (0, True)
+        assert command(project, environ, *RUN).returncode == 0
+    assert paid(project / "api") == EACH_ONCE
+
+
+def test_a_batch_of_another_size_is_not_adopted(project: Path) -> None:
+    with simulator(project / "api", faults=["refuse-504"]) as environ:
+        assert command(project, environ, *RUN).returncode == 5
+        other = next((project / "api").glob("msgbatch_*.json")).stem
+        ended = command(project, environ, "reconcile", run_id(project), "--adopt", other)
+    assert (ended.returncode, "is not bound" in ended.stderr) == (2, True)
+
+
+def test_a_batch_of_somebody_else_that_was_adopted_is_let_go(project: Path) -> None:
+    with simulator(project / "api", seconds=2, faults=["refuse-504", "foreign-batch"]) as environ:
+        assert command(project, environ, *RUN, "--no-wait").returncode == 4
+        shown = command(project, environ, "reconcile", run_id(project)).stderr
+        ids = re.findall(r"could be (msgbatch_\w+)", shown)
+        if ids:
+            assert command(project, environ, "reconcile", run_id(project), "--adopt", ids[0]).returncode == 0
+        ended = command(project, environ, *RUN)
+        assert ended.returncode == 5
+        assert not ids or "somebody else's results" in ended.stderr
+        assert command(project, environ, "reconcile", run_id(project), "--assume-not-sent").returncode == 0
+        assert command(project, environ, *RUN).returncode == 0
+    assert paid(project / "api") == EACH_ONCE
+    assert all(json.dumps(one).count("somebody") == 0 for one in records(project / "out/all.jsonl"))
+
+
+def test_a_run_with_nothing_unknown_needs_no_decision(project: Path) -> None:
+    with simulator(project / "api") as environ:
+        assert command(project, environ, *RUN).returncode == 0
+        ended = command(project, environ, "reconcile", run_id(project))
+    assert (ended.returncode, "of every batch" in ended.stdout) == (0, True)

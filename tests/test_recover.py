@@ -1,0 +1,122 @@
+"""A lost state is built anew from the API's own batches, and nothing is paid twice."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.jobs import SPEC, command, outputs, paid, simulator, write_job
+
+RUN = ("run", "job.yaml", "--yes")
+EACH_ONCE = {("1", row): 1 for row in range(1, 21)}
+
+
+def lose(root: Path) -> None:
+    shutil.rmtree(root / ".runner")
+    shutil.rmtree(root / "out", ignore_errors=True)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    write_job(tmp_path)
+    return tmp_path
+
+
+def test_a_lost_run_that_was_finished_is_recovered(project: Path) -> None:
+    with simulator(project / "api") as environ:
+        assert command(project, environ, *RUN).returncode == 0
+        before = outputs(project)
+        lose(project)
+        ended = command(project, environ, "recover", "job.yaml")
+        assert (ended.returncode, outputs(project)) == (0, before)
+        assert command(project, environ, *RUN).returncode == 0
+        assert command(project, environ, "doctor").returncode == 0
+    assert paid(project / "api") == EACH_ONCE
+
+
+def test_a_lost_run_with_a_batch_under_way_and_one_never_sent_is_recovered(project: Path) -> None:
+    created = []
+
+    def on(moment: str) -> None:
+        created.append(moment)
+
+    with simulator(project / "api", seconds=2, faults=["queue-full:99"]) as environ:
+        assert command(project, environ, *RUN, "--no-wait").returncode == 4
+    assert paid(project / "api") == {}
+    with simulator(project / "api", seconds=0.1, faults=["max-queue:8"]) as environ:
+        assert command(project, environ, *RUN, "--no-wait").returncode == 4
+    with simulator(project / "api", seconds=2, on=on) as environ:
+        assert sum(paid(project / "api").values()) == 8
+        lose(project)
+        ended = command(project, environ, "recover", "job.yaml")
+    assert (ended.returncode, created.count("create")) == (0, 2)
+    assert paid(project / "api") == EACH_ONCE
+
+
+def test_later_rounds_are_found_too(project: Path) -> None:
+    kinds = {f"-1-1-{row}": "errored" for row in (2, 5)}
+    mix = lambda id: next((kind for end, kind in kinds.items() if id[12:] == end), "succeeded")  # noqa: E731
+    with simulator(project / "api", mix=mix) as environ:
+        assert command(project, environ, *RUN).returncode == 0
+        before, bill = outputs(project), paid(project / "api")
+        lose(project)
+        assert command(project, environ, "recover", "job.yaml").returncode == 0
+    assert (outputs(project), paid(project / "api")) == (before, bill)
+    assert (bill["2", 2], bill["2", 5], sum(bill.values())) == (1, 1, 22)
+
+
+@pytest.mark.parametrize("edited", ["rows.csv", "job.yaml", "batch"])
+def test_nothing_is_recovered_from_another_input_or_spec(project: Path, edited: str) -> None:
+    with simulator(project / "api") as environ:
+        assert command(project, environ, *RUN).returncode == 0
+        lose(project)
+        if edited == "rows.csv":
+            write_job(project, rows=19)
+        elif edited == "job.yaml":
+            write_job(project, prompt={"user": "Other words: {{ text }}"})
+        else:
+            write_job(project, batch={**SPEC["batch"], "max_requests": 5})
+        ended = command(project, environ, "recover", "job.yaml")
+        assert (ended.returncode, "Traceback" in ended.stderr) == (2, False)
+        write_job(project)
+        assert command(project, environ, "recover", "job.yaml").returncode == 0
+    assert paid(project / "api") == EACH_ONCE
+
+
+def test_it_is_too_early_while_no_batch_has_ended(project: Path) -> None:
+    with simulator(project / "api", seconds=3) as environ:
+        assert command(project, environ, *RUN, "--no-wait").returncode == 4
+        lose(project)
+        ended = command(project, environ, "recover", "job.yaml")
+    assert (ended.returncode, "under way" in ended.stderr) == (4, True)
+
+
+def test_a_state_that_is_not_lost_is_left_alone(project: Path) -> None:
+    with simulator(project / "api") as environ:
+        assert command(project, environ, *RUN).returncode == 0
+        ended = command(project, environ, "recover", "job.yaml")
+    assert (ended.returncode, "is here" in ended.stderr) == (2, True)
+
+
+def test_a_database_that_forgot_a_run_is_not_used(project: Path) -> None:
+    with simulator(project / "api") as environ:
+        assert command(project, environ, "run", "job.yaml", "--yes", "--limit", "3").returncode == 0
+        shutil.copy(project / ".runner/state.db", project / "old.db")
+        (project / "rows.csv").write_text("id,text\nx,one\ny,two\n")
+        assert command(project, environ, *RUN).returncode == 0
+        shutil.copy(project / "old.db", project / ".runner/state.db")
+        ended = command(project, environ, *RUN)
+    assert (ended.returncode, "does not know the run" in ended.stderr) == (8, True)
+
+
+def test_a_database_of_before_the_create_does_not_pay_again(project: Path) -> None:
+    with simulator(project / "api", faults=["queue-full:99"]) as environ:
+        assert command(project, environ, *RUN, "--no-wait").returncode == 4
+    shutil.copy(project / ".runner/state.db", project / "old.db")
+    with simulator(project / "api") as environ:
+        assert command(project, environ, *RUN).returncode == 0
+        shutil.copy(project / "old.db", project / ".runner/state.db")
+        assert command(project, environ, *RUN).returncode == 0
+    assert paid(project / "api") == EACH_ONCE
+    assert len(json.loads((project / "out/all.jsonl").read_text().splitlines()[-1])["key"]) > 0
