@@ -362,7 +362,7 @@ def test_a_template_that_is_not_jinja_is_reported_at_its_line(tmp_path: Path, te
 
 def test_a_constant_that_python_cannot_print_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"^prompts/x\.j2\b.*digits"):
-        templates(tmp_path, "x.j2", {"x.j2": "{{ 10 ** 5000 }}"})
+        rendered(templates(tmp_path, "x.j2", {"x.j2": "{{ 10 ** 5000 }}"}))
 
 
 def test_all_broken_templates_are_reported_at_once(tmp_path: Path) -> None:

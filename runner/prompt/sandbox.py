@@ -1,14 +1,17 @@
 """The sandbox that templates and column expressions run in: which names they have, and what they may print."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from jinja2 import DictLoader, Undefined
 from jinja2.defaults import DEFAULT_NAMESPACE
 from jinja2.exceptions import TemplateError, TemplateRuntimeError
 from jinja2.filters import FILTERS
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
+
+from runner.prompt.limits import BOUNDED, Joining, allow, check_call, check_fields, check_operation, concatenated
 
 DATA_ERRORS = (
     TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, NameError,
@@ -18,23 +21,49 @@ DATA_ERRORS = (
 
 
 def _tojson(value: Any, indent: int | None = None) -> str:
+    allow((indent or 0) * 10_000_000, "the indent of tojson")
     return json.dumps(value, ensure_ascii=False, indent=indent)
 
 
 # `random` would make two renderings of one row differ; Jinja's own `tojson` escapes for HTML.
-_FILTERS = {**{name: value for name, value in FILTERS.items() if name != "random"}, "tojson": _tojson}
+_FILTERS = {
+    **{name: value for name, value in FILTERS.items() if name != "random"},
+    **BOUNDED,
+    "tojson": _tojson,
+}
 GLOBALS = {"range": safe_range, "dict": dict, "namespace": DEFAULT_NAMESPACE["namespace"]}
 """The names that every template has besides those of the row."""
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
-    """A sandbox in which `row.items` is the column called items, not the method of a dict."""
+    """A sandbox in which `row.items` is the column called items, and in which nothing grows beyond reason."""
+
+    intercepted_binops = frozenset(("*", "**", "+", "%"))
+    code_generator_class = Joining
+    concatenated = staticmethod(concatenated)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """The item of a mapping if there is one, else what Jinja finds."""
         if isinstance(obj, dict) and attribute in obj:
             return obj[attribute]
         return super().getattr(obj, attribute)
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """The result of an arithmetic operation that does not make too much."""
+        check_operation(operator, left, right)
+        return super().call_binop(context, operator, left, right)
+
+    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805 - as Jinja has it
+        """The result of a call that does not make too much."""
+        check_call(__obj, args)
+        return super().call(__context, __obj, *args, **kwargs)
+
+    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
+        """`str.format` with Jinja's care, and fields of a sane width."""
+        wrapped = super().wrap_str_format(value)
+        if wrapped is not None:
+            check_fields(value.__self__)
+        return wrapped
 
 
 def _not_data(value: Any) -> str | None:

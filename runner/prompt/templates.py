@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from jinja2 import StrictUndefined, TemplateSyntaxError, nodes
 
 from runner.errors import InputError, Problem
+from runner.prompt.limits import joined
 from runner.prompt.names import assigned, fields_of_row, first_use, guarded, references, undeclared, used_globals
 from runner.prompt.sandbox import DATA_ERRORS, GLOBALS, Sandbox, sandbox
 from runner.spec import Spec, suggest
@@ -62,7 +63,7 @@ class Templates:
         It raises InputError with the template's file and line where the data does not fit.
         """
         template = self._sandbox.get_template(_name(at, written))
-        root, concat = template.root_render_func, self._sandbox.concat
+        root = template.root_render_func
         # One context serves all rows, its parent replaced each time: making one costs more than rendering does.
         context = self._sandbox.context_class(self._sandbox, {}, at, template.blocks)
 
@@ -71,7 +72,7 @@ class Templates:
             context.vars.clear()
             context.exported_vars.clear()
             try:
-                return concat(root(context))
+                return joined(root(context))
             except DATA_ERRORS as error:
                 self._fail(error)
 

@@ -1,0 +1,155 @@
+"""What a template may not make: texts and numbers so large that they eat the machine before anyone can stop it.
+
+A single expression of Python builds them in one step that no signal interrupts, so their size is known first.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from string import Formatter
+from typing import Any
+
+from jinja2.compiler import CodeGenerator, Frame
+from jinja2.exceptions import SecurityError
+from jinja2.filters import FILTERS
+from jinja2.nodes import Concat
+
+LONGEST = 256_000_000
+"""The most characters that a text may have: no body of a batch has more bytes."""
+_MOST_BITS = 20_000
+_WIDEST = 99_999
+_WIDTH = re.compile(r"\d{6,}")
+
+
+class TooMuch(SecurityError):
+    """A template would make something too large."""
+
+
+def allow(size: float, what: str) -> None:
+    """Raise TooMuch if a text or list of `size` elements is longer than any request may be."""
+    if size > LONGEST:
+        raise TooMuch(f"{what} would have {size:,.0f} characters or elements: {LONGEST:,} is the most")
+
+
+def check_operation(operator: str, left: Any, right: Any) -> None:
+    """Raise TooMuch if an arithmetic operation makes too much."""
+    if operator == "*":
+        if isinstance(left, int) and isinstance(right, int):
+            _allow_bits(left.bit_length() + right.bit_length())
+        for value, times in ((left, right), (right, left)):
+            if isinstance(value, str | list | tuple | bytes) and isinstance(times, int):
+                allow(len(value) * times, "a repetition")
+    elif operator == "**" and isinstance(left, int) and isinstance(right, int):
+        _allow_bits(left.bit_length() * abs(right))
+    elif operator == "+" and isinstance(left, str | list | tuple) and isinstance(right, str | list | tuple):
+        allow(len(left) + len(right), "a sum")
+    elif operator == "%" and isinstance(left, str):
+        check_format(left, right)
+
+
+def _allow_bits(bits: int) -> None:
+    if bits > _MOST_BITS:
+        raise TooMuch(f"a number would have {bits:,} bits: {_MOST_BITS:,} is the most")
+
+
+def check_format(text: str, values: Any = ()) -> None:
+    """Raise TooMuch if a format asks for a width or precision beyond reason."""
+    values = values if isinstance(values, tuple) else (values,)
+    if _WIDTH.search(text) or any(
+        isinstance(value, int) and abs(value) > _WIDEST for value in values if "*" in text
+    ):
+        raise TooMuch(f"a format has a width of more than {_WIDEST:,}")
+
+
+def check_call(function: Any, arguments: Iterable[Any]) -> None:
+    """Raise TooMuch if a method of a text or list makes too much."""
+    owner, name = getattr(function, "__self__", None), getattr(function, "__name__", "")
+    if not isinstance(owner, str | bytes | list):
+        return
+    given = list(arguments)
+    if name in ("ljust", "rjust", "center", "zfill", "expandtabs"):
+        tabs = owner.count("\t") if name == "expandtabs" and isinstance(owner, str) else 1
+        allow(max((value for value in given if isinstance(value, int)), default=0) * tabs, f"{name}()")
+    elif name == "replace" and len(given) >= 2 and isinstance(owner, str):
+        allow(_replaced(owner, *given[:2]), "replace()")
+    elif name == "join" and given and isinstance(given[0], list | tuple):
+        allow(len(owner) * len(given[0]) + sum(len(part) for part in given[0] if isinstance(part, str)), "join()")
+
+
+def _replaced(text: str, old: Any, new: Any) -> int:
+    """The length of a text after a replacement."""
+    if not (isinstance(old, str) and isinstance(new, str)):
+        return 0
+    return len(text) + (text.count(old) if old else len(text) + 1) * (len(new) - len(old))
+
+
+def check_fields(text: str) -> None:
+    """Raise TooMuch if a text for `str.format` has a field of a width beyond reason."""
+    for _, _, spec, _ in Formatter().parse(text):
+        if spec and ("{" in spec or _WIDTH.search(spec)):
+            raise TooMuch(f"a format has a width that is computed, or is more than {_WIDEST:,}")
+
+
+class Joining(CodeGenerator):
+    """Compiles `a ~ b` to a call that looks at the size first."""
+
+    def visit_Concat(self, node: Concat, frame: Frame) -> None:  # noqa: N802 - as Jinja has it
+        """Write the call."""
+        self.write("environment.concatenated((")
+        for part in node.nodes:
+            self.visit(part, frame)
+            self.write(", ")
+        self.write("))")
+
+
+def concatenated(parts: Iterable[Any]) -> str:
+    """The texts of some values in one."""
+    texts = [str(part) for part in parts]
+    allow(sum(map(len, texts)), "a text")
+    return "".join(texts)
+
+
+def joined(pieces: Iterable[str]) -> str:
+    """The pieces of a rendering in one text."""
+    texts, size = [], 0
+    for piece in pieces:
+        size += len(piece)
+        if size > LONGEST:
+            allow(size, "the text")
+        texts.append(piece)
+    return "".join(texts)
+
+
+def _bounded(name: str) -> Callable[..., Any]:
+    """A filter of Jinja whose integers after its value are sizes."""
+    original = FILTERS[name]
+    pass_arg = getattr(original, "jinja_pass_arg", None)
+
+    def bounded(*arguments: Any, **named: Any) -> Any:
+        sizes = [*arguments[1 if pass_arg is None else 2 :], *named.values()]
+        if any(isinstance(size, int) and size > _WIDEST for size in sizes):
+            raise TooMuch(f"the filter {name} is given a size of more than {_WIDEST:,}")
+        return original(*arguments, **named)
+
+    if pass_arg is not None:
+        bounded.jinja_pass_arg = pass_arg  # type: ignore[attr-defined]
+    return bounded
+
+
+def _format(value: Any, *arguments: Any, **named: Any) -> Any:
+    check_format(str(value), arguments or tuple(named.values()))
+    return FILTERS["format"](value, *arguments, **named)
+
+
+def _replace(eval_ctx: Any, text: Any, old: Any, new: Any, count: int | None = None) -> Any:
+    allow(_replaced(str(text), str(old), str(new)), "replace")
+    return FILTERS["replace"](eval_ctx, text, old, new, count)
+
+
+_replace.jinja_pass_arg = FILTERS["replace"].jinja_pass_arg  # type: ignore[attr-defined]
+
+BOUNDED = {
+    "format": _format,
+    "replace": _replace,
+    **{name: _bounded(name) for name in ("center", "indent", "batch", "slice")},
+}
+"""The filters of Jinja that could make too much, looking first."""
