@@ -565,3 +565,14 @@ def test_an_encoding_that_does_not_fit_is_an_input_error(tmp_path: Path, encodin
 def test_json_that_is_nested_too_deep_is_an_input_error(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}\n")
     assert problem(tmp_path, "jsonl", "a.jsonl").line == 1
+
+
+def test_a_link_out_of_the_folder_of_a_pattern_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "secret.txt").write_text("TOP SECRET")
+    (tmp_path / "project" / "texts").mkdir(parents=True)
+    (tmp_path / "project" / "texts" / "a.txt").write_text("harmless")
+    source = Source("text", None, {"path": "texts/**/*.txt"})
+    assert [row.fields["text"] for row in read(source, Inputs(tmp_path / "project"))] == ["harmless"]
+    (tmp_path / "project" / "texts" / "b.txt").symlink_to(tmp_path / "secret.txt")
+    with pytest.raises(InputError, match=r"^texts/b\.txt: is a link out of"):
+        list(read(source, Inputs(tmp_path / "project")))

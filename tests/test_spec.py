@@ -489,3 +489,29 @@ def test_a_line_feed_at_the_end_does_not_pass_a_pattern(project: Path) -> None:
 def test_a_schema_file_that_only_python_would_read_is_refused(project: Path, text: str) -> None:
     (project / "a.json").write_text(text)
     assert "not usable as JSON" in problems(project, "output: {schema: a.json}")[0].message
+
+
+@pytest.mark.parametrize("at", ["source", "sink", "schema"])
+def test_a_link_out_of_the_project_is_not_followed_unless_its_target_is_named(tmp_path: Path, at: str) -> None:
+    root, outside = tmp_path / "project", tmp_path / "outside"
+    (root / "prompts").mkdir(parents=True)
+    outside.mkdir()
+    (outside / "x.json").write_text("{}")
+    (root / "link").symlink_to(outside)
+    paths = {"source": "in.csv", "sink": "out.jsonl", "schema": "s.json"}
+    (root / "s.json").write_text("{}")
+
+    def load() -> Spec:
+        (root / "job.yaml").write_text(
+            f"version: 1\nname: job\nsource: {{type: csv, path: {paths['source']}}}\nprompt: {{user: hi}}\n"
+            f"params: {{model: m, max_tokens: 5}}\noutput: {{schema: {paths['schema']}}}\n"
+            f"sinks: [{{type: jsonl, path: {paths['sink']}}}]\n"
+        )
+        return load_spec(root / "job.yaml")
+
+    assert load().name == "job"
+    paths[at] = "link/x.json"
+    with pytest.raises(InputError, match="leaves the project's folder"):
+        load()
+    paths[at] = str(outside / "x.json")
+    assert load().name == "job"

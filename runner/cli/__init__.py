@@ -3,6 +3,7 @@
 What a command needs is imported when it runs, so that `--help` is there at once.
 """
 
+import os
 import shlex
 import shutil
 import signal
@@ -185,6 +186,8 @@ def run(
 
     if resume and new:
         raise click.UsageError("--resume and --new exclude each other")
+    if os.environ.get("ANTHROPIC_LOG") == "debug":
+        click.echo("warning: ANTHROPIC_LOG=debug prints every request, prompts included", err=True)
     with _stopping() as stop, display.progress() as progress:
         summary = lifecycle.run(
             load_spec(spec, vars=variables),

@@ -1,5 +1,6 @@
 """From a spec to its outputs: check it, find or make its run, ask for consent, follow it, deliver."""
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -27,6 +28,8 @@ from runner.store import open_store
 SIMULATED = "simulated"
 T = TypeVar("T")
 _SAMPLE_ROWS = 100
+# A result of a few words, with its ids and usage, once as it came and once in an output.
+_RESULT_BYTES = 2 * 700
 # A simulated batch takes about a second, and its simulator dies with the runner: no create is late.
 _SIMULATED_POLL, _SIMULATED_GRACE = 0.2, 2.0
 
@@ -116,11 +119,22 @@ def _offer(job: Job) -> Offer:
     )
 
 
+def _check_space(job: Job, offer: Offer) -> None:
+    """Raise StateError if the disk has no room for what will come back, as far as that can be known."""
+    needed, free = offer.requests * _RESULT_BYTES, shutil.disk_usage(job.store.path).free
+    if free < needed:
+        raise StateError(
+            f"{job.store.path}: {free:,} bytes are free, and {plural(offer.requests, 'result')} need at least "
+            f"{needed:,}: make room and run again; nothing was sent"
+        )
+
+
 def _agree(job: Job, consent: Consent) -> None:
     """Start a prepared run if its sending is agreed to. Raises UsageError if not."""
     if job.run.state != "prepared":
         return
     offer = _offer(job)
+    _check_space(job, offer)
     is_free = job.run.is_canceled or offer.requests == 0
     if not (is_free or (consent(offer) if callable(consent) else consent)):
         raise UsageError("nothing was sent: it was not agreed to")

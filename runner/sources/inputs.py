@@ -9,6 +9,7 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -70,7 +71,19 @@ class Inputs:
         found = sorted({name for name in names if (self.root / name).is_file()})
         if not found:
             raise InputError([Problem(pattern, f"no file matches in {self.root}")])
+        self._check_links(pattern, found)
         return found
+
+    def _check_links(self, pattern: str, found: list[str]) -> None:
+        """Raise InputError if a link among the files that a pattern matches leads out of where it starts."""
+        fixed = takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts)
+        start = self.root.joinpath(*fixed).resolve()
+        folders = {folder: folder.resolve() for folder in {(self.root / name).parent for name in found}}
+        for name in found:
+            path = self.root / name
+            real = path.resolve() if path.is_symlink() else folders[path.parent]
+            if not real.is_relative_to(start):
+                raise InputError([Problem(name, f"is a link out of {start}: name what it leads to instead")])
 
     def open(self, pattern: str) -> Iterator[tuple[str, BinaryIO]]:
         """Yield (path, bytes) of each matching file, decompressed; each is closed when the next is asked for.

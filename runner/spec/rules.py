@@ -1,8 +1,10 @@
 """What the JSON schema of a spec cannot say: how its parts fit together, and where its paths lead."""
 
+import glob
 import os
 from collections.abc import Iterator
 from decimal import Decimal
+from itertools import takewhile
 from pathlib import Path, PurePath
 from types import NoneType
 from typing import Any
@@ -19,8 +21,16 @@ def size_in_bytes(size: int | str) -> int:
     return int(Decimal(size.removesuffix(unit)) * _UNITS[unit])
 
 
-def _leaves(root: Path, path: str) -> bool:
-    return not Path(path).is_absolute() and not Path(_absolute(root, path)).is_relative_to(root)
+def _leaves(root: Path, folder: Path, path: str) -> bool:
+    """Whether a relative path leads out of the project, also by a link; a linked folder of specs is part of it."""
+    if Path(path).is_absolute():
+        return False
+    if not Path(_absolute(root, path)).is_relative_to(root):
+        return True
+    # Up to the first wildcard; whether what that matches leads out is seen when it is read.
+    fixed = takewhile(lambda part: not glob.has_magic(part), Path(path).parts)
+    real = root.joinpath(*fixed).resolve()
+    return not any(real.is_relative_to(place.resolve()) for place in (root, folder))
 
 
 def _absolute(root: Path, path: str) -> str:
@@ -41,7 +51,7 @@ def cross_checks(value: dict[str, Any], path: Path, root: Path) -> Iterator[tupl
     for at, named in _named_paths(value):
         if "\0" in named:
             yield at, "a path cannot hold a NUL character"
-        elif _leaves(root, named):
+        elif _leaves(root, path.parent, named):
             yield at, f"{named} leaves the project's folder {root}: write an absolute path if that is meant"
     if "cache" in value["prompt"] and "system" not in value["prompt"]:
         yield "prompt.cache", "there is no system prompt to cache"

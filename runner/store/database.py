@@ -11,6 +11,7 @@ from runner.durable import private_file, private_folder
 from runner.errors import Locked, StateError
 
 VERSION = 2
+_REMOTE = ("cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "lustre", "9p", "fuse.sshfs", "fuse.s3fs")
 _REMEDY = "restore it, or move .runner away and let `runner recover SPEC` rebuild it from the API"
 
 
@@ -28,7 +29,7 @@ def _connect(folder: Path) -> sqlite3.Connection:
     os.fchmod(descriptor, 0o600)
     os.close(descriptor)
     connection = sqlite3.connect(path, isolation_level=None, timeout=10)
-    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(f"PRAGMA journal_mode = {'TRUNCATE' if _is_remote(folder) else 'WAL'}")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -58,6 +59,17 @@ def _upgrade(connection: sqlite3.Connection, folder: Path) -> None:
         with closing(sqlite3.connect(path)) as copy:
             connection.backup(copy)
         _execute(connection, f"upgrade_{old}.sql", old + 1)
+
+
+def _is_remote(folder: Path) -> bool:
+    """Whether a folder is on a file system of the network: WAL needs memory that all its users share."""
+    try:
+        lines = Path("/proc/mounts").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return False
+    mounts = {place: kind for _, place, kind, *_ in (line.split(" ") for line in lines)}
+    place = next(str(one) for one in (folder.resolve(), *folder.resolve().parents) if str(one) in mounts)
+    return mounts[place] in _REMOTE or mounts[place].startswith("nfs")
 
 
 def _make_folder(folder: Path) -> None:

@@ -1,0 +1,72 @@
+"""The database of a state: upgraded from what an older version wrote, refused if a newer one did."""
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from runner.store.database import VERSION
+from tests.jobs import accepted, command, simulator, write_job
+
+RUN = ("run", "job.yaml", "--yes")
+OLD = Path(__file__).parent / "state_version_1.sql"
+
+
+def make_old(root: Path) -> None:
+    """Put what a run left behind into a database as version 1 wrote it."""
+    path = root / ".runner" / "state.db"
+    new = root / "new.db"
+    shutil.move(path, new)
+    with sqlite3.connect(path) as old:
+        old.executescript(OLD.read_text("utf-8"))
+        old.execute("ATTACH ? AS new", (str(new),))
+        for table in ("run", "batch", "stranger", "row", "tally"):
+            columns = ", ".join(f'"{row[1]}"' for row in old.execute(f"PRAGMA table_info({table})"))
+            old.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM new.{table}")  # noqa: S608
+        old.execute("PRAGMA user_version = 1")
+    old.close()
+
+
+def schema(path: Path) -> dict[str, set[str]]:
+    with sqlite3.connect(path) as database:
+        tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        found = {table: {row[1] for row in database.execute(f"PRAGMA table_info({table})")} for table in tables}
+    database.close()
+    return found
+
+
+def test_a_run_that_an_older_version_began_goes_on(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    with simulator(tmp_path / "api", seconds=1) as environ:
+        assert command(tmp_path, environ, *RUN, "--no-wait").returncode == 4
+        now = schema(tmp_path / ".runner/state.db")
+        make_old(tmp_path)
+        before = (tmp_path / ".runner/state.db").read_bytes()
+        assert "running" in command(tmp_path, environ, "status").stdout
+        assert command(tmp_path, environ, *RUN).returncode == 0
+    assert schema(tmp_path / ".runner/state.db") == now
+    assert len(before) == len((tmp_path / ".runner/state.db.1").read_bytes())
+    assert accepted(tmp_path / "api") == 3
+
+
+def test_a_state_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    with simulator(tmp_path / "api") as environ:
+        assert command(tmp_path, environ, *RUN).returncode == 0
+        with sqlite3.connect(tmp_path / ".runner/state.db") as database:
+            database.execute(f"PRAGMA user_version = {VERSION + 1}")
+        database.close()
+        for words in (RUN, ("status",), ("doctor",)):
+            ended = command(tmp_path, environ, *words)
+            assert (ended.returncode, "newer runner" in ended.stderr) == (8, True)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a database", b"SQLite format 3\0" + bytes(5000)])
+def test_a_database_that_is_none_is_refused(tmp_path: Path, content: bytes) -> None:
+    write_job(tmp_path)
+    with simulator(tmp_path / "api") as environ:
+        assert command(tmp_path, environ, *RUN).returncode == 0
+        (tmp_path / ".runner/state.db").write_bytes(content)
+        ended = command(tmp_path, environ, *RUN)
+    assert (ended.returncode, "Traceback" in ended.stderr, accepted(tmp_path / "api")) == (8, False, 3)
