@@ -99,7 +99,7 @@ class Ended:
     stderr: str
 
 
-def _main(root: Path, environ: dict[str, str], words: tuple[str, ...], rename: str | None) -> None:
+def _main(root: Path, environ: dict[str, str], words: tuple[str, ...], before: Callable[[], None]) -> None:
     os.chdir(root)
     os.environ.clear()
     os.environ.update(environ)
@@ -107,19 +107,29 @@ def _main(root: Path, environ: dict[str, str], words: tuple[str, ...], rename: s
         os.dup2(os.open(root / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     sys.argv = ["runner", *words]
     warnings.simplefilter("error")
-    if rename is not None:
-        sys.addaudithook(lambda event, args: _kill_before(rename, event, args))
+    before()
     main(words)
 
 
-def _kill_before(name: str, event: str, args: tuple[object, ...]) -> None:
-    if event == "os.rename" and Path(str(args[1])).name == name:
-        kill(os.getpid())
+def nothing() -> None:
+    """What a process does before the command unless it is told."""
 
 
-def start(root: Path, environ: Mapping[str, str], *words: str, rename: str | None = None) -> Any:
-    """Start the command in a project; with `rename`, to be killed just before it renames a file to that name."""
-    process = _PROCESSES.Process(target=_main, args=(root, dict(environ), words, rename))
+def killed_at_rename(name: str) -> None:
+    """Have this process killed just before it renames a file to a name."""
+
+    def watch(event: str, args: tuple[object, ...]) -> None:
+        if event == "os.rename" and Path(str(args[1])).name == name:
+            kill(os.getpid())
+
+    sys.addaudithook(watch)
+
+
+def start(root: Path, environ: Mapping[str, str], *words: str, before: Callable[[], None] = nothing) -> Any:
+    """Start the command in a project; its process calls `before` first, which must be importable."""
+    for name in ("stdout", "stderr"):
+        (root / name).write_text("")
+    process = _PROCESSES.Process(target=_main, args=(root, dict(environ), words, before))
     process.start()
     return process
 
@@ -131,9 +141,9 @@ def end(root: Path, process: Any) -> Ended:
     return Ended(process.exitcode, (root / "stdout").read_text(), (root / "stderr").read_text())
 
 
-def command(root: Path, environ: Mapping[str, str], *words: str, rename: str | None = None) -> Ended:
+def command(root: Path, environ: Mapping[str, str], *words: str, before: Callable[[], None] = nothing) -> Ended:
     """Run the command in a project to its end."""
-    return end(root, start(root, environ, *words, rename=rename))
+    return end(root, start(root, environ, *words, before=before))
 
 
 def kill(pid: int) -> None:

@@ -1,12 +1,24 @@
 """A run that is killed anywhere ends as an undisturbed one once the same command is given again."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from runner.simulator import Drop
-from tests.jobs import accepted, command, end, kill, outputs, records, simulator, start, write_job
+from tests.jobs import (
+    accepted,
+    command,
+    end,
+    kill,
+    killed_at_rename,
+    outputs,
+    records,
+    simulator,
+    start,
+    write_job,
+)
 
 RUN = ("run", "job.yaml", "--yes")
 ROWS, BATCHES = 20, 3
@@ -50,7 +62,7 @@ def test_a_run_killed_during_a_call_goes_on(
 def test_a_run_killed_before_a_rename_goes_on(tmp_path: Path, undisturbed: dict[str, str], name: str) -> None:
     write_job(tmp_path, rows=ROWS)
     with simulator(tmp_path / "api") as environ:
-        assert command(tmp_path, environ, *RUN, rename=name).returncode == -9
+        assert command(tmp_path, environ, *RUN, before=partial(killed_at_rename, name)).returncode == -9
         assert command(tmp_path, environ, *RUN).returncode == 0
     assert accepted(tmp_path / "api") == BATCHES
     assert outputs(tmp_path) == undisturbed
@@ -59,7 +71,7 @@ def test_a_run_killed_before_a_rename_goes_on(tmp_path: Path, undisturbed: dict[
 def test_a_simulated_run_that_is_killed_goes_on(tmp_path: Path) -> None:
     write_job(tmp_path, rows=ROWS)
     simulate = ("run", "job.yaml", "--simulate")
-    assert command(tmp_path, os.environ, *simulate, rename="1-1.jsonl").returncode == -9
+    assert command(tmp_path, os.environ, *simulate, before=partial(killed_at_rename, "1-1.jsonl")).returncode == -9
     assert command(tmp_path, os.environ, *simulate).returncode == 0
     assert accepted(tmp_path / "simulated/.runner/simulator") == BATCHES
     assert len(records(tmp_path / "simulated/out/all.jsonl")) == ROWS

@@ -140,7 +140,7 @@ def test_results_of_somebody_else_are_never_delivered(tmp_path: Path, job: Calla
 def test_a_result_that_contradicts_another_shows_in_the_exit_code(job: Callable[..., Summary]) -> None:
     summary = job(faults=["line-conflict:1"])
     assert (summary.outcomes, summary.exit_code) == ({"succeeded": ROWS}, 3)
-    assert [batch.get("odd") for batch in summary.batches] == [{"contradicting": 1}, None, None]
+    assert [batch["odd"] for batch in summary.batches if "odd" in batch] == [{"contradicting": 1}]
 
 
 def test_whether_a_batch_was_accepted_is_asked_when_no_trace_of_it_is_found(

@@ -19,7 +19,6 @@ from runner.lifecycle.deliver import deliver
 from runner.lifecycle.follow import follow
 from runner.lifecycle.job import Job, Report, Summary, plural, silent, summarize
 from runner.lifecycle.prepare import prepare, requests
-from runner.lifecycle.reconcile import check_account
 from runner.prompt import Templates, load_templates
 from runner.sources import Inputs, Row, read
 from runner.spec import Spec
@@ -236,7 +235,6 @@ def _finish(job: Job, api: Api, *, stop: Event, **how: Any) -> Summary:
         return summarize(job.store, job.run)
     count = len(job.store.batches(job.run))
     job.tell(f"run {job.run.id}: {plural(job.run.rows, 'row')} in {plural(count, 'batch')}")
-    check_account(job, api)
     if follow(job, api, validate, stop=stop, **how):
         _deliver(job, validate)
         job.tell(f"run {job.run.id}: finished")

@@ -26,7 +26,7 @@ from runner.errors import (
 from runner.lifecycle.collect import collect, give_up
 from runner.lifecycle.job import Job, name_of, plural
 from runner.lifecycle.prepare import prepare_again
-from runner.lifecycle.reconcile import MARGIN_SECONDS, reconcile
+from runner.lifecycle.reconcile import MARGIN_SECONDS, check_account, reconcile
 from runner.lifecycle.refuse import blame, divide, is_meant, refuse, reject
 from runner.lifecycle.submit import submit
 from runner.outcome import Validate
@@ -245,9 +245,25 @@ class _Follower:
             same = [str(error) for error in errors if type(error) is type(gravest)]
             raise type(gravest)("\n".join(same)) from gravest.__cause__
 
-    def warn(self, batches: Iterable[Batch]) -> None:
+    def begin(self, *, wait: bool, stop: Event) -> None:
+        """Make sure that this is where the run belongs, as soon as the API can be reached."""
+        while not stop.is_set():
+            try:
+                check_account(self.job, self.api)
+                self.warn()
+                return
+            except Unavailable as error:
+                if not wait:
+                    raise
+                delay = self.pace.back_off(_CREATES, error.retry_after)
+                self.job.tell(f"{error}; trying again in {delay:.0f} s")
+                stop.wait(delay)
+
+    def warn(self) -> None:
         """Say which results will be gone soon, by the API's clock."""
-        for batch in batches:
+        for batch in self.job.store.batches(self.job.run):
+            if batch.state not in ("submitted", "ended"):
+                continue
             age = self.api.now - batch.created_at if batch.created_at is not None else 0
             if _WARNING_SECONDS < age < _RETENTION_SECONDS:
                 left = (_RETENTION_SECONDS - age) / _DAY
@@ -274,8 +290,8 @@ def follow(
     waiting mends: AccessError at once; Undecided, ResultsGone or Refused once the other batches are done.
     """
     follower = _Follower(job, api, validate, _Pace(poll_seconds), accept_loss)
-    follower.warn(batch for batch in job.store.batches(job.run) if batch.state in ("submitted", "ended"))
     job.store.forget_refusals(job.run)
+    follower.begin(wait=wait, stop=stop)
     while not stop.is_set():
         batches = [batch for batch in job.store.batches(job.run) if batch.state != "collected"]
         free = [batch for batch in batches if not follower.is_stuck(batch)]

@@ -1,0 +1,72 @@
+"""Runs that are killed at random under random faults: `python -m tests.proofs.kills [KILLS] [SEED]`.
+
+Each job has twenty batches; one create in ten loses its answer, and calls and downloads fail as often. Whenever a
+process is killed the same command is given again, until the job is finished; then the bill must be exactly one.
+"""
+
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.jobs import SPEC, command, end, kill, paid, records, simulator, start, write_job
+
+RUN = ("run", "job.yaml", "--yes")
+ROWS, BATCHES = 170, 20
+BATCH = {**SPEC["batch"], "max_requests": 16, "max_bytes": 3200, "poll_seconds": 0.05, "grace_seconds": 4}
+FAULTS = (
+    "accept-then-drop:4%", "accept-then-500:2%", "accept-then-cut:2%", "late-commit:2%", "foreign-batch:10%",
+    "list-lag:10%", "storm-500:3%", "storm-429:2%", "drop:3%", "html:2%", "retrieve-404:5%", "results-404:5%",
+    "cut-length:3%", "cut-line:3%", "cut-inside-line:3%", "line-malformed:3%", "line-missing:3%",
+)  # fmt: skip
+
+
+def job(root: Path, kills: int, chance: random.Random) -> int:
+    """Kill a job up to so many times and let it finish; return how often it was killed."""
+    write_job(root, rows=ROWS, batch=BATCH)
+    struck = 0
+    with simulator(root / "api", seconds=1, faults=FAULTS, seed=chance.getrandbits(32), lag=0.5) as environ:
+        while struck < kills:
+            process = start(root, environ, *RUN)
+            time.sleep(chance.uniform(0.02, 0.6))
+            if not process.is_alive():
+                ended = end(root, process)
+                assert ended.returncode == 0, ended.stderr
+                break
+            kill(process.pid)
+            struck += end(root, process).returncode == -9
+        ended = command(root, environ, *RUN)
+        assert ended.returncode == 0, ended.stderr
+        examined = command(root, environ, "doctor")
+        assert examined.returncode == 0, examined.stdout
+    check(root)
+    return struck
+
+
+def check(root: Path) -> None:
+    """Every row was accepted once and stands in the output once; no batch was created in vain."""
+    bill = paid(root / "api")
+    assert bill == {("1", row): 1 for row in range(1, ROWS + 1)}, [one for one in bill.items() if one[1] != 1]
+    assert len({record["batch_id"] for record in records(root / "out/all.jsonl")}) >= BATCHES
+    found = [record["key"] for record in records(root / "out/all.jsonl")]
+    assert found == [f"r{row}" for row in range(1, ROWS + 1)]
+
+
+def main() -> None:
+    """Kill until there were so many kills; print what was proved."""
+    wanted = int(sys.argv[1]) if len(sys.argv) > 1 else 300
+    seed = int(sys.argv[2]) if len(sys.argv) > 2 else 1
+    chance, kills, jobs, faults = random.Random(seed), 0, 0, 0
+    with tempfile.TemporaryDirectory() as name:
+        while kills < wanted:
+            root = Path(name) / str(jobs)
+            kills += job(root, min(40, wanted - kills), chance)
+            faults += len(records(root / "api/faults.jsonl"))
+            jobs += 1
+            print(f"\r{kills} kills, {faults} faults, {jobs} jobs finished", end="", flush=True)
+    print(": 0 rows paid twice, 0 lost")
+
+
+if __name__ == "__main__":
+    main()

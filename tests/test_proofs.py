@@ -1,0 +1,18 @@
+"""A part of the long proofs: each is a command of its own that does the whole."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.proofs import kills, operations
+
+
+@pytest.mark.parametrize("first", [1, 4, 7, 10])
+def test_a_run_killed_before_any_operation_goes_on(tmp_path: Path, first: int) -> None:
+    assert operations.prove(tmp_path, range(first, 180, 12)) == len(range(first, 180, 12))
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_run_killed_at_random_under_faults_goes_on(tmp_path: Path, seed: int) -> None:
+    assert kills.job(tmp_path, 8, random.Random(seed)) > 0
