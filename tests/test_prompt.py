@@ -132,6 +132,19 @@ def test_files_in_prompts_include_and_import_each_other(
     assert found.files() == files
 
 
+def test_a_template_that_extends_another_fails_on_every_row_as_on_the_first(tmp_path: Path) -> None:
+    files = {
+        "b.j2": "{% block c %}{% if a %}{{ super() }}{% endif %}{% endblock %}",
+        "x.j2": "{% extends 'b.j2' %}",
+    }
+    found = templates(tmp_path, "x.j2", files)
+    render = found.renderer("prompt.user", "x.j2")
+    for _ in range(3):
+        assert render(found.names({"a": ""})) == ""
+        with pytest.raises(InputError, match="no parent block"):
+            render(found.names({"a": "A"}))
+
+
 def test_the_byte_order_mark_of_a_file_is_not_part_of_its_text(tmp_path: Path) -> None:
     found = templates(tmp_path, "x.j2", {"x.j2": "\ufeff{% include 'y.j2' %}", "y.j2": "\ufeff{{ a }}"})
     assert rendered(found, a="\ufeffA") == "\ufeffA"

@@ -71,6 +71,8 @@ class Templates:
             context.vars.clear()
             context.exported_vars.clear()
             try:
+            # A template that extends another adds the other's blocks to these.
+            context.blocks = {name: [block] for name, block in template.blocks.items()}
                 return concat(root(context))
             except DATA_ERRORS as error:
                 self._fail(error)
