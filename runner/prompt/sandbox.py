@@ -12,7 +12,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
 
 DATA_ERRORS = (
     TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, NameError,
-    RecursionError,
+    RecursionError, AssertionError, MemoryError,
 )  # fmt: skip
 """What a template that does not fit its data can raise."""
 
