@@ -357,9 +357,16 @@ def test_a_problem_in_a_block_text_points_at_its_line(project: Path) -> None:
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_a_shipped_spec_loads(path: Path) -> None:
+    assert str(spec.problem("prompt.user", "wrong")) == f"{spec.path}:6: wrong"
     spec = load_spec(path)
     assert (spec.name, spec.root) == (path.stem, HERE.parent)
     assert spec.output_schema is not None
+def test_a_problem_in_a_quoted_text_points_at_its_beginning(project: Path) -> None:
+    spec = load(project, base=MINIMAL.replace("hi}", '"a\\n\\n{{ b"}'))
+    line, column = spec.places["prompt.user"]
+    assert str(spec.problem("prompt.user", "wrong", line=3)) == f"{spec.path}:{line}:{column}: wrong"
+
+
 
 
 def test_there_are_four_shipped_specs() -> None:

@@ -123,7 +123,9 @@ class Spec:
     def problem(self, at: str, message: str, *, line: int = 1) -> Problem:
         """A mistake in the value at the dotted path `at`; `line` counts inside a text of several lines."""
         first, column = self.places.get(at, (0, 0))
-        return Problem(str(self.path), message, first + line - 1 if first else 0, column if line == 1 else 0)
+        # Of a text in quotes only the beginning is known: a line of it need not be one of the file.
+        is_block = first > 0 and column == 0
+        return Problem(str(self.path), message, first + line - 1 if is_block else first, column)
 
     def record(self) -> dict[str, Any]:
         """Everything that decides the requests and their outcomes, as plain values.
