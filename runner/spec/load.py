@@ -191,6 +191,14 @@ def _dotted(document: Document) -> dict[str, tuple[int, int]]:
     return {".".join(map(str, path)): place for path, place in document.places.items()}
 
 
+def _not_text(vars: Mapping[str, str]) -> Iterator[str]:
+    for name, value in vars.items():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            yield name
+
+
 def load_spec(path: str | os.PathLike[str], *, vars: Mapping[str, str] | None = None) -> Spec:
     """Read and check a YAML spec and the output schema that it names; `vars` override the spec's own.
 
@@ -207,6 +215,9 @@ def load_spec(path: str | os.PathLike[str], *, vars: Mapping[str, str] | None = 
     problems += [Problem(shown, message, *places[at]) for at, message in cross_checks(value, path, root)]
     unknown = set(vars or ()) - set(value.get("vars", ()))
     problems += [Problem("--var", f"the spec has no variable {name!r} under `vars`") for name in sorted(unknown)]
+    problems += [
+        Problem("--var", f"the value of {name} is not UTF-8 text") for name in sorted(_not_text(vars or {}))
+    ]
     if problems:
         raise InputError(sorted(problems, key=lambda problem: (problem.path, problem.line, problem.column)))
     batch = value.get("batch", {})
