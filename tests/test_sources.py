@@ -316,6 +316,20 @@ def test_a_source_without_a_file_is_named(tmp_path: Path, path: str, words: str)
     assert words in found.message
 
 
+@pytest.mark.parametrize("path", ["x" * 300, "*" + "x" * 300])
+def test_a_path_that_no_file_can_have_is_named(tmp_path: Path, path: str) -> None:
+    found = problem(tmp_path, "csv", path)
+    assert found.path == path
+    assert found.message == "cannot read: File name too long"
+
+
+def test_a_match_whose_name_is_not_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"\xff.csv")).write_text("a\n1\n")
+    assert problem(tmp_path, "csv", "*.csv") == Problem(
+        "\ufffd.csv", "the name of the file is not UTF-8 text: rename it"
+    )
+
+
 def test_files_with_different_headers_are_refused_at_the_second(tmp_path: Path) -> None:
     (tmp_path / "1.csv").write_text("a,b\n1,2\n")
     (tmp_path / "2.csv").write_text("b,a\n1,2\n")
