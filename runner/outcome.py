@@ -55,7 +55,7 @@ class _Block(msgspec.Struct):
     """A content block; kinds that this version does not know may have any shape."""
 
     type: str
-    text: Any = ""
+    text: Any = None
     id: Any = None
     name: Any = None
     input: Any = None
@@ -180,7 +180,11 @@ def _answer(message: _Message, validate: Validate | None) -> tuple[Any, str | No
         calls = [block for block in message.content if block.type == "tool_use"]
         wrong = None if calls and validate is None else "the model called a tool instead of answering"
         return [{"id": call.id, "name": call.name, "input": call.input} for call in calls], wrong
-    text = "".join([str(block.text) for block in message.content if block.type == "text"])
+    texts = [block.text for block in message.content if block.type == "text"]
+    try:
+        text = "".join(texts)
+    except TypeError:
+        return texts, "a text block holds no text"
     if validate is None:
         return text, None
     try:

@@ -197,6 +197,12 @@ def test_a_block_of_an_unknown_shape_does_not_lose_the_answer(block: dict[str, A
     assert (found.outcome, found.output) == ("succeeded", "hi")
 
 
+@pytest.mark.parametrize("block", [{"type": "text"}, {"type": "text", "text": None}, {"type": "text", "text": 5}])
+def test_a_text_block_without_text_is_no_answer(block: dict[str, Any]) -> None:
+    found = read(message(content=[{"type": "text", "text": "hi"}, block]))
+    assert (found.outcome, found.output) == ("invalid", ["hi", block.get("text")])
+
+
 @pytest.mark.parametrize("number", [2**63 - 1, 2**64, -(2**64) - 1, 10**40, 10**400])
 def test_integers_of_any_size_are_kept(number: int) -> None:
     found = read(message(f'{{"n": {number}}}'), validator(COUNT))
