@@ -157,7 +157,7 @@ def _parsed(line: bytes) -> _Line:
         return _decode(line)
     except msgspec.ValidationError as error:
         # A result of a shape that this version does not know.
-        other = msgspec.json.decode(line, type=_AnyLine)
+        other = msgspec.json.decode(_SURROGATE.sub(_replace_half, line), type=_AnyLine)
         message = f"a {other.result.get('type')!r} result of a shape that is not known to this version: {error}"
         return _Line(other.custom_id, _Result("errored", error=_ErrorResponse(_Error("unknown_result", message))))
     except msgspec.DecodeError:

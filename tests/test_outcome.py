@@ -203,6 +203,13 @@ def test_a_text_block_without_text_is_no_answer(block: dict[str, Any]) -> None:
     assert (found.outcome, found.output) == ("invalid", ["hi", block.get("text")])
 
 
+@pytest.mark.parametrize("half", ["\\ud800", "\\udc00", "\\ud83d\\ude00\\ud83d"])
+def test_a_surrogate_in_a_result_of_an_unknown_shape_does_not_lose_it(half: str) -> None:
+    data = f'{{"custom_id": "r-1-1-1", "result": {{"type": 5, "text": "{half}"}}}}'.encode()
+    found = read(data)
+    assert (found.outcome, found.error and found.error["type"]) == ("errored", "unknown_result")
+
+
 @pytest.mark.parametrize("number", [2**63 - 1, 2**64, -(2**64) - 1, 10**40, 10**400])
 def test_integers_of_any_size_are_kept(number: int) -> None:
     found = read(message(f'{{"n": {number}}}'), validator(COUNT))
