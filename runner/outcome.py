@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jsonschema_rs
 import msgspec
@@ -99,13 +99,17 @@ class _Line(msgspec.Struct):
     result: _Result
 
 
+# Bounded, since a sum of any floats can be infinite.
+Count = Annotated[int, msgspec.Meta(ge=0, le=10**15)] | Annotated[float, msgspec.Meta(ge=0, le=1e15)] | None
+
+
 class Usage(msgspec.Struct):
     """Tokens, by the API's names. What is null there counts as none."""
 
-    input_tokens: int | float | None = 0
-    output_tokens: int | float | None = 0
-    cache_creation_input_tokens: int | float | None = 0
-    cache_read_input_tokens: int | float | None = 0
+    input_tokens: Count = 0
+    output_tokens: Count = 0
+    cache_creation_input_tokens: Count = 0
+    cache_read_input_tokens: Count = 0
 
     def add(self, other: "Usage") -> None:
         """Add the tokens of another usage to these."""
@@ -215,7 +219,16 @@ def _succeeded(line: _Line, message: _Message, validate: Validate | None) -> Out
     elif wrong is None:
         name, again = "succeeded", False
     error = None if why is None else {"type": name, "message": why}
-    return Outcome(line.custom_id, name, output, error, message.usage, reason, message.model, again)
+    return Outcome(line.custom_id, name, output, error, _usage(message), reason, message.model, again)
+
+
+def _usage(message: _Message) -> msgspec.Raw | None:
+    # Raw JSON is passed over unread, and what cannot be read would stop the writing of every row.
+    try:
+        msgspec.json.decode(message.usage)
+    except (ValueError, RecursionError):
+        return None
+    return message.usage
 
 
 def read(line: bytes, validate: Validate | None = None) -> Outcome:

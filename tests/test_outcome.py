@@ -390,6 +390,21 @@ def test_a_usage_of_an_unknown_shape_counts_as_nothing(usage: Any) -> None:
     assert total == Usage()
 
 
+@pytest.mark.parametrize("usage", [b'"\xff"', b'"\\ud800"', b'{"a": 1e999}'])
+def test_a_usage_that_cannot_be_read_does_not_lose_the_answer(usage: bytes) -> None:
+    found = read(message("hi", usage="here").replace(b'"here"', usage))
+    assert (found.outcome, found.output) == ("succeeded", "hi")
+    assert found.usage is None or json.loads(bytes(found.usage))
+
+
+@pytest.mark.parametrize("count", ["1e308", "-1", "1" + "0" * 30, "1" + "0" * 400])
+def test_tokens_that_cannot_be_counted_count_as_none(count: str) -> None:
+    total = Usage(1)
+    for _ in range(2):
+        total.add(tokens(msgspec.Raw(f'{{"input_tokens": {count}}}'.encode())))
+    assert total == Usage(1)
+
+
 def test_a_usage_is_kept_as_the_api_wrote_it() -> None:
     usage = {"input_tokens": 1, "not_known_yet": {"a": [1.50, 10**30]}}
     found = read(message("hi", usage=usage))
