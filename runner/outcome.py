@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jsonschema_rs
 import msgspec
@@ -55,7 +55,7 @@ class _Block(msgspec.Struct):
     """A content block; kinds that this version does not know may have any shape."""
 
     type: str
-    text: Any = ""
+    text: Any = None
     id: Any = None
     name: Any = None
     input: Any = None
@@ -99,13 +99,17 @@ class _Line(msgspec.Struct):
     result: _Result
 
 
+# Bounded, since a sum of any floats can be infinite.
+Count = Annotated[int, msgspec.Meta(ge=0, le=10**15)] | Annotated[float, msgspec.Meta(ge=0, le=1e15)] | None
+
+
 class Usage(msgspec.Struct):
     """Tokens, by the API's names. What is null there counts as none."""
 
-    input_tokens: int | float | None = 0
-    output_tokens: int | float | None = 0
-    cache_creation_input_tokens: int | float | None = 0
-    cache_read_input_tokens: int | float | None = 0
+    input_tokens: Count = 0
+    output_tokens: Count = 0
+    cache_creation_input_tokens: Count = 0
+    cache_read_input_tokens: Count = 0
 
     def add(self, other: "Usage") -> None:
         """Add the tokens of another usage to these."""
@@ -157,7 +161,7 @@ def _parsed(line: bytes) -> _Line:
         return _decode(line)
     except msgspec.ValidationError as error:
         # A result of a shape that this version does not know.
-        other = msgspec.json.decode(line, type=_AnyLine)
+        other = msgspec.json.decode(_SURROGATE.sub(_replace_half, line), type=_AnyLine)
         message = f"a {other.result.get('type')!r} result of a shape that is not known to this version: {error}"
         return _Line(other.custom_id, _Result("errored", error=_ErrorResponse(_Error("unknown_result", message))))
     except msgspec.DecodeError:
@@ -180,7 +184,11 @@ def _answer(message: _Message, validate: Validate | None) -> tuple[Any, str | No
         calls = [block for block in message.content if block.type == "tool_use"]
         wrong = None if calls and validate is None else "the model called a tool instead of answering"
         return [{"id": call.id, "name": call.name, "input": call.input} for call in calls], wrong
-    text = "".join([str(block.text) for block in message.content if block.type == "text"])
+    texts = [block.text for block in message.content if block.type == "text"]
+    try:
+        text = "".join(texts)
+    except TypeError:
+        return texts, "a text block holds no text"
     if validate is None:
         return text, None
     try:
@@ -211,7 +219,16 @@ def _succeeded(line: _Line, message: _Message, validate: Validate | None) -> Out
     elif wrong is None:
         name, again = "succeeded", False
     error = None if why is None else {"type": name, "message": why}
-    return Outcome(line.custom_id, name, output, error, message.usage, reason, message.model, again)
+    return Outcome(line.custom_id, name, output, error, _usage(message), reason, message.model, again)
+
+
+def _usage(message: _Message) -> msgspec.Raw | None:
+    # Raw JSON is passed over unread, and what cannot be read would stop the writing of every row.
+    try:
+        msgspec.json.decode(message.usage)
+    except (ValueError, RecursionError):
+        return None
+    return message.usage
 
 
 def read(line: bytes, validate: Validate | None = None) -> Outcome:

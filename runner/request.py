@@ -24,7 +24,7 @@ from runner.spec import Content, Spec, block_place
 
 _OPEN, _BETWEEN, _CLOSE = b'{"requests":[\n', b",\n", b"\n]}"
 _HELD_REQUESTS, _HELD_BYTES = 64, 8 << 20
-_ROW_DIGITS = 18
+_ROW = re.compile(r"0|[1-9][0-9]{0,17}")
 
 Encoder = Callable[[Mapping[str, Any]], bytes]
 """Turns the names of one row into the JSON of its `params`."""
@@ -111,9 +111,7 @@ def custom_id(run: str, round: int, batch: int, row: int) -> str:
 def row_of(custom_id: str, *, prefix: str) -> int | None:
     """The row number in a custom_id that begins with `prefix`, or None if it is not one of that batch."""
     number = custom_id.removeprefix(prefix)
-    if number == custom_id or not (number.isascii() and number.isdecimal()) or len(number) > _ROW_DIGITS:
-        return None
-    return int(number)
+    return int(number) if number != custom_id and _ROW.fullmatch(number) else None
 
 
 @dataclass(frozen=True, slots=True)

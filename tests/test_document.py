@@ -127,7 +127,7 @@ def test_places_count_lines_and_columns_from_one() -> None:
 @pytest.mark.parametrize("style", ["|", ">", "|-", ">+", "|2"])
 def test_the_place_of_a_block_scalar_is_its_first_line(style: str) -> None:
     document = read(f"a: {style}\n  one\n  two\nb: 1\n")
-    assert document.places["a",][0] == 2
+    assert document.places["a",] == (2, 0)
     assert document.places["b",] == (4, 4)
 
 
@@ -139,7 +139,7 @@ def test_columns_count_characters_and_not_bytes() -> None:
 def test_windows_line_ends_and_a_byte_order_mark_change_nothing(text: str) -> None:
     document = read(text)
     assert document.value == {"a": 1, "b": "x\ny\n"}
-    assert document.places == {(): (1, 1), ("a",): (1, 4), ("b",): (3, 4)}
+    assert document.places == {(): (1, 1), ("a",): (1, 4), ("b",): (3, 0)}
 
 
 def test_an_alias_repeats_the_value_of_its_anchor() -> None:

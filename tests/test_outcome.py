@@ -197,6 +197,19 @@ def test_a_block_of_an_unknown_shape_does_not_lose_the_answer(block: dict[str, A
     assert (found.outcome, found.output) == ("succeeded", "hi")
 
 
+@pytest.mark.parametrize("block", [{"type": "text"}, {"type": "text", "text": None}, {"type": "text", "text": 5}])
+def test_a_text_block_without_text_is_no_answer(block: dict[str, Any]) -> None:
+    found = read(message(content=[{"type": "text", "text": "hi"}, block]))
+    assert (found.outcome, found.output) == ("invalid", ["hi", block.get("text")])
+
+
+@pytest.mark.parametrize("half", ["\\ud800", "\\udc00", "\\ud83d\\ude00\\ud83d"])
+def test_a_surrogate_in_a_result_of_an_unknown_shape_does_not_lose_it(half: str) -> None:
+    data = f'{{"custom_id": "r-1-1-1", "result": {{"type": 5, "text": "{half}"}}}}'.encode()
+    found = read(data)
+    assert (found.outcome, found.error and found.error["type"]) == ("errored", "unknown_result")
+
+
 @pytest.mark.parametrize("number", [2**63 - 1, 2**64, -(2**64) - 1, 10**40, 10**400])
 def test_integers_of_any_size_are_kept(number: int) -> None:
     found = read(message(f'{{"n": {number}}}'), validator(COUNT))
@@ -375,6 +388,21 @@ def test_a_usage_of_an_unknown_shape_counts_as_nothing(usage: Any) -> None:
     total = Usage()
     total.add(tokens(found.usage or msgspec.Raw(b"{}")))
     assert total == Usage()
+
+
+@pytest.mark.parametrize("usage", [b'"\xff"', b'"\\ud800"', b'{"a": 1e999}'])
+def test_a_usage_that_cannot_be_read_does_not_lose_the_answer(usage: bytes) -> None:
+    found = read(message("hi", usage="here").replace(b'"here"', usage))
+    assert (found.outcome, found.output) == ("succeeded", "hi")
+    assert found.usage is None or json.loads(bytes(found.usage))
+
+
+@pytest.mark.parametrize("count", ["1e308", "-1", "1" + "0" * 30, "1" + "0" * 400])
+def test_tokens_that_cannot_be_counted_count_as_none(count: str) -> None:
+    total = Usage(1)
+    for _ in range(2):
+        total.add(tokens(msgspec.Raw(f'{{"input_tokens": {count}}}'.encode())))
+    assert total == Usage(1)
 
 
 def test_a_usage_is_kept_as_the_api_wrote_it() -> None:

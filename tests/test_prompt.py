@@ -132,6 +132,19 @@ def test_files_in_prompts_include_and_import_each_other(
     assert found.files() == files
 
 
+def test_a_template_that_extends_another_fails_on_every_row_as_on_the_first(tmp_path: Path) -> None:
+    files = {
+        "b.j2": "{% block c %}{% if a %}{{ super() }}{% endif %}{% endblock %}",
+        "x.j2": "{% extends 'b.j2' %}",
+    }
+    found = templates(tmp_path, "x.j2", files)
+    render = found.renderer("prompt.user", "x.j2")
+    for _ in range(3):
+        assert render(found.names({"a": ""})) == ""
+        with pytest.raises(InputError, match="no parent block"):
+            render(found.names({"a": "A"}))
+
+
 def test_the_byte_order_mark_of_a_file_is_not_part_of_its_text(tmp_path: Path) -> None:
     found = templates(tmp_path, "x.j2", {"x.j2": "\ufeff{% include 'y.j2' %}", "y.j2": "\ufeff{{ a }}"})
     assert rendered(found, a="\ufeffA") == "\ufeffA"
@@ -216,6 +229,8 @@ def test_templates_that_call_each_other_without_end_are_input_errors(
         ("{{ range(a)|length }}", 5_000_000),
         ("{{ range(5000000)|length }}", 0),
         ("{{ 10 ** a }}", 5000),
+        ("{{ a|truncate(1) }}", "A"),
+        ("{{ a * 10 ** 15 }}", "A"),
     ],
     ids=lambda value: None if value is not NESTED else "nested",
 )
@@ -352,6 +367,12 @@ def test_a_link_that_stays_in_prompts_is_followed(tmp_path: Path) -> None:
         ("\n{{ a|nope }}", "prompts/x.j2:2: No filter named 'nope'"),
         ("\n{{ a is nope }}", "prompts/x.j2:2: No test named 'nope'"),
         ("\n{{ [a]|random }}", "prompts/x.j2:2: No filter named 'random'"),
+        ("\n\n{{ f(a=1, a=2) }}\n{{ b }}", "prompts/x.j2:3: keyword argument repeated: a"),
+        ("\n{% macro m(a, a) %}{% endmacro %}", "prompts/x.j2:2: duplicate argument"),
+        ("\n" + "{% for b in a %}\n" * 25 + "{% endfor %}" * 25, "prompts/x.j2:22: too many statically nested"),
+        ("\n" + "{% if a %}\n" * 110 + "{% endif %}" * 110, "prompts/x.j2:100: too many levels of indentation"),
+        ("{{ " + "not " * 250 + "a }}", "prompts/x.j2:1: too many nested parentheses"),
+        ("{{ 1٣.5 }}", "prompts/x.j2:1: invalid character '٣'"),
     ],
 )
 def test_a_template_that_is_not_jinja_is_reported_at_its_line(tmp_path: Path, text: str, message: str) -> None:
@@ -533,6 +554,8 @@ def test_an_expression_evaluates_and_what_is_absent_is_none(text: str, expected:
         ("[key]|random", "not an expression: No filter named 'random'"),
         ("outptu.total", "'outptu' is not offered: did you mean 'output'?"),
         ("lipsum()", "'lipsum' is not offered"),
+        ("dict(a=1, a=2)", "not an expression: keyword argument repeated: a"),
+        ("1٣.5", "not an expression: invalid character '٣'"),
     ],
 )
 def test_what_is_not_an_expression_is_refused(text: str, message: str) -> None:
@@ -543,7 +566,7 @@ def test_what_is_not_an_expression_is_refused(text: str, message: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["output.total / 0", "key + 1", "row.clear()"],
+    ["output.total / 0", "key + 1", "row.clear()", "key|truncate(1)"],
 )
 def test_an_expression_that_does_not_fit_the_values_raises_value_error(text: str) -> None:
     compiled = expression(text)

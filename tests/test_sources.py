@@ -188,6 +188,24 @@ def test_rows_before_a_mistake_are_yielded_first(tmp_path: Path) -> None:
         next(found)
 
 
+@pytest.mark.parametrize(
+    ("data", "encoding", "line"),
+    [
+        ("a\nਅਅਅ\n".encode("utf-16") + b"\x00\xdc", "utf-16", 3),
+        (b"\xfe\xff" + "a\nਅਅਅ\n".encode("utf-16-be") + b"\xdc\x00", "utf-16", 3),
+        (b"\xfe\xff" + "a\nਅb\n".encode("utf-16-be") * 9_000 + b"\xdc\x00", "utf-16", 18_001),
+        ("a\nਊb\n".encode("utf-32") + b"\xff\xff\xff\xff", "utf-32", 3),
+        (b"a\rb\rc\r\xff\r", "utf-8", 4),
+        (b"a\r\nb\rc\n\x81", "cp1252", 4),
+    ],
+)
+def test_the_line_of_a_bad_byte_is_counted_in_characters(
+    tmp_path: Path, data: bytes, encoding: str, line: int
+) -> None:
+    (tmp_path / "a.csv").write_bytes(data)
+    assert problem(tmp_path, "csv", "a.csv", encoding=encoding).line == line
+
+
 def test_an_unknown_encoding_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"a\n1\n")
     assert "'utf-9'" in problem(tmp_path, "csv", "a.csv", encoding="utf-9").message
@@ -296,6 +314,20 @@ def test_a_source_without_a_file_is_named(tmp_path: Path, path: str, words: str)
     found = problem(tmp_path, "csv", path)
     assert found.path == path
     assert words in found.message
+
+
+@pytest.mark.parametrize("path", ["x" * 300, "*" + "x" * 300])
+def test_a_path_that_no_file_can_have_is_named(tmp_path: Path, path: str) -> None:
+    found = problem(tmp_path, "csv", path)
+    assert found.path == path
+    assert found.message == "cannot read: File name too long"
+
+
+def test_a_match_whose_name_is_not_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"\xff.csv")).write_text("a\n1\n")
+    assert problem(tmp_path, "csv", "*.csv") == Problem(
+        "\ufffd.csv", "the name of the file is not UTF-8 text: rename it"
+    )
 
 
 def test_files_with_different_headers_are_refused_at_the_second(tmp_path: Path) -> None:

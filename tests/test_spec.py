@@ -321,6 +321,11 @@ def test_a_bad_inline_output_schema_is_named(project: Path) -> None:
     assert "'objct'" in str(found)
 
 
+def test_a_var_override_is_text(project: Path) -> None:
+    with pytest.raises(InputError, match=r"^--var: the value of a is not UTF-8 text$"):
+        load(project, "vars: {a: 1}", vars={"a": "x\udcff"})
+
+
 def test_a_var_override_replaces_only_that_variable(project: Path) -> None:
     spec = load(project, "vars: {a: 1, b: [2]}", vars={"a": "x"})
     assert spec.vars == {"a": "x", "b": [2]}
@@ -352,7 +357,14 @@ def test_a_spec_is_frozen(project: Path) -> None:
 def test_a_problem_in_a_block_text_points_at_its_line(project: Path) -> None:
     spec = load(project, base=MINIMAL.replace("{user: hi}", "\n  user: |\n    one\n    two"))
     assert str(spec.problem("prompt.user", "wrong", line=2)) == f"{spec.path}:7: wrong"
+    assert str(spec.problem("prompt.user", "wrong")) == f"{spec.path}:6: wrong"
     assert str(spec.problem("nowhere", "wrong")) == f"{spec.path}: wrong"
+
+
+def test_a_problem_in_a_quoted_text_points_at_its_beginning(project: Path) -> None:
+    spec = load(project, base=MINIMAL.replace("hi}", '"a\\n\\n{{ b"}'))
+    line, column = spec.places["prompt.user"]
+    assert str(spec.problem("prompt.user", "wrong", line=3)) == f"{spec.path}:{line}:{column}: wrong"
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)

@@ -36,6 +36,8 @@ def expression(text: str, *, names: Collection[str] = RECORD) -> Callable[[Mappi
         tree = environment.parse("{{ (" + text + ") }}")
     except TemplateSyntaxError as error:
         raise ValueError(f"not an expression: {error.message}") from error
+    except SyntaxError as error:
+        raise ValueError(f"not an expression: {error.msg}") from error
     except DATA_ERRORS as error:
         raise ValueError(f"not an expression: {error}") from error
     for name in sorted(undeclared(tree) - set(names)):

@@ -15,7 +15,7 @@ from runner.prompt.limits import BOUNDED, Joining, allow, check_call, check_fiel
 
 DATA_ERRORS = (
     TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, NameError,
-    RecursionError,
+    RecursionError, AssertionError, MemoryError,
 )  # fmt: skip
 """What a template that does not fit its data can raise."""
 

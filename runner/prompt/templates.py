@@ -3,6 +3,7 @@
 Row data is only ever a value in a template, never a template.
 """
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -71,6 +72,8 @@ class Templates:
             context.parent = names  # type: ignore[assignment]
             context.vars.clear()
             context.exported_vars.clear()
+            # A template that extends another adds the other's blocks to these.
+            context.blocks = {name: [block] for name, block in template.blocks.items()}
             try:
                 return joined(root(context))
             except DATA_ERRORS as error:
@@ -142,6 +145,15 @@ def _origin(traceback: TracebackType | None) -> tuple[str, int]:
     return origin
 
 
+def _line(environment: Sandbox, text: str, error: SyntaxError) -> int:
+    """The line of a template that became the line of Python at which the compiler stopped."""
+    if error.filename != "<template>":
+        return 1  # a number that is none, of which only the text is known
+    source = environment.compile(text, raw=True)
+    lines = [pair.split("=") for pair in re.findall(r"[0-9]+=[0-9]+", source.rpartition("debug_info = ")[2])]
+    return [1, *(int(line) for line, python in lines if int(python) <= (error.lineno or 0))][-1]
+
+
 def _read(folder: Path, name: str) -> str:
     path = (folder / name).resolve()
     if not path.is_relative_to(folder.resolve()):
@@ -185,6 +197,10 @@ class _Loader:
             environment.compile(text)
         except TemplateSyntaxError as error:
             self.problems.append(self.templates.problem(name, error.lineno, error.message or "not a template"))
+            return
+        except SyntaxError as error:
+            # Jinja wrote Python that is none: an argument stands twice, or blocks are nested too deep.
+            self.problems.append(self.templates.problem(name, _line(environment, text, error), error.msg))
             return
         except DATA_ERRORS as error:
             self.problems.append(self.templates.problem(name, 1, str(error)))

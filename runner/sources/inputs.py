@@ -64,15 +64,28 @@ class Inputs:
     current: str = ""
 
     def find(self, pattern: str) -> list[str]:
-        """The files that a path or glob names, in name order. Raises InputError if there are none."""
-        if pattern == "-" or not glob.has_magic(pattern) or (self.root / pattern).is_file():
+        """The files that a path or glob names, in name order.
+
+        Raises InputError if there are none, or for one that cannot be looked at or recorded.
+        """
+        if pattern == "-" or self._is_file(pattern) or not glob.has_magic(pattern):
             return [pattern]
         names = glob.glob(pattern, root_dir=self.root, recursive=True)  # noqa: PTH207 - takes absolute patterns too
-        found = sorted({name for name in names if (self.root / name).is_file()})
+        found = sorted({name for name in names if self._is_file(name)})
         if not found:
             raise InputError([Problem(pattern, f"no file matches in {self.root}")])
+        for name in found:
+            shown = os.fsencode(name).decode(errors="replace")
+            if shown != name:
+                raise InputError([Problem(shown, "the name of the file is not UTF-8 text: rename it")])
         self._check_links(pattern, found)
         return found
+
+    def _is_file(self, name: str) -> bool:
+        try:
+            return (self.root / name).is_file()
+        except OSError as error:
+            raise InputError([Problem(name, f"cannot read: {error.strerror}")]) from error
 
     def _check_links(self, pattern: str, found: list[str]) -> None:
         """Raise InputError if a link among the files that a pattern matches leads out of where it starts."""

@@ -2,6 +2,7 @@
 
 import codecs
 import io
+import re
 from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any, BinaryIO, NoReturn
@@ -9,6 +10,7 @@ from typing import Any, BinaryIO, NoReturn
 from runner.errors import InputError, Problem
 from runner.sources.inputs import Inputs
 
+_LINE_END = re.compile("\r\n|\r|\n")
 REMEDY = "set `encoding` if the file is not UTF-8"
 
 
@@ -39,7 +41,7 @@ def lines(path: str, stream: BinaryIO, encoding: str) -> Iterator[str]:
     except UnicodeDecodeError as error:
         # Text is decoded ahead of the lines, so that the bad bytes are on a later line than the last one.
         bad = " ".join(f"{byte:02x}" for byte in error.object[error.start : error.end][:4])
-        fail(path, f"bytes {bad} are not {encoding} text; {REMEDY}", _bad_line(error, number))
+        fail(path, f"bytes {bad} are not {encoding} text; {REMEDY}", _bad_line(error, encoding, number))
     except UnicodeError as error:
         fail(path, f"not {encoding} text: {error}; {REMEDY}", number + 1)
     finally:
@@ -48,8 +50,11 @@ def lines(path: str, stream: BinaryIO, encoding: str) -> Iterator[str]:
             text.detach()
 
 
-def _bad_line(error: UnicodeDecodeError, lines_before: int) -> int:
-    return lines_before + error.object.count(b"\n", 0, error.start) + 1
+def _bad_line(error: UnicodeDecodeError, encoding: str, lines_before: int) -> int:
+    # The error names the byte order of UTF-16 and -32, which the setting may leave open.
+    name = error.encoding if error.encoding.startswith("utf-") else codec(encoding)
+    before = error.object[: error.start].decode(name, "replace")
+    return lines_before + len(_LINE_END.findall(before)) + 1
 
 
 def read_text(inputs: Inputs, *, path: str, encoding: str = "utf-8") -> Iterator[tuple[str, int, dict[str, Any]]]:

@@ -40,8 +40,8 @@ _UNQUOTED = 'a value that begins with {{ must be quoted, since { opens a YAML ma
 class Document:
     """A YAML file as plain values, with lines and columns counted from 1.
 
-    `places` gives where each value begins (the text of a block scalar: its first line), `keys` where
-    its key stands; both are keyed by path, for example `("sinks", 0, "path")`.
+    `places` gives where each value begins (the text of a block scalar: its first line, and 0 as column), `keys`
+    where its key stands; both are keyed by path, for example `("sinks", 0, "path")`.
     """
 
     value: Any
@@ -101,7 +101,9 @@ class _Composer:
         if isinstance(event, yaml.ScalarEvent):
             line, column = _place(event)
             block = event.style in ("|", ">")
-            return _Node((line + block, column), event.value, is_plain=event.style in (None, ""))
+            return _Node(
+                (line + 1, 0) if block else (line, column), event.value, is_plain=event.style in (None, "")
+            )
         if isinstance(event, yaml.SequenceStartEvent):
             items = [self.node(item, depth=depth + 1) for item in self._until(yaml.SequenceEndEvent)]
             return _Node(_place(event), items=items)

@@ -127,7 +127,9 @@ class Spec:
     def problem(self, at: str, message: str, *, line: int = 1) -> Problem:
         """A mistake in the value at the dotted path `at`; `line` counts inside a text of several lines."""
         first, column = self.places.get(at, (0, 0))
-        return Problem(str(self.path), message, first + line - 1 if first else 0, column if line == 1 else 0)
+        # Of a text in quotes only the beginning is known: a line of it need not be one of the file.
+        is_block = first > 0 and column == 0
+        return Problem(str(self.path), message, first + line - 1 if is_block else first, column)
 
     def record(self) -> dict[str, Any]:
         """Everything that decides the requests and their outcomes, as plain values.
@@ -192,6 +194,14 @@ def _dotted(document: Document) -> dict[str, tuple[int, int]]:
     return {".".join(map(str, path)): place for path, place in document.places.items()}
 
 
+def _not_text(vars: Mapping[str, str]) -> Iterator[str]:
+    for name, value in vars.items():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            yield name
+
+
 def load_spec(path: str | os.PathLike[str], *, vars: Mapping[str, str] | None = None) -> Spec:
     """Read and check a YAML spec and the output schema that it names; `vars` override the spec's own.
 
@@ -208,6 +218,9 @@ def load_spec(path: str | os.PathLike[str], *, vars: Mapping[str, str] | None = 
     problems += [Problem(shown, message, *places[at]) for at, message in cross_checks(value, path, root)]
     unknown = set(vars or ()) - set(value.get("vars", ()))
     problems += [Problem("--var", f"the spec has no variable {name!r} under `vars`") for name in sorted(unknown)]
+    problems += [
+        Problem("--var", f"the value of {name} is not UTF-8 text") for name in sorted(_not_text(vars or {}))
+    ]
     if problems:
         raise InputError(sorted(problems, key=lambda problem: (problem.path, problem.line, problem.column)))
     batch = value.get("batch", {})
