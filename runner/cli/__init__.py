@@ -9,7 +9,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from threading import Event, Thread
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from runner.errors import InputError, Interrupted, RunnerError
+from runner.errors import InputError, Interrupted, RunnerError, StateError
 
 if TYPE_CHECKING:
     from runner.cli.display import Progress
@@ -30,6 +30,12 @@ _SPEC = click.Path(dir_okay=False, path_type=Path)
 class _Commands(click.Group):
     """Ends every command that fails with its message and exit code; only a defect of ours shows a traceback."""
 
+    def main(self, *args: Any, **options: Any) -> Any:
+        try:
+            return super().main(*args, **options)
+        except OSError as error:
+            _fail(_unusable(error))
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -37,11 +43,20 @@ class _Commands(click.Group):
             _fail(error)
 
 
+def _unusable(error: OSError) -> RunnerError:
+    """What to say of a file that cannot be used; one without a name mostly is the output of the command."""
+    if error.filename is not None:
+        return StateError(f"{error.filename}: {error.strerror}")
+    # What it still holds back would fail once more when the process ends.
+    with suppress(OSError, ValueError):
+        sys.stdout.close()
+    return RunnerError(f"cannot write: {error.strerror or error}")
+
+
 def _fail(error: RunnerError) -> NoReturn:
-    if isinstance(error, InputError):
-        click.echo(str(error), err=True)
-    else:
-        click.echo(f"error: {error}", err=True)
+    # Where messages cannot be written either, the exit code still tells.
+    with suppress(OSError):
+        click.echo(str(error) if isinstance(error, InputError) else f"error: {error}", err=True)
     sys.exit(error.exit_code)
 
 

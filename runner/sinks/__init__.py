@@ -75,13 +75,19 @@ def _writing(spec: Spec, index: int, path: Path) -> Iterator[None]:
 
 def check_place(spec: Spec, index: int, path: Path) -> Problem | None:
     """Why a sink cannot write to `path`, as far as a look can tell, or None."""
-    parent = next(folder for folder in path.parents if folder.exists())
-    if path.is_dir():
-        message = f"{path} is a folder"
-    elif not parent.is_dir() or not os.access(parent, os.W_OK):
-        message = f"{parent} is not a folder that can be written"
-    else:
-        return None
+    try:
+        parent = next(folder for folder in path.parents if folder.exists())
+        if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+            message = f"{parent} is not a folder that can be written"
+        elif path.is_dir():
+            message = f"{path} is a folder"
+        elif path.exists() and not path.is_file():
+            # The output would take its place: root's /dev/null would be gone.
+            message = f"{path} is not a file"
+        else:
+            return None
+    except OSError as error:
+        message = f"{path} cannot be looked at: {error.strerror}"
     return spec.problem(f"sinks.{index}.path", message)
 
 
