@@ -49,9 +49,9 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "rows.jsonl is gone": (lambda root: (folder(root) / "rows.jsonl").unlink(), "rows.jsonl cannot be read"),
     "the record is edited": (
         edit("spec.json", b"Label the text.", b"Label the test."),
-        "not what the run was started",
+        "it is not what was written",
     ),
-    "the record is gone": (lambda root: (folder(root) / "spec.json").unlink(), "cannot be read"),
+    "the record is gone": (lambda root: (folder(root) / "spec.json").unlink(), "is damaged"),
     "results are gone": (lambda root: (folder(root) / "results/1-2.jsonl").unlink(), "not in its results file"),
     "a result moved": (edit("results/1-1.jsonl", b"{", b" {"), "not in its results file"),
     "a tally is wrong": (lambda root: sql(root, "UPDATE tally SET rows = 19"), "counted wrong"),

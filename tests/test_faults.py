@@ -102,7 +102,7 @@ def test_results_that_are_gone_stop_the_run_after_the_other_batches(
         job()
     summary = job(accept_loss=True)
     assert (summary.outcomes, summary.exit_code) == ({"succeeded": 12, "missing": 8}, 3)
-    assert paid(tmp_path / "api") | EACH_ONCE == EACH_ONCE
+    assert paid(tmp_path / "api").items() <= EACH_ONCE.items()
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -97,7 +97,9 @@ def _live() -> Iterator[Progress]:
 
 
 def _print(line: str, summary: Summary) -> None:
-    click.echo(f"{time.strftime('%H:%M:%S')} {summary.spec}: {line}", err=True)
+    # What happens to a log must not stop the run that it tells of.
+    with suppress(OSError):
+        click.echo(f"{time.strftime('%H:%M:%S')} {summary.spec}: {line}", err=True)
 
 
 @contextmanager

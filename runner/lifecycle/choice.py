@@ -48,6 +48,10 @@ class Choice:
         """The run to go on with and its spec, or None if a new one is due. Raises UsageError."""
         for left in [left for left in store.runs(self.spec.name) if left.state == "preparing"]:
             store.discard(left)
+        # Also those of other names: a run that is not recognized any more would be sent, and paid, again.
+        for known in store.runs():
+            if known.purged_at is None:
+                recorded(store, known)
         runs = [run for run in store.runs(self.spec.name) if run.state != "abandoned"]
         under_way = next((run for run in runs if run.state == "running"), None)
         run = under_way or next(iter(runs), None)

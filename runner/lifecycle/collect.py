@@ -1,5 +1,6 @@
 """The results of an ended batch: downloaded whole, held against what was sent, and turned into outcomes."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ import msgspec
 from runner.api import Api
 from runner.durable import replacing
 from runner.errors import Incomplete
-from runner.lifecycle.job import Job, name_of, plural
+from runner.lifecycle.job import Job, decoded, name_of, plural
 from runner.outcome import Usage, Validate, read, tokens
 from runner.request import custom_id, row_of
 from runner.store import Batch
@@ -76,30 +77,32 @@ def collect(job: Job, api: Api, batch: Batch, validate: Validate | None, *, is_l
     Raises Incomplete if results are missing; on the last try the rows without one are `missing` instead, if the
     download was not broken off and holds no results of others.
     """
-    path = job.store.folder(job.run).results(batch.round, batch.batch)
+    path, sha256 = job.store.folder(job.run).results(batch.round, batch.batch), hashlib.sha256()
     with replacing(path, private=True) as file:
-        file.writelines(api.results(batch.batch_id or ""))
+        for block in api.results(batch.batch_id or ""):
+            file.write(block)
+            sha256.update(block)
     expected = set(job.store.rows_of(batch))
     prefix = custom_id(job.run.id, batch.round, batch.batch, 0)[:-1]
     found = _read(path, prefix=prefix, expected=expected, retry_on=job.spec.retry.on, validate=validate)
-    counted = sum(msgspec.json.decode(batch.counts, type=dict[str, int]).values())
+    counted = sum(decoded(batch.counts, dict[str, int]).values())
     total = max(len(expected), counted)
     if found.odd.get("foreign") and not found.rows:
         return _unbind(job, batch)
     is_plausible = is_last_try and found.rows and not found.is_cut and not found.odd.get("foreign")
     if len(found.rows) < total and not is_plausible:
         raise Incomplete(f"{total - len(found.rows):,} of {total:,} results are missing from the download")
-    return _record(job, batch, expected, found)
+    return _record(job, batch, expected, found, sha256.hexdigest())
 
 
-def _record(job: Job, batch: Batch, expected: set[int], found: _Found) -> Batch:
+def _record(job: Job, batch: Batch, expected: set[int], found: _Found, sha256: str) -> Batch:
     is_missing_retried = "missing" in job.spec.retry.on
     absent = ("missing", is_missing_retried, None, None)
     rows = sorted(expected)
     outcomes = ((row, *found.rows.get(row, absent)) for row in rows)
     usage = msgspec.json.encode(found.usage).decode()
     odd = msgspec.json.encode(found.odd).decode()
-    batch = job.store.collect(batch, outcomes, usage=usage, odd=odd, faulty_since=None)
+    batch = job.store.collect(batch, outcomes, usage=usage, odd=odd, faulty_since=None, results_sha256=sha256)
     notes = [f"{len(found.rows):,} results", *(f"{count:,} {kind} lines" for kind, count in found.odd.items())]
     if missing := len(expected) - len(found.rows):
         notes.append(f"{missing:,} missing")

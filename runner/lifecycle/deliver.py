@@ -3,6 +3,7 @@
 The outputs are a function of the files of the run, so that writing them again gives the same bytes.
 """
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -31,23 +32,39 @@ def _records(job: Job, validate: Validate | None, files: Pieces, *, decoded: boo
     """The record of each row in order; `row` and `usage` stay raw JSON unless `decoded`."""
     batches = {(batch.round, batch.batch): batch for batch in job.store.batches(job.run)}
     decode_row = msgspec.json.Decoder(_Row).decode
-    folder = job.store.folder(job.run)
+    folder, sha256 = job.store.folder(job.run), hashlib.sha256()
     with folder.rows.open("rb") as rows:
         for line, (number, name, round, batch, offset, length) in zip(
             rows, job.store.outcomes(job.run), strict=True
         ):
+            sha256.update(line)
             source = decode_row(line)
+            sent_as = custom_id(job.run.id, round, batch, number)
             if offset is None or length is None:
                 absent = name or "missing"
                 outcome = Outcome("", absent, error={"type": absent, "message": _NEVER_SENT[absent]})
             else:
                 outcome = read(files.read(folder.results(round, batch), offset, length), validate)
+                if outcome.custom_id != sent_as:
+                    raise ValueError(f"the result of row {number} is another's")
             record = _record(source, outcome, batches.get((round, batch)))
-            record["custom_id"] = custom_id(job.run.id, round, batch, number) if batch else None
+            record["custom_id"] = sent_as if batch else None
             if decoded:
                 record["row"] = msgspec.json.decode(source.row)
                 record["usage"] = msgspec.json.decode(outcome.usage) if outcome.usage is not None else None
             yield record
+    if sha256.hexdigest() != (job.run.rows_sha256 or sha256.hexdigest()):
+        raise ValueError("rows.jsonl is not what was written")
+
+
+def _check_results(job: Job) -> None:
+    """Raise ValueError if results are not what came back, as far as a digest of them is known."""
+    for batch in job.store.batches(job.run):
+        if batch.results_sha256 is not None:
+            path = job.store.folder(job.run).results(batch.round, batch.batch)
+            with path.open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != batch.results_sha256:
+                    raise ValueError(f"{path.name} is not what came back")
 
 
 def _record(source: _Row, outcome: Outcome, batch: Batch | None) -> dict[str, Any]:
@@ -67,6 +84,7 @@ def _record(source: _Row, outcome: Outcome, batch: Batch | None) -> dict[str, An
 
 def _undamaged(job: Job, validate: Validate | None, files: Pieces, *, decoded: bool) -> Iterator[dict[str, Any]]:
     try:
+        _check_results(job)
         yield from _records(job, validate, files, decoded=decoded)
     except ValueError as error:
         raise StateError(f"the files of run {job.run.id} are damaged: {error}") from error

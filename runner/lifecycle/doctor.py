@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-
-import msgspec
+from typing import Any
 
 from runner.api import Api
 from runner.errors import StateError
 from runner.lifecycle.execute import SIMULATED, connected
-from runner.lifecycle.job import name_of, plural
+from runner.lifecycle.job import decoded, name_of, plural
 from runner.lifecycle.prepare import recorded
 from runner.lifecycle.recover import found_in
 from runner.outcome import OUTCOMES, read
@@ -102,10 +101,9 @@ def _run(store: Store, run: Run) -> Iterator[str]:
     if run.purged_at is not None:
         return
     try:
-        if recorded(store, run).fingerprint() != run.fingerprint:
-            yield f"spec.json is not what the run was started with: {_RECOVER}"
+        recorded(store, run)
     except StateError as error:
-        yield f"{error}: {_RECOVER}"
+        yield str(error)
     yield from _rows(store, run)
     batches = store.batches(run)
     for batch in batches:
@@ -113,7 +111,7 @@ def _run(store: Store, run: Run) -> Iterator[str]:
     for before, after in pairwise(batches):
         if before.round < after.round and before.state != "collected":
             yield f"{name_of(after)}: was prepared before {name_of(before)} was collected"
-    for sink in msgspec.json.decode(run.sinks):
+    for sink in decoded(run.sinks, list[dict[str, Any]]):
         if run.state == "finished" and not Path(sink["path"]).exists():
             yield f"{sink['path']} is not there: running the spec again writes it anew, and sends nothing"
 
@@ -153,7 +151,7 @@ def _batch(store: Store, run: Run, batch: Batch) -> Iterator[str]:
         yield f"is {batch.state}, and its id is {batch.batch_id}: {_RECOVER}"
     if batch.state == "prepared" and folder.sent(batch.round, batch.batch).exists():
         yield "is prepared, but was about to be sent once: the next run looks for it first"
-    counts = msgspec.json.decode(batch.counts, type=dict[str, int])
+    counts = decoded(batch.counts, dict[str, int])
     if counts and sum(counts.values()) != batch.requests:
         yield f"has {plural(batch.requests, 'request')}, and the API counted {counts}"
     if batch.state == "collected":

@@ -4,13 +4,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
+from runner.errors import StateError
 from runner.outcome import OUTCOMES, Usage
 from runner.spec import Spec
 from runner.store import Batch, Run, Store
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +80,16 @@ def name_of(batch: Batch) -> str:
 
 def _shown(batch: Batch) -> dict[str, Any]:
     shown = {"id": batch.batch_id, "state": batch.state, "requests": batch.requests}
-    odd = msgspec.json.decode(batch.odd, type=dict[str, int])
+    odd = decoded(batch.odd, dict[str, int])
     return {**shown, "odd": odd} if odd else shown
+
+
+def decoded(text: str, kind: type[T]) -> T:
+    """A value that the database holds as JSON. Raises StateError if it does not."""
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except ValueError as error:
+        raise StateError(f"the database holds {text[:40]!r}, which is damaged: {error}") from error
 
 
 def summarize(store: Store, run: Run) -> Summary:
@@ -86,7 +97,7 @@ def summarize(store: Store, run: Run) -> Summary:
     batches = store.batches(run)
     usage = Usage()
     for batch in batches:
-        usage.add(msgspec.json.decode(batch.usage, type=Usage))
+        usage.add(decoded(batch.usage, Usage))
     tally = store.tally(run)
     return Summary(
         run=run.id,
@@ -95,7 +106,7 @@ def summarize(store: Store, run: Run) -> Summary:
         rows=run.rows,
         outcomes={name: tally[name] for name in OUTCOMES if name in tally},
         batches=[_shown(batch) for batch in batches],
-        sinks=msgspec.json.decode(run.sinks),
+        sinks=decoded(run.sinks, list[dict[str, Any]]),
         usage=msgspec.to_builtins(usage),
         seconds=round((run.finished_at or time.time()) - run.created_at, 3),
     )

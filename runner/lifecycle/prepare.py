@@ -3,6 +3,7 @@
 Nothing is sent before the whole source is read, so that a mistake in its last row costs nothing.
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from threading import Event
@@ -42,9 +43,18 @@ class Recorded:
 def recorded(store: Store, run: Run) -> Recorded:
     """Read back what a run was started with. Raises StateError."""
     try:
-        return msgspec.json.decode(store.folder(run).spec.read_bytes(), type=Recorded)
-    except (OSError, msgspec.DecodeError) as error:
-        raise StateError(f"the record of run {run.id} cannot be read: {error}") from error
+        written = store.folder(run).spec.read_bytes()
+        found = msgspec.json.decode(written, type=Recorded)
+        is_same = hashlib.sha256(written).hexdigest() == run.spec_sha256 or run.spec_sha256 is None
+        if not is_same or found.fingerprint() != run.fingerprint or found.record["name"] != run.spec:
+            raise ValueError("it is not what was written")
+        return found
+    except (OSError, ValueError) as error:
+        raise StateError(
+            f"the record of run {run.id} is damaged: {store.folder(run).spec}: "
+            f"{getattr(error, 'strerror', error)}; restore it, or let `runner purge {run.id}` forget the run if "
+            "it has ended"
+        ) from error
 
 
 def record(spec: Spec, templates: Templates, limit: int | None) -> Recorded:
@@ -83,6 +93,7 @@ class _First:
     rows: int = 0
     rejected: list[tuple[int, int, int]] = field(default_factory=list)
     hashes: list[int] = field(default_factory=list)
+    sha256: Any = field(default_factory=hashlib.sha256)
 
     def note_key(self, row: Row) -> None:
         """Add the hash of a key to those that the store compares at the end."""
@@ -105,9 +116,11 @@ class _First:
             if self.stop.is_set():
                 raise Interrupted("stopped before anything was sent")
             try:
-                rows_file.write(encode({"key": row.key, "row": row.fields}) + b"\n")
+                line = encode({"key": row.key, "row": row.fields}) + b"\n"
             except UnicodeEncodeError as error:
                 raise InputError([Problem(row.path, "half of a surrogate pair is not text", row.line)]) from error
+            rows_file.write(line)
+            self.sha256.update(line)
             self.rows = row.number
             if has_key:
                 self.note_key(row)
@@ -146,11 +159,16 @@ def prepare(
             first.flush()
             _check_keys(spec, store, folder)
         with replacing(folder.spec, private=True) as file:
-            file.write(msgspec.json.encode(replace(start, inputs=inputs.files)))
+            written = msgspec.json.encode(replace(start, inputs=inputs.files))
+            file.write(written)
         with store.transaction():
             store.add_rejected(run, first.rejected)
             store.recount(run)
-            return store.update(run, state="prepared", rows=first.rows)
+            digests = {
+                "rows_sha256": first.sha256.hexdigest(),
+                "spec_sha256": hashlib.sha256(written).hexdigest(),
+            }
+            return store.update(run, state="prepared", rows=first.rows, **digests)
     except BaseException:
         store.discard(run)
         raise

@@ -59,6 +59,8 @@ def search(job: Job, api: Api, batch: Batch) -> tuple[Batch, list[Remote]]:
     """
     if batch.intent_at is None:
         raise StateError(f"{name_of(batch)} is submitting, but its intent is not recorded")
+    if batch.intent_at > api.now + MARGIN_SECONDS:
+        raise StateError(f"{name_of(batch)} is recorded as sent at a time to come: the database is damaged")
     undecided = []
     prefix = custom_id(job.run.id, batch.round, batch.batch, 0)[:-1]
     for remote in list(api.newest(until=batch.intent_at - MARGIN_SECONDS)):

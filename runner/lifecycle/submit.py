@@ -1,6 +1,8 @@
 """A prepared batch is sent once: the intent is durable before the first byte leaves."""
 
 import hashlib
+from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -24,7 +26,7 @@ def submit(job: Job, api: Api, batch: Batch) -> Batch:
     body, sent = folder.body(batch.round, batch.batch), folder.sent(batch.round, batch.batch)
     if sent.exists():
         job.tell(f"{name_of(batch)}: was about to be sent before, which the database has forgotten")
-        return job.store.move(batch, "submitting", **msgspec.json.decode(sent.read_bytes()))
+        return job.store.move(batch, "submitting", **_intent(sent))
     with body.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != batch.sha256:
             raise StateError(f"{body} is not what was written: its digest differs from the one recorded")
@@ -32,7 +34,12 @@ def submit(job: Job, api: Api, batch: Batch) -> Batch:
     intent = {"intent_at": now, "base_url": api.base_url, "workspace_id": workspace_id, "unknown_at": None}
     with replacing(sent, private=True) as file:
         file.write(msgspec.json.encode(intent))
-    batch = job.store.move(batch, "submitting", **intent)
+    try:
+        batch = job.store.move(batch, "submitting", **intent)
+    except StateError:
+        # Nothing was sent: a full disk, say, must leave no doubt about it.
+        sent.unlink(missing_ok=True)
+        raise
     try:
         remote = api.create(body)
     except CreateUnknown as error:
@@ -44,6 +51,14 @@ def submit(job: Job, api: Api, batch: Batch) -> Batch:
     batch = bind(job, batch, remote)
     job.tell(f"{name_of(batch)}: {plural(batch.requests, 'request')} submitted as {batch.batch_id}")
     return batch
+
+
+def _intent(sent: Path) -> dict[str, Any]:
+    """What a mark says of a create. Raises StateError."""
+    try:
+        return msgspec.json.decode(sent.read_bytes(), type=dict[str, Any])
+    except ValueError as error:
+        raise StateError(f"{sent} is damaged: {error}") from error
 
 
 def unsend(job: Job, batch: Batch) -> Batch:

@@ -19,7 +19,7 @@ _REMEDY = "restore it, or move .runner away and let `runner recover SPEC` rebuil
 def _translated(folder: Path) -> Iterator[None]:
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise StateError(f"{folder}/state.db cannot be used: {error}") from error
 
 
@@ -33,7 +33,7 @@ def _connect(folder: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > VERSION:
+    if not 0 <= version <= VERSION:
         connection.close()
         raise StateError(f"{path} was written by a newer runner: upgrade this one")
     if version == 0 and any((folder / "runs").glob("*")):
@@ -102,7 +102,7 @@ def _check(connection: sqlite3.Connection, folder: Path) -> None:
     found = [text for (text,) in connection.execute("PRAGMA integrity_check(3)")]
     if found != ["ok"]:
         raise StateError(f"{folder}/state.db is damaged ({'; '.join(found)}): {_REMEDY}")
-    known = {name for (name,) in connection.execute("SELECT id FROM run")}
+    known = {name for (name,) in connection.execute("SELECT id FROM run WHERE state != 'preparing'")}
     for path in sorted((folder / "runs").glob("*")):
         if path.name not in known and any((path / "bodies").glob("*.sent")):
             raise StateError(f"{folder}/state.db does not know the run {path.name}, which was sent: {_REMEDY}")

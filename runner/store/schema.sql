@@ -12,7 +12,9 @@ CREATE TABLE run (
     finished_at REAL,
     sinks       TEXT NOT NULL DEFAULT '[]',
     purged_at   REAL,
-    recovered_at REAL
+    recovered_at REAL,
+    rows_sha256 TEXT,
+    spec_sha256 TEXT
 ) STRICT;
 
 CREATE TABLE batch (
@@ -38,6 +40,7 @@ CREATE TABLE batch (
     refused_after INTEGER,
     refusal      TEXT,
     odd          TEXT NOT NULL DEFAULT '{}',
+    results_sha256 TEXT,
     PRIMARY KEY (run, round, batch)
 ) STRICT, WITHOUT ROWID;
 

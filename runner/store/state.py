@@ -45,6 +45,8 @@ class Run:
     sinks: str
     purged_at: float | None
     recovered_at: float | None
+    rows_sha256: str | None
+    spec_sha256: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class Batch:
     refused_after: int | None
     refusal: str | None
     odd: str
+    results_sha256: str | None
 
 
 @dataclass(frozen=True, slots=True)
