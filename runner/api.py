@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -75,6 +75,15 @@ class Remote:
         return sum(self.counts.values())
 
 
+class Whereabouts(NamedTuple):
+    """The API's clock in Unix seconds, to the second; the workspace of the credentials, if the API says so; and
+    when the newest batch there was created, in Unix seconds, or None."""
+
+    now: float
+    workspace_id: str | None
+    newest_at: float | None
+
+
 class _Blocks:
     """The bytes of a file, in blocks; iterating starts anew each time, as sending a request again needs."""
 
@@ -102,14 +111,15 @@ class Api:
             self.whereabouts()
         return (self._ahead or 0.0) + time.monotonic()
 
-    def whereabouts(self) -> tuple[float, str | None]:
-        """The API's clock in Unix seconds, to the second, and the workspace of the credentials if it says so."""
+    def whereabouts(self) -> Whereabouts:
+        """Where and when the API is."""
         with _translated():
             response = self._client.messages.batches.with_raw_response.list(limit=1)
             now = parsedate_to_datetime(response.headers.get("date", "")).timestamp()
-            msgspec.json.decode(response.read(), type=_List)
+            newest = msgspec.json.decode(response.read(), type=_List).data[:1]
             self._ahead = now - time.monotonic()
-            return now, response.headers.get("anthropic-workspace-id")
+            created_at = newest[0].created_at.timestamp() if newest else None
+            return Whereabouts(now, response.headers.get("anthropic-workspace-id"), created_at)
 
     def create(self, body: Path) -> Remote:
         """POST a body that is on disk.

@@ -230,5 +230,5 @@ def records(path: Path) -> list[dict[str, Any]]:
 def outputs(root: Path) -> dict[str, str]:
     """Every output by name, without the ids that differ between any two runs."""
     texts = {path.name: path.read_text() for path in sorted((root / "out").iterdir())}
-    ids = re.compile(r'"[0-9a-z]{12}-(\d+)-(\d+)-(\d+)"|"msgbatch_\w+"')
+    ids = re.compile(r'"[0-9a-z]{13}-(\d+)-(\d+)-(\d+)"|"msgbatch_\w+"')
     return {name: ids.sub(r'"\1-\2-\3"', text) for name, text in texts.items()}

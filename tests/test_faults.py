@@ -8,7 +8,7 @@ import pytest
 
 from runner import Summary
 from runner.errors import AccessError, Refused, ResultsGone, Undecided
-from runner.simulator import FAULTS
+from runner.simulator import FAULTS, Answer
 from tests.jobs import SPEC, accepted, outputs, paid, records, write_job
 
 ROWS, BATCHES = 20, 3
@@ -156,6 +156,86 @@ def test_whether_a_batch_was_accepted_is_asked_when_no_trace_of_it_is_found(
     (tmp_path / "job.yaml").write_text(json.dumps(spec))
     assert job().outcomes == {"succeeded": ROWS}
     assert paid(tmp_path / "api") == EACH_ONCE
+
+
+def test_a_lone_request_without_a_result_ends_as_missing(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    write_job(tmp_path, rows=1, retry={"attempts": 2})
+    assert job(faults=["missing:2"]).outcomes == {"missing": 1}
+    assert accepted(tmp_path / "api") == 2
+
+
+def test_a_refused_row_alone_in_the_last_batch_does_not_hold_up_the_others(
+    tmp_path: Path, job: Callable[..., Summary]
+) -> None:
+    write_job(tmp_path, rows=9)
+    assert job(faults=["refused-row:9"]).outcomes == {"succeeded": 8, "rejected": 1}
+
+
+def test_a_refusal_that_may_concern_every_request_is_for_a_person_to_judge(
+    tmp_path: Path, job: Callable[..., Summary]
+) -> None:
+    write_job(tmp_path, rows=9)
+    for _ in range(2):
+        with pytest.raises(Refused, match=r"row 9\)"):
+            job(faults=["refused-unnamed-row:9"])
+    assert job(faults=["refused-unnamed-row:9"], accept_loss=True).outcomes == {"succeeded": 8, "rejected": 1}
+
+
+@pytest.mark.parametrize("times", [3, 6, 7, 8])
+def test_a_refusal_that_passes_rejects_no_row(tmp_path: Path, job: Callable[..., Summary], times: int) -> None:
+    assert job(faults=[f"refuse:{times}"]).outcomes == {"succeeded": ROWS}
+    assert paid(tmp_path / "api") == EACH_ONCE
+
+
+@pytest.mark.parametrize("policy", ["ask", "resubmit"])
+def test_a_candidate_that_cannot_be_read_is_for_a_person_to_judge(
+    tmp_path: Path, job: Callable[..., Summary], policy: str
+) -> None:
+    write_job(tmp_path, batch={**SPEC["batch"], "on_unknown": policy})
+    with pytest.raises(Undecided, match="cannot be read any more"):
+        job(faults=["foreign-batch", "archived:2", "accept-then-drop"])
+    assert paid(tmp_path / "api") == EACH_ONCE
+
+
+def test_what_cannot_be_read_does_not_hide_what_can(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    assert job(faults=["foreign-batch", "archived:1", "accept-then-drop"]).outcomes == {"succeeded": ROWS}
+    assert paid(tmp_path / "api") == EACH_ONCE
+
+
+@pytest.mark.parametrize("ahead", [600, 90_000])
+def test_a_clock_on_the_way_that_is_wrong_pays_nothing_twice(
+    tmp_path: Path, job: Callable[..., Summary], ahead: int
+) -> None:
+    assert job(faults=[f"date-ahead:{ahead}", "accept-then-drop:2"]).outcomes == {"succeeded": ROWS}
+    assert paid(tmp_path / "api") == EACH_ONCE
+
+
+def test_a_cached_answer_of_somebody_else_does_not_make_us_disown_a_batch(
+    tmp_path: Path, job: Callable[..., Summary]
+) -> None:
+    # One row a batch, so that a download with one foreign line holds nothing of ours.
+    write_job(tmp_path, rows=2, batch={**SPEC["batch"], "max_requests": 1})
+    assert job(faults=["line-foreign:2", "line-missing:1"]).outcomes == {"succeeded": 2}
+    assert paid(tmp_path / "api") == {("1", 1): 1, ("1", 2): 1}
+
+
+def test_a_key_of_another_workspace_works_if_nothing_was_accepted(job: Callable[..., Summary]) -> None:
+    with pytest.raises(AccessError):
+        job(faults=["billing"], workspace="wrkspc_a")
+    assert job(workspace="wrkspc_b").outcomes == {"succeeded": ROWS}
+
+
+def test_a_fault_while_a_fault_is_looked_into_passes(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    def on(moment: str) -> None:
+        moments.append(moment)
+        if "results" in moments and moment == "retrieve" and len(broken) < 2:
+            broken.append(moment)
+            raise Answer(500, "boom")
+
+    moments: list[str] = []
+    broken: list[str] = []
+    assert job(faults=["results-404:3"], on=on).outcomes == {"succeeded": ROWS}
+    assert (len(broken), paid(tmp_path / "api")) == (2, EACH_ONCE)
 
 
 def test_no_fault_is_left_out() -> None:

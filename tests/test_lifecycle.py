@@ -50,7 +50,7 @@ def test_many_batches_are_in_flight_at_once(job: Callable[..., Summary]) -> None
 
 def test_only_what_can_still_succeed_is_sent_again(job: Callable[..., Summary]) -> None:
     kinds = {"1": "errored", "2": "expired", "3": "invalid", "4": "overloaded", "5": "refused", "6": "truncated"}
-    summary = job(mix=lambda id: kinds.get(id.rsplit("-")[-1], "succeeded") if "-1-" in id[12:15] else "succeeded")
+    summary = job(mix=lambda id: kinds.get(id.rsplit("-")[-1], "succeeded") if "-1-" in id[13:16] else "succeeded")
     assert summary.outcomes == {"succeeded": 18, "truncated": 1, "refused": 1}
     assert [batch["requests"] for batch in summary.batches] == [8, 7, 5, 4]
     assert summary.exit_code == 3
@@ -279,8 +279,8 @@ def test_a_state_that_is_gone_is_not_made_anew_over_its_runs(tmp_path: Path, job
 
 
 def test_a_body_that_was_touched_is_not_sent(tmp_path: Path, job: Callable[..., Summary]) -> None:
-    with pytest.raises(UsageError):
-        job(consent=False)
+    with pytest.raises(AccessError):
+        job(faults=["revoked-key:99"])
     [body] = (tmp_path / ".runner" / "runs").glob("*/bodies/1-2.json")
     body.write_bytes(body.read_bytes().replace(b"Label", b"Lobel"))
     with pytest.raises(StateError, match="is not what was written"):
@@ -482,3 +482,10 @@ def test_a_run_never_goes_on_in_another_workspace(
     with pytest.raises(AccessError, match="is in the workspace wrkspc_simulated, and the key is of wrkspc_other"):
         job(workspace="wrkspc_other")
     assert (job().outcomes, accepted(tmp_path / "api")) == ({"succeeded": 20}, 3)
+
+
+def test_a_new_run_that_was_declined_is_never_sent_later(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    assert job().state == "finished"
+    with pytest.raises(UsageError, match="nothing was sent"):
+        job(new=True, consent=False)
+    assert (job().state, accepted(tmp_path / "api")) == ("finished", 3)

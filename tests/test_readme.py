@@ -17,7 +17,7 @@ CONSOLE = re.findall(r"```console\n\$ (.*?)\n(.*?)```", README, re.DOTALL)
 CHANGING = [
     (r"\d\d:\d\d:\d\d", "TIME"),
     (r"msgbatch_\w+", "BATCH"),
-    (r"\bt[0-9a-z]{11}\b", "RUN"),
+    (r"\bt[0-9a-z]{12}\b", "RUN"),
     (r"in \d+\.\d s", "in SECONDS"),
 ]
 

@@ -58,12 +58,12 @@ def test_a_batch_that_a_person_found_is_adopted(project: Path) -> None:
     assert paid(project / "api") == EACH_ONCE
 
 
-def test_a_batch_of_another_size_is_not_adopted(project: Path) -> None:
+def test_a_batch_that_is_another_one_already_is_not_adopted(project: Path) -> None:
     with simulator(project / "api", faults=["refuse-504"]) as environ:
         assert command(project, environ, *RUN).returncode == 5
         other = next((project / "api").glob("msgbatch_*.json")).stem
         ended = command(project, environ, "reconcile", run_id(project), "--adopt", other)
-    assert (ended.returncode, "is not bound" in ended.stderr) == (2, True)
+    assert (ended.returncode, "another batch of this project" in ended.stderr) == (2, True)
 
 
 def test_a_batch_of_somebody_else_that_was_adopted_is_let_go(project: Path) -> None:

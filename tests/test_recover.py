@@ -2,11 +2,12 @@
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.jobs import SPEC, command, outputs, paid, simulator, write_job
+from tests.jobs import SPEC, command, killed_at_rename, outputs, paid, records, simulator, write_job
 
 RUN = ("run", "job.yaml", "--yes")
 EACH_ONCE = {("1", row): 1 for row in range(1, 21)}
@@ -56,7 +57,7 @@ def test_a_lost_run_with_a_batch_under_way_and_one_never_sent_is_recovered(proje
 
 def test_later_rounds_are_found_too(project: Path) -> None:
     kinds = {f"-1-1-{row}": "errored" for row in (2, 5)}
-    mix = lambda id: next((kind for end, kind in kinds.items() if id[12:] == end), "succeeded")  # noqa: E731
+    mix = lambda id: next((kind for end, kind in kinds.items() if id[13:] == end), "succeeded")  # noqa: E731
     with simulator(project / "api", mix=mix) as environ:
         assert command(project, environ, *RUN).returncode == 0
         before, bill = outputs(project), paid(project / "api")
@@ -66,13 +67,16 @@ def test_later_rounds_are_found_too(project: Path) -> None:
     assert (bill["2", 2], bill["2", 5], sum(bill.values())) == (1, 1, 22)
 
 
-@pytest.mark.parametrize("edited", ["rows.csv", "job.yaml", "batch"])
+@pytest.mark.parametrize("edited", ["rows.csv", "order", "job.yaml", "batch"])
 def test_nothing_is_recovered_from_another_input_or_spec(project: Path, edited: str) -> None:
     with simulator(project / "api") as environ:
         assert command(project, environ, *RUN).returncode == 0
         lose(project)
         if edited == "rows.csv":
             write_job(project, rows=19)
+        elif edited == "order":
+            head, *lines = (project / "rows.csv").read_text().splitlines()
+            (project / "rows.csv").write_text("\n".join([head, *reversed(lines)]) + "\n")
         elif edited == "job.yaml":
             write_job(project, prompt={"user": "Other words: {{ text }}"})
         else:
@@ -120,3 +124,42 @@ def test_a_database_of_before_the_create_does_not_pay_again(project: Path) -> No
         assert command(project, environ, *RUN).returncode == 0
     assert paid(project / "api") == EACH_ONCE
     assert len(json.loads((project / "out/all.jsonl").read_text().splitlines()[-1])["key"]) > 0
+
+
+def test_what_a_recovered_run_may_have_sent_is_not_ended_by_a_cancel(project: Path) -> None:
+    with simulator(project / "api", seconds=0.1) as environ:
+        assert command(project, environ, *RUN).returncode == 0
+        lose(project)
+        stopped = partial(killed_at_rename, "1-1.jsonl")
+        assert command(project, environ, "recover", "job.yaml", before=stopped).returncode == -9
+        assert command(project, environ, "cancel", "job.yaml").returncode == 0
+        assert command(project, environ, *RUN).returncode == 0
+    assert [record["outcome"] for record in records(project / "out/all.jsonl")] == ["succeeded"] * 20
+    assert paid(project / "api") == EACH_ONCE
+
+
+def test_a_recovery_that_is_killed_is_made_again_before_anything_is_sent(project: Path) -> None:
+    with simulator(project / "api") as environ:
+        assert command(project, environ, *RUN).returncode == 0
+        lose(project)
+        stopped = partial(killed_at_rename, "spec.json")
+        assert command(project, environ, "recover", "job.yaml", before=stopped).returncode == -9
+        refused = command(project, environ, *RUN)
+        assert (refused.returncode, "once more" in refused.stderr) == (2, True)
+        assert command(project, environ, "recover", "job.yaml").returncode == 0
+    assert paid(project / "api") == EACH_ONCE
+
+
+def test_a_round_that_was_sent_is_not_dropped_because_retry_was_edited(project: Path) -> None:
+    mix = lambda id: "errored" if id[13:] == "-1-1-2" else "succeeded"  # noqa: E731
+    with simulator(project / "api", mix=mix) as environ:
+        assert command(project, environ, *RUN).returncode == 0
+        before = outputs(project)
+        lose(project)
+        write_job(project, retry={"attempts": 1})
+        ended = command(project, environ, "recover", "job.yaml")
+        assert (ended.returncode, "`retry` does not reach" in ended.stderr) == (8, True)
+        lose(project)
+        write_job(project)
+        assert command(project, environ, "recover", "job.yaml").returncode == 0
+    assert outputs(project) == before

@@ -167,6 +167,8 @@ def _ask(progress: "Progress", proposal: "Offer") -> bool:
 def _command() -> str:
     """The command line that goes on with this run."""
     words = [word for word in sys.argv[1:] if word not in ("--new", "--no-wait")]
+    if words[:1] == ["recover"]:
+        words[0] = "run"
     called = Path(sys.argv[0])
     is_module, on_path = called.name == "__main__.py", shutil.which("runner")
     name = ["python", "-m", "runner"] if is_module else [str(called)]
@@ -218,8 +220,12 @@ def run(
             stop=stop,
         )
     _conclude(summary, simulate=simulate, as_json=as_json)
+    sys.exit(_exit_code(summary, stop))
+
+
+def _exit_code(summary: "Summary", stop: _Stop) -> int:
     interrupted = stop.signal is not None and summary.state != "finished"
-    sys.exit(128 + (stop.signal or 0) if interrupted else summary.exit_code)
+    return 128 + (stop.signal or 0) if interrupted else summary.exit_code
 
 
 def _conclude(summary: "Summary", *, simulate: bool, as_json: bool) -> None:
@@ -310,11 +316,12 @@ def recover(spec: Path, *, run_id: str | None, limit: int | None, variables: dic
 
     loaded = load_spec(spec, vars=variables)
     with _stopping() as stop, display.progress() as progress:
-        run = lifecycle.recover(loaded, limit=limit, run_id=run_id, stop=stop, report=progress.report)
+        say = partial(click.echo, err=True)
+        run = lifecycle.recover(loaded, limit=limit, run_id=run_id, stop=stop, say=say, report=progress.report)
         click.echo(f"run {run.id} is recovered", err=True)
         summary = lifecycle.run(loaded, limit=limit, report=progress.report, stop=stop)
     _conclude(summary, simulate=False, as_json=False)
-    sys.exit(summary.exit_code)
+    sys.exit(_exit_code(summary, stop))
 
 
 @main.command()

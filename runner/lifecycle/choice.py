@@ -46,7 +46,9 @@ class Choice:
 
     def find(self, store: Store) -> tuple[Run, Spec] | None:
         """The run to go on with and its spec, or None if a new one is due. Raises UsageError."""
-        for left in [left for left in store.runs(self.spec.name) if left.state == "preparing"]:
+        for left in [left for left in store.runs(self.spec.name) if left.state in ("preparing", "prepared")]:
+            if left.recovered_at is not None:
+                raise UsageError(f"the recovery of run {left.id} was broken off: `runner recover` it once more")
             store.discard(left)
         # Also those of other names: a run that is not recognized any more would be sent, and paid, again.
         for known in store.runs():
@@ -74,8 +76,6 @@ class Choice:
             return run, resumed(before.record, like=self.spec)
         if run.state == "running":
             raise UsageError(self._refusal(run, differences))
-        if run.state == "prepared":
-            store.discard(run)
         return None
 
     def _differences(self, before: Recorded) -> list[str]:

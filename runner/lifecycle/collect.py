@@ -70,12 +70,14 @@ def _line(path: Path, offset: int, length: int) -> bytes:
         return file.read(length)
 
 
-def collect(job: Job, api: Api, batch: Batch, validate: Validate | None, *, is_last_try: bool) -> Batch:
+def collect(
+    job: Job, api: Api, batch: Batch, validate: Validate | None, *, is_last_try: bool, accept_loss: bool
+) -> Batch:
     """Download and read the results of an ended batch.
 
-    Returns it collected, every row with its outcome; or submitting again if the results are somebody else's.
-    Raises Incomplete if results are missing; on the last try the rows without one are `missing` instead, if the
-    download was not broken off and holds no results of others.
+    Returns it collected, every row with its outcome; or submitting again if a person took it for this one, and the
+    results are somebody else's. Raises Incomplete if results are missing; on the last try the rows without one are
+    `missing` instead, if the download was sound as far as one can tell, or if `accept_loss` says so.
     """
     path, sha256 = job.store.folder(job.run).results(batch.round, batch.batch), hashlib.sha256()
     with replacing(path, private=True) as file:
@@ -87,10 +89,11 @@ def collect(job: Job, api: Api, batch: Batch, validate: Validate | None, *, is_l
     found = _read(path, prefix=prefix, expected=expected, retry_on=job.spec.retry.on, validate=validate)
     counted = sum(decoded(batch.counts, dict[str, int]).values())
     total = max(len(expected), counted)
-    if found.odd.get("foreign") and not found.rows:
+    is_foreign = "foreign" in found.odd
+    if is_foreign and not found.rows and batch.unknown_at is not None:
         return _unbind(job, batch)
-    is_plausible = is_last_try and found.rows and not found.is_cut and not found.odd.get("foreign")
-    if len(found.rows) < total and not is_plausible:
+    is_broken = found.is_cut or is_foreign or (not found.rows and "malformed" in found.odd)
+    if len(found.rows) < total and not (is_last_try and (accept_loss or not is_broken)):
         raise Incomplete(f"{total - len(found.rows):,} of {total:,} results are missing from the download")
     return _record(job, batch, expected, found, sha256.hexdigest())
 

@@ -42,7 +42,7 @@ def reconcile_run(
     ):
         spec = from_record(recorded(store, run).record, path=Path(run.spec_path), root=found.base)
         job = Job(spec, store, run, found.base, report)
-        check_account(job, api)
+        check_account(store.batches(run), api)
         unknown = []
         for batch in _submitting(job):
             batch, candidates = search(job, api, batch)
@@ -70,7 +70,8 @@ def _adopt(job: Job, api: Api, batch_id: str, unknown: list[Batch]) -> Batch:
         remote = api.retrieve(batch_id)
     except NotFound as error:
         raise UsageError(f"the API does not know {batch_id} in this workspace") from error
-    unknown = [batch for batch in unknown if not job.store.is_excluded(batch, batch_id)]
+    if job.store.is_bound(batch_id):
+        raise UsageError(f"{batch_id} is another batch of this project already")
     fitting = [batch for batch in unknown if batch.requests == remote.requests]
     if remote.processing_status == "ended":
         ids = custom_ids(api, remote)
@@ -86,6 +87,6 @@ def _adopt(job: Job, api: Api, batch_id: str, unknown: list[Batch]) -> Batch:
             f"{batch_id} ({plural(remote.requests, 'request')}) is not bound to a batch of run {job.run.id}: {why}"
         )
     [batch] = fitting
-    bound = bind(job, batch, remote)
+    bound = bind(job, batch, remote, is_proved=remote.processing_status == "ended")
     job.tell(f"{name_of(bound)}: is {batch_id}; its results will prove it")
     return batch

@@ -190,14 +190,14 @@ def _agrees(files: Pieces, path: Path, offset: int, length: int, run: Run, batch
 
 def _remote(store: Store, api: Api) -> Iterator[str]:
     """Batches of the workspace that are of our runs, and that the state does not know: paid, and not used."""
-    runs = {run.id: {batch.batch_id for batch in store.batches(run)} for run in store.runs()}
+    known = {run.id: {(one.round, one.batch): one for one in store.batches(run)} for run in store.runs()}
     for run_id, found in found_in(api, api.newest(until=api.now - 29 * 86_400)):
-        if run_id in runs and found.batch_id not in runs[run_id]:
-            yield (
-                f"run {run_id}: {found.batch_id} is batch {found.batch} of round {found.round} too, and is not "
-                "used: "
-                f"{plural(found.requests, 'request')} were paid twice"
-            )
+        ours = known.get(run_id, {}).get((found.round, found.batch))
+        if run_id not in known or (ours is not None and ours.batch_id in (found.batch_id, None)):
+            continue
+        cost = "were paid and are not used" if ours is None else "were paid twice"
+        which = f"batch {found.batch} of round {found.round}"
+        yield f"run {run_id}: {found.batch_id} is {which} too: {plural(found.requests, 'request')} {cost}"
 
 
 def _plan(store: Store, run: Run) -> Iterator[str]:

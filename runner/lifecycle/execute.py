@@ -136,6 +136,7 @@ def _agree(job: Job, consent: Consent) -> None:
     _check_space(job, offer)
     is_free = job.run.is_canceled or offer.requests == 0
     if not (is_free or (consent(offer) if callable(consent) else consent)):
+        job.store.discard(job.run)
         raise UsageError("nothing was sent: it was not agreed to")
     with job.store.transaction():
         # Only now: a new run that is declined, or killed before, leaves the one under way as it is.

@@ -28,7 +28,7 @@ from runner.lifecycle.job import Job, name_of, plural
 from runner.lifecycle.prepare import prepare_again
 from runner.lifecycle.reconcile import MARGIN_SECONDS, check_account, reconcile
 from runner.lifecycle.refuse import blame, divide, is_meant, refuse, reject
-from runner.lifecycle.submit import submit
+from runner.lifecycle.submit import check_rounds, may_have_been_sent, submit
 from runner.outcome import Validate
 from runner.store import Batch
 
@@ -92,6 +92,7 @@ class _Follower:
     accept_loss: bool
     stuck: dict[Key, RunnerError] = field(default_factory=dict)
     refusals: int = 0
+    retried: set[Key] = field(default_factory=set)
     candidates: dict[Key, set[str]] = field(default_factory=dict)
 
     def step(self, batch: Batch) -> None:
@@ -103,15 +104,18 @@ class _Follower:
             "ended": self._collect,
         }
         try:
-            steps[batch.state](batch)
+            try:
+                steps[batch.state](batch)
+            except NotFound as error:
+                if batch.batch_id is not None and self._is_gone(batch):
+                    self._let_go(batch, error)
+                else:
+                    self._put_off(batch, error)
         except Incomplete as error:
             self.job.store.move(batch, batch.state, downloads=batch.downloads + 1)
             self._put_off(batch, error)
-        except NotFound as error:
-            if batch.batch_id is not None and self._is_gone(batch):
-                self._let_go(batch, error)
-            else:
-                self._put_off(batch, error)
+        except (Refused, NotFound) as error:
+            self._put_off(batch, error)
         except Unavailable as error:
             self._put_off(batch, error, error.retry_after)
         except Undecided as error:
@@ -152,7 +156,7 @@ class _Follower:
         self.stuck[_own(batch)] = gone
 
     def _submit(self, batch: Batch) -> None:
-        if self.job.run.is_canceled:
+        if self.job.run.is_canceled and not may_have_been_sent(self.job, batch):
             never_sent = ((row, "canceled", False, None, None) for row in self.job.store.rows_of(batch))
             self.job.store.collect(batch, never_sent)
             return
@@ -163,7 +167,8 @@ class _Follower:
         try:
             batch = submit(self.job, self.api, batch)
         except Refused as error:
-            self.refusals += 1
+            # What was one request already when it was refused before says nothing new.
+            self.refusals += batch.refused_after is None or batch.requests > 1
             batch = refuse(self.job, batch, error)
             if self.refusals >= _MOST_REFUSALS:
                 self.stuck[_CREATES] = blame(self.job, batch)
@@ -189,7 +194,8 @@ class _Follower:
             batch = self.job.store.move(batch, batch.state, faulty_since=None)
         if remote.processing_status != "ended":
             if self.job.run.is_canceled and remote.processing_status == "in_progress":
-                self.api.cancel(remote.id)
+                with suppress(Refused):  # it has ended meanwhile
+                    self.api.cancel(remote.id)
             self.pace.rest(_own(batch), self.pace.poll_seconds)
             return
         if remote.archived_at is not None:
@@ -204,7 +210,7 @@ class _Follower:
         # Results that are late can still come; what is given up is sent, and paid, again.
         age = self.api.now - (batch.ended_at or 0)
         is_last_try = batch.downloads >= _DOWNLOADS - 1 and age > self.job.spec.batch.grace_seconds
-        collect(self.job, self.api, batch, self.validate, is_last_try=is_last_try)
+        collect(self.job, self.api, batch, self.validate, is_last_try=is_last_try, accept_loss=self.accept_loss)
         self.pace.rest(_own(batch), 0)
 
     @property
@@ -221,6 +227,7 @@ class _Follower:
         # What was refused is looked into once there is nothing else to send, its smallest part first.
         refused = [batch for batch in batches if batch.refusal is not None]
         ordered = [batch for batch in batches if batch.refusal is None]
+        ordered.sort(key=lambda batch: batch.refused_after is not None and batch.requests == 1)
         ordered += sorted(refused, key=lambda batch: batch.requests)
         for batch in ordered:
             if stop.is_set():
@@ -235,9 +242,15 @@ class _Follower:
 
     def conclude(self, batches: list[Batch]) -> None:
         """Once every batch is stuck: reject the requests that are at fault; raise what is left."""
-        meant = [batch for batch in batches if batch.refusal is not None and is_meant(self.job, batch)]
+        refused = [batch for batch in batches if batch.refusal is not None and batch.requests == 1]
+        meant = [batch for batch in refused if self.accept_loss or is_meant(self.job, batch)]
         for batch in meant:
-            reject(self.job, batch)
+            if _own(batch) in self.retried or self.accept_loss:
+                reject(self.job, batch)
+            else:
+                # What all had in common may have passed meanwhile.
+                self.retried.add(_own(batch))
+                self.job.store.move(batch, "prepared", refusal=None)
             self.stuck.pop(_own(batch), None)
         if not meant:
             errors = list(self.stuck.values())
@@ -249,7 +262,7 @@ class _Follower:
         """Make sure that this is where the run belongs, as soon as the API can be reached."""
         while not stop.is_set():
             try:
-                check_account(self.job, self.api)
+                check_account(self.job.store.batches(self.job.run), self.api)
                 self.warn()
                 return
             except Unavailable as error:
@@ -297,6 +310,7 @@ def follow(
         free = [batch for batch in batches if not follower.is_stuck(batch)]
         if not batches:
             if not prepare_again(job, validate):
+                check_rounds(job)
                 return True
             job.tell("the rows that can still succeed are sent again")
         elif not free:

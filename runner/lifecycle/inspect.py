@@ -81,7 +81,7 @@ def cancel(target: str) -> tuple[Found, list[str]]:
     the run as it is then, and a line on each batch that could not be asked. Raises UsageError if there is nothing
     to cancel.
     """
-    found = one_run(target, "prepared", "running", "abandoned", "canceling")
+    found = one_run(target, "running", "canceling", "abandoned")
     with opened(found) as (store, run), connected(store.path, simulate=found.is_simulated) as api:
         # Recorded first: if this is killed half-way, what is not yet sent stays unsent.
         run = store.update(run, is_canceled=True)

@@ -18,7 +18,7 @@ from runner.outcome import Validate, rejected_line
 from runner.outcome import read as read_line
 from runner.prompt import Templates
 from runner.request import encoder, largest, pack
-from runner.sources import InputFile, Inputs, Row, read
+from runner.sources import InputFile, Inputs, Row, digest, read
 from runner.spec import Spec, fingerprint
 from runner.store import Pieces, Run, RunFolder, Store, pieces
 
@@ -60,6 +60,12 @@ def recorded(store: Store, run: Run) -> Recorded:
 def record(spec: Spec, templates: Templates, limit: int | None) -> Recorded:
     """What a run of a spec is started with, before its inputs are read."""
     return Recorded(spec.record(), templates.files(), limit, [])
+
+
+def origin(spec: Spec, start: Recorded) -> str:
+    """A digest of what a run is made of: what its id tells of it. With a limit the input is not read for it."""
+    inputs = "" if start.limit is not None else digest(spec.root, str(spec.source.options["path"]))
+    return hashlib.sha256(f"{start.fingerprint()} {inputs}".encode()).hexdigest()
 
 
 def requests(templates: Templates, rows: Iterator[Row]) -> Iterator[tuple[Row, bytes]]:
@@ -145,12 +151,19 @@ def prepare(
 ) -> Run:
     """Read the source and write everything that the first round sends; the run is `prepared` at the end.
 
-    It is a new run, unless `run_id` is that of one whose state is lost. Raises InputError for the first row that
-    is wrong and for keys that repeat, and Interrupted if `stop` is set; the run is then forgotten.
+    It is a new run, unless `run_id` is that of one whose state is lost, and which stays `preparing`. Raises
+    InputError for the first row that is wrong and for keys that repeat, and Interrupted if `stop` is set; the run
+    is then forgotten.
     """
     inputs = Inputs(spec.root)
     start = record(spec, templates, limit)
-    run = store.start(spec=spec.name, spec_path=str(spec.path), fingerprint=start.fingerprint(), run_id=run_id)
+    run = store.start(
+        spec=spec.name,
+        spec_path=str(spec.path),
+        fingerprint=start.fingerprint(),
+        origin=origin(spec, start),
+        run_id=run_id,
+    )
     try:
         first = _First(templates, store, run, stop)
         _write(first, spec, store, read(spec.source, inputs, limit=limit), report)
@@ -168,7 +181,9 @@ def prepare(
                 "rows_sha256": first.sha256.hexdigest(),
                 "spec_sha256": hashlib.sha256(written).hexdigest(),
             }
-            return store.update(run, state="prepared", rows=first.rows, **digests)
+            # A run that is recovered has yet to be compared with what was sent.
+            state = "prepared" if run_id is None else "preparing"
+            return store.update(run, state=state, rows=first.rows, **digests)
     except BaseException:
         store.discard(run)
         raise

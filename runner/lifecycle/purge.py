@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from runner.errors import NotFound, StateError, UsageError
 from runner.lifecycle.execute import connected
 from runner.lifecycle.inspect import Found, opened, runs
+from runner.lifecycle.reconcile import check_account
 
 _DONE = ("finished", "abandoned")
 
@@ -42,6 +43,7 @@ def purge(found: Found, *, remote: bool = False) -> Purged:
     with opened(found) as (store, run):
         if remote:
             with connected(store.path, simulate=found.is_simulated) as api:
+                check_account(store.batches(run), api)
                 for batch in store.batches(run):
                     if batch.batch_id is not None:
                         try:

@@ -4,10 +4,12 @@ A batch has no label. Those of the right time and request count are candidates; 
 custom_ids of its results say whose it is. As long as one has not, nothing is concluded and nothing is sent again.
 """
 
+import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from runner.api import Api, Remote
-from runner.errors import AccessError, StateError, Undecided
+from runner.errors import AccessError, NotFound, StateError, Undecided
 from runner.lifecycle.job import Job, name_of, plural
 from runner.lifecycle.submit import bind, unsend
 from runner.outcome import read
@@ -16,14 +18,15 @@ from runner.store import Batch
 
 # By the API's clock; wide, since a listing that is a little late must not hide our batch.
 MARGIN_SECONDS = 300
+_DAY = 86_400
 
 
-def check_account(job: Job, api: Api) -> None:
-    """Raise AccessError if batches under way were sent elsewhere: there they are, and here they never will be."""
-    sent = [batch for batch in job.store.batches(job.run) if batch.base_url is not None]
+def check_account(batches: Iterable[Batch], api: Api) -> None:
+    """Raise AccessError if batches were sent elsewhere: there they are, and here they never will be."""
+    sent = [batch for batch in batches if batch.base_url is not None]
     if not sent:
         return
-    _, workspace_id = api.whereabouts()
+    workspace_id = api.whereabouts().workspace_id
     for batch in sent:
         if batch.base_url != api.base_url:
             raise AccessError(
@@ -38,10 +41,13 @@ def check_account(job: Job, api: Api) -> None:
 def custom_ids(api: Api, remote: Remote) -> list[str]:
     """The custom_ids of the first results of a batch that has ended; empty if none can be read."""
     first = b""
-    for block in api.results(remote.id):
-        first += block
-        if b"\n" in block:
-            break
+    try:
+        for block in api.results(remote.id):
+            first += block
+            if b"\n" in block:
+                break
+    except NotFound:
+        return []
     found = []
     for line in first.split(b"\n")[:-1]:
         try:
@@ -55,7 +61,7 @@ def search(job: Job, api: Api, batch: Batch) -> tuple[Batch, list[Remote]]:
     """Look once for the remote batch of a submitting one.
 
     Returns it, submitted if a batch that has ended is proved to be it, and the remote batches that could still be
-    it. Raises Unavailable, NotFound or AccessError.
+    it: those that have not ended, and those whose results cannot be read. Raises Unavailable or AccessError.
     """
     if batch.intent_at is None:
         raise StateError(f"{name_of(batch)} is submitting, but its intent is not recorded")
@@ -63,7 +69,8 @@ def search(job: Job, api: Api, batch: Batch) -> tuple[Batch, list[Remote]]:
         raise StateError(f"{name_of(batch)} is recorded as sent at a time to come: the database is damaged")
     undecided = []
     prefix = custom_id(job.run.id, batch.round, batch.batch, 0)[:-1]
-    for remote in list(api.newest(until=batch.intent_at - MARGIN_SECONDS)):
+    since = batch.intent_at if batch.search_from is None else min(batch.intent_at, batch.search_from)
+    for remote in list(api.newest(until=since - MARGIN_SECONDS)):
         if remote.requests != batch.requests or job.store.is_excluded(batch, remote.id):
             continue
         ids = custom_ids(api, remote) if remote.processing_status == "ended" else []
@@ -87,28 +94,39 @@ def reconcile(job: Job, api: Api, batch: Batch) -> tuple[Batch, list[Remote]]:
     Undecided if the spec leaves that to a person, Unavailable, NotFound or AccessError.
     """
     # Asked before the look: a batch that is created after it must not be given up because of it.
-    now, _ = api.whereabouts()
-    if batch.unknown_at is None:
-        batch = job.store.move(batch, "submitting", unknown_at=now)
+    now = api.whereabouts().now
+    if batch.unknown_at is None or batch.unknown_since is None:
+        batch = job.store.move(batch, "submitting", unknown_at=now, unknown_since=time.time())
     batch, undecided = search(job, api, batch)
-    # The clock shows whole seconds: a difference of n can be a little more than n - 1.
-    waited = now - (batch.unknown_at or now)
-    if batch.state != "submitting" or undecided or waited <= job.spec.batch.grace_seconds:
+    # By both clocks, since either can jump. The API's shows whole seconds: a difference of n can be a little more
+    # than n - 1.
+    waited = min(now - (batch.unknown_at or now), time.time() - (batch.unknown_since or time.time()))
+    is_waiting = any(_may_tell(remote, now) for remote in undecided)
+    if batch.state != "submitting" or is_waiting or waited <= job.spec.batch.grace_seconds:
         return batch, undecided
-    if job.spec.batch.on_unknown == "ask":
-        raise Undecided(_question(job, batch))
+    if undecided or job.spec.batch.on_unknown == "ask":
+        raise Undecided(_question(job, batch, undecided))
     batch = unsend(job, batch)
     job.tell(f"{name_of(batch)}: no trace of it after {job.spec.batch.grace_seconds:g} s, so it was never created")
     return batch, []
 
 
-def _question(job: Job, batch: Batch) -> str:
+def _may_tell(remote: Remote, now: float) -> bool:
+    """Whether the results of a candidate can still come to say whose it is."""
+    has_ended = remote.processing_status == "ended"
+    return remote.archived_at is None and (not has_ended or now - (remote.ended_at or now) < _DAY)
+
+
+def _question(job: Job, batch: Batch, unreadable: list[Remote]) -> str:
     """What a person needs to decide whether a batch was accepted."""
+    found = "no batch of the workspace could be it"
+    if unreadable:
+        ids = " or ".join(remote.id for remote in unreadable)
+        found = f"it could be {ids}, whose results cannot be read any more"
     sent_at = datetime.fromtimestamp(batch.intent_at or 0, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     return (
         f"{name_of(batch)} ({plural(batch.requests, 'request')}): whether it was accepted is not known. Its "
-        f"create of {sent_at} got no answer, and after {job.spec.batch.grace_seconds:g} s no batch of the "
-        "workspace could be it.\n"
+        f"create of {sent_at} got no answer, and after {job.spec.batch.grace_seconds:g} s {found}.\n"
         f"  runner reconcile {job.run.id} --adopt BATCH_ID    if the Console shows it\n"
         f"  runner reconcile {job.run.id} --assume-not-sent   to send it again (paid twice, if it was accepted)\n"
         "`batch: {on_unknown: resubmit}` in the spec always sends again then."

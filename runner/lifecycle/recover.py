@@ -6,20 +6,20 @@ looked for.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from threading import Event
 
 from runner.api import Api, Remote
 from runner.errors import Unavailable, UsageError
 from runner.lifecycle.execute import check, connected
 from runner.lifecycle.job import Report, plural, silent
-from runner.lifecycle.prepare import prepare, record
+from runner.lifecycle.prepare import origin, prepare, record
 from runner.lifecycle.reconcile import custom_ids
 from runner.spec import Spec
-from runner.store import Found, Run, Store, began_at, open_store, tag
+from runner.store import Found, Run, Store, began_at, open_store, tag, tag_of
 
 _KEPT_SECONDS = 29 * 86_400
-_OURS = re.compile(r"([0-9a-z]{12})-(\d{1,4})-(\d{1,9})-(\d{1,18})")
+_OURS = re.compile(r"([0-9a-z]{13})-(\d{1,4})-(\d{1,9})-(\d{1,18})")
 
 
 def recover(
@@ -28,26 +28,39 @@ def recover(
     limit: int | None = None,
     run_id: str | None = None,
     stop: Event | None = None,
+    say: Callable[[str], None] = lambda _: None,
     report: Report = silent,
 ) -> Run:
     """Rebuild the state of the newest run of a spec, or of `run_id`, from the batches of the last 29 days.
 
-    Nothing is sent; `lifecycle.run` goes on with it. Raises UsageError if there is no such run, if its state is
-    not lost, or if the spec or the input are not what they were; and Unavailable if it is too early to say.
+    Nothing is sent; `lifecycle.run` goes on with it. `say` is told what a person should know. Raises UsageError if
+    there is no such run, if its state is not lost, or if the spec or the input are not what they were; and
+    Unavailable if it is too early to say.
     """
     templates = check(spec)
-    own_tag = tag(record(spec, templates, limit).fingerprint())
+    own_tag = tag(origin(spec, record(spec, templates, limit)))
     with open_store(spec.root / ".runner") as store, connected(store.path, simulate=False) as api:
-        found = _scan(api, own_tag)
+        remotes = list(api.newest(until=api.now - _KEPT_SECONDS))
+        found = _scan(api, remotes, own_tag)
         chosen = run_id or max(found, default=None)
         if chosen is None or chosen not in found:
             raise UsageError(
-                f"no batch of the last 29 days is of {run_id or spec.name} as it is now: spec, templates, vars "
-                "and "
-                "--limit must be what they were"
+                f"no batch of the last 29 days is of {run_id or spec.name} as it is now: spec, input, templates, "
+                "vars and --limit must be what they were"
             )
+        for run in store.runs():
+            if run.state == "preparing":
+                store.discard(run)
         if any(run.id == chosen for run in store.runs()):
             raise UsageError(f"the state of run {chosen} is here: `runner run` goes on with it")
+        newer = sum(
+            remote.processing_status != "ended" and remote.created_at > began_at(chosen) for remote in remotes
+        )
+        if newer:
+            say(
+                f"{plural(newer, 'batch')} of the workspace under way were created after run {chosen} began: if a "
+                "newer run of this spec is lost, recover again once they have ended"
+            )
         run = prepare(spec, templates, store, limit=limit, stop=stop or Event(), report=report, run_id=chosen)
         try:
             _compare(store, run, found[chosen])
@@ -59,12 +72,11 @@ def recover(
             return store.update(run, state="running", created_at=began_at(run.id))
 
 
-def _scan(api: Api, own_tag: str) -> dict[str, list[Found]]:
+def _scan(api: Api, remotes: list[Remote], own_tag: str) -> dict[str, list[Found]]:
     """The batches that are of runs with this tag, by run. Raises Unavailable if it is too early to say."""
-    remotes = list(api.newest(until=api.now - _KEPT_SECONDS))
     found: dict[str, list[Found]] = {}
     for run_id, one in found_in(api, remotes):
-        if run_id[6:9] == own_tag:
+        if tag_of(run_id) == own_tag:
             found.setdefault(run_id, []).append(one)
     waiting = sum(remote.processing_status != "ended" for remote in remotes)
     if not found and waiting:
@@ -95,5 +107,6 @@ def _compare(store: Store, run: Run, found: list[Found]) -> None:
             raise UsageError(
                 f"{one.batch_id} is batch {one.batch} of run {run.id} with {plural(one.requests, 'request')}, and "
                 f"the present input gives {'no such batch' if there is None else plural(there, 'request')}: the "
-                "input, batch.max_requests or batch.max_bytes have changed since. Restore them."
+                "input, batch.max_requests or batch.max_bytes have changed since: restore them. (A run of which a "
+                "batch was divided after a refusal cannot be recovered.)"
             )

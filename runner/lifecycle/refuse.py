@@ -64,7 +64,6 @@ def divide(job: Job, batch: Batch) -> bool:
         )
         job.store.part(batch, bodies)
         sync_folder(folder.bodies)
-    folder.body(batch.round, batch.batch).unlink(missing_ok=True)
     job.tell(f"{name_of(batch)}: was refused, and is sent in two parts to find the request that is meant")
     return True
 
@@ -80,8 +79,13 @@ def _parts(requests: Sequence[_Request], refusal: str) -> list[Sequence[_Request
 
 
 def is_meant(job: Job, batch: Batch) -> bool:
-    """Whether a refused batch of one request is itself at fault: another was accepted since."""
-    return batch.requests == 1 and batch.refused_after is not None and accepted(job) > batch.refused_after
+    """Whether a refused batch of one request is itself at fault.
+
+    Another was accepted since; or the API names the request, and has accepted others of this run.
+    """
+    if batch.requests != 1 or batch.refused_after is None:
+        return False
+    return accepted(job) > (0 if _INDEX.search(batch.refusal or "") else batch.refused_after)
 
 
 def reject(job: Job, batch: Batch) -> None:

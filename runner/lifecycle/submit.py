@@ -12,6 +12,14 @@ from runner.errors import CreateUnknown, RunnerError, StateError
 from runner.lifecycle.job import Job, name_of, plural
 from runner.store import Batch, began_at
 
+_DAY = 86_400
+
+
+def may_have_been_sent(job: Job, batch: Batch) -> bool:
+    """Whether a prepared batch could have been sent by a process that the database knows nothing of."""
+    is_recovered = job.run.recovered_at is not None and batch.unknown_at is None
+    return is_recovered or job.store.folder(job.run).sent(batch.round, batch.batch).exists()
+
 
 def submit(job: Job, api: Api, batch: Batch) -> Batch:
     """POST the body of a prepared batch.
@@ -30,8 +38,16 @@ def submit(job: Job, api: Api, batch: Batch) -> Batch:
     with body.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != batch.sha256:
             raise StateError(f"{body} is not what was written: its digest differs from the one recorded")
-    now, workspace_id = api.whereabouts()
-    intent = {"intent_at": now, "base_url": api.base_url, "workspace_id": workspace_id, "unknown_at": None}
+    now, workspace_id, newest_at = api.whereabouts()
+    intent = {
+        "intent_at": now,
+        # A clock on the way may be wrong: what is created from now on is newer than what is there.
+        "search_from": 0.0 if newest_at is None else min(now, newest_at),
+        "base_url": api.base_url,
+        "workspace_id": workspace_id,
+        "unknown_at": None,
+        "unknown_since": None,
+    }
     with replacing(sent, private=True) as file:
         file.write(msgspec.json.encode(intent))
     try:
@@ -64,11 +80,12 @@ def _intent(sent: Path) -> dict[str, Any]:
 def unsend(job: Job, batch: Batch) -> Batch:
     """Prepare a submitting batch again, which is known not to have been accepted."""
     job.store.folder(job.run).sent(batch.round, batch.batch).unlink(missing_ok=True)
-    return job.store.move(batch, "prepared", intent_at=None, unknown_at=batch.unknown_at or batch.intent_at)
+    known_at = batch.unknown_at or batch.intent_at
+    return job.store.move(batch, "prepared", intent_at=None, unknown_at=known_at, base_url=None, workspace_id=None)
 
 
-def bind(job: Job, batch: Batch, remote: Remote) -> Batch:
-    """Record which remote batch a submitting batch is."""
+def bind(job: Job, batch: Batch, remote: Remote, *, is_proved: bool = True) -> Batch:
+    """Record which remote batch a submitting batch is; what is not proved its results have to prove."""
     return job.store.move(
         batch,
         "submitted",
@@ -76,7 +93,18 @@ def bind(job: Job, batch: Batch, remote: Remote) -> Batch:
         created_at=remote.created_at,
         request_id=remote.request_id,
         workspace_id=remote.workspace_id or batch.workspace_id,
+        unknown_at=None if is_proved else remote.created_at,
     )
+
+
+def check_rounds(job: Job) -> None:
+    """Raise StateError if a recovered run would end before a round that was sent."""
+    last = max((batch.round for batch in job.store.batches(job.run)), default=0)
+    if lost := job.store.found(job.run, last + 1):
+        raise StateError(
+            f"{lost[0].batch_id} is of round {last + 1} of run {job.run.id}, which the present `retry` does not "
+            "reach: restore it as it was, move .runner away, and recover again"
+        )
 
 
 def _find_again(job: Job, api: Api, batch: Batch) -> Batch:
@@ -91,10 +119,15 @@ def _find_again(job: Job, api: Api, batch: Batch) -> Batch:
                 "edited since. Restore what was sent, also batch.max_requests, batch.max_bytes and retry, and "
                 "recover again."
             )
-    _, workspace_id = api.whereabouts()
-    intent_at = began_at(job.run.id)
+    began = min([began_at(job.run.id), *(one.created_at for one in found)])
     batch = job.store.move(
-        batch, "submitting", intent_at=intent_at, base_url=api.base_url, workspace_id=workspace_id
+        batch,
+        "submitting",
+        intent_at=began,
+        # The run's id has the time of a clock that may have been wrong.
+        search_from=began - _DAY,
+        base_url=api.base_url,
+        workspace_id=api.whereabouts().workspace_id,
     )
     for one in found:
         if one.batch == batch.batch:

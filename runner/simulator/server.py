@@ -150,7 +150,8 @@ class _Call(BaseHTTPRequestHandler):
 
     def date_time_string(self, timestamp: float | None = None) -> str:
         """The time of an answer, by the clock of the batches."""
-        return super().date_time_string(self.server.batches.clock() if timestamp is None else timestamp)
+        now = self.server.batches.clock() + (self.server.faults.limit("date-ahead") or 0)
+        return super().date_time_string(now if timestamp is None else timestamp)
 
     def _send_error(self, error: Answer) -> None:
         if error.body is not None:

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 from runner.errors import InputError, Problem
 from runner.sources.csv import read_csv
-from runner.sources.inputs import InputFile, Inputs, changed
+from runner.sources.inputs import InputFile, Inputs, changed, digest
 from runner.sources.jsonl import read_jsonl
 from runner.sources.text import read_text
 from runner.spec import Source, suggest
 
-__all__ = ["SOURCES", "InputFile", "Inputs", "Row", "changed", "read"]
+__all__ = ["SOURCES", "InputFile", "Inputs", "Row", "changed", "digest", "read"]
 
 SOURCES: dict[str, Callable[..., Iterator[tuple[str, int, dict[str, Any]]]]] = {
     "csv": read_csv,

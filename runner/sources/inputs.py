@@ -134,6 +134,21 @@ class Inputs:
         self.files.append(InputFile(path, after.st_size, after.st_mtime_ns, digest))
 
 
+def digest(root: Path, pattern: str) -> str:
+    """A digest of the files that a path or glob names; empty if they can be read once only. Raises InputError."""
+    paths = [] if pattern == "-" else Inputs(root).find(pattern)
+    if not all((root / path).is_file() for path in paths):
+        return ""
+    found = hashlib.sha256()
+    try:
+        for path in paths:
+            with (root / path).open("rb") as file:
+                found.update(hashlib.file_digest(file, "sha256").digest())
+    except OSError as error:
+        raise InputError([Problem(path, f"cannot read: {error.strerror}")]) from error
+    return found.hexdigest() if paths else ""
+
+
 def _stdin() -> io.FileIO:
     if sys.stdin is None:
         raise InputError([Problem("-", "standard input is closed")])

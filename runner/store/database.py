@@ -53,6 +53,9 @@ def _execute(connection: sqlite3.Connection, script: str, version: int) -> None:
 def _upgrade(connection: sqlite3.Connection, folder: Path) -> None:
     """Bring a database of an older version to this one, keeping a copy of what it was."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
+    # Version 1 left files to be read by whoever may look into the folder.
+    for file in folder.rglob("*"):
+        file.chmod(0o700 if file.is_dir() else 0o600)
     for old in range(version, VERSION):
         path = folder / f"state.db.{old}"
         private_file(path).close()
@@ -102,7 +105,9 @@ def _check(connection: sqlite3.Connection, folder: Path) -> None:
     found = [text for (text,) in connection.execute("PRAGMA integrity_check(3)")]
     if found != ["ok"]:
         raise StateError(f"{folder}/state.db is damaged ({'; '.join(found)}): {_REMEDY}")
-    known = {name for (name,) in connection.execute("SELECT id FROM run WHERE state != 'preparing'")}
+    known = {
+        name for (name,) in connection.execute("SELECT id FROM run WHERE state NOT IN ('preparing', 'prepared')")
+    }
     for path in sorted((folder / "runs").glob("*")):
         if path.name not in known and any((path / "bodies").glob("*.sent")):
             raise StateError(f"{folder}/state.db does not know the run {path.name}, which was sent: {_REMEDY}")

@@ -41,6 +41,8 @@ CREATE TABLE batch (
     refusal      TEXT,
     odd          TEXT NOT NULL DEFAULT '{}',
     results_sha256 TEXT,
+    search_from  REAL,
+    unknown_since REAL,
     PRIMARY KEY (run, round, batch)
 ) STRICT, WITHOUT ROWID;
 

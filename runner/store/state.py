@@ -54,8 +54,10 @@ class Batch:
     """One remote batch to be, or that was. Sizes are bytes; times are Unix seconds by the API's clock.
 
     `state`: prepared, submitting (the intent is recorded, the answer is not), submitted, ended, collected.
-    `unknown_at` is when it was first asked whether a create without an answer was accepted, `faulty_since` when
-    the API first did not know it any more, `downloads` how many downloads lacked results.
+    `search_from` is the creation of the newest batch that was there before the create. `unknown_at` is when it was
+    first asked whether a create without an answer was accepted, `unknown_since` the same by the local clock; of a
+    submitted batch `unknown_at` says that a person took it for this one, which is not proved.
+    `faulty_since` is when the API first did not know it any more, `downloads` how many downloads lacked results.
     `refusal` is what the API said when it refused it, `refused_after` how many batches of the run had been
     accepted when it, or the batch that it is a part of, was first refused.
     `counts` is the JSON of the API's request_counts at the end, `usage` of the tokens that its answers used, `odd`
@@ -85,6 +87,8 @@ class Batch:
     refusal: str | None
     odd: str
     results_sha256: str | None
+    search_from: float | None
+    unknown_since: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +117,19 @@ def _base_36(number: int, width: int) -> str:
     return digits
 
 
-def _new_id(fingerprint: str) -> str:
-    """Twelve characters: the time, three that tell by which spec, and three that let no two runs share an id."""
-    return _base_36(int(time.time()), 6) + tag(fingerprint) + _base_36(secrets.randbelow(36**3), 3)
+def _new_id(origin: str) -> str:
+    """Thirteen characters: the time, four that tell its origin, and three that let no two runs share an id."""
+    return _base_36(int(time.time()), 6) + tag(origin) + _base_36(secrets.randbelow(36**3), 3)
 
 
-def tag(fingerprint: str) -> str:
-    """The three characters in a run's id that stand for its fingerprint."""
-    return _base_36(int(fingerprint[:12], 16), 3)
+def tag(origin: str) -> str:
+    """The four characters in a run's id that stand for a digest of the spec and the input that it was made of."""
+    return _base_36(int(origin[:12], 16), 4)
+
+
+def tag_of(run_id: str) -> str:
+    """The tag in a run's id."""
+    return run_id[6:10]
 
 
 def began_at(run_id: str) -> float:
@@ -156,12 +165,12 @@ class Store:
         rows = self._db.execute(f"SELECT {_RUN} FROM run {where} ORDER BY number DESC", values)
         return [_run(row) for row in rows]
 
-    def start(self, *, spec: str, spec_path: str, fingerprint: str, run_id: str | None = None) -> Run:
-        """Record a run in the state `preparing`, with its empty folder.
+    def start(self, *, spec: str, spec_path: str, fingerprint: str, origin: str, run_id: str | None = None) -> Run:
+        """Record a run in the state `preparing`, with its empty folder; its id tells its origin, a digest.
 
         It is a new one, unless `run_id` says which it is: then it counts as recovered from the first moment.
         """
-        values = (run_id or _new_id(fingerprint), spec, spec_path, fingerprint, "preparing", time.time())
+        values = (run_id or _new_id(origin), spec, spec_path, fingerprint, "preparing", time.time())
         columns = "id, spec, spec_path, fingerprint, state, created_at, recovered_at"
         recovered_at = None if run_id is None else time.time()
         self._db.execute(f"INSERT INTO run ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", (*values, recovered_at))
@@ -263,8 +272,8 @@ class Store:
         for body in bodies:
             self.add_batch(run, batch.round, body)
             self._db.execute(
-                "UPDATE batch SET refused_after = ? WHERE run = ? AND round = ? AND batch = ?",
-                (batch.refused_after, batch.run, batch.round, body.batch),
+                "UPDATE batch SET refused_after = ?, unknown_at = ? WHERE run = ? AND round = ? AND batch = ?",
+                (batch.refused_after, batch.unknown_at, batch.run, batch.round, body.batch),
             )
         self._db.execute(
             "DELETE FROM batch WHERE run = ? AND round = ? AND batch = ? AND state = 'prepared'",
@@ -293,6 +302,10 @@ class Store:
         )
         values = (batch_id, batch.run, batch.round, batch.batch)
         return self._db.execute(query, values).fetchone() is not None
+
+    def is_bound(self, batch_id: str) -> bool:
+        """Whether a remote batch is one of ours already."""
+        return self._db.execute("SELECT 1 FROM batch WHERE batch_id = ?", (batch_id,)).fetchone() is not None
 
     def exclude(self, batch: Batch, batch_id: str) -> None:
         """Note that a remote batch is not this one."""

@@ -71,7 +71,7 @@ def project(root: Path) -> Iterator[tuple[Path, dict[str, str]]]:
     """A job of three batches, one row of which is sent again, with its simulator."""
     root.mkdir()
     write_job(root, rows=ROWS, batch=BATCH)
-    fails = re.compile(rf".{{12}}-1-\d+-{AGAIN}")
+    fails = re.compile(rf".{{13}}-1-\d+-{AGAIN}")
     mix = lambda id: "errored" if fails.fullmatch(id) else "succeeded"  # noqa: E731
     with simulator(root / "api", seconds=0.02, mix=mix) as environ:
         yield root, environ
