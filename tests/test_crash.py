@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.simulator import Drop
+from runner.simulator import Answer, Drop
 from tests.jobs import (
     accepted,
     command,
@@ -14,6 +14,7 @@ from tests.jobs import (
     kill,
     killed_at_rename,
     outputs,
+    paid,
     records,
     simulator,
     start,
@@ -31,6 +32,41 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     with simulator(root / "api") as environ:
         assert command(root, environ, *RUN).returncode == 0
     return outputs(root)
+
+
+CASES: dict[str, tuple[str, Exception | None]] = {
+    "the answer to a create is dropped": ("created", Drop()),
+    "504 after a batch was accepted": ("created", Answer(504, "Gateway timeout")),
+    "killed during a create": ("created", None),
+    "killed while polling": ("retrieve", None),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("time", range(1, BATCHES + 1))
+def test_one_batch_is_paid_and_the_job_is_finished(
+    tmp_path: Path, undisturbed: dict[str, str], case: str, time: int
+) -> None:
+    # With the settings that a spec has by itself: grace of 15 minutes, and a person is asked.
+    moment, error = CASES[case]
+    seen: list[str] = []
+
+    def on(name: str) -> None:
+        seen.append(name)
+        if name == moment and seen.count(moment) == time:
+            if error is None:
+                kill(process.pid)
+                raise Drop
+            raise error
+
+    write_job(tmp_path, rows=ROWS, batch={"max_requests": 8, "poll_seconds": 0.1})
+    with simulator(tmp_path / "api", on=on) as environ:
+        process = start(tmp_path, environ, *RUN)
+        ended = end(tmp_path, process)
+        assert ended.returncode == (0 if error else -9)
+        assert command(tmp_path, environ, *RUN).returncode == 0
+    assert paid(tmp_path / "api") == {("1", row): 1 for row in range(1, ROWS + 1)}
+    assert (accepted(tmp_path / "api"), outputs(tmp_path)) == (BATCHES, undisturbed)
 
 
 @pytest.mark.parametrize("moment", ["create", "created", "retrieve", "results", "results-half"])

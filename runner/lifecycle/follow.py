@@ -92,6 +92,7 @@ class _Follower:
     accept_loss: bool
     stuck: dict[Key, RunnerError] = field(default_factory=dict)
     refusals: int = 0
+    looks: dict[Key, int] = field(default_factory=dict)
     retried: set[Key] = field(default_factory=set)
     candidates: dict[Key, set[str]] = field(default_factory=dict)
 
@@ -175,7 +176,8 @@ class _Follower:
             return
         self.refusals = 0
         self.pace.rest(_CREATES, 0)
-        self.pace.rest(_own(batch), {"submitted": self.pace.poll_seconds}.get(batch.state, self._search_seconds))
+        key, is_sent = _own(batch), batch.state == "submitted"
+        self.pace.rest(key, self.pace.poll_seconds if is_sent else self._search_seconds(key))
 
     def _reconcile(self, batch: Batch) -> None:
         key = _own(batch)
@@ -186,7 +188,7 @@ class _Follower:
         if ids - self.candidates.get(key, set()):
             self.job.tell(f"{name_of(batch)}: could be {' or '.join(sorted(ids))}, which tells once it has ended")
         self.candidates[key] = ids
-        self.pace.rest(key, self._search_seconds if batch.state == "submitting" else 0)
+        self.pace.rest(key, self._search_seconds(key) if batch.state == "submitting" else 0)
 
     def _poll(self, batch: Batch) -> None:
         remote = self.api.retrieve(batch.batch_id or "")
@@ -213,9 +215,10 @@ class _Follower:
         collect(self.job, self.api, batch, self.validate, is_last_try=is_last_try, accept_loss=self.accept_loss)
         self.pace.rest(_own(batch), 0)
 
-    @property
-    def _search_seconds(self) -> float:
-        return min(max(self.job.spec.batch.grace_seconds / 10, 0.2), 30.0)
+    def _search_seconds(self, key: Key) -> float:
+        """How long to wait for the next look for a batch: what is there mostly shows soon."""
+        looks = self.looks[key] = self.looks.get(key, 0) + 1
+        return min(max(self.job.spec.batch.grace_seconds / 10, 0.2), 0.5 * 2.0 ** min(looks, 10), 30.0)
 
     def is_stuck(self, batch: Batch) -> bool:
         """Whether nothing more can be done for a batch in this process."""
