@@ -23,7 +23,6 @@ class _Found:
     rows: dict[int, tuple[str, bool, int, int]] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
     odd: dict[str, int] = field(default_factory=dict)
-    is_cut: bool = False
 
     def note(self, kind: str) -> None:
         """Count a line of no use."""
@@ -48,7 +47,6 @@ def _read(
             outcome = read(line, validate)
         except ValueError:
             found.note("malformed" if line.strip() else "blank")
-            found.is_cut = not line.endswith(b"\n")
             continue
         row = row_of(outcome.custom_id, prefix=prefix)
         if row is None or row not in expected:
@@ -92,8 +90,8 @@ def collect(
     is_foreign = "foreign" in found.odd
     if is_foreign and not found.rows and batch.unknown_at is not None:
         return _unbind(job, batch)
-    is_broken = found.is_cut or is_foreign or (not found.rows and "malformed" in found.odd)
-    if len(found.rows) < total and not (is_last_try and (accept_loss or not is_broken)):
+    is_sound = accept_loss or not (is_foreign or "malformed" in found.odd)
+    if len(found.rows) < total and not (is_last_try and is_sound):
         raise Incomplete(f"{total - len(found.rows):,} of {total:,} results are missing from the download")
     return _record(job, batch, expected, found, sha256.hexdigest())
 

@@ -212,7 +212,8 @@ class _Follower:
         # Results that are late can still come; what is given up is sent, and paid, again.
         age = self.api.now - (batch.ended_at or 0)
         is_last_try = batch.downloads >= _DOWNLOADS - 1 and age > self.job.spec.batch.grace_seconds
-        collect(self.job, self.api, batch, self.validate, is_last_try=is_last_try, accept_loss=self.accept_loss)
+        is_lost = self.accept_loss or age > _DAY
+        collect(self.job, self.api, batch, self.validate, is_last_try=is_last_try, accept_loss=is_lost)
         self.pace.rest(_own(batch), 0)
 
     def _search_seconds(self, key: Key) -> float:

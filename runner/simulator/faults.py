@@ -184,16 +184,24 @@ class Faults:
 
     def __post_init__(self) -> None:
         for written in self.wanted:
-            match = _WRITTEN.fullmatch(written)
-            if match is None or match[1] not in FAULTS:
-                raise ValueError(f"{written!r} is no fault: `runner simulate --list-faults` lists them")
-            name, number, percent = match.groups()
-            if percent is None and "." in (number or ""):
-                raise ValueError(f"{written!r}: N counts, so it is a whole number")
-            share = float(number) / 100 if percent else None
-            times = 0 if percent else int(number or 1)
-            chance = random.Random(f"{self.seed} {name}")  # noqa: S311 - to be repeatable is the point
-            self._wanted[name] = _Wanted(times, times, share, chance)
+            self.add(written)
+
+    def add(self, written: str) -> None:
+        """Want one more fault from now on. Raises ValueError if it does not exist."""
+        match = _WRITTEN.fullmatch(written)
+        if match is None or match[1] not in FAULTS:
+            raise ValueError(f"{written!r} is no fault: `runner simulate --list-faults` lists them")
+        name, number, percent = match.groups()
+        if percent is None and "." in (number or ""):
+            raise ValueError(f"{written!r}: N counts, so it is a whole number")
+        share = float(number) / 100 if percent else None
+        times = 0 if percent else int(number or 1)
+        chance = random.Random(f"{self.seed} {name}")  # noqa: S311 - to be repeatable is the point
+        self._wanted[name] = _Wanted(times, times, share, chance)
+
+    def clear(self) -> None:
+        """Want none of the faults any more."""
+        self._wanted.clear()
 
     def strikes(self, name: str, about: str = "") -> bool:
         """Whether a fault happens at this opportunity; if so, it is written down."""

@@ -287,7 +287,7 @@ def serve(
     mix: Mix = lambda _: "succeeded",
     on: On = lambda _: None,
     workspace: str = "wrkspc_simulated",
-    faults: Sequence[str] = (),
+    faults: Sequence[str] | Faults = (),
     seed: int = 0,
     lag: float = 5.0,
     clock: Callable[[], float] = time.time,
@@ -296,12 +296,12 @@ def serve(
 
     Batches live in `folder` and take about `seconds` each; port 0 picks a free one. `mix` says how each
     request ends, `on` sees each moment of each call, and `workspace` is the one that the key belongs to.
-    `faults`, `seed` and `lag` are those of `Faults`, which writes what happened to `faults.jsonl` in `folder`;
-    `clock` tells the server's time in Unix seconds.
+    `faults`, `seed` and `lag` are those of `Faults`, which writes what happened to `faults.jsonl` in `folder`, or
+    `faults` is one that the caller goes on changing. `clock` tells the server's time in Unix seconds.
 
     Raises OSError if the port is taken, and ValueError for a fault that does not exist.
     """
-    wanted = Faults(faults, seed, lag, folder / "faults.jsonl")
+    wanted = faults if isinstance(faults, Faults) else Faults(faults, seed, lag, folder / "faults.jsonl")
     server = _Server(port, Batches(folder, seconds, mix, clock, wanted), on, workspace)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
