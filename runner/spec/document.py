@@ -198,6 +198,9 @@ def _explain(error: yaml.YAMLError, text: str) -> tuple[str, Place]:
         return "not valid YAML: a control character, or one that is no character at all", (line, 0)
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     message = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
+    if "maximum nesting depth" in message:
+        # libyaml 0.2.6 looks ahead, and stops at a limit of its own before the events reach ours.
+        return f"nested deeper than {MAX_DEPTH} levels", (mark.line + 1, mark.column + 1) if mark else (0, 0)
     if "cannot start any token" in message:
         message += " (indent with spaces, not tabs; quote text that begins with @ or `)"
     return f"not valid YAML: {message}", (mark.line + 1, mark.column + 1) if mark else (0, 0)
