@@ -7,7 +7,7 @@ retries are off, since a create that is sent twice is paid twice.
 import ipaddress
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,8 +22,10 @@ from runner.errors import AccessError, CreateUnknown, NotFound, Refused, RunnerE
 
 if TYPE_CHECKING:
     import anthropic
+    import httpx2
 
-_PATH = "/v1/messages/batches"
+_MESSAGES = "/v1/messages"
+_PATH = f"{_MESSAGES}/batches"
 _BLOCK = 1 << 18
 # Fails before the request leaves: the batch was certainly not created.
 _NOT_SENT = (
@@ -33,6 +35,11 @@ _NOT_SENT = (
     "ProxyError",
     "UnsupportedProtocol",
 )
+# What count_tokens takes of the params of a request (SDK 2.12, message_count_tokens_params).
+_COUNTED = (
+    "model", "messages", "system", "tools", "tool_choice", "thinking", "output_config", "cache_control",
+    "mcp_servers",
+)  # fmt: skip
 # A 429 that waiting does not mend (platform.claude.com, rate limits, 2026-08; SDK 2.12 error codes).
 _SPEND_CODES = ("enforced_spend_limit_reached", "contract_spend_limit_reached", "ramp_limit_exceeded")
 _OWN_LIMIT = "You have reached your specified"
@@ -45,6 +52,16 @@ class _Batch(msgspec.Struct):
     created_at: datetime
     ended_at: datetime | None = None
     archived_at: datetime | None = None
+
+
+class _Message(msgspec.Struct, tag_field="type", tag="message"):
+    """What makes an answer one of the Messages API, and no page of a proxy."""
+
+    usage: msgspec.Raw
+
+
+class _Counted(msgspec.Struct):
+    input_tokens: int
 
 
 class _List(msgspec.Struct):
@@ -126,17 +143,43 @@ class Api:
 
         Raises CreateUnknown if the batch may have been accepted; Unavailable, Refused or AccessError if not.
         """
+        with _translated(_may_be_created):
+            response = self._post(_PATH, _Blocks(body), body.stat().st_size)
+            return _remote(response.content, response.headers)
+
+    def message(self, params: bytes) -> bytes:
+        """Send one request synchronously and return its result, as a line of a results file would hold it.
+
+        Raises CreateUnknown if it may have been answered, and paid; Unavailable or AccessError if not. What the
+        API refuses is a result too: an `errored` one.
+        """
+        import anthropic
+
+        try:
+            with _translated(_may_be_answered):
+                message = self._post(_MESSAGES, params, len(params)).content
+                msgspec.json.decode(message, type=_Message)
+                return b'{"type":"succeeded","message":%b}' % message
+        except Refused as error:
+            cause = error.__cause__
+            kind = (cause.type if isinstance(cause, anthropic.APIStatusError) else None) or "invalid_request_error"
+            inner = {"type": kind, "message": str(error)}
+            return msgspec.json.encode({"type": "errored", "error": {"type": "error", "error": inner}})
+
+    def count_tokens(self, params: bytes) -> int:
+        """How many input tokens a request has, by the API's own free count. Raises ApiFault or AccessError."""
+        given = msgspec.json.decode(params, type=dict[str, msgspec.Raw])
+        body = msgspec.json.encode({name: value for name, value in given.items() if name in _COUNTED})
+        with _translated():
+            response = self._post(f"{_MESSAGES}/count_tokens", body, len(body))
+            return msgspec.json.decode(response.content, type=_Counted).input_tokens
+
+    def _post(self, path: str, content: "bytes | _Blocks", size: int) -> "httpx2.Response":
         import httpx2
 
-        with _translated(is_create=True):
-            headers = {"content-length": str(body.stat().st_size), "content-type": "application/json"}
-            response = self._client.post(
-                _PATH,
-                cast_to=httpx2.Response,
-                content=_Blocks(body),
-                options={"headers": headers, "max_retries": 0},
-            )
-            return _remote(response.content, response.headers)
+        headers = {"content-length": str(size), "content-type": "application/json"}
+        options: Any = {"headers": headers, "max_retries": 0}
+        return self._client.post(path, cast_to=httpx2.Response, content=content, options=options)
 
     def retrieve(self, batch_id: str) -> Remote:
         """The present state of a batch. Raises NotFound, Unavailable or AccessError."""
@@ -210,17 +253,34 @@ def _remote(body: bytes, headers: Any) -> Remote:
     return _shown(msgspec.json.decode(body, type=_Batch), headers)
 
 
+def _is_only_read(_: int) -> bool:
+    return False
+
+
+def _may_be_created(status: int) -> bool:
+    """Whether a create that was answered so may have been accepted."""
+    return status in (408, 409) or status >= 500
+
+
+def _may_be_answered(status: int) -> bool:
+    """Whether a message that was answered so may be paid: a gateway gave up waiting. The API's errors are free."""
+    return status in (408, 409, 504) or 520 <= status < 529
+
+
 @contextmanager
-def _translated(*, is_create: bool = False) -> Iterator[None]:
-    """Turn what the SDK and httpx2 raise into errors that say what to do next."""
+def _translated(may_be_done: Callable[[int], bool] = _is_only_read) -> Iterator[None]:
+    """Turn what the SDK and httpx2 raise into errors that say what to do next.
+
+    `may_be_done` says of a status whether the call may have been carried out; one without an answer may have been.
+    """
     import anthropic
     import httpx2
 
-    lost = CreateUnknown if is_create else Unavailable
+    lost = Unavailable if may_be_done is _is_only_read else CreateUnknown
     try:
         yield
     except anthropic.APIStatusError as error:
-        raise _by_status(error, is_create=is_create) from error
+        raise _by_status(error, may_be_done) from error
     except anthropic.APIConnectionError as error:
         cause = error.__cause__ or error
         if type(cause).__name__ == "LocalProtocolError":
@@ -236,7 +296,7 @@ def _translated(*, is_create: bool = False) -> Iterator[None]:
         raise AccessError(f"the credentials cannot be used: {error}") from error
 
 
-def _by_status(error: "anthropic.APIStatusError", *, is_create: bool) -> RunnerError:
+def _by_status(error: "anthropic.APIStatusError", may_be_done: Callable[[int], bool]) -> RunnerError:
     status, text = error.status_code, error.api_message or _short(error.message)
     message = f"HTTP {status}: {text}" + (f" (request {error.request_id})" if error.request_id else "")
     if 300 <= status < 400:
@@ -245,11 +305,11 @@ def _by_status(error: "anthropic.APIStatusError", *, is_create: bool) -> RunnerE
         return AccessError(message)
     if status == 429:
         return Unavailable(message, retry_after=_retry_after(error.response.headers.get("retry-after")))
+    if may_be_done(status):
+        return CreateUnknown(message)
     if status in (408, 409) or status >= 500:
-        if is_create:
-            return CreateUnknown(message)
         return Unavailable(message, retry_after=_retry_after(error.response.headers.get("retry-after")))
-    return NotFound(message) if status == 404 and not is_create else Refused(message)
+    return NotFound(message) if status == 404 and may_be_done is _is_only_read else Refused(message)
 
 
 def _short(text: str) -> str:
@@ -279,10 +339,17 @@ def _is_loopback(url: str) -> bool:
 
 
 @contextmanager
-def connect(*, base_url: str | None = None, api_key: str | None = None, name: str | None = None) -> Iterator[Api]:
+def connect(
+    *,
+    base_url: str | None = None,
+    api_key: str | None = None,
+    name: str | None = None,
+    betas: Sequence[str] = (),
+) -> Iterator[Api]:
     """Open a client; what is not given comes from the environment, as the SDK reads it.
 
-    `name` is recorded in the place of the base URL, for a server whose address changes.
+    `name` is recorded in the place of the base URL, for a server whose address changes; `betas` are the features
+    that every call asks for.
 
     Raises AccessError if there are no credentials, or if the SDK's settings contradict each other.
     """
@@ -294,7 +361,13 @@ def connect(*, base_url: str | None = None, api_key: str | None = None, name: st
     # Nor does a redirect decide where prompts go, or where results come from.
     http_client = anthropic.DefaultHttpxClient(trust_env=not direct, follow_redirects=False)
     try:
-        client = anthropic.Anthropic(base_url=base_url, api_key=api_key, max_retries=0, http_client=http_client)
+        client = anthropic.Anthropic(
+            base_url=base_url,
+            api_key=api_key,
+            max_retries=0,
+            http_client=http_client,
+            default_headers={"anthropic-beta": ",".join(betas)} if betas else None,
+        )
     except (anthropic.AnthropicError, ValueError) as error:
         raise AccessError(f"the client cannot be made: {error}") from error
     with client:

@@ -103,6 +103,19 @@ class _Line(msgspec.Struct):
 Count = Annotated[int, msgspec.Meta(ge=0, le=10**15)] | Annotated[float, msgspec.Meta(ge=0, le=1e15)] | None
 
 
+class CacheCreation(msgspec.Struct):
+    """Tokens written to the cache, by their time to live."""
+
+    ephemeral_5m_input_tokens: Count = 0
+    ephemeral_1h_input_tokens: Count = 0
+
+
+class ServerToolUse(msgspec.Struct):
+    """Calls of server tools that are billed by the call."""
+
+    web_search_requests: Count = 0
+
+
 class Usage(msgspec.Struct):
     """Tokens, by the API's names. What is null there counts as none."""
 
@@ -110,6 +123,9 @@ class Usage(msgspec.Struct):
     output_tokens: Count = 0
     cache_creation_input_tokens: Count = 0
     cache_read_input_tokens: Count = 0
+    cache_creation: CacheCreation | None = None
+    server_tool_use: ServerToolUse | None = None
+    inference_geo: str | None = None
 
     def add(self, other: "Usage") -> None:
         """Add the tokens of another usage to these."""
@@ -154,6 +170,11 @@ def validator(schema: dict[str, Any]) -> Validate:
         return message if len(message) <= _LONGEST else f"{message[:_LONGEST]}…"
 
     return validate
+
+
+def optional_validator(schema: dict[str, Any] | None) -> Validate | None:
+    """The validator of a schema, or None if there is none."""
+    return None if schema is None else validator(schema)
 
 
 def _parsed(line: bytes) -> _Line:

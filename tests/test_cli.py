@@ -95,7 +95,18 @@ def test_a_run_in_a_pipe_prints_plain_lines_and_a_summary_that_names_the_outputs
 def test_json_is_one_object_on_stdout(tmp_path: Path) -> None:
     write_job(tmp_path)
     summary = json.loads(command(tmp_path, without_key(), *SIMULATE, "--json").stdout)
-    assert list(summary) == ["run", "spec", "state", "rows", "outcomes", "batches", "sinks", "usage", "seconds"]
+    assert list(summary) == [
+        "run",
+        "spec",
+        "state",
+        "rows",
+        "outcomes",
+        "batches",
+        "sinks",
+        "usage",
+        "cost",
+        "seconds",
+    ]
     assert list(summary["batches"][0]) == ["id", "state", "requests"]
     assert list(summary["sinks"][0]) == ["type", "path", "rows"]
 

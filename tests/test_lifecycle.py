@@ -245,6 +245,7 @@ def test_a_finished_run_of_which_nothing_changed_is_not_sent_again(
     (tmp_path / "out" / "all.jsonl").unlink()
     assert (job().run, accepted(tmp_path / "api")) == (first.run, 3)
     assert len(records(tmp_path / "out" / "all.jsonl")) == 20
+    write_job(tmp_path, reuse=False)
     assert (job(new=True).run != first.run, accepted(tmp_path / "api")) == (True, 6)
 
 
@@ -252,7 +253,7 @@ def test_a_finished_run_is_followed_by_a_new_one_if_its_input_changed(
     tmp_path: Path, job: Callable[..., Summary]
 ) -> None:
     first = job()
-    write_job(tmp_path, rows=21)
+    write_job(tmp_path, rows=21, reuse=False)
     assert (job().run != first.run, accepted(tmp_path / "api")) == (True, 6)
 
 
@@ -486,6 +487,7 @@ def test_a_run_never_goes_on_in_another_workspace(
 
 def test_a_new_run_that_was_declined_is_never_sent_later(tmp_path: Path, job: Callable[..., Summary]) -> None:
     assert job().state == "finished"
+    write_job(tmp_path, reuse=False)
     with pytest.raises(UsageError, match="nothing was sent"):
         job(new=True, consent=False)
     assert (job().state, accepted(tmp_path / "api")) == ("finished", 3)

@@ -171,6 +171,7 @@ def test_an_ended_run_is_not_purged_while_another_works(tmp_path: Path) -> None:
         assert command(tmp_path, environ, *RUN).returncode == 0
     [first] = [path.name for path in (tmp_path / ".runner" / "runs").iterdir()]
     gate = Gate("create")
+    write_job(tmp_path, reuse=False)
     with simulator(tmp_path / "api", on=gate.on) as environ:
         (tmp_path / "worker").mkdir()
         process = start(tmp_path / "worker", environ, "run", "../job.yaml", "--yes", "--new")

@@ -10,21 +10,21 @@ from runner.store.database import VERSION
 from tests.jobs import accepted, command, simulator, write_job
 
 RUN = ("run", "job.yaml", "--yes")
-OLD = Path(__file__).parent / "state_version_1.sql"
+OLD = sorted(Path(__file__).parent.glob("state_version_*.sql"))
 
 
-def make_old(root: Path) -> None:
-    """Put what a run left behind into a database as version 1 wrote it."""
+def make_old(root: Path, script: Path, version: int) -> None:
+    """Put what a run left behind into a database as an older version wrote it."""
     path = root / ".runner" / "state.db"
     new = root / "new.db"
     shutil.move(path, new)
     with sqlite3.connect(path) as old:
-        old.executescript(OLD.read_text("utf-8"))
+        old.executescript(script.read_text("utf-8"))
         old.execute("ATTACH ? AS new", (str(new),))
         for table in ("run", "batch", "stranger", "row", "tally"):
             columns = ", ".join(f'"{row[1]}"' for row in old.execute(f"PRAGMA table_info({table})"))
             old.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM new.{table}")  # noqa: S608
-        old.execute("PRAGMA user_version = 1")
+        old.execute(f"PRAGMA user_version = {version}")
     old.close()
 
 
@@ -36,17 +36,19 @@ def schema(path: Path) -> dict[str, set[str]]:
     return found
 
 
-def test_a_run_that_an_older_version_began_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("script", OLD, ids=lambda path: path.stem)
+def test_a_run_that_an_older_version_began_goes_on(tmp_path: Path, script: Path) -> None:
+    version = int(script.stem.rpartition("_")[2])
     write_job(tmp_path)
     with simulator(tmp_path / "api", seconds=1) as environ:
         assert command(tmp_path, environ, *RUN, "--no-wait").returncode == 4
         now = schema(tmp_path / ".runner/state.db")
-        make_old(tmp_path)
+        make_old(tmp_path, script, version)
         before = (tmp_path / ".runner/state.db").read_bytes()
         assert "running" in command(tmp_path, environ, "status").stdout
         assert command(tmp_path, environ, *RUN).returncode == 0
     assert schema(tmp_path / ".runner/state.db") == now
-    assert len(before) == len((tmp_path / ".runner/state.db.1").read_bytes())
+    assert len(before) == len((tmp_path / f".runner/state.db.{version}").read_bytes())
     assert accepted(tmp_path / "api") == 3
 
 

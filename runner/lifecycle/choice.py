@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.errors import UsageError
-from runner.lifecycle.prepare import Recorded, recorded
+from runner.lifecycle.record import Recorded, recorded
 from runner.prompt import Templates
 from runner.sources import changed
 from runner.spec import Spec, resumed

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from runner.api import Api
+from runner.cost import Rate, rate_of
 from runner.durable import replacing
 from runner.errors import Incomplete
 from runner.lifecycle.job import Job, decoded, name_of, plural
@@ -18,11 +19,23 @@ from runner.store import Batch
 
 @dataclass(slots=True)
 class _Found:
-    """What one results file holds: by row, the outcome, whether to send again, offset and length of the line."""
+    """What one results file holds: by row, the outcome, whether to send again, offset and length of the line.
+
+    `cost` and `synchronous` are US dollars: what the answers cost, and what they would have cost synchronously.
+    """
 
     rows: dict[int, tuple[str, bool, int, int]] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
     odd: dict[str, int] = field(default_factory=dict)
+    cost: float = 0.0
+    synchronous: float = 0.0
+
+    def charge(self, usage: Usage, rate: Rate | None, *, is_batched: bool) -> None:
+        """Add what one answer used."""
+        self.usage.add(usage)
+        if rate is not None:
+            self.cost += rate.batched(usage) if is_batched else rate.synchronous(usage)
+            self.synchronous += rate.synchronous(usage)
 
     def note(self, kind: str) -> None:
         """Count a line of no use."""
@@ -39,7 +52,14 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def _read(
-    path: Path, *, prefix: str, expected: set[int], retry_on: tuple[str, ...], validate: Validate | None
+    path: Path,
+    *,
+    prefix: str,
+    expected: set[int],
+    retry_on: tuple[str, ...],
+    validate: Validate | None,
+    rate: Rate | None = None,
+    is_batched: bool = True,
 ) -> _Found:
     found = _Found()
     for offset, line in _lines(path):
@@ -58,7 +78,7 @@ def _read(
             again = outcome.again and outcome.outcome in retry_on
             found.rows[row] = (outcome.outcome, again, offset, len(line.rstrip(b"\r\n")))
             if outcome.usage is not None:
-                found.usage.add(tokens(outcome.usage))
+                found.charge(tokens(outcome.usage), rate, is_batched=is_batched)
     return found
 
 
@@ -83,8 +103,15 @@ def collect(
             file.write(block)
             sha256.update(block)
     expected = set(job.store.rows_of(batch))
-    prefix = custom_id(job.run.id, batch.round, batch.batch, 0)[:-1]
-    found = _read(path, prefix=prefix, expected=expected, retry_on=job.spec.retry.on, validate=validate)
+    found = _read(
+        path,
+        prefix=custom_id(job.run.id, batch.round, batch.batch, 0)[:-1],
+        expected=expected,
+        retry_on=job.spec.retry.on,
+        validate=validate,
+        rate=rate_of(job.spec),
+        is_batched=batch.lane == "batch",
+    )
     counted = sum(decoded(batch.counts, dict[str, int]).values())
     total = max(len(expected), counted)
     is_foreign = "foreign" in found.odd
@@ -101,9 +128,14 @@ def _record(job: Job, batch: Batch, expected: set[int], found: _Found, sha256: s
     absent = ("missing", is_missing_retried, None, None)
     rows = sorted(expected)
     outcomes = ((row, *found.rows.get(row, absent)) for row in rows)
-    usage = msgspec.json.encode(found.usage).decode()
-    odd = msgspec.json.encode(found.odd).decode()
-    batch = job.store.collect(batch, outcomes, usage=usage, odd=odd, faulty_since=None, results_sha256=sha256)
+    columns = {
+        "usage": msgspec.json.encode(found.usage).decode(),
+        "odd": msgspec.json.encode(found.odd).decode(),
+        "faulty_since": None,
+        "results_sha256": sha256,
+        **({} if rate_of(job.spec) is None else {"cost": found.cost, "synchronous": found.synchronous}),
+    }
+    batch = job.store.collect(batch, outcomes, **columns)
     notes = [f"{len(found.rows):,} results", *(f"{count:,} {kind} lines" for kind, count in found.odd.items())]
     if missing := len(expected) - len(found.rows):
         notes.append(f"{missing:,} missing")

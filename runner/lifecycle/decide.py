@@ -8,8 +8,8 @@ from runner.errors import NotFound, UsageError
 from runner.lifecycle.execute import connected
 from runner.lifecycle.inspect import Found, one_run, opened
 from runner.lifecycle.job import Job, Report, name_of, plural, silent, summarize
-from runner.lifecycle.prepare import recorded
 from runner.lifecycle.reconcile import check_account, custom_ids, search
+from runner.lifecycle.record import recorded
 from runner.lifecycle.submit import bind, unsend
 from runner.request import custom_id
 from runner.spec import from_record

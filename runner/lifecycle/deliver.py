@@ -34,12 +34,12 @@ def _records(job: Job, validate: Validate | None, files: Pieces, *, decoded: boo
     decode_row = msgspec.json.Decoder(_Row).decode
     folder, sha256 = job.store.folder(job.run), hashlib.sha256()
     with folder.rows.open("rb") as rows:
-        for line, (number, name, round, batch, offset, length) in zip(
+        for line, (number, name, round, batch, offset, length, sent) in zip(
             rows, job.store.outcomes(job.run), strict=True
         ):
             sha256.update(line)
             source = decode_row(line)
-            sent_as = custom_id(job.run.id, round, batch, number)
+            sent_as = custom_id(job.run.id, round, batch, sent)
             if offset is None or length is None:
                 absent = name or "missing"
                 outcome = Outcome("", absent, error={"type": absent, "message": _NEVER_SENT[absent]})

@@ -13,7 +13,7 @@ from runner.api import Api
 from runner.errors import StateError
 from runner.lifecycle.execute import SIMULATED, connected
 from runner.lifecycle.job import decoded, name_of, plural
-from runner.lifecycle.prepare import recorded
+from runner.lifecycle.record import recorded
 from runner.lifecycle.recover import found_in
 from runner.outcome import OUTCOMES, read
 from runner.request import custom_id
@@ -172,10 +172,10 @@ def _body(path: Path, batch: Batch) -> Iterator[str]:
 def _results(store: Store, run: Run, batch: Batch) -> Iterator[str]:
     """Each outcome is that of a line in the results which has the id of its row."""
     with pieces() as files:
-        for row, outcome, round, number, offset, length in store.outcomes(run):
+        for row, outcome, round, number, offset, length, sent in store.outcomes(run):
             if (round, number) != (batch.round, batch.batch) or offset is None or length is None:
                 continue
-            if not _agrees(files, store.folder(run).results(round, number), offset, length, run, batch, row):
+            if not _agrees(files, store.folder(run).results(round, number), offset, length, run, batch, sent):
                 yield f"the result of row {row} ({outcome}) is not in its results file as recorded: {_RECOVER}"
                 return
 

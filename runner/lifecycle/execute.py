@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -152,7 +152,7 @@ def _ignore(folder: Path) -> None:
 
 
 @contextmanager
-def connected(folder: Path, *, simulate: bool) -> Iterator[Api]:
+def connected(folder: Path, *, simulate: bool, betas: Sequence[str] = ()) -> Iterator[Api]:
     """A client of the API, or of the simulator whose batches live in the state folder `folder`."""
     with ExitStack() as stack:
         if simulate:
@@ -160,9 +160,10 @@ def connected(folder: Path, *, simulate: bool) -> Iterator[Api]:
             from runner.simulator import serve
 
             url = stack.enter_context(serve(folder / "simulator"))
-            yield stack.enter_context(connect(base_url=url, api_key="simulated", name="simulator"))
+            own = {"base_url": url, "api_key": "simulated", "name": "simulator"}
+            yield stack.enter_context(connect(**own, betas=betas))
         else:
-            yield stack.enter_context(connect())
+            yield stack.enter_context(connect(betas=betas))
 
 
 def run(
@@ -211,11 +212,14 @@ def run(
     if problems := [problem for problem in unwritable if problem]:
         raise InputError(problems)
     try:
-        with open_store(base / ".runner") as store, connected(store.path, simulate=simulate) as api:
+        with (
+            open_store(base / ".runner") as store,
+            connected(store.path, simulate=simulate, betas=spec.betas) as api,
+        ):
             found = Choice(spec, templates, limit, resume, new).find(store)
             if found is None:
                 rows = templates or check(spec)
-                found = prepare(spec, rows, store, limit=limit, stop=stop, report=report), spec
+                found = prepare(spec, rows, store, limit=limit, stop=stop, report=report).run, spec
             job = Job(found[1], store, found[0], base, report)
             _agree(job, simulate or consent)
             seconds = poll_seconds or spec.batch.poll_seconds
@@ -225,8 +229,7 @@ def run(
 
 
 def _finish(job: Job, api: Api, *, stop: Event, **how: Any) -> Summary:
-    schema = job.spec.output_schema
-    validate = None if schema is None else outcome.validator(schema)
+    validate = outcome.optional_validator(job.spec.output_schema)
     if job.run.purged_at is not None:
         job.tell(f"run {job.run.id} is finished, nothing has changed since, and its rows and answers were purged")
         return summarize(job.store, job.run)

@@ -1,7 +1,7 @@
 """What every step of a run needs, and what a run looks like from outside at any moment."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +22,9 @@ class Summary:
 
     `outcomes` counts the rows of each outcome so far. `batches` holds {id, state, requests} of each batch, and
     `odd` if lines of its results were of no use, by kind. `sinks` holds {type, path, rows} of each output once
-    written, `usage` the tokens of all answers by the API's names.
+    written, `usage` the tokens of all answers by the API's names. `cost` is in US dollars: what was estimated when
+    the run was agreed to, what its answers cost so far, what they would have cost synchronously, and what was
+    saved; None where no price is known.
     """
 
     run: str
@@ -33,6 +35,7 @@ class Summary:
     batches: list[dict[str, Any]]
     sinks: list[dict[str, Any]]
     usage: dict[str, int]
+    cost: dict[str, float | None]
     seconds: float
 
     @property
@@ -92,6 +95,18 @@ def decoded(text: str, kind: type[T]) -> T:
         raise StateError(f"the database holds {text[:40]!r}, which is damaged: {error}") from error
 
 
+_TOKENS = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+
+
+def _cost(run: Run, batches: Sequence[Batch]) -> dict[str, float | None]:
+    paid = [batch for batch in batches if batch.cost is not None]
+    actual = sum(batch.cost or 0 for batch in paid) if paid else None
+    synchronous = sum(batch.synchronous or 0 for batch in paid) if paid else None
+    saved = None if actual is None or synchronous is None else synchronous - actual
+    amounts = {"estimated": run.estimated, "actual": actual, "synchronous": synchronous, "saved": saved}
+    return {name: None if dollars is None else round(dollars, 6) for name, dollars in amounts.items()}
+
+
 def summarize(store: Store, run: Run) -> Summary:
     """The present summary of a run."""
     batches = store.batches(run)
@@ -107,6 +122,7 @@ def summarize(store: Store, run: Run) -> Summary:
         outcomes={name: tally[name] for name in OUTCOMES if name in tally},
         batches=[_shown(batch) for batch in batches],
         sinks=decoded(run.sinks, list[dict[str, Any]]),
-        usage=msgspec.to_builtins(usage),
+        usage={name: getattr(usage, name) or 0 for name in _TOKENS},
+        cost=_cost(run, batches),
         seconds=round((run.finished_at or time.time()) - run.created_at, 3),
     )

@@ -1,11 +1,15 @@
 """Rows become bodies on disk: the first round from the source, each later one from the bodies before it.
 
-Nothing is sent before the whole source is read, so that a mistake in its last row costs nothing.
+A request that has an answer already is not sent: see `earlier`. Nothing is sent before the whole source is read,
+so that a mistake in its last row costs nothing.
 """
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import islice
 from threading import Event
 from typing import Any, BinaryIO, NoReturn
 
@@ -13,59 +17,16 @@ import msgspec
 
 from runner.durable import replacing, sync_folder
 from runner.errors import InputError, Interrupted, Problem, StateError
+from runner.lifecycle.earlier import Earlier, Reasons, reasons
 from runner.lifecycle.job import Job, Report, plural, summarize
-from runner.outcome import Validate, rejected_line
+from runner.lifecycle.record import origin, record
+from runner.outcome import Validate, optional_validator, rejected_line
 from runner.outcome import read as read_line
 from runner.prompt import Templates
-from runner.request import encoder, largest, pack
-from runner.sources import InputFile, Inputs, Row, digest, read
-from runner.spec import Spec, fingerprint
-from runner.store import Pieces, Run, RunFolder, Store, pieces
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """What a run was started with: `spec.json` of its folder.
-
-    `record` is the spec's (see `Spec.record`), `templates` the files of prompts/, `limit` the most rows.
-    """
-
-    record: dict[str, Any]
-    templates: dict[str, str]
-    limit: int | None
-    inputs: list[InputFile]
-
-    def fingerprint(self) -> str:
-        """The digest of all that was written by a person; input files are compared by themselves."""
-        return fingerprint({"record": self.record, "templates": self.templates, "limit": self.limit})
-
-
-def recorded(store: Store, run: Run) -> Recorded:
-    """Read back what a run was started with. Raises StateError."""
-    try:
-        written = store.folder(run).spec.read_bytes()
-        found = msgspec.json.decode(written, type=Recorded)
-        is_same = hashlib.sha256(written).hexdigest() == run.spec_sha256 or run.spec_sha256 is None
-        if not is_same or found.fingerprint() != run.fingerprint or found.record["name"] != run.spec:
-            raise ValueError("it is not what was written")
-        return found
-    except (OSError, ValueError) as error:
-        raise StateError(
-            f"the record of run {run.id} is damaged: {store.folder(run).spec}: "
-            f"{getattr(error, 'strerror', error)}; restore it, or let `runner purge {run.id}` forget the run if "
-            "it has ended"
-        ) from error
-
-
-def record(spec: Spec, templates: Templates, limit: int | None) -> Recorded:
-    """What a run of a spec is started with, before its inputs are read."""
-    return Recorded(spec.record(), templates.files(), limit, [])
-
-
-def origin(spec: Spec, start: Recorded) -> str:
-    """A digest of what a run is made of: what its id tells of it. With a limit the input is not read for it."""
-    inputs = "" if start.limit is not None else digest(spec.root, str(spec.source.options["path"]))
-    return hashlib.sha256(f"{start.fingerprint()} {inputs}".encode()).hexdigest()
+from runner.request import Body, encoder, largest, pack
+from runner.sources import Inputs, Row, read
+from runner.spec import Spec
+from runner.store import Digests, Pieces, Run, RunFolder, Store, Unsent, pieces
 
 
 def requests(templates: Templates, rows: Iterator[Row]) -> Iterator[tuple[Row, bytes]]:
@@ -85,19 +46,49 @@ def _blame(error: InputError, row: Row) -> NoReturn:
     ) from error
 
 
-_HASHES = 10_000
+_HASHES, _UNSENT = 10_000, 10_000
+
+
+@dataclass(slots=True)
+class Share:
+    """Requests that have a reason in common: how many, and the bytes of their params."""
+
+    requests: int = 0
+    bytes: int = 0
+
+    def add(self, size: int) -> None:
+        """Count one request."""
+        self.requests += 1
+        self.bytes += size
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run that is prepared, and why its requests are new: data, prompt, params or failed; `twins` have none."""
+
+    run: Run
+    because: dict[str, Share]
+    reused: int
+    twins: int
 
 
 @dataclass(slots=True)
 class _First:
-    """The first round while it is written: how many rows were read, which cannot be sent, hashes of keys."""
+    """The first round while it is written: how many rows were read, which are not sent, and hashes of keys."""
 
     templates: Templates
     store: Store
     run: Run
     stop: Event
+    reasons: Reasons
+    seen: Digests
     rows: int = 0
-    rejected: list[tuple[int, int, int]] = field(default_factory=list)
+    unsent: list[Unsent] = field(default_factory=list)
+    twins: list[tuple[int, int]] = field(default_factory=list)
+    reused: int = 0
+    twin_count: int = 0
+    digests: dict[int, bytes] = field(default_factory=dict)
+    because: dict[str, Share] = field(default_factory=dict)
     hashes: list[int] = field(default_factory=list)
     sha256: Any = field(default_factory=hashlib.sha256)
 
@@ -105,38 +96,78 @@ class _First:
         """Add the hash of a key to those that the store compares at the end."""
         self.hashes.append(hash(str(row.key)))
         if len(self.hashes) == _HASHES:
-            self.flush()
+            self.flush_keys()
 
-    def flush(self) -> None:
+    def flush_keys(self) -> None:
         """Hand the hashes over."""
         self.store.note_keys(self.rows - len(self.hashes) + 1, self.hashes)
         self.hashes.clear()
 
+    def flush(self) -> None:
+        """Record the rows that are not sent so far, inside the caller's transaction."""
+        self.store.add_unsent(self.run, self.unsent)
+        self.store.add_twins(self.run, self.twins)
+        self.unsent.clear()
+        self.twins.clear()
+
     def packable(
-        self, rows: Iterator[Row], rows_file: BinaryIO, rejected_file: BinaryIO
+        self, rows: Iterator[Row], rows_file: BinaryIO, unsent_file: BinaryIO, earlier: Earlier | None
     ) -> Iterator[tuple[int, bytes]]:
-        """The (row, params) pairs that fit into a body; the others are on file as rejected."""
-        encode = msgspec.json.Encoder().encode
-        limit, has_key = largest(self.templates.spec.batch.max_bytes), self.templates.spec.source.key is not None
+        """The (row, params) pairs to send; the other rows are on file as rejected or reused, or noted as twins."""
+        spec = self.templates.spec
+        encode, salt = msgspec.json.Encoder().encode, "\n".join(spec.betas).encode()
+        limit, max_rows = largest(spec.batch.max_bytes), spec.limits.max_rows
         for row, params in requests(self.templates, rows):
             if self.stop.is_set():
                 raise Interrupted("stopped before anything was sent")
+            if max_rows is not None and row.number > max_rows:
+                raise InputError([spec.problem("limits.max_rows", f"the source has more than {max_rows:,} rows")])
             try:
-                line = encode({"key": row.key, "row": row.fields}) + b"\n"
+                fields = encode(row.fields)
+                line = b'{"key":%b,"row":%b}\n' % (encode(row.key), fields)
             except UnicodeEncodeError as error:
                 raise InputError([Problem(row.path, "half of a surrogate pair is not text", row.line)]) from error
             rows_file.write(line)
             self.sha256.update(line)
             self.rows = row.number
-            if has_key:
+            if spec.source.key is not None:
                 self.note_key(row)
-            if len(params) <= limit:
+            if len(self.unsent) + len(self.twins) >= _UNSENT:
+                with self.store.transaction():
+                    self.flush()
+            if len(params) > limit:
+                self._reject(row, len(params), limit, unsent_file)
+            elif earlier is None or self._is_new(row, digest_of(salt, params), unsent_file, earlier):
+                self.because.setdefault(self.reasons.of(fields), Share()).add(len(params))
                 yield row.number, params
-                continue
-            message = f"the request has {len(params):,} bytes, and batch.max_bytes leaves {limit:,} for one"
-            line = rejected_line(f"{self.run.id}-0-0-{row.number}", message)
-            self.rejected.append((row.number, rejected_file.tell(), len(line) - 1))
-            rejected_file.write(line)
+
+    def _reject(self, row: Row, size: int, limit: int, unsent_file: BinaryIO) -> None:
+        message = f"the request has {size:,} bytes, and batch.max_bytes leaves {limit:,} for one"
+        line = rejected_line(self._unsent_id(row), message)
+        self.unsent.append(Unsent(row.number, "rejected", unsent_file.tell(), len(line) - 1))
+        unsent_file.write(line)
+
+    def _unsent_id(self, row: Row) -> str:
+        return f"{self.run.id}-0-0-{row.number}"
+
+    def _is_new(self, row: Row, digest: bytes, unsent_file: BinaryIO, earlier: Earlier) -> bool:
+        """Whether a request has to be sent: no earlier run has an answer to it, and no earlier row sends it."""
+        if (line := earlier.line(digest, self._unsent_id(row))) is not None:
+            self.unsent.append(Unsent(row.number, "succeeded", unsent_file.tell(), len(line), digest))
+            unsent_file.write(line + b"\n")
+            self.reused += 1
+            return False
+        if (first := self.seen.first(digest, row.number)) != row.number:
+            self.twins.append((row.number, first))
+            self.twin_count += 1
+            return False
+        self.digests[row.number] = digest
+        return True
+
+
+def digest_of(salt: bytes, params: bytes) -> bytes:
+    """What tells one request from others: 16 bytes made of its params and of the beta features it asks for."""
+    return hashlib.blake2b(params, digest_size=16, key=hashlib.blake2b(salt, digest_size=16).digest()).digest()
 
 
 def prepare(
@@ -148,12 +179,13 @@ def prepare(
     stop: Event,
     report: Report,
     run_id: str | None = None,
-) -> Run:
+    earlier: Store | None = None,
+) -> Prepared:
     """Read the source and write everything that the first round sends; the run is `prepared` at the end.
 
-    It is a new run, unless `run_id` is that of one whose state is lost, and which stays `preparing`. Raises
-    InputError for the first row that is wrong and for keys that repeat, and Interrupted if `stop` is set; the run
-    is then forgotten.
+    It is a new run, unless `run_id` is that of one whose state is lost, and which stays `preparing`. Answers of
+    earlier runs are those of `earlier`, by default the store itself. Raises InputError for the first row that is
+    wrong and for keys that repeat, and Interrupted if `stop` is set; the run is then forgotten.
     """
     inputs = Inputs(spec.root)
     start = record(spec, templates, limit)
@@ -164,18 +196,24 @@ def prepare(
         origin=origin(spec, start),
         run_id=run_id,
     )
+    earlier = earlier or store
     try:
-        first = _First(templates, store, run, stop)
-        _write(first, spec, store, read(spec.source, inputs, limit=limit), report)
+        with closing(reasons(earlier, run, start)) as why, closing(Digests()) as seen, pieces() as files:
+            first = _First(templates, store, run, stop, why, seen)
+            # What a run that is recovered took from others is lost with its state: it was sent as a whole.
+            known = earlier.answers(run) if run_id is None else None
+            answers = Earlier(earlier, known, files, optional_validator(spec.output_schema))
+            rows = read(spec.source, inputs, limit=limit)
+            _write(first, spec, store, rows, report, answers)
         folder = store.folder(run)
         if spec.source.key is not None:
-            first.flush()
+            first.flush_keys()
             _check_keys(spec, store, folder)
         with replacing(folder.spec, private=True) as file:
             written = msgspec.json.encode(replace(start, inputs=inputs.files))
             file.write(written)
         with store.transaction():
-            store.add_rejected(run, first.rejected)
+            first.flush()
             store.recount(run)
             digests = {
                 "rows_sha256": first.sha256.hexdigest(),
@@ -183,24 +221,41 @@ def prepare(
             }
             # A run that is recovered has yet to be compared with what was sent.
             state = "prepared" if run_id is None else "preparing"
-            return store.update(run, state=state, rows=first.rows, **digests)
+            run = store.update(run, state=state, rows=first.rows, **digests)
+        return Prepared(run, first.because, first.reused, first.twin_count)
     except BaseException:
         store.discard(run)
         raise
 
 
-def _write(first: _First, spec: Spec, store: Store, rows: Iterator[Row], report: Report) -> None:
+def _write(first: _First, spec: Spec, store: Store, rows: Iterator[Row], report: Report, earlier: Earlier) -> None:
     folder = store.folder(first.run)
     with (
         replacing(folder.rows, private=True) as rows_file,
-        replacing(folder.results(0, 0), private=True) as rejected_file,
+        replacing(folder.results(0, 0), private=True) as unsent_file,
     ):
-        pairs = first.packable(rows, rows_file, rejected_file)
-        for body in pack(pairs, run=first.run.id, round=1, folder=folder.bodies, **_limits(spec)):
+        pairs = first.packable(rows, rows_file, unsent_file, earlier if spec.reuse else None)
+        for lane, body in _packed(first.run, spec, pairs, folder):
             with store.transaction():
-                store.add_batch(first.run, 1, body)
+                store.add_batch(first.run, 1, body, first.digests, lane)
+                first.flush()
+            for row, _, _ in body.requests:
+                first.digests.pop(row, None)
             report(f"{plural(first.rows, 'row')} read", summarize(store, replace(first.run, rows=first.rows)))
     sync_folder(folder.bodies)
+
+
+def _packed(
+    run: Run, spec: Spec, pairs: Iterator[tuple[int, bytes]], folder: RunFolder
+) -> Iterator[tuple[str, Body]]:
+    """The bodies of the first round with their lanes: the canary's first, if there is one."""
+    write, first = partial(pack, run=run.id, round=1, folder=folder.bodies, max_bytes=spec.batch.max_bytes), 1
+    if spec.canary:
+        for body in write(islice(pairs, spec.canary), max_requests=spec.canary):
+            yield "canary", body
+            first = body.batch + 1
+    for body in write(pairs, max_requests=spec.batch.max_requests, first=first):
+        yield "batch", body
 
 
 def _limits(spec: Spec) -> dict[str, int]:

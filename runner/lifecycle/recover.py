@@ -13,8 +13,9 @@ from runner.api import Api, Remote
 from runner.errors import Unavailable, UsageError
 from runner.lifecycle.execute import check, connected
 from runner.lifecycle.job import Report, plural, silent
-from runner.lifecycle.prepare import origin, prepare, record
+from runner.lifecycle.prepare import prepare
 from runner.lifecycle.reconcile import custom_ids
+from runner.lifecycle.record import origin, record
 from runner.spec import Spec
 from runner.store import Found, Run, Store, began_at, open_store, tag, tag_of
 
@@ -61,7 +62,8 @@ def recover(
                 f"{plural(newer, 'batch')} of the workspace under way were created after run {chosen} began: if a "
                 "newer run of this spec is lost, recover again once they have ended"
             )
-        run = prepare(spec, templates, store, limit=limit, stop=stop or Event(), report=report, run_id=chosen)
+        stop = stop or Event()
+        run = prepare(spec, templates, store, limit=limit, stop=stop, report=report, run_id=chosen).run
         try:
             _compare(store, run, found[chosen])
         except UsageError:
@@ -107,6 +109,6 @@ def _compare(store: Store, run: Run, found: list[Found]) -> None:
             raise UsageError(
                 f"{one.batch_id} is batch {one.batch} of run {run.id} with {plural(one.requests, 'request')}, and "
                 f"the present input gives {'no such batch' if there is None else plural(there, 'request')}: the "
-                "input, batch.max_requests or batch.max_bytes have changed since: restore them. (A run of which a "
-                "batch was divided after a refusal cannot be recovered.)"
+                "input, batch.max_requests, batch.max_bytes, canary or reuse have changed since: restore them. (A "
+                "run that took answers of an earlier run, or of which a batch was divided, cannot be recovered.)"
             )

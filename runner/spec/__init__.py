@@ -1,14 +1,17 @@
 """A YAML file becomes a checked, frozen Spec, or a list of its mistakes with their places."""
 
 from runner.spec.check import schema_text, suggest
+from runner.spec.document import parse
 from runner.spec.load import (
     Batch,
     Content,
+    Limits,
     Prompt,
     Retry,
     Sink,
     Source,
     Spec,
+    Sync,
     Turn,
     block_place,
     fingerprint,
@@ -21,16 +24,19 @@ from runner.spec.load import (
 __all__ = [
     "Batch",
     "Content",
+    "Limits",
     "Prompt",
     "Retry",
     "Sink",
     "Source",
     "Spec",
+    "Sync",
     "Turn",
     "block_place",
     "fingerprint",
     "from_record",
     "load_spec",
+    "parse",
     "project_root",
     "resumed",
     "schema_text",

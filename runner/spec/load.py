@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,11 +13,15 @@ import msgspec
 
 from runner.errors import InputError, Problem
 from runner.spec.check import check
+from runner.spec.cross import cross_checks, size_in_bytes, span_in_seconds
 from runner.spec.document import Document, parse
 from runner.spec.output_schema import output_schema
-from runner.spec.rules import cross_checks, size_in_bytes
 
-_EDITABLE = ("description", "batch", "retry", "sinks")
+_EDITABLE = (
+    "description", "batch", "retry", "sinks", "mode", "deadline", "on_deadline", "canary", "reuse", "limits",
+    "prices", "sync", "allow",
+)  # fmt: skip
+_ALLOW = re.compile(r"#\s*runner:\s*allow\s+([a-z0-9_-]+(?:[\s,]+[a-z0-9_-]+)*)")
 
 Content = str | tuple[str, ...]
 """One template sent as a string, or several sent as text blocks."""
@@ -104,10 +109,27 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What a run may not exceed: US dollars, rows."""
+
+    max_cost: float | None = None
+    max_rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """How requests are sent synchronously: `concurrency` is the most in flight."""
+
+    concurrency: int = 8
+
+
+@dataclass(frozen=True, slots=True)
 class Spec:
     """One job, checked. Paths inside are relative to `root`, the project's folder.
 
-    `places` says where each value stands in the file, by dotted path: `{"prompt.user": (line, column)}`.
+    `mode` is batch, sync or auto, `deadline` seconds from a run's start, `prices` US dollars per million tokens.
+    `places` says where each value stands in the file, by dotted path: `{"prompt.user": (line, column)}`;
+    `allow_at` which rules are allowed by a comment, by the line that it is about.
     """
 
     path: Path
@@ -122,6 +144,17 @@ class Spec:
     output_schema: dict[str, Any] | None = None
     batch: Batch = field(default_factory=Batch)
     retry: Retry = field(default_factory=Retry)
+    mode: str = "batch"
+    deadline: float | None = None
+    on_deadline: str = "sync"
+    canary: int = 0
+    reuse: bool = True
+    limits: Limits = field(default_factory=Limits)
+    prices: dict[str, float] = field(default_factory=dict)
+    sync: Sync = field(default_factory=Sync)
+    betas: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
+    allow_at: dict[int, tuple[str, ...]] = field(default_factory=dict)
     places: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def problem(self, at: str, message: str, *, line: int = 1) -> Problem:
@@ -137,8 +170,11 @@ class Spec:
         What may be edited while a run is under way is left out: how it is described, followed and written.
         """
         record: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self, enc_hook=str))
-        for name in ("path", "root", "places", *_EDITABLE):
+        for name in ("path", "root", "places", "allow_at", *_EDITABLE):
             del record[name]
+        if not self.betas:
+            # As runs recorded it that were begun before there were any.
+            del record["betas"]
         return record
 
 
@@ -151,7 +187,8 @@ def from_record(record: Mapping[str, Any], *, path: Path, root: Path) -> Spec:
 def resumed(record: Mapping[str, Any], *, like: Spec) -> Spec:
     """The Spec that a run recorded, with the editable settings of `like`, the spec as it is now."""
     settings = {name: getattr(like, name) for name in _EDITABLE}
-    return replace(from_record(record, path=like.path, root=like.root), places=like.places, **settings)
+    recorded = from_record(record, path=like.path, root=like.root)
+    return replace(recorded, places=like.places, allow_at=like.allow_at, **settings)
 
 
 def fingerprint(record: Mapping[str, Any]) -> str:
@@ -194,6 +231,20 @@ def _dotted(document: Document) -> dict[str, tuple[int, int]]:
     return {".".join(map(str, path)): place for path, place in document.places.items()}
 
 
+def _allowed(text: str) -> dict[int, tuple[str, ...]]:
+    """The rules that comments allow, by line; a comment that stands alone is about the next line that does not."""
+    found: dict[int, tuple[str, ...]] = {}
+    waiting: tuple[str, ...] = ()
+    for number, line in enumerate(text.splitlines(), 1):
+        match = _ALLOW.search(line)
+        names = tuple(re.split(r"[\s,]+", match[1])) if match else ()
+        if line.lstrip().startswith("#"):
+            waiting += names
+        elif line.strip():
+            found[number], waiting = (*waiting, *names), ()
+    return {number: names for number, names in found.items() if names}
+
+
 def _not_text(vars: Mapping[str, str]) -> Iterator[str]:
     for name, value in vars.items():
         try:
@@ -209,7 +260,8 @@ def load_spec(path: str | os.PathLike[str], *, vars: Mapping[str, str] | None = 
     """
     path, shown = Path(path), str(path)
     try:
-        document = parse(path.read_bytes(), path=shown)
+        data = path.read_bytes()
+        document = parse(data, path=shown)
     except OSError as error:
         raise InputError([Problem(shown, f"cannot read the spec: {error.strerror}")]) from error
     check(document, path=shown)
@@ -223,8 +275,7 @@ def load_spec(path: str | os.PathLike[str], *, vars: Mapping[str, str] | None = 
     ]
     if problems:
         raise InputError(sorted(problems, key=lambda problem: (problem.path, problem.line, problem.column)))
-    batch = value.get("batch", {})
-    retry = value.get("retry", {})
+    batch, retry = value.get("batch", {}), value.get("retry", {})
     return Spec(
         path=path,
         root=root,
@@ -238,5 +289,16 @@ def load_spec(path: str | os.PathLike[str], *, vars: Mapping[str, str] | None = 
         sinks=tuple(_sink(sink) for sink in value["sinks"]),
         batch=Batch(**{**batch, "max_bytes": size_in_bytes(batch.get("max_bytes", Batch().max_bytes))}),
         retry=Retry(retry.get("attempts", Retry().attempts), tuple(retry.get("on", Retry().on))),
+        mode=value.get("mode", "batch"),
+        deadline=span_in_seconds(value["deadline"]) if "deadline" in value else None,
+        on_deadline=value.get("on_deadline", "sync"),
+        canary=value.get("canary", 0),
+        reuse=value.get("reuse", True),
+        limits=Limits(**value.get("limits", {})),
+        prices=value.get("prices", {}),
+        sync=Sync(**value.get("sync", {})),
+        betas=tuple(value.get("betas", ())),
+        allow=tuple(value.get("allow", ())),
+        allow_at=_allowed(data.decode("utf-8-sig")),
         places=places,
     )

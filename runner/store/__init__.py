@@ -1,15 +1,20 @@
 """What must survive a crash: runs, batches and rows in SQLite, payloads in the files of each run."""
 
 from runner.store.folder import Pieces, RunFolder, pieces
-from runner.store.state import Batch, Found, Run, Store, began_at, open_store, tag, tag_of
+from runner.store.known import Answered, Answers, Digests
+from runner.store.state import Batch, Found, Run, Store, Unsent, began_at, open_store, tag, tag_of
 
 __all__ = [
+    "Answered",
+    "Answers",
     "Batch",
+    "Digests",
     "Found",
     "Pieces",
     "Run",
     "RunFolder",
     "Store",
+    "Unsent",
     "began_at",
     "open_store",
     "pieces",

@@ -14,7 +14,10 @@ CREATE TABLE run (
     purged_at   REAL,
     recovered_at REAL,
     rows_sha256 TEXT,
-    spec_sha256 TEXT
+    spec_sha256 TEXT,
+    mode        TEXT NOT NULL DEFAULT 'batch',
+    started_at  REAL,
+    estimated   REAL
 ) STRICT;
 
 CREATE TABLE batch (
@@ -43,6 +46,10 @@ CREATE TABLE batch (
     results_sha256 TEXT,
     search_from  REAL,
     unknown_since REAL,
+    lane         TEXT NOT NULL DEFAULT 'batch',
+    reserved     REAL,
+    cost         REAL,
+    synchronous  REAL,
     PRIMARY KEY (run, round, batch)
 ) STRICT, WITHOUT ROWID;
 
@@ -67,7 +74,8 @@ CREATE TABLE found (
 ) STRICT, WITHOUT ROWID;
 
 -- round and batch are those of the latest attempt; offset and length are bytes: of the params in that batch's
--- body, and of the line in its results (for a row that was never sent: round 0, batch 0).
+-- body, and of the line in its results (for a row that was never sent: round 0, batch 0). digest tells one request
+-- from others; a row whose request is that of an earlier row of the run has none, and names that row in same_as.
 CREATE TABLE row (
     run           INTEGER NOT NULL REFERENCES run (number) ON DELETE CASCADE,
     row           INTEGER NOT NULL,
@@ -79,8 +87,12 @@ CREATE TABLE row (
     again         INTEGER NOT NULL DEFAULT 0,
     result_offset INTEGER,
     result_length INTEGER,
+    digest        BLOB,
+    same_as       INTEGER,
     PRIMARY KEY (run, row)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX answered ON row (digest) WHERE outcome = 'succeeded';
+CREATE INDEX twin ON row (run, same_as) WHERE same_as IS NOT NULL;
 
 -- How many rows of a run have each outcome now, kept in step with `row`.
 CREATE TABLE tally (

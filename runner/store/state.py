@@ -8,18 +8,20 @@ import secrets
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from runner.errors import StateError
 from runner.request import Body
 from runner.store.database import open_database
 from runner.store.folder import RunFolder
+from runner.store.known import Answers
 
 _CHUNK = 10_000
+_NO_DIGESTS: Mapping[int, bytes] = {}
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -29,7 +31,8 @@ class Run:
 
     `state`: preparing (bodies are being written), prepared (nothing sent yet), running, finished, or
     abandoned for a newer run. A purged run has no payloads any more; of a recovered one, every batch may have
-    been sent before.
+    been sent before. `mode` is how its batches are sent, batch or sync, as decided when it was agreed to;
+    `started_at` is when that was, by the API's clock, and `estimated` what it was to cost then, in US dollars.
     """
 
     number: int
@@ -47,6 +50,9 @@ class Run:
     recovered_at: float | None
     rows_sha256: str | None
     spec_sha256: str | None
+    mode: str
+    started_at: float | None
+    estimated: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,10 @@ class Batch:
     accepted when it, or the batch that it is a part of, was first refused.
     `counts` is the JSON of the API's request_counts at the end, `usage` of the tokens that its answers used, `odd`
     of how many lines of its results were of no use, by kind.
+    `lane` is how it is sent: batch, sync (one request after the other, through the Messages API; it is submitted
+    while that goes on), or canary (sync, before any other). Amounts are US dollars, None if no price is known:
+    `reserved` is the most it can cost, set when it is sent, `cost` what it did cost, `synchronous` what that would
+    have been synchronously.
     """
 
     run: int
@@ -89,6 +99,20 @@ class Batch:
     results_sha256: str | None
     search_from: float | None
     unknown_since: float | None
+    lane: str
+    reserved: float | None
+    cost: float | None
+    synchronous: float | None
+
+
+class Unsent(NamedTuple):
+    """A row that is not sent; `offset` and `length` are bytes, of its line in the results file 0, 0."""
+
+    row: int
+    outcome: str
+    offset: int
+    length: int
+    digest: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +181,11 @@ class Store:
 
     def folder(self, run: Run) -> RunFolder:
         """The files of a run."""
-        return RunFolder(self.path / "runs" / run.id)
+        return self.folder_of(run.id)
+
+    def folder_of(self, run_id: str) -> RunFolder:
+        """The files of the run with this id."""
+        return RunFolder(self.path / "runs" / run_id)
 
     def runs(self, spec: str | None = None) -> list[Run]:
         """All runs, or those of one spec by its name, newest first."""
@@ -214,27 +242,48 @@ class Store:
         self._db.execute("DROP TABLE seen")
         return found
 
-    def add_batch(self, run: Run, round: int, body: Body) -> None:
-        """Record a body that is on disk as a prepared batch, inside the caller's transaction."""
-        values = (run.number, round, body.batch, "prepared", len(body.requests), body.bytes, body.sha256)
-        columns = "run, round, batch, state, requests, bytes, sha256"
-        self._db.execute(f"INSERT INTO batch ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+    def add_batch(
+        self, run: Run, round: int, body: Body, digests: Mapping[int, bytes] = _NO_DIGESTS, lane: str = "batch"
+    ) -> None:
+        """Record a body that is on disk as a prepared batch, inside the caller's transaction.
+
+        `digests` has those of new requests, by row; a request that is sent again has its own already.
+        """
+        values = (run.number, round, body.batch, "prepared", len(body.requests), body.bytes, body.sha256, lane)
+        columns = "run, round, batch, state, requests, bytes, sha256, lane"
+        self._db.execute(f"INSERT INTO batch ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+        columns = "run, row, round, batch, body_offset, body_length, digest"
         self._db.executemany(
-            "INSERT INTO row (run, row, round, batch, body_offset, body_length) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
+            f"INSERT INTO row ({columns}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
             " ON CONFLICT (run, row) DO UPDATE SET round = ?3, batch = ?4, body_offset = ?5, body_length = ?6,"
             " outcome = NULL, again = 0, result_offset = NULL, result_length = NULL",
-            ((run.number, row, round, body.batch, offset, length) for row, offset, length in body.requests),
+            (
+                (run.number, row, round, body.batch, offset, length, digests.get(row))
+                for row, offset, length in body.requests
+            ),
         )
 
-    def add_rejected(self, run: Run, rows: Iterable[tuple[int, int, int]]) -> None:
-        """Record rows that cannot be sent: (row, offset, length) of their line in the results file 0, 0."""
+    def add_unsent(self, run: Run, rows: Iterable[Unsent]) -> None:
+        """Record rows that are not sent, and have their outcome."""
         self._db.executemany(
-            "INSERT INTO row VALUES (?, ?, 0, 0, 0, 0, 'rejected', 0, ?, ?)",
-            ((run.number, row, offset, length) for row, offset, length in rows),
+            "INSERT INTO row (run, row, round, batch, body_offset, body_length, outcome, result_offset,"
+            " result_length, digest) VALUES (?, ?, 0, 0, 0, 0, ?, ?, ?, ?)",
+            ((run.number, *row) for row in rows),
         )
+
+    def add_twins(self, run: Run, rows: Iterable[tuple[int, int]]) -> None:
+        """Record rows that are not sent, since their request is that of an earlier row: (row, the earlier one)."""
+        columns = "run, row, round, batch, body_offset, body_length, same_as"
+        values = ((run.number, row, first) for row, first in rows)
+        self._db.executemany(f"INSERT INTO row ({columns}) VALUES (?, ?, 0, 0, 0, 0, ?)", values)
 
     def recount(self, run: Run) -> None:
         """Count the outcomes of all rows anew, inside the caller's transaction."""
+        self._db.execute(
+            "UPDATE row SET outcome = (SELECT outcome FROM row AS first WHERE first.run = row.run"
+            " AND first.row = row.same_as) WHERE run = ? AND same_as IS NOT NULL",
+            (run.number,),
+        )
         self._db.execute("DELETE FROM tally WHERE run = ?", (run.number,))
         self._db.execute(
             "INSERT INTO tally SELECT run, outcome, count(*) FROM row"
@@ -272,8 +321,9 @@ class Store:
         for body in bodies:
             self.add_batch(run, batch.round, body)
             self._db.execute(
-                "UPDATE batch SET refused_after = ?, unknown_at = ? WHERE run = ? AND round = ? AND batch = ?",
-                (batch.refused_after, batch.unknown_at, batch.run, batch.round, body.batch),
+                "UPDATE batch SET refused_after = ?, unknown_at = ?, lane = ?"
+                " WHERE run = ? AND round = ? AND batch = ?",
+                (batch.refused_after, batch.unknown_at, batch.lane, batch.run, batch.round, body.batch),
             )
         self._db.execute(
             "DELETE FROM batch WHERE run = ? AND round = ? AND batch = ? AND state = 'prepared'",
@@ -328,10 +378,12 @@ class Store:
     ) -> Batch:
         """Record (row, outcome, again, offset, length) of every row of a batch, and that it is collected."""
         counts: dict[str, int] = {}
+        rows: list[int] = []
 
         def values() -> Iterator[tuple[Any, ...]]:
             for row, outcome, again, offset, length in outcomes:
                 counts[outcome] = counts.get(outcome, 0) + 1
+                rows.append(row)
                 yield outcome, again, offset, length, batch.run, row
 
         with self.transaction():
@@ -340,11 +392,31 @@ class Store:
                 " WHERE run = ? AND row = ?",
                 values(),
             )
+            for outcome, twins in self._settle_twins(batch, rows):
+                counts[outcome] += twins
             self._db.executemany(
                 "INSERT INTO tally VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET rows = rows + ?3",
                 [(batch.run, outcome, rows) for outcome, rows in counts.items()],
             )
             return self.move(batch, "collected", **columns)
+
+    def _settle_twins(self, batch: Batch, rows: list[int]) -> list[tuple[str, int]]:
+        """Give the outcomes of a batch to the rows that have the same requests; return (outcome, rows)."""
+        query = "SELECT EXISTS (SELECT 1 FROM row WHERE run = ? AND same_as IS NOT NULL)"
+        if not rows or not self._db.execute(query, (batch.run,)).fetchone()[0]:
+            return []
+        values = {
+            "run": batch.run,
+            "first": min(rows),
+            "last": max(rows),
+            "round": batch.round,
+            "batch": batch.batch,
+        }
+        twins = "FROM row AS first WHERE first.run = :run AND first.row = row.same_as AND first.round = :round"
+        twins += " AND first.batch = :batch AND row.run = :run AND row.same_as BETWEEN :first AND :last"
+        self._db.execute(f"UPDATE row SET outcome = first.outcome {twins}", values)
+        query = f"SELECT row.outcome, count(*) {twins.replace('FROM row AS first', 'FROM row, row AS first')}"
+        return self._db.execute(f"{query} GROUP BY row.outcome", values).fetchall()
 
     def again(self, run: Run) -> Iterator[tuple[int, int, int, int, int, int | None, int | None]]:
         """The rows to send again, ascending: (row, round, batch, offset, length) of their latest params, and the
@@ -361,12 +433,21 @@ class Store:
             yield from chunk
             last = chunk[-1][0]
 
-    def outcomes(self, run: Run) -> Iterator[tuple[int, str | None, int, int, int | None, int | None]]:
-        """Every row in order: (row, outcome, round, batch, offset, length of its line in the results)."""
+    def outcomes(self, run: Run) -> Iterator[tuple[int, str | None, int, int, int | None, int | None, int]]:
+        """Every row in order: (row, outcome, round, batch, offset, length of its line in the results, row there).
+
+        The last differs from the first where an earlier row has the same request.
+        """
         query = (
-            "SELECT row, outcome, round, batch, result_offset, result_length FROM row WHERE run = ? ORDER BY row"
+            "SELECT row.row, row.outcome, one.round, one.batch, one.result_offset, one.result_length, one.row"
+            " FROM row JOIN row AS one ON one.run = row.run AND one.row = coalesce(row.same_as, row.row)"
+            " WHERE row.run = ? ORDER BY row.row"
         )
         yield from self._db.execute(query, (run.number,))
+
+    def answers(self, run: Run) -> Answers:
+        """The requests that succeeded in other runs than this one."""
+        return Answers(self._db, run.id)
 
 
 def _run(row: tuple[Any, ...]) -> Run:

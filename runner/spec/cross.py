@@ -10,6 +10,7 @@ from types import NoneType
 from typing import Any
 
 _UNITS = {"KB": 1_000, "MB": 1_000_000, "B": 1}
+_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _MAX_BYTES = 256_000_000
 
 
@@ -19,6 +20,11 @@ def size_in_bytes(size: int | str) -> int:
         return size
     unit = next(unit for unit in _UNITS if size.endswith(unit))
     return int(Decimal(size.removesuffix(unit)) * _UNITS[unit])
+
+
+def span_in_seconds(span: str) -> float:
+    """A time span as written, 90m or 6h, in seconds."""
+    return float(span[:-1]) * _SECONDS[span[-1]]
 
 
 def _leaves(root: Path, folder: Path, path: str) -> bool:

@@ -1,0 +1,216 @@
+"""What requests cost, and what is known of models: `models.yaml` is the data, a spec's `prices` override it.
+
+All amounts are US dollars; prices are per million tokens at standard rates.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+
+from runner.outcome import Usage
+from runner.spec import Spec, parse
+
+_MILLION = 1_000_000
+# What a write and a read cost where only the input price is known (platform.claude.com, pricing, 2026-08-21).
+_WRITE_5M, _WRITE_1H, _READ = 1.25, 2.0, 0.1
+
+
+class Price(msgspec.Struct, frozen=True):
+    """US dollars per million tokens, at standard rates."""
+
+    input: float
+    output: float
+    write_5m: float
+    write_1h: float
+    read: float
+
+    def of(self, usage: Usage) -> float:
+        """What tokens cost in millionths of a dollar, at standard rates."""
+        written = usage.cache_creation_input_tokens or 0
+        long = (usage.cache_creation and usage.cache_creation.ephemeral_1h_input_tokens) or 0
+        return (
+            (usage.input_tokens or 0) * self.input
+            + (usage.output_tokens or 0) * self.output
+            + (usage.cache_read_input_tokens or 0) * self.read
+            + max(written - long, 0) * self.write_5m
+            + long * self.write_1h
+        )
+
+
+class Above(msgspec.Struct, frozen=True):
+    """The price of requests whose whole prompt has more than `tokens` tokens."""
+
+    tokens: int
+    price: Price
+
+
+class Model(msgspec.Struct, frozen=True):
+    """What is known of one model. Limits are tokens, dates ISO text; `refuses` names what earns a 400."""
+
+    id: str
+    source: str
+    price: Price | None = None
+    above: Above | None = None
+    context: int | None = None
+    max_output: int | None = None
+    max_output_beta: int | None = None
+    cache_minimum: int | None = None
+    bytes_per_token: float = 3.1
+    refuses: tuple[str, ...] = ()
+    deprecated: str | None = None
+    retires: str | None = None
+    retired: bool = False
+    dated_id: str | None = None
+
+
+class Catalogue(msgspec.Struct, frozen=True):
+    """The content of `models.yaml`."""
+
+    dated: str
+    batch: float
+    us: float
+    web_search: float
+    cache_hits: dict[str, float]
+    hidden_tokens: dict[str, int]
+    enqueued: int
+    models: tuple[Model, ...]
+
+
+@cache
+def catalogue() -> Catalogue:
+    """All that is known of models and prices."""
+    document = parse(files("runner").joinpath("models.yaml").read_bytes(), path="models.yaml", environ={})
+    return msgspec.convert(document.value, Catalogue)
+
+
+def known_model(name: str) -> Model | None:
+    """The model with this id, with or without its date."""
+    return next((model for model in catalogue().models if name in (model.id, model.dated_id)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What requests of one spec cost.
+
+    `write` is the highest price of a cached token against an uncached one; `hidden` is how many tokens the API may
+    add to each prompt.
+    """
+
+    price: Price
+    above: Above | None
+    geo: float
+    write: float
+    hidden: int
+    max_tokens: int
+
+    def _price(self, prompt: float) -> Price:
+        return self.above.price if self.above is not None and prompt > self.above.tokens else self.price
+
+    def synchronous(self, usage: Usage) -> float:
+        """What one answer costs synchronously; several cannot be added up first, since prices have tiers."""
+        prompt = (
+            (usage.input_tokens or 0)
+            + (usage.cache_read_input_tokens or 0)
+            + (usage.cache_creation_input_tokens or 0)
+        )
+        geo = catalogue().us if usage.inference_geo == "us" else 1.0
+        return self._price(prompt).of(usage) * geo / _MILLION + _searches(usage)
+
+    def batched(self, usage: Usage) -> float:
+        """What one answer with this usage costs in a batch."""
+        searches = _searches(usage)
+        return (self.synchronous(usage) - searches) * catalogue().batch + searches
+
+    def expected(self, prompt: float, output: float, *, cached: float = 0, ttl: str = "") -> float:
+        """What one request is expected to cost synchronously.
+
+        `prompt` and `output` are tokens. With a `ttl` (5m or 1h), `cached` tokens of the prompt are read from the
+        cache in a share of requests, and written to it in the others.
+        """
+        price = self._price(prompt)
+        prefix = cached * price.input
+        if ttl:
+            hits, write = catalogue().cache_hits[ttl], price.write_5m if ttl == "5m" else price.write_1h
+            prefix = cached * (hits * price.read + (1 - hits) * write)
+        return ((prompt - cached) * price.input + prefix + output * price.output) * self.geo / _MILLION
+
+    def worst(self, size: int, *, is_batched: bool) -> float:
+        """The most that one request can cost whose params are `size` bytes of JSON.
+
+        No token is shorter than a byte, and an answer has `max_tokens` at the most. Server tools, which can make a
+        prompt as long as they like, are for the caller to exclude.
+        """
+        prompt = size + self.hidden
+        price = self._price(prompt)
+        dollars = (prompt * price.input * self.write + self.max_tokens * price.output) * self.geo / _MILLION
+        return dollars * (catalogue().batch if is_batched else 1.0)
+
+
+def _searches(usage: Usage) -> float:
+    found = usage.server_tool_use and usage.server_tool_use.web_search_requests
+    return (found or 0) * catalogue().web_search
+
+
+def _own_price(prices: Mapping[str, float], model: Model | None) -> Price | None:
+    """The price that a spec gives, completed by what is known of its model."""
+    if not prices:
+        return model.price if model is not None else None
+    entry = prices["input"]
+    derived = {
+        "write_5m": entry * _WRITE_5M,
+        "write_1h": entry * _WRITE_1H,
+        "read": entry * (model.price.read / model.price.input if model and model.price else _READ),
+    }
+    return Price(**{**derived, **prices})
+
+
+def cache_ttls(spec: Spec) -> set[str]:
+    """The times to live of all cache marks in a spec: 5m, 1h."""
+    found = {spec.prompt.cache} if spec.prompt.cache else set()
+
+    def look(value: Any) -> None:
+        if isinstance(value, dict):
+            mark = value.get("cache_control")
+            if isinstance(mark, dict):
+                found.add(str(mark.get("ttl", "5m")))
+            for part in value.values():
+                look(part)
+        elif isinstance(value, list):
+            for part in value:
+                look(part)
+
+    look(spec.params)
+    return {ttl for ttl in found if ttl}
+
+
+def rate_of(spec: Spec) -> Rate | None:
+    """What the requests of a spec cost, or None if no price of its model is known."""
+    known, model = catalogue(), known_model(str(spec.params["model"]))
+    price = _own_price(spec.prices, model)
+    if price is None:
+        return None
+    rates = {"5m": price.write_5m, "1h": price.write_1h}
+    write = max([1.0, *(rates[ttl] / price.input for ttl in cache_ttls(spec) & rates.keys() if price.input)])
+    hidden = 64
+    if spec.output_schema is not None or (spec.params.get("output_config") or {}).get("format"):
+        hidden += known.hidden_tokens["schema"]
+    if spec.params.get("tools") or spec.params.get("mcp_servers"):
+        hidden += known.hidden_tokens["tools"]
+    return Rate(
+        price=price,
+        above=model.above if model is not None and not spec.prices else None,
+        geo=known.us if spec.params.get("inference_geo") == "us" else 1.0,
+        write=write,
+        hidden=hidden,
+        max_tokens=int(spec.params["max_tokens"]),
+    )
+
+
+def rounded(dollars: float) -> float:
+    """An amount as it is shown: to a hundredth of a cent, never less than it is."""
+    return math.ceil(dollars * 10_000 - 1e-6) / 10_000

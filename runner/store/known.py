@@ -1,0 +1,65 @@
+"""Requests by their digests: which have been seen in this run, and which have an answer already."""
+
+import sqlite3
+from dataclasses import dataclass
+
+
+class Digests:
+    """Numbers by digest, in a file that vanishes: memory stays flat, and nothing waits for the disk."""
+
+    def __init__(self) -> None:
+        self._db = sqlite3.connect("", isolation_level=None)
+        self._db.executescript(
+            "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -8000;"
+            "CREATE TABLE digest (digest BLOB PRIMARY KEY, number INTEGER) WITHOUT ROWID; BEGIN"
+        )
+
+    def first(self, digest: bytes, number: int) -> int:
+        """The number that a digest was first given: this one, if it is new."""
+        values = (digest, number)
+        if self._db.execute("INSERT INTO digest VALUES (?, ?) ON CONFLICT DO NOTHING", values).rowcount:
+            return number
+        return self._number(digest) or 0
+
+    def _number(self, digest: bytes) -> int | None:
+        found = self._db.execute("SELECT number FROM digest WHERE digest = ?", (digest,)).fetchone()
+        return None if found is None else int(found[0])
+
+    def __contains__(self, digest: bytes) -> bool:
+        return self._number(digest) is not None
+
+    def close(self) -> None:
+        """Forget them all."""
+        self._db.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Where the result of a request that succeeded stands: run, round, batch, and offset and length in bytes."""
+
+    run: str
+    round: int
+    batch: int
+    offset: int
+    length: int
+
+
+class Answers:
+    """The requests that succeeded in runs before one, by their digests."""
+
+    def __init__(self, db: sqlite3.Connection, run: str) -> None:
+        self._db = db
+        self._run = run
+        query = "SELECT EXISTS (SELECT 1 FROM row WHERE outcome = 'succeeded' AND digest > x'')"
+        self._has_any = bool(db.execute(query).fetchone()[0])
+
+    def find(self, digest: bytes) -> Answered | None:
+        """The newest answer to a request, or None."""
+        if not self._has_any:
+            return None
+        found = self._db.execute(
+            "SELECT id, round, batch, result_offset, result_length FROM row JOIN run ON run.number = row.run"
+            " WHERE digest = ? AND outcome = 'succeeded' AND id != ? ORDER BY run DESC LIMIT 1",
+            (digest, self._run),
+        ).fetchone()
+        return None if found is None else Answered(*found)

@@ -1,0 +1,150 @@
+"""Bills worked out by hand from the published prices, and the most that a request can cost."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from runner import load_spec
+from runner.cost import Rate, catalogue, known_model, rate_of, rounded
+from runner.outcome import tokens
+from tests.jobs import write_job
+
+
+def rate(root: Path, model: str, **changes: Any) -> Rate:
+    params = {"model": model, "max_tokens": 100, **changes.pop("params", {})}
+    found = rate_of(load_spec(write_job(root, params=params, **changes)))
+    assert found is not None
+    return found
+
+
+def written(long: int, short: int) -> dict[str, Any]:
+    return {
+        "cache_creation_input_tokens": long + short,
+        "cache_creation": {"ephemeral_1h_input_tokens": long, "ephemeral_5m_input_tokens": short},
+    }
+
+
+# model, usage, US dollars in a batch, US dollars synchronously: each term is tokens x price per million.
+BILLS = [
+    # 1,000,000 x 0.10 + 200,000 x 0.50, though 1,000,000 is above the tier: so 0.50 and 2.50
+    ("claude-haiku-5-5", {"input_tokens": 1_000_000, "output_tokens": 200_000}, 0.50, 1.00),
+    # 100,000 is not above it: 0.01 + 1,000 x 0.50 = 0.0105
+    ("claude-haiku-5-5", {"input_tokens": 100_000, "output_tokens": 1_000}, 0.00525, 0.0105),
+    # 100,001 is: 0.0500005 + 0.0025
+    ("claude-haiku-5-5", {"input_tokens": 100_001, "output_tokens": 1_000}, 0.02625025, 0.0525005),
+    # The whole prompt counts: 1,000 x 0.50 + 90,000 x 0.05 + 9,001 x 0.625, + 10 x 2.50
+    (
+        "claude-haiku-5-5",
+        {"input_tokens": 1_000, "cache_read_input_tokens": 90_000, "output_tokens": 10, **written(0, 9_001)},
+        0.005325313,
+        0.010650625,
+    ),
+    # 50 x 0.10 + 4,096 x 0.20 + 20 x 0.50, all x 1.1
+    (
+        "claude-haiku-5-5",
+        {"input_tokens": 50, "output_tokens": 20, "inference_geo": "us", **written(4_096, 0)},
+        0.00045881,
+        0.00091762,
+    ),
+    # 10,000 x 2 + 2,000 x 10
+    ("claude-sonnet-5-5", {"input_tokens": 10_000, "output_tokens": 2_000}, 0.02, 0.04),
+    # 500 x 2 + 8,000 x 0.10 (the read price since October) + 100 x 10
+    (
+        "claude-sonnet-5-5",
+        {"input_tokens": 500, "cache_read_input_tokens": 8_000, "output_tokens": 100},
+        0.0014,
+        0.0028,
+    ),
+    # 100 x 4 + 2,000 x 5 + 3,000 x 8 + 50 x 20
+    ("claude-opus-5-5", {"input_tokens": 100, "output_tokens": 50, **written(3_000, 2_000)}, 0.0177, 0.0354),
+    # Three searches at a cent each are not discounted: (1,000 x 5 + 100 x 25) = 0.0075
+    (
+        "claude-opus-5",
+        {"input_tokens": 1_000, "output_tokens": 100, "server_tool_use": {"web_search_requests": 3}},
+        0.03375,
+        0.0375,
+    ),
+    # The dated id is the same model: 1,000 x 1 + 1,000 x 5
+    ("claude-haiku-4-5-20251001", {"input_tokens": 1_000, "output_tokens": 1_000}, 0.003, 0.006),
+    # Without a breakdown what was written lives five minutes: 10 x 3 + 1,000 x 3.75 + 5 x 15
+    (
+        "claude-sonnet-4-6",
+        {"input_tokens": 10, "cache_creation_input_tokens": 1_000, "output_tokens": 5},
+        0.0019275,
+        0.003855,
+    ),
+    # 100 x 8 + 20,000 x 0.20 + 1,000 x 40
+    (
+        "claude-fable-5-2",
+        {"input_tokens": 100, "cache_read_input_tokens": 20_000, "output_tokens": 1_000},
+        0.0224,
+        0.0448,
+    ),
+    # Stays in the US, with a search: (1,000 x 3 + 1,000 x 15) x 1.1 = 0.0198, and a cent
+    (
+        "claude-sonnet-4-6",
+        {
+            "input_tokens": 1_000,
+            "output_tokens": 1_000,
+            "inference_geo": "us",
+            "server_tool_use": {"web_search_requests": 1},
+        },
+        0.0199,
+        0.0298,
+    ),
+    ("claude-mythos-5-1", {"input_tokens": 0, "output_tokens": 0}, 0.0, 0.0),
+]
+
+
+@pytest.mark.parametrize(("model", "usage", "batched", "synchronous"), BILLS)
+def test_a_bill_is_what_the_price_list_says(
+    tmp_path: Path, model: str, usage: dict[str, Any], batched: float, synchronous: float
+) -> None:
+    found = tokens(msgspec.Raw(msgspec.json.encode(usage)))
+    prices = rate(tmp_path, model)
+    assert prices.batched(found) == pytest.approx(batched, abs=5e-10)
+    assert prices.synchronous(found) == pytest.approx(synchronous, abs=5e-10)
+
+
+def test_own_prices_go_before_the_published_ones_and_before_their_tiers(tmp_path: Path) -> None:
+    own = {"input": 0.08, "output": 0.4}
+    usage = tokens(msgspec.Raw(b'{"input_tokens": 500000, "output_tokens": 100000}'))
+    assert rate(tmp_path, "claude-haiku-5-5", prices=own).synchronous(usage) == pytest.approx(0.08)
+    assert rate(tmp_path, "claude-of-tomorrow", prices=own).batched(usage) == pytest.approx(0.04)
+
+
+def test_the_price_of_an_unknown_model_is_unknown(tmp_path: Path) -> None:
+    params = {"model": "claude-of-tomorrow", "max_tokens": 9}
+    assert rate_of(load_spec(write_job(tmp_path, params=params))) is None
+
+
+@pytest.mark.parametrize("cache", [None, "5m", "1h"])
+def test_no_answer_costs_more_than_the_worst_case(tmp_path: Path, cache: str | None) -> None:
+    prompt = {"system": "Label it.", "user": "{{ text }}", **({"cache": cache} if cache else {})}
+    prices = rate(tmp_path, "claude-haiku-5-5", prompt=prompt)
+    for size in (10, 5_000, 99_000, 200_000):
+        uncached = {"input_tokens": size, "output_tokens": 100}
+        long, short = (size, 0) if cache == "1h" else (0, size)
+        cached = {"input_tokens": 0, "output_tokens": 100, **written(long, short)}
+        for usage in (uncached, cached) if cache else (uncached,):
+            found = tokens(msgspec.Raw(msgspec.json.encode(usage)))
+            assert prices.batched(found) <= prices.worst(size, is_batched=True)
+            assert prices.synchronous(found) <= prices.worst(size, is_batched=False)
+
+
+def test_every_model_has_a_source_and_every_price_its_multiples() -> None:
+    for model in catalogue().models:
+        assert model.source
+        for price in (model.price, model.above.price if model.above else None):
+            if price is None:
+                continue
+            assert price.write_5m == pytest.approx(1.25 * price.input)
+            assert price.write_1h == pytest.approx(2 * price.input)
+            assert price.read <= price.input / 10
+    assert known_model("claude-sonnet-4-5") == known_model("claude-sonnet-4-5-20250929")
+
+
+def test_an_amount_is_never_shown_as_less_than_it_is() -> None:
+    assert [rounded(dollars) for dollars in (0.0, 0.00001, 0.1234, 2.00005)] == [0.0, 0.0001, 0.1234, 2.0001]
