@@ -40,8 +40,13 @@ _COUNTED = (
     "model", "messages", "system", "tools", "tool_choice", "thinking", "output_config", "cache_control",
     "mcp_servers",
 )  # fmt: skip
-# A 429 that waiting does not mend (platform.claude.com, rate limits, 2026-08; SDK 2.12 error codes).
-_SPEND_CODES = ("enforced_spend_limit_reached", "contract_spend_limit_reached", "ramp_limit_exceeded")
+# What neither waiting nor another request mends, whatever the status (platform.claude.com, rate limits, 2026-08;
+# SDK 2.12 error codes).
+_ACCESS_CODES = (
+    "enforced_spend_limit_reached", "contract_spend_limit_reached", "ramp_limit_exceeded", "organization_on_hold",
+    "linked_organization_spend_limit_reached", "linked_organization_billing_unavailable", "cmek_key_disabled",
+    "claude_code_key_creator_not_member",
+)  # fmt: skip
 _OWN_LIMIT = "You have reached your specified"
 
 
@@ -301,7 +306,7 @@ def _by_status(error: "anthropic.APIStatusError", may_be_done: Callable[[int], b
     message = f"HTTP {status}: {text}" + (f" (request {error.request_id})" if error.request_id else "")
     if 300 <= status < 400:
         return AccessError(f"the base URL redirects (HTTP {status}): set ANTHROPIC_BASE_URL to where it leads")
-    if status in (401, 402, 403) or error.error_code in _SPEND_CODES or text.startswith(_OWN_LIMIT):
+    if status in (401, 402, 403) or error.error_code in _ACCESS_CODES or text.startswith(_OWN_LIMIT):
         return AccessError(message)
     if status == 429:
         return Unavailable(message, retry_after=_retry_after(error.response.headers.get("retry-after")))
@@ -309,6 +314,8 @@ def _by_status(error: "anthropic.APIStatusError", may_be_done: Callable[[int], b
         return CreateUnknown(message)
     if status in (408, 409) or status >= 500:
         return Unavailable(message, retry_after=_retry_after(error.response.headers.get("retry-after")))
+    if status == 404 and may_be_done is _may_be_created:
+        return AccessError(f"the API has no Message Batches here ({message}): look at the base URL")
     return NotFound(message) if status == 404 and may_be_done is _is_only_read else Refused(message)
 
 

@@ -63,6 +63,15 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda root: sql(root, "UPDATE batch SET state = 'submitted', batch_id = NULL WHERE batch = 2"),
         "is submitted, and its id is None",
     ),
+    "a result is edited": (
+        edit("results/1-1.jsonl", b"model", b"modem"),
+        "1-1.jsonl is not what came back",
+    ),
+    "a row is edited": (
+        edit("rows.jsonl", b"number", b"Number"),
+        "rows.jsonl is not what was written",
+    ),
+    "the database is gone": (lambda root: (root / ".runner/state.db").unlink(), "state.db is gone"),
     "a body is edited": (lambda root: edit_body(root), "1-1.json is not what was written"),
     "an output is gone": (lambda root: (root / "out/all.jsonl").unlink(), "writes it anew"),
     "a file is open to others": (lambda root: (folder(root) / "rows.jsonl").chmod(0o644), "can be read by others"),
@@ -113,3 +122,11 @@ def test_a_batch_that_was_paid_twice_is_found(project: Path) -> None:
 def test_a_project_without_state_is_sound(tmp_path: Path) -> None:
     with simulator(tmp_path / "api") as environ:
         assert command(tmp_path, environ, "doctor").stdout == "0 runs, 0 findings\n"
+
+
+def test_a_batch_whose_results_are_too_old_is_found(project: Path) -> None:
+    with simulator(project / "api", seconds=9) as environ:
+        assert command(project, environ, *RUN, "--no-wait").returncode == 4
+        sql(project, "UPDATE batch SET created_at = created_at - 30 * 86400 WHERE batch = 2")
+        ended = command(project, environ, "doctor")
+    assert (ended.returncode, "batch 2: is older than 29 days" in ended.stdout) == (8, True)

@@ -29,7 +29,7 @@ TOGETHER = (
     ("accept-then-drop:1", "storm-500:4"),
     ("accept-then-hang:1", "results-404:1", "line-malformed:1"),
 )
-ACCESS = ("revoked-key", "forbidden", "spend-limit", "billing", "redirect")
+ACCESS = ("revoked-key", "forbidden", "spend-limit", "billing", "on-hold", "redirect")
 PATIENT = {**SPEC["batch"], "grace_seconds": 2}
 
 
@@ -96,7 +96,7 @@ def test_what_every_request_has_in_common_rejects_no_row(tmp_path: Path, job: Ca
 def test_results_that_are_gone_stop_the_run_after_the_other_batches(
     tmp_path: Path, job: Callable[..., Summary], fault: str
 ) -> None:
-    with pytest.raises(ResultsGone, match="answers that were paid are lost"):
+    with pytest.raises(ResultsGone, match="What was paid for 8 requests is lost"):
         job(faults=[fault])
     with pytest.raises(ResultsGone):
         job()

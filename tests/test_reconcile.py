@@ -87,3 +87,23 @@ def test_a_run_with_nothing_unknown_needs_no_decision(project: Path) -> None:
         assert command(project, environ, *RUN).returncode == 0
         ended = command(project, environ, "reconcile", run_id(project))
     assert (ended.returncode, "of every batch" in ended.stdout) == (0, True)
+
+
+def test_a_batch_whose_results_nobody_can_read_is_adopted_on_a_persons_word(project: Path) -> None:
+    with simulator(project / "api", faults=["accept-then-drop", "archived"]) as environ:
+        ended = command(project, environ, *RUN)
+        [batch_id] = re.findall(r"it could be (msgbatch_\w+)", ended.stderr)
+        adopted = command(project, environ, "reconcile", run_id(project), "--adopt", batch_id)
+        assert (ended.returncode, adopted.returncode) == (5, 0), adopted.stderr
+        assert command(project, environ, *RUN).returncode == 9
+        assert command(project, environ, *RUN, "--accept-loss").returncode == 3
+    assert max(paid(project / "api").values()) == 1
+
+
+def test_nothing_counts_as_not_sent_while_a_batch_that_could_be_it_is_under_way(project: Path) -> None:
+    with simulator(project / "api", seconds=3, faults=["accept-then-drop"]) as environ:
+        assert command(project, environ, *RUN, "--no-wait").returncode == 4
+        ended = command(project, environ, "reconcile", run_id(project), "--assume-not-sent")
+        assert (ended.returncode, "may be paid twice" in ended.stderr) == (2, True)
+        assert command(project, environ, *RUN).returncode == 0
+    assert paid(project / "api") == EACH_ONCE

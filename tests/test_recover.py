@@ -67,7 +67,7 @@ def test_later_rounds_are_found_too(project: Path) -> None:
     assert (bill["2", 2], bill["2", 5], sum(bill.values())) == (1, 1, 22)
 
 
-@pytest.mark.parametrize("edited", ["rows.csv", "order", "job.yaml", "batch"])
+@pytest.mark.parametrize("edited", ["rows.csv", "order", "job.yaml"])
 def test_nothing_is_recovered_from_another_input_or_spec(project: Path, edited: str) -> None:
     with simulator(project / "api") as environ:
         assert command(project, environ, *RUN).returncode == 0
@@ -77,10 +77,8 @@ def test_nothing_is_recovered_from_another_input_or_spec(project: Path, edited: 
         elif edited == "order":
             head, *lines = (project / "rows.csv").read_text().splitlines()
             (project / "rows.csv").write_text("\n".join([head, *reversed(lines)]) + "\n")
-        elif edited == "job.yaml":
-            write_job(project, prompt={"user": "Other words: {{ text }}"})
         else:
-            write_job(project, batch={**SPEC["batch"], "max_requests": 5})
+            write_job(project, prompt={"user": "Other words: {{ text }}"})
         ended = command(project, environ, "recover", "job.yaml")
         assert (ended.returncode, "Traceback" in ended.stderr) == (2, False)
         write_job(project)
@@ -163,3 +161,59 @@ def test_a_round_that_was_sent_is_not_dropped_because_retry_was_edited(project: 
         write_job(project)
         assert command(project, environ, "recover", "job.yaml").returncode == 0
     assert outputs(project) == before
+
+
+def recovered(root: Path, before: dict[str, str]) -> None:
+    """Lose the state and recover it: everything is there again."""
+    with simulator(root / "api") as environ:
+        lose(root)
+        ended = command(root, environ, "recover", "job.yaml")
+        assert (ended.returncode, outputs(root)) == (0, before), ended.stderr
+        assert command(root, environ, "doctor", "--remote").returncode == 0
+
+
+def test_a_run_is_recovered_though_its_batches_would_be_others_now(project: Path) -> None:
+    with simulator(project / "api") as environ:
+        assert command(project, environ, *RUN).returncode == 0
+    write_job(project, batch={**SPEC["batch"], "max_requests": 5})
+    recovered(project, outputs(project))
+    assert paid(project / "api") == EACH_ONCE
+
+
+def test_a_run_of_which_a_batch_was_divided_is_recovered(project: Path) -> None:
+    with simulator(project / "api", faults=["refused-row:6"]) as environ:
+        assert command(project, environ, *RUN).returncode == 3
+    bill = paid(project / "api")
+    assert sum(bill.values()) == 19
+    with simulator(project / "api", faults=["refused-row:6"]) as environ:
+        before = outputs(project)
+        lose(project)
+        assert command(project, environ, "recover", "job.yaml").returncode == 3
+    after = outputs(project)
+    assert (after["labels.csv"], paid(project / "api")) == (before["labels.csv"], bill)
+
+
+def test_of_a_run_that_took_earlier_answers_what_it_sent_itself_is_recovered(project: Path) -> None:
+    with simulator(project / "api") as environ:
+        assert command(project, environ, *RUN).returncode == 0
+        rows = project / "rows.csv"
+        rows.write_text(rows.read_text().replace("number 3\n", "other\n").replace("number 19\n", "another\n"))
+        assert command(project, environ, *RUN).returncode == 0
+        assert sum(paid(project / "api").values()) == 22
+        before = (project / "out/labels.csv").read_text()
+        lose(project)
+        ended = command(project, environ, "recover", "job.yaml")
+        assert (ended.returncode, (project / "out/labels.csv").read_text()) == (0, before)
+    # The others had their answers from a run whose state is lost as well.
+    assert sum(paid(project / "api").values()) == 40
+
+
+def test_a_run_whose_batches_are_others_waits_for_those_under_way(project: Path) -> None:
+    with simulator(project / "api", seconds=0.1, faults=["max-queue:8"]) as environ:
+        assert command(project, environ, *RUN, "--no-wait").returncode == 4
+        write_job(project, batch={**SPEC["batch"], "max_requests": 5})
+    with simulator(project / "api", seconds=4) as environ:
+        assert command(project, environ, *RUN, "--no-wait").returncode == 4
+        lose(project)
+        ended = command(project, environ, "recover", "job.yaml")
+    assert (ended.returncode, "recover again then" in ended.stderr) == (4, True)

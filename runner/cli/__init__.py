@@ -203,8 +203,7 @@ def run(
 
     if resume and new:
         raise click.UsageError("--resume and --new exclude each other")
-    if os.environ.get("ANTHROPIC_LOG") == "debug":
-        click.echo("warning: ANTHROPIC_LOG=debug prints every request, prompts included", err=True)
+    _warn()
     with _stopping() as stop, display.progress() as progress:
         summary = lifecycle.run(
             load_spec(spec, vars=variables),
@@ -221,6 +220,11 @@ def run(
         )
     _conclude(summary, simulate=simulate, as_json=as_json)
     sys.exit(_exit_code(summary, stop))
+
+
+def _warn() -> None:
+    if os.environ.get("ANTHROPIC_LOG") == "debug":
+        click.echo("warning: ANTHROPIC_LOG=debug prints every request, prompts included", err=True)
 
 
 def _exit_code(summary: "Summary", stop: _Stop) -> int:
@@ -290,6 +294,7 @@ def reconcile(target: str, *, adopt: str | None, assume_not_sent: bool) -> None:
 
     if adopt and assume_not_sent:
         raise click.UsageError("--adopt and --assume-not-sent exclude each other: give one after the other")
+    _warn()
     with display.progress() as progress:
         found, unknown = lifecycle.reconcile_run(
             target, adopt=adopt, assume_not_sent=assume_not_sent, report=progress.report
@@ -314,6 +319,7 @@ def recover(spec: Path, *, run_id: str | None, limit: int | None, variables: dic
     from runner.cli import display
     from runner.spec import load_spec
 
+    _warn()
     loaded = load_spec(spec, vars=variables)
     with _stopping() as stop, display.progress() as progress:
         say = partial(click.echo, err=True)

@@ -52,12 +52,24 @@ def reconcile_run(
             adopted = _adopt(job, api, adopt, [batch for batch, _ in unknown])
             unknown = [(batch, candidates) for batch, candidates in unknown if batch != adopted]
         if assume_not_sent:
+            _refuse_too_early(unknown)
             for batch, _ in unknown:
                 unsend(job, batch)
                 job.tell(f"{name_of(batch)}: counts as never sent; the next run sends it")
             unknown = []
         left = [Unknown(name_of(one), one.requests, one.intent_at or 0, candidates) for one, candidates in unknown]
         return replace(found, summary=summarize(job.store, job.run)), left
+
+
+def _refuse_too_early(unknown: list[tuple[Batch, list[Remote]]]) -> None:
+    """Raise UsageError if a remote batch that has not ended could be one that is to count as not sent."""
+    for batch, candidates in unknown:
+        for remote in candidates:
+            if remote.processing_status != "ended":
+                raise UsageError(
+                    f"{name_of(batch)} could be {remote.id}, which tells once it has ended: wait for that, or it "
+                    "may be paid twice"
+                )
 
 
 def _submitting(job: Job) -> list[Batch]:
@@ -72,21 +84,23 @@ def _adopt(job: Job, api: Api, batch_id: str, unknown: list[Batch]) -> Batch:
         raise UsageError(f"the API does not know {batch_id} in this workspace") from error
     if job.store.is_bound(batch_id):
         raise UsageError(f"{batch_id} is another batch of this project already")
-    fitting = [batch for batch in unknown if batch.requests == remote.requests]
+    fitting, is_proved = [batch for batch in unknown if batch.requests == remote.requests], False
     if remote.processing_status == "ended":
         ids = custom_ids(api, remote)
         prefixes = [custom_id(job.run.id, batch.round, batch.batch, 0)[:-1] for batch in fitting]
-        fitting = [
+        proved = [
             batch
             for batch, prefix in zip(fitting, prefixes, strict=True)
             if any(one.startswith(prefix) for one in ids)
         ]
+        # Results that nobody can read any more prove nothing: then it is the person's word.
+        fitting, is_proved = (proved, True) if ids else (fitting, False)
     if len(fitting) != 1:
         why = "several could be it: wait until it has ended" if fitting else "its request count or ids say so"
         raise UsageError(
             f"{batch_id} ({plural(remote.requests, 'request')}) is not bound to a batch of run {job.run.id}: {why}"
         )
     [batch] = fitting
-    bound = bind(job, batch, remote, is_proved=remote.processing_status == "ended")
-    job.tell(f"{name_of(bound)}: is {batch_id}; its results will prove it")
+    bound = bind(job, batch, remote, is_proved=is_proved)
+    job.tell(f"{name_of(bound)}: is {batch_id}" + ("" if is_proved else "; its results will prove it"))
     return batch

@@ -3,6 +3,7 @@
 import hashlib
 import re
 import stat
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -23,6 +24,7 @@ from runner.store import Batch, Pieces, Run, Store, open_store, pieces
 # The shape of an API key, of which the state must hold none.
 _KEY = re.compile(rb"sk-ant-[A-Za-z0-9_-]{20,}")
 _BLOCK = 1 << 20
+_KEPT_SECONDS = 29 * 86_400
 _SHOWN = 10
 _NEXT = {
     "prepared": "sends",
@@ -55,6 +57,8 @@ def doctor(*, remote: bool = False) -> Diagnosis:
     for base in (root, root / SIMULATED):
         folder = base / ".runner"
         if not (folder / "state.db").exists():
+            if any((folder / "runs").glob("*")):
+                findings.append(f"{folder}/state.db is gone, and {folder}/runs holds runs: {_RECOVER}")
             continue
         findings += _modes(folder)
         with open_store(folder) as store:
@@ -118,10 +122,14 @@ def _run(store: Store, run: Run) -> Iterator[str]:
 
 def _rows(store: Store, run: Run) -> Iterator[str]:
     """Every row is on file once, and in the database once, with its outcome counted once."""
-    path = store.folder(run).rows
+    path, sha256 = store.folder(run).rows, hashlib.sha256()
     try:
         with path.open("rb") as file:
-            lines = sum(1 for _ in file)
+            lines = 0
+            for lines, line in enumerate(file, 1):  # noqa: B007
+                sha256.update(line)
+        if sha256.hexdigest() != (run.rows_sha256 or sha256.hexdigest()):
+            yield f"rows.jsonl is not what was written: {_RECOVER}"
     except OSError as error:
         yield f"rows.jsonl cannot be read ({error.strerror}): {_RECOVER}"
         lines = run.rows
@@ -154,30 +162,41 @@ def _batch(store: Store, run: Run, batch: Batch) -> Iterator[str]:
     counts = decoded(batch.counts, dict[str, int])
     if counts and sum(counts.values()) != batch.requests:
         yield f"has {plural(batch.requests, 'request')}, and the API counted {counts}"
+    age = time.time() - (batch.created_at or time.time())
+    if batch.state in ("submitted", "ended") and age > _KEPT_SECONDS:
+        yield "is older than 29 days: the API does not have its results any more (--accept-loss goes on without)"
     if batch.state == "collected":
         yield from _results(store, run, batch)
-    else:
+    if batch.state != "collected" or run.state == "running":
         yield from _body(folder.body(batch.round, batch.batch), batch)
 
 
-def _body(path: Path, batch: Batch) -> Iterator[str]:
+def _digest(path: Path) -> str | None:
+    """The SHA-256 of a file, or None if it cannot be read."""
     try:
         with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != batch.sha256:
-                yield f"{path.name} is not what was written: it is not sent, nor are its rows again"
-    except OSError as error:
-        yield f"{path.name} cannot be read ({error.strerror}): {_RECOVER}"
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def _body(path: Path, batch: Batch) -> Iterator[str]:
+    if _digest(path) != batch.sha256:
+        yield f"{path.name} is not what was written: it is not sent, nor are its rows again"
 
 
 def _results(store: Store, run: Run, batch: Batch) -> Iterator[str]:
-    """Each outcome is that of a line in the results which has the id of its row."""
+    """The results are what came back, and each outcome is that of a line which has the id of its row."""
+    path = store.folder(run).results(batch.round, batch.batch)
     with pieces() as files:
         for row, outcome, round, number, offset, length, sent in store.outcomes(run):
             if (round, number) != (batch.round, batch.batch) or offset is None or length is None:
                 continue
-            if not _agrees(files, store.folder(run).results(round, number), offset, length, run, batch, sent):
+            if not _agrees(files, path, offset, length, run, batch, sent):
                 yield f"the result of row {row} ({outcome}) is not in its results file as recorded: {_RECOVER}"
                 return
+    if batch.results_sha256 is not None and _digest(path) != batch.results_sha256:
+        yield f"{path.name} is not what came back: {_RECOVER}"
 
 
 def _agrees(files: Pieces, path: Path, offset: int, length: int, run: Run, batch: Batch, row: int) -> bool:

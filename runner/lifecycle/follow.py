@@ -23,9 +23,9 @@ from runner.errors import (
     Unavailable,
     Undecided,
 )
+from runner.lifecycle.again import prepare_again
 from runner.lifecycle.collect import collect, give_up
 from runner.lifecycle.job import Job, name_of, plural
-from runner.lifecycle.prepare import prepare_again
 from runner.lifecycle.reconcile import MARGIN_SECONDS, check_account, reconcile
 from runner.lifecycle.refuse import blame, divide, is_meant, refuse, reject
 from runner.lifecycle.submit import check_rounds, may_have_been_sent, submit
@@ -150,8 +150,8 @@ class _Follower:
             return
         gone = ResultsGone(
             f"{name_of(batch)}: the API does not have {batch.batch_id} or its results any more: deleted, older "
-            f"than 29 days, or of another workspace. {plural(batch.requests, 'answer')} that were paid are lost. "
-            "Nothing was sent again; --accept-loss ends their rows as missing and finishes the run."
+            f"than 29 days, or of another workspace. What was paid for {plural(batch.requests, 'request')} is "
+            "lost. Nothing was sent again; --accept-loss ends their rows as missing and finishes the run."
         )
         gone.__cause__ = error
         self.stuck[_own(batch)] = gone

@@ -16,17 +16,16 @@ from typing import Any, BinaryIO, NoReturn
 import msgspec
 
 from runner.durable import replacing, sync_folder
-from runner.errors import InputError, Interrupted, Problem, StateError
+from runner.errors import InputError, Interrupted, Problem
 from runner.lifecycle.earlier import Earlier, Reasons, reasons
-from runner.lifecycle.job import Job, Report, plural, summarize
+from runner.lifecycle.job import Report, plural, summarize
 from runner.lifecycle.record import origin, record
-from runner.outcome import Validate, optional_validator, rejected_line
-from runner.outcome import read as read_line
+from runner.outcome import optional_validator, rejected_line
 from runner.prompt import Templates
 from runner.request import Body, encoder, largest, pack
 from runner.sources import Inputs, Row, read
 from runner.spec import Spec
-from runner.store import Digests, Pieces, Run, RunFolder, Store, Unsent, pieces
+from runner.store import Digests, Run, RunFolder, Store, Unsent, pieces
 
 
 def requests(templates: Templates, rows: Iterator[Row]) -> Iterator[tuple[Row, bytes]]:
@@ -258,10 +257,6 @@ def _packed(
         yield "batch", body
 
 
-def _limits(spec: Spec) -> dict[str, int]:
-    return {"max_requests": spec.batch.max_requests, "max_bytes": spec.batch.max_bytes}
-
-
 class _Key(msgspec.Struct):
     key: str | int
 
@@ -296,44 +291,3 @@ def _places(spec: Spec, wanted: set[int]) -> dict[int, tuple[str, int]]:
         return {}
     rows = read(spec.source, Inputs(spec.root), limit=max(wanted))
     return {row.number: (row.path, row.line) for row in rows if row.number in wanted}
-
-
-def prepare_again(job: Job, validate: Validate | None) -> bool:
-    """Write the next round, of the rows that may be sent again; return whether there is one.
-
-    Raises StateError if the files of the run do not agree that they may.
-    """
-    round = max((batch.round for batch in job.store.batches(job.run)), default=0) + 1
-    if round > job.spec.retry.attempts or job.run.is_canceled or round == 1:
-        return False
-    folder = job.store.folder(job.run)
-    with job.store.transaction(), pieces() as files:
-        # The limit may have been lowered since; what fitted once must fit again.
-        longest = max(batch.bytes for batch in job.store.batches(job.run)) + 64
-        limits = {**_limits(job.spec), "max_bytes": max(job.spec.batch.max_bytes, longest)}
-        bodies = 0
-        for body in pack(
-            _again(job, files, validate), run=job.run.id, round=round, folder=folder.bodies, **limits
-        ):
-            job.store.add_batch(job.run, round, body)
-            bodies += 1
-        job.store.recount(job.run)
-        sync_folder(folder.bodies)
-    return bodies > 0
-
-
-def _again(job: Job, files: Pieces, validate: Validate | None) -> Iterator[tuple[int, bytes]]:
-    """(row, params) of the rows to send again; their results are read again, so that no wrong bit pays twice."""
-    folder = job.store.folder(job.run)
-    is_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-    for row, round, batch, offset, size, result_offset, length in job.store.again(job.run):
-        try:
-            if result_offset is not None:
-                line = files.read(folder.results(round, batch), result_offset, length or 0)
-                if not read_line(line, validate).again:
-                    raise ValueError("its result is final")
-            params = files.read(folder.body(round, batch), offset, size)
-            is_object(params)
-        except (ValueError, OSError) as error:
-            raise StateError(f"run {job.run.id}: row {row} cannot be sent again as recorded: {error}") from error
-        yield row, params

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from runner.errors import NotFound, StateError, UsageError
+from runner.errors import NotFound, Refused, StateError, UsageError
 from runner.lifecycle.execute import connected
 from runner.lifecycle.inspect import Found, opened, runs
 from runner.lifecycle.reconcile import check_account
@@ -51,6 +51,11 @@ def purge(found: Found, *, remote: bool = False) -> Purged:
                             deleted += 1
                         except NotFound:
                             continue
+                        except Refused as error:
+                            raise UsageError(
+                                f"the API does not delete {batch.batch_id} yet: {error}; "
+                                f"`runner cancel {run.id}`, and purge once it has ended"
+                            ) from error
         try:
             store.purge(run)
         except OSError as error:

@@ -124,9 +124,12 @@ def _question(job: Job, batch: Batch, unreadable: list[Remote]) -> str:
         ids = " or ".join(remote.id for remote in unreadable)
         found = f"it could be {ids}, whose results cannot be read any more"
     sent_at = datetime.fromtimestamp(batch.intent_at or 0, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    create = f"Its create of {sent_at} got no answer"
+    if job.run.recovered_at is not None and (batch.intent_at or 0) < job.run.recovered_at:
+        create = "It may have been created before the state was lost"
     return (
-        f"{name_of(batch)} ({plural(batch.requests, 'request')}): whether it was accepted is not known. Its "
-        f"create of {sent_at} got no answer, and after {job.spec.batch.grace_seconds:g} s {found}.\n"
+        f"{name_of(batch)} ({plural(batch.requests, 'request')}): whether it was accepted is not known. {create}, "
+        f"and after {job.spec.batch.grace_seconds:g} s {found}.\n"
         f"  runner reconcile {job.run.id} --adopt BATCH_ID    if the Console shows it\n"
         f"  runner reconcile {job.run.id} --assume-not-sent   to send it again (paid twice, if it was accepted)\n"
         "`batch: {on_unknown: resubmit}` in the spec always sends again then."

@@ -2,20 +2,25 @@
 
 A request's custom_id says of which run, round, batch and row it is, and a run's id by which spec it was made. So
 the first round is prepared again under the old id, and counts as sent: what was found is bound, the rest is
-looked for.
+looked for. If the batches that were found are others (one was divided after a refusal, rows had an answer of an
+earlier run, or `batch` was edited), the round is laid out as they are.
 """
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from threading import Event
 
 from runner.api import Api, Remote
-from runner.errors import Unavailable, UsageError
+from runner.errors import RunnerError, Unavailable, UsageError
 from runner.lifecycle.execute import check, connected
 from runner.lifecycle.job import Report, plural, silent
+from runner.lifecycle.layout import lay_out
 from runner.lifecycle.prepare import prepare
 from runner.lifecycle.reconcile import custom_ids
 from runner.lifecycle.record import origin, record
+from runner.outcome import read
+from runner.request import custom_id, row_of
 from runner.spec import Spec
 from runner.store import Found, Run, Store, began_at, open_store, tag, tag_of
 
@@ -65,13 +70,17 @@ def recover(
         stop = stop or Event()
         run = prepare(spec, templates, store, limit=limit, stop=stop, report=report, run_id=chosen).run
         try:
-            _compare(store, run, found[chosen])
-        except UsageError:
+            if not _is_as_prepared(store, run, found[chosen]):
+                if newer:
+                    raise Unavailable(_TOO_EARLY)
+                sent = {one.batch: list(_rows(api, run, one)) for one in found[chosen] if one.round == 1}
+                lay_out(spec, store, run, sent, now=api.now)
+        except RunnerError:
             store.discard(run)
             raise
         with store.transaction():
             store.note_found(run, found[chosen])
-            return store.update(run, state="running", created_at=began_at(run.id))
+            return store.update(run, state="running", created_at=began_at(run.id), recovered_at=api.now)
 
 
 def _scan(api: Api, remotes: list[Remote], own_tag: str) -> dict[str, list[Found]]:
@@ -100,15 +109,26 @@ def found_in(api: Api, remotes: Iterable[Remote]) -> Iterator[tuple[str, Found]]
             yield run_id, Found(remote.id, int(round), int(batch), remote.requests, remote.created_at)
 
 
-def _compare(store: Store, run: Run, found: list[Found]) -> None:
-    """Raise UsageError if the first round, as prepared again, is not what was sent."""
+_TOO_EARLY = (
+    "the batches of this run are not as the spec makes them now, and what is in those under way can be read once "
+    "they have ended: recover again then"
+)
+
+
+def _rows(api: Api, run: Run, one: Found) -> Iterator[int]:
+    """The rows that a remote batch carries."""
+    prefix = custom_id(run.id, one.round, one.batch, 0)[:-1]
+    rest = b""
+    for block in api.results(one.batch_id):
+        *lines, rest = (rest + block).split(b"\n")
+        for line in lines:
+            with suppress(ValueError):
+                row = row_of(read(line).custom_id, prefix=prefix)
+                if row is not None:
+                    yield row
+
+
+def _is_as_prepared(store: Store, run: Run, found: list[Found]) -> bool:
+    """Whether the first round, as prepared again, has the batches that were sent."""
     prepared = {batch.batch: batch.requests for batch in store.batches(run)}
-    for one in found:
-        there = prepared.get(one.batch)
-        if one.round == 1 and there != one.requests:
-            raise UsageError(
-                f"{one.batch_id} is batch {one.batch} of run {run.id} with {plural(one.requests, 'request')}, and "
-                f"the present input gives {'no such batch' if there is None else plural(there, 'request')}: the "
-                "input, batch.max_requests, batch.max_bytes, canary or reuse have changed since: restore them. (A "
-                "run that took answers of an earlier run, or of which a batch was divided, cannot be recovered.)"
-            )
+    return all(prepared.get(one.batch) == one.requests for one in found if one.round == 1)

@@ -17,8 +17,19 @@ _DAY = 86_400
 
 def may_have_been_sent(job: Job, batch: Batch) -> bool:
     """Whether a prepared batch could have been sent by a process that the database knows nothing of."""
-    is_recovered = job.run.recovered_at is not None and batch.unknown_at is None
-    return is_recovered or job.store.folder(job.run).sent(batch.round, batch.batch).exists()
+    return _is_recovered(job, batch) or job.store.folder(job.run).sent(batch.round, batch.batch).exists()
+
+
+def _is_recovered(job: Job, batch: Batch) -> bool:
+    """Whether a batch may have been sent before the state was lost.
+
+    A round is prepared when the one before is collected: if one of that was created since, it cannot have been.
+    """
+    recovered_at = job.run.recovered_at
+    if recovered_at is None or batch.unknown_at is not None:
+        return False
+    before = [one for one in job.store.batches(job.run) if one.round == batch.round - 1]
+    return all((one.created_at or 0) <= recovered_at for one in before)
 
 
 def submit(job: Job, api: Api, batch: Batch) -> Batch:
@@ -28,7 +39,7 @@ def submit(job: Job, api: Api, batch: Batch) -> Batch:
     reconcile to find out. Raises Unavailable, Refused or AccessError with the batch prepared again: it was
     certainly not accepted.
     """
-    if job.run.recovered_at is not None and batch.unknown_at is None:
+    if _is_recovered(job, batch):
         return _find_again(job, api, batch)
     folder = job.store.folder(job.run)
     body, sent = folder.body(batch.round, batch.batch), folder.sent(batch.round, batch.batch)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
+from typing import NoReturn
 
 import msgspec
 
@@ -56,6 +57,7 @@ _FAILURES: dict[str, dict[str, tuple[str, Exception]]] = {
             "429 that no waiting mends",
             Answer(429, "You have reached your monthly limit", code="enforced_spend_limit_reached"),
         ),
+        "on-hold": ("400 for all of an organization", Answer(400, "On hold", code="organization_on_hold")),
         "billing": ("402", Answer(402, "Your credit balance is too low")),
         "refuse": ("400", Answer(400, "anthropic-beta: unknown beta")),
         "too-large": ("413, from the proxy in front", Answer(413, "", {"content-type": "text/html"}, body=_HTML)),
@@ -233,17 +235,23 @@ class Faults:
         """Raise the refusal that a create with these ids and body bytes earns, with so many requests under way."""
         ids = list(custom_ids)
         if (most := self.limit("max-requests")) is not None and len(ids) > most:
-            raise Answer(400, f"requests: List should have at most {most} items after validation")
+            self._limited("max-requests", Answer(400, f"requests: List should have at most {most} items"))
         if (most := self.limit("max-bytes")) is not None and size > most:
-            raise Answer(413, f"Request exceeds the maximum size of {most} bytes")
+            self._limited("max-bytes", Answer(413, f"Request exceeds the maximum size of {most} bytes"))
         if (most := self.limit("max-queue")) is not None and processing + len(ids) > most:
-            raise Answer(429, "Too many batch requests in processing", {"retry-after": "1"})
+            text = "Too many batch requests in processing"
+            self._limited("max-queue", Answer(429, text, {"retry-after": "1"}))
         for name in ("refused-row", "refused-unnamed-row"):
             row = self.limit(name)
             index = next((index for index, one in enumerate(ids) if row and one.endswith(f"-{row}")), None)
             if index is not None:
                 at = f"requests.{index}.params: " if name == "refused-row" else ""
-                raise Answer(400, f"{at}Input should be a valid dictionary")
+                self._limited(name, Answer(400, f"{at}Input should be a valid dictionary"))
+
+    def _limited(self, name: str, failure: Answer) -> NoReturn:
+        with self._lock:
+            self._note(name, "create")
+        raise failure
 
     def outcome(self, custom_id: str) -> str | None:
         """How a request ends other than well, or None."""

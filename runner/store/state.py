@@ -330,6 +330,18 @@ class Store:
             (batch.run, batch.round, batch.batch),
         )
 
+    def lay_out(self, run: Run, bodies: Iterable[Body]) -> None:
+        """Put bodies in the place of all batches of a first round, inside the caller's transaction."""
+        self._db.execute("DELETE FROM batch WHERE run = ?", (run.number,))
+        for body in bodies:
+            self.add_batch(run, 1, body)
+
+    def place_of(self, run: Run, row: int) -> tuple[int, int, int] | None:
+        """(batch, offset, length) of the latest params of a row, or None if it is not sent."""
+        query = "SELECT batch, body_offset, body_length FROM row WHERE run = ? AND row = ? AND batch > 0"
+        found: tuple[int, int, int] | None = self._db.execute(query, (run.number, row)).fetchone()
+        return found
+
     def forget_refusals(self, run: Run) -> None:
         """Let what the API refused be tried again."""
         self._db.execute("UPDATE batch SET refusal = NULL WHERE run = ? AND state = 'prepared'", (run.number,))

@@ -36,7 +36,7 @@ def watch(number: int, log: str) -> None:
     def operation(name: str) -> None:
         nonlocal count
         count += 1
-        os.write(names, f"{name}\n".encode())
+        os.write(names, f"{' '.join(name.split())}\n".encode())
         if count == number:
             kill(os.getpid())
 

@@ -1,0 +1,56 @@
+"""The next round: the rows that can still succeed, with the bytes that they were sent with before."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from runner.durable import sync_folder
+from runner.errors import StateError
+from runner.lifecycle.job import Job
+from runner.outcome import Validate, read
+from runner.request import pack
+from runner.store import Pieces, pieces
+
+
+def prepare_again(job: Job, validate: Validate | None) -> bool:
+    """Write the next round, of the rows that may be sent again; return whether there is one.
+
+    Raises StateError if the files of the run do not agree that they may.
+    """
+    round = max((batch.round for batch in job.store.batches(job.run)), default=0) + 1
+    if round > job.spec.retry.attempts or job.run.is_canceled or round == 1:
+        return False
+    folder = job.store.folder(job.run)
+    with job.store.transaction(), pieces() as files:
+        # The limit may have been lowered since; what fitted once must fit again.
+        longest = max(batch.bytes for batch in job.store.batches(job.run)) + 64
+        limits = {
+            "max_requests": job.spec.batch.max_requests,
+            "max_bytes": max(job.spec.batch.max_bytes, longest),
+        }
+        bodies = 0
+        for body in pack(
+            _again(job, files, validate), run=job.run.id, round=round, folder=folder.bodies, **limits
+        ):
+            job.store.add_batch(job.run, round, body)
+            bodies += 1
+        job.store.recount(job.run)
+        sync_folder(folder.bodies)
+    return bodies > 0
+
+
+def _again(job: Job, files: Pieces, validate: Validate | None) -> Iterator[tuple[int, bytes]]:
+    """(row, params) of the rows to send again; their results are read again, so that no wrong bit pays twice."""
+    folder = job.store.folder(job.run)
+    is_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+    for row, round, batch, offset, size, result_offset, length in job.store.again(job.run):
+        try:
+            if result_offset is not None:
+                line = files.read(folder.results(round, batch), result_offset, length or 0)
+                if not read(line, validate).again:
+                    raise ValueError("its result is final")
+            params = files.read(folder.body(round, batch), offset, size)
+            is_object(params)
+        except (ValueError, OSError) as error:
+            raise StateError(f"run {job.run.id}: row {row} cannot be sent again as recorded: {error}") from error
+        yield row, params

@@ -1,0 +1,58 @@
+"""The first round of a recovered run, laid out as it was sent."""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from typing import Any
+
+from runner.durable import sync_folder
+from runner.errors import UsageError
+from runner.request import Body, pack
+from runner.spec import Spec
+from runner.store import Run, Store, pieces
+
+_MOST_BYTES = 256_000_000
+
+
+def lay_out(spec: Spec, store: Store, run: Run, sent: Mapping[int, list[int]], *, now: float) -> None:
+    """Lay the first round of a run that is recovered out as it was sent: the rows of each batch, by its number.
+
+    What is in none of them comes into further batches, which count as never sent; `now` is by the API's clock.
+    Raises UsageError if a row was sent that is none of the run.
+    """
+    folder, taken = store.folder(run), {row for rows in sent.values() for row in rows}
+    places = {
+        number: [(row, *_sent_place(store, run, row)) for row in sorted(rows)] for number, rows in sent.items()
+    }
+    last = max([*sent, *(batch.batch for batch in store.batches(run))])
+    requests = (
+        (row, batch.batch, *where) for batch in store.batches(run) for row, *where in store.requests_of(batch)
+    )
+    left = [request for request in requests if request[0] not in taken]
+    before = folder.bodies.rename(folder.path / "laid_out")
+    folder.create()
+    with pieces() as files, store.transaction():
+
+        def packed(rows: list[Any], first: int, **limits: int) -> Iterator[Body]:
+            pairs = ((row, files.read(before / f"1-{batch}.json", *where)) for row, batch, *where in rows)
+            return pack(pairs, run=run.id, round=1, folder=folder.bodies, first=first, **limits)
+
+        whole = {"max_bytes": 2 * _MOST_BYTES}
+        limits = {"max_requests": spec.batch.max_requests, "max_bytes": spec.batch.max_bytes}
+        bodies = [packed(rows, number, max_requests=len(rows), **whole) for number, rows in places.items()]
+        store.lay_out(run, chain(*bodies, packed(left, last + 1, **limits)))
+        for batch in store.batches(run):
+            if batch.batch > last:
+                store.move(batch, "prepared", unknown_at=now)
+        sync_folder(folder.bodies)
+    shutil.rmtree(before)
+
+
+def _sent_place(store: Store, run: Run, row: int) -> tuple[int, int, int]:
+    place = store.place_of(run, row)
+    if place is None:
+        raise UsageError(
+            f"row {row} of run {run.id} was sent, and with the present spec and input it is not: restore them, "
+            "also `reuse`"
+        )
+    return place
