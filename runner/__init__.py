@@ -12,17 +12,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from runner.lifecycle import Offer, Summary, run
+    from runner.lifecycle import Plan, Summary, plan, run
     from runner.spec import Spec, load_spec
 
-__all__ = ["Offer", "Spec", "Summary", "load_spec", "run"]
+__all__ = ["Plan", "Spec", "Summary", "load_spec", "plan", "run"]
 
 # Resolved at first use: the command's `--help` must not wait for what only a run needs.
 _HOMES = {
-    "Offer": "runner.lifecycle",
+    "Plan": "runner.lifecycle",
     "Spec": "runner.spec",
     "Summary": "runner.lifecycle",
     "load_spec": "runner.spec",
+    "plan": "runner.lifecycle",
     "run": "runner.lifecycle",
 }
 

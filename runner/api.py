@@ -345,6 +345,13 @@ def _is_loopback(url: str) -> bool:
         return host == "localhost"
 
 
+def may_have_credentials() -> bool:
+    """Whether the SDK could find credentials: a look that costs nothing, before it is imported."""
+    named = any(name.startswith("ANTHROPIC_") and name != "ANTHROPIC_BASE_URL" for name in os.environ)
+    profiles = Path(os.environ.get("ANTHROPIC_CONFIG_DIR", "~/.config/anthropic")).expanduser()
+    return named or profiles.is_dir()
+
+
 @contextmanager
 def connect(
     *,

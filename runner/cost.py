@@ -50,7 +50,10 @@ class Above(msgspec.Struct, frozen=True):
 
 
 class Model(msgspec.Struct, frozen=True):
-    """What is known of one model. Limits are tokens, dates ISO text; `refuses` names what earns a 400."""
+    """What is known of one model; limits are tokens, dates ISO text.
+
+    `refuses` names what it answers with a 400, `doubtful` those of which only third parties say so.
+    """
 
     id: str
     source: str
@@ -62,6 +65,7 @@ class Model(msgspec.Struct, frozen=True):
     cache_minimum: int | None = None
     bytes_per_token: float = 3.1
     refuses: tuple[str, ...] = ()
+    doubtful: tuple[str, ...] = ()
     deprecated: str | None = None
     retires: str | None = None
     retired: bool = False

@@ -31,6 +31,13 @@ def private_file(path: Path) -> BinaryIO:
     return os.fdopen(descriptor, "wb", _BUFFER)
 
 
+def appending(path: Path) -> BinaryIO:
+    """Open a file to write at its end; only its owner may read it, whatever the umask."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.fchmod(descriptor, 0o600)
+    return os.fdopen(descriptor, "ab", _BUFFER)
+
+
 @contextmanager
 def replacing(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     """Write a file beside `path` and rename it over `path` at the end; after an error `path` is untouched.

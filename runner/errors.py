@@ -3,9 +3,11 @@
 RunnerError                 1  a defect of the runner or its surroundings
 ├── InputError              2  a spec, template, schema or source is wrong: every problem with its place
 ├── UsageError              2  the command cannot be carried out as it was typed
+├── CanaryFailed            2  the first rows did not succeed, and the others were not sent
 ├── Undecided               5  whether a batch was accepted is for a person to say
 ├── Locked                  6  another runner holds the state
 ├── AccessError             7  credentials, permission or spend
+│   └── CapReached             the spec's own cap does not allow more
 ├── StateError              8  the state on disk is unusable
 ├── ResultsGone             9  the API no longer has the results
 ├── Interrupted           130  a signal asked for the end before anything was sent
@@ -59,6 +61,12 @@ class UsageError(RunnerError):
     exit_code = 2
 
 
+class CanaryFailed(RunnerError):
+    """Rows that were sent ahead of all others did not succeed."""
+
+    exit_code = 2
+
+
 class Undecided(RunnerError):
     """A create had no answer, no trace of its batch was found, and the spec leaves the decision to a person."""
 
@@ -75,6 +83,10 @@ class AccessError(RunnerError):
     """The credentials, their permissions or the spend limit do not allow the call."""
 
     exit_code = 7
+
+
+class CapReached(AccessError):
+    """What a run may cost at the most is used up, or would not be enough for what comes next."""
 
 
 class StateError(RunnerError):

@@ -31,6 +31,9 @@ _HOPELESS = frozenset(
         "unknown_result",
     }
 )
+NO_ANSWER = "no_answer"
+"""The error of a synchronous request whose answer was lost: it may be paid."""
+
 _SURROGATE = re.compile(rb"\\\\|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})(\\u[dD][c-fC-F][0-9a-fA-F]{2})?")
 
 
@@ -276,6 +279,18 @@ def read(line: bytes, validate: Validate | None = None) -> Outcome:
         "message": f"the result type {result.type!r} is not known to this version",
     }
     return Outcome(parsed.custom_id, "errored", error=error, again=False)
+
+
+class _Type(msgspec.Struct):
+    type: str
+
+
+_decode_type = msgspec.json.Decoder(_Type).decode
+
+
+def result_type(result: bytes) -> str:
+    """The type of a result: succeeded, errored, canceled or expired."""
+    return _decode_type(result).type
 
 
 def rejected_line(custom_id: str, message: str) -> bytes:

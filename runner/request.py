@@ -99,6 +99,24 @@ def encoder(templates: Templates) -> Encoder:
     return encode
 
 
+def prefix_bytes(templates: Templates) -> int:
+    """How many bytes of JSON every request begins with, as the API reads it: its tools, then its system prompt.
+
+    The part of a system prompt counts that is the same for each row, up to its first block that is not.
+    """
+    spec = templates.spec
+    size = len(msgspec.json.encode(spec.params["tools"])) if spec.params.get("tools") else 0
+    system = spec.prompt.system
+    written = [("prompt.system", system)] if isinstance(system, str) else []
+    if isinstance(system, tuple):
+        written = [(block_place("prompt.system", index), text) for index, text in enumerate(system)]
+    for at, text in written:
+        if not templates.is_constant(at, text):
+            break
+        size += len(_encode_text(templates, at, templates.renderer(at, text), templates.names({})))
+    return size
+
+
 def _append(parts: list[Any], piece: bytes) -> None:
     parts[-1] += piece
 

@@ -81,6 +81,13 @@ def accepted(folder: Path) -> int:
     return len(list(folder.glob("*.json")))
 
 
+def answered(folder: Path) -> list[str]:
+    """The last user turn of each synchronous request that a simulator has answered, and somebody has paid."""
+    path = folder / "messages.jsonl"
+    found = records(path) if path.exists() else []
+    return [str(one["params"]["messages"][-1]["content"]) for one in found]
+
+
 def paid(folder: Path) -> Counter[tuple[str, int]]:
     """How often a simulator has accepted each (round, row), by the custom_ids of its results."""
     ids = [record["custom_id"] for path in folder.glob("msgbatch_*.jsonl") for record in records(path)]

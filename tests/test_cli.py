@@ -11,11 +11,15 @@ from pathlib import Path
 import pytest
 
 from runner.simulator import Answer
-from tests.jobs import SPEC, accepted, command, end, records, simulator, start, write_job
+from tests.jobs import accepted, command, end, records, simulator, start, write_job
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = sorted((ROOT / "specs").glob("*.yaml"))
 SIMULATE = ("run", "job.yaml", "--simulate")
+
+
+# No value is valid against it, so the simulator refuses each request.
+IMPOSSIBLE = {"type": "object", "properties": {}, "required": ["a"], "additionalProperties": False}
 
 
 def without_key() -> dict[str, str]:
@@ -112,7 +116,7 @@ def test_json_is_one_object_on_stdout(tmp_path: Path) -> None:
 
 
 def test_rows_that_failed_give_exit_code_3(tmp_path: Path) -> None:
-    write_job(tmp_path, params={**SPEC["params"], "temperature": 0})
+    write_job(tmp_path, output={"schema": IMPOSSIBLE})
     done = command(tmp_path, without_key(), *SIMULATE)
     assert (done.returncode, "20 errored" in done.stdout) == (3, True)
 
@@ -138,7 +142,7 @@ def test_without_a_terminal_nothing_is_sent_unless_yes_is_given(tmp_path: Path) 
     with simulator(tmp_path / "api") as environ:
         done = command(tmp_path, environ, "run", "job.yaml")
         assert (done.returncode, accepted(tmp_path / "api")) == (2, 0)
-        assert "20 requests" in done.stderr
+        assert "20 to send in 3 batches" in done.stderr
         assert command(tmp_path, environ, "run", "job.yaml", "--yes").returncode == 0
 
 

@@ -203,6 +203,13 @@ def test_a_run_under_a_damaged_name_is_no_new_run(
     assert projects[name].goes_wrong(monkeypatch) is None
 
 
+def test_a_wrong_count_of_a_batch_that_is_looked_for_is_damage(
+    killed: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed.sql("UPDATE batch SET requests = requests + 8 WHERE state = 'submitting'")
+    assert killed.goes_wrong(monkeypatch) is None
+
+
 def test_an_intent_in_the_future_is_damage(killed: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     killed.sql("UPDATE batch SET intent_at = intent_at * 2 WHERE state = 'submitting'")
     assert killed.goes_wrong(monkeypatch) is None

@@ -24,7 +24,12 @@ from tests.jobs import (
 
 RUN = ("run", "job.yaml", "--yes")
 EACH_ONCE = {("1", row): 1 for row in range(1, 21)}
-NOTE = {"type": "object", "properties": {"note": {"type": "string", "minLength": 6000}}, "required": ["note"]}
+NOTE = {
+    "type": "object",
+    "properties": {"note": {"type": "string", "pattern": "^[a-z]{6000}$"}},
+    "required": ["note"],
+    "additionalProperties": False,
+}
 SINKS = [
     {"type": "jsonl", "path": "out/all.jsonl"},
     {"type": "csv", "path": "out/notes.csv", "columns": {"id": "key", "note": "output.note"}},
@@ -58,8 +63,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def is_clear(ended: Ended, *codes: int) -> bool:
-    """Whether a command ended with one of these codes and, but for its reports, one line on what is wrong."""
-    said = [line for line in ended.stderr.splitlines() if " job: " not in line]
+    """Whether a command ended with one of these codes and, but for reports and plan, one line on what is wrong."""
+    lines = [line for line in ended.stderr.splitlines() if " job: " not in line]
+    said = [line for line in lines if not line.startswith(("  ", "job: "))]
     return ended.returncode in codes and len(said) == 1 and said[0].startswith(("error: ", "job.yaml:"))
 
 

@@ -9,8 +9,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "runner"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 ORDER = (
-    "errors", "durable", "spec", "sources", "prompt", "request", "outcome", "cost", "sinks", "store", "api",
-    "simulator", "lifecycle", "__init__", "cli", "__main__",
+    "errors", "durable", "spec", "sources", "prompt", "request", "outcome", "cost", "rules", "sinks", "store",
+    "api", "simulator", "lifecycle", "__init__", "cli", "__main__",
 )  # fmt: skip
 """Each may import only what stands before it."""
 OWNERS = {

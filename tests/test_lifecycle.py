@@ -16,6 +16,7 @@ from runner.lifecycle import cancel
 from runner.simulator import Answer, Drop
 from runner.store import open_store
 from tests.jobs import SPEC, accepted, paid, records, simulator, write_job
+from tests.test_cli import IMPOSSIBLE
 
 
 def raising(moment: str, error: Exception, *, times: int = 1) -> Callable[[str], None]:
@@ -57,7 +58,7 @@ def test_only_what_can_still_succeed_is_sent_again(job: Callable[..., Summary]) 
 
 
 def test_a_request_that_the_api_calls_invalid_is_sent_once(tmp_path: Path, job: Callable[..., Summary]) -> None:
-    write_job(tmp_path, params={**SPEC["params"], "temperature": 0})
+    write_job(tmp_path, output={"schema": IMPOSSIBLE})
     summary = job()
     error = records(tmp_path / "out" / "all.jsonl")[0]["error"]
     assert (summary.outcomes, error["type"]) == ({"errored": 20}, "invalid_request_error")
@@ -316,7 +317,7 @@ def test_nothing_is_sent_without_consent(tmp_path: Path, job: Callable[..., Summ
 
     with pytest.raises(UsageError, match="nothing was sent"):
         job(consent=decline)
-    assert (offers[0].requests, offers[0].batches, accepted(tmp_path / "api")) == (20, 3, 0)
+    assert (offers[0].new, offers[0].batches, accepted(tmp_path / "api")) == (20, 3, 0)
 
 
 def test_a_row_too_large_for_any_batch_is_rejected_and_the_others_are_sent(

@@ -18,6 +18,7 @@ from runner import Summary, load_spec, run
 from runner.errors import AccessError, ApiFault, UsageError
 from runner.lifecycle.doctor import doctor
 from runner.simulator import Faults, serve
+from runner.store import open_store
 from tests.jobs import SPEC, paid, records, write_job
 
 ROWS = 9
@@ -116,9 +117,16 @@ class Runs(RuleBasedStateMachine):
         with suppress(OSError), urlopen(request, timeout=5):  # noqa: S310
             pass
 
+    def is_under_way(self) -> bool:
+        """Whether a run has begun, and is not finished: one that was killed may be, unseen."""
+        if not (self.root / ".runner/state.db").exists():
+            return False
+        with open_store(self.root / ".runner", lock=False) as store:
+            return any(run.state == "running" for run in store.runs())
+
     @rule(change=st.sampled_from(EDITS))
     def the_spec_is_edited_and_put_back(self, change: dict[str, Any]) -> None:
-        if self.last is None or self.last.state == "finished":
+        if not self.is_under_way():
             return
         write_job(self.root, rows=ROWS, **{"batch": BATCH, **change})
         if "prompt" in change:

@@ -47,7 +47,7 @@ def test_the_two_set_up_commands_are_the_first_two_blocks_of_shell() -> None:
 
 
 def test_the_spec_at_the_top_is_valid_and_has_twelve_lines(tmp_path: Path) -> None:
-    [text] = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    text = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)[0]
     (tmp_path / "schemas").mkdir()
     (tmp_path / "schemas" / "label.json").write_text("{}")
     (tmp_path / "tickets.yaml").write_text(text)

@@ -27,11 +27,16 @@ BODY = json.dumps(
 LIMITS = {"max-requests": 5, "max-bytes": 100, "max-queue": 5, "refused-row": 3, "refused-unnamed-row": 3}
 
 
-def call(url: str, method: str, path: str, body: str = "") -> tuple[int, bytes]:
+MESSAGE = json.dumps(json.loads(BODY)["requests"][0]["params"])
+
+
+def call(
+    url: str, method: str, path: str, body: str = "", *, at: str = "/v1/messages/batches"
+) -> tuple[int, bytes]:
     """The status and bytes of an answer, however it ends; 0 if there is none."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=5)
     try:
-        connection.request(method, f"/v1/messages/batches{path}", body, {"authorization": "Bearer x"})
+        connection.request(method, f"{at}{path}", body, {"authorization": "Bearer x"})
         response = connection.getresponse()
         try:
             return response.status, response.read()
@@ -56,6 +61,12 @@ def exchange(folder: Path, *faults: str) -> tuple[object, ...]:
         at = f"/{later[-1]['id']}" if later else "/none"
         retrieved, shown = call(url, "GET", at)
         downloaded, lines = call(url, "GET", f"{at}/results")
+        answered = call(url, "POST", "", MESSAGE, at="/v1/messages")
+        counted, _ = call(url, "POST", "/count_tokens", MESSAGE, at="/v1/messages")
+        second = json.loads(call(url, "POST", "", BODY)[1] or b"{}").get("id") if created == 200 else None
+        call(url, "POST", f"/{second}/cancel")
+        now[0] += 60
+        canceled = json.loads(call(url, "GET", f"/{second}")[1] or b"{}").get("request_counts")
         seen = json.loads(shown).get("request_counts") if retrieved == 200 else None
         kinds = sorted(line.partition(b'"result":')[2][:40] for line in lines.splitlines())
         return (
@@ -68,6 +79,9 @@ def exchange(folder: Path, *faults: str) -> tuple[object, ...]:
             seen,
             len(lines),
             kinds,
+            (answered[0], answered[1][:9]),
+            counted,
+            canceled,
         )
 
 

@@ -476,15 +476,6 @@ def test_any_mapping_is_answered_with_placed_problems(
     assert all(p.line == 1 and p.column >= 1 and p.message for p in found)
 
 
-@pytest.mark.parametrize("sink", ["data/in.csv", "./data/../data/in.csv", "specs/s.yaml", ".", "schema.json"])
-def test_a_sink_cannot_overwrite_what_the_job_reads(project: Path, sink: str) -> None:
-    (project / "schema.json").write_text("{}")
-    base = MINIMAL.replace("out.jsonl", sink)
-    assert base != MINIMAL
-    [found] = problems(project, "output: {schema: schema.json}", base=base)
-    assert "would overwrite" in found.message
-
-
 @pytest.mark.parametrize(
     "line", ["batch: {max_requests: 1e4}", "batch: {max_bytes: 1e6}", "retry: {attempts: 3.0}"]
 )

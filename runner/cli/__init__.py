@@ -22,7 +22,7 @@ from runner.errors import InputError, Interrupted, RunnerError, StateError
 
 if TYPE_CHECKING:
     from runner.cli.display import Progress
-    from runner.lifecycle import Offer, Summary
+    from runner.lifecycle import Plan, Summary
 
 _SPEC = click.Path(dir_okay=False, path_type=Path)
 
@@ -102,7 +102,8 @@ def validate(specs: tuple[Path, ...], variables: dict[str, str]) -> None:
     failed = False
     for path in specs:
         try:
-            check(load_spec(path, vars=variables))
+            for finding in check(load_spec(path, vars=variables)).findings:
+                click.echo(str(finding), err=True)
         except InputError as error:
             failed = True
             click.echo(str(error), err=True)
@@ -122,6 +123,37 @@ def render(spec: Path, limit: int | None, variables: dict[str, str]) -> None:
 
     for line in lifecycle.render(load_spec(spec, vars=variables), limit=limit):
         click.echo(line)
+
+
+@main.command()
+@click.argument("spec", type=_SPEC)
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N rows.")
+@click.option("--offline", is_flag=True, help="Estimate tokens instead of having the API count them, for free.")
+@click.option("--simulate", is_flag=True, help="Plan a simulated run: the simulator counts tokens.")
+@_VAR
+@_JSON
+def plan(
+    spec: Path, *, limit: int | None, offline: bool, simulate: bool, variables: dict[str, str], as_json: bool
+) -> None:
+    """Show what a new run of a spec would send and cost; send nothing."""
+    from runner import lifecycle
+    from runner.cli import display
+    from runner.spec import load_spec
+
+    with _stopping() as stop, display.progress() as progress:
+        made = lifecycle.plan(
+            load_spec(spec, vars=variables),
+            simulate=simulate,
+            offline=offline,
+            limit=limit,
+            report=progress.report,
+            stop=stop,
+        )
+    if as_json:
+        _echo_json(made)
+    else:
+        click.echo(display.plan(made))
+    sys.exit(2 if any(finding.severity == "error" for finding in made.findings) else 0)
 
 
 class _Stop(Event):
@@ -149,13 +181,15 @@ def _stopping() -> Iterator[_Stop]:
         sys.exit(128 + (stop.signal or signal.SIGINT))
 
 
-def _ask(progress: "Progress", proposal: "Offer") -> bool:
+def _ask(progress: "Progress", made: "Plan", *, is_agreed: bool) -> bool:
     from runner.cli import display
 
     with progress.paused():
-        click.echo(display.offer(proposal), err=True)
+        click.echo(display.plan(made), err=True)
+        if is_agreed or made.max_cost is not None or made.new == 0:
+            return True
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            click.echo("without a terminal to ask on, `--yes` is needed to send it", err=True)
+            click.echo("without a terminal to ask on, `--yes` or `limits.max_cost` is needed to send it", err=True)
             return False
         signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
@@ -208,7 +242,7 @@ def run(
         summary = lifecycle.run(
             load_spec(spec, vars=variables),
             simulate=simulate,
-            consent=yes or partial(_ask, progress),
+            consent=partial(_ask, progress, is_agreed=yes or simulate),
             wait=not no_wait,
             limit=limit,
             resume=resume,
@@ -263,7 +297,8 @@ def status(target: str | None, as_json: bool) -> None:
         return
     from rich.console import Console
 
-    Console().print(display.runs(found))
+    # In a pipe there is no width to keep to.
+    Console(width=None if sys.stdout.isatty() else 200).print(display.runs(found))
 
 
 @main.command()

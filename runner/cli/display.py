@@ -1,5 +1,6 @@
 """How a run looks while it goes and when it is over: a live table on a terminal, plain lines in a pipe."""
 
+import math
 import os
 import sys
 import time
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.lifecycle import Found, Offer, Report, Summary, Unknown, plural
+from runner.cost import rounded
+from runner.lifecycle import Found, Plan, Report, Summary, Unknown, plural
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -117,6 +119,15 @@ def _shown_path(path: str) -> str:
     return path if relative.startswith("..") else relative
 
 
+def _bill(summary: Summary) -> Iterator[str]:
+    cost = summary.cost
+    if cost["actual"] is None:
+        return
+    estimate = f", estimated {dollars(cost['estimated'])}" if cost["estimated"] is not None else ""
+    saved = f"; saved {dollars(cost['saved'])} against synchronous requests" if cost["saved"] else ""
+    yield f"  cost    {dollars(cost['actual'])}{estimate}{saved}"
+
+
 def conclusion(summary: Summary, *, is_simulated: bool) -> str:
     """What a person wants to know once a run has ended: outcomes, tokens, and where the outputs are."""
     took = duration(summary.seconds) + (" (simulated)" if is_simulated else "")
@@ -124,6 +135,7 @@ def conclusion(summary: Summary, *, is_simulated: bool) -> str:
         f"{summary.spec}: {plural(summary.rows, 'row')}, {_outcomes(summary)}, in {took}",
         f"  run     {summary.run}",
         f"  tokens  {summary.usage['input_tokens']:,} in, {summary.usage['output_tokens']:,} out",
+        *_bill(summary),
     ]
     paths = [_shown_path(sink["path"]) for sink in summary.sinks]
     width = max(map(len, paths), default=0)
@@ -152,13 +164,70 @@ def unknown(batch: Unknown) -> str:
     return "\n".join(lines)
 
 
-def offer(proposal: Offer) -> str:
-    """What a run is about to send."""
-    what = (
-        f"{plural(proposal.requests, 'request')} ({size(proposal.bytes)}) in {plural(proposal.batches, 'batch')}"
-    )
-    rejected = f"; {plural(proposal.rejected, 'row')} cannot be sent" if proposal.rejected else ""
-    return f"run {proposal.run} sends {what} to {proposal.model}{rejected}"
+_WAYS = {
+    "sync": "synchronously",
+    "batch": "in batches",
+    "batch_cache_5m": "in batches, cached for 5 minutes",
+    "batch_cache_1h": "in batches, cached for 1 hour",
+}
+_REASONS = {
+    "data": "their rows are new or changed",
+    "prompt": "the prompt has changed",
+    "params": "the params have changed",
+    "again": "there is no answer to take",
+}
+
+
+def dollars(amount: float | None) -> str:
+    """An amount as people read it: never less than it is."""
+    if amount is None:
+        return "unknown"
+    return f"${math.ceil(amount * 100 - 1e-6) / 100:,.2f}" if amount >= 10 else f"${rounded(amount):,.4f}"
+
+
+def _requests(plan: Plan) -> str:
+    reused = f", {plan.reused:,} answered already" if plan.reused else ""
+    rejected = f", {plan.rejected:,} too large" if plan.rejected else ""
+    where = f" in {plural(plan.batches, 'batch')} ({size(plan.bytes)})" if plan.new else ""
+    return f"{plan.new:,} to send{where}{reused}{rejected}"
+
+
+def plan(made: Plan) -> str:
+    """What a run would send and cost, in a few lines."""
+    tokens, output = made.input_tokens, made.output_tokens
+    lines = [
+        f"{made.spec}: {plural(made.rows, 'row')} for {made.model}",
+        f"  requests  {_requests(made)}",
+    ]
+    if made.new:
+        error = f" ± {max(tokens['error'], 0.001):.1%}" if tokens["error"] else ""
+        is_told = made.reused or list(made.because) != ["data"]
+        lines += [
+            *(_reason(reason, share) for reason, share in made.because.items() if is_told),
+            f"  input     {tokens['value']:,} tokens{error}, {tokens['method']}",
+            f"  output    {output['expected']:,} tokens, {output['method']}; {output['worst']:,} at the most",
+            f"  time      {made.outlook}",
+            *_costs(made),
+        ]
+    if made.why:
+        lines.append(f"  sent      {'synchronously' if made.mode == 'sync' else 'in batches'}, {made.why}")
+    if made.under_way is not None:
+        lines.append(f"  under way run {made.under_way} of this spec is not finished")
+    return "\n".join([*lines, *map(str, made.findings)])
+
+
+def _reason(reason: str, share: dict[str, Any]) -> str:
+    return f"            {share['rows']:,} ({dollars(share['cost'])}) since {_REASONS[reason]}"
+
+
+def _costs(made: Plan) -> Iterator[str]:
+    amounts = {way: dollars(made.cost[way]) for way in _WAYS}
+    width = max(map(len, amounts.values()))
+    for index, (way, label) in enumerate(_WAYS.items()):
+        mark = f"  cheapest: {made.cheapest_why}" if way == made.cheapest else ""
+        yield f"  {'' if index else 'cost':8}  {amounts[way]:>{width}}  {label}{mark}"
+    cap = f", capped at {dollars(made.max_cost)}" if made.max_cost is not None else ""
+    yield f"            {dollars(made.cost['worst']):>{width}}  at the most, as it is sent{cap}"
 
 
 def runs(found: Sequence[Found]) -> "Table":
@@ -166,8 +235,8 @@ def runs(found: Sequence[Found]) -> "Table":
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for name in ("run", "spec", "state", "rows", "outcomes", "batches", ""):
-        table.add_column(name, justify="right" if name == "rows" else "left")
+    for name in ("run", "spec", "state", "rows", "outcomes", "batches", "cost", ""):
+        table.add_column(name, justify="right" if name in ("rows", "cost") else "left")
     for run in found:
         summary = run.summary
         note = "simulated" if run.is_simulated else ""
@@ -178,6 +247,7 @@ def runs(found: Sequence[Found]) -> "Table":
             f"{summary.rows:,}",
             _outcomes(summary),
             _states(summary),
+            "" if summary.cost["actual"] is None else dollars(summary.cost["actual"]),
             note,
         )
     return table

@@ -1,10 +1,13 @@
 """The order of things: prepare, submit, reconcile, poll, collect, deliver."""
 
+from runner.lifecycle.check import check, render
 from runner.lifecycle.decide import Unknown, reconcile_run
 from runner.lifecycle.doctor import Diagnosis, doctor
-from runner.lifecycle.execute import SIMULATED, Offer, check, render, run
+from runner.lifecycle.execute import SIMULATED, run
 from runner.lifecycle.inspect import Found, cancel, runs
 from runner.lifecycle.job import Report, Summary, plural
+from runner.lifecycle.planning import Plan
+from runner.lifecycle.preview import plan
 from runner.lifecycle.purge import Purged, purge, purgeable
 from runner.lifecycle.recover import recover
 
@@ -12,7 +15,7 @@ __all__ = [
     "SIMULATED",
     "Diagnosis",
     "Found",
-    "Offer",
+    "Plan",
     "Purged",
     "Report",
     "Summary",
@@ -20,6 +23,7 @@ __all__ = [
     "cancel",
     "check",
     "doctor",
+    "plan",
     "plural",
     "purge",
     "purgeable",

@@ -9,7 +9,7 @@ from runner.errors import StateError
 from runner.lifecycle.job import Job
 from runner.outcome import Validate, read
 from runner.request import pack
-from runner.store import Pieces, pieces
+from runner.store import WHATEVER_ATTEMPTS, Pieces, pieces
 
 
 def prepare_again(job: Job, validate: Validate | None) -> bool:
@@ -18,8 +18,9 @@ def prepare_again(job: Job, validate: Validate | None) -> bool:
     Raises StateError if the files of the run do not agree that they may.
     """
     round = max((batch.round for batch in job.store.batches(job.run)), default=0) + 1
-    if round > job.spec.retry.attempts or job.run.is_canceled or round == 1:
+    if job.run.is_canceled or round == 1:
         return False
+    least = 1 if round <= job.spec.retry.attempts else WHATEVER_ATTEMPTS
     folder = job.store.folder(job.run)
     with job.store.transaction(), pieces() as files:
         # The limit may have been lowered since; what fitted once must fit again.
@@ -30,7 +31,7 @@ def prepare_again(job: Job, validate: Validate | None) -> bool:
         }
         bodies = 0
         for body in pack(
-            _again(job, files, validate), run=job.run.id, round=round, folder=folder.bodies, **limits
+            _again(job, files, validate, least), run=job.run.id, round=round, folder=folder.bodies, **limits
         ):
             job.store.add_batch(job.run, round, body)
             bodies += 1
@@ -39,15 +40,16 @@ def prepare_again(job: Job, validate: Validate | None) -> bool:
     return bodies > 0
 
 
-def _again(job: Job, files: Pieces, validate: Validate | None) -> Iterator[tuple[int, bytes]]:
+def _again(job: Job, files: Pieces, validate: Validate | None, least: int) -> Iterator[tuple[int, bytes]]:
     """(row, params) of the rows to send again; their results are read again, so that no wrong bit pays twice."""
     folder = job.store.folder(job.run)
     is_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-    for row, round, batch, offset, size, result_offset, length in job.store.again(job.run):
+    for row, round, batch, offset, size, result_offset, length in job.store.again(job.run, least=least):
         try:
             if result_offset is not None:
                 line = files.read(folder.results(round, batch), result_offset, length or 0)
-                if not read(line, validate).again:
+                found = read(line, validate)
+                if not (found.again or found.outcome == "canceled"):
                     raise ValueError("its result is final")
             params = files.read(folder.body(round, batch), offset, size)
             is_object(params)

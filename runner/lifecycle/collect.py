@@ -11,24 +11,27 @@ from runner.api import Api
 from runner.cost import Rate, rate_of
 from runner.durable import replacing
 from runner.errors import Incomplete
+from runner.lifecycle.budget import worst
 from runner.lifecycle.job import Job, decoded, name_of, plural
-from runner.outcome import Usage, Validate, read, tokens
+from runner.outcome import NO_ANSWER, Usage, Validate, read, tokens
 from runner.request import custom_id, row_of
-from runner.store import Batch
+from runner.store import WHATEVER_ATTEMPTS, Batch
 
 
 @dataclass(slots=True)
 class _Found:
     """What one results file holds: by row, the outcome, whether to send again, offset and length of the line.
 
-    `cost` and `synchronous` are US dollars: what the answers cost, and what they would have cost synchronously.
+    `cost` and `synchronous` are US dollars: what the answers cost, and what they would have cost synchronously;
+    `lost` holds the rows that may have been paid without an answer.
     """
 
-    rows: dict[int, tuple[str, bool, int, int]] = field(default_factory=dict)
+    rows: dict[int, tuple[str, int, int, int]] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
     odd: dict[str, int] = field(default_factory=dict)
     cost: float = 0.0
     synchronous: float = 0.0
+    lost: list[int] = field(default_factory=list)
 
     def charge(self, usage: Usage, rate: Rate | None, *, is_batched: bool) -> None:
         """Add what one answer used."""
@@ -60,6 +63,7 @@ def _read(
     validate: Validate | None,
     rate: Rate | None = None,
     is_batched: bool = True,
+    sends_canceled: bool = False,
 ) -> _Found:
     found = _Found()
     for offset, line in _lines(path):
@@ -75,7 +79,11 @@ def _read(
             first = _line(path, *found.rows[row][2:])
             found.note("repeated" if first == line.rstrip(b"\r\n") else "contradicting")
         else:
-            again = outcome.again and outcome.outcome in retry_on
+            again = int(outcome.again and outcome.outcome in retry_on)
+            if sends_canceled and outcome.outcome in ("canceled", "expired"):
+                again = WHATEVER_ATTEMPTS
+            if outcome.error is not None and outcome.error["type"] == NO_ANSWER:
+                found.lost.append(row)
             found.rows[row] = (outcome.outcome, again, offset, len(line.rstrip(b"\r\n")))
             if outcome.usage is not None:
                 found.charge(tokens(outcome.usage), rate, is_batched=is_batched)
@@ -89,19 +97,24 @@ def _line(path: Path, offset: int, length: int) -> bytes:
 
 
 def collect(
-    job: Job, api: Api, batch: Batch, validate: Validate | None, *, is_last_try: bool, accept_loss: bool
+    job: Job,
+    api: Api,
+    batch: Batch,
+    validate: Validate | None,
+    *,
+    is_last_try: bool,
+    accept_loss: bool,
+    sends_canceled: bool,
 ) -> Batch:
-    """Download and read the results of an ended batch.
+    """Download and read the results of an ended batch; those of one that was answered synchronously are there.
 
-    Returns it collected, every row with its outcome; or submitting again if a person took it for this one, and the
-    results are somebody else's. Raises Incomplete if results are missing; on the last try the rows without one are
-    `missing` instead, if the download was sound as far as one can tell, or if `accept_loss` says so.
+    With `sends_canceled` a row that was canceled or expired is sent again, whatever its attempts. Returns the
+    batch collected, every row with its outcome; or submitting again if a person took it for this one, and the
+    results are somebody else's. Raises Incomplete if results are missing; on the last try the rows without one
+    are `missing` instead, if the download was sound as far as one can tell, or if `accept_loss` says so.
     """
-    path, sha256 = job.store.folder(job.run).results(batch.round, batch.batch), hashlib.sha256()
-    with replacing(path, private=True) as file:
-        for block in api.results(batch.batch_id or ""):
-            file.write(block)
-            sha256.update(block)
+    path, is_batched = job.store.folder(job.run).results(batch.round, batch.batch), batch.lane == "batch"
+    sha256 = _download(api, batch, path) if is_batched else _digest(path)
     expected = set(job.store.rows_of(batch))
     found = _read(
         path,
@@ -110,22 +123,44 @@ def collect(
         retry_on=job.spec.retry.on,
         validate=validate,
         rate=rate_of(job.spec),
-        is_batched=batch.lane == "batch",
+        is_batched=is_batched,
+        sends_canceled=sends_canceled,
     )
     counted = sum(decoded(batch.counts, dict[str, int]).values())
     total = max(len(expected), counted)
     is_foreign = "foreign" in found.odd
     if is_foreign and not found.rows and batch.unknown_at is not None:
         return _unbind(job, batch)
-    is_sound = accept_loss or not (is_foreign or "malformed" in found.odd)
-    if len(found.rows) < total and not (is_last_try and is_sound):
+    is_sound = accept_loss or not is_batched or not (is_foreign or "malformed" in found.odd)
+    if len(found.rows) < total and not ((is_last_try or not is_batched) and is_sound):
         raise Incomplete(f"{total - len(found.rows):,} of {total:,} results are missing from the download")
-    return _record(job, batch, expected, found, sha256.hexdigest())
+    return _record(job, batch, expected, found, sha256)
+
+
+def _download(api: Api, batch: Batch, path: Path) -> str:
+    """Write the results of a batch to a file; return its SHA-256."""
+    sha256 = hashlib.sha256()
+    with replacing(path, private=True) as file:
+        for block in api.results(batch.batch_id or ""):
+            file.write(block)
+            sha256.update(block)
+    return sha256.hexdigest()
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _record(job: Job, batch: Batch, expected: set[int], found: _Found, sha256: str) -> Batch:
     is_missing_retried = "missing" in job.spec.retry.on
-    absent = ("missing", is_missing_retried, None, None)
+    absent = ("missing", int(is_missing_retried), None, None)
+    lost = (
+        [request for request in job.store.requests_of(batch) if request[0] in set(found.lost)]
+        if found.lost
+        else []
+    )
+    found.cost += worst(job, lost, is_batched=False) or 0.0
     rows = sorted(expected)
     outcomes = ((row, *found.rows.get(row, absent)) for row in rows)
     columns = {

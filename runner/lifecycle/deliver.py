@@ -28,7 +28,9 @@ class _Row(msgspec.Struct):
     row: msgspec.Raw
 
 
-def _records(job: Job, validate: Validate | None, files: Pieces, *, decoded: bool) -> Iterator[dict[str, Any]]:
+def _records(
+    job: Job, validate: Validate | None, files: Pieces, *, decoded: bool, is_partial: bool
+) -> Iterator[dict[str, Any]]:
     """The record of each row in order; `row` and `usage` stay raw JSON unless `decoded`."""
     batches = {(batch.round, batch.batch): batch for batch in job.store.batches(job.run)}
     decode_row = msgspec.json.Decoder(_Row).decode
@@ -38,6 +40,8 @@ def _records(job: Job, validate: Validate | None, files: Pieces, *, decoded: boo
             rows, job.store.outcomes(job.run), strict=True
         ):
             sha256.update(line)
+            if name is None and is_partial:
+                continue
             source = decode_row(line)
             sent_as = custom_id(job.run.id, round, batch, sent)
             if offset is None or length is None:
@@ -82,16 +86,20 @@ def _record(source: _Row, outcome: Outcome, batch: Batch | None) -> dict[str, An
     }
 
 
-def _undamaged(job: Job, validate: Validate | None, files: Pieces, *, decoded: bool) -> Iterator[dict[str, Any]]:
+def _undamaged(
+    job: Job, validate: Validate | None, files: Pieces, *, decoded: bool, is_partial: bool
+) -> Iterator[dict[str, Any]]:
     try:
         _check_results(job)
-        yield from _records(job, validate, files, decoded=decoded)
+        yield from _records(job, validate, files, decoded=decoded, is_partial=is_partial)
     except ValueError as error:
         raise StateError(f"the files of run {job.run.id} are damaged: {error}") from error
 
 
-def deliver(job: Job, validate: Validate | None) -> list[dict[str, Any]]:
+def deliver(job: Job, validate: Validate | None, *, is_partial: bool = False) -> list[dict[str, Any]]:
     """Write every sink and return {type, path, rows} of each; a file appears whole or not at all.
+
+    If the run is not at its end, `is_partial` leaves out the rows that have no outcome yet.
 
     Raises InputError if a column cannot be computed, and OSError if a file cannot be written.
     """
@@ -102,7 +110,7 @@ def deliver(job: Job, validate: Validate | None) -> list[dict[str, Any]]:
         files = stack.enter_context(pieces())
         takers = [stack.enter_context(open_sink(job.spec, index, path)) for index, path in enumerate(paths)]
         decoded = any(sink.columns for sink in sinks)
-        for record in _undamaged(job, validate, files, decoded=decoded):
+        for record in _undamaged(job, validate, files, decoded=decoded, is_partial=is_partial):
             for index, take in enumerate(takers):
                 rows[index] += take(record)
     return [

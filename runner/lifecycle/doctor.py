@@ -155,7 +155,8 @@ def _batch(store: Store, run: Run, batch: Batch) -> Iterator[str]:
     is_last = batch.round == max(other.round for other in store.batches(run))
     if len(carried) > batch.requests or (is_last and len(carried) != batch.requests):
         yield f"carries {len(carried):,} rows, and has {plural(batch.requests, 'request')}: {_RECOVER}"
-    if (batch.batch_id is None) != (batch.state in ("prepared", "submitting")) and batch.state != "collected":
+    has_no_id = batch.lane != "batch" or batch.state in ("prepared", "submitting")
+    if (batch.batch_id is None) != has_no_id and batch.state != "collected":
         yield f"is {batch.state}, and its id is {batch.batch_id}: {_RECOVER}"
     if batch.state == "prepared" and folder.sent(batch.round, batch.batch).exists():
         yield "is prepared, but was about to be sent once: the next run looks for it first"

@@ -4,100 +4,34 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from runner import outcome, sinks
 from runner.api import Api, connect
-from runner.errors import InputError, Problem, StateError, UsageError
+from runner.errors import CapReached, InputError, StateError, UsageError
+from runner.lifecycle.check import check
 from runner.lifecycle.choice import Choice
 from runner.lifecycle.deliver import deliver
 from runner.lifecycle.follow import follow
 from runner.lifecycle.job import Job, Report, Summary, plural, silent, summarize
-from runner.lifecycle.prepare import prepare, requests
-from runner.prompt import Templates, load_templates
-from runner.sources import Inputs, Row, read
+from runner.lifecycle.planning import Plan, make_plan
+from runner.lifecycle.prepare import prepare
 from runner.spec import Spec
 from runner.store import open_store
 
 SIMULATED = "simulated"
-T = TypeVar("T")
-_SAMPLE_ROWS = 100
 # A result of a few words, with its ids and usage, once as it came and once in an output.
 _RESULT_BYTES = 2 * 700
 # A simulated batch takes about a second, and its simulator dies with the runner: no create is late.
 _SIMULATED_POLL, _SIMULATED_GRACE = 0.2, 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """What a run is about to send; `bytes` is the size of all bodies."""
-
-    run: str
-    model: str
-    rows: int
-    rejected: int
-    requests: int
-    batches: int
-    bytes: int
-
-
-Consent = bool | Callable[[Offer], bool]
-
-
-def check(spec: Spec) -> Templates:
-    """Check what can be known before the whole source is read: templates, names, columns, the first rows.
-
-    Raises InputError with every mistake.
-    """
-    problems = sinks.check(spec)
-    if spec.output_schema is not None:
-        _note(problems, lambda: outcome.validator(spec.output_schema or {}))
-    templates = _note(problems, lambda: load_templates(spec))
-    sample = _note(problems, lambda: _sample(spec))
-    if templates is not None and sample:
-        problems += templates.check(list(dict.fromkeys(name for row in sample for name in row.fields)))
-    if templates is None or problems:
-        raise InputError([_placed(spec, problem) for problem in problems])
-    for _ in requests(templates, iter(sample or ())):
-        pass
-    return templates
-
-
-def _note(problems: list[Problem], step: Callable[[], T]) -> T | None:
-    """The result of a step, or None with its mistakes added to those before."""
-    try:
-        return step()
-    except InputError as error:
-        problems += error.problems
-        return None
-
-
-def _placed(spec: Spec, problem: Problem) -> Problem:
-    """A mistake that knows only which setting it is about, at the place of that setting."""
-    if problem.path not in spec.places:
-        return problem
-    return spec.problem(problem.path, f"{problem.path}: {problem.message}")
-
-
-def _sample(spec: Spec) -> list[Row]:
-    inputs, pattern = Inputs(spec.root), spec.source.options["path"]
-    paths = [spec.root / path for path in inputs.find(pattern)]
-    # What can be read once only, standard input or a pipe, is for the run.
-    if pattern == "-" or any(path.is_fifo() or path.is_char_device() for path in paths):
-        return []
-    return list(read(spec.source, inputs, limit=_SAMPLE_ROWS))
-
-
-def render(spec: Spec, *, limit: int | None = None) -> Iterator[bytes]:
-    """The requests of the first rows as JSON lines, with the row number as custom_id; nothing is sent."""
-    templates = check(spec)
-    for row, params in requests(templates, read(spec.source, Inputs(spec.root), limit=limit)):
-        yield b'{"custom_id":"%d","params":%b}' % (row.number, params)
+Consent = bool | Callable[[Plan], bool]
 
 
 def home(spec: Spec, *, simulate: bool) -> Path:
@@ -105,45 +39,34 @@ def home(spec: Spec, *, simulate: bool) -> Path:
     return spec.root / SIMULATED if simulate else spec.root
 
 
-def _offer(job: Job) -> Offer:
-    batches = [batch for batch in job.store.batches(job.run) if batch.state == "prepared"]
-    return Offer(
-        run=job.run.id,
-        model=str(job.spec.params["model"]),
-        rows=job.run.rows,
-        rejected=job.store.tally(job.run).get("rejected", 0),
-        requests=sum(batch.requests for batch in batches),
-        batches=len(batches),
-        bytes=sum(batch.bytes for batch in batches),
-    )
-
-
-def _check_space(job: Job, offer: Offer) -> None:
+def _check_space(job: Job, plan: Plan) -> None:
     """Raise StateError if the disk has no room for what will come back, as far as that can be known."""
-    needed, free = offer.requests * _RESULT_BYTES, shutil.disk_usage(job.store.path).free
+    needed, free = plan.new * _RESULT_BYTES, shutil.disk_usage(job.store.path).free
     if free < needed:
         raise StateError(
-            f"{job.store.path}: {free:,} bytes are free, and {plural(offer.requests, 'result')} need at least "
+            f"{job.store.path}: {free:,} bytes are free, and {plural(plan.new, 'result')} need at least "
             f"{needed:,}: make room and run again; nothing was sent"
         )
 
 
-def _agree(job: Job, consent: Consent) -> None:
-    """Start a prepared run if its sending is agreed to. Raises UsageError if not."""
-    if job.run.state != "prepared":
-        return
-    offer = _offer(job)
-    _check_space(job, offer)
-    is_free = job.run.is_canceled or offer.requests == 0
-    if not (is_free or (consent(offer) if callable(consent) else consent)):
+def _agree(job: Job, plan: Plan, consent: Consent) -> None:
+    """Start a prepared run if its sending is agreed to. Raises InputError or UsageError if not."""
+    try:
+        if errors := [finding.problem for finding in plan.findings if finding.severity == "error"]:
+            raise InputError(errors)
+        _check_space(job, plan)
+        is_agreed = consent(plan) if callable(consent) else consent
+        if not (is_agreed or plan.new == 0 or job.spec.limits.max_cost is not None):
+            raise UsageError("nothing was sent: it was not agreed to")
+    except (InputError, UsageError):
         job.store.discard(job.run)
-        raise UsageError("nothing was sent: it was not agreed to")
+        raise
     with job.store.transaction():
         # Only now: a new run that is declined, or killed before, leaves the one under way as it is.
         for other in job.store.runs(job.run.spec):
             if other.number != job.run.number and other.state in ("running", "prepared"):
                 job.store.update(other, state="abandoned")
-        job.run = job.store.update(job.run, state="running")
+        job.run = job.store.update(job.run, state="running", mode=plan.mode, estimated=plan.estimated)
 
 
 def _ignore(folder: Path) -> None:
@@ -183,17 +106,17 @@ def run(
     """Run a spec to its end, or go on with its unfinished run, and return what became of it.
 
     `simulate` uses the bundled simulator instead of the API: nothing is paid, and state and outputs go below
-    `simulated/`. Otherwise `consent` must be true, or a function that agrees to the Offer, before a run sends
-    anything. `limit` takes the first rows only. An unfinished run goes on if nothing has changed since; if
-    something has, `resume` finishes it as recorded and `new` starts over. A finished run of which nothing has
-    changed sends nothing: its outputs are written again, unless `new` is given. Without `wait`, and after
-    `stop` is set, the summary may be of a run that is not finished; call again to go on. `accept_loss` ends rows
-    whose results the API does not have any more as missing.
+    `simulated/`. Otherwise `consent` must be true, or a function that agrees to the Plan, before a run sends
+    anything; a spec with `limits.max_cost` needs neither. `limit` takes the first rows only. An unfinished run
+    goes on if nothing has changed since; if something has, `resume` finishes it as recorded and `new` starts
+    over. A finished run of which nothing has changed sends nothing: its outputs are written again, unless `new`
+    is given. Without `wait`, and after `stop` is set, the summary may be of a run that is not finished; call
+    again to go on. `accept_loss` ends rows whose results the API does not have any more as missing.
 
     Raises a RunnerError: see `runner.errors` for the kinds.
     """
     # A run is resumed as recorded: its templates and its input may be broken or gone by now.
-    templates = None if resume else check(spec)
+    templates = None if resume else check(spec).templates
     stop = stop or Event()
     base = home(spec, simulate=simulate)
     if simulate:
@@ -218,10 +141,13 @@ def run(
         ):
             found = Choice(spec, templates, limit, resume, new).find(store)
             if found is None:
-                rows = templates or check(spec)
-                found = prepare(spec, rows, store, limit=limit, stop=stop, report=report).run, spec
-            job = Job(found[1], store, found[0], base, report)
-            _agree(job, simulate or consent)
+                templates = templates or check(spec).templates
+                prepared = prepare(spec, templates, store, limit=limit, stop=stop, report=report)
+                job = Job(spec, store, prepared.run, base, report)
+                is_agreed = consent if callable(consent) else simulate or consent
+                _agree(job, make_plan(job, templates, prepared, api, store), is_agreed)
+            else:
+                job = Job(found[1], store, found[0], base, report)
             seconds = poll_seconds or spec.batch.poll_seconds
             return _finish(job, api, poll_seconds=seconds, wait=wait, accept_loss=accept_loss, stop=stop)
     except OSError as error:
@@ -239,7 +165,13 @@ def _finish(job: Job, api: Api, *, stop: Event, **how: Any) -> Summary:
         return summarize(job.store, job.run)
     count = len(job.store.batches(job.run))
     job.tell(f"run {job.run.id}: {plural(job.run.rows, 'row')} in {plural(count, 'batch')}")
-    if follow(job, api, validate, stop=stop, **how):
+    try:
+        is_done = follow(job, api, validate, stop=stop, **how)
+    except CapReached:
+        written = deliver(job, validate, is_partial=True)
+        job.store.update(job.run, sinks=msgspec.json.encode(written).decode())
+        raise
+    if is_done:
         _deliver(job, validate)
         job.tell(f"run {job.run.id}: finished")
     return summarize(job.store, job.run)

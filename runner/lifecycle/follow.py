@@ -3,9 +3,7 @@
 Fresh work and work found after a crash take the same path, since a step is chosen by state alone.
 """
 
-import random
-import time
-from collections.abc import Iterable
+import math
 from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Event
@@ -15,6 +13,7 @@ import msgspec
 from runner.api import Api
 from runner.errors import (
     ApiFault,
+    CapReached,
     Incomplete,
     NotFound,
     Refused,
@@ -23,54 +22,26 @@ from runner.errors import (
     Unavailable,
     Undecided,
 )
+from runner.lifecycle import answer
 from runner.lifecycle.again import prepare_again
+from runner.lifecycle.budget import reserve
+from runner.lifecycle.canary import judge
 from runner.lifecycle.collect import collect, give_up
-from runner.lifecycle.job import Job, name_of, plural
-from runner.lifecycle.reconcile import MARGIN_SECONDS, check_account, reconcile
-from runner.lifecycle.refuse import blame, divide, is_meant, refuse, reject
+from runner.lifecycle.gone import RETENTION_SECONDS, gone, is_gone
+from runner.lifecycle.haste import Haste
+from runner.lifecycle.job import Job, name_of
+from runner.lifecycle.pace import CREATES, Key, Pace
+from runner.lifecycle.reconcile import check_account, reconcile
+from runner.lifecycle.refuse import blame, is_meant, refuse, reject, seek
 from runner.lifecycle.submit import check_rounds, may_have_been_sent, submit
 from runner.outcome import Validate
 from runner.store import Batch
 
-_LONGEST_DELAY = 300.0
 _DOWNLOADS = 3
 _DAY = 86_400
-_RETENTION_SECONDS, _WARNING_SECONDS = 29 * _DAY, 21 * _DAY
+_WARNING_SECONDS = 21 * _DAY
 # Halving 100,000 requests down to one takes 17 steps of two creates.
 _MOST_REFUSALS = 40
-
-Key = tuple[int, int]
-_CREATES: Key = (0, 0)
-
-
-@dataclass(slots=True)
-class _Pace:
-    """When each batch is due for its next step, by a clock that cannot jump. Creates share one pace."""
-
-    poll_seconds: float
-    due: dict[Key, float] = field(default_factory=dict)
-    faults: dict[Key, int] = field(default_factory=dict)
-
-    def is_due(self, key: Key) -> bool:
-        return self.due.get(key, 0.0) <= time.monotonic()
-
-    def rest(self, key: Key, seconds: float) -> None:
-        """Put a batch off after a step that went well."""
-        self.due[key] = time.monotonic() + seconds
-        self.faults.pop(key, None)
-
-    def back_off(self, key: Key, advice: float | None) -> float:
-        """Put a batch off after a fault: doubling, with jitter, as long as the API advises up to a cap."""
-        count = self.faults[key] = self.faults.get(key, 0) + 1
-        delay = min(self.poll_seconds, 1.0) * 2.0 ** min(count, 20) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
-        delay = min(max(delay, advice or 0.0), _LONGEST_DELAY)
-        self.due[key] = time.monotonic() + delay
-        return delay
-
-    def wait(self, keys: Iterable[Key], stop: Event) -> None:
-        """Sleep until the next batch is due, or a signal."""
-        next_due = min(self.due.get(key, 0.0) for key in keys)
-        stop.wait(max(0.0, next_due - time.monotonic()))
 
 
 def _own(batch: Batch) -> Key:
@@ -78,7 +49,7 @@ def _own(batch: Batch) -> Key:
 
 
 def _key(batch: Batch) -> Key:
-    return _CREATES if batch.state == "prepared" else _own(batch)
+    return CREATES if batch.state == "prepared" else _own(batch)
 
 
 @dataclass(slots=True)
@@ -88,13 +59,16 @@ class _Follower:
     job: Job
     api: Api
     validate: Validate | None
-    pace: _Pace
+    pace: Pace
     accept_loss: bool
+    stop: Event
+    haste: Haste
     stuck: dict[Key, RunnerError] = field(default_factory=dict)
     refusals: int = 0
     looks: dict[Key, int] = field(default_factory=dict)
     retried: set[Key] = field(default_factory=set)
     candidates: dict[Key, set[str]] = field(default_factory=dict)
+    is_judged: bool = False
 
     def step(self, batch: Batch) -> None:
         """Do the next step of one batch; a fault that may pass puts the batch off."""
@@ -108,7 +82,7 @@ class _Follower:
             try:
                 steps[batch.state](batch)
             except NotFound as error:
-                if batch.batch_id is not None and self._is_gone(batch):
+                if batch.batch_id is not None and is_gone(self.job, self.api, batch):
                     self._let_go(batch, error)
                 else:
                     self._put_off(batch, error)
@@ -121,50 +95,57 @@ class _Follower:
             self._put_off(batch, error, error.retry_after)
         except Undecided as error:
             self.stuck[_own(batch)] = error
+        except CapReached as error:
+            self.stuck[CREATES] = error
 
     def _put_off(self, batch: Batch, error: ApiFault, advice: float | None = None) -> None:
         delay = self.pace.back_off(_key(batch), advice)
         self.job.tell(f"{name_of(batch)}: {error}; trying again in {delay:.0f} s")
 
-    def _is_gone(self, batch: Batch) -> bool:
-        """Whether a batch that the API does not know is gone for good, or its results are."""
-        now = self.api.now
-        if now - (batch.created_at or now) > _RETENTION_SECONDS:
-            return True
-        if batch.state == "ended":
-            with suppress(NotFound):
-                if self.api.retrieve(batch.batch_id or "").archived_at is not None:
-                    return True
-        if batch.faulty_since is None:
-            self.job.store.move(batch, batch.state, faulty_since=now)
-            return False
-        absent = now - batch.faulty_since
-        if absent <= self.job.spec.batch.grace_seconds or absent > _DAY:
-            return absent > _DAY
-        until = (batch.created_at or now) - MARGIN_SECONDS
-        return all(remote.id != batch.batch_id for remote in self.api.newest(until=until))
-
     def _let_go(self, batch: Batch, error: NotFound | None = None) -> None:
         if self.accept_loss:
             give_up(self.job, batch)
-            return
-        gone = ResultsGone(
-            f"{name_of(batch)}: the API does not have {batch.batch_id} or its results any more: deleted, older "
-            f"than 29 days, or of another workspace. What was paid for {plural(batch.requests, 'request')} is "
-            "lost. Nothing was sent again; --accept-loss ends their rows as missing and finishes the run."
-        )
-        gone.__cause__ = error
-        self.stuck[_own(batch)] = gone
+        else:
+            self.stuck[_own(batch)] = gone(batch, error)
 
     def _submit(self, batch: Batch) -> None:
-        if self.job.run.is_canceled and not may_have_been_sent(self.job, batch):
+        if batch.lane == "batch" and may_have_been_sent(self.job, batch):
+            self._create(batch)
+            return
+        if self.job.run.is_canceled and not self._is_noted(batch):
             never_sent = ((row, "canceled", False, None, None) for row in self.job.store.rows_of(batch))
             self.job.store.collect(batch, never_sent)
             return
         if batch.refusal is not None:
-            if not divide(self.job, batch):
+            if not seek(self.job, batch):
                 self.stuck[_own(batch)] = blame(self.job, batch)
             return
+        if batch.lane != "canary" and not self.is_judged:
+            judge(self.job, self.validate)
+            self.is_judged = True
+        is_begun = self._is_noted(batch)
+        lane = "sync" if batch.lane == "batch" and (self.haste.is_on or is_begun) else batch.lane
+        if lane == "sync" and not is_begun and answer.needs_parts(batch):
+            answer.part(self.job, batch)
+            return
+        reserved = reserve(self.job, batch, lane)
+        if reserved is None:
+            self.pace.rest(CREATES, min(1.0, self.pace.poll_seconds))
+        elif lane == "batch":
+            self._create(reserved)
+        else:
+            self._answer(reserved)
+
+    def _is_noted(self, batch: Batch) -> bool:
+        """Whether some of a prepared batch was sent synchronously, which the database has forgotten."""
+        return self.job.store.folder(self.job.run).noted(batch.round, batch.batch).exists()
+
+    def _answer(self, batch: Batch) -> None:
+        answer.answer(self.job, self.api, batch, stop=self.stop)
+        self.pace.rest(_own(batch), 0)
+        self.pace.rest(CREATES, 0)
+
+    def _create(self, batch: Batch) -> None:
         try:
             batch = submit(self.job, self.api, batch)
         except Refused as error:
@@ -172,10 +153,10 @@ class _Follower:
             self.refusals += batch.refused_after is None or batch.requests > 1
             batch = refuse(self.job, batch, error)
             if self.refusals >= _MOST_REFUSALS:
-                self.stuck[_CREATES] = blame(self.job, batch)
+                self.stuck[CREATES] = blame(self.job, batch)
             return
         self.refusals = 0
-        self.pace.rest(_CREATES, 0)
+        self.pace.rest(CREATES, 0)
         key, is_sent = _own(batch), batch.state == "submitted"
         self.pace.rest(key, self.pace.poll_seconds if is_sent else self._search_seconds(key))
 
@@ -191,14 +172,18 @@ class _Follower:
         self.pace.rest(key, self._search_seconds(key) if batch.state == "submitting" else 0)
 
     def _poll(self, batch: Batch) -> None:
+        if batch.lane != "batch":
+            self._answer(batch)
+            return
         remote = self.api.retrieve(batch.batch_id or "")
         if batch.faulty_since is not None:
             batch = self.job.store.move(batch, batch.state, faulty_since=None)
         if remote.processing_status != "ended":
-            if self.job.run.is_canceled and remote.processing_status == "in_progress":
+            is_unwanted = self.job.run.is_canceled or self.haste.is_on
+            if is_unwanted and remote.processing_status == "in_progress":
                 with suppress(Refused):  # it has ended meanwhile
                     self.api.cancel(remote.id)
-            self.pace.rest(_own(batch), self.pace.poll_seconds)
+            self.pace.rest(_own(batch), min(self.pace.poll_seconds, 5.0 if is_unwanted else math.inf))
             return
         if remote.archived_at is not None:
             self._let_go(batch)
@@ -213,7 +198,9 @@ class _Follower:
         age = self.api.now - (batch.ended_at or 0)
         is_last_try = batch.downloads >= _DOWNLOADS - 1 and age > self.job.spec.batch.grace_seconds
         is_lost = self.accept_loss or age > _DAY
-        collect(self.job, self.api, batch, self.validate, is_last_try=is_last_try, accept_loss=is_lost)
+        sends_canceled = self.haste.is_on and not self.job.run.is_canceled
+        how = {"is_last_try": is_last_try, "accept_loss": is_lost, "sends_canceled": sends_canceled}
+        collect(self.job, self.api, batch, self.validate, **how)
         self.pace.rest(_own(batch), 0)
 
     def _search_seconds(self, key: Key) -> float:
@@ -223,7 +210,7 @@ class _Follower:
 
     def is_stuck(self, batch: Batch) -> bool:
         """Whether nothing more can be done for a batch in this process."""
-        return _own(batch) in self.stuck or (batch.state == "prepared" and _CREATES in self.stuck)
+        return _own(batch) in self.stuck or (batch.state == "prepared" and CREATES in self.stuck)
 
     def pass_over(self, batches: list[Batch], stop: Event) -> bool:
         """Do the step of every batch that is due, one create at most; return whether there was any."""
@@ -267,12 +254,14 @@ class _Follower:
         while not stop.is_set():
             try:
                 check_account(self.job.store.batches(self.job.run), self.api)
+                if self.job.run.started_at is None:
+                    self.job.run = self.job.store.update(self.job.run, started_at=self.api.now)
                 self.warn()
                 return
             except Unavailable as error:
                 if not wait:
                     raise
-                delay = self.pace.back_off(_CREATES, error.retry_after)
+                delay = self.pace.back_off(CREATES, error.retry_after)
                 self.job.tell(f"{error}; trying again in {delay:.0f} s")
                 stop.wait(delay)
 
@@ -282,12 +271,12 @@ class _Follower:
             if batch.state not in ("submitted", "ended"):
                 continue
             age = self.api.now - batch.created_at if batch.created_at is not None else 0
-            if _WARNING_SECONDS < age < _RETENTION_SECONDS:
-                left = (_RETENTION_SECONDS - age) / _DAY
+            if _WARNING_SECONDS < age < RETENTION_SECONDS:
+                left = (RETENTION_SECONDS - age) / _DAY
                 self.job.tell(f"{name_of(batch)}: warning: the API deletes its results in {left:.1f} days")
 
 
-_GRAVE = (Undecided, ResultsGone, Refused)
+_GRAVE = (Undecided, ResultsGone, CapReached, Refused)
 
 
 def follow(
@@ -302,16 +291,21 @@ def follow(
 ) -> bool:
     """Bring a run to its end; return whether every row has its final outcome.
 
-    Without `wait` it does what can be done now. After `stop` is set it ends at the next safe moment: a
-    create under way is not cut off. With `accept_loss` rows whose results are gone end as missing. Raises what no
-    waiting mends: AccessError at once; Undecided, ResultsGone or Refused once the other batches are done.
+    Without `wait` it does what can be done now. After `stop` is set it ends at the next safe moment: a create
+    under way is not cut off. With `accept_loss` rows whose results are gone end as missing. Raises what no
+    waiting mends: AccessError and CanaryFailed at once; Undecided, ResultsGone, CapReached or Refused once the
+    other batches are done.
     """
-    follower = _Follower(job, api, validate, _Pace(poll_seconds), accept_loss)
+    follower = _Follower(job, api, validate, Pace(poll_seconds), accept_loss, stop, Haste(job, api))
     job.store.forget_refusals(job.run)
     follower.begin(wait=wait, stop=stop)
     while not stop.is_set():
+        if follower.haste.begins():
+            follower.pace.due.clear()
         batches = [batch for batch in job.store.batches(job.run) if batch.state != "collected"]
-        free = [batch for batch in batches if not follower.is_stuck(batch)]
+        # What is not the canary waits for it.
+        ahead = [batch for batch in batches if batch.lane == "canary"] or batches
+        free = [batch for batch in ahead if not follower.is_stuck(batch)]
         if not batches:
             if not prepare_again(job, validate):
                 check_rounds(job)
@@ -319,8 +313,8 @@ def follow(
             job.tell("the rows that can still succeed are sent again")
         elif not free:
             follower.conclude(batches)
-        elif not follower.pass_over(batches, stop):
+        elif not follower.pass_over(free, stop):
             if not wait:
                 return False
-            follower.pace.wait(map(_key, free), stop)
+            follower.pace.wait(map(_key, free), stop, max(follower.haste.seconds_left(), 0.05))
     return False

@@ -90,7 +90,7 @@ def cancel(target: str) -> tuple[Found, list[str]]:
 
 
 def _cancel(api: Api, batch: Batch) -> str | None:
-    if batch.state not in ("submitting", "submitted"):
+    if batch.lane != "batch" or batch.state not in ("submitting", "submitted"):
         return None
     if batch.batch_id is None:
         return f"{name_of(batch)} is not canceled yet: which remote batch it is, the next run finds out"

@@ -114,7 +114,7 @@ class _First:
     ) -> Iterator[tuple[int, bytes]]:
         """The (row, params) pairs to send; the other rows are on file as rejected or reused, or noted as twins."""
         spec = self.templates.spec
-        encode, salt = msgspec.json.Encoder().encode, "\n".join(spec.betas).encode()
+        encode, salt = msgspec.json.Encoder().encode, salt_of(spec)
         limit, max_rows = largest(spec.batch.max_bytes), spec.limits.max_rows
         for row, params in requests(self.templates, rows):
             if self.stop.is_set():
@@ -164,9 +164,14 @@ class _First:
         return True
 
 
+def salt_of(spec: Spec) -> bytes:
+    """What a digest tells of a request besides its params: the beta features that it asks for."""
+    return hashlib.blake2b("\n".join(spec.betas).encode(), digest_size=16).digest()
+
+
 def digest_of(salt: bytes, params: bytes) -> bytes:
-    """What tells one request from others: 16 bytes made of its params and of the beta features it asks for."""
-    return hashlib.blake2b(params, digest_size=16, key=hashlib.blake2b(salt, digest_size=16).digest()).digest()
+    """What tells one request from others, in 16 bytes."""
+    return hashlib.blake2b(params, digest_size=16, key=salt).digest()
 
 
 def prepare(

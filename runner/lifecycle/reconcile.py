@@ -67,6 +67,11 @@ def search(job: Job, api: Api, batch: Batch) -> tuple[Batch, list[Remote]]:
         raise StateError(f"{name_of(batch)} is submitting, but its intent is not recorded")
     if batch.intent_at > api.now + MARGIN_SECONDS:
         raise StateError(f"{name_of(batch)} is recorded as sent at a time to come: the database is damaged")
+    if len(job.store.rows_of(batch)) != batch.requests:
+        # A wrong count would hide the batch that is looked for, and it would be paid again.
+        raise StateError(
+            f"{name_of(batch)} does not carry {plural(batch.requests, 'row')}: the database is damaged"
+        )
     undecided = []
     prefix = custom_id(job.run.id, batch.round, batch.batch, 0)[:-1]
     since = batch.intent_at if batch.search_from is None else min(batch.intent_at, batch.search_from)

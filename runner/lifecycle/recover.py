@@ -13,7 +13,8 @@ from threading import Event
 
 from runner.api import Api, Remote
 from runner.errors import RunnerError, Unavailable, UsageError
-from runner.lifecycle.execute import check, connected
+from runner.lifecycle.check import check
+from runner.lifecycle.execute import connected
 from runner.lifecycle.job import Report, plural, silent
 from runner.lifecycle.layout import lay_out
 from runner.lifecycle.prepare import prepare
@@ -43,7 +44,7 @@ def recover(
     there is no such run, if its state is not lost, or if the spec or the input are not what they were; and
     Unavailable if it is too early to say.
     """
-    templates = check(spec)
+    templates = check(spec).templates
     own_tag = tag(origin(spec, record(spec, templates, limit)))
     with open_store(spec.root / ".runner") as store, connected(store.path, simulate=False) as api:
         remotes = list(api.newest(until=api.now - _KEPT_SECONDS))

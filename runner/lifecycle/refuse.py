@@ -6,22 +6,19 @@ all requests have in common, is certain once another batch has been accepted sin
 
 import re
 from collections.abc import Sequence
-from itertools import chain
 
 import msgspec
 
-from runner.durable import replacing, sync_folder
+from runner.durable import replacing
 from runner.errors import Refused
+from runner.lifecycle.divide import Request, divide
 from runner.lifecycle.job import Job, name_of
 from runner.outcome import rejected_line
-from runner.request import custom_id, pack
-from runner.store import Batch, pieces
+from runner.request import custom_id
+from runner.store import Batch
 
 # Pydantic's way of naming an item: `requests.17.params: Field required`.
 _INDEX = re.compile(r"\brequests\.(\d+)\b")
-_LONGER_ID = 20
-
-_Request = tuple[int, int, int]
 
 
 def accepted(job: Job) -> int:
@@ -35,7 +32,7 @@ def refuse(job: Job, batch: Batch, error: Refused) -> Batch:
     return job.store.move(batch, "prepared", refusal=str(error), refused_after=after)
 
 
-def divide(job: Job, batch: Batch) -> bool:
+def seek(job: Job, batch: Batch) -> bool:
     """Put parts in the place of a refused batch: the request that the refusal names and the others, or two halves.
 
     Returns whether it could be divided; a batch of one request cannot.
@@ -43,32 +40,12 @@ def divide(job: Job, batch: Batch) -> bool:
     requests = job.store.requests_of(batch)
     if len(requests) < 2:
         return False
-    folder = job.store.folder(job.run)
-    parts = _parts(requests, batch.refusal or "")
-    number = max(other.batch for other in job.store.batches(job.run) if other.round == batch.round)
-    with pieces() as files, job.store.transaction():
-        bodies = chain.from_iterable(
-            pack(
-                (
-                    (row, files.read(folder.body(batch.round, batch.batch), offset, size))
-                    for row, offset, size in part
-                ),
-                run=job.run.id,
-                round=batch.round,
-                folder=folder.bodies,
-                max_requests=len(part),
-                max_bytes=batch.bytes + _LONGER_ID * len(part),
-                first=number + index,
-            )
-            for index, part in enumerate(parts, 1)
-        )
-        job.store.part(batch, bodies)
-        sync_folder(folder.bodies)
+    divide(job, batch, _parts(requests, batch.refusal or ""))
     job.tell(f"{name_of(batch)}: was refused, and is sent in two parts to find the request that is meant")
     return True
 
 
-def _parts(requests: Sequence[_Request], refusal: str) -> list[Sequence[_Request]]:
+def _parts(requests: Sequence[Request], refusal: str) -> list[Sequence[Request]]:
     named = _INDEX.search(refusal)
     index = int(named[1]) if named else len(requests)
     if index < len(requests):

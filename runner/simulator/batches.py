@@ -23,7 +23,8 @@ _ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _KINDS = ("succeeded", "errored", "canceled", "expired")
 _DAY = 86_400
 _RETENTION_DAYS = 29
-_BATCH_FAULTS = ("list-lag", "future-status", "batch-expired", "archived", "deleted")
+_YEARS = 20 * 365 * _DAY
+_BATCH_FAULTS = ("batch-hang", "list-lag", "future-status", "batch-expired", "archived", "deleted")
 
 
 class _Request(msgspec.Struct, forbid_unknown_fields=True):
@@ -46,6 +47,9 @@ class _Stored(msgspec.Struct):
     cancel_initiated_at: float | None = None
     faults: list[str] = []
 
+
+UsageOf = Callable[[bytes, dict[str, Any]], dict[str, Any]]
+"""Says what a request used, by its params and by what the simulator would say."""
 
 Mix = Callable[[str], str]
 """Says by custom_id how a request ends: a result type, or overloaded, invalid, truncated, refused or missing."""
@@ -81,7 +85,7 @@ def _error(kind: str, text: str) -> dict[str, Any]:
     return {"type": "errored", "error": error}
 
 
-def _result(raw: bytes, kind: str, version: str) -> dict[str, Any]:
+def _result(raw: bytes, kind: str, version: str, *, is_batched: bool = True) -> dict[str, Any]:
     if kind in ("canceled", "expired"):
         return {"type": kind}
     if kind == "future-result":
@@ -91,8 +95,10 @@ def _result(raw: bytes, kind: str, version: str) -> dict[str, Any]:
     if kind == "overloaded":
         return _error("overloaded_error", "Overloaded")
     try:
-        answer = message(raw, version=version, is_batched=True)
+        answer = message(raw, version=version, is_batched=is_batched)
     except Invalid as error:
+        if not is_batched:
+            raise
         return _error("invalid_request_error", str(error))
     if kind == "invalid":
         answer["content"][0]["text"] = "This is not what the schema asked for."
@@ -110,6 +116,7 @@ class Batches:
     folder: Path
     seconds: float = 1.0
     mix: Mix = field(default=lambda _: "succeeded")
+    usage: UsageOf = field(default=lambda _, usage: usage)
     clock: Callable[[], float] = time.time
     faults: Faults = field(default_factory=Faults)
 
@@ -133,7 +140,8 @@ class Batches:
         counts = self._draw(batch_id, requests, version, is_expired="batch-expired" in struck)
         now = self.clock() + delay
         spread = 0.75 + 0.5 * (hashlib.sha256(batch_id.encode()).digest()[0] / 255)
-        self._store(_Stored(batch_id, now, now + self.seconds * spread, len(requests), counts, faults=struck))
+        lasts = _YEARS if "batch-hang" in struck else self.seconds * spread
+        self._store(_Stored(batch_id, now, now + lasts, len(requests), counts, faults=struck))
         return batch_id
 
     def _draw(
@@ -147,11 +155,26 @@ class Batches:
                 kind = "expired" if is_expired else self.faults.outcome(request.custom_id)
                 kind = kind or self.mix(request.custom_id)
                 result = _result(bytes(request.params), kind, version)
+                if "message" in result:
+                    result["message"]["usage"] = self.usage(bytes(request.params), result["message"]["usage"])
                 counts[result["type"] if result["type"] in counts else "errored"] += 1
                 if kind != "missing":
                     line = {"custom_id": request.custom_id, "result": result}
                     file.write(msgspec.json.encode(line) + b"\n")
         return counts
+
+    def answer(self, params: bytes, *, version: str) -> dict[str, Any]:
+        """The message that answers a synchronous request, written down as paid. Raises Invalid."""
+        kind = self.faults.outcome("") or self.mix("")
+        result = _result(params, kind, version, is_batched=False)
+        if result["type"] != "succeeded":
+            raise Invalid(result.get("error", {}).get("error", {}).get("message", kind))
+        found: dict[str, Any] = result["message"]
+        found["usage"] = self.usage(params, found["usage"])
+        line = {"params": msgspec.Raw(params), "usage": found["usage"]}
+        with self._lock, (self.folder / "messages.jsonl").open("ab") as file:
+            file.write(msgspec.json.encode(line) + b"\n")
+        return found
 
     def _store(self, batch: _Stored) -> None:
         with replacing(self.folder / f"{batch.id}.json") as file:
@@ -188,17 +211,21 @@ class Batches:
         return self._stored[batch_id].ends_at <= self.clock()
 
     def cancel(self, batch_id: str) -> None:
-        """Cancel a batch that is in progress: every request ends as canceled."""
+        """Cancel a batch that is in progress: what was not answered just before ends as canceled."""
         batch = self._stored[batch_id]
         if self.has_ended(batch_id) or batch.cancel_initiated_at is not None:
             return
-        lines = self.results(batch_id).read_bytes().splitlines()
+        lines = [msgspec.json.decode(line) for line in self.results(batch_id).read_bytes().splitlines()]
+        answered = len(lines) // 2 if self.faults.strikes("cancel-half", batch_id) else 0
+        counts = dict.fromkeys(_KINDS, 0)
         with replacing(self.results(batch_id)) as file:
-            for line in lines:
-                custom_id = msgspec.json.decode(line)["custom_id"]
-                file.write(msgspec.json.encode({"custom_id": custom_id, "result": {"type": "canceled"}}) + b"\n")
-        counts = {**dict.fromkeys(_KINDS, 0), "canceled": batch.total}
-        self._store(msgspec.structs.replace(batch, counts=counts, cancel_initiated_at=self.clock()))
+            for index, line in enumerate(lines):
+                result = line["result"] if index < answered else {"type": "canceled"}
+                counts[result["type"]] += 1
+                file.write(msgspec.json.encode({"custom_id": line["custom_id"], "result": result}) + b"\n")
+        now = self.clock()
+        ends_at = min(batch.ends_at, now + self.seconds)
+        self._store(msgspec.structs.replace(batch, counts=counts, cancel_initiated_at=now, ends_at=ends_at))
 
     def delete(self, batch_id: str) -> None:
         """Delete a batch that has ended, with its results."""

@@ -77,6 +77,23 @@ _FAILURES: dict[str, dict[str, tuple[str, Exception]]] = {
             Answer(200, "", {"content-type": "text/html"}, body=_HTML),
         ),
     },
+    "message": {
+        "message-429": ("a synchronous request: 429", Answer(429, "Rate limited", {"retry-after": "0.1"})),
+        "message-529": ("a synchronous request: 529", Answer(529, "Overloaded")),
+        "message-400": ("a synchronous request: 400", Answer(400, "messages: something is wrong")),
+    },
+    "answered": {
+        "answer-then-drop": ("a synchronous request is answered, and paid, and the connection closes", Drop()),
+        "answer-then-504": (
+            "a synchronous request is answered, and paid, and 504",
+            Answer(504, "Gateway timeout"),
+        ),
+        "answer-then-html": (
+            "a synchronous request is answered, and paid, and 200 with a page of HTML",
+            Answer(200, "", {"content-type": "text/html"}, body=_HTML),
+        ),
+    },
+    "count_tokens": {"count-500": ("token counting: 500", Answer(500, "Internal server error"))},
     "retrieve": {"retrieve-404": ("404 for a batch that is there", Answer(404, "message_batch_id: not found"))},
     "results": {"results-404": ("404 for results that are there", Answer(404, "results: not found"))},
 }
@@ -115,6 +132,8 @@ _OTHERS = {
     "list-lag": "the list shows a batch --lag seconds late",
     "foreign-batch": "somebody else creates a batch of the same size just before ours",
     "future-status": "a batch has a processing_status that does not exist yet",
+    "batch-hang": "a batch does not end until it is canceled",
+    "cancel-half": "half of a batch is answered before its cancel takes effect",
     "batch-expired": "every request of a batch expires",
     "archived": "the results of a batch are archived when it ends",
     "deleted": "a batch is deleted when it ends",

@@ -12,9 +12,9 @@ from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from runner.simulator.batches import MAX_BYTES, Batches, Mix, parse, strangers
+from runner.simulator.batches import MAX_BYTES, Batches, Mix, UsageOf, parse, strangers
 from runner.simulator.faults import Answer, Download, Drop, Faults, Hang
-from runner.simulator.messages import VERSION, Invalid, count_tokens, message
+from runner.simulator.messages import VERSION, Invalid, count_tokens
 
 _BLOCK = 1 << 18
 _MODELS = (
@@ -249,7 +249,10 @@ class _Call(BaseHTTPRequestHandler):
             size -= len(block)
 
     def _message(self, *, body: bytes) -> None:
-        self._send(200, message(body, version=self._version(), is_batched=False))
+        answer = self.server.batches.answer(body, version=self._version())
+        self.server.on("answered")
+        self.server.faults.at("answered")
+        self._send(200, answer)
 
     def _count_tokens(self, *, body: bytes) -> None:
         self._send(200, {"input_tokens": count_tokens(body)})
@@ -285,6 +288,7 @@ def serve(
     port: int = 0,
     seconds: float = 1.0,
     mix: Mix = lambda _: "succeeded",
+    usage: UsageOf = lambda _, usage: usage,
     on: On = lambda _: None,
     workspace: str = "wrkspc_simulated",
     faults: Sequence[str] | Faults = (),
@@ -294,15 +298,16 @@ def serve(
 ) -> Iterator[str]:
     """Serve the API on 127.0.0.1 until the context ends; yield its base URL.
 
-    Batches live in `folder` and take about `seconds` each; port 0 picks a free one. `mix` says how each
-    request ends, `on` sees each moment of each call, and `workspace` is the one that the key belongs to.
-    `faults`, `seed` and `lag` are those of `Faults`, which writes what happened to `faults.jsonl` in `folder`, or
-    `faults` is one that the caller goes on changing. `clock` tells the server's time in Unix seconds.
+    Batches live in `folder` and take about `seconds` each; port 0 picks a free one. `mix` says how each request
+    ends and `usage` what its answer used, `on` sees each moment of each call, and `workspace` is the one that
+    the key belongs to. `faults`, `seed` and `lag` are those of `Faults`, which writes what happened to
+    `faults.jsonl` in `folder`, or `faults` is one that the caller goes on changing. `clock` tells the server's
+    time in Unix seconds.
 
     Raises OSError if the port is taken, and ValueError for a fault that does not exist.
     """
     wanted = faults if isinstance(faults, Faults) else Faults(faults, seed, lag, folder / "faults.jsonl")
-    server = _Server(port, Batches(folder, seconds, mix, clock, wanted), on, workspace)
+    server = _Server(port, Batches(folder, seconds, mix, usage, clock, wanted), on, workspace)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:

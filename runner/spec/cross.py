@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from decimal import Decimal
 from itertools import takewhile
-from pathlib import Path, PurePath
+from pathlib import Path
 from types import NoneType
 from typing import Any
 
@@ -68,17 +68,3 @@ def cross_checks(value: dict[str, Any], path: Path, root: Path) -> Iterator[tupl
         yield "params.output_config.format", "output.schema is sent as this already: keep one of the two"
     if not 1 <= size_in_bytes(value.get("batch", {}).get("max_bytes", 1)) <= _MAX_BYTES:
         yield "batch.max_bytes", "must be from 1 byte to the 256MB that the API takes"
-    yield from _overwriting(value, path, root)
-
-
-def _overwriting(value: dict[str, Any], path: Path, root: Path) -> Iterator[tuple[str, str]]:
-    """Sinks that would write over an input, or over each other."""
-    taken = {_absolute(root, named): at for at, named in _named_paths(value) if not at.startswith("sinks")}
-    taken |= {os.path.abspath(path): "the spec itself", str(root): "the project's folder"}
-    for index, sink in enumerate(value["sinks"]):
-        place = _absolute(root, sink["path"])
-        is_input = PurePath(place).match(_absolute(root, value["source"]["path"]))
-        owner = "source.path" if is_input else taken.get(place)
-        if owner is not None:
-            yield f"sinks.{index}.path", f"{sink['path']} would overwrite {owner}"
-        taken[place] = f"sinks.{index}"

@@ -142,6 +142,7 @@ class Spec:
     description: str = ""
     vars: dict[str, Any] = field(default_factory=dict)
     output_schema: dict[str, Any] | None = None
+    schema_path: str | None = None
     batch: Batch = field(default_factory=Batch)
     retry: Retry = field(default_factory=Retry)
     mode: str = "batch"
@@ -170,7 +171,7 @@ class Spec:
         What may be edited while a run is under way is left out: how it is described, followed and written.
         """
         record: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self, enc_hook=str))
-        for name in ("path", "root", "places", "allow_at", *_EDITABLE):
+        for name in ("path", "root", "places", "schema_path", "allow_at", *_EDITABLE):
             del record[name]
         if not self.betas:
             # As runs recorded it that were begun before there were any.
@@ -188,7 +189,8 @@ def resumed(record: Mapping[str, Any], *, like: Spec) -> Spec:
     """The Spec that a run recorded, with the editable settings of `like`, the spec as it is now."""
     settings = {name: getattr(like, name) for name in _EDITABLE}
     recorded = from_record(record, path=like.path, root=like.root)
-    return replace(recorded, places=like.places, allow_at=like.allow_at, **settings)
+    own = {name: getattr(like, name) for name in ("places", "allow_at", "schema_path")}
+    return replace(recorded, **own, **settings)
 
 
 def fingerprint(record: Mapping[str, Any]) -> str:
@@ -225,6 +227,11 @@ def _sink(value: dict[str, Any]) -> Sink:
 def _source(value: dict[str, Any]) -> Source:
     options = {name: item for name, item in value.items() if name not in ("type", "key")}
     return Source(value["type"], value.get("key"), options)
+
+
+def _schema_path(value: dict[str, Any]) -> str | None:
+    written = value.get("output", {}).get("schema")
+    return written if isinstance(written, str) else None
 
 
 def _dotted(document: Document) -> dict[str, tuple[int, int]]:
@@ -286,6 +293,7 @@ def load_spec(path: str | os.PathLike[str], *, vars: Mapping[str, str] | None = 
         prompt=_prompt(value["prompt"]),
         params=value["params"],
         output_schema=schema,
+        schema_path=_schema_path(value),
         sinks=tuple(_sink(sink) for sink in value["sinks"]),
         batch=Batch(**{**batch, "max_bytes": size_in_bytes(batch.get("max_bytes", Batch().max_bytes))}),
         retry=Retry(retry.get("attempts", Retry().attempts), tuple(retry.get("on", Retry().on))),

@@ -2,9 +2,21 @@
 
 from runner.store.folder import Pieces, RunFolder, pieces
 from runner.store.known import Answered, Answers, Digests
-from runner.store.state import Batch, Found, Run, Store, Unsent, began_at, open_store, tag, tag_of
+from runner.store.state import (
+    WHATEVER_ATTEMPTS,
+    Batch,
+    Found,
+    Run,
+    Store,
+    Unsent,
+    began_at,
+    open_store,
+    tag,
+    tag_of,
+)
 
 __all__ = [
+    "WHATEVER_ATTEMPTS",
     "Answered",
     "Answers",
     "Batch",

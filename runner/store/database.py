@@ -109,7 +109,8 @@ def _check(connection: sqlite3.Connection, folder: Path) -> None:
         name for (name,) in connection.execute("SELECT id FROM run WHERE state NOT IN ('preparing', 'prepared')")
     }
     for path in sorted((folder / "runs").glob("*")):
-        if path.name not in known and any((path / "bodies").glob("*.sent")):
+        sent = (found for kind in ("*.sent", "*.noted") for found in (path / "bodies").glob(kind))
+        if path.name not in known and any(sent):
             raise StateError(f"{folder}/state.db does not know the run {path.name}, which was sent: {_REMEDY}")
 
 

@@ -45,6 +45,10 @@ class RunFolder:
         """Where it is marked that a body was about to be sent, for a database that has forgotten it."""
         return self.bodies / f"{round}-{batch}.sent"
 
+    def noted(self, round: int, batch: int) -> Path:
+        """Where the rows of a batch are noted that are about to be sent synchronously."""
+        return self.bodies / f"{round}-{batch}.noted"
+
     def purge(self) -> None:
         """Remove what holds rows and answers; the record of the spec stays. Raises OSError."""
         self.rows.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """Requests by their digests: which have been seen in this run, and which have an answer already."""
 
 import sqlite3
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
 class Digests:
@@ -33,11 +33,10 @@ class Digests:
         self._db.close()
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(NamedTuple):
     """Where the result of a request that succeeded stands: run, round, batch, and offset and length in bytes."""
 
-    run: str
+    run: int
     round: int
     batch: int
     offset: int
@@ -47,7 +46,7 @@ class Answered:
 class Answers:
     """The requests that succeeded in runs before one, by their digests."""
 
-    def __init__(self, db: sqlite3.Connection, run: str) -> None:
+    def __init__(self, db: sqlite3.Connection, run: int | None) -> None:
         self._db = db
         self._run = run
         query = "SELECT EXISTS (SELECT 1 FROM row WHERE outcome = 'succeeded' AND digest > x'')"
@@ -58,8 +57,8 @@ class Answers:
         if not self._has_any:
             return None
         found = self._db.execute(
-            "SELECT id, round, batch, result_offset, result_length FROM row JOIN run ON run.number = row.run"
-            " WHERE digest = ? AND outcome = 'succeeded' AND id != ? ORDER BY run DESC LIMIT 1",
+            "SELECT run, round, batch, result_offset, result_length FROM row"
+            " WHERE digest = ? AND outcome = 'succeeded' AND run IS NOT ? ORDER BY run DESC LIMIT 1",
             (digest, self._run),
         ).fetchone()
         return None if found is None else Answered(*found)

@@ -21,6 +21,8 @@ from runner.store.folder import RunFolder
 from runner.store.known import Answers
 
 _CHUNK = 10_000
+WHATEVER_ATTEMPTS = 2
+"""How a row is marked that is sent again though it was sent as often as the spec says."""
 _NO_DIGESTS: Mapping[int, bytes] = {}
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -263,6 +265,28 @@ class Store:
             ),
         )
 
+    def new_requests(self, run: Run) -> int:
+        """How many requests the first round of a prepared run sends."""
+        return sum(batch.requests for batch in self.batches(run))
+
+    def sizes(self, run: Run) -> Iterator[int]:
+        """The bytes of the params of each request that a prepared run sends."""
+        query = "SELECT body_length FROM row WHERE run = ? AND batch > 0"
+        return (size for (size,) in self._db.execute(query, (run.number,)))
+
+    def nth_requests(self, run: Run, places: Iterable[int]) -> Iterator[tuple[int, int, int]]:
+        """(batch, offset, length) of the params of some requests of a prepared run, by their places from 0 on."""
+        query = (
+            "SELECT batch, body_offset, body_length FROM row WHERE run = ? AND batch > 0"
+            " ORDER BY row LIMIT 1 OFFSET ?"
+        )
+        for place in places:
+            yield from self._db.execute(query, (run.number, place))
+
+    def earlier(self, run: Run) -> Iterator[Run]:
+        """The runs of the same spec before one, newest first."""
+        return (other for other in self.runs(run.spec) if other.id != run.id)
+
     def add_unsent(self, run: Run, rows: Iterable[Unsent]) -> None:
         """Record rows that are not sent, and have their outcome."""
         self._db.executemany(
@@ -385,10 +409,21 @@ class Store:
         )
         return self._db.execute(query, (batch.run, batch.round, batch.batch)).fetchall()
 
+    def results_of(self, batch: Batch) -> list[tuple[int, int, int]]:
+        """(row, offset, length) of the result of each row that a batch carries, ascending, as `rows_of`."""
+        query = (
+            "SELECT row, result_offset, result_length FROM row WHERE run = ? AND round = ? AND batch = ?"
+            " AND result_offset IS NOT NULL ORDER BY row"
+        )
+        return self._db.execute(query, (batch.run, batch.round, batch.batch)).fetchall()
+
     def collect(
-        self, batch: Batch, outcomes: Iterable[tuple[int, str, bool, int | None, int | None]], **columns: Any
+        self, batch: Batch, outcomes: Iterable[tuple[int, str, int, int | None, int | None]], **columns: Any
     ) -> Batch:
-        """Record (row, outcome, again, offset, length) of every row of a batch, and that it is collected."""
+        """Record (row, outcome, again, offset, length) of every row of a batch, and that it is collected.
+
+        `again` is 0 for a final outcome, 1 if the row is sent again, 2 if whatever its attempts.
+        """
         counts: dict[str, int] = {}
         rows: list[int] = []
 
@@ -430,18 +465,20 @@ class Store:
         query = f"SELECT row.outcome, count(*) {twins.replace('FROM row AS first', 'FROM row, row AS first')}"
         return self._db.execute(f"{query} GROUP BY row.outcome", values).fetchall()
 
-    def again(self, run: Run) -> Iterator[tuple[int, int, int, int, int, int | None, int | None]]:
-        """The rows to send again, ascending: (row, round, batch, offset, length) of their latest params, and the
-        offset and length of their line in the results of that batch.
+    def again(
+        self, run: Run, *, least: int = 1
+    ) -> Iterator[tuple[int, int, int, int, int, int | None, int | None]]:
+        """The rows to send again, ascending; with a `least` of 2 only those to send whatever their attempts.
 
-        They are read in chunks, so that the caller can write rows meanwhile.
+        Yields (row, round, batch, offset, length) of their latest params, and the offset and length of their
+        line in the results of that batch. They are read in chunks, so that the caller can write rows meanwhile.
         """
         query = (
             "SELECT row, round, batch, body_offset, body_length, result_offset, result_length FROM row"
-            " WHERE run = ? AND again = 1 AND row > ? ORDER BY row LIMIT ?"
+            " WHERE run = ? AND again >= ? AND row > ? ORDER BY row LIMIT ?"
         )
         last = 0
-        while chunk := self._db.execute(query, (run.number, last, _CHUNK)).fetchall():
+        while chunk := self._db.execute(query, (run.number, least, last, _CHUNK)).fetchall():
             yield from chunk
             last = chunk[-1][0]
 
@@ -458,8 +495,9 @@ class Store:
         yield from self._db.execute(query, (run.number,))
 
     def answers(self, run: Run) -> Answers:
-        """The requests that succeeded in other runs than this one."""
-        return Answers(self._db, run.id)
+        """The requests that succeeded in other runs than this one, which may be of another store."""
+        is_ours = any(other.id == run.id for other in self.runs())
+        return Answers(self._db, run.number if is_ours else None)
 
 
 def _run(row: tuple[Any, ...]) -> Run:

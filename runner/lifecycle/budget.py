@@ -1,0 +1,69 @@
+"""The cap of a run: what is under way counts with the most it can cost, what is collected with what it did."""
+
+from collections.abc import Sequence
+
+from runner.cost import rate_of
+from runner.errors import CapReached
+from runner.lifecycle.divide import Request, divide
+from runner.lifecycle.job import Job, name_of
+from runner.store import Batch
+
+# Ever smaller batches would use the last cents up, one after the other, for days.
+_LEAST_SHARE = 0.05
+
+
+def worst(job: Job, requests: Sequence[Request], *, is_batched: bool) -> float | None:
+    """The most that requests can cost, in US dollars, or None if no price is known."""
+    rate = rate_of(job.spec)
+    return None if rate is None else sum(rate.worst(size, is_batched=is_batched) for _, _, size in requests)
+
+
+def _charge(job: Job, batch: Batch) -> float:
+    if batch.state == "prepared":
+        return 0.0
+    if batch.cost is not None:
+        return batch.cost
+    if batch.reserved is None and batch.state != "collected":
+        return worst(job, job.store.requests_of(batch), is_batched=batch.lane == "batch") or 0.0
+    return batch.reserved or 0.0
+
+
+def spent(job: Job) -> float:
+    """What a run has cost so far, at the most, in US dollars."""
+    return sum(_charge(job, batch) for batch in job.store.batches(job.run))
+
+
+def reserve(job: Job, batch: Batch, lane: str) -> Batch | None:
+    """Set aside the most that a prepared batch can cost, and return it; None if it has to wait.
+
+    If it does not fit under the cap as a whole, and nothing is under way that could turn out cheaper, as much of
+    it as fits becomes a batch of its own. Raises CapReached if next to nothing would.
+    """
+    requests, is_batched = job.store.requests_of(batch), lane == "batch"
+    most, cap = worst(job, requests, is_batched=is_batched), job.spec.limits.max_cost
+    if cap is None or most is None:
+        return job.store.move(batch, "prepared", lane=lane, reserved=most)
+    room = cap - spent(job)
+    if most <= room:
+        return job.store.move(batch, "prepared", lane=lane, reserved=most)
+    if any(other.state in ("submitting", "submitted", "ended") for other in job.store.batches(job.run)):
+        return None
+    fits = _leading(job, requests, room, is_batched=is_batched) if room > cap * _LEAST_SHARE else 0
+    if fits == 0:
+        raise CapReached(
+            f"the run is paused: it has cost up to ${cap - room:,.4f} of limits.max_cost ${cap:,.2f}, and "
+            f"{name_of(batch)} can cost ${most:,.4f}. What is done is in the outputs; with a higher cap the same "
+            "command goes on"
+        )
+    divide(job, batch, [requests[:fits], requests[fits:]])
+    return None
+
+
+def _leading(job: Job, requests: Sequence[Request], room: float, *, is_batched: bool) -> int:
+    """How many of the first requests fit into so many dollars."""
+    rate = rate_of(job.spec)
+    for count, (_, _, size) in enumerate(requests):
+        room -= rate.worst(size, is_batched=is_batched) if rate is not None else 0.0
+        if room < 0:
+            return count
+    return len(requests)

@@ -1,0 +1,77 @@
+"""What can be known of a spec before its whole source is read."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from runner import outcome, sinks
+from runner.errors import InputError, Problem
+from runner.lifecycle.prepare import requests
+from runner.prompt import Templates, load_templates
+from runner.rules import Finding, examine
+from runner.sources import Inputs, Row, read
+from runner.spec import Spec
+
+T = TypeVar("T")
+_SAMPLE_ROWS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A spec whose templates, columns and first rows are sound, and what the rules find in it."""
+
+    templates: Templates
+    findings: list[Finding]
+
+
+def check(spec: Spec, *, is_tolerant: bool = False) -> Checked:
+    """Check what can be known before the whole source is read: templates, names, columns, the first rows.
+
+    Raises InputError with every mistake; what the rules call errors are among them, unless it `is_tolerant`.
+    """
+    problems = sinks.check(spec)
+    if spec.output_schema is not None:
+        _note(problems, lambda: outcome.validator(spec.output_schema or {}))
+    templates = _note(problems, lambda: load_templates(spec))
+    sample = _note(problems, lambda: _sample(spec))
+    if templates is not None and sample:
+        problems += templates.check(list(dict.fromkeys(name for row in sample for name in row.fields)))
+    findings = examine(spec, keys=[row.key for row in sample or ()] if spec.source.key is not None else ())
+    errors = [finding.problem for finding in findings if finding.severity == "error"]
+    if templates is None or problems or (errors and not is_tolerant):
+        raise InputError([*(_placed(spec, problem) for problem in problems), *errors])
+    for _ in requests(templates, iter(sample or ())):
+        pass
+    return Checked(templates, findings)
+
+
+def _note(problems: list[Problem], step: Callable[[], T]) -> T | None:
+    """The result of a step, or None with its mistakes added to those before."""
+    try:
+        return step()
+    except InputError as error:
+        problems += error.problems
+        return None
+
+
+def _placed(spec: Spec, problem: Problem) -> Problem:
+    """A mistake that knows only which setting it is about, at the place of that setting."""
+    if problem.path not in spec.places:
+        return problem
+    return spec.problem(problem.path, f"{problem.path}: {problem.message}")
+
+
+def _sample(spec: Spec) -> list[Row]:
+    inputs, pattern = Inputs(spec.root), spec.source.options["path"]
+    paths = [spec.root / path for path in inputs.find(pattern)]
+    # What can be read once only, standard input or a pipe, is for the run.
+    if pattern == "-" or any(path.is_fifo() or path.is_char_device() for path in paths):
+        return []
+    return list(read(spec.source, inputs, limit=_SAMPLE_ROWS))
+
+
+def render(spec: Spec, *, limit: int | None = None) -> Iterator[bytes]:
+    """The requests of the first rows as JSON lines, with the row number as custom_id; nothing is sent."""
+    templates = check(spec).templates
+    for row, params in requests(templates, read(spec.source, Inputs(spec.root), limit=limit)):
+        yield b'{"custom_id":"%d","params":%b}' % (row.number, params)

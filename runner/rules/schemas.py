@@ -1,0 +1,62 @@
+"""Output schemas that structured outputs do not take."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from runner.rules.case import Case, Mistake
+
+# platform.claude.com, structured outputs; and what the SDK takes out of a schema (SDK 2.12,
+# lib/_parse/_transform).
+_PAGE = "platform.claude.com, structured outputs; SDK 2.12"
+_UNSUPPORTED = (
+    "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength",
+    "maxItems", "uniqueItems", "contains", "minContains", "maxContains", "prefixItems", "minProperties",
+    "maxProperties", "patternProperties", "propertyNames", "dependentRequired", "dependentSchemas",
+    "unevaluatedProperties", "unevaluatedItems", "if", "then", "else", "not",
+)  # fmt: skip
+_FORMATS = ("date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid")
+_NESTED = ("properties", "$defs", "definitions")
+_LISTS = ("anyOf", "allOf", "oneOf")
+
+
+def output_schema(case: Case) -> Iterator[Mistake]:
+    """Keywords with which the API refuses every request."""
+    schema = case.spec.output_schema
+    if schema is None:
+        return
+    for path, what in _mistakes(schema, ()):
+        at, pointer = ".".join(("output.schema", *path)), "/".join(("#", *path))
+        message = f"structured outputs do not take {what} at {pointer} ({_PAGE}): say it in a description instead"
+        # A schema in a file of its own has no places here.
+        yield Mistake(at if at in case.spec.places else "output.schema", message)
+
+
+def _mistakes(schema: Any, at: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+    if not isinstance(schema, dict):
+        return
+    for name in _UNSUPPORTED:
+        if name in schema:
+            yield at, name
+    is_object = schema.get("type") == "object" or "properties" in schema
+    if is_object and schema.get("additionalProperties") is not False:
+        yield at, "an object without `additionalProperties: false`"
+    if schema.get("minItems", 0) not in (0, 1):
+        yield at, "minItems above 1"
+    if "format" in schema and schema["format"] not in _FORMATS:
+        yield at, f"the format {schema['format']!r}"
+    if any(isinstance(value, dict | list) for value in schema.get("enum", ())):
+        yield at, "an enum of objects or lists"
+    if "$ref" in schema and not str(schema["$ref"]).startswith("#/"):
+        yield at, f"the reference {schema['$ref']!r}: only those to $defs of the same schema"
+    yield from _inner(schema, at)
+
+
+def _inner(schema: dict[str, Any], at: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+    for name in _NESTED:
+        parts = schema.get(name)
+        for key, part in parts.items() if isinstance(parts, dict) else ():
+            yield from _mistakes(part, (*at, name, key))
+    for name in _LISTS:
+        for index, part in enumerate(schema.get(name, ())):
+            yield from _mistakes(part, (*at, name, str(index)))
+    yield from _mistakes(schema.get("items"), (*at, "items"))

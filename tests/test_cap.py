@@ -1,0 +1,163 @@
+"""A cap that really stops: what the API bills never exceeds it, and the run goes on under a higher one."""
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner import Summary, load_spec, run
+from runner.errors import CanaryFailed, CapReached, InputError
+from tests.jobs import SPEC, accepted, command, records, simulator, write_job
+from tests.test_cli import without_key
+
+# Published for claude-haiku-5-5, US dollars per million tokens: up to and above 100,000 tokens of prompt.
+PRICES = {False: (0.10, 0.50, 0.125, 0.20, 0.01), True: (0.50, 2.50, 0.625, 1.00, 0.05)}
+PARAMS = {"model": "claude-haiku-5-5", "max_tokens": 1000}
+
+
+def charge(usage: Any) -> float:
+    """What one usage costs synchronously, worked out anew."""
+    written = usage["cache_creation_input_tokens"]
+    prompt = usage["input_tokens"] + usage["cache_read_input_tokens"] + written
+    fresh, out, short, long, read = PRICES[prompt > 100_000]
+    hour = usage["cache_creation"]["ephemeral_1h_input_tokens"]
+    tokens = usage["input_tokens"] * fresh + usage["output_tokens"] * out + usage["cache_read_input_tokens"] * read
+    return float(tokens + hour * long + (written - hour) * short) / 1e6
+
+
+def bill(folder: Path) -> float:
+    """What a simulator would bill for all that it has answered."""
+    total = 0.0
+    for path in folder.glob("msgbatch_*.jsonl"):
+        results = [line["result"] for line in records(path)]
+        total += sum(charge(one["message"]["usage"]) / 2 for one in results if one["type"] == "succeeded")
+    if (folder / "messages.jsonl").exists():
+        total += sum(charge(one["usage"]) for one in records(folder / "messages.jsonl"))
+    return total
+
+
+def spending(seed: int) -> Callable[[bytes, dict[str, Any]], dict[str, Any]]:
+    """Usage that is random, within what a request can use: its bytes, and max_tokens."""
+    chance = random.Random(seed)
+    greed = chance.choice([0.05, 0.3, 0.8, 1.0])
+
+    def usage(params: bytes, before: dict[str, Any]) -> dict[str, Any]:
+        size = int(len(params) * chance.uniform(0, greed))
+        cached = json.loads(params).get("system") if b"cache_control" in params else None
+        written = size // 2 if cached else 0
+        long = written if b'"1h"' in params else 0
+        created = {"ephemeral_1h_input_tokens": long, "ephemeral_5m_input_tokens": written - long}
+        return {
+            **before,
+            "input_tokens": size - written,
+            "output_tokens": int(1000 * chance.uniform(0, greed)),
+            "cache_creation_input_tokens": written,
+            "cache_creation": created,
+        }
+
+    return usage
+
+
+def finished(root: Path, **how: Any) -> bool:
+    """Run a job under its cap; whether it came to its end."""
+    try:
+        return run(load_spec(root / "job.yaml"), **how).state == "finished"
+    except (CapReached, CanaryFailed):
+        return False
+
+
+@pytest.mark.parametrize("start", range(0, 200, 10))
+def test_the_bill_never_exceeds_the_cap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: int) -> None:
+    for seed in range(start, start + 10):
+        chance, root = random.Random(f"cap {seed}"), tmp_path / str(seed)
+        cap = chance.choice([0.0004, 0.0015, 0.004, 0.02])
+        write_job(
+            root,
+            rows=chance.randint(5, 40),
+            params=PARAMS,
+            prompt={"system": "Label the text.", "user": "{{ text }}", "cache": chance.choice(["5m", "1h"])},
+            batch={**SPEC["batch"], "max_requests": chance.choice([3, 8, 100]), "poll_seconds": 0.02},
+            limits={"max_cost": cap},
+            mode=chance.choice(["batch", "batch", "sync"]),
+            canary=chance.choice([0, 0, 2]),
+            retry={"attempts": chance.choice([1, 3])},
+        )
+        faults = chance.choice([[], ["answer-then-drop:2"], ["invalid:20%"], ["accept-then-drop", "expired:30%"]])
+        usage = spending(seed)
+        with simulator(root / "api", seconds=0.02, usage=usage, faults=faults, lag=0.1) as environ:
+            for name in ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"):
+                monkeypatch.setenv(name, environ[name])
+            try:
+                finished(root)
+            finally:
+                assert bill(root / "api") <= cap, (seed, cap, bill(root / "api"))
+
+
+def test_a_run_that_reaches_its_cap_pauses_delivers_and_goes_on_under_a_higher_one(
+    tmp_path: Path, job: Callable[..., Summary]
+) -> None:
+    write_job(tmp_path, params=PARAMS, limits={"max_cost": 0.0004})
+    with pytest.raises(CapReached, match=r"the run is paused: .* with a higher cap the same command goes on"):
+        job(consent=False)
+    done = records(tmp_path / "out/all.jsonl")
+    sent = accepted(tmp_path / "api")
+    assert 0 < len(done) < 20
+    assert {one["outcome"] for one in done} == {"succeeded"}
+    with pytest.raises(CapReached):
+        job(consent=False)
+    assert accepted(tmp_path / "api") == sent
+    write_job(tmp_path, params=PARAMS, limits={"max_cost": 1})
+    assert job(consent=False).outcomes == {"succeeded": 20}
+    assert [one["key"] for one in records(tmp_path / "out/all.jsonl")] == [f"r{n}" for n in range(1, 21)]
+
+
+def test_a_batch_that_does_not_fit_is_divided(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    batch = {**SPEC["batch"], "max_requests": 1000}
+    # One request can cost about 0.0003, and does cost a twentieth of it.
+    write_job(tmp_path, params=PARAMS, batch=batch, limits={"max_cost": 0.004})
+    summary = job(consent=False)
+    assert summary.outcomes == {"succeeded": 20}
+    assert len(summary.batches) > 1
+    assert 0 < (summary.cost["actual"] or 0) < 0.004
+
+
+def test_without_room_for_one_request_nothing_is_sent(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    write_job(tmp_path, params=PARAMS, limits={"max_cost": 0.0001})
+    with pytest.raises(CapReached):
+        job(consent=False)
+    assert accepted(tmp_path / "api") == 0
+    assert records(tmp_path / "out/all.jsonl") == []
+
+
+def test_a_cap_is_the_consent_of_an_unattended_run(tmp_path: Path) -> None:
+    write_job(tmp_path, limits={"max_cost": 5})
+    with simulator(tmp_path / "api") as environ:
+        ended = command(tmp_path, environ, "run", "job.yaml")
+    assert (ended.returncode, "capped at $5.0000" in ended.stderr) == (0, True), ended.stderr
+
+
+def test_the_exit_code_of_a_paused_run_is_7(tmp_path: Path) -> None:
+    write_job(tmp_path, params=PARAMS, limits={"max_cost": 0.0001})
+    with simulator(tmp_path / "api") as environ:
+        ended = command(tmp_path, environ, "run", "job.yaml")
+    assert (ended.returncode, "Traceback" in ended.stderr) == (7, False)
+
+
+def test_more_rows_than_allowed_are_an_error_before_anything_is_sent(
+    tmp_path: Path, job: Callable[..., Summary]
+) -> None:
+    write_job(tmp_path, limits={"max_rows": 19})
+    with pytest.raises(InputError, match=r"job\.yaml:1:\d+: the source has more than 19 rows"):
+        job()
+    assert accepted(tmp_path / "api") == 0
+    write_job(tmp_path, limits={"max_rows": 20})
+    assert job().outcomes == {"succeeded": 20}
+
+
+def test_a_cap_without_a_price_is_refused(tmp_path: Path) -> None:
+    write_job(tmp_path, params={"model": "claude-of-tomorrow", "max_tokens": 5}, limits={"max_cost": 1})
+    ended = command(tmp_path, without_key(), "run", "job.yaml", "--simulate")
+    assert (ended.returncode, "[cap-without-price]" in ended.stderr) == (2, True)

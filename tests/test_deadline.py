@@ -1,0 +1,132 @@
+"""What has not ended at the deadline is canceled, and finished as the spec says; no answer is paid twice."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner import Summary
+from runner.simulator import Drop
+from tests.jobs import SPEC, accepted, answered, paid, records, write_job
+
+BATCH = {**SPEC["batch"], "max_requests": 5, "grace_seconds": 1}
+HANGING = ["batch-hang:2", "cancel-half:1"]
+
+
+def answers(root: Path) -> Counter[str]:
+    """How often each row's text was answered, in a batch or synchronously."""
+    found = Counter(answered(root / "api"))
+    for path in (root / "api").glob("msgbatch_*.jsonl"):
+        for line in records(path):
+            if line["result"]["type"] == "succeeded":
+                found[f"text number {line['custom_id'].rpartition('-')[2]}"] += 1
+    return found
+
+
+def each_once(root: Path) -> bool:
+    return answers(root) == {f"text number {number}": 1 for number in range(1, 21)}
+
+
+def test_what_hangs_at_the_deadline_is_finished_synchronously(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    write_job(tmp_path, batch=BATCH, deadline="2s", allow=["someone-waits"])
+    summary = job(faults=HANGING)
+    assert (summary.outcomes, summary.exit_code) == ({"succeeded": 20}, 0)
+    assert each_once(tmp_path)
+    # Two of about five batches hung; one of them was half answered when it was canceled.
+    assert 5 <= len(answered(tmp_path / "api")) <= 10
+
+
+def test_attempts_do_not_count_what_the_deadline_canceled(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    write_job(tmp_path, batch=BATCH, deadline="1s", retry={"attempts": 1})
+    assert job(faults=HANGING).outcomes == {"succeeded": 20}
+    assert each_once(tmp_path)
+
+
+def test_a_batch_whose_answer_was_lost_is_looked_for_before_its_rows_are_sent_synchronously(
+    tmp_path: Path, job: Callable[..., Summary]
+) -> None:
+    write_job(tmp_path, batch=BATCH, deadline="1s")
+    created: list[str] = []
+
+    def on(moment: str) -> None:
+        created.append(moment)
+        if moment == "created" and created.count("created") == 3:
+            raise Drop
+
+    assert job(faults=HANGING, on=on).outcomes == {"succeeded": 20}
+    assert each_once(tmp_path)
+
+
+@pytest.mark.parametrize("fault", ["refuse-504", "storm-500:3"])
+def test_the_deadline_does_not_hide_a_fault(tmp_path: Path, job: Callable[..., Summary], fault: str) -> None:
+    write_job(tmp_path, batch=BATCH, deadline="1s")
+    assert job(faults=[*HANGING, fault]).outcomes == {"succeeded": 20}
+    assert each_once(tmp_path)
+
+
+def test_what_was_not_sent_by_the_deadline_is_sent_synchronously(
+    tmp_path: Path, job: Callable[..., Summary]
+) -> None:
+    write_job(tmp_path, batch=BATCH, deadline="1s")
+    assert job(faults=["max-queue:6", "batch-hang:1"]).outcomes == {"succeeded": 20}
+    assert each_once(tmp_path)
+    assert accepted(tmp_path / "api") == 1
+
+
+def test_a_deadline_can_end_the_rest_as_canceled(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    write_job(tmp_path, batch=BATCH, deadline="2s", on_deadline="cancel")
+    summary = job(faults=["batch-hang:1"])
+    assert summary.exit_code == 3
+    assert set(summary.outcomes) == {"succeeded", "canceled"}
+    assert sum(summary.outcomes.values()) == 20
+    assert answered(tmp_path / "api") == []
+
+
+def test_a_deadline_can_be_waited_past(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    write_job(tmp_path, batch=BATCH, deadline="0.2s", on_deadline="wait")
+    assert job(seconds=1).outcomes == {"succeeded": 20}
+    assert (answered(tmp_path / "api"), max(paid(tmp_path / "api").values())) == ([], 1)
+
+
+def test_a_run_that_is_called_again_after_its_deadline_finishes_synchronously(
+    tmp_path: Path, job: Callable[..., Summary]
+) -> None:
+    write_job(tmp_path, batch=BATCH, deadline="1s")
+    assert job(wait=False, faults=["batch-hang:9"]).state == "running"
+    assert job().outcomes == {"succeeded": 20}
+    assert each_once(tmp_path)
+
+
+AUTO: list[tuple[int, dict[str, Any], str, str]] = [
+    (60, {}, "batch", "for half the price"),
+    (20, {}, "sync", "half of little is little"),
+    (60, {"deadline": "30m"}, "sync", "within the hour"),
+    (60, {"deadline": "6h"}, "batch", "for half the price"),
+    (60, {"deadline": "6h", "on_deadline": "wait"}, "sync", "can take 24 hours"),
+]
+
+
+@pytest.mark.parametrize(("rows", "changes", "mode", "why"), AUTO)
+def test_auto_chooses_by_size_and_deadline_and_says_why(
+    tmp_path: Path, job: Callable[..., Summary], rows: int, changes: dict[str, Any], mode: str, why: str
+) -> None:
+    write_job(tmp_path, rows=rows, mode="auto", **changes)
+    plans: list[Any] = []
+
+    def consent(plan: Any) -> bool:
+        plans.append(plan)
+        return True
+
+    assert job(consent=consent).outcomes == {"succeeded": rows}
+    assert (plans[0].mode, why in plans[0].why) == (mode, True), plans[0].why
+    assert (len(answered(tmp_path / "api")) == rows) == (mode == "sync")
+
+
+def test_auto_does_not_send_client_tools_in_batches(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    tools = [{"name": "look_up", "input_schema": {"type": "object"}}]
+    params = {**SPEC["params"], "tools": tools}
+    write_job(tmp_path, rows=60, mode="auto", params=params, allow=["client-tools"])
+    job(consent=True)
+    assert len(answered(tmp_path / "api")) == 60

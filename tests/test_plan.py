@@ -1,0 +1,171 @@
+"""What a run would send and cost is known before the first paid byte."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner import Plan, Summary, load_spec, plan
+from runner.errors import InputError
+from tests.jobs import SPEC, accepted, command, paid, simulator, write_job
+from tests.test_cli import without_key
+
+KEYS = ["rows", "new", "reused", "batches", "input_tokens", "output_tokens", "cost", "findings"]
+
+
+def edited(root: Path, **changes: Any) -> Plan:
+    """The plan of the job after it was written anew with these changes."""
+    made: Plan = plan(load_spec(write_job(root, **changes)), offline=True)
+    return made
+
+
+def test_the_plan_of_a_first_run_says_what_it_sends(tmp_path: Path) -> None:
+    made = edited(tmp_path)
+    assert (made.rows, made.new, made.reused, made.batches, made.mode) == (20, 20, 0, 3, "batch")
+    assert list(made.because) == ["data"]
+    assert made.output_tokens["worst"] == 2000
+    assert made.cost["batch"] == pytest.approx((made.cost["sync"] or 0) / 2, abs=1e-6)
+    assert (made.cost["worst"] or 0) > (made.cost["batch"] or 0) > 0
+    assert not (tmp_path / ".runner").exists()
+
+
+def test_json_has_the_documented_keys(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    ended = command(tmp_path, without_key(), "plan", "job.yaml", "--json")
+    shown = json.loads(ended.stdout)
+    assert (ended.returncode, [key for key in KEYS if key not in shown]) == (0, [])
+    assert set(shown["cost"]) == {"sync", "batch", "batch_cache_5m", "batch_cache_1h", "worst"}
+    assert set(shown["input_tokens"]) == {"value", "method", "error"}
+    assert "without the API" in shown["input_tokens"]["method"]
+
+
+def test_tokens_are_counted_by_the_api_where_there_is_a_key(tmp_path: Path) -> None:
+    write_job(tmp_path, rows=60)
+    with simulator(tmp_path / "api") as environ:
+        counted = json.loads(command(tmp_path, environ, "plan", "job.yaml", "--json").stdout)["input_tokens"]
+        offline = json.loads(command(tmp_path, environ, "plan", "job.yaml", "--json", "--offline").stdout)
+    assert counted["method"] == "counted by the API on 16 requests"
+    assert counted["error"] < offline["input_tokens"]["error"] == 0.3
+    assert accepted(tmp_path / "api") == 0
+
+
+def test_the_count_is_that_of_the_answers(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    summary = job()
+    with simulator(tmp_path / "api") as environ:
+        shown = command(tmp_path, environ, "plan", "job.yaml", "--json").stdout
+    write_job(tmp_path, reuse=False)
+    with simulator(tmp_path / "api") as environ:
+        again = json.loads(command(tmp_path, environ, "plan", "job.yaml", "--json").stdout)
+    assert json.loads(shown)["new"] == 0
+    # The simulator counts a quarter of the bytes, with the few of max_tokens and custom_id more or less.
+    assert again["input_tokens"]["value"] == pytest.approx(summary.usage["input_tokens"], rel=0.1)
+    assert again["output_tokens"]["expected"] == pytest.approx(summary.usage["output_tokens"], abs=20)
+    assert summary.cost["estimated"] is not None
+
+
+def test_an_api_that_cannot_count_leaves_an_estimate(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    with simulator(tmp_path / "api", faults=["count-500:99"]) as environ:
+        shown = json.loads(command(tmp_path, environ, "plan", "job.yaml", "--json").stdout)
+    assert "without the API" in shown["input_tokens"]["method"]
+
+
+def test_it_says_why_requests_are_new_and_what_that_costs(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    job()
+    unchanged = edited(tmp_path)
+    assert (unchanged.new, unchanged.reused, unchanged.because) == (0, 20, {})
+    more = edited(tmp_path, rows=23)
+    assert (more.new, {why: share["rows"] for why, share in more.because.items()}) == (3, {"data": 3})
+    prompt = {"system": "Label it well.", "user": "{{ text }}"}
+    assert {why: share["rows"] for why, share in edited(tmp_path, prompt=prompt).because.items()} == {"prompt": 20}
+    params = {**SPEC["params"], "max_tokens": 90}
+    assert {why: share["rows"] for why, share in edited(tmp_path, params=params).because.items()} == {"params": 20}
+    both = edited(tmp_path, rows=22, params=params)
+    assert {why: share["rows"] for why, share in both.because.items()} == {"data": 2, "params": 20}
+    costs = [share["cost"] for share in both.because.values()]
+    assert sum(costs) == pytest.approx(both.cost["batch"], abs=2e-6)
+    assert {why: share["rows"] for why, share in edited(tmp_path, reuse=False).because.items()} == {"again": 20}
+
+
+def test_identical_rows_count_as_answered_already(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    (tmp_path / "rows.csv").write_text("id,text\na,one\nb,two\nc,one\n")
+    made = plan(load_spec(tmp_path / "job.yaml"), offline=True)
+    assert (made.rows, made.new, made.reused) == (3, 2, 1)
+
+
+def test_a_run_prints_the_plan_first_and_pays_nothing_before_it_is_agreed_to(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    with simulator(tmp_path / "api") as environ:
+        ended = command(tmp_path, environ, "run", "job.yaml")
+        planned = command(tmp_path, environ, "plan", "job.yaml")
+    assert (ended.returncode, accepted(tmp_path / "api")) == (2, 0)
+    for line in planned.stdout.splitlines():
+        assert line in ended.stderr
+    assert "in batches  cheapest: half price" in planned.stdout
+
+
+def test_a_plan_leaves_the_state_and_a_run_under_way_as_they_are(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    with simulator(tmp_path / "api", seconds=2) as environ:
+        assert command(tmp_path, environ, "run", "job.yaml", "--yes", "--no-wait").returncode == 4
+        ended = command(tmp_path, environ, "plan", "job.yaml", "--json")
+        assert (ended.returncode, json.loads(ended.stdout)["under_way"] is not None) == (0, True)
+        assert command(tmp_path, environ, "run", "job.yaml", "--yes").returncode == 0
+    assert max(paid(tmp_path / "api").values()) == 1
+
+
+def test_errors_of_the_rules_are_shown_with_the_plan_and_stop_a_run(tmp_path: Path) -> None:
+    write_job(tmp_path, params={**SPEC["params"], "temperature": 0})
+    planned = command(tmp_path, without_key(), "plan", "job.yaml", "--json")
+    [finding] = json.loads(planned.stdout)["findings"]
+    assert (planned.returncode, finding["rule"], finding["severity"]) == (2, "sampling", "error")
+    assert list(finding) == ["rule", "severity", "path", "line", "column", "message"]
+    for words in (("run", "job.yaml", "--simulate"), ("validate", "job.yaml")):
+        ended = command(tmp_path, without_key(), *words)
+        assert (ended.returncode, "[sampling]" in ended.stderr) == (2, True)
+
+
+def test_an_error_that_only_a_plan_finds_stops_a_run(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    params = {"model": "claude-haiku-4-5", "max_tokens": 9}
+    prompt = {"user": "{{ text }}{% for i in range(99999) %}word word word {% endfor %}"}
+    write_job(tmp_path, rows=5, params=params, prompt=prompt)
+    with pytest.raises(InputError, match="context-window"):
+        job()
+    assert accepted(tmp_path / "api") == 0
+
+
+def test_an_unknown_model_has_no_price_and_runs_all_the_same(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    params = {"model": "claude-of-tomorrow", "max_tokens": 9}
+    made = edited(tmp_path, params=params)
+    assert (set(made.cost.values()), made.estimated, made.cheapest) == ({None}, None, None)
+    shown = command(tmp_path, without_key(), "plan", "job.yaml").stdout
+    assert ("unknown  in batches\n" in shown, "[unknown-model]" in shown) == (True, True)
+    summary = job()
+    assert (summary.outcomes, summary.cost["actual"]) == ({"succeeded": 20}, None)
+
+
+def test_a_long_beginning_that_all_prompts_share_is_cheapest_in_the_cache(tmp_path: Path) -> None:
+    prompt = {"system": "These are the rules of labelling. " * 500, "user": "{{ text }}"}
+    made = edited(tmp_path, params={"model": "claude-sonnet-5", "max_tokens": 10}, prompt=prompt)
+    assert made.cheapest == "batch_cache_1h"
+    assert made.cheapest_why.endswith("set `prompt.cache: 1h`")
+    cached = edited(
+        tmp_path, params={"model": "claude-sonnet-5", "max_tokens": 10}, prompt={**prompt, "cache": "1h"}
+    )
+    assert cached.estimated == cached.cost["batch_cache_1h"]
+
+
+def test_the_cost_of_a_run_is_in_its_summary_and_in_its_status(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    with simulator(tmp_path / "api") as environ:
+        ended = command(tmp_path, environ, "run", "job.yaml", "--yes", "--json")
+        cost = json.loads(ended.stdout)["cost"]
+        shown = json.loads(command(tmp_path, environ, "status", "job.yaml", "--json").stdout)
+        table = command(tmp_path, environ, "status").stdout
+    assert shown["cost"] == cost
+    assert set(cost) == {"estimated", "actual", "synchronous", "saved"}
+    assert cost["saved"] == pytest.approx(cost["synchronous"] - cost["actual"], abs=2e-6)
+    assert "$0.000" in table

@@ -1,0 +1,128 @@
+"""Each rule finds what its bad example does, where it stands, and nothing in its good one."""
+
+import shutil
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from runner import load_spec, plan
+from runner.errors import InputError
+from runner.lifecycle import check
+from runner.rules import RULES, Finding, examine
+
+HERE = Path(__file__).parent
+EXAMPLES = sorted((HERE / "rules").glob("*.yaml"))
+SHIPPED = sorted((HERE.parent / "specs").glob("*.yaml"))
+DAY = date(2026, 11, 24)
+
+
+def found(path: Path) -> list[Finding]:
+    """What the rules find: with the facts of a plan, and on a day on which no further model has retired."""
+    spec = load_spec(path)
+    planned = plan(spec, offline=True).findings
+    dated = examine(spec, today=DAY)
+    return [*dated, *(finding for finding in planned if finding not in dated and "model" not in finding.rule)]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(HERE / "rules", tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_a_rule_finds_its_bad_example_and_not_its_good_one(project: Path, path: Path) -> None:
+    name, kind = path.stem.split(".")
+    findings = [str(one) for one in found(Path(path.name)) if one.rule == name]
+    expected = path.with_suffix(".txt").read_text("utf-8") if kind == "bad" else ""
+    assert "".join(f"{line}\n" for line in findings) == expected
+    assert (project / path.name).exists()
+
+
+def test_every_rule_has_a_bad_and_a_good_example() -> None:
+    assert {path.stem for path in EXAMPLES} == {f"{name}.{kind}" for name in RULES for kind in ("bad", "good")}
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_shipped_spec_has_no_finding(path: Path) -> None:
+    assert found(path) == []
+
+
+def test_errors_stop_a_spec_and_warnings_do_not(project: Path) -> None:
+    assert [one.rule for one in check(load_spec(project / "client-tools.bad.yaml")).findings] == ["client-tools"]
+    with pytest.raises(InputError, match=r"sampling\.bad\.yaml:8:16: the API refuses temperature.*\[sampling\]"):
+        check(load_spec(project / "sampling.bad.yaml"))
+
+
+@pytest.mark.parametrize(
+    "comment", ["key: email} # runner: allow personal-key", "key: email}\nallow: [few-rows, personal-key]"]
+)
+def test_a_warning_is_silenced_for_its_line_or_for_the_spec(project: Path, comment: str) -> None:
+    path = project / "personal-key.bad.yaml"
+    path.write_text(path.read_text().replace("key: email}", comment))
+    assert examine(load_spec(path)) == []
+
+
+def test_a_comment_above_a_line_is_about_it(project: Path) -> None:
+    path = project / "personal-key.bad.yaml"
+    path.write_text(path.read_text().replace("source:", "# runner: allow few-rows, personal-key\nsource:"))
+    assert examine(load_spec(path)) == []
+
+
+def test_a_comment_elsewhere_silences_nothing(project: Path) -> None:
+    path = project / "personal-key.bad.yaml"
+    path.write_text(path.read_text() + "# runner: allow personal-key\n")
+    assert [one.rule for one in examine(load_spec(path))] == ["personal-key"]
+
+
+def test_an_error_cannot_be_allowed(project: Path) -> None:
+    path = project / "sampling.bad.yaml"
+    path.write_text(path.read_text() + "allow: [sampling]\n")
+    assert [one.rule for one in examine(load_spec(path))] == ["sampling"]
+
+
+def test_a_rule_that_does_not_exist_is_an_error_with_the_one_that_was_meant(project: Path) -> None:
+    path = project / "sampling.good.yaml"
+    path.write_text(path.read_text() + "allow: [cliant-tools]\n")
+    [one] = examine(load_spec(path))
+    assert (one.severity, one.message) == (
+        "error",
+        "there is no rule 'cliant-tools': did you mean 'client-tools'?",
+    )
+
+
+def test_a_model_that_retires_meanwhile_is_told_and_one_that_has_is_refused(project: Path) -> None:
+    spec = load_spec(project / "deprecated-model.bad.yaml")
+    [before] = examine(spec, today=date(2026, 11, 1))
+    [soon] = examine(spec, today=date(2026, 11, 29))
+    [after] = examine(spec, today=date(2026, 11, 30))
+    assert ("plan for another" in before.message, "before this run ends" in soon.message) == (True, True)
+    assert (before.severity, soon.severity, after.rule, after.severity) == (
+        "warning",
+        "warning",
+        "retired-model",
+        "error",
+    )
+
+
+def test_what_only_third_parties_say_is_a_warning(project: Path) -> None:
+    path = project / "forced-tool-choice.bad.yaml"
+    path.write_text(path.read_text().replace("claude-opus-5-5", "claude-fable-5-2"))
+    severities = {one.rule: one.severity for one in examine(load_spec(path), today=DAY)}
+    assert severities == {"forced-tool-choice": "warning", "client-tools": "warning"}
+
+
+@pytest.mark.parametrize(
+    "sink", ["rows.csv", "./data/../rows.csv", "overwritten.good.yaml", ".", "schema.json", "out/../a.jsonl"]
+)
+def test_a_sink_cannot_overwrite_what_the_job_reads_or_writes(project: Path, sink: str) -> None:
+    (project / "schema.json").write_text("{}")
+    path = project / "overwritten.good.yaml"
+    sinks = f"[{{type: jsonl, path: a.jsonl}}, {{type: csv, path: {sink}}}]"
+    path.write_text(
+        path.read_text().replace("[{type: csv, path: out/rows.csv}]", sinks) + "output: {schema: schema.json}\n"
+    )
+    [one] = [one for one in examine(load_spec(path)) if one.rule == "overwritten"]
+    assert f"{sink} would overwrite" in one.message

@@ -1,0 +1,230 @@
+"""The same spec through the synchronous Messages API: same state, same outcomes, and nothing sent twice."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner import Summary
+from runner.errors import AccessError, CanaryFailed
+from tests.jobs import (
+    SPEC,
+    accepted,
+    answered,
+    command,
+    end,
+    kill,
+    outputs,
+    paid,
+    records,
+    simulator,
+    start,
+    write_job,
+)
+
+RUN = ("run", "job.yaml", "--yes")
+TEXTS = {f"text number {number}" for number in range(1, 21)}
+
+
+def each_once(root: Path) -> bool:
+    return Counter(answered(root / "api")) == Counter(TEXTS)
+
+
+def test_one_word_of_the_spec_sends_everything_synchronously(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    batched = job()
+    before = [one["output"] for one in records(tmp_path / "out/all.jsonl")]
+    write_job(tmp_path, mode="sync", reuse=False)
+    summary = job(new=True)
+    assert (summary.outcomes, summary.state) == (batched.outcomes, "finished")
+    assert [one["output"] for one in records(tmp_path / "out/all.jsonl")] == before
+    assert (each_once(tmp_path), accepted(tmp_path / "api")) == (True, 3)
+    assert summary.cost["actual"] == pytest.approx(summary.cost["synchronous"])
+    assert batched.cost["actual"] == pytest.approx((summary.cost["actual"] or 0) / 2, abs=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("fault", "more"),
+    [
+        ("message-429:3", 0),
+        ("message-529:3", 0),
+        ("answer-then-drop", 1),
+        ("answer-then-504", 1),
+        ("answer-then-html", 1),
+    ],
+)
+def test_a_fault_that_passes_is_waited_for_or_sent_again_in_a_round_of_its_own(
+    tmp_path: Path, job: Callable[..., Summary], fault: str, more: int
+) -> None:
+    write_job(tmp_path, mode="sync")
+    assert job(faults=[fault]).outcomes == {"succeeded": 20}
+    counts = Counter(answered(tmp_path / "api"))
+    assert (sum(counts.values()), set(counts), max(counts.values())) == (20 + more, TEXTS, 1 + more)
+
+
+def test_what_the_api_refuses_is_an_outcome_of_its_row(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    write_job(tmp_path, mode="sync")
+    summary = job(faults=["message-400:2"])
+    assert (summary.outcomes, summary.exit_code) == ({"succeeded": 18, "errored": 2}, 3)
+
+
+def test_an_answer_that_was_lost_counts_with_the_most_that_it_can_cost(
+    tmp_path: Path, job: Callable[..., Summary]
+) -> None:
+    write_job(tmp_path, rows=1, mode="sync", retry={"attempts": 1})
+    lost = job(faults=["answer-then-drop"])
+    assert (lost.outcomes, len(answered(tmp_path / "api"))) == ({"errored": 1}, 1)
+    write_job(tmp_path, rows=1, mode="sync", retry={"attempts": 1}, reuse=False)
+    known = job(new=True)
+    assert (lost.cost["actual"] or 0) > (known.cost["actual"] or 0) > 0
+
+
+def test_a_key_that_is_revoked_stops_the_run_and_it_goes_on_later(
+    tmp_path: Path, job: Callable[..., Summary]
+) -> None:
+    write_job(tmp_path, mode="sync", sync={"concurrency": 2})
+    seen: list[str] = []
+
+    def on(moment: str) -> None:
+        seen.append(moment)
+
+    with pytest.raises(AccessError):
+        job(faults=["revoked-key:99"], on=on)
+    assert job().outcomes == {"succeeded": 20}
+    assert each_once(tmp_path)
+
+
+@pytest.mark.parametrize("number", [1, 7, 19])
+def test_a_run_that_is_killed_sends_again_only_what_was_in_flight(tmp_path: Path, number: int) -> None:
+    write_job(tmp_path, mode="sync", sync={"concurrency": 3})
+    seen, process = 0, None
+
+    def on(moment: str) -> None:
+        nonlocal seen
+        seen += moment == "answered"
+        if seen == number and process is not None:
+            kill(process.pid)
+
+    with simulator(tmp_path / "api", on=on) as environ:
+        process = start(tmp_path, environ, *RUN)
+        assert end(tmp_path, process).returncode == -9
+    with simulator(tmp_path / "api") as environ:
+        ended = command(tmp_path, environ, *RUN)
+        assert (ended.returncode, command(tmp_path, environ, "doctor").returncode) == (0, 0), ended.stderr
+    counts = Counter(answered(tmp_path / "api"))
+    assert set(counts) == TEXTS
+    assert sum(counts.values()) - 20 <= 3
+    assert [one["outcome"] for one in records(tmp_path / "out/all.jsonl")] == ["succeeded"] * 20
+
+
+def test_an_interrupt_waits_for_what_is_in_flight(tmp_path: Path) -> None:
+    write_job(tmp_path, mode="sync", sync={"concurrency": 2})
+    process: Any = None
+
+    def on(moment: str) -> None:
+        if moment == "answered" and process is not None and len(answered(tmp_path / "api")) == 4:
+            process.terminate()
+
+    with simulator(tmp_path / "api", on=on) as environ:
+        process = start(tmp_path, environ, *RUN)
+        ended = end(tmp_path, process)
+        assert (ended.returncode, "go on with" in ended.stderr) == (143, True)
+        assert len(answered(tmp_path / "api")) < 20
+        assert command(tmp_path, environ, *RUN).returncode == 0
+    assert each_once(tmp_path)
+
+
+def test_many_requests_are_answered_in_parts(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    write_job(tmp_path, rows=410, mode="sync", batch={**SPEC["batch"], "max_requests": 10_000})
+    summary = job()
+    assert summary.outcomes == {"succeeded": 410}
+    assert sorted(batch["requests"] for batch in summary.batches) == [10, 200, 200]
+    assert len(set(answered(tmp_path / "api"))) == 410
+
+
+def test_an_unfinished_run_is_finished_synchronously_once_its_mode_says_so(
+    tmp_path: Path, job: Callable[..., Summary]
+) -> None:
+    assert job(wait=False, seconds=60).state == "running"
+    write_job(tmp_path, mode="sync")
+    summary = job(seconds=0.3)
+    assert (summary.outcomes, summary.state) == ({"succeeded": 20}, "finished")
+    assert (each_once(tmp_path), accepted(tmp_path / "api")) == (True, 3)
+
+
+def test_the_canary_goes_first_and_the_others_follow(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    write_job(tmp_path, canary=3)
+    order: list[str] = []
+    summary = job(on=order.append)
+    assert summary.outcomes == {"succeeded": 20}
+    assert sorted(answered(tmp_path / "api")) == [f"text number {number}" for number in (1, 2, 3)]
+    assert set(paid(tmp_path / "api")) == {("1", row) for row in range(4, 21)}
+    assert order.index("create") > max(index for index, moment in enumerate(order) if moment == "answered")
+
+
+def test_a_canary_that_fails_stops_the_run_before_any_batch(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    write_job(tmp_path, canary=3)
+    with pytest.raises(CanaryFailed, match="3 of 3 rows sent ahead did not succeed") as caught:
+        job(mix=lambda _: "invalid")
+    assert "row 1 is invalid: not JSON" in str(caught.value)
+    assert (len(answered(tmp_path / "api")), paid(tmp_path / "api")) == (3, {})
+    assert job().outcomes == {"succeeded": 20}
+    assert len(answered(tmp_path / "api")) == 6
+
+
+def test_what_a_canary_that_failed_has_answered_is_not_paid_again(
+    tmp_path: Path, job: Callable[..., Summary]
+) -> None:
+    write_job(tmp_path, canary=3)
+    kinds = iter(["succeeded", "refused", "succeeded"])
+    with pytest.raises(CanaryFailed, match="1 of 3 rows"):
+        job(mix=lambda _: next(kinds))
+    assert job().outcomes == {"succeeded": 20}
+    # One of the first three again, and two more rows in the place of the other two.
+    assert len(answered(tmp_path / "api")) == 6
+
+
+def test_a_canary_that_is_overloaded_is_no_failure(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    write_job(tmp_path, canary=3)
+    assert job(faults=["answer-then-drop"]).outcomes == {"succeeded": 20}
+
+
+def test_a_canary_of_all_rows_leaves_nothing_to_stop(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    write_job(tmp_path, rows=2, canary=5, retry={"attempts": 1})
+    assert job(mix=lambda _: "invalid").outcomes == {"invalid": 2}
+    assert accepted(tmp_path / "api") == 0
+
+
+def test_a_run_killed_after_its_canary_goes_on(tmp_path: Path) -> None:
+    write_job(tmp_path, canary=2)
+    process: Any = None
+
+    def on(moment: str) -> None:
+        if moment == "create":
+            kill(process.pid)
+
+    with simulator(tmp_path / "api", on=on) as environ:
+        process = start(tmp_path, environ, *RUN)
+        assert end(tmp_path, process).returncode == -9
+    assert len(answered(tmp_path / "api")) == 2
+    with simulator(tmp_path / "api") as environ:
+        assert command(tmp_path, environ, *RUN).returncode == 0
+    assert len(answered(tmp_path / "api")) == 2
+
+
+def test_the_outputs_do_not_tell_how_they_were_sent(tmp_path: Path) -> None:
+    found = {}
+    for mode in ("batch", "sync"):
+        root = tmp_path / mode
+        write_job(root, mode=mode)
+        with simulator(root / "api") as environ:
+            assert command(root, environ, *RUN).returncode == 0
+        found[mode] = {
+            name: text.replace('"service_tier":"batch"', '"service_tier":"standard"')
+            for name, text in outputs(root).items()
+        }
+    shown = {mode: json.dumps(one).count("batch_id") for mode, one in found.items()}
+    assert shown["batch"] == shown["sync"]
+    assert found["batch"]["labels.csv"] == found["sync"]["labels.csv"]
