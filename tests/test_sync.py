@@ -10,6 +10,7 @@ import pytest
 
 from runner import Summary
 from runner.errors import AccessError, CanaryFailed
+from runner.lifecycle import doctor
 from tests.jobs import (
     SPEC,
     accepted,
@@ -189,6 +190,20 @@ def test_what_a_canary_that_failed_has_answered_is_not_paid_again(
 def test_a_canary_that_is_overloaded_is_no_failure(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(tmp_path, canary=3)
     assert job(faults=["answer-then-drop"]).outcomes == {"succeeded": 20}
+
+
+def test_a_canary_that_gets_no_answer_at_all_is_sent_once_more(
+    tmp_path: Path, job: Callable[..., Summary], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_job(tmp_path, canary=2)
+    assert job(faults=["answer-then-drop:2"]).outcomes == {"succeeded": 20}
+    assert len(answered(tmp_path / "api")) == 4
+    monkeypatch.chdir(tmp_path)
+    assert doctor().findings == []
+    write_job(tmp_path, canary=2, reuse=False)
+    with pytest.raises(CanaryFailed, match="2 of 2 rows"):
+        job(faults=["answer-then-drop:99"], new=True)
+    assert len(answered(tmp_path / "api")) == 4 + 2 * 3
 
 
 def test_a_canary_of_all_rows_leaves_nothing_to_stop(tmp_path: Path, job: Callable[..., Summary]) -> None:

@@ -1,28 +1,56 @@
 """The first rows, sent ahead of all others: whether they came back as they should."""
 
+from collections.abc import Sequence
+
+from runner.durable import sync_folder
 from runner.errors import CanaryFailed
 from runner.lifecycle.job import Job, plural
 from runner.outcome import Outcome, Validate, read
+from runner.request import pack
 from runner.store import Batch, pieces
 
-_SHOWN = 3
+_SHOWN, _LONGER_ID = 3, 20
 
 
-def judge(job: Job, validate: Validate | None) -> None:
-    """Raise CanaryFailed if the rows that were sent ahead did not succeed; they are all collected.
+def judge(job: Job, validate: Validate | None) -> bool:
+    """Whether the others can follow the rows that were sent ahead, which are all collected.
 
     What can pass by itself, an overloaded server for instance, is left to the next round, as long as another row
-    succeeded. The run is abandoned then: its answers are there for the next one.
+    succeeded; else the canary is prepared once more, and the answer is no. Raises CanaryFailed if rows did not
+    succeed, with the run abandoned: its answers are there for the next one.
     """
     canaries = [batch for batch in job.store.batches(job.run) if batch.lane == "canary" and batch.round == 1]
     found = [one for batch in canaries for one in _outcomes(job, batch, validate)]
     bad = [(row, one) for row, one in found if one.outcome not in ("succeeded", "errored", "expired")]
     bad += [(row, one) for row, one in found if one.outcome == "errored" and not one.again]
     if found and not bad and not any(one.outcome == "succeeded" for _, one in found):
+        if len(canaries) < job.spec.retry.attempts:
+            _prepare_again(job, canaries)
+            return False
         bad = found
     if bad:
         job.run = job.store.update(job.run, state="abandoned")
         raise CanaryFailed(_message(job, len(found), bad))
+    return True
+
+
+def _prepare_again(job: Job, canaries: Sequence[Batch]) -> None:
+    """Make another canary of the rows of those before."""
+    folder = job.store.folder(job.run)
+    number = max(batch.batch for batch in job.store.batches(job.run) if batch.round == 1) + 1
+    requests = [
+        (row, batch.batch, offset, size)
+        for batch in canaries
+        for row, offset, size in job.store.requests_of(batch)
+    ]
+    with pieces() as files, job.store.transaction():
+        pairs = ((row, files.read(folder.body(1, batch), *where)) for row, batch, *where in requests)
+        size = sum(batch.bytes for batch in canaries) + _LONGER_ID * len(requests)
+        limits = {"max_requests": len(requests), "max_bytes": size}
+        for body in pack(pairs, run=job.run.id, round=1, folder=folder.bodies, first=number, **limits):
+            job.store.add_batch(job.run, 1, body, lane="canary")
+        job.store.recount(job.run)
+        sync_folder(folder.bodies)
 
 
 def _outcomes(job: Job, batch: Batch, validate: Validate | None) -> list[tuple[int, Outcome]]:

@@ -160,7 +160,11 @@ def _finish(job: Job, api: Api, *, stop: Event, **how: Any) -> Summary:
         job.tell(f"run {job.run.id} is finished, nothing has changed since, and its rows and answers were purged")
         return summarize(job.store, job.run)
     if job.run.state == "finished":
-        job.tell(f"run {job.run.id} is finished and nothing has changed since: its outputs are written again")
+        lacks = job.store.tally(job.run).get("succeeded", 0) < job.run.rows
+        hint = "; --new sends what did not succeed" if lacks else ""
+        job.tell(
+            f"run {job.run.id} is finished and nothing has changed since: its outputs are written again{hint}"
+        )
         _deliver(job, validate)
         return summarize(job.store, job.run)
     count = len(job.store.batches(job.run))

@@ -121,8 +121,9 @@ class _Follower:
                 self.stuck[_own(batch)] = blame(self.job, batch)
             return
         if batch.lane != "canary" and not self.is_judged:
-            judge(self.job, self.validate)
-            self.is_judged = True
+            self.is_judged = judge(self.job, self.validate)
+            if not self.is_judged:
+                return
         is_begun = self._is_noted(batch)
         lane = "sync" if batch.lane == "batch" and (self.haste.is_on or is_begun) else batch.lane
         if lane == "sync" and not is_begun and answer.needs_parts(batch):

@@ -20,11 +20,11 @@ T = TypeVar("T")
 class Summary:
     """A run from outside. `seconds` is the time since it began, or that it took.
 
-    `outcomes` counts the rows of each outcome so far. `batches` holds {id, state, requests} of each batch, and
-    `odd` if lines of its results were of no use, by kind. `sinks` holds {type, path, rows} of each output once
-    written, `usage` the tokens of all answers by the API's names. `cost` is in US dollars: what was estimated when
-    the run was agreed to, what its answers cost so far, what they would have cost synchronously, and what was
-    saved; None where no price is known.
+    `outcomes` counts the rows of each outcome so far. `batches` holds {id, state, requests} of each batch, its
+    `lane` if it is sent synchronously, and `odd` if lines of its results were of no use, by kind. `sinks` holds
+    {type, path, rows} of each output once written, `usage` the tokens of all answers by the API's names. `cost`
+    is in US dollars: what was estimated when the run was agreed to, what its answers cost so far, what they
+    would have cost synchronously, and what was saved; None where no price is known.
     """
 
     run: str
@@ -83,6 +83,8 @@ def name_of(batch: Batch) -> str:
 
 def _shown(batch: Batch) -> dict[str, Any]:
     shown = {"id": batch.batch_id, "state": batch.state, "requests": batch.requests}
+    if batch.lane != "batch":
+        shown["lane"] = batch.lane
     odd = decoded(batch.odd, dict[str, int])
     return {**shown, "odd": odd} if odd else shown
 
