@@ -201,9 +201,9 @@ def rate_of(spec: Spec) -> Rate | None:
     rates = {"5m": price.write_5m, "1h": price.write_1h}
     write = max([1.0, *(rates[ttl] / price.input for ttl in cache_ttls(spec) & rates.keys() if price.input)])
     hidden = 64
-    if spec.output_schema is not None or (spec.params.get("output_config") or {}).get("format"):
+    if spec.is_schema_sent or (spec.params.get("output_config") or {}).get("format"):
         hidden += known.hidden_tokens["schema"]
-    if spec.params.get("tools") or spec.params.get("mcp_servers"):
+    if spec.params.get("tools") or spec.params.get("mcp_servers") or spec.output.tool is not None:
         hidden += known.hidden_tokens["tools"]
     return Rate(
         price=price,

@@ -1,20 +1,16 @@
 """One raw line of a results file becomes one Outcome: parsed, and validated against the output schema."""
 
-import re
-from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple
 
-import jsonschema_rs
 import msgspec
 
-from runner.errors import InputError, Problem
+from runner.form import TEXT, Block, Form, text_of, whole
 
 OUTCOMES = (
     "succeeded", "invalid", "truncated", "refused", "errored", "expired", "canceled", "missing", "rejected"
 )  # fmt: skip
 """How a row can end. The first four have an answer; `missing` and `rejected` never had a result."""
 
-_LONGEST = 500
 _FINISHED = ("end_turn", "stop_sequence", "tool_use")
 _TRUNCATED = ("max_tokens", "model_context_window_exceeded", "pause_turn")
 
@@ -34,8 +30,6 @@ _HOPELESS = frozenset(
 NO_ANSWER = "no_answer"
 """The error of a synchronous request whose answer was lost: it may be paid."""
 
-_SURROGATE = re.compile(rb"\\\\|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})(\\u[dD][c-fC-F][0-9a-fA-F]{2})?")
-
 
 class Outcome(NamedTuple):
     """What became of one request; a NamedTuple, since one is made per row.
@@ -54,23 +48,13 @@ class Outcome(NamedTuple):
     again: bool = True
 
 
-class _Block(msgspec.Struct):
-    """A content block; kinds that this version does not know may have any shape."""
-
-    type: str
-    text: Any = None
-    id: Any = None
-    name: Any = None
-    input: Any = None
-
-
 class _StopDetails(msgspec.Struct):
     category: str | None = None
     explanation: str | None = None
 
 
 class _Message(msgspec.Struct):
-    content: list[_Block]
+    content: list[Block]
     model: str
     usage: msgspec.Raw
     stop_reason: str | None = None
@@ -150,34 +134,8 @@ def tokens(usage: msgspec.Raw) -> Usage:
         return Usage()
 
 
-Validate = Callable[[Any], str | None]
-"""Returns what is wrong with an answer, or None."""
-
 _decode = msgspec.json.Decoder(_Line).decode
 _decode_usage = msgspec.json.Decoder(Usage).decode
-
-
-def validator(schema: dict[str, Any]) -> Validate:
-    """The function that validates answers against a JSON schema, `format` included. Raises InputError."""
-    try:
-        compiled = jsonschema_rs.validator_for(schema, validate_formats=True, offline=True)
-    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
-        raise InputError([Problem("output.schema", f"cannot be used: {str(error).splitlines()[0]}")]) from error
-
-    def validate(answer: Any) -> str | None:
-        if compiled.is_valid(answer):
-            return None
-        first = next(iter(compiled.iter_errors(answer)))
-        place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in first.instance_path)
-        message = f"{place.lstrip('.') or 'the answer'}: {first.message}"
-        return message if len(message) <= _LONGEST else f"{message[:_LONGEST]}…"
-
-    return validate
-
-
-def optional_validator(schema: dict[str, Any] | None) -> Validate | None:
-    """The validator of a schema, or None if there is none."""
-    return None if schema is None else validator(schema)
 
 
 def _parsed(line: bytes) -> _Line:
@@ -185,53 +143,22 @@ def _parsed(line: bytes) -> _Line:
         return _decode(line)
     except msgspec.ValidationError as error:
         # A result of a shape that this version does not know.
-        other = msgspec.json.decode(_SURROGATE.sub(_replace_half, line), type=_AnyLine)
+        other = msgspec.json.decode(whole(line), type=_AnyLine)
         message = f"a {other.result.get('type')!r} result of a shape that is not known to this version: {error}"
         return _Line(other.custom_id, _Result("errored", error=_ErrorResponse(_Error("unknown_result", message))))
     except msgspec.DecodeError:
         # A model can emit half of a surrogate pair, which no UTF-8 text can hold: U+FFFD takes its place.
-        repaired = _SURROGATE.sub(_replace_half, line)
+        repaired = whole(line)
         if repaired == line:
             raise
         return _parsed(repaired)
 
 
-def _replace_half(match: re.Match[bytes]) -> bytes:
-    first, second = match.groups()
-    is_whole = first is None or (second is not None and first[3:4] in b"89abAB")
-    return match[0] if is_whole else b"\\ufffd" * (2 if second else 1)
-
-
-def _answer(message: _Message, validate: Validate | None) -> tuple[Any, str | None]:
-    """The output of a finished message, and what is wrong with it."""
-    if message.stop_reason == "tool_use":
-        calls = [block for block in message.content if block.type == "tool_use"]
-        wrong = None if calls and validate is None else "the model called a tool instead of answering"
-        return [{"id": call.id, "name": call.name, "input": call.input} for call in calls], wrong
-    texts = [block.text for block in message.content if block.type == "text"]
-    try:
-        text = "".join(texts)
-    except TypeError:
-        return texts, "a text block holds no text"
-    if validate is None:
-        return text, None
-    try:
-        answer = _answered(text)
-        return answer, validate(answer)
-    except (msgspec.DecodeError, RecursionError) as error:
-        return text, f"not JSON: {error}"
-
-
-def _answered(text: str) -> Any:
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return msgspec.json.decode(_SURROGATE.sub(_replace_half, text.encode()))
-
-
-def _succeeded(line: _Line, message: _Message, validate: Validate | None) -> Outcome:
+def _succeeded(line: _Line, message: _Message, form: Form) -> Outcome:
     reason = message.stop_reason
-    output, wrong = _answer(message, validate if reason in _FINISHED else None)
+    output, wrong = (
+        form.answer(message.content, reason) if reason in _FINISHED else (text_of(message.content), None)
+    )
     name, why, again = "invalid", wrong, True
     if reason == "refusal":
         details = message.stop_details or _StopDetails()
@@ -255,8 +182,8 @@ def _usage(message: _Message) -> msgspec.Raw | None:
     return message.usage
 
 
-def read(line: bytes, validate: Validate | None = None) -> Outcome:
-    """The outcome that one line of a results file tells.
+def read(line: bytes, form: Form = TEXT) -> Outcome:
+    """The outcome that one line of a results file tells; `form` says what an answer has to be.
 
     Raises ValueError if it is not a line of results at all. What this version does not know never counts
     as success.
@@ -267,7 +194,7 @@ def read(line: bytes, validate: Validate | None = None) -> Outcome:
         raise ValueError("nested too deep") from too_deep
     result = parsed.result
     if result.type == "succeeded" and result.message is not None:
-        return _succeeded(parsed, result.message, validate)
+        return _succeeded(parsed, result.message, form)
     if result.type in ("errored", "rejected") and result.error is not None:
         error = {"type": result.error.error.type, "message": result.error.error.message}
         return Outcome(parsed.custom_id, result.type, error=error, again=error["type"] not in _HOPELESS)

@@ -17,12 +17,14 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from runner.cost import known_model
 from runner.durable import private_file
 from runner.errors import InputError
 from runner.prompt import Renderer, Templates
 from runner.spec import Content, Spec, block_place
 
 _OPEN, _BETWEEN, _CLOSE = b'{"requests":[\n', b",\n", b"\n]}"
+_RECORD = "Records the result. Call it exactly once, with the whole result as its input."
 _HELD_REQUESTS, _HELD_BYTES = 64, 8 << 20
 _ROW = re.compile(r"0|[1-9][0-9]{0,17}")
 
@@ -39,14 +41,27 @@ def _params(spec: Spec, text: Callable[[str, str], str]) -> dict[str, Any]:
         return [{"type": "text", "text": text(block_place(at, n), part)} for n, part in enumerate(written)]
 
     params = dict(spec.params)
-    if spec.output_schema is not None:
-        schema = {"type": "json_schema", "schema": spec.output_schema}
+    if spec.is_schema_sent:
+        schema = {"type": "json_schema", "schema": spec.output.schema}
         params["output_config"] = {**(params.get("output_config") or {}), "format": schema}
+    if spec.output.tool is not None:
+        params = _with_tool(spec, params)
     if spec.prompt.system is not None:
         params["system"] = _cached(content("prompt.system", spec.prompt.system), spec.prompt.cache)
     turns = spec.prompt.turns()
     params["messages"] = [{"role": turn.role, "content": content(at, turn.content)} for at, turn in turns]
     return params
+
+
+def _with_tool(spec: Spec, params: dict[str, Any]) -> dict[str, Any]:
+    """Params with the tool whose input is the output, forced where the model allows it."""
+    tools, name = list(params.get("tools") or ()), spec.output.tool
+    if not any(isinstance(tool, dict) and tool.get("name") == name for tool in tools):
+        tools.append({"name": name, "description": _RECORD, "input_schema": spec.output.schema})
+    model = known_model(str(params["model"]))
+    is_forced = "tool_choice" not in params and not (model and "forced_tool_choice" in model.refuses)
+    choice = {"tool_choice": {"type": "tool", "name": name}} if is_forced else {}
+    return {**params, "tools": tools, **choice}
 
 
 def _cached(system: Any, ttl: str | None) -> Any:

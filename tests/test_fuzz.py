@@ -25,9 +25,10 @@ from hypothesis import strategies as st
 
 from runner.cli import main
 from runner.errors import InputError
+from runner.form import Form, validator
 from runner.lifecycle import check
 from runner.lifecycle.collect import _read
-from runner.outcome import OUTCOMES, Outcome, Usage, Validate, read, tokens, validator
+from runner.outcome import OUTCOMES, Outcome, Usage, read, tokens
 from runner.prompt import RECORD, expression, load_templates
 from runner.request import custom_id, encoder
 from runner.simulator.batches import Batches, parse
@@ -513,7 +514,7 @@ def test_what_json_writes_line_by_line_comes_back_value_by_value(
 
 KINDS = ("succeeded", "errored", "overloaded", "invalid", "truncated", "refused", "canceled", "expired")
 CALL = {"type": "tool_use", "id": "t1", "name": "look", "input": {"a": 1}}
-CHECK: Validate = validator(SCHEMA)
+CHECK = Form(validator(SCHEMA))
 
 
 @cache
@@ -574,7 +575,7 @@ def is_valid(text: str) -> bool:
 def outcome_of(line: bytes, *, has_schema: bool) -> Outcome | None:
     """The outcome of a line, or None if it is none at all; what it says holds together."""
     try:
-        found = read(line, CHECK if has_schema else None)
+        found = read(line, CHECK if has_schema else Form())
     except ValueError:
         return None
     assert found.outcome in OUTCOMES and isinstance(found.custom_id, str)
@@ -729,7 +730,7 @@ def test_a_damaged_file_of_results_gives_each_row_its_own_line_or_none(
         prefix="run-1-1-",
         expected=set(expected),
         retry_on=("errored",),
-        validate=CHECK if has_schema else None,
+        form=CHECK if has_schema else Form(),
     )
     lines = data.removesuffix(b"\n").count(b"\n") + bool(data)
     assert len(found.rows) + sum(found.odd.values()) == lines

@@ -11,7 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runner.errors import InputError
-from runner.outcome import OUTCOMES, Outcome, Usage, read, rejected_line, tokens, validator
+from runner.form import TEXT, Form, validator
+from runner.outcome import OUTCOMES, Outcome, Usage, read, rejected_line, tokens
 
 COUNT = {
     "type": "object",
@@ -75,7 +76,7 @@ def test_a_finished_text_is_a_success_with_all_that_is_known_of_it() -> None:
 def test_the_stop_reason_decides_the_outcome(
     reason: str | None, outcome: str, again: bool, has_schema: bool
 ) -> None:
-    found = read(message('{"n": 1}', stop_reason=reason), validator(COUNT) if has_schema else None)
+    found = read(message('{"n": 1}', stop_reason=reason), Form(validator(COUNT)) if has_schema else TEXT)
     assert (found.outcome, found.again, found.stop_reason) == (outcome, again, reason)
     assert (found.error is None) == (outcome == "succeeded")
     assert found.output == ({"n": 1} if has_schema and outcome == "succeeded" else '{"n": 1}')
@@ -114,7 +115,7 @@ def test_tool_calls_are_the_output_of_a_turn_that_stops_for_them() -> None:
 def test_a_turn_that_stops_for_tools_is_invalid_without_calls_or_under_a_schema(
     content: list[Any], has_schema: bool
 ) -> None:
-    found = read(message(content=content, stop_reason="tool_use"), validator(COUNT) if has_schema else None)
+    found = read(message(content=content, stop_reason="tool_use"), Form(validator(COUNT)) if has_schema else TEXT)
     assert (found.outcome, found.stop_reason) == ("invalid", "tool_use")
     assert found.error is not None and "called a tool" in found.error["message"]
 
@@ -148,26 +149,26 @@ def test_a_refusal_says_why(details: Any, why: str) -> None:
     ],
 )
 def test_an_answer_that_breaks_the_schema_is_invalid_and_kept(text: str, output: Any, why: str) -> None:
-    found = read(message(text), validator(COUNT))
+    found = read(message(text), Form(validator(COUNT)))
     assert (found.outcome, found.output, found.again) == ("invalid", output, True)
     assert found.error is not None and found.error["message"].startswith(why)
 
 
 def test_what_is_wrong_deep_in_an_answer_is_said_with_its_place() -> None:
     schema = {"type": "object", "properties": {"lines": {"type": "array", "items": COUNT}}}
-    found = read(message('{"lines": [{"n": 1}, {"n": "x"}]}'), validator(schema))
+    found = read(message('{"lines": [{"n": 1}, {"n": "x"}]}'), Form(validator(schema)))
     assert found.error == {"type": "invalid", "message": 'lines[1].n: "x" is not of type "integer"'}
 
 
 @pytest.mark.parametrize("depth", [3000, 100_000])
 def test_an_answer_that_is_nested_too_deep_is_invalid_and_kept(depth: int) -> None:
     text = "[" * depth + "]" * depth
-    found = read(message(text), validator({}))
+    found = read(message(text), Form(validator({})))
     assert (found.outcome, found.output) == ("invalid", text)
 
 
 def test_what_is_wrong_with_a_long_answer_is_said_in_short() -> None:
-    found = read(message(json.dumps({"n": "x" * 100_000})), validator(COUNT))
+    found = read(message(json.dumps({"n": "x" * 100_000})), Form(validator(COUNT)))
     assert found.error is not None and found.error["message"].startswith('n: "xxx')
     assert len(found.error["message"]) < 1000
 
@@ -179,7 +180,7 @@ def test_only_text_blocks_are_the_answer() -> None:
         {"type": "not_known_yet", "data": [1]},
         {"type": "text", "text": ": 1}"},
     ]
-    assert read(message(content=content), validator(COUNT)).output == {"n": 1}
+    assert read(message(content=content), Form(validator(COUNT))).output == {"n": 1}
     assert read(message(content=content)).output == '{"n": 1}'
 
 
@@ -212,9 +213,9 @@ def test_a_surrogate_in_a_result_of_an_unknown_shape_does_not_lose_it(half: str)
 
 @pytest.mark.parametrize("number", [2**63 - 1, 2**64, -(2**64) - 1, 10**40, 10**400])
 def test_integers_of_any_size_are_kept(number: int) -> None:
-    found = read(message(f'{{"n": {number}}}'), validator(COUNT))
+    found = read(message(f'{{"n": {number}}}'), Form(validator(COUNT)))
     assert (found.outcome, found.output) == ("succeeded", {"n": number})
-    assert read(message(f'{{"n": "x{number}"}}'), validator(COUNT)).outcome == "invalid"
+    assert read(message(f'{{"n": "x{number}"}}'), Form(validator(COUNT))).outcome == "invalid"
 
 
 @pytest.mark.parametrize(
@@ -282,7 +283,7 @@ def test_no_other_result_type_counts_as_success(type: str) -> None:
 
 @given(st.text(max_size=20))
 def test_success_needs_a_stop_reason_that_is_known(reason: str) -> None:
-    found = read(message('{"n": 1}', stop_reason=reason), validator(COUNT))
+    found = read(message('{"n": 1}', stop_reason=reason), Form(validator(COUNT)))
     is_known = reason in ("end_turn", "stop_sequence")
     assert (found.outcome == "succeeded") == is_known
 
@@ -300,7 +301,7 @@ def test_halves_of_surrogate_pairs_become_replacement_characters(text: str) -> N
 @pytest.mark.parametrize("text", ['{"t": "x\ud83d"}', '{"t": "x\\ud83d"}'], ids=["in the line", "in the answer"])
 def test_a_surrogate_in_an_answer_does_not_make_it_invalid(text: str) -> None:
     schema = {"type": "object", "properties": {"t": {"type": "string"}}}
-    found = read(message(text), validator(schema))
+    found = read(message(text), Form(validator(schema)))
     assert (found.outcome, found.output) == ("succeeded", {"t": "x\ufffd"})
 
 
@@ -350,7 +351,7 @@ def test_what_is_not_a_line_of_results_raises_value_error(data: bytes) -> None:
 )
 def test_a_damaged_line_gives_an_outcome_or_value_error(base: bytes, at: int, cut: int, junk: bytes) -> None:
     try:
-        found = read(base[:at] + junk + base[at + cut :], validator(COUNT))
+        found = read(base[:at] + junk + base[at + cut :], Form(validator(COUNT)))
     except ValueError as error:
         assert str(error)
     else:

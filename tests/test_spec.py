@@ -140,7 +140,7 @@ def test_the_smallest_spec_is_filled_with_defaults(project: Path) -> None:
     assert spec.source == Source("csv", None, {"path": "data/in.csv"})
     assert spec.prompt == Prompt(user="hi")
     assert spec.sinks == (Sink("jsonl", "all", None, {"path": "out.jsonl"}),)
-    assert (spec.description, spec.vars, spec.output_schema) == ("", {}, None)
+    assert (spec.description, spec.vars, spec.output.schema) == ("", {}, None)
     assert (spec.batch, spec.retry) == (Batch(), Retry())
 
 
@@ -278,13 +278,13 @@ def test_a_folder_beside_the_project_with_a_longer_name_is_outside(project: Path
 
 def test_an_inline_output_schema_is_taken_as_it_stands(project: Path) -> None:
     schema = {"type": "object", "properties": {"on": {"type": "string"}}, "required": ["on"]}
-    assert load(project, f"output: {{schema: {json.dumps(schema)}}}").output_schema == schema
+    assert load(project, f"output: {{schema: {json.dumps(schema)}}}").output.schema == schema
 
 
 def test_an_output_schema_file_is_found_from_the_project_root(project: Path) -> None:
     (project / "schemas").mkdir()
     (project / "schemas" / "a.json").write_text('{"type": "string", "title": "é"}', "utf-8")
-    assert load(project, "output: {schema: schemas/a.json}").output_schema == {"type": "string", "title": "é"}
+    assert load(project, "output: {schema: schemas/a.json}").output.schema == {"type": "string", "title": "é"}
 
 
 @pytest.mark.parametrize(
@@ -371,7 +371,7 @@ def test_a_problem_in_a_quoted_text_points_at_its_beginning(project: Path) -> No
 def test_a_shipped_spec_loads(path: Path) -> None:
     spec = load_spec(path)
     assert (spec.name, spec.root) == (path.stem, HERE.parent)
-    assert spec.output_schema is not None
+    assert spec.output.schema is not None
 
 
 def test_there_are_four_shipped_specs() -> None:

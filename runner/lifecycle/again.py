@@ -6,13 +6,15 @@ import msgspec
 
 from runner.durable import sync_folder
 from runner.errors import StateError
+from runner.form import Form
 from runner.lifecycle.job import Job
-from runner.outcome import Validate, read
-from runner.request import pack
+from runner.lifecycle.repair import repaired
+from runner.outcome import read
+from runner.request import largest, pack
 from runner.store import WHATEVER_ATTEMPTS, Pieces, pieces
 
 
-def prepare_again(job: Job, validate: Validate | None) -> bool:
+def prepare_again(job: Job, form: Form) -> bool:
     """Write the next round, of the rows that may be sent again; return whether there is one.
 
     Raises StateError if the files of the run do not agree that they may.
@@ -31,7 +33,7 @@ def prepare_again(job: Job, validate: Validate | None) -> bool:
         }
         bodies = 0
         for body in pack(
-            _again(job, files, validate, least), run=job.run.id, round=round, folder=folder.bodies, **limits
+            _again(job, files, form, least), run=job.run.id, round=round, folder=folder.bodies, **limits
         ):
             job.store.add_batch(job.run, round, body)
             bodies += 1
@@ -40,19 +42,23 @@ def prepare_again(job: Job, validate: Validate | None) -> bool:
     return bodies > 0
 
 
-def _again(job: Job, files: Pieces, validate: Validate | None, least: int) -> Iterator[tuple[int, bytes]]:
+def _again(job: Job, files: Pieces, form: Form, least: int) -> Iterator[tuple[int, bytes]]:
     """(row, params) of the rows to send again; their results are read again, so that no wrong bit pays twice."""
-    folder = job.store.folder(job.run)
+    folder, longest = job.store.folder(job.run), largest(job.spec.batch.max_bytes)
     is_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
     for row, round, batch, offset, size, result_offset, length in job.store.again(job.run, least=least):
         try:
-            if result_offset is not None:
-                line = files.read(folder.results(round, batch), result_offset, length or 0)
-                found = read(line, validate)
-                if not (found.again or found.outcome == "canceled"):
-                    raise ValueError("its result is final")
             params = files.read(folder.body(round, batch), offset, size)
             is_object(params)
+            if result_offset is not None:
+                line = files.read(folder.results(round, batch), result_offset, length or 0)
+                found = read(line, form)
+                if not (found.again or found.outcome == "canceled"):
+                    raise ValueError("its result is final")
+                if found.outcome == "invalid" and job.spec.retry.repair:
+                    mended = repaired(params, line, (found.error or {}).get("message", "it is not valid"))
+                    # What has grown too long is asked anew.
+                    params = mended if len(mended) <= longest else params
         except (ValueError, OSError) as error:
             raise StateError(f"run {job.run.id}: row {row} cannot be sent again as recorded: {error}") from error
         yield row, params

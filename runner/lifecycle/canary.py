@@ -4,15 +4,16 @@ from collections.abc import Sequence
 
 from runner.durable import sync_folder
 from runner.errors import CanaryFailed
+from runner.form import Form
 from runner.lifecycle.job import Job, plural
-from runner.outcome import Outcome, Validate, read
+from runner.outcome import Outcome, read
 from runner.request import pack
 from runner.store import Batch, pieces
 
 _SHOWN, _LONGER_ID = 3, 20
 
 
-def judge(job: Job, validate: Validate | None) -> bool:
+def judge(job: Job, form: Form) -> bool:
     """Whether the others can follow the rows that were sent ahead, which are all collected.
 
     What can pass by itself, an overloaded server for instance, is left to the next round, as long as another row
@@ -20,7 +21,7 @@ def judge(job: Job, validate: Validate | None) -> bool:
     succeed, with the run abandoned: its answers are there for the next one.
     """
     canaries = [batch for batch in job.store.batches(job.run) if batch.lane == "canary" and batch.round == 1]
-    found = [one for batch in canaries for one in _outcomes(job, batch, validate)]
+    found = [one for batch in canaries for one in _outcomes(job, batch, form)]
     bad = [(row, one) for row, one in found if one.outcome not in ("succeeded", "errored", "expired")]
     bad += [(row, one) for row, one in found if one.outcome == "errored" and not one.again]
     if found and not bad and not any(one.outcome == "succeeded" for _, one in found):
@@ -53,11 +54,11 @@ def _prepare_again(job: Job, canaries: Sequence[Batch]) -> None:
         sync_folder(folder.bodies)
 
 
-def _outcomes(job: Job, batch: Batch, validate: Validate | None) -> list[tuple[int, Outcome]]:
+def _outcomes(job: Job, batch: Batch, form: Form) -> list[tuple[int, Outcome]]:
     path = job.store.folder(job.run).results(batch.round, batch.batch)
     with pieces() as files:
         places = job.store.results_of(batch)
-        return [(row, read(files.read(path, offset, length), validate)) for row, offset, length in places]
+        return [(row, read(files.read(path, offset, length), form)) for row, offset, length in places]
 
 
 def _message(job: Job, count: int, bad: list[tuple[int, Outcome]]) -> str:

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from runner import outcome, sinks
+from runner import sinks
 from runner.errors import InputError, Problem
+from runner.form import form_of
 from runner.lifecycle.prepare import requests
 from runner.prompt import Templates, load_templates
 from runner.rules import Finding, examine
@@ -30,8 +31,7 @@ def check(spec: Spec, *, is_tolerant: bool = False) -> Checked:
     Raises InputError with every mistake; what the rules call errors are among them, unless it `is_tolerant`.
     """
     problems = sinks.check(spec)
-    if spec.output_schema is not None:
-        _note(problems, lambda: outcome.validator(spec.output_schema or {}))
+    _note(problems, lambda: form_of(spec.output))
     templates = _note(problems, lambda: load_templates(spec))
     sample = _note(problems, lambda: _sample(spec))
     if templates is not None and sample:

@@ -11,9 +11,10 @@ from runner.api import Api
 from runner.cost import Rate, rate_of
 from runner.durable import replacing
 from runner.errors import Incomplete
+from runner.form import Form
 from runner.lifecycle.budget import worst
 from runner.lifecycle.job import Job, decoded, name_of, plural
-from runner.outcome import NO_ANSWER, Usage, Validate, read, tokens
+from runner.outcome import NO_ANSWER, Usage, read, tokens
 from runner.request import custom_id, row_of
 from runner.store import WHATEVER_ATTEMPTS, Batch
 
@@ -60,7 +61,7 @@ def _read(
     prefix: str,
     expected: set[int],
     retry_on: tuple[str, ...],
-    validate: Validate | None,
+    form: Form,
     rate: Rate | None = None,
     is_batched: bool = True,
     sends_canceled: bool = False,
@@ -68,7 +69,7 @@ def _read(
     found = _Found()
     for offset, line in _lines(path):
         try:
-            outcome = read(line, validate)
+            outcome = read(line, form)
         except ValueError:
             found.note("malformed" if line.strip() else "blank")
             continue
@@ -100,7 +101,7 @@ def collect(
     job: Job,
     api: Api,
     batch: Batch,
-    validate: Validate | None,
+    form: Form,
     *,
     is_last_try: bool,
     accept_loss: bool,
@@ -121,7 +122,7 @@ def collect(
         prefix=custom_id(job.run.id, batch.round, batch.batch, 0)[:-1],
         expected=expected,
         retry_on=job.spec.retry.on,
-        validate=validate,
+        form=form,
         rate=rate_of(job.spec),
         is_batched=is_batched,
         sends_canceled=sends_canceled,

@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 
 from runner.errors import StateError
+from runner.form import Form
 from runner.lifecycle.job import Job
-from runner.outcome import Outcome, Validate, read
+from runner.outcome import Outcome, read
 from runner.request import custom_id
 from runner.sinks import open_sink, place
 from runner.store import Batch, Pieces, pieces
@@ -28,9 +29,7 @@ class _Row(msgspec.Struct):
     row: msgspec.Raw
 
 
-def _records(
-    job: Job, validate: Validate | None, files: Pieces, *, decoded: bool, is_partial: bool
-) -> Iterator[dict[str, Any]]:
+def _records(job: Job, form: Form, files: Pieces, *, decoded: bool, is_partial: bool) -> Iterator[dict[str, Any]]:
     """The record of each row in order; `row` and `usage` stay raw JSON unless `decoded`."""
     batches = {(batch.round, batch.batch): batch for batch in job.store.batches(job.run)}
     decode_row = msgspec.json.Decoder(_Row).decode
@@ -48,7 +47,7 @@ def _records(
                 absent = name or "missing"
                 outcome = Outcome("", absent, error={"type": absent, "message": _NEVER_SENT[absent]})
             else:
-                outcome = read(files.read(folder.results(round, batch), offset, length), validate)
+                outcome = read(files.read(folder.results(round, batch), offset, length), form)
                 if outcome.custom_id != sent_as:
                     raise ValueError(f"the result of row {number} is another's")
             record = _record(source, outcome, batches.get((round, batch)))
@@ -87,16 +86,16 @@ def _record(source: _Row, outcome: Outcome, batch: Batch | None) -> dict[str, An
 
 
 def _undamaged(
-    job: Job, validate: Validate | None, files: Pieces, *, decoded: bool, is_partial: bool
+    job: Job, form: Form, files: Pieces, *, decoded: bool, is_partial: bool
 ) -> Iterator[dict[str, Any]]:
     try:
         _check_results(job)
-        yield from _records(job, validate, files, decoded=decoded, is_partial=is_partial)
+        yield from _records(job, form, files, decoded=decoded, is_partial=is_partial)
     except ValueError as error:
         raise StateError(f"the files of run {job.run.id} are damaged: {error}") from error
 
 
-def deliver(job: Job, validate: Validate | None, *, is_partial: bool = False) -> list[dict[str, Any]]:
+def deliver(job: Job, form: Form, *, is_partial: bool = False) -> list[dict[str, Any]]:
     """Write every sink and return {type, path, rows} of each; a file appears whole or not at all.
 
     If the run is not at its end, `is_partial` leaves out the rows that have no outcome yet.
@@ -110,7 +109,7 @@ def deliver(job: Job, validate: Validate | None, *, is_partial: bool = False) ->
         files = stack.enter_context(pieces())
         takers = [stack.enter_context(open_sink(job.spec, index, path)) for index, path in enumerate(paths)]
         decoded = any(sink.columns for sink in sinks)
-        for record in _undamaged(job, validate, files, decoded=decoded, is_partial=is_partial):
+        for record in _undamaged(job, form, files, decoded=decoded, is_partial=is_partial):
             for index, take in enumerate(takers):
                 rows[index] += take(record)
     return [

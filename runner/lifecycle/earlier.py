@@ -8,8 +8,9 @@ from pathlib import Path
 import msgspec
 
 from runner.errors import StateError
+from runner.form import Form
 from runner.lifecycle.record import Recorded, recorded
-from runner.outcome import Validate, read
+from runner.outcome import read
 from runner.store import Answers, Digests, Pieces, Run, Store
 
 _SEEN = ("running", "finished", "abandoned")
@@ -38,7 +39,7 @@ class Earlier:
     store: Store
     answers: Answers | None
     files: Pieces
-    validate: Validate | None
+    form: Form
     paths: dict[Place, Path | None] = field(default_factory=dict)
 
     def line(self, digest: bytes, custom_id: str) -> bytes | None:
@@ -55,7 +56,7 @@ class Earlier:
         try:
             line = self.files.read(path, found.offset, found.length)
             # What a run took from another has no digest of its own to be held against.
-            if found.batch == 0 and read(line, self.validate).outcome != "succeeded":
+            if found.batch == 0 and read(line, self.form).outcome != "succeeded":
                 return None
             return b'{"custom_id":"%b","result":%b}' % (custom_id.encode(), bytes(_decode(line).result))
         except (OSError, ValueError):
@@ -133,5 +134,5 @@ def reasons(store: Store, run: Run, start: Recorded) -> Reasons:
 def _changed(then: Recorded, now: Recorded) -> str:
     if then.templates != now.templates or any(then.record.get(n) != now.record.get(n) for n in ("prompt", "vars")):
         return "prompt"
-    is_same = all(then.record.get(n) == now.record.get(n) for n in ("params", "output_schema", "betas"))
+    is_same = all(then.record.get(n) == now.record.get(n) for n in ("params", "output_schema", "output", "betas"))
     return "again" if is_same else "params"

@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 
-from runner import outcome, sinks
+from runner import sinks
 from runner.api import Api, connect
 from runner.errors import CapReached, InputError, StateError, UsageError
+from runner.form import Form, form_of
 from runner.lifecycle.check import check
 from runner.lifecycle.choice import Choice
 from runner.lifecycle.deliver import deliver
@@ -155,7 +156,7 @@ def run(
 
 
 def _finish(job: Job, api: Api, *, stop: Event, **how: Any) -> Summary:
-    validate = outcome.optional_validator(job.spec.output_schema)
+    form = form_of(job.spec.output)
     if job.run.purged_at is not None:
         job.tell(f"run {job.run.id} is finished, nothing has changed since, and its rows and answers were purged")
         return summarize(job.store, job.run)
@@ -165,23 +166,23 @@ def _finish(job: Job, api: Api, *, stop: Event, **how: Any) -> Summary:
         job.tell(
             f"run {job.run.id} is finished and nothing has changed since: its outputs are written again{hint}"
         )
-        _deliver(job, validate)
+        _deliver(job, form)
         return summarize(job.store, job.run)
     count = len(job.store.batches(job.run))
     job.tell(f"run {job.run.id}: {plural(job.run.rows, 'row')} in {plural(count, 'batch')}")
     try:
-        is_done = follow(job, api, validate, stop=stop, **how)
+        is_done = follow(job, api, form, stop=stop, **how)
     except CapReached:
-        written = deliver(job, validate, is_partial=True)
+        written = deliver(job, form, is_partial=True)
         job.store.update(job.run, sinks=msgspec.json.encode(written).decode())
         raise
     if is_done:
-        _deliver(job, validate)
+        _deliver(job, form)
         job.tell(f"run {job.run.id}: finished")
     return summarize(job.store, job.run)
 
 
-def _deliver(job: Job, validate: outcome.Validate | None) -> None:
-    written = msgspec.json.encode(deliver(job, validate)).decode()
+def _deliver(job: Job, form: Form) -> None:
+    written = msgspec.json.encode(deliver(job, form)).decode()
     finished_at = job.run.finished_at or time.time()
     job.run = job.store.update(job.run, state="finished", finished_at=finished_at, sinks=written)

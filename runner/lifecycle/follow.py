@@ -22,6 +22,7 @@ from runner.errors import (
     Unavailable,
     Undecided,
 )
+from runner.form import Form
 from runner.lifecycle import answer
 from runner.lifecycle.again import prepare_again
 from runner.lifecycle.budget import reserve
@@ -34,7 +35,6 @@ from runner.lifecycle.pace import CREATES, Key, Pace
 from runner.lifecycle.reconcile import check_account, reconcile
 from runner.lifecycle.refuse import blame, is_meant, refuse, reject, seek
 from runner.lifecycle.submit import check_rounds, may_have_been_sent, submit
-from runner.outcome import Validate
 from runner.store import Batch
 
 _DOWNLOADS = 3
@@ -58,7 +58,7 @@ class _Follower:
 
     job: Job
     api: Api
-    validate: Validate | None
+    form: Form
     pace: Pace
     accept_loss: bool
     stop: Event
@@ -121,7 +121,7 @@ class _Follower:
                 self.stuck[_own(batch)] = blame(self.job, batch)
             return
         if batch.lane != "canary" and not self.is_judged:
-            self.is_judged = judge(self.job, self.validate)
+            self.is_judged = judge(self.job, self.form)
             if not self.is_judged:
                 return
         is_begun = self._is_noted(batch)
@@ -201,7 +201,7 @@ class _Follower:
         is_lost = self.accept_loss or age > _DAY
         sends_canceled = self.haste.is_on and not self.job.run.is_canceled
         how = {"is_last_try": is_last_try, "accept_loss": is_lost, "sends_canceled": sends_canceled}
-        collect(self.job, self.api, batch, self.validate, **how)
+        collect(self.job, self.api, batch, self.form, **how)
         self.pace.rest(_own(batch), 0)
 
     def _search_seconds(self, key: Key) -> float:
@@ -283,7 +283,7 @@ _GRAVE = (Undecided, ResultsGone, CapReached, Refused)
 def follow(
     job: Job,
     api: Api,
-    validate: Validate | None,
+    form: Form,
     *,
     poll_seconds: float,
     wait: bool,
@@ -297,7 +297,7 @@ def follow(
     waiting mends: AccessError and CanaryFailed at once; Undecided, ResultsGone, CapReached or Refused once the
     other batches are done.
     """
-    follower = _Follower(job, api, validate, Pace(poll_seconds), accept_loss, stop, Haste(job, api))
+    follower = _Follower(job, api, form, Pace(poll_seconds), accept_loss, stop, Haste(job, api))
     job.store.forget_refusals(job.run)
     follower.begin(wait=wait, stop=stop)
     while not stop.is_set():
@@ -308,7 +308,7 @@ def follow(
         ahead = [batch for batch in batches if batch.lane == "canary"] or batches
         free = [batch for batch in ahead if not follower.is_stuck(batch)]
         if not batches:
-            if not prepare_again(job, validate):
+            if not prepare_again(job, form):
                 check_rounds(job)
                 return True
             job.tell("the rows that can still succeed are sent again")

@@ -20,7 +20,8 @@ def choose(spec: Spec, new: int, seconds: float) -> tuple[str, str]:
     """How requests are sent, and why."""
     if spec.mode != "auto":
         return spec.mode, ""
-    if any(is_client_tool(tool) for tool in tools_of(spec.params)):
+    tools = [tool for tool in tools_of(spec.params) if is_client_tool(tool)]
+    if any(tool.get("name") != spec.output.tool for tool in tools):
         return (
             "sync",
             "since each answer ends at a call of a client tool, and a batch would wait for the next turn",

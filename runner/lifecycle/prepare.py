@@ -17,10 +17,11 @@ import msgspec
 
 from runner.durable import replacing, sync_folder
 from runner.errors import InputError, Interrupted, Problem
+from runner.form import form_of
 from runner.lifecycle.earlier import Earlier, Reasons, reasons
 from runner.lifecycle.job import Report, plural, summarize
 from runner.lifecycle.record import origin, record
-from runner.outcome import optional_validator, rejected_line
+from runner.outcome import rejected_line
 from runner.prompt import Templates
 from runner.request import Body, encoder, largest, pack
 from runner.sources import Inputs, Row, read
@@ -206,7 +207,7 @@ def prepare(
             first = _First(templates, store, run, stop, why, seen)
             # What a run that is recovered took from others is lost with its state: it was sent as a whole.
             known = earlier.answers(run) if run_id is None else None
-            answers = Earlier(earlier, known, files, optional_validator(spec.output_schema))
+            answers = Earlier(earlier, known, files, form_of(spec.output))
             rows = read(spec.source, inputs, limit=limit)
             _write(first, spec, store, rows, report, answers)
         folder = store.folder(run)

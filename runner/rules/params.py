@@ -166,6 +166,7 @@ def is_client_tool(tool: Any) -> bool:
 def client_tools(case: Case) -> Iterator[Mistake]:
     """Tools whose calls nobody answers."""
     names = [str(tool.get("name")) for tool in tools_of(case.params) if is_client_tool(tool)]
+    names = [name for name in names if name != case.spec.output.tool]
     if names:
         message = (
             f"an answer ends at the call of {', '.join(names)}, and nobody runs the tool: the call is the "

@@ -21,8 +21,8 @@ _LISTS = ("anyOf", "allOf", "oneOf")
 
 def output_schema(case: Case) -> Iterator[Mistake]:
     """Keywords with which the API refuses every request."""
-    schema = case.spec.output_schema
-    if schema is None:
+    schema = case.spec.output.schema
+    if schema is None or not case.spec.is_schema_sent:
         return
     for path, what in _mistakes(schema, ()):
         at, pointer = ".".join(("output.schema", *path)), "/".join(("#", *path))

@@ -100,8 +100,11 @@ def _result(raw: bytes, kind: str, version: str, *, is_batched: bool = True) -> 
         if not is_batched:
             raise
         return _error("invalid_request_error", str(error))
-    if kind == "invalid":
-        answer["content"][0]["text"] = "This is not what the schema asked for."
+    is_stubborn = kind == "stubborn" and b'"role":"assistant"' not in raw
+    if kind == "invalid" or is_stubborn:
+        wrong: dict[str, Any] = answer["content"][0]
+        key, value = ("input", {}) if wrong["type"] == "tool_use" else ("text", "Not what the schema asked for.")
+        wrong[key] = value
     elif kind == "truncated":
         answer["stop_reason"] = "max_tokens"
     elif kind == "refused":

@@ -105,6 +105,7 @@ _OUTCOMES = {
     "expired": "a request ends expired",
     "canceled": "a request ends canceled",
     "invalid": "an answer is not what its schema asks for",
+    "stubborn": "an answer is not what its schema asks for, until it is told so",
     "truncated": "an answer stops at max_tokens",
     "refused": "an answer is a refusal",
     "missing": "a request has no result at all",

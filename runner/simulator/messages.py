@@ -37,6 +37,8 @@ class _Params(msgspec.Struct):
     max_tokens: int
     messages: list[dict[str, Any]]
     output_config: _OutputConfig | None = None
+    tools: list[dict[str, Any]] = []
+    tool_choice: dict[str, Any] = {}
 
 
 _decode = msgspec.json.Decoder(_Params).decode
@@ -77,9 +79,17 @@ def _last_text(messages: list[dict[str, Any]]) -> str:
     if isinstance(content, str):
         return content
     try:
-        return " ".join([block.get("text", "") for block in content or ()])
+        return " ".join([block.get("text") or block.get("content", "") for block in content or ()])
     except (TypeError, AttributeError) as error:
         raise Invalid("messages: content must be text or a list of content blocks") from error
+
+
+def _called(params: _Params) -> dict[str, Any] | None:
+    """The client tool that is called: the one that is forced, or the only one that is offered."""
+    tools = [tool for tool in params.tools if "input_schema" in tool]
+    if params.tool_choice.get("type") == "tool":
+        return next((tool for tool in tools if tool.get("name") == params.tool_choice.get("name")), None)
+    return tools[0] if len(tools) == 1 and params.tool_choice.get("type") != "none" else None
 
 
 def _tokens(text: bytes | str) -> int:
@@ -104,17 +114,24 @@ def message(raw: bytes, *, version: str, is_batched: bool) -> dict[str, Any]:
     asked = _last_text(params.messages)
     if not asked:
         raise Invalid("messages: text content blocks must be non-empty")
-    text = answer(bytes(form.schema) if form else None, text=asked, seed=raw)
+    tool = None if form else _called(params)
+    schema = msgspec.json.encode(tool.get("input_schema", {})) if tool else bytes(form.schema) if form else None
+    text = answer(schema, text=asked, seed=raw)
     if text is None:
-        raise Invalid("output_config.format.schema: the simulator could not draw an answer for it")
+        at = f"tools.{tool['name']}.input_schema" if tool else "output_config.format.schema"
+        raise Invalid(f"{at}: the simulator could not draw an answer for it")
+    content: dict[str, Any] = {"type": "text", "text": text, "citations": None}
+    if tool:
+        given = msgspec.json.decode(text)
+        content = {"type": "tool_use", "id": "toolu_simulated", "name": tool["name"], "input": given}
     return {
         "id": "msg_" + hashlib.sha256(raw).hexdigest()[:24],
         "type": "message",
         "role": "assistant",
         "model": params.model,
-        "content": [{"type": "text", "text": text, "citations": None}],
+        "content": [content],
         "container": None,
-        "stop_reason": "end_turn",
+        "stop_reason": "tool_use" if tool else "end_turn",
         "stop_sequence": None,
         "stop_details": None,
         "usage": {

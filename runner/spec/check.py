@@ -27,6 +27,7 @@ _PATTERNS = {
     "name": "a name is 1 to 32 of a-z 0-9 _ -, beginning with a letter",
     "delimiter": "a delimiter is one character, and no quote or line break",
     "max_bytes": "a size is a number of bytes, or written as 64KB or 200MB",
+    "tool": "a tool's name is 1 to 128 of A-Z a-z 0-9 _ -",
     "deadline": "a time span is written as 90m, 6h or 2d",
     "vars": "a variable's name is letters, digits and _, not beginning with a digit",
 }

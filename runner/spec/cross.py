@@ -62,9 +62,25 @@ def cross_checks(value: dict[str, Any], path: Path, root: Path) -> Iterator[tupl
     if "cache" in value["prompt"] and "system" not in value["prompt"]:
         yield "prompt.cache", "there is no system prompt to cache"
     output_config = value["params"].get("output_config")
+    yield from _outputs(value.get("output", {}), value["params"])
     if not isinstance(output_config, dict | NoneType):
         yield "params.output_config", "must be a mapping"
-    elif "output" in value and output_config and "format" in output_config:
+    elif "schema" in value.get("output", {}) and output_config and "format" in output_config:
         yield "params.output_config.format", "output.schema is sent as this already: keep one of the two"
     if not 1 <= size_in_bytes(value.get("batch", {}).get("max_bytes", 1)) <= _MAX_BYTES:
         yield "batch.max_bytes", "must be from 1 byte to the 256MB that the API takes"
+
+
+def _outputs(output: dict[str, Any], params: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """How the ways to take an output from an answer go together."""
+    if "tool" in output and "parse" in output:
+        yield "output.parse", "an output is the input of a tool or is parsed from text: keep one of the two"
+    if ("pattern" in output) != (output.get("parse") == "regex"):
+        yield "output", "`pattern` goes with `parse: regex`, and is needed there"
+    tools = params.get("tools")
+    named = [tool.get("name") for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
+    if "tool" in output and "schema" not in output and output["tool"] not in named:
+        yield (
+            "output.tool",
+            f"params.tools has no {output['tool']}: define it there, or give its input as output.schema",
+        )

@@ -77,6 +77,20 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
+class Output:
+    """What an answer must be: valid against a JSON `schema`, and taken from the input of a tool, or from its text.
+
+    `parse` is json, regex (with `pattern`) or lines; without it and without `tool` a schema is sent as
+    output_config.format.
+    """
+
+    schema: dict[str, Any] | None = None
+    tool: str | None = None
+    parse: str | None = None
+    pattern: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Sink:
     """One output. `rows` is all, succeeded or failed; `columns` maps names to expressions, in order."""
 
@@ -102,10 +116,11 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How often a row is sent at most, and after which outcomes it is sent again."""
+    """How often a row is sent at most, after which outcomes, and whether an invalid answer is shown again."""
 
     attempts: int = 3
     on: tuple[str, ...] = ("errored", "expired", "invalid", "missing")
+    repair: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +156,7 @@ class Spec:
     sinks: tuple[Sink, ...]
     description: str = ""
     vars: dict[str, Any] = field(default_factory=dict)
-    output_schema: dict[str, Any] | None = None
+    output: Output = field(default_factory=Output)
     schema_path: str | None = None
     batch: Batch = field(default_factory=Batch)
     retry: Retry = field(default_factory=Retry)
@@ -158,6 +173,11 @@ class Spec:
     allow_at: dict[int, tuple[str, ...]] = field(default_factory=dict)
     places: dict[str, tuple[int, int]] = field(default_factory=dict)
 
+    @property
+    def is_schema_sent(self) -> bool:
+        """Whether answers are held to the schema by the API itself, as output_config.format."""
+        return self.output.schema is not None and self.output.tool is None and self.output.parse is None
+
     def problem(self, at: str, message: str, *, line: int = 1) -> Problem:
         """A mistake in the value at the dotted path `at`; `line` counts inside a text of several lines."""
         first, column = self.places.get(at, (0, 0))
@@ -173,6 +193,10 @@ class Spec:
         record: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self, enc_hook=str))
         for name in ("path", "root", "places", "schema_path", "allow_at", *_EDITABLE):
             del record[name]
+        # As runs recorded it that were begun before there was anything else.
+        record["output_schema"] = record["output"].pop("schema")
+        if not any(record["output"].values()):
+            del record["output"]
         if not self.betas:
             # As runs recorded it that were begun before there were any.
             del record["betas"]
@@ -181,7 +205,8 @@ class Spec:
 
 def from_record(record: Mapping[str, Any], *, path: Path, root: Path) -> Spec:
     """The Spec that a run recorded, with the editable settings at their defaults."""
-    plain = {"sinks": [], **record, "path": str(path), "root": str(root)}
+    output = {**record.get("output", {}), "schema": record.get("output_schema")}
+    plain = {"sinks": [], **record, "output": output, "path": str(path), "root": str(root)}
     return msgspec.convert(plain, Spec, dec_hook=lambda kind, value: kind(value))
 
 
@@ -227,6 +252,11 @@ def _sink(value: dict[str, Any]) -> Sink:
 def _source(value: dict[str, Any]) -> Source:
     options = {name: item for name, item in value.items() if name not in ("type", "key")}
     return Source(value["type"], value.get("key"), options)
+
+
+def _output(value: dict[str, Any], schema: dict[str, Any] | None) -> Output:
+    written = value.get("output", {})
+    return Output(schema, written.get("tool"), written.get("parse"), written.get("pattern"))
 
 
 def _schema_path(value: dict[str, Any]) -> str | None:
@@ -292,11 +322,11 @@ def load_spec(path: str | os.PathLike[str], *, vars: Mapping[str, str] | None = 
         vars={**value.get("vars", {}), **(vars or {})},
         prompt=_prompt(value["prompt"]),
         params=value["params"],
-        output_schema=schema,
+        output=_output(value, schema),
         schema_path=_schema_path(value),
         sinks=tuple(_sink(sink) for sink in value["sinks"]),
         batch=Batch(**{**batch, "max_bytes": size_in_bytes(batch.get("max_bytes", Batch().max_bytes))}),
-        retry=Retry(retry.get("attempts", Retry().attempts), tuple(retry.get("on", Retry().on))),
+        retry=Retry(**{**retry, "on": tuple(retry.get("on", Retry().on))}),
         mode=value.get("mode", "batch"),
         deadline=span_in_seconds(value["deadline"]) if "deadline" in value else None,
         on_deadline=value.get("on_deadline", "sync"),

@@ -39,7 +39,7 @@ def _read_schema(path: str, root: Path) -> Any:
 
 def output_schema(document: Document, shown: str, root: Path) -> tuple[dict[str, Any] | None, list[Problem]]:
     """The output schema, if there is one, and what is wrong with it."""
-    if "output" not in document.value:
+    if "schema" not in document.value.get("output", {}):
         return None, []
     schema = document.value["output"]["schema"]
     place = Problem(shown, "", *document.places["output", "schema"])

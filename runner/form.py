@@ -1,0 +1,145 @@
+"""What an answer has to be: text, JSON in text, or the input of a tool; and what is wrong with one that is not."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jsonschema_rs
+import msgspec
+
+from runner.errors import InputError, Problem
+from runner.spec import Output
+
+_LONGEST = 500
+_SURROGATE = re.compile(rb"\\\\|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})(\\u[dD][c-fC-F][0-9a-fA-F]{2})?")
+_FENCED = re.compile(r"\s*```[A-Za-z]*\n(.*)\n\s*```\s*", re.DOTALL)
+
+Validate = Callable[[Any], str | None]
+"""Returns what is wrong with an output, or None."""
+
+
+class Block(msgspec.Struct):
+    """A content block of an answer; kinds that this version does not know may have any shape."""
+
+    type: str
+    text: Any = None
+    id: Any = None
+    name: Any = None
+    input: Any = None
+
+
+def whole(data: bytes) -> bytes:
+    """JSON in which U+FFFD takes the place of each half of a surrogate pair, which no UTF-8 text can hold."""
+    return _SURROGATE.sub(_replace_half, data)
+
+
+def _replace_half(match: re.Match[bytes]) -> bytes:
+    first, second = match.groups()
+    is_whole = first is None or (second is not None and first[3:4] in b"89abAB")
+    return match[0] if is_whole else b"\\ufffd" * (2 if second else 1)
+
+
+def text_of(content: Sequence[Block]) -> Any:
+    """The text of an answer, or its parts if they are not all text."""
+    texts = [block.text for block in content if block.type == "text"]
+    try:
+        return "".join(texts)
+    except TypeError:
+        return texts
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How the output is taken from an answer, and validated.
+
+    The input of the tool `tool` if there is one; else the text: parsed by `parse` (json, regex with `pattern`, or
+    lines), as JSON if it only has to be valid, or as it is.
+    """
+
+    validate: Validate | None = None
+    tool: str | None = None
+    parse: str | None = None
+    pattern: re.Pattern[str] | None = None
+
+    def answer(self, content: Sequence[Block], stop_reason: str | None) -> tuple[Any, str | None]:
+        """The output of a finished answer, and what is wrong with it."""
+        calls = [block for block in content if block.type == "tool_use"]
+        if self.tool is not None:
+            return self._input(calls, content)
+        if calls or stop_reason == "tool_use":
+            is_meant = calls and self.validate is None and self.parse is None
+            wrong = None if is_meant else "the model called a tool instead of answering"
+            return [{"id": call.id, "name": call.name, "input": call.input} for call in calls], wrong
+        text = text_of(content)
+        if not isinstance(text, str):
+            return text, "a text block holds no text"
+        return self._parsed(text)
+
+    def _input(self, calls: Sequence[Block], content: Sequence[Block]) -> tuple[Any, str | None]:
+        inputs = [call.input for call in calls if call.name == self.tool]
+        if len(inputs) != 1:
+            return text_of(content), f"the model called {self.tool} {len(inputs)} times, and once is meant"
+        return inputs[0], self.validate(inputs[0]) if self.validate is not None else None
+
+    def _parsed(self, text: str) -> tuple[Any, str | None]:
+        if self.parse == "lines":
+            output: Any = [line.strip() for line in text.splitlines() if line.strip()]
+        elif self.pattern is not None:
+            found = self.pattern.search(text)
+            if found is None:
+                return text, f"nothing in the answer matches {self.pattern.pattern}"
+            output = found.groupdict() or list(found.groups()) or found[0]
+        elif self.validate is not None or self.parse == "json":
+            try:
+                output = _decoded(_unfenced(text) if self.parse == "json" else text)
+            except (msgspec.DecodeError, RecursionError) as error:
+                return text, f"not JSON: {error}"
+        else:
+            return text, None
+        return output, self.validate(output) if self.validate is not None else None
+
+
+TEXT = Form()
+"""Any answer will do, and its text is the output."""
+
+
+def _unfenced(text: str) -> str:
+    """A text without the fence of Markdown that models like to put around JSON."""
+    match = _FENCED.fullmatch(text)
+    return match[1] if match else text
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return msgspec.json.decode(whole(text.encode()))
+
+
+def validator(schema: dict[str, Any]) -> Validate:
+    """The function that validates outputs against a JSON schema, `format` included. Raises InputError."""
+    try:
+        compiled = jsonschema_rs.validator_for(schema, validate_formats=True, offline=True)
+    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
+        raise InputError([Problem("output.schema", f"cannot be used: {str(error).splitlines()[0]}")]) from error
+
+    def validate(answer: Any) -> str | None:
+        if compiled.is_valid(answer):
+            return None
+        first = next(iter(compiled.iter_errors(answer)))
+        place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in first.instance_path)
+        message = f"{place.lstrip('.') or 'the answer'}: {first.message}"
+        return message if len(message) <= _LONGEST else f"{message[:_LONGEST]}…"
+
+    return validate
+
+
+def form_of(output: Output) -> Form:
+    """The form of the answers that a spec asks for. Raises InputError if its schema or pattern cannot be used."""
+    try:
+        pattern = re.compile(output.pattern) if output.pattern is not None else None
+    except re.error as error:
+        raise InputError([Problem("output.pattern", f"not a regular expression: {error}")]) from error
+    validate = None if output.schema is None else validator(output.schema)
+    return Form(validate, output.tool, output.parse, pattern)

@@ -1,0 +1,132 @@
+"""Outputs are what a spec asks for: JSON by a schema, the input of a tool, or parsed from text."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner import Summary, load_spec
+from runner.errors import InputError
+from runner.form import Block, Form, form_of, validator
+from runner.spec import Output
+from tests.jobs import SCHEMA, SPEC, records, write_job
+
+GOOD = {"label": "good", "score": 3}
+
+
+def text(*parts: str) -> list[Block]:
+    return [Block("text", text=part) for part in parts]
+
+
+def call(name: str, given: Any) -> Block:
+    return Block("tool_use", id="toolu_1", name=name, input=given)
+
+
+@pytest.mark.parametrize(
+    ("output", "answer", "expected"),
+    [
+        (Output(parse="json"), '{"a": [1]}', {"a": [1]}),
+        (Output(parse="json"), '```json\n{"a": 1}\n```', {"a": 1}),
+        (Output(parse="json", schema=SCHEMA), json.dumps(GOOD), GOOD),
+        (Output(parse="lines"), " one \n\n two\n", ["one", "two"]),
+        (Output(parse="regex", pattern=r"total: (?P<total>\d+)"), "The total: 12.", {"total": "12"}),
+        (Output(parse="regex", pattern=r"(\d+) of (\d+)"), "3 of 4", ["3", "4"]),
+        (Output(parse="regex", pattern=r"yes|no"), "I say no", "no"),
+        (Output(), "as it is", "as it is"),
+    ],
+)
+def test_an_output_is_parsed_from_text(output: Output, answer: str, expected: Any) -> None:
+    assert form_of(output).answer(text(answer), "end_turn") == (expected, None)
+
+
+@pytest.mark.parametrize(
+    ("output", "answer", "wrong"),
+    [
+        (Output(parse="json"), "Sure: {}", "not JSON"),
+        (Output(parse="json", schema=SCHEMA), "{}", "'label' is a required property"),
+        (Output(parse="regex", pattern="x(y)"), "xz", "nothing in the answer matches x(y)"),
+        (Output(parse="lines", schema={"type": "array", "minItems": 3}), "a\nb", "has less than 3 items"),
+    ],
+)
+def test_what_cannot_be_parsed_is_invalid(output: Output, answer: str, wrong: str) -> None:
+    _, found = form_of(output).answer(text(answer), "end_turn")
+    assert found is not None
+    assert re.sub('"', "'", found).find(wrong) >= 0, found
+
+
+def test_the_output_is_the_input_of_the_tool() -> None:
+    form = Form(validator(SCHEMA), tool="record")
+    assert form.answer([*text("Here:"), call("record", GOOD)], "tool_use") == (GOOD, None)
+    assert form.answer([call("record", {})], "tool_use")[1] is not None
+    assert (
+        form.answer([call("other", GOOD)], "tool_use")[1] == "the model called record 0 times, and once is meant"
+    )
+    assert form.answer([call("record", GOOD)] * 2, "tool_use")[1] is not None
+    assert form.answer(text("no"), "end_turn") == ("no", "the model called record 0 times, and once is meant")
+
+
+def test_a_pattern_that_is_none_is_an_error(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    write_job(tmp_path, output={"parse": "regex", "pattern": "("})
+    with pytest.raises(InputError, match=r"output\.pattern: not a regular expression"):
+        job()
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ({"parse": "regex"}, "`pattern` goes with `parse: regex`"),
+        ({"parse": "json", "pattern": "x"}, "`pattern` goes with `parse: regex`"),
+        ({"tool": "record"}, "params.tools has no record"),
+        ({"tool": "record", "parse": "json", "schema": SCHEMA}, "keep one of the two"),
+        ({"tool": "no spaces"}, "a tool's name is"),
+        ({}, "must not have fewer entries than 1"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_errors(tmp_path: Path, output: Any, message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        load_spec(write_job(tmp_path, output=output))
+
+
+def sent(root: Path) -> dict[str, Any]:
+    body = next((root / ".runner/runs").glob("*/bodies/1-1.json"))
+    found: dict[str, Any] = json.loads(body.read_text())["requests"][0]["params"]
+    return found
+
+
+def test_a_tool_is_made_from_the_schema_and_forced(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    write_job(tmp_path, output={"schema": SCHEMA, "tool": "record_label"})
+    assert job().outcomes == {"succeeded": 20}
+    params = sent(tmp_path)
+    assert ([tool["name"] for tool in params["tools"]], "output_config" in params) == (["record_label"], False)
+    assert params["tools"][0]["input_schema"] == SCHEMA
+    assert params["tool_choice"] == {"type": "tool", "name": "record_label"}
+    assert all(set(one["output"]) == {"label", "score"} for one in records(tmp_path / "out/all.jsonl"))
+
+
+def test_a_model_that_refuses_to_be_forced_is_offered_the_tool(
+    tmp_path: Path, job: Callable[..., Summary]
+) -> None:
+    params = {"model": "claude-opus-5-5", "max_tokens": 100}
+    write_job(tmp_path, output={"schema": SCHEMA, "tool": "record_label"}, params=params)
+    assert job().outcomes == {"succeeded": 20}
+    assert "tool_choice" not in sent(tmp_path)
+
+
+def test_a_tool_of_ones_own_stays_as_it_is(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    tool = {"name": "label", "description": "Mine", "input_schema": SCHEMA}
+    params = {**SPEC["params"], "tools": [tool], "tool_choice": {"type": "auto"}}
+    write_job(tmp_path, output={"tool": "label"}, params=params)
+    assert job().outcomes == {"succeeded": 20}
+    assert (sent(tmp_path)["tools"], sent(tmp_path)["tool_choice"]) == ([tool], {"type": "auto"})
+
+
+def test_outputs_parsed_from_text_are_delivered(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    columns = {"id": "key", "word": "output.word"}
+    sinks = [{"type": "jsonl", "path": "out/words.jsonl", "columns": columns}]
+    write_job(tmp_path, output={"parse": "regex", "pattern": r"about (?P<word>\w+)"}, sinks=sinks)
+    assert job().outcomes == {"succeeded": 20}
+    assert all(one["word"] for one in records(tmp_path / "out/words.jsonl"))
+    assert "output_config" not in sent(tmp_path)
