@@ -164,7 +164,8 @@ class Api:
             with _translated(_may_be_answered):
                 message = self._post(_MESSAGES, params, len(params)).content
                 msgspec.json.decode(message, type=_Message)
-                return b'{"type":"succeeded","message":%b}' % message
+                # On one line, however a gateway has laid it out.
+                return b'{"type":"succeeded","message":%b}' % msgspec.json.format(message, indent=-1)
         except Refused as error:
             cause = error.__cause__
             kind = (cause.type if isinstance(cause, anthropic.APIStatusError) else None) or "invalid_request_error"

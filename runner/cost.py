@@ -101,14 +101,13 @@ def known_model(name: str) -> Model | None:
 class Rate:
     """What requests of one spec cost.
 
-    `write` is the highest price of a cached token against an uncached one; `hidden` is how many tokens the API may
-    add to each prompt.
+    `ttls` are the times to live of its cache marks; `hidden` is how many tokens the API may add to each prompt.
     """
 
     price: Price
     above: Above | None
     geo: float
-    write: float
+    ttls: frozenset[str]
     hidden: int
     max_tokens: int
 
@@ -151,7 +150,11 @@ class Rate:
         """
         prompt = size + self.hidden
         price = self._price(prompt)
-        dollars = (prompt * price.input * self.write + self.max_tokens * price.output) * self.geo / _MILLION
+        written = {"5m": price.write_5m, "1h": price.write_1h}
+        dearest = max([price.input, *(written[ttl] for ttl in self.ttls), *([price.read] if self.ttls else [])])
+        # A workspace can keep its requests in the US by itself.
+        geo = max(self.geo, catalogue().us)
+        dollars = (prompt * dearest + self.max_tokens * price.output) * geo / _MILLION
         return dollars * (catalogue().batch if is_batched else 1.0)
 
 
@@ -198,8 +201,6 @@ def rate_of(spec: Spec) -> Rate | None:
     price = _own_price(spec.prices, model)
     if price is None:
         return None
-    rates = {"5m": price.write_5m, "1h": price.write_1h}
-    write = max([1.0, *(rates[ttl] / price.input for ttl in cache_ttls(spec) & rates.keys() if price.input)])
     hidden = 64
     if spec.is_schema_sent or (spec.params.get("output_config") or {}).get("format"):
         hidden += known.hidden_tokens["schema"]
@@ -209,7 +210,7 @@ def rate_of(spec: Spec) -> Rate | None:
         price=price,
         above=model.above if model is not None and not spec.prices else None,
         geo=known.us if spec.params.get("inference_geo") == "us" else 1.0,
-        write=write,
+        ttls=frozenset(cache_ttls(spec) & {"5m", "1h"}),
         hidden=hidden,
         max_tokens=int(spec.params["max_tokens"]),
     )

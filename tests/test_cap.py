@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from runner import Summary, load_spec, run
-from runner.errors import CanaryFailed, CapReached, InputError
+from runner.cost import rate_of
+from runner.errors import CanaryFailed, CapReached, InputError, ResultsGone, Undecided
 from tests.jobs import SPEC, accepted, command, records, simulator, write_job
 from tests.test_cli import without_key
 
@@ -161,3 +162,43 @@ def test_a_cap_without_a_price_is_refused(tmp_path: Path) -> None:
     write_job(tmp_path, params={"model": "claude-of-tomorrow", "max_tokens": 5}, limits={"max_cost": 1})
     ended = command(tmp_path, without_key(), "run", "job.yaml", "--simulate")
     assert (ended.returncode, "[cap-without-price]" in ended.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(("fault", "error"), [("late-commit:1", Undecided), ("archived:1", ResultsGone)])
+def test_a_batch_that_nobody_can_collect_does_not_hold_a_capped_run_up(
+    tmp_path: Path, job: Callable[..., Summary], fault: str, error: type[Exception]
+) -> None:
+    batch = {**SPEC["batch"], "max_requests": 8, "grace_seconds": 0.3, "on_unknown": "ask"}
+    write_job(tmp_path, params=PARAMS, batch=batch, limits={"max_cost": 0.003})
+    with pytest.raises(error):
+        job(faults=[fault], lag=300)
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"params": {**PARAMS, "speed": "fast"}}, "cap-without-price"),
+        ({"params": {**PARAMS, "fallbacks": [{"model": "claude-opus-5"}]}}, "cap-without-price"),
+        ({"params": {**PARAMS, "tools": [{"type": "web_fetch_20260309"}]}}, "cap-with-server-tools"),
+    ],
+)
+def test_a_cap_that_cannot_be_kept_is_refused(tmp_path: Path, changes: Any, rule: str) -> None:
+    write_job(tmp_path, mode="sync", limits={"max_cost": 1}, **changes)
+    ended = command(tmp_path, without_key(), "validate", "job.yaml")
+    assert (ended.returncode, f"[{rule}]" in ended.stderr) == (2, True), ended.stderr
+
+
+def test_a_tool_of_anthropics_that_the_caller_runs_can_be_capped(tmp_path: Path) -> None:
+    write_job(
+        tmp_path, params={**PARAMS, "tools": [{"type": "bash_20250124", "name": "bash"}]}, limits={"max_cost": 1}
+    )
+    ended = command(tmp_path, without_key(), "validate", "job.yaml")
+    assert (ended.returncode, "[client-tools]" in ended.stderr) == (0, True), ended.stderr
+
+
+def test_what_is_written_to_a_cache_counts_though_input_is_free(tmp_path: Path) -> None:
+    prompt = {"system": "Label it.", "user": "{{ text }}", "cache": "5m"}
+    prices = {"input": 0, "output": 0, "write_5m": 5}
+    rate = rate_of(load_spec(write_job(tmp_path, prompt=prompt, prices=prices)))
+    assert rate is not None
+    assert rate.worst(1_000_000, is_batched=False) > 5

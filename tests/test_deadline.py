@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from runner import Summary
+from runner import Summary, load_spec, plan
+from runner.lifecycle import check
 from runner.simulator import Drop
 from tests.jobs import SPEC, accepted, answered, paid, records, write_job
 
@@ -130,3 +131,30 @@ def test_auto_does_not_send_client_tools_in_batches(tmp_path: Path, job: Callabl
     write_job(tmp_path, rows=60, mode="auto", params=params, allow=["client-tools"])
     job(consent=True)
     assert len(answered(tmp_path / "api")) == 60
+
+
+def test_what_was_canceled_in_haste_is_sent_though_the_spec_says_otherwise_since(
+    tmp_path: Path, job: Callable[..., Summary]
+) -> None:
+    write_job(tmp_path, batch=BATCH)
+    assert job(wait=False, faults=["batch-hang:9"]).state == "running"
+    write_job(tmp_path, batch=BATCH, mode="sync")
+    assert job(wait=False, seconds=5).state == "running"
+    write_job(tmp_path, batch=BATCH)
+    assert job(seconds=0.2).outcomes == {"succeeded": 20}
+    assert each_once(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("params", "mode"),
+    [
+        ({"model": "claude-opus-5", "max_tokens": 200_000}, "batch"),
+        ({"model": "claude-haiku-5-5", "max_tokens": 9, "speed": "fast"}, "sync"),
+    ],
+)
+def test_auto_chooses_what_takes_the_params(tmp_path: Path, params: dict[str, Any], mode: str) -> None:
+    betas = ["output-300k-2026-03-24"]
+    spec = load_spec(write_job(tmp_path, rows=20, mode="auto", params=params, betas=betas))
+    made = plan(spec, offline=True)
+    assert (made.mode, [one.rule for one in made.findings]) == (mode, [])
+    assert check(spec).findings == []

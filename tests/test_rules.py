@@ -126,3 +126,37 @@ def test_a_sink_cannot_overwrite_what_the_job_reads_or_writes(project: Path, sin
     )
     [one] = [one for one in examine(load_spec(path)) if one.rule == "overwritten"]
     assert f"{sink} would overwrite" in one.message
+
+
+@pytest.mark.parametrize(
+    ("sink", "owner"),
+    [("prompts/u.j2", "a template"), ("ln/rows.csv", "source.path"), (".runner/state.db", "the state")],
+)
+def test_a_sink_cannot_lead_to_what_the_job_is_made_of(project: Path, sink: str, owner: str) -> None:
+    (project / "prompts").mkdir()
+    (project / "ln").symlink_to(project)
+    path = project / "overwritten.good.yaml"
+    path.write_text(path.read_text().replace("out/rows.csv", sink))
+    [one] = [one for one in examine(load_spec(path)) if one.rule == "overwritten"]
+    assert f"{sink} would overwrite {owner}" in one.message
+
+
+@pytest.mark.parametrize(
+    "place", ["  tools: # runner: allow client-tools\n", "  # runner: allow client-tools\n  tools:\n"]
+)
+def test_a_comment_at_the_key_of_a_list_is_about_it(project: Path, place: str) -> None:
+    path = project / "client-tools.bad.yaml"
+    text = path.read_text()
+    assert "  tools: [" in text
+    item = "    - {name: look_up, input_schema: {type: object}}\n"
+    lines = [line for line in text.splitlines(keepends=True) if not line.startswith("  tools:")]
+    at = next(number for number, line in enumerate(lines) if "max_tokens" in line) + 1
+    path.write_text("".join([*lines[:at], place, item, *lines[at:]]))
+    assert examine(load_spec(path)) == []
+
+
+def test_prices_beyond_reason_are_refused(project: Path) -> None:
+    path = project / "sampling.good.yaml"
+    path.write_text(path.read_text() + "prices: {input: 1e308, output: 1}\n")
+    with pytest.raises(InputError, match="must be at most 1000000"):
+        load_spec(path)

@@ -79,7 +79,7 @@ def exchange(folder: Path, *faults: str) -> tuple[object, ...]:
             seen,
             len(lines),
             kinds,
-            (answered[0], answered[1][:9]),
+            (answered[0], answered[1][:9], answered[1][-3:]),
             counted,
             canceled,
         )

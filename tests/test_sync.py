@@ -51,6 +51,7 @@ def test_one_word_of_the_spec_sends_everything_synchronously(tmp_path: Path, job
     [
         ("message-429:3", 0),
         ("message-529:3", 0),
+        ("answer-laid-out:20", 0),
         ("answer-then-drop", 1),
         ("answer-then-504", 1),
         ("answer-then-html", 1),

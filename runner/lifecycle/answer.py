@@ -19,7 +19,7 @@ import msgspec
 
 from runner.api import Api
 from runner.durable import appending
-from runner.errors import AccessError, CreateUnknown, RunnerError, Unavailable
+from runner.errors import AccessError, CreateUnknown, RunnerError, StateError, Unavailable
 from runner.lifecycle.divide import Request, divide
 from runner.lifecycle.job import Job, name_of
 from runner.outcome import NO_ANSWER, result_type
@@ -118,7 +118,9 @@ def _sync(file: BinaryIO) -> None:
 def _noted(path: Path) -> set[int]:
     """The rows that were about to be sent."""
     found: set[int] = set()
-    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else ()
+    *lines, torn = path.read_bytes().split(b"\n") if path.exists() else [b""]
+    if torn:
+        os.truncate(path, path.stat().st_size - len(torn))
     for number in map(int, lines):
         if number > 0:
             found.add(number)
@@ -142,7 +144,10 @@ def _answered(path: Path, prefix: str) -> Iterator[tuple[int, bytes]]:
             if not line.endswith(b"\n"):
                 break
             size += len(line)
-            found = msgspec.json.decode(line, type=_Line)
+            try:
+                found = msgspec.json.decode(line, type=_Line)
+            except msgspec.DecodeError as error:
+                raise StateError(f"{path} is damaged: {error}") from error
             yield row_of(found.custom_id, prefix=prefix) or 0, bytes(found.result)
     os.truncate(path, size)
 

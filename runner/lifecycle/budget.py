@@ -33,11 +33,11 @@ def spent(job: Job) -> float:
     return sum(_charge(job, batch) for batch in job.store.batches(job.run))
 
 
-def reserve(job: Job, batch: Batch, lane: str) -> Batch | None:
+def reserve(job: Job, batch: Batch, lane: str, *, can_wait: bool) -> Batch | None:
     """Set aside the most that a prepared batch can cost, and return it; None if it has to wait.
 
-    If it does not fit under the cap as a whole, and nothing is under way that could turn out cheaper, as much of
-    it as fits becomes a batch of its own. Raises CapReached if next to nothing would.
+    What does not fit under the cap waits if it can: if others are under way, which may turn out cheaper. Else as
+    much of it as fits becomes a batch of its own. Raises CapReached if next to nothing would.
     """
     requests, is_batched = job.store.requests_of(batch), lane == "batch"
     most, cap = worst(job, requests, is_batched=is_batched), job.spec.limits.max_cost
@@ -46,7 +46,7 @@ def reserve(job: Job, batch: Batch, lane: str) -> Batch | None:
     room = cap - spent(job)
     if most <= room:
         return job.store.move(batch, "prepared", lane=lane, reserved=most)
-    if any(other.state in ("submitting", "submitted", "ended") for other in job.store.batches(job.run)):
+    if can_wait:
         return None
     fits = _leading(job, requests, room, is_batched=is_batched) if room > cap * _LEAST_SHARE else 0
     if fits == 0:

@@ -156,12 +156,11 @@ def _digest(path: Path) -> str:
 def _record(job: Job, batch: Batch, expected: set[int], found: _Found, sha256: str) -> Batch:
     is_missing_retried = "missing" in job.spec.retry.on
     absent = ("missing", int(is_missing_retried), None, None)
-    lost = (
-        [request for request in job.store.requests_of(batch) if request[0] in set(found.lost)]
-        if found.lost
-        else []
-    )
-    found.cost += worst(job, lost, is_batched=False) or 0.0
+    # What may have been paid without an answer counts as if it were.
+    unanswered = (expected - found.rows.keys()) | set(found.lost)
+    if unanswered:
+        lost = [request for request in job.store.requests_of(batch) if request[0] in unanswered]
+        found.cost += worst(job, lost, is_batched=batch.lane == "batch") or 0.0
     rows = sorted(expected)
     outcomes = ((row, *found.rows.get(row, absent)) for row in rows)
     columns = {

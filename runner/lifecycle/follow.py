@@ -129,13 +129,18 @@ class _Follower:
         if lane == "sync" and not is_begun and answer.needs_parts(batch):
             answer.part(self.job, batch)
             return
-        reserved = reserve(self.job, batch, lane)
+        reserved = reserve(self.job, batch, lane, can_wait=self._are_others_under_way())
         if reserved is None:
             self.pace.rest(CREATES, min(1.0, self.pace.poll_seconds))
         elif lane == "batch":
             self._create(reserved)
         else:
             self._answer(reserved)
+
+    def _are_others_under_way(self) -> bool:
+        """Whether a batch is under way that will be collected."""
+        batches = self.job.store.batches(self.job.run)
+        return any(one.state in _UNDER_WAY and not self.is_stuck(one) for one in batches)
 
     def _is_noted(self, batch: Batch) -> bool:
         """Whether some of a prepared batch was sent synchronously, which the database has forgotten."""
@@ -182,6 +187,9 @@ class _Follower:
         if remote.processing_status != "ended":
             is_unwanted = self.job.run.is_canceled or self.haste.is_on
             if is_unwanted and remote.processing_status == "in_progress":
+                if batch.canceled_at is None and not self.job.run.is_canceled:
+                    # Recorded first: whatever is edited later, its rows are still to be sent.
+                    batch = self.job.store.move(batch, batch.state, canceled_at=self.api.now)
                 with suppress(Refused):  # it has ended meanwhile
                     self.api.cancel(remote.id)
             self.pace.rest(_own(batch), min(self.pace.poll_seconds, 5.0 if is_unwanted else math.inf))
@@ -199,7 +207,7 @@ class _Follower:
         age = self.api.now - (batch.ended_at or 0)
         is_last_try = batch.downloads >= _DOWNLOADS - 1 and age > self.job.spec.batch.grace_seconds
         is_lost = self.accept_loss or age > _DAY
-        sends_canceled = self.haste.is_on and not self.job.run.is_canceled
+        sends_canceled = batch.canceled_at is not None and not self.job.run.is_canceled
         how = {"is_last_try": is_last_try, "accept_loss": is_lost, "sends_canceled": sends_canceled}
         collect(self.job, self.api, batch, self.form, **how)
         self.pace.rest(_own(batch), 0)
@@ -231,6 +239,13 @@ class _Follower:
             worked = True
             created = created or is_create
         return worked
+
+    def hurry(self) -> None:
+        """Look at every batch now; what may not be canceled yet is said."""
+        self.pace.due.clear()
+        for batch in self.job.store.batches(self.job.run):
+            if batch.state == "submitting":
+                self.job.tell(f"{name_of(batch)}: its rows wait until it is known whether it was accepted")
 
     def conclude(self, batches: list[Batch]) -> None:
         """Once every batch is stuck: reject the requests that are at fault; raise what is left."""
@@ -277,6 +292,7 @@ class _Follower:
                 self.job.tell(f"{name_of(batch)}: warning: the API deletes its results in {left:.1f} days")
 
 
+_UNDER_WAY = ("submitting", "submitted", "ended")
 _GRAVE = (Undecided, ResultsGone, CapReached, Refused)
 
 
@@ -302,7 +318,7 @@ def follow(
     follower.begin(wait=wait, stop=stop)
     while not stop.is_set():
         if follower.haste.begins():
-            follower.pace.due.clear()
+            follower.hurry()
         batches = [batch for batch in job.store.batches(job.run) if batch.state != "collected"]
         # What is not the canary waits for it.
         ahead = [batch for batch in batches if batch.lane == "canary"] or batches

@@ -1,8 +1,8 @@
 """How a run is best sent, and how long that takes: rough, and said in words."""
 
-from runner.cost import catalogue
+from runner.cost import catalogue, known_model
 from runner.lifecycle.job import plural
-from runner.rules import is_client_tool, tools_of
+from runner.rules import for_sync_only, is_client_tool, tools_of
 from runner.spec import Spec
 
 _FEW = 50
@@ -20,6 +20,11 @@ def choose(spec: Spec, new: int, seconds: float) -> tuple[str, str]:
     """How requests are sent, and why."""
     if spec.mode != "auto":
         return spec.mode, ""
+    if (name := for_sync_only(spec.params)) is not None:
+        return "sync", f"since a batch refuses params.{name}"
+    model = known_model(str(spec.params["model"]))
+    if model is not None and model.max_output is not None and spec.params["max_tokens"] > model.max_output:
+        return "batch", f"since only batches make more than {model.max_output:,} tokens of output"
     tools = [tool for tool in tools_of(spec.params) if is_client_tool(tool)]
     if any(tool.get("name") != spec.output.tool for tool in tools):
         return (

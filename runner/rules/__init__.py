@@ -23,6 +23,7 @@ from runner.rules.models import deprecated_model, retired_model, unknown_model
 from runner.rules.params import (
     client_tools,
     context_window,
+    for_sync_only,
     forced_tool_choice,
     ignored_in_batch,
     inference_geo,
@@ -40,7 +41,7 @@ from runner.rules.prompts import cache_5m, cache_minimum
 from runner.rules.schemas import output_schema
 from runner.spec import Spec, suggest
 
-__all__ = ["RULES", "Facts", "Finding", "examine", "is_client_tool", "tools_of"]
+__all__ = ["RULES", "Facts", "Finding", "examine", "for_sync_only", "is_client_tool", "tools_of"]
 
 ERROR, WARNING = "error", "warning"
 
@@ -89,7 +90,8 @@ def examine(
         for mistake in rule(case):
             problem = spec.problem(mistake.at, mistake.message)
             level = mistake.severity or severity
-            is_allowed = name in spec.allow or name in spec.allow_at.get(problem.line, ())
+            lines = (problem.line, spec.key_lines.get(mistake.at, 0))
+            is_allowed = name in spec.allow or any(name in spec.allow_at.get(line, ()) for line in lines)
             if level == ERROR or not is_allowed:
                 found.append(Finding(name, level, problem.path, problem.line, problem.column, mistake.message))
     return sorted(found, key=lambda finding: (finding.line, finding.column, finding.rule))

@@ -75,8 +75,17 @@ class Case:
 
     @property
     def is_batched(self) -> bool:
-        """Whether requests are sent in batches, as far as is known."""
-        return (self.facts.mode if self.facts is not None else self.spec.mode) != "sync"
+        """Whether it is known that requests are sent in batches."""
+        return self._mode == "batch"
+
+    @property
+    def is_sync(self) -> bool:
+        """Whether it is known that requests are sent synchronously."""
+        return self._mode == "sync"
+
+    @property
+    def _mode(self) -> str:
+        return self.facts.mode if self.facts is not None else self.spec.mode
 
     def refuses(self, what: str) -> bool:
         """Whether the model answers something with a 400."""

@@ -11,6 +11,7 @@ from runner.rules.params import is_client_tool, tools_of
 
 _DAY, _HOUR = 86_400, 3_600
 _FEW = 5
+_FOLDERS = {"prompts": "a template in prompts/", ".runner": "the state in .runner/"}
 _PERSONAL_NAME = re.compile(
     r"(^|_|\b)(e_?mail|mail|phone|mobile|ssn|social_security|passport|iban|credit_card|full_?name|birth_?date)s?($|_|\b)",
     re.IGNORECASE,
@@ -36,7 +37,12 @@ def deadline(case: Case) -> Iterator[Mistake]:
 
 def someone_waits(case: Case) -> Iterator[Mistake]:
     """Work for which somebody sits and waits."""
-    if case.is_batched and case.spec.mode != "auto" and (case.spec.deadline or _DAY) < _HOUR / 2:
+    if (
+        case.is_batched
+        and case.spec.mode != "auto"
+        and case.spec.deadline is not None
+        and case.spec.deadline < _HOUR / 2
+    ):
         message = (
             "who cannot wait for half an hour is not served by batches, most of which take up to one: `mode: sync`"
         )
@@ -70,27 +76,32 @@ def personal_key(case: Case) -> Iterator[Mistake]:
 
 
 def overwritten(case: Case) -> Iterator[Mistake]:
-    """Sinks that would write over an input, over the spec, or over each other."""
+    """Sinks that would write over an input, a template, the spec or the state, or over each other."""
     spec = case.spec
-    source = _absolute(spec.root, str(spec.source.options["path"]))
+    source = _real(spec.root, str(spec.source.options["path"]))
+    root = Path(os.path.realpath(spec.root))
     taken = {
         source: "source.path",
-        os.path.abspath(spec.path): "the spec itself",
-        str(spec.root): "the project's folder",
+        os.path.realpath(spec.path): "the spec itself",
+        str(root): "the project's folder",
     }
     if spec.schema_path is not None:
-        taken[_absolute(spec.root, spec.schema_path)] = "output.schema"
+        taken[_real(spec.root, spec.schema_path)] = "output.schema"
     for index, sink in enumerate(spec.sinks):
         path = str(sink.options["path"])
-        place = _absolute(spec.root, path)
+        place = _real(spec.root, path)
         owner = "source.path" if PurePath(place).match(source) else taken.get(place)
+        owner = owner or next(
+            (name for at, name in _FOLDERS.items() if Path(place).is_relative_to(root / at)), None
+        )
         if owner is not None:
             yield Mistake(f"sinks.{index}.path", f"{path} would overwrite {owner}")
         taken[place] = f"sinks.{index}"
 
 
-def _absolute(root: Path, path: str) -> str:
-    return os.path.normpath(root / path)
+def _real(root: Path, path: str) -> str:
+    """Where a path leads, links followed."""
+    return os.path.realpath(root / path)
 
 
 def cap_without_price(case: Case) -> Iterator[Mistake]:
@@ -100,6 +111,10 @@ def cap_without_price(case: Case) -> Iterator[Mistake]:
             f"the price of {case.params['model']} is unknown, so no cap can be kept: give `prices`, or remove it"
         )
         yield Mistake("limits.max_cost", message)
+    for name in ("speed", "fallbacks"):
+        if case.spec.limits.max_cost is not None and case.params.get(name) not in (None, "standard"):
+            message = f"with params.{name} requests have other prices than their model's, so no cap can be kept"
+            yield Mistake("limits.max_cost", message)
 
 
 def cap_with_server_tools(case: Case) -> Iterator[Mistake]:

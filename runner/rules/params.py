@@ -12,6 +12,7 @@ _BETA_300K = "output-300k-2026-03-24"
 _REFUSED = (
     "speed", "store", "previous_thread_event_id", "thread", "cache_hint", "context_hint", "fallbacks",
 )  # fmt: skip
+_CLIENT_TOOLS = ("bash_", "text_editor_", "computer_", "memory_")
 _SAMPLING = ("temperature", "top_p", "top_k")
 
 
@@ -82,7 +83,8 @@ def thinking_budget(case: Case) -> Iterator[Mistake]:
     """A thinking budget that leaves nothing for the answer."""
     given = case.params.get("thinking")
     budget = given.get("budget_tokens") if isinstance(given, dict) else None
-    if isinstance(budget, int) and case.params["max_tokens"] <= budget:
+    is_interleaved = any(beta.startswith("interleaved-thinking") for beta in case.spec.betas)
+    if isinstance(budget, int) and case.params["max_tokens"] <= budget and not is_interleaved:
         message = f"max_tokens holds the thinking too: it must be more than thinking.budget_tokens, {budget:,}"
         yield Mistake("params.max_tokens", message)
 
@@ -118,7 +120,7 @@ def output_300k(case: Case) -> Iterator[Mistake]:
         return
     if not model.max_output < case.params["max_tokens"] <= model.max_output_beta:
         return
-    if not case.is_batched:
+    if case.is_sync:
         message = f"more than {model.max_output:,} tokens are for batches only ({_BATCH}): lower it"
         yield Mistake("params.max_tokens", message)
     elif _BETA_300K not in case.spec.betas:
@@ -159,8 +161,16 @@ def tools_of(params: Mapping[str, Any]) -> list[Any]:
 
 
 def is_client_tool(tool: Any) -> bool:
-    """Whether a tool is one that the caller has to run."""
-    return isinstance(tool, dict) and ("input_schema" in tool or tool.get("type") == "custom")
+    """Whether a tool is one that the caller has to run: one of its own, or one that Anthropic defines."""
+    if not isinstance(tool, dict):
+        return False
+    kind = str(tool.get("type", "custom"))
+    return "input_schema" in tool or kind == "custom" or kind.startswith(_CLIENT_TOOLS)
+
+
+def for_sync_only(params: Mapping[str, Any]) -> str | None:
+    """A parameter that a batch refuses, and the Messages API takes."""
+    return next((name for name in _REFUSED if params.get(name) is not None), None)
 
 
 def client_tools(case: Case) -> Iterator[Mistake]:

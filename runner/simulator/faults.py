@@ -133,6 +133,7 @@ _OTHERS = {
     "list-lag": "the list shows a batch --lag seconds late",
     "foreign-batch": "somebody else creates a batch of the same size just before ours",
     "future-status": "a batch has a processing_status that does not exist yet",
+    "answer-laid-out": "a synchronous answer is JSON on several lines, as a gateway may send it",
     "batch-hang": "a batch does not end until it is canceled",
     "cancel-half": "half of a batch is answered before its cancel takes effect",
     "batch-expired": "every request of a batch expires",

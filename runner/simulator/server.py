@@ -132,8 +132,10 @@ class _Call(BaseHTTPRequestHandler):
             self.rfile.readline()
         self.rfile.readline()
 
-    def _send(self, status: int, value: object, headers: dict[str, str] | None = None) -> None:
-        body = json.dumps(value).encode()
+    def _send(
+        self, status: int, value: object, headers: dict[str, str] | None = None, *, indent: int | None = None
+    ) -> None:
+        body = json.dumps(value, indent=indent).encode()
         self._head(
             status, {"content-type": "application/json", "content-length": str(len(body)), **(headers or {})}
         )
@@ -252,7 +254,7 @@ class _Call(BaseHTTPRequestHandler):
         answer = self.server.batches.answer(body, version=self._version())
         self.server.on("answered")
         self.server.faults.at("answered")
-        self._send(200, answer)
+        self._send(200, answer, indent=2 if self.server.faults.strikes("answer-laid-out") else None)
 
     def _count_tokens(self, *, body: bytes) -> None:
         self._send(200, {"input_tokens": count_tokens(body)})

@@ -144,7 +144,8 @@ class Spec:
 
     `mode` is batch, sync or auto, `deadline` seconds from a run's start, `prices` US dollars per million tokens.
     `places` says where each value stands in the file, by dotted path: `{"prompt.user": (line, column)}`;
-    `allow_at` which rules are allowed by a comment, by the line that it is about.
+    `key_lines` the lines of their keys, `allow_at` which rules are allowed by a comment, by the line that it is
+    about.
     """
 
     path: Path
@@ -171,6 +172,7 @@ class Spec:
     betas: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
     allow_at: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    key_lines: dict[str, int] = field(default_factory=dict)
     places: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
@@ -191,7 +193,7 @@ class Spec:
         What may be edited while a run is under way is left out: how it is described, followed and written.
         """
         record: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self, enc_hook=str))
-        for name in ("path", "root", "places", "schema_path", "allow_at", *_EDITABLE):
+        for name in ("path", "root", "places", "schema_path", "allow_at", "key_lines", *_EDITABLE):
             del record[name]
         # As runs recorded it that were begun before there was anything else.
         record["output_schema"] = record["output"].pop("schema")
@@ -214,7 +216,7 @@ def resumed(record: Mapping[str, Any], *, like: Spec) -> Spec:
     """The Spec that a run recorded, with the editable settings of `like`, the spec as it is now."""
     settings = {name: getattr(like, name) for name in _EDITABLE}
     recorded = from_record(record, path=like.path, root=like.root)
-    own = {name: getattr(like, name) for name in ("places", "allow_at", "schema_path")}
+    own = {name: getattr(like, name) for name in ("places", "allow_at", "key_lines", "schema_path")}
     return replace(recorded, **own, **settings)
 
 
@@ -338,5 +340,6 @@ def load_spec(path: str | os.PathLike[str], *, vars: Mapping[str, str] | None = 
         betas=tuple(value.get("betas", ())),
         allow=tuple(value.get("allow", ())),
         allow_at=_allowed(data.decode("utf-8-sig")),
+        key_lines={".".join(map(str, at)): line for at, (line, _) in document.keys.items()},
         places=places,
     )

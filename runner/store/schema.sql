@@ -50,6 +50,7 @@ CREATE TABLE batch (
     reserved     REAL,
     cost         REAL,
     synchronous  REAL,
+    canceled_at  REAL,
     PRIMARY KEY (run, round, batch)
 ) STRICT, WITHOUT ROWID;
 

@@ -62,18 +62,18 @@ class Batch:
     """One remote batch to be, or that was. Sizes are bytes; times are Unix seconds by the API's clock.
 
     `state`: prepared, submitting (the intent is recorded, the answer is not), submitted, ended, collected.
-    `search_from` is the creation of the newest batch that was there before the create. `unknown_at` is when it was
-    first asked whether a create without an answer was accepted, `unknown_since` the same by the local clock; of a
-    submitted batch `unknown_at` says that a person took it for this one, which is not proved.
+    `search_from` is the creation of the newest batch that was there before the create. `unknown_at` is when it
+    was first asked whether a create without an answer was accepted, `unknown_since` the same by the local clock;
+    of a submitted batch `unknown_at` says that a person took it for this one, which is not proved.
     `faulty_since` is when the API first did not know it any more, `downloads` how many downloads lacked results.
     `refusal` is what the API said when it refused it, `refused_after` how many batches of the run had been
-    accepted when it, or the batch that it is a part of, was first refused.
-    `counts` is the JSON of the API's request_counts at the end, `usage` of the tokens that its answers used, `odd`
-    of how many lines of its results were of no use, by kind.
-    `lane` is how it is sent: batch, sync (one request after the other, through the Messages API; it is submitted
-    while that goes on), or canary (sync, before any other). Amounts are US dollars, None if no price is known:
-    `reserved` is the most it can cost, set when it is sent, `cost` what it did cost, `synchronous` what that would
-    have been synchronously.
+    accepted when it, or the batch that it is a part of, was first refused. `counts` is the JSON of the API's
+    request_counts at the end, `usage` of the tokens that its answers used, `odd` of how many lines of its
+    results were of no use, by kind. `lane` is how it is sent: batch, sync (one request after the other, through
+    the Messages API; it is submitted while that goes on), or canary (sync, before any other). Amounts are US
+    dollars, None if no price is known: `reserved` is the most it can cost, set when it is sent, `cost` what it
+    did cost, `synchronous` what that would have been synchronously. `canceled_at` is when the run asked for it
+    to be canceled because it could not wait: then its rows are sent again.
     """
 
     run: int
@@ -105,6 +105,7 @@ class Batch:
     reserved: float | None
     cost: float | None
     synchronous: float | None
+    canceled_at: float | None
 
 
 class Unsent(NamedTuple):
