@@ -1,7 +1,7 @@
 """What an answer has to be: text, JSON in text, or the input of a tool; and what is wrong with one that is not."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,11 +9,15 @@ import jsonschema_rs
 import msgspec
 
 from runner.errors import InputError, Problem
+from runner.prompt import expression
 from runner.spec import Output
 
 _LONGEST = 500
 _SURROGATE = re.compile(rb"\\\\|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})(\\u[dD][c-fC-F][0-9a-fA-F]{2})?")
 _FENCED = re.compile(r"\s*```[A-Za-z]*\n(.*)\n\s*```\s*", re.DOTALL)
+
+Test = tuple[Callable[[Mapping[str, Any]], Any], str]
+"""A compiled check, and what is said of an output that fails it."""
 
 Validate = Callable[[Any], str | None]
 """Returns what is wrong with an output, or None."""
@@ -54,16 +58,41 @@ class Form:
     """How the output is taken from an answer, and validated.
 
     The input of the tool `tool` if there is one; else the text: parsed by `parse` (json, regex with `pattern`, or
-    lines), as JSON if it only has to be valid, or as it is.
+    lines), as JSON if it only has to be valid, or as it is. Then the `checks` have to be true of it.
     """
 
     validate: Validate | None = None
     tool: str | None = None
     parse: str | None = None
     pattern: re.Pattern[str] | None = None
+    checks: tuple[Test, ...] = ()
 
-    def answer(self, content: Sequence[Block], stop_reason: str | None) -> tuple[Any, str | None]:
-        """The output of a finished answer, and what is wrong with it."""
+    @property
+    def is_local(self) -> bool:
+        """Whether what a valid output is depends on more than the request says."""
+        return bool(self.tool or self.parse or self.checks)
+
+    def answer(
+        self, content: Sequence[Block], stop_reason: str | None, row: Mapping[str, Any] | None
+    ) -> tuple[Any, str | None]:
+        """The output of a finished answer, and what is wrong with it; without its row it is not checked."""
+        output, wrong = self._taken(content, stop_reason)
+        if wrong is None and row is not None:
+            wrong = self._failed(output, row)
+        return output, wrong
+
+    def _failed(self, output: Any, row: Mapping[str, Any]) -> str | None:
+        """The first check that an output fails, in words."""
+        names = {**(output if isinstance(output, dict) else {}), "output": output, "row": row}
+        for test, message in self.checks:
+            try:
+                if not test(names):
+                    return message
+            except ValueError as error:
+                return f"{message} ({error})"
+        return None
+
+    def _taken(self, content: Sequence[Block], stop_reason: str | None) -> tuple[Any, str | None]:
         calls = [block for block in content if block.type == "tool_use"]
         if self.tool is not None:
             return self._input(calls, content)
@@ -142,4 +171,15 @@ def form_of(output: Output) -> Form:
     except re.error as error:
         raise InputError([Problem("output.pattern", f"not a regular expression: {error}")]) from error
     validate = None if output.schema is None else validator(output.schema)
-    return Form(validate, output.tool, output.parse, pattern)
+    checks = tuple((_compiled(output, index), one.message) for index, one in enumerate(output.checks))
+    return Form(validate, output.tool, output.parse, pattern, checks)
+
+
+def _compiled(output: Output, index: int) -> Callable[[Mapping[str, Any]], Any]:
+    """A compiled check. Raises InputError if it is no expression, or uses a name that the schema does not have."""
+    known = output.schema.get("properties") if output.schema is not None else None
+    names = ("output", "row", *known) if isinstance(known, dict) else None
+    try:
+        return expression(output.checks[index].check, names=names)
+    except ValueError as error:
+        raise InputError([Problem(f"output.checks.{index}.check", str(error))]) from error

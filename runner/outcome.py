@@ -1,5 +1,6 @@
 """One raw line of a results file becomes one Outcome: parsed, and validated against the output schema."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -154,11 +155,10 @@ def _parsed(line: bytes) -> _Line:
         return _parsed(repaired)
 
 
-def _succeeded(line: _Line, message: _Message, form: Form) -> Outcome:
-    reason = message.stop_reason
-    output, wrong = (
-        form.answer(message.content, reason) if reason in _FINISHED else (text_of(message.content), None)
-    )
+def _succeeded(line: _Line, message: _Message, form: Form, row: Mapping[str, Any] | None) -> Outcome:
+    reason, output, wrong = message.stop_reason, text_of(message.content), None
+    if reason in _FINISHED:
+        output, wrong = form.answer(message.content, reason, row)
     name, why, again = "invalid", wrong, True
     if reason == "refusal":
         details = message.stop_details or _StopDetails()
@@ -182,8 +182,8 @@ def _usage(message: _Message) -> msgspec.Raw | None:
     return message.usage
 
 
-def read(line: bytes, form: Form = TEXT) -> Outcome:
-    """The outcome that one line of a results file tells; `form` says what an answer has to be.
+def read(line: bytes, form: Form = TEXT, row: Mapping[str, Any] | None = None) -> Outcome:
+    """The outcome that one line of a results file tells; `form` says what an answer to its row has to be.
 
     Raises ValueError if it is not a line of results at all. What this version does not know never counts
     as success.
@@ -194,7 +194,7 @@ def read(line: bytes, form: Form = TEXT) -> Outcome:
         raise ValueError("nested too deep") from too_deep
     result = parsed.result
     if result.type == "succeeded" and result.message is not None:
-        return _succeeded(parsed, result.message, form)
+        return _succeeded(parsed, result.message, form, row)
     if result.type in ("errored", "rejected") and result.error is not None:
         error = {"type": result.error.error.type, "message": result.error.error.message}
         return Outcome(parsed.custom_id, result.type, error=error, again=error["type"] not in _HOPELESS)

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from runner import Summary, load_spec
-from runner.errors import InputError
+from runner.errors import CanaryFailed, InputError
 from runner.form import Block, Form, form_of, validator
-from runner.spec import Output
-from tests.jobs import SCHEMA, SPEC, records, write_job
+from runner.spec import Check, Output
+from tests.jobs import SCHEMA, SPEC, paid, records, write_job
 
 GOOD = {"label": "good", "score": 3}
 
@@ -39,7 +39,7 @@ def call(name: str, given: Any) -> Block:
     ],
 )
 def test_an_output_is_parsed_from_text(output: Output, answer: str, expected: Any) -> None:
-    assert form_of(output).answer(text(answer), "end_turn") == (expected, None)
+    assert form_of(output).answer(text(answer), "end_turn", {}) == (expected, None)
 
 
 @pytest.mark.parametrize(
@@ -52,20 +52,21 @@ def test_an_output_is_parsed_from_text(output: Output, answer: str, expected: An
     ],
 )
 def test_what_cannot_be_parsed_is_invalid(output: Output, answer: str, wrong: str) -> None:
-    _, found = form_of(output).answer(text(answer), "end_turn")
+    _, found = form_of(output).answer(text(answer), "end_turn", {})
     assert found is not None
     assert re.sub('"', "'", found).find(wrong) >= 0, found
 
 
 def test_the_output_is_the_input_of_the_tool() -> None:
     form = Form(validator(SCHEMA), tool="record")
-    assert form.answer([*text("Here:"), call("record", GOOD)], "tool_use") == (GOOD, None)
-    assert form.answer([call("record", {})], "tool_use")[1] is not None
+    assert form.answer([*text("Here:"), call("record", GOOD)], "tool_use", {}) == (GOOD, None)
+    assert form.answer([call("record", {})], "tool_use", {})[1] is not None
     assert (
-        form.answer([call("other", GOOD)], "tool_use")[1] == "the model called record 0 times, and once is meant"
+        form.answer([call("other", GOOD)], "tool_use", {})[1]
+        == "the model called record 0 times, and once is meant"
     )
-    assert form.answer([call("record", GOOD)] * 2, "tool_use")[1] is not None
-    assert form.answer(text("no"), "end_turn") == ("no", "the model called record 0 times, and once is meant")
+    assert form.answer([call("record", GOOD)] * 2, "tool_use", {})[1] is not None
+    assert form.answer(text("no"), "end_turn", {}) == ("no", "the model called record 0 times, and once is meant")
 
 
 def test_a_pattern_that_is_none_is_an_error(tmp_path: Path, job: Callable[..., Summary]) -> None:
@@ -130,3 +131,89 @@ def test_outputs_parsed_from_text_are_delivered(tmp_path: Path, job: Callable[..
     assert job().outcomes == {"succeeded": 20}
     assert all(one["word"] for one in records(tmp_path / "out/words.jsonl"))
     assert "output_config" not in sent(tmp_path)
+
+
+CHECKS = [
+    {"check": "score > 0"},
+    {"check": "label in ['good', 'bad'] and output.score < 10_000", "message": "odd label"},
+    {"check": "row.id[1:] | int != 7", "message": "row 7 never passes"},
+]
+
+
+def test_checks_see_the_output_its_fields_and_the_row() -> None:
+    checks = tuple(Check(one["check"], one.get("message", one["check"])) for one in CHECKS)
+    form = form_of(Output(schema=SCHEMA, checks=checks))
+    found = [
+        form.answer(text(json.dumps({"label": "good", "score": score})), "end_turn", {"id": row})[1]
+        for score, row in ((1, "r1"), (0, "r1"), (20_000, "r1"), (1, "r7"))
+    ]
+    assert found == [None, "score > 0", "odd label", "row 7 never passes"]
+
+
+def test_a_check_that_cannot_be_computed_fails_with_the_reason() -> None:
+    form = form_of(Output(parse="json", checks=(Check("1 / n > 0", "n counts"),)))
+    assert form.answer(text('{"n": 0}'), "end_turn", {})[1] == "n counts (division by zero)"
+    assert form.answer(text("{}"), "end_turn", {})[1] is not None
+
+
+def test_a_check_with_a_name_that_the_schema_does_not_have_is_an_error(
+    tmp_path: Path, job: Callable[..., Summary]
+) -> None:
+    write_job(tmp_path, output={"schema": SCHEMA, "checks": [{"check": "scores > 0"}]})
+    with pytest.raises(
+        InputError, match=r"job\.yaml:1:\d+: output\.checks\.0\.check: 'scores' is not offered: did you"
+    ):
+        job()
+
+
+@pytest.mark.parametrize("mode", ["batch", "sync"])
+def test_a_row_that_fails_a_check_is_sent_again_and_ends_as_invalid(
+    tmp_path: Path, job: Callable[..., Summary], mode: str
+) -> None:
+    checks = [{"check": "row.id != 'r7'", "message": "row 7 never passes"}]
+    write_job(tmp_path, output={"schema": SCHEMA, "checks": checks}, retry={"attempts": 2}, mode=mode)
+    assert job().outcomes == {"succeeded": 19, "invalid": 1}
+    [bad] = [one for one in records(tmp_path / "out/all.jsonl") if one["outcome"] == "invalid"]
+    assert (bad["key"], bad["error"]) == ("r7", {"type": "invalid", "message": "row 7 never passes"})
+    assert set(bad["output"]) == {"label", "score"}
+
+
+def test_a_row_that_fails_a_check_is_repaired_with_its_message(
+    tmp_path: Path, job: Callable[..., Summary]
+) -> None:
+    checks = [{"check": "row.id != 'r7'", "message": "row 7 never passes"}]
+    retry = {"attempts": 2, "repair": True}
+    write_job(tmp_path, output={"schema": SCHEMA, "checks": checks}, retry=retry)
+    job()
+    body = next((tmp_path / ".runner/runs").glob("*/bodies/2-1.json")).read_text()
+    assert "This cannot be used: row 7 never passes" in body
+
+
+def test_an_earlier_answer_that_fails_a_new_check_is_not_taken(
+    tmp_path: Path, job: Callable[..., Summary]
+) -> None:
+    job()
+    checks = [{"check": "row.id != 'r7'"}]
+    write_job(tmp_path, output={"schema": SCHEMA, "checks": checks}, retry={"attempts": 1})
+    assert job().outcomes == {"succeeded": 19, "invalid": 1}
+    assert sum(paid(tmp_path / "api").values()) == 21
+
+
+def test_an_earlier_answer_is_parsed_anew(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    write_job(tmp_path, output={"parse": "lines"})
+    job()
+    write_job(tmp_path, output={"parse": "regex", "pattern": "Simulated (answer)"})
+    assert job().outcomes == {"succeeded": 20}
+    assert (records(tmp_path / "out/all.jsonl")[0]["output"], sum(paid(tmp_path / "api").values())) == (
+        ["answer"],
+        20,
+    )
+    write_job(tmp_path, output={"parse": "regex", "pattern": "nowhere"}, retry={"attempts": 1})
+    assert job().outcomes == {"invalid": 20}
+
+
+def test_a_canary_is_checked_too(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    checks = [{"check": "row.id != 'r2'", "message": "row 2 never passes"}]
+    write_job(tmp_path, output={"schema": SCHEMA, "checks": checks}, canary=3)
+    with pytest.raises(CanaryFailed, match="row 2 is invalid: row 2 never passes"):
+        job()

@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "runner"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 ORDER = (
-    "errors", "durable", "spec", "form", "outcome", "cost", "sources", "prompt", "request", "rules", "sinks",
+    "errors", "durable", "spec", "prompt", "form", "outcome", "cost", "sources", "request", "rules", "sinks",
     "store", "api", "simulator", "lifecycle", "__init__", "cli", "__main__",
 )  # fmt: skip
 """Each may import only what stands before it."""

@@ -9,6 +9,7 @@ from runner.errors import StateError
 from runner.form import Form
 from runner.lifecycle.job import Job
 from runner.lifecycle.repair import repaired
+from runner.lifecycle.rows import Rows, rows_of
 from runner.outcome import read
 from runner.request import largest, pack
 from runner.store import WHATEVER_ATTEMPTS, Pieces, pieces
@@ -24,7 +25,7 @@ def prepare_again(job: Job, form: Form) -> bool:
         return False
     least = 1 if round <= job.spec.retry.attempts else WHATEVER_ATTEMPTS
     folder = job.store.folder(job.run)
-    with job.store.transaction(), pieces() as files:
+    with job.store.transaction(), pieces() as files, rows_of(job) as rows:
         # The limit may have been lowered since; what fitted once must fit again.
         longest = max(batch.bytes for batch in job.store.batches(job.run)) + 64
         limits = {
@@ -33,7 +34,7 @@ def prepare_again(job: Job, form: Form) -> bool:
         }
         bodies = 0
         for body in pack(
-            _again(job, files, form, least), run=job.run.id, round=round, folder=folder.bodies, **limits
+            _again(job, files, rows, form, least), run=job.run.id, round=round, folder=folder.bodies, **limits
         ):
             job.store.add_batch(job.run, round, body)
             bodies += 1
@@ -42,7 +43,7 @@ def prepare_again(job: Job, form: Form) -> bool:
     return bodies > 0
 
 
-def _again(job: Job, files: Pieces, form: Form, least: int) -> Iterator[tuple[int, bytes]]:
+def _again(job: Job, files: Pieces, rows: Rows, form: Form, least: int) -> Iterator[tuple[int, bytes]]:
     """(row, params) of the rows to send again; their results are read again, so that no wrong bit pays twice."""
     folder, longest = job.store.folder(job.run), largest(job.spec.batch.max_bytes)
     is_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -52,7 +53,7 @@ def _again(job: Job, files: Pieces, form: Form, least: int) -> Iterator[tuple[in
             is_object(params)
             if result_offset is not None:
                 line = files.read(folder.results(round, batch), result_offset, length or 0)
-                found = read(line, form)
+                found = read(line, form, rows.fields(row) if form.checks else None)
                 if not (found.again or found.outcome == "canceled"):
                     raise ValueError("its result is final")
                 if found.outcome == "invalid" and job.spec.retry.repair:

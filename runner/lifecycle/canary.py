@@ -6,6 +6,7 @@ from runner.durable import sync_folder
 from runner.errors import CanaryFailed
 from runner.form import Form
 from runner.lifecycle.job import Job, plural
+from runner.lifecycle.rows import rows_of
 from runner.outcome import Outcome, read
 from runner.request import pack
 from runner.store import Batch, pieces
@@ -56,9 +57,12 @@ def _prepare_again(job: Job, canaries: Sequence[Batch]) -> None:
 
 def _outcomes(job: Job, batch: Batch, form: Form) -> list[tuple[int, Outcome]]:
     path = job.store.folder(job.run).results(batch.round, batch.batch)
-    with pieces() as files:
+    with pieces() as files, rows_of(job) as rows:
         places = job.store.results_of(batch)
-        return [(row, read(files.read(path, offset, length), form)) for row, offset, length in places]
+        return [
+            (row, read(files.read(path, offset, length), form, rows.fields(row) if form.checks else None))
+            for row, offset, length in places
+        ]
 
 
 def _message(job: Job, count: int, bad: list[tuple[int, Outcome]]) -> str:

@@ -14,9 +14,10 @@ from runner.errors import Incomplete
 from runner.form import Form
 from runner.lifecycle.budget import worst
 from runner.lifecycle.job import Job, decoded, name_of, plural
+from runner.lifecycle.rows import rows_of
 from runner.outcome import NO_ANSWER, Usage, read, tokens
 from runner.request import custom_id, row_of
-from runner.store import WHATEVER_ATTEMPTS, Batch
+from runner.store import WHATEVER_ATTEMPTS, Batch, pieces
 
 
 @dataclass(slots=True)
@@ -127,6 +128,8 @@ def collect(
         is_batched=is_batched,
         sends_canceled=sends_canceled,
     )
+    if form.checks:
+        _check(job, path, found, form)
     counted = sum(decoded(batch.counts, dict[str, int]).values())
     total = max(len(expected), counted)
     is_foreign = "foreign" in found.odd
@@ -136,6 +139,17 @@ def collect(
     if len(found.rows) < total and not ((is_last_try or not is_batched) and is_sound):
         raise Incomplete(f"{total - len(found.rows):,} of {total:,} results are missing from the download")
     return _record(job, batch, expected, found, sha256)
+
+
+def _check(job: Job, path: Path, found: _Found, form: Form) -> None:
+    """Look at the outputs that are valid in the order of their rows, which the checks see."""
+    retries = int("invalid" in job.spec.retry.on)
+    with pieces() as files, rows_of(job) as rows:
+        for row, (outcome, _, offset, length) in sorted(found.rows.items()):
+            if outcome == "succeeded":
+                again = read(files.read(path, offset, length), form, rows.fields(row)).outcome
+                if again != outcome:
+                    found.rows[row] = (again, retries, offset, length)
 
 
 def _download(api: Api, batch: Batch, path: Path) -> str:

@@ -47,7 +47,8 @@ def _records(job: Job, form: Form, files: Pieces, *, decoded: bool, is_partial: 
                 absent = name or "missing"
                 outcome = Outcome("", absent, error={"type": absent, "message": _NEVER_SENT[absent]})
             else:
-                outcome = read(files.read(folder.results(round, batch), offset, length), form)
+                fields = msgspec.json.decode(source.row) if form.checks else None
+                outcome = read(files.read(folder.results(round, batch), offset, length), form, fields)
                 if outcome.custom_id != sent_as:
                     raise ValueError(f"the result of row {number} is another's")
             record = _record(source, outcome, batches.get((round, batch)))

@@ -1,9 +1,10 @@
 """What earlier runs have to say of a new one: answers that need not be paid again, and why the rest must be."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -42,7 +43,7 @@ class Earlier:
     form: Form
     paths: dict[Place, Path | None] = field(default_factory=dict)
 
-    def line(self, digest: bytes, custom_id: str) -> bytes | None:
+    def line(self, digest: bytes, custom_id: str, row: Mapping[str, Any]) -> bytes | None:
         """The line of results that answers a request, under another custom_id; None if there is none to trust."""
         found = self.answers.find(digest) if self.answers is not None else None
         if found is None:
@@ -55,8 +56,9 @@ class Earlier:
             return None
         try:
             line = self.files.read(path, found.offset, found.length)
-            # What a run took from another has no digest of its own to be held against.
-            if found.batch == 0 and read(line, self.form).outcome != "succeeded":
+            # What a run took from another has no digest of its own; and what counts as valid can have changed.
+            is_in_doubt = found.batch == 0 or self.form.is_local
+            if is_in_doubt and read(line, self.form, row).outcome != "succeeded":
                 return None
             return b'{"custom_id":"%b","result":%b}' % (custom_id.encode(), bytes(_decode(line).result))
         except (OSError, ValueError):

@@ -152,12 +152,14 @@ class _First:
 
     def _is_new(self, row: Row, digest: bytes, unsent_file: BinaryIO, earlier: Earlier) -> bool:
         """Whether a request has to be sent: no earlier run has an answer to it, and no earlier row sends it."""
-        if (line := earlier.line(digest, self._unsent_id(row))) is not None:
+        if (line := earlier.line(digest, self._unsent_id(row), row.fields)) is not None:
             self.unsent.append(Unsent(row.number, "succeeded", unsent_file.tell(), len(line), digest))
             unsent_file.write(line + b"\n")
             self.reused += 1
             return False
-        if (first := self.seen.first(digest, row.number)) != row.number:
+        # A check sees more of a row than its request does.
+        is_shared = not earlier.form.checks
+        if is_shared and (first := self.seen.first(digest, row.number)) != row.number:
             self.twins.append((row.number, first))
             self.twin_count += 1
             return False

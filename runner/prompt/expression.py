@@ -24,11 +24,11 @@ RECORD = (
 """The names that a column expression of a sink may use."""
 
 
-def expression(text: str, *, names: Collection[str] = RECORD) -> Callable[[Mapping[str, Any]], Any]:
+def expression(text: str, *, names: Collection[str] | None = RECORD) -> Callable[[Mapping[str, Any]], Any]:
     """Compile a Jinja expression, for example `output.total`; what is absent evaluates to None.
 
-    Raises ValueError if it is not an expression, or uses a name that is not one of `names`; so does the
-    compiled function if the values do not fit.
+    Raises ValueError if it is not an expression, or uses a name that is not one of `names` (any is, if that is
+    None); so does the compiled function if the values do not fit.
     """
     environment = sandbox({}, ChainableUndefined)
     try:
@@ -40,8 +40,8 @@ def expression(text: str, *, names: Collection[str] = RECORD) -> Callable[[Mappi
         raise ValueError(f"not an expression: {error.msg}") from error
     except DATA_ERRORS as error:
         raise ValueError(f"not an expression: {error}") from error
-    for name in sorted(undeclared(tree) - set(names)):
-        raise ValueError(f"{name!r} is not offered: {suggest(name, names)}")
+    for name in sorted(undeclared(tree) - set(names)) if names is not None else ():
+        raise ValueError(f"{name!r} is not offered: {suggest(name, names or ())}")
     steps = _steps(tree.body[0].nodes[0])  # type: ignore[attr-defined]
     return _evaluate(compiled) if steps is None else _follow(steps)
 

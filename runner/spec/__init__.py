@@ -4,6 +4,7 @@ from runner.spec.check import schema_text, suggest
 from runner.spec.document import parse
 from runner.spec.load import (
     Batch,
+    Check,
     Content,
     Limits,
     Output,
@@ -24,6 +25,7 @@ from runner.spec.load import (
 
 __all__ = [
     "Batch",
+    "Check",
     "Content",
     "Limits",
     "Output",

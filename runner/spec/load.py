@@ -77,6 +77,14 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
+class Check:
+    """A Jinja expression that has to be true of an output, and what is said if it is not."""
+
+    check: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Output:
     """What an answer must be: valid against a JSON `schema`, and taken from the input of a tool, or from its text.
 
@@ -88,6 +96,7 @@ class Output:
     tool: str | None = None
     parse: str | None = None
     pattern: str | None = None
+    checks: tuple[Check, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +267,8 @@ def _source(value: dict[str, Any]) -> Source:
 
 def _output(value: dict[str, Any], schema: dict[str, Any] | None) -> Output:
     written = value.get("output", {})
-    return Output(schema, written.get("tool"), written.get("parse"), written.get("pattern"))
+    checks = [Check(one["check"], one.get("message", one["check"])) for one in written.get("checks", ())]
+    return Output(schema, written.get("tool"), written.get("parse"), written.get("pattern"), tuple(checks))
 
 
 def _schema_path(value: dict[str, Any]) -> str | None:
