@@ -17,7 +17,7 @@ OWNERS = {
     "yaml": {"spec"},
     "jsonschema": {"spec"},
     "jinja2": {"prompt"},
-    "sqlite3": {"store"},
+    "sqlite3": {"store", "sources"},
     "filelock": {"store"},
     "anthropic": {"api"},
     "httpx2": {"api"},

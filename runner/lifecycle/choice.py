@@ -29,7 +29,10 @@ def _differences(spec: Spec, before: Recorded, now: Recorded) -> list[str]:
     if before.limit != now.limit:
         found.append(f"--limit: {before.limit} → {now.limit}")
     files = changed(
-        spec.root, str(spec.source.options["path"]), before.inputs, is_limited=before.limit is not None
+        spec.root,
+        str(spec.source.options["path"]),
+        before.inputs,
+        is_limited=before.limit is not None or spec.source.limit is not None,
     )
     return found + [f"{path}: edited" for path in files]
 

@@ -2,13 +2,14 @@
 
 import zlib
 from collections.abc import Callable, Iterator
-from itertools import islice
 from typing import Any, NamedTuple
 
 from runner.errors import InputError, Problem
+from runner.sources.choose import chosen
 from runner.sources.csv import read_csv
 from runner.sources.inputs import InputFile, Inputs, changed, digest
 from runner.sources.jsonl import read_jsonl
+from runner.sources.sql import read_sql
 from runner.sources.text import read_text
 from runner.spec import Source, suggest
 
@@ -17,6 +18,7 @@ __all__ = ["SOURCES", "InputFile", "Inputs", "Row", "changed", "digest", "read"]
 SOURCES: dict[str, Callable[..., Iterator[tuple[str, int, dict[str, Any]]]]] = {
     "csv": read_csv,
     "jsonl": read_jsonl,
+    "sql": read_sql,
     "text": read_text,
 }
 
@@ -48,14 +50,15 @@ def read(source: Source, inputs: Inputs, *, limit: int | None = None) -> Iterato
 
     That keys are unique is for the store to say, since it takes all of them to know.
     """
-    rows = SOURCES[source.type](inputs, **source.options)
+    rows = chosen(source, SOURCES[source.type](inputs, **source.options), limit)
     number = 0
     try:
-        for number, (path, line, fields) in enumerate(islice(rows, limit), 1):
+        for number, (path, line, fields) in enumerate(rows, 1):
             key = number if source.key is None else _key(source.key, fields, path, line)
             yield Row(number, key, fields, path, line)
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError([Problem(inputs.current, f"cannot read: {reason}")]) from error
     if number == 0:
-        raise InputError([Problem(str(source.options["path"]), "the source has no rows")])
+        none = "the source has no rows" if source.where is None else "no row of the source fits `where`"
+        raise InputError([Problem(str(source.options["path"]), none)])

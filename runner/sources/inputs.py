@@ -112,6 +112,26 @@ class Inputs:
             else:
                 yield from self._file(path)
 
+    def places(self, pattern: str) -> Iterator[tuple[str, Path]]:
+        """Yield (path, absolute path) of each matching file, for what opens files by itself.
+
+        Raises InputError for a file that changed while it was read.
+        """
+        for path in self.find(pattern):
+            self.current = path
+            place = self.root / path
+            before = place.stat()
+            yield path, place
+            with place.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            self._note(path, before, place.stat(), digest)
+
+    def _note(self, path: str, before: os.stat_result, after: os.stat_result, digest: str) -> None:
+        is_file = stat.S_ISREG(before.st_mode)
+        if is_file and (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            raise InputError([Problem(path, "changed while it was read: run again once it is complete")])
+        self.files.append(InputFile(path, after.st_size, after.st_mtime_ns, digest))
+
     def _file(self, path: str) -> Iterator[tuple[str, BinaryIO]]:
         with io.FileIO(self.root / path) as raw:
             before = os.fstat(raw.fileno())
@@ -128,10 +148,7 @@ class Inputs:
                 raise
             digest = hashing.drain()
             after = os.fstat(raw.fileno())
-        is_file = stat.S_ISREG(before.st_mode)
-        if is_file and (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-            raise InputError([Problem(path, "changed while it was read: run again once it is complete")])
-        self.files.append(InputFile(path, after.st_size, after.st_mtime_ns, digest))
+        self._note(path, before, after, digest)
 
 
 def digest(root: Path, pattern: str) -> str:

@@ -21,6 +21,7 @@ _EDITABLE = (
     "description", "batch", "retry", "sinks", "mode", "deadline", "on_deadline", "canary", "reuse", "limits",
     "prices", "sync", "allow",
 )  # fmt: skip
+_CHOICE = ("where", "sample", "seed", "limit")
 _ALLOW = re.compile(r"#\s*runner:\s*allow\s+([a-z0-9_-]+(?:[\s,]+[a-z0-9_-]+)*)")
 
 Content = str | tuple[str, ...]
@@ -34,11 +35,19 @@ def block_place(at: str, index: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where rows come from. `options` are the settings of its type, as written."""
+    """Where rows come from. `options` are the settings of its type, as written.
+
+    Taken are those that the expression `where` fits, of these a `sample` of so many rows, drawn by `seed`, and
+    of these the first `limit`.
+    """
 
     type: str
     key: str | None
     options: dict[str, Any]
+    where: str | None = None
+    sample: int | None = None
+    seed: int = 0
+    limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +217,9 @@ class Spec:
         record["output_schema"] = record["output"].pop("schema")
         if not any(record["output"].values()):
             del record["output"]
+        for name in _CHOICE:
+            if getattr(self.source, name) == Source.__dataclass_fields__[name].default:
+                del record["source"][name]
         if not self.betas:
             # As runs recorded it that were begun before there were any.
             del record["betas"]
@@ -261,8 +273,8 @@ def _sink(value: dict[str, Any]) -> Sink:
 
 
 def _source(value: dict[str, Any]) -> Source:
-    options = {name: item for name, item in value.items() if name not in ("type", "key")}
-    return Source(value["type"], value.get("key"), options)
+    options = {name: item for name, item in value.items() if name not in ("type", "key", *_CHOICE)}
+    return Source(value["type"], value.get("key"), options, **{n: value[n] for n in _CHOICE if n in value})
 
 
 def _output(value: dict[str, Any], schema: dict[str, Any] | None) -> Output:

@@ -1,0 +1,51 @@
+"""Which rows of a source are taken: those that fit an expression, a sample of them, and no more than so many."""
+
+import random
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from runner.errors import InputError, Problem
+from runner.prompt import expression
+from runner.spec import Source
+
+Found = tuple[str, int, dict[str, Any]]
+"""(path, line, fields) of one row."""
+
+# Its rows need not have the same fields, so that a name which the first lacks says nothing.
+_LOOSE = ("jsonl",)
+
+
+def chosen(source: Source, rows: Iterator[Found], limit: int | None) -> Iterator[Found]:
+    """The rows that a spec asks for, in their order, at most `limit` of them. Raises InputError."""
+    if source.where is not None:
+        rows = _fitting(source, source.where, rows)
+    if source.sample is not None:
+        rows = _sample(rows, source.sample, source.seed)
+    limits = [most for most in (limit, source.limit) if most is not None]
+    return islice(rows, min(limits, default=None))
+
+
+def _fitting(source: Source, where: str, rows: Iterator[Found]) -> Iterator[Found]:
+    fits = None
+    for path, line, fields in rows:
+        try:
+            if fits is None:
+                fits = expression(where, names=None if source.type in _LOOSE else (*fields, "row"))
+            if fits({**fields, "row": fields}):
+                yield path, line, fields
+        except ValueError as error:
+            at = "source.where" if fits is None else path
+            message = str(error) if fits is None else f"source.where cannot be computed: {error}"
+            raise InputError([Problem(at, message, 0 if fits is None else line)]) from error
+
+
+def _sample(rows: Iterator[Found], count: int, seed: int) -> Iterator[Found]:
+    """So many rows, each with the same chance, and the same ones for the same seed; only they are held."""
+    chance, held = random.Random(seed), list[tuple[int, Found]]()  # noqa: S311 - to be repeatable is the point
+    for number, row in enumerate(rows):
+        if len(held) < count:
+            held.append((number, row))
+        elif (place := chance.randrange(number + 1)) < count:
+            held[place] = number, row
+    yield from (row for _, row in sorted(held, key=lambda pair: pair[0]))

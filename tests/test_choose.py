@@ -1,0 +1,154 @@
+"""Rows chosen by an expression, a sample or a limit; and rows of a query."""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner import Summary
+from runner.errors import InputError
+from runner.sources import Inputs, read
+from runner.spec import Source
+from tests.jobs import SPEC, accepted, paid, records, write_job
+
+
+def keys(root: Path, **choice: Any) -> list[str]:
+    source = Source("csv", "id", {"path": "rows.csv"}, **choice)
+    return [str(row.key) for row in read(source, Inputs(root))]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    write_job(tmp_path, rows=50)
+    return tmp_path
+
+
+def test_rows_are_taken_that_an_expression_fits(project: Path) -> None:
+    assert keys(project, where="id[1:] | int > 47") == ["r48", "r49", "r50"]
+    assert keys(project, where="row.text.endswith(' 7') or id == 'r9'") == ["r7", "r9"]
+
+
+def test_a_sample_is_the_same_each_time_and_in_the_order_of_the_source(project: Path) -> None:
+    drawn = keys(project, sample=10)
+    assert drawn == keys(project, sample=10)
+    assert (len(drawn), drawn) == (10, sorted(drawn, key=lambda key: int(key[1:])))
+    assert keys(project, sample=10, seed=1) != drawn
+    assert keys(project, sample=99) == keys(project)
+
+
+def test_every_row_has_the_same_chance(project: Path) -> None:
+    counts = dict.fromkeys(keys(project), 0)
+    for seed in range(400):
+        for key in keys(project, sample=10, seed=seed):
+            counts[key] += 1
+    assert all(40 < count < 130 for count in counts.values()), counts
+
+
+def test_a_limit_is_that_of_the_spec_or_of_the_command_if_that_is_less(project: Path) -> None:
+    source = Source("csv", "id", {"path": "rows.csv"}, where="id[1:] | int > 10", sample=30, limit=5)
+    assert [len(list(read(source, Inputs(project), limit=limit))) for limit in (None, 3, 9)] == [5, 3, 5]
+    assert keys(project, where="id[1:] | int > 10", limit=2) == ["r11", "r12"]
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("idd == 'r1'", r"source\.where: 'idd' is not offered: did you mean 'id'"),
+        ("id ==", r"source\.where: not an expression"),
+        ("1 / (id[1:] | int - 3) > 0", r"rows\.csv:4: source\.where cannot be computed: division by zero"),
+        ("false", "no row of the source fits `where`"),
+    ],
+)
+def test_an_expression_that_does_not_fit_the_rows_is_an_error(
+    tmp_path: Path, job: Callable[..., Summary], where: str, message: str
+) -> None:
+    write_job(tmp_path, source={**SPEC["source"], "where": where})
+    with pytest.raises(InputError, match=message):
+        job()
+    assert accepted(tmp_path / "api") == 0
+
+
+def test_an_absent_field_of_a_json_object_is_none(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"a": 1}\n{"a": 2, "b": 5}\n')
+    source = Source("jsonl", None, {"path": "a.jsonl"}, where="b == 5")
+    assert [row.fields for row in read(source, Inputs(tmp_path))] == [{"a": 2, "b": 5}]
+
+
+def test_a_job_of_chosen_rows_goes_on_and_is_not_sent_again(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    source = {**SPEC["source"], "where": "id != 'r1'", "sample": 12, "limit": 9}
+    write_job(tmp_path, source=source)
+    assert job(wait=False).rows == 9
+    first = job()
+    assert (first.outcomes, job().run) == ({"succeeded": 9}, first.run)
+    write_job(tmp_path, source={**source, "limit": 10})
+    assert (job().rows, sum(paid(tmp_path / "api").values())) == (10, 10)
+
+
+def database(path: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+TICKETS = (
+    "CREATE TABLE ticket (id INTEGER, text TEXT, score REAL, note TEXT, data BLOB)",
+    "INSERT INTO ticket VALUES (2, 'two', 0.5, NULL, x'00'), (1, 'one', 1e300, 'é', x'00')",
+)
+
+
+def queried(root: Path, query: str) -> list[Any]:
+    source = Source("sql", "id", {"path": "t.db", "query": query})
+    return [(row.key, row.line, row.fields) for row in read(source, Inputs(root))]
+
+
+def test_the_rows_of_a_query_come_in_its_order_with_their_types(tmp_path: Path) -> None:
+    database(tmp_path / "t.db", *TICKETS)
+    found = queried(tmp_path, "SELECT id, text, score, note FROM ticket ORDER BY id")
+    assert found == [
+        (1, 1, {"id": 1, "text": "one", "score": 1e300, "note": "é"}),
+        (2, 2, {"id": 2, "text": "two", "score": 0.5, "note": None}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("SELECT absent FROM ticket", "the query fails: no such column: absent"),
+        ("DELETE FROM ticket", "the query fails: attempt to write a readonly database"),
+        ("SELECT id, text AS id FROM ticket", "two columns of the result are called 'id'"),
+        ("SELECT id, data FROM ticket", "t.db:1: data is binary"),
+        ("SELECT 1; SELECT 2", "the query fails: You can only execute one statement"),
+        ("SELECT id FROM ticket WHERE id > 9", "the source has no rows"),
+    ],
+)
+def test_a_query_that_gives_no_rows_is_an_error_with_its_reason(tmp_path: Path, query: str, message: str) -> None:
+    database(tmp_path / "t.db", *TICKETS)
+    with pytest.raises(InputError) as caught:
+        queried(tmp_path, query)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [None, b"not a database, but long enough to be looked at"])
+def test_a_file_that_is_no_database_is_an_error(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "t.db").write_bytes(content)
+    with pytest.raises(InputError, match=r"t\.db"):
+        queried(tmp_path, "SELECT id FROM ticket")
+    assert (tmp_path / "t.db").exists() == (content is not None)
+
+
+def test_a_query_is_snapshotted_so_that_a_later_change_changes_nothing(
+    tmp_path: Path, job: Callable[..., Summary]
+) -> None:
+    database(tmp_path / "t.db", *TICKETS)
+    source = {"type": "sql", "path": "t.db", "query": "SELECT id, text FROM ticket ORDER BY id", "key": "id"}
+    write_job(tmp_path, source=source)
+    assert job(wait=False).rows == 2
+    database(tmp_path / "t.db", "UPDATE ticket SET text = 'other'")
+    assert job(resume=True).outcomes == {"succeeded": 2}
+    assert [one["row"]["text"] for one in records(tmp_path / "out/all.jsonl")] == ["one", "two"]
+    # Both say the same now, so that one of them is sent.
+    assert (job().outcomes, sum(paid(tmp_path / "api").values())) == ({"succeeded": 2}, 3)
