@@ -229,6 +229,7 @@ def make_plan(job: Job, templates: Templates, prepared: Prepared, api: Api | Non
     facts = Facts(
         mode=mode,
         rows=job.run.rows,
+        new=count,
         prompt_tokens=sizes.largest * ratio,
         prefix_tokens=prefix,
         expected_cost=plan.estimated,

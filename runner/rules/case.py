@@ -32,7 +32,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a plan knows of a run: how it is sent, and its size.
+    """What a plan knows of a run: how it is sent, and its size; `new` counts the requests that it sends.
 
     `prompt_tokens` is the longest prompt, `prefix_tokens` what all prompts begin with; `is_counted` if the API did
     count them. `expected_cost` is in US dollars.
@@ -40,6 +40,7 @@ class Facts:
 
     mode: str
     rows: int
+    new: int
     prompt_tokens: float
     prefix_tokens: float
     expected_cost: float | None

@@ -51,7 +51,7 @@ def someone_waits(case: Case) -> Iterator[Mistake]:
 
 def few_rows(case: Case) -> Iterator[Mistake]:
     """So few rows that the discount is not worth the wait."""
-    if case.facts is not None and case.is_batched and case.facts.rows < _FEW:
+    if case.facts is not None and case.is_batched and case.facts.new and case.facts.rows < _FEW:
         message = (
             f"a batch of {case.facts.rows} rows saves next to nothing and can take a day: `mode: sync` or auto"
         )

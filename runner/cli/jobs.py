@@ -1,0 +1,196 @@
+"""Commands that take a spec: check it, show what it sends and costs, run it, recover a run of it."""
+
+import shlex
+import shutil
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from runner.cli.common import JSON, SPEC, VAR, Stop, echo_json, stopping, warn
+from runner.errors import InputError, Interrupted
+
+if TYPE_CHECKING:
+    from runner.cli.display import Progress
+    from runner.lifecycle import Plan, Summary
+
+
+@click.command()
+@click.argument("specs", nargs=-1, required=True, type=SPEC)
+@VAR
+def validate(specs: tuple[Path, ...], variables: dict[str, str]) -> None:
+    """Check specs, their templates, schemas and first rows; send nothing."""
+    from runner.lifecycle import check
+    from runner.spec import load_spec
+
+    failed = False
+    for path in specs:
+        try:
+            for finding in check(load_spec(path, vars=variables)).findings:
+                click.echo(str(finding), err=True)
+        except InputError as error:
+            failed = True
+            click.echo(str(error), err=True)
+        else:
+            click.echo(f"{path}: valid")
+    sys.exit(2 if failed else 0)
+
+
+@click.command()
+@click.argument("spec", type=SPEC)
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N rows.")
+@VAR
+def render(spec: Path, limit: int | None, variables: dict[str, str]) -> None:
+    """Print the requests of a spec as JSON lines; send nothing."""
+    from runner import lifecycle
+    from runner.spec import load_spec
+
+    for line in lifecycle.render(load_spec(spec, vars=variables), limit=limit):
+        click.echo(line)
+
+
+@click.command()
+@click.argument("spec", type=SPEC)
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N rows.")
+@click.option("--offline", is_flag=True, help="Estimate tokens instead of having the API count them, for free.")
+@click.option("--simulate", is_flag=True, help="Plan a simulated run: the simulator counts tokens.")
+@VAR
+@JSON
+def plan(
+    spec: Path, *, limit: int | None, offline: bool, simulate: bool, variables: dict[str, str], as_json: bool
+) -> None:
+    """Show what a new run of a spec would send and cost; send nothing."""
+    from runner import lifecycle
+    from runner.cli import display
+    from runner.spec import load_spec
+
+    with stopping() as stop, display.progress() as progress:
+        made = lifecycle.plan(
+            load_spec(spec, vars=variables),
+            simulate=simulate,
+            offline=offline,
+            limit=limit,
+            report=progress.report,
+            stop=stop,
+        )
+    if as_json:
+        echo_json(made)
+    else:
+        click.echo(display.plan(made))
+    sys.exit(2 if any(finding.severity == "error" for finding in made.findings) else 0)
+
+
+def _ask(progress: "Progress", made: "Plan", *, is_agreed: bool) -> bool:
+    from runner.cli import display
+
+    with progress.paused():
+        click.echo(display.plan(made), err=True)
+        if is_agreed or made.max_cost is not None or made.new == 0:
+            return True
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            click.echo("without a terminal to ask on, `--yes` or `limits.max_cost` is needed to send it", err=True)
+            return False
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            return click.confirm("send it?", err=True)
+        except click.Abort as error:
+            raise Interrupted("nothing was sent") from error
+
+
+def _command() -> str:
+    """The command line that goes on with this run."""
+    words = [word for word in sys.argv[1:] if word not in ("--new", "--no-wait")]
+    if words[:1] == ["recover"]:
+        words[0] = "run"
+    called = Path(sys.argv[0])
+    is_module, on_path = called.name == "__main__.py", shutil.which("runner")
+    name = ["python", "-m", "runner"] if is_module else [str(called)]
+    is_same = on_path is not None and Path(on_path).absolute() == called.absolute()
+    return shlex.join([*(["runner"] if is_same else name), *words])
+
+
+@click.command()
+@click.argument("spec", type=SPEC)
+@click.option(
+    "--simulate", is_flag=True, help="Use the bundled simulator: no key, no cost; outputs go below simulated/."
+)
+@click.option("--yes", is_flag=True, help="Send without asking.")
+@click.option("--no-wait", is_flag=True, help="Do what can be done now and exit with 4; run again to go on.")
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N rows.")
+@click.option("--resume", is_flag=True, help="Finish an unfinished run as recorded, whatever was edited since.")
+@click.option("--new", is_flag=True, help="Start over, leaving an unfinished run as it is.")
+@click.option("--accept-loss", is_flag=True, help="End rows whose results the API no longer has as missing.")
+@click.option(
+    "--poll-seconds", type=click.FloatRange(min=0, min_open=True), help="Seconds between two looks at a batch."
+)
+@VAR
+@JSON
+def run(
+    spec: Path, *, simulate: bool, yes: bool, resume: bool, new: bool, as_json: bool,
+    no_wait: bool, accept_loss: bool, limit: int | None, poll_seconds: float | None, variables: dict[str, str],
+) -> None:  # fmt: skip
+    """Run a spec, or go on with its unfinished run."""
+    from runner import lifecycle
+    from runner.cli import display
+    from runner.spec import load_spec
+
+    if resume and new:
+        raise click.UsageError("--resume and --new exclude each other")
+    warn()
+    with stopping() as stop, display.progress() as progress:
+        summary = lifecycle.run(
+            load_spec(spec, vars=variables),
+            simulate=simulate,
+            consent=partial(_ask, progress, is_agreed=yes or simulate),
+            wait=not no_wait,
+            limit=limit,
+            resume=resume,
+            new=new,
+            accept_loss=accept_loss,
+            poll_seconds=poll_seconds,
+            report=progress.report,
+            stop=stop,
+        )
+    _conclude(summary, simulate=simulate, as_json=as_json)
+    sys.exit(_exit_code(summary, stop))
+
+
+def _exit_code(summary: "Summary", stop: Stop) -> int:
+    interrupted = stop.signal is not None and summary.state != "finished"
+    return 128 + (stop.signal or 0) if interrupted else summary.exit_code
+
+
+def _conclude(summary: "Summary", *, simulate: bool, as_json: bool) -> None:
+    from runner.cli import display
+
+    if summary.state != "finished":
+        click.echo(display.unfinished(summary, _command()), err=True)
+    elif not as_json:
+        click.echo(display.conclusion(summary, is_simulated=simulate))
+    if as_json:
+        echo_json(summary)
+
+
+@click.command()
+@click.argument("spec", type=SPEC)
+@click.option("--run", "run_id", metavar="RUN", help="The run to recover; default: the newest that is found.")
+@click.option("--limit", type=click.IntRange(min=1), help="The --limit that the run was started with.")
+@VAR
+def recover(spec: Path, *, run_id: str | None, limit: int | None, variables: dict[str, str]) -> None:
+    """Rebuild the state of a run that is lost from the API's own batches, and go on with it."""
+    from runner import lifecycle
+    from runner.cli import display
+    from runner.spec import load_spec
+
+    warn()
+    loaded = load_spec(spec, vars=variables)
+    with stopping() as stop, display.progress() as progress:
+        say = partial(click.echo, err=True)
+        run = lifecycle.recover(loaded, limit=limit, run_id=run_id, stop=stop, say=say, report=progress.report)
+        click.echo(f"run {run.id} is recovered", err=True)
+        summary = lifecycle.run(loaded, limit=limit, report=progress.report, stop=stop)
+    _conclude(summary, simulate=False, as_json=False)
+    sys.exit(_exit_code(summary, stop))
