@@ -113,7 +113,7 @@ def _command() -> str:
 
 
 @click.command()
-@click.argument("spec", type=SPEC)
+@click.argument("specs", nargs=-1, required=True, type=SPEC)
 @click.option(
     "--simulate", is_flag=True, help="Use the bundled simulator: no key, no cost; outputs go below simulated/."
 )
@@ -129,10 +129,10 @@ def _command() -> str:
 @VAR
 @JSON
 def run(
-    spec: Path, *, simulate: bool, yes: bool, resume: bool, new: bool, as_json: bool,
+    specs: tuple[Path, ...], *, simulate: bool, yes: bool, resume: bool, new: bool, as_json: bool,
     no_wait: bool, accept_loss: bool, limit: int | None, poll_seconds: float | None, variables: dict[str, str],
 ) -> None:  # fmt: skip
-    """Run a spec, or go on with its unfinished run."""
+    """Run specs, or go on with their unfinished runs; one that reads the outputs of another comes after it."""
     from runner import lifecycle
     from runner.cli import display
     from runner.spec import load_spec
@@ -140,22 +140,28 @@ def run(
     if resume and new:
         raise click.UsageError("--resume and --new exclude each other")
     warn()
-    with stopping() as stop, display.progress() as progress:
-        summary = lifecycle.run(
-            load_spec(spec, vars=variables),
-            simulate=simulate,
-            consent=partial(_ask, progress, is_agreed=yes or simulate),
-            wait=not no_wait,
-            limit=limit,
-            resume=resume,
-            new=new,
-            accept_loss=accept_loss,
-            poll_seconds=poll_seconds,
-            report=progress.report,
-            stop=stop,
-        )
-    _conclude(summary, simulate=simulate, as_json=as_json)
-    sys.exit(_exit_code(summary, stop))
+    chain = lifecycle.in_order([load_spec(path, vars=variables) for path in specs])
+    code = 0
+    for spec in chain:
+        with stopping() as stop, display.progress() as progress:
+            summary = lifecycle.run(
+                spec,
+                simulate=simulate,
+                consent=partial(_ask, progress, is_agreed=yes or simulate),
+                wait=not no_wait,
+                limit=limit,
+                resume=resume,
+                new=new,
+                accept_loss=accept_loss,
+                poll_seconds=poll_seconds,
+                report=progress.report,
+                stop=stop,
+            )
+        _conclude(summary, simulate=simulate, as_json=as_json)
+        code = max(code, _exit_code(summary, stop))
+        if summary.state != "finished":
+            break
+    sys.exit(code)
 
 
 def _exit_code(summary: "Summary", stop: Stop) -> int:

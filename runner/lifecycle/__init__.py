@@ -1,5 +1,6 @@
 """The order of things: prepare, submit, reconcile, poll, collect, deliver."""
 
+from runner.lifecycle.chain import in_order
 from runner.lifecycle.check import check, render
 from runner.lifecycle.decide import Unknown, reconcile_run
 from runner.lifecycle.doctor import Diagnosis, doctor
@@ -23,6 +24,7 @@ __all__ = [
     "cancel",
     "check",
     "doctor",
+    "in_order",
     "plan",
     "plural",
     "purge",

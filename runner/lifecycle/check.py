@@ -62,7 +62,9 @@ def _placed(spec: Spec, problem: Problem) -> Problem:
 
 
 def _sample(spec: Spec) -> list[Row]:
-    inputs, pattern = Inputs(spec.root), spec.source.options["path"]
+    inputs, pattern = Inputs(spec.root), spec.source.path
+    if spec.source.output is not None and not (spec.root / pattern).exists():
+        return []  # the job that writes it has not been run yet
     paths = [spec.root / path for path in inputs.find(pattern)]
     # What can be read once only, standard input or a pipe, is for the run.
     if pattern == "-" or any(path.is_fifo() or path.is_char_device() for path in paths):

@@ -30,7 +30,7 @@ def _differences(spec: Spec, before: Recorded, now: Recorded) -> list[str]:
         found.append(f"--limit: {before.limit} → {now.limit}")
     files = changed(
         spec.root,
-        str(spec.source.options["path"]),
+        spec.source.path,
         before.inputs,
         is_limited=before.limit is not None or spec.source.limit is not None,
     )
@@ -71,7 +71,7 @@ class Choice:
         if run.purged_at is not None and run.state != "finished":
             return None
         before = recorded(store, run)
-        if run.state == "finished" and self.spec.source.options["path"] == "-":
+        if run.state == "finished" and self.spec.source.path == "-":
             return None
         # Not even computed for --resume: the input may be gone by now.
         differences = [] if self.resume else self._differences(before)

@@ -35,6 +35,16 @@ _SIMULATED_POLL, _SIMULATED_GRACE = 0.2, 2.0
 Consent = bool | Callable[[Plan], bool]
 
 
+def moved(spec: Spec) -> Spec:
+    """A spec as it is simulated: it reads what another has written there."""
+    output = spec.source.output
+    if output is None:
+        return spec
+    path = Path(output)
+    below = Path(SIMULATED) / (path.relative_to(path.anchor))
+    return replace(spec, source=replace(spec.source, output=str(below)))
+
+
 def home(spec: Spec, *, simulate: bool) -> Path:
     """The folder that holds `.runner/` and that output paths are relative to."""
     return spec.root / SIMULATED if simulate else spec.root
@@ -116,6 +126,7 @@ def run(
 
     Raises a RunnerError: see `runner.errors` for the kinds.
     """
+    spec = moved(spec) if simulate else spec
     # A run is resumed as recorded: its templates and its input may be broken or gone by now.
     templates = None if resume else check(spec).templates
     stop = stop or Event()

@@ -286,7 +286,7 @@ def _check_keys(spec: Spec, store: Store, folder: RunFolder) -> None:
     places = _places(spec, {row for pair in repeated for row in pair})
     problems = []
     for first, second in repeated:
-        path, line = places.get(second, (str(spec.source.options["path"]), 0))
+        path, line = places.get(second, (spec.source.path, 0))
         where = "{}:{}".format(*places[first]) if first in places else f"row {first}"
         message = f"{spec.source.key} {keys[second]!r} is the key of {where} already: keys must be unique"
         problems.append(Problem(path, message, line))
@@ -295,7 +295,7 @@ def _check_keys(spec: Spec, store: Store, folder: RunFolder) -> None:
 
 def _places(spec: Spec, wanted: set[int]) -> dict[int, tuple[str, int]]:
     """Where rows stand, found by reading the source once more; standard input is gone by now."""
-    if spec.source.options["path"] == "-":
+    if spec.source.path == "-":
         return {}
     rows = read(spec.source, Inputs(spec.root), limit=max(wanted))
     return {row.number: (row.path, row.line) for row in rows if row.number in wanted}

@@ -10,7 +10,7 @@ from threading import Event
 from runner.api import Api, may_have_credentials
 from runner.errors import AccessError, StateError
 from runner.lifecycle.check import check
-from runner.lifecycle.execute import connected, home
+from runner.lifecycle.execute import connected, home, moved
 from runner.lifecycle.job import Job, Report, silent
 from runner.lifecycle.planning import Plan, make_plan
 from runner.lifecycle.prepare import prepare
@@ -33,6 +33,7 @@ def plan(
     `simulate` by the simulator. Errors of the rules are among the findings. Raises InputError for every other
     mistake.
     """
+    spec = moved(spec) if simulate else spec
     checked = check(spec, is_tolerant=True)
     base = home(spec, simulate=simulate)
     try:

@@ -55,5 +55,5 @@ def record(spec: Spec, templates: Templates, limit: int | None) -> Recorded:
 def origin(spec: Spec, start: Recorded) -> str:
     """A digest of what a run is made of: what its id tells of it. With a limit the input is not read for it."""
     is_limited = start.limit is not None or spec.source.limit is not None
-    inputs = "" if is_limited else digest(spec.root, str(spec.source.options["path"]))
+    inputs = "" if is_limited else digest(spec.root, spec.source.path)
     return hashlib.sha256(f"{start.fingerprint()} {inputs}".encode()).hexdigest()

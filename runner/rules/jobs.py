@@ -78,7 +78,7 @@ def personal_key(case: Case) -> Iterator[Mistake]:
 def overwritten(case: Case) -> Iterator[Mistake]:
     """Sinks that would write over an input, a template, the spec or the state, or over each other."""
     spec = case.spec
-    source = _real(spec.root, str(spec.source.options["path"]))
+    source = _real(spec.root, spec.source.path)
     root = Path(os.path.realpath(spec.root))
     taken = {
         source: "source.path",

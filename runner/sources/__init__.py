@@ -9,6 +9,7 @@ from runner.sources.choose import chosen
 from runner.sources.csv import read_csv
 from runner.sources.inputs import InputFile, Inputs, changed, digest
 from runner.sources.jsonl import read_jsonl
+from runner.sources.run import read_run
 from runner.sources.sql import read_sql
 from runner.sources.text import read_text
 from runner.spec import Source, suggest
@@ -18,6 +19,7 @@ __all__ = ["SOURCES", "InputFile", "Inputs", "Row", "changed", "digest", "read"]
 SOURCES: dict[str, Callable[..., Iterator[tuple[str, int, dict[str, Any]]]]] = {
     "csv": read_csv,
     "jsonl": read_jsonl,
+    "run": read_run,
     "sql": read_sql,
     "text": read_text,
 }
@@ -50,7 +52,8 @@ def read(source: Source, inputs: Inputs, *, limit: int | None = None) -> Iterato
 
     That keys are unique is for the store to say, since it takes all of them to know.
     """
-    rows = chosen(source, SOURCES[source.type](inputs, **source.options), limit)
+    settings = source.options if source.output is None else {**source.options, "path": source.output}
+    rows = chosen(source, SOURCES[source.type](inputs, **settings), limit)
     number = 0
     try:
         for number, (path, line, fields) in enumerate(rows, 1):
@@ -61,4 +64,4 @@ def read(source: Source, inputs: Inputs, *, limit: int | None = None) -> Iterato
         raise InputError([Problem(inputs.current, f"cannot read: {reason}")]) from error
     if number == 0:
         none = "the source has no rows" if source.where is None else "no row of the source fits `where`"
-        raise InputError([Problem(str(source.options["path"]), none)])
+        raise InputError([Problem(source.path, none)])

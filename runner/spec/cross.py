@@ -44,7 +44,8 @@ def _absolute(root: Path, path: str) -> str:
 
 
 def _named_paths(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    yield "source.path", value["source"]["path"]
+    at = "spec" if value["source"]["type"] == "run" else "path"
+    yield f"source.{at}", value["source"][at]
     schema = value.get("output", {}).get("schema")
     if isinstance(schema, str):
         yield "output.schema", schema

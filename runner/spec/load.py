@@ -48,6 +48,12 @@ class Source:
     sample: int | None = None
     seed: int = 0
     limit: int | None = None
+    output: str | None = None
+
+    @property
+    def path(self) -> str:
+        """The file, or glob, that rows are read from."""
+        return self.output if self.output is not None else str(self.options["path"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +223,7 @@ class Spec:
         record["output_schema"] = record["output"].pop("schema")
         if not any(record["output"].values()):
             del record["output"]
-        for name in _CHOICE:
+        for name in (*_CHOICE, "output"):
             if getattr(self.source, name) == Source.__dataclass_fields__[name].default:
                 del record["source"][name]
         if not self.betas:
@@ -314,10 +320,35 @@ def _not_text(vars: Mapping[str, str]) -> Iterator[str]:
             yield name
 
 
-def load_spec(path: str | os.PathLike[str], *, vars: Mapping[str, str] | None = None) -> Spec:
-    """Read and check a YAML spec and the output schema that it names; `vars` override the spec's own.
+def _upstream(
+    source: dict[str, Any], path: Path, shown: str, place: tuple[int, int], chain: tuple[Path, ...]
+) -> tuple[str | None, list[Problem]]:
+    """The file of outputs that the spec of a run source writes, and what is wrong with it."""
+    root, named, rows = project_root(path), source["spec"], source.get("rows", "succeeded")
+    chain, other = (*chain, Path(os.path.realpath(path))), Path(os.path.realpath(root / named))
+    if other in chain:
+        names = " → ".join(one.name for one in (*chain, other))
+        return None, [Problem(shown, f"source.spec: the specs lead in a circle: {names}", *place)]
+    try:
+        upstream = load_spec(root / named, chain=chain)
+    except InputError as error:
+        return None, list(error.problems)
+    fitting = [sink for sink in upstream.sinks if sink.type == "jsonl" and sink.columns is None]
+    fitting = [sink for sink in fitting if sink.rows in ("all", rows)]
+    if not fitting:
+        message = (
+            f"source.spec: {named} needs a jsonl sink without columns, of all or {rows} rows, to be read from"
+        )
+        return None, [Problem(shown, message, *place)]
+    return str(fitting[0].options["path"]), []
 
-    Raises InputError with every mistake and its line and column.
+
+def load_spec(
+    path: str | os.PathLike[str], *, vars: Mapping[str, str] | None = None, chain: tuple[Path, ...] = ()
+) -> Spec:
+    """Read and check a YAML spec and what it names, an output schema or another spec; `vars` override its own.
+
+    `chain` holds the specs that lead here. Raises InputError with every mistake and its line and column.
     """
     path, shown = Path(path), str(path)
     try:
@@ -329,6 +360,9 @@ def load_spec(path: str | os.PathLike[str], *, vars: Mapping[str, str] | None = 
     value, places, root = document.value, _dotted(document), project_root(path)
     schema, problems = output_schema(document, shown, root)
     problems += [Problem(shown, message, *places[at]) for at, message in cross_checks(value, path, root)]
+    output = None
+    if value["source"]["type"] == "run" and not problems:
+        output, problems = _upstream(value["source"], path, shown, places["source.spec"], chain)
     unknown = set(vars or ()) - set(value.get("vars", ()))
     problems += [Problem("--var", f"the spec has no variable {name!r} under `vars`") for name in sorted(unknown)]
     problems += [
@@ -342,7 +376,7 @@ def load_spec(path: str | os.PathLike[str], *, vars: Mapping[str, str] | None = 
         root=root,
         name=value["name"],
         description=value.get("description", ""),
-        source=_source(value["source"]),
+        source=replace(_source(value["source"]), output=output),
         vars={**value.get("vars", {}), **(vars or {})},
         prompt=_prompt(value["prompt"]),
         params=value["params"],

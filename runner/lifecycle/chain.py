@@ -1,0 +1,24 @@
+"""Specs that read each other's outputs, in the order in which they can run."""
+
+import os
+from collections.abc import Iterator, Sequence
+
+from runner.spec import Spec
+
+
+def in_order(specs: Sequence[Spec]) -> list[Spec]:
+    """The specs, each after the one whose outputs it reads, if that is among them; else in their own order."""
+    by_path = {os.path.realpath(spec.path): spec for spec in specs}
+    done: dict[str, Spec] = {}
+
+    def visit(path: str) -> Iterator[tuple[str, Spec]]:
+        spec = by_path[path]
+        before = os.path.realpath(spec.root / spec.source.options.get("spec", ""))
+        if spec.source.type == "run" and before in by_path and before not in done:
+            yield from visit(before)
+        yield path, spec
+
+    for path in by_path:
+        if path not in done:
+            done.update(visit(path))
+    return list(done.values())

@@ -1,0 +1,34 @@
+"""Rows of another job: its outputs, as the job wrote them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from runner.sources.inputs import Inputs
+from runner.sources.text import fail
+
+_KEPT = {"succeeded": True, "failed": False}
+
+
+def read_run(
+    inputs: Inputs, *, spec: str, rows: str = "succeeded", path: str
+) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """One row per output in `path`, the JSONL file that the job of `spec` writes.
+
+    Its fields are `key`, `input` (the row that the job was given), `outcome`, `output` and `error`.
+    """
+    if not (inputs.root / path).exists():
+        fail(path, f"is not there: {spec} writes it, so run that first")
+    decode = msgspec.json.Decoder(dict[str, Any]).decode
+    for name, stream in inputs.open(path):
+        for number, line in enumerate(stream, 1):
+            try:
+                record = decode(line)
+                is_kept = rows == "all" or _KEPT[rows] == (record["outcome"] == "succeeded")
+                names = {"key": "key", "input": "row", "outcome": "outcome", "output": "output", "error": "error"}
+                fields = {field: record[column] for field, column in names.items()}
+            except (msgspec.DecodeError, UnicodeDecodeError, KeyError) as error:
+                fail(name, f"is no output of {spec}: {error}", number)
+            if is_kept:
+                yield name, number, fields

@@ -1,0 +1,149 @@
+"""Jobs that read the outputs of others, each run in its turn and resumed by itself."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner import load_spec, plan
+from runner.errors import InputError
+from runner.lifecycle import check, in_order
+from tests.jobs import SPEC, accepted, command, end, kill, paid, records, simulator, start, write_job
+
+RUN = ("run", "third.yaml", "second.yaml", "first.yaml", "--yes")
+
+
+def write_chain(root: Path, **changes: Any) -> None:
+    """Three specs: the second reads the outputs of the first, the third those of the second."""
+    write_job(root, name="first", **changes)
+    (root / "job.yaml").rename(root / "first.yaml")
+    user = {
+        "second": "{{ key }} was {{ output.label }} of {{ input.text }}",
+        "third": "{{ key }}: {{ input.key }}",
+    }
+    for name, before in (("second", "first"), ("third", "second")):
+        spec = {
+            **SPEC,
+            "name": name,
+            "source": {"type": "run", "spec": f"{before}.yaml", "key": "key"},
+            "prompt": {"user": user[name]},
+            "sinks": [{"type": "jsonl", "path": f"out/{name}.jsonl"}],
+        }
+        (root / f"{name}.yaml").write_text(json.dumps(spec))
+
+
+def keys(root: Path, name: str) -> list[str]:
+    return [one["key"] for one in records(root / "out" / f"{name}.jsonl")]
+
+
+def test_specs_run_in_the_order_that_their_sources_ask_for(tmp_path: Path) -> None:
+    write_chain(tmp_path)
+    with simulator(tmp_path / "api") as environ:
+        ended = command(tmp_path, environ, *RUN)
+        assert (ended.returncode, command(tmp_path, environ, "doctor").returncode) == (0, 0), ended.stderr
+    assert keys(tmp_path, "third") == keys(tmp_path, "second") == [f"r{n}" for n in range(1, 21)]
+    first, third = records(tmp_path / "out/second.jsonl")[4], records(tmp_path / "out/third.jsonl")[4]
+    assert (first["row"]["input"]["text"], third["row"]["input"]["input"]["text"]) == ("text number 5",) * 2
+    assert sum(paid(tmp_path / "api").values()) == 60
+
+
+def test_a_chain_that_is_simulated_reads_what_was_simulated(tmp_path: Path) -> None:
+    write_chain(tmp_path)
+    ended = command(tmp_path, {"PATH": "/usr/bin"}, "run", "second.yaml", "first.yaml", "--simulate", "--json")
+    assert ended.returncode == 0, ended.stderr
+    assert [json.loads(line)["spec"] for line in ended.stdout.splitlines()] == ["first", "second"]
+    assert not (tmp_path / "out").exists()
+    assert plan(load_spec(tmp_path / "second.yaml"), simulate=True).reused == 20
+
+
+def test_only_rows_that_succeeded_go_on_unless_the_spec_says_otherwise(tmp_path: Path) -> None:
+    write_chain(tmp_path, retry={"attempts": 1})
+    text = (tmp_path / "second.yaml").read_text()
+    with simulator(
+        tmp_path / "api", mix=lambda id: "errored" if id.endswith("-1-1-3") else "succeeded"
+    ) as environ:
+        assert command(tmp_path, environ, "run", "first.yaml", "second.yaml", "--yes").returncode == 3
+        assert "r3" not in keys(tmp_path, "second")
+        (tmp_path / "second.yaml").write_text(text.replace('"key": "key"', '"key": "key", "rows": "failed"'))
+        with pytest.raises(InputError):  # its prompt asks for the label of an output that is none
+            plan(load_spec(tmp_path / "second.yaml"), offline=True)
+        (tmp_path / "second.yaml").write_text(
+            text.replace('"key": "key"', '"key": "key", "rows": "failed"').replace("output.label", "error.type")
+        )
+        assert plan(load_spec(tmp_path / "second.yaml"), offline=True).rows == 1
+
+
+@pytest.mark.parametrize("number", [1, 4, 7])
+def test_a_chain_that_is_killed_goes_on_where_it_was(tmp_path: Path, number: int) -> None:
+    write_chain(tmp_path)
+    seen: list[str] = []
+    process: Any = None
+
+    def on(moment: str) -> None:
+        seen.append(moment)
+        if moment == "created" and seen.count("created") == number:
+            kill(process.pid)
+
+    with simulator(tmp_path / "api", on=on) as environ:
+        process = start(tmp_path, environ, *RUN)
+        assert end(tmp_path, process).returncode == -9
+    with simulator(tmp_path / "api") as environ:
+        assert command(tmp_path, environ, *RUN).returncode == 0
+    assert (accepted(tmp_path / "api"), sum(paid(tmp_path / "api").values())) == (9, 60)
+    assert keys(tmp_path, "third") == [f"r{n}" for n in range(1, 21)]
+
+
+def test_a_link_that_is_not_finished_ends_the_chain(tmp_path: Path) -> None:
+    write_chain(tmp_path)
+    with simulator(tmp_path / "api", seconds=60) as environ:
+        ended = command(tmp_path, environ, *RUN, "--no-wait")
+    assert (ended.returncode, accepted(tmp_path / "api")) == (4, 3)
+    assert "third.yaml second.yaml first.yaml" in ended.stderr
+
+
+def test_after_an_edit_of_the_first_only_what_it_changes_is_sent(tmp_path: Path) -> None:
+    write_chain(tmp_path)
+    with simulator(tmp_path / "api") as environ:
+        assert command(tmp_path, environ, *RUN).returncode == 0
+        rows = tmp_path / "rows.csv"
+        rows.write_text(rows.read_text().replace("text number 7\n", "another text\n"))
+        assert command(tmp_path, environ, *RUN).returncode == 0
+    # Row 7 of each, and in the last two links only if what they are asked has changed.
+    assert 61 <= sum(paid(tmp_path / "api").values()) <= 63
+
+
+def test_a_job_whose_source_has_not_run_yet_says_so(tmp_path: Path) -> None:
+    write_chain(tmp_path)
+    spec = load_spec(tmp_path / "second.yaml")
+    assert check(spec).findings == []
+    with pytest.raises(
+        InputError, match=r"out/all\.jsonl: is not there: first\.yaml writes it, so run that first"
+    ):
+        plan(spec, offline=True)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("second.yaml", "the specs lead in a circle: second.yaml → second.yaml"),
+        ("third.yaml", "the specs lead in a circle: second.yaml → third.yaml → second.yaml"),
+        ("absent.yaml", "cannot read the spec"),
+        ("../first.yaml", "leaves the project's folder"),
+        ("narrow.yaml", "needs a jsonl sink without columns"),
+    ],
+)
+def test_a_source_that_leads_nowhere_is_an_error(tmp_path: Path, spec: str, message: str) -> None:
+    write_chain(tmp_path)
+    narrow = {**SPEC, "name": "narrow", "sinks": [{"type": "csv", "path": "out/n.csv"}]}
+    (tmp_path / "narrow.yaml").write_text(json.dumps(narrow))
+    path = tmp_path / "second.yaml"
+    path.write_text(path.read_text().replace("first.yaml", spec))
+    with pytest.raises(InputError, match=message.replace(".", r"\.")):
+        load_spec(path)
+
+
+def test_specs_that_do_not_read_each_other_keep_their_order(tmp_path: Path) -> None:
+    write_chain(tmp_path)
+    loaded = [load_spec(tmp_path / f"{name}.yaml") for name in ("third", "first")]
+    assert [spec.name for spec in in_order(loaded)] == ["third", "first"]
