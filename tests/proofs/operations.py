@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +33,14 @@ _PER_ROW = re.compile(
 
 def watch(number: int, log: str) -> None:
     """Write the name of each operation of this process to a log, and have it killed before the given one."""
-    count = 0
+    # Taken in one step: several threads call at once.
+    numbers = count(1)
     names = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
 
     def operation(name: str) -> None:
-        nonlocal count
-        count += 1
+        own = next(numbers)
         os.write(names, f"{' '.join(name.split())}\n".encode())
-        if count == number:
+        if own == number:
             kill(os.getpid())
 
     def seen(event: str, args: tuple[Any, ...]) -> None:
@@ -133,8 +134,8 @@ def main() -> None:
     words = sys.argv[1:]
     mode, step = "sync" if "sync" in words else "batch", next((int(word) for word in words if word.isdecimal()), 1)
     with tempfile.TemporaryDirectory() as name:
-        expected, count = undisturbed(Path(name) / "undisturbed", mode)
-        print(f"{count} operations")
+        expected, operations = undisturbed(Path(name) / "undisturbed", mode)
+        print(f"{operations} operations")
         number = 1
         while survives(Path(name) / str(number), number, expected, mode):
             print(f"\rkilled before operation {number}, and went on", end="", flush=True)
