@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, outlive a power failure, and are their owner's alone if asked."""
 
+import filecmp
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,9 +40,10 @@ def appending(path: Path) -> BinaryIO:
 
 
 @contextmanager
-def replacing(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, private: bool = False, keeps_same: bool = False) -> Iterator[BinaryIO]:
     """Write a file beside `path` and rename it over `path` at the end; after an error `path` is untouched.
 
+    With `keeps_same` it is untouched too, its time included, if it has the same bytes already.
     The temporary name is always the same, so that what a killed process left is overwritten, not collected.
     """
     temporary = path.with_name(f".{path.name}.tmp")
@@ -50,7 +52,10 @@ def replacing(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        if keeps_same and path.exists() and filecmp.cmp(temporary, path, shallow=False):
+            temporary.unlink()
+        else:
+            temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

@@ -177,7 +177,9 @@ def form_of(output: Output) -> Form:
 
 def _compiled(output: Output, index: int) -> Callable[[Mapping[str, Any]], Any]:
     """A compiled check. Raises InputError if it is no expression, or uses a name that the schema does not have."""
-    known = output.schema.get("properties") if output.schema is not None else None
+    schema = output.schema or {}
+    # Where a schema is made of parts, its names are too.
+    known = None if schema.keys() & {"allOf", "anyOf", "oneOf", "$ref"} else schema.get("properties")
     names = ("output", "row", *known) if isinstance(known, dict) else None
     try:
         return expression(output.checks[index].check, names=names)

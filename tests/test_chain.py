@@ -147,3 +147,38 @@ def test_specs_that_do_not_read_each_other_keep_their_order(tmp_path: Path) -> N
     write_chain(tmp_path)
     loaded = [load_spec(tmp_path / f"{name}.yaml") for name in ("third", "first")]
     assert [spec.name for spec in in_order(loaded)] == ["third", "first"]
+
+
+def test_a_limited_chain_resumes_by_itself(tmp_path: Path) -> None:
+    write_chain(tmp_path)
+    words = ("run", "first.yaml", "second.yaml", "--yes", "--limit", "3")
+    with simulator(tmp_path / "api", seconds=0.1) as environ:
+        assert command(tmp_path, environ, "run", "first.yaml", "--yes", "--limit", "3").returncode == 0
+    with simulator(tmp_path / "api", seconds=1) as environ:
+        assert command(tmp_path, environ, *words, "--no-wait").returncode == 4
+        ended = command(tmp_path, environ, *words)
+    assert (ended.returncode, sum(paid(tmp_path / "api").values())) == (0, 6), ended.stderr
+
+
+def test_a_spec_of_another_project_is_no_source(tmp_path: Path) -> None:
+    write_chain(tmp_path)
+    (tmp_path / "other/prompts").mkdir(parents=True)
+    (tmp_path / "first.yaml").rename(tmp_path / "other/first.yaml")
+    path = tmp_path / "second.yaml"
+    path.write_text(path.read_text().replace("first.yaml", "other/first.yaml"))
+    with pytest.raises(InputError, match="is of another project"):
+        load_spec(path)
+
+
+def test_an_interrupt_ends_a_chain(tmp_path: Path) -> None:
+    write_chain(tmp_path)
+    process: Any = None
+
+    def on(moment: str) -> None:
+        if moment == "results":
+            process.terminate()
+
+    with simulator(tmp_path / "api", on=on) as environ:
+        process = start(tmp_path, environ, *RUN)
+        ended = end(tmp_path, process)
+    assert (ended.returncode, accepted(tmp_path / "api") <= 3) == (143, True)

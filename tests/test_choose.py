@@ -152,3 +152,37 @@ def test_a_query_is_snapshotted_so_that_a_later_change_changes_nothing(
     assert [one["row"]["text"] for one in records(tmp_path / "out/all.jsonl")] == ["one", "two"]
     # Both say the same now, so that one of them is sent.
     assert (job().outcomes, sum(paid(tmp_path / "api").values())) == ({"succeeded": 2}, 3)
+
+
+def edit(root: Path, *, leave_log: bool = False) -> Any:
+    """Change every ticket; in the write-ahead log only, if its connection is to stay open."""
+    connection = sqlite3.connect(root / "t.db")
+    if leave_log:
+        connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("UPDATE ticket SET text = text || '!'")
+    connection.commit()
+    if not leave_log:
+        connection.close()
+    return connection
+
+
+@pytest.mark.parametrize("choice", [{}, {"limit": 1}])
+@pytest.mark.parametrize("leave_log", [False, True])
+def test_a_database_that_was_edited_is_another_input(
+    tmp_path: Path, job: Callable[..., Summary], choice: dict[str, int], leave_log: bool
+) -> None:
+    database(tmp_path / "t.db", *TICKETS)
+    query = "SELECT id, text FROM ticket ORDER BY id"
+    write_job(tmp_path, source={"type": "sql", "path": "t.db", "query": query, "key": "id", **choice})
+    first = job()
+    assert job().run == first.run
+    connection = edit(tmp_path, leave_log=leave_log)
+    assert job().run != first.run
+    assert records(tmp_path / "out/all.jsonl")[0]["row"]["text"] == "one!"
+    connection.close()
+
+
+def test_an_infinite_number_is_refused(tmp_path: Path) -> None:
+    database(tmp_path / "t.db", "CREATE TABLE t (id INTEGER, x REAL)", "INSERT INTO t VALUES (1, 9e999)")
+    with pytest.raises(InputError, match=r"t\.db:1: x is infinite"):
+        queried(tmp_path, "SELECT id, x FROM t")

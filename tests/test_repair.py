@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from runner import Summary
+from runner.lifecycle.repair import repaired
 from tests.jobs import SCHEMA, SPEC, paid, records, write_job
 
 REPAIR = {"attempts": 3, "repair": True}
@@ -85,3 +86,9 @@ def test_a_repaired_answer_is_reused_under_its_first_request(
     before = sum(paid(tmp_path / "api").values())
     assert job().outcomes == {"succeeded": 11}
     assert sum(paid(tmp_path / "api").values()) == before + 1
+
+
+def test_an_answer_without_text_is_not_shown_again() -> None:
+    params = b'{"messages":[{"role":"user","content":"Hi"}]}'
+    line = b'{"custom_id":"x","result":{"message":{"content":[{"type":"text","text":" "}]}}}'
+    assert repaired(params, line, "it is empty") == params

@@ -142,25 +142,28 @@ def run(
     warn()
     chain = lifecycle.in_order([load_spec(path, vars=variables) for path in specs])
     code = 0
-    for spec in chain:
-        with stopping() as stop, display.progress() as progress:
-            summary = lifecycle.run(
-                spec,
-                simulate=simulate,
-                consent=partial(_ask, progress, is_agreed=yes or simulate),
-                wait=not no_wait,
-                limit=limit,
-                resume=resume,
-                new=new,
-                accept_loss=accept_loss,
-                poll_seconds=poll_seconds,
-                report=progress.report,
-                stop=stop,
-            )
-        _conclude(summary, simulate=simulate, as_json=as_json)
-        code = max(code, _exit_code(summary, stop))
-        if summary.state != "finished":
-            break
+    with stopping() as stop:
+        for spec in chain:
+            with display.progress() as progress:
+                summary = lifecycle.run(
+                    spec,
+                    simulate=simulate,
+                    consent=partial(_ask, progress, is_agreed=yes or simulate),
+                    wait=not no_wait,
+                    limit=limit,
+                    resume=resume,
+                    new=new,
+                    accept_loss=accept_loss,
+                    poll_seconds=poll_seconds,
+                    report=progress.report,
+                    stop=stop,
+                )
+            _conclude(summary, simulate=simulate, as_json=as_json)
+            code = max(code, _exit_code(summary, stop))
+            if stop.signal is not None and spec is not chain[-1]:
+                code = 128 + stop.signal
+            if stop.signal is not None or summary.state != "finished":
+                break
     sys.exit(code)
 
 

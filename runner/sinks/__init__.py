@@ -55,8 +55,8 @@ def check(spec: Spec) -> list[Problem]:
 @contextmanager
 def _file(path: Path) -> Iterator[BinaryIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as raw:
-        if not path.name.endswith(".gz"):
+    with replacing(path, keeps_same=True) as raw:
+        if not path.name.lower().endswith(".gz"):
             yield raw
             return
         # No time of writing in the header: the same rows give the same bytes.

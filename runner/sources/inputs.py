@@ -121,10 +121,13 @@ class Inputs:
             self.current = path
             place = self.root / path
             before = place.stat()
-            yield path, place
-            with place.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            self._note(path, before, place.stat(), digest)
+            try:
+                yield path, place
+            except GeneratorExit:
+                # A limit was reached.
+                self.files.append(InputFile(path, before.st_size, before.st_mtime_ns, _sha256(place)))
+                raise
+            self._note(path, before, place.stat(), _sha256(place))
 
     def _note(self, path: str, before: os.stat_result, after: os.stat_result, digest: str) -> None:
         is_file = stat.S_ISREG(before.st_mode)
@@ -149,6 +152,11 @@ class Inputs:
             digest = hashing.drain()
             after = os.fstat(raw.fileno())
         self._note(path, before, after, digest)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest(root: Path, pattern: str) -> str:
@@ -202,9 +210,10 @@ def _same(path: Path, recorded: InputFile) -> bool:
         now = path.stat()
         if now.st_size != recorded.bytes:
             return False
-        if now.st_mtime_ns == recorded.mtime_ns:
-            return True
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == recorded.sha256
+        log = path.with_name(f"{path.name}-wal")
+        if log.exists() and log.stat().st_size:
+            # What SQLite has committed there is not yet in the database itself.
+            return False
+        return now.st_mtime_ns == recorded.mtime_ns or _sha256(path) == recorded.sha256
     except OSError:
         return False

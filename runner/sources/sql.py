@@ -10,6 +10,8 @@ from runner.errors import InputError, Problem
 from runner.sources.inputs import Inputs
 from runner.sources.text import fail
 
+_INFINITE = (float("inf"), float("-inf"))
+
 
 def read_sql(inputs: Inputs, *, path: str, query: str) -> Iterator[tuple[str, int, dict[str, Any]]]:
     """One row per row of the result, in its order, which `line` counts; numbers and NULL stay what they are."""
@@ -30,4 +32,6 @@ def _rows(name: str, cursor: sqlite3.Cursor) -> Iterator[tuple[str, int, dict[st
     for number, values in enumerate(cursor, 1):
         if binary := next((c for c, value in zip(columns, values, strict=True) if isinstance(value, bytes)), None):
             fail(name, f"{binary} is binary, which is not text: leave it out, or use hex()", number)
+        if odd := next((c for c, v in zip(columns, values, strict=True) if v in _INFINITE), None):
+            fail(name, f"{odd} is infinite, which JSON cannot say", number)
         yield name, number, dict(zip(columns, values, strict=True))

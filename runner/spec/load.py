@@ -333,6 +333,8 @@ def _upstream(
         upstream = load_spec(root / named, chain=chain)
     except InputError as error:
         return None, list(error.problems)
+    if upstream.root != root:
+        return None, [Problem(shown, f"source.spec: {named} is of another project, {upstream.root}", *place)]
     fitting = [sink for sink in upstream.sinks if sink.type == "jsonl" and sink.columns is None]
     fitting = [sink for sink in fitting if sink.rows in ("all", rows)]
     if not fitting:
