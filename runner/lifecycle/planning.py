@@ -175,31 +175,68 @@ def _cheapest(costs: Mapping[str, float], prefix: float, spec: Spec) -> tuple[st
     return way, "half price" if prefix else "half price, and too little that all prompts share to cache it"
 
 
+@dataclass(frozen=True, slots=True)
+class _Estimate:
+    """What is reckoned with: tokens per byte of params and per answer, and the tokens that all prompts begin with.
+
+    `error` is that of the input, a share; of the prefix, `cached` tokens are enough to be cached.
+    """
+
+    sizes: _Sizes
+    ratio: float
+    method: str
+    error: float
+    output: float
+    output_method: str
+    prefix: float
+    cached: float
+
+
+def _estimate(
+    job: Job, templates: Templates, api: Api | None, earlier: Store, rate: Rate | None, count: int
+) -> _Estimate:
+    model = known_model(str(job.spec.params["model"]))
+    ratio, method, error = _input(job, count, api, model)
+    tier = rate.above.tokens if rate is not None and rate.above is not None else None
+    sizes = _sizes(job, float("inf") if tier is None else tier / ratio)
+    prefix = prefix_bytes(templates) * ratio
+    is_cacheable = prefix >= (model.cache_minimum if model and model.cache_minimum else 1024)
+    cached = prefix if is_cacheable else 0.0
+    return _Estimate(sizes, ratio, method, error, *_output(job, earlier), prefix, cached)
+
+
+def _facts(made: Plan, reckoned: _Estimate) -> Facts:
+    """What the rules want to know."""
+    return Facts(
+        mode=made.mode,
+        rows=made.rows,
+        new=made.new,
+        prompt_tokens=reckoned.sizes.largest * reckoned.ratio,
+        prefix_tokens=reckoned.prefix,
+        expected_cost=made.estimated,
+        is_counted=reckoned.error < _OFFLINE_ERROR,
+    )
+
+
+def _worst(job: Job, rate: Rate, mode: str) -> float:
+    """The most that all requests can cost as they are sent."""
+    return sum(rate.worst(size, is_batched=mode == "batch") for size in job.store.sizes(job.run))
+
+
 def make_plan(job: Job, templates: Templates, prepared: Prepared, api: Api | None, earlier: Store) -> Plan:
     """What the prepared run of a job would send and cost.
 
     With `api` input tokens are counted, which is free; `earlier` holds the runs before it.
     """
-    spec, model, rate = job.spec, known_model(str(job.spec.params["model"])), rate_of(job.spec)
-    count = job.store.new_requests(job.run)
-    ratio, method, error = _input(job, count, api, model)
-    tier = rate.above.tokens if rate is not None and rate.above is not None else None
-    sizes = _sizes(job, float("inf") if tier is None else tier / ratio)
-    output, output_method = _output(job, earlier)
-    prefix = prefix_bytes(templates) * ratio
-    is_cacheable = prefix >= (model.cache_minimum if model and model.cache_minimum else 1024)
-    shared = prefix if is_cacheable else 0.0
-    costs = None if rate is None else _costs(rate, sizes, ratio, output, shared)
-    cheapest, cheapest_why = (None, "") if costs is None else _cheapest(costs, shared, spec)
-    seconds = synchronous_seconds(spec, count, output)
+    spec, rate, count = job.spec, rate_of(job.spec), job.store.new_requests(job.run)
+    found = _estimate(job, templates, api, earlier, rate, count)
+    costs = None if rate is None else _costs(rate, found.sizes, found.ratio, found.output, found.cached)
+    cheapest, cheapest_why = (None, "") if costs is None else _cheapest(costs, found.cached, spec)
+    seconds = synchronous_seconds(spec, count, found.output)
     mode, why = choose(spec, count, seconds)
     batches = job.store.batches(job.run)
-    worst = None
-    if rate is not None:
-        sized = (rate.worst(size, is_batched=mode == "batch") for size in job.store.sizes(job.run))
-        worst = sum(sized)
     way = mode if mode == "sync" else f"batch_cache_{spec.prompt.cache}" if spec.prompt.cache else "batch"
-    plan = Plan(
+    made = Plan(
         run=job.run.id,
         spec=spec.name,
         model=str(spec.params["model"]),
@@ -209,33 +246,28 @@ def make_plan(job: Job, templates: Templates, prepared: Prepared, api: Api | Non
         new=count,
         reused=prepared.reused + prepared.twins,
         rejected=job.store.tally(job.run).get("rejected", 0),
-        because=_because(prepared, rate, ratio, output, mode),
+        because=_because(prepared, rate, found.ratio, found.output, mode),
         batches=len(batches),
         bytes=sum(batch.bytes for batch in batches),
-        input_tokens={"value": round(sizes.bytes * ratio), "method": method, "error": round(error, 4)},
-        output_tokens={
-            "expected": round(count * output),
-            "worst": count * int(spec.params["max_tokens"]),
-            "method": output_method,
+        input_tokens={
+            "value": round(found.sizes.bytes * found.ratio),
+            "method": found.method,
+            "error": round(found.error, 4),
         },
-        cost={**_rounded(costs), "worst": _micro(worst)},
+        output_tokens={
+            "expected": round(count * found.output),
+            "worst": count * int(spec.params["max_tokens"]),
+            "method": found.output_method,
+        },
+        cost={**_rounded(costs), "worst": None if rate is None else _micro(_worst(job, rate, mode))},
         estimated=None if costs is None else _micro(costs[way]),
         cheapest=cheapest,
         cheapest_why=cheapest_why,
         outlook=outlook(spec, mode, count, seconds),
         max_cost=spec.limits.max_cost,
+        under_way=next((run.id for run in earlier.earlier(job.run) if run.state == "running"), None),
     )
-    under_way = next((run.id for run in earlier.earlier(job.run) if run.state == "running"), None)
-    facts = Facts(
-        mode=mode,
-        rows=job.run.rows,
-        new=count,
-        prompt_tokens=sizes.largest * ratio,
-        prefix_tokens=prefix,
-        expected_cost=plan.estimated,
-        is_counted=error < _OFFLINE_ERROR,
-    )
-    return replace(plan, under_way=under_way, findings=examine(spec, facts, keys=_keys(job)))
+    return replace(made, findings=examine(spec, _facts(made, found), keys=_keys(job)))
 
 
 class _Key(msgspec.Struct):
