@@ -126,8 +126,12 @@ class Rate:
 
     def batched(self, usage: Usage) -> float:
         """What one answer with this usage costs in a batch."""
+        return self.discounted(self.synchronous(usage), usage)
+
+    def discounted(self, synchronous: float, usage: Usage) -> float:
+        """What an answer costs in a batch that costs `synchronous` without: searches are never discounted."""
         searches = _searches(usage)
-        return (self.synchronous(usage) - searches) * catalogue().batch + searches
+        return (synchronous - searches) * catalogue().batch + searches
 
     def expected(self, prompt: float, output: float, *, cached: float = 0, ttl: str = "") -> float:
         """What one request is expected to cost synchronously.

@@ -39,8 +39,9 @@ class _Found:
         """Add what one answer used."""
         self.usage.add(usage)
         if rate is not None:
-            self.cost += rate.batched(usage) if is_batched else rate.synchronous(usage)
-            self.synchronous += rate.synchronous(usage)
+            synchronous = rate.synchronous(usage)
+            self.cost += rate.discounted(synchronous, usage) if is_batched else synchronous
+            self.synchronous += synchronous
 
     def note(self, kind: str) -> None:
         """Count a line of no use."""
