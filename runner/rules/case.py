@@ -91,7 +91,3 @@ class Case:
     def refuses(self, what: str) -> bool:
         """Whether the model answers something with a 400."""
         return self.model is not None and what in self.model.refuses
-
-    def place(self, name: str) -> str:
-        """The dotted path of a parameter."""
-        return f"params.{name}"
