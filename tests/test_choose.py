@@ -20,6 +20,60 @@ def keys(root: Path, **choice: Any) -> list[str]:
     return [str(row.key) for row in read(source, Inputs(root))]
 
 
+def test_columns_are_taken_and_their_text_is_read_as_the_types_say(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text(
+        'id,n,x,ok,day,sum,tags,note\n1, 7 ,1e3,yes,2026-11-25,12.30,"[1, {""a"": null}]",a\n2,,,,,,,\n'
+    )
+    types = {
+        "n": "integer", "x": "number", "ok": "boolean", "day": "date", "sum": "decimal(8,2)", "tags": "json"
+    }  # fmt: skip
+    source = Source("csv", "id", {"path": "rows.csv"}, columns=("id", *types), types=types)
+    first, second = (row.fields for row in read(source, Inputs(tmp_path)))
+    assert first == {
+        "id": "1", "n": 7, "x": 1000.0, "ok": True, "day": "2026-11-25", "sum": "12.30", "tags": [1, {"a": None}]
+    }  # fmt: skip
+    assert second == {"id": "2", **dict.fromkeys(types)}
+
+
+@pytest.mark.parametrize(
+    ("type", "cell", "message"),
+    [
+        ("integer", "7.5", "id is not of the type integer: invalid literal"),
+        ("number", "much", "id is not of the type number: could not convert"),
+        ("boolean", "maybe", "id is not of the type boolean: 'maybe' is neither true nor false"),
+        ("date", "25.11.2026", "id is not of the type date: Invalid isoformat string"),
+        ("decimal(4,1)", "1.25", "id is not of the type decimal(4,1): '1.25' has more than 1 decimal places"),
+        ("decimal(4,1)", "x", "id is not of the type decimal(4,1): 'x' is no decimal number"),
+        ("json", "{", "id is not of the type json: Input data was truncated"),
+    ],
+)
+def test_text_that_is_not_of_its_type_is_named_with_its_line(
+    tmp_path: Path, type: str, cell: str, message: str
+) -> None:
+    (tmp_path / "rows.csv").write_text(f"id\n{cell}\n")
+    with pytest.raises(InputError) as caught:
+        list(read(Source("csv", None, {"path": "rows.csv"}, types={"id": type}), Inputs(tmp_path)))
+    [problem] = caught.value.problems
+    assert (problem.path, problem.line) == ("rows.csv", 2)
+    assert problem.message.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"columns": ("idd",)}, "rows.csv:2: no column 'idd': did you mean 'id'?"),
+        (
+            {"types": {"txt": "integer"}},
+            "rows.csv:2: txt is not of the type integer: there is no such column: did",
+        ),
+    ],
+)
+def test_a_column_that_is_not_there_is_named(project: Path, choice: Any, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        keys(project, **choice)
+    assert message in str(caught.value)
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     write_job(tmp_path, rows=50)
@@ -111,6 +165,7 @@ def test_the_rows_of_a_query_come_in_its_order_with_their_types(tmp_path: Path) 
         (1, 1, {"id": 1, "text": "one", "score": 1e300, "note": "é"}),
         (2, 2, {"id": 2, "text": "two", "score": 0.5, "note": None}),
     ]
+    assert queried(tmp_path, "SELECT id, data FROM ticket LIMIT 1") == [(2, 1, {"id": 2, "data": "AA=="})]
 
 
 @pytest.mark.parametrize(
@@ -118,8 +173,8 @@ def test_the_rows_of_a_query_come_in_its_order_with_their_types(tmp_path: Path) 
     [
         ("SELECT absent FROM ticket", "the query fails: no such column: absent"),
         ("DELETE FROM ticket", "the query fails: attempt to write a readonly database"),
-        ("SELECT id, text AS id FROM ticket", "two columns of the result are called 'id'"),
-        ("SELECT id, data FROM ticket", "t.db:1: data is binary"),
+        ("SELECT id, text AS id FROM ticket", "two columns are called 'id' in the result: name it with AS"),
+        ("SELECT id, 9e999 AS much FROM ticket", "t.db:1: much is infinite"),
         ("SELECT 1; SELECT 2", "the query fails: You can only execute one statement"),
         ("SELECT id FROM ticket WHERE id > 9", "the source has no rows"),
     ],

@@ -22,8 +22,8 @@ from runner.spec import Source, schema_text
 
 REPO = Path(__file__).parents[1]
 SCHEMA = json.loads(schema_text())["properties"]["source"]
-CHOICE = {"where", "sample", "seed", "limit"}
-STREAMS = [type for type in SOURCES if type not in ("run", "sql")]
+CHOICE = {"columns", "types", "where", "sample", "seed", "limit"}
+STREAMS = [type for type in SOURCES if type not in ("files", "parquet", "run", "sql", "xlsx")]
 """The sources that read a file from its beginning to its end."""
 OFFERED = {
     branch["if"]["properties"]["type"]["const"]: branch["then"]["properties"].keys() - {"type", "key", *CHOICE}
@@ -102,7 +102,7 @@ def test_the_schema_offers_exactly_the_sources_that_exist() -> None:
 @pytest.mark.parametrize("branch", SCHEMA["allOf"], ids=lambda b: b["if"]["properties"]["type"]["const"])
 def test_the_defaults_of_a_source_are_those_that_its_schema_states(branch: dict[str, Any]) -> None:
     parameters = inspect.signature(SOURCES[branch["if"]["properties"]["type"]["const"]]).parameters
-    defaults = {p.name: p.default for p in parameters.values() if p.default is not inspect.Parameter.empty}
+    defaults = {p.name: p.default for p in parameters.values() if p.default not in (inspect.Parameter.empty, None)}
     offered = {name: schema for name, schema in branch["then"]["properties"].items() if schema is not True}
     assert defaults == {
         name: schema["default"] for name, schema in offered.items() if "default" in schema and name not in CHOICE

@@ -9,6 +9,7 @@ from runner.errors import InputError, Problem
 from runner.form import form_of
 from runner.lifecycle.prepare import requests
 from runner.prompt import Templates, load_templates
+from runner.remote import is_url
 from runner.rules import Finding, examine
 from runner.sources import Inputs, Row, read
 from runner.spec import Spec
@@ -65,6 +66,8 @@ def _sample(spec: Spec) -> list[Row]:
     inputs, pattern = Inputs(spec.root), spec.source.path
     if spec.source.output is not None and not (spec.root / pattern).exists():
         return []  # the job that writes it has not been run yet
+    if spec.source.is_query or is_url(pattern):
+        return list(read(spec.source, inputs, limit=_SAMPLE_ROWS))
     paths = [spec.root / path for path in inputs.find(pattern)]
     # What can be read once only, standard input or a pipe, is for the run.
     if pattern == "-" or any(path.is_fifo() or path.is_char_device() for path in paths):

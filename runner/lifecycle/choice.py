@@ -28,12 +28,11 @@ def _differences(spec: Spec, before: Recorded, now: Recorded) -> list[str]:
     found += [f"prompts/{n}: edited" for n in names if before.templates.get(n) != now.templates.get(n)]
     if before.limit != now.limit:
         found.append(f"--limit: {before.limit} → {now.limit}")
-    files = changed(
-        spec.root,
-        spec.source.path,
-        before.inputs,
-        is_limited=before.limit is not None or spec.source.limit is not None,
-    )
+    if spec.source.is_query:
+        # Its rows are those that it gave when the run was prepared.
+        return found
+    is_limited = before.limit is not None or spec.source.limit is not None
+    files = changed(spec.root, spec.source.path, before.inputs, is_limited=is_limited)
     return found + [f"{path}: edited" for path in files]
 
 
@@ -71,7 +70,7 @@ class Choice:
         if run.purged_at is not None and run.state != "finished":
             return None
         before = recorded(store, run)
-        if run.state == "finished" and self.spec.source.path == "-":
+        if run.state == "finished" and (self.spec.source.path == "-" or self.spec.source.is_query):
             return None
         # Not even computed for --resume: the input may be gone by now.
         differences = [] if self.resume else self._differences(before)

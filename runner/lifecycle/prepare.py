@@ -217,7 +217,7 @@ def prepare(
             first.flush_keys()
             _check_keys(spec, store, folder)
         with replacing(folder.spec, private=True) as file:
-            written = msgspec.json.encode(replace(start, inputs=inputs.files))
+            written = msgspec.json.encode(replace(start, inputs=inputs.files, types=inputs.types))
             file.write(written)
         with store.transaction():
             first.flush()

@@ -1,7 +1,7 @@
 """What a run was started with: written once, compared and read back ever after."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -17,13 +17,15 @@ from runner.store import Run, Store
 class Recorded:
     """What a run was started with: `spec.json` of its folder.
 
-    `record` is the spec's (see `Spec.record`), `templates` the files of prompts/, `limit` the most rows.
+    `record` is the spec's (see `Spec.record`), `templates` the files of prompts/, `limit` the most rows, and
+    `types` JSON schemas of the columns of the source that it knows the types of.
     """
 
     record: dict[str, Any]
     templates: dict[str, str]
     limit: int | None
     inputs: list[InputFile]
+    types: dict[str, Any] = field(default_factory=dict)
 
     def fingerprint(self) -> str:
         """The digest of all that was written by a person; input files are compared by themselves."""
@@ -55,5 +57,5 @@ def record(spec: Spec, templates: Templates, limit: int | None) -> Recorded:
 def origin(spec: Spec, start: Recorded) -> str:
     """A digest of what a run is made of: what its id tells of it. With a limit the input is not read for it."""
     is_limited = start.limit is not None or spec.source.limit is not None
-    inputs = "" if is_limited else digest(spec.root, spec.source.path)
+    inputs = "" if is_limited or spec.source.is_query else digest(spec.root, spec.source.path)
     return hashlib.sha256(f"{start.fingerprint()} {inputs}".encode()).hexdigest()

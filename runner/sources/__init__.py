@@ -1,28 +1,39 @@
 """Rows in: every source type is one function that yields (path, line, fields)."""
 
-import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from runner.columns import schema_of
+from runner.compressed import DAMAGE
 from runner.errors import InputError, Problem
+from runner.extras import lacking
 from runner.sources.choose import chosen
 from runner.sources.csv import read_csv
+from runner.sources.files import read_files
 from runner.sources.inputs import InputFile, Inputs, changed, digest
+from runner.sources.json import read_json
 from runner.sources.jsonl import read_jsonl
+from runner.sources.parquet import read_parquet
 from runner.sources.run import read_run
 from runner.sources.sql import read_sql
 from runner.sources.text import read_text
+from runner.sources.xlsx import read_xlsx
 from runner.spec import Source, suggest
 
 __all__ = ["SOURCES", "InputFile", "Inputs", "Row", "changed", "digest", "read"]
 
 SOURCES: dict[str, Callable[..., Iterator[tuple[str, int, dict[str, Any]]]]] = {
     "csv": read_csv,
+    "files": read_files,
+    "json": read_json,
     "jsonl": read_jsonl,
+    "parquet": read_parquet,
     "run": read_run,
     "sql": read_sql,
     "text": read_text,
+    "xlsx": read_xlsx,
 }
+_EXTRAS = {"parquet": "data", "xlsx": "xlsx"}
 
 
 class Row(NamedTuple):
@@ -53,13 +64,16 @@ def read(source: Source, inputs: Inputs, *, limit: int | None = None) -> Iterato
     That keys are unique is for the store to say, since it takes all of them to know.
     """
     settings = source.options if source.output is None else {**source.options, "path": source.output}
+    if (extra := _EXTRAS.get(source.type, "sql" if source.is_query else "")) and (lacks := lacking(extra)):
+        raise InputError([Problem("source.type", lacks)])
+    inputs.types.update({name: schema_of(written) for name, written in source.types.items()})
     rows = chosen(source, SOURCES[source.type](inputs, **settings), limit)
     number = 0
     try:
         for number, (path, line, fields) in enumerate(rows, 1):
             key = number if source.key is None else _key(source.key, fields, path, line)
             yield Row(number, key, fields, path, line)
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, *DAMAGE) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError([Problem(inputs.current, f"cannot read: {reason}")]) from error
     if number == 0:

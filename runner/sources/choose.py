@@ -5,25 +5,49 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
+from runner.columns import reader
 from runner.errors import InputError, Problem
 from runner.prompt import expression
-from runner.spec import Source
+from runner.spec import Source, suggest
 
 Found = tuple[str, int, dict[str, Any]]
 """(path, line, fields) of one row."""
 
 # Its rows need not have the same fields, so that a name which the first lacks says nothing.
-_LOOSE = ("jsonl",)
+_LOOSE = ("json", "jsonl")
 
 
 def chosen(source: Source, rows: Iterator[Found], limit: int | None) -> Iterator[Found]:
     """The rows that a spec asks for, in their order, at most `limit` of them. Raises InputError."""
+    if source.columns or source.types:
+        rows = _typed(source, rows)
     if source.where is not None:
         rows = _fitting(source, source.where, rows)
     if source.sample is not None:
         rows = _sample(rows, source.sample, source.seed)
     limits = [most for most in (limit, source.limit) if most is not None]
     return islice(rows, min(limits, default=None))
+
+
+def _typed(source: Source, rows: Iterator[Found]) -> Iterator[Found]:
+    """Rows of the columns that are asked for, their text read as the types say."""
+    readers = {name: reader(written) for name, written in source.types.items()}
+    is_loose = source.type in _LOOSE
+    for path, line, fields in rows:
+        if source.columns:
+            if not is_loose and (absent := next((name for name in source.columns if name not in fields), None)):
+                raise InputError([Problem(path, f"no column {absent!r}: {suggest(absent, fields)}", line)])
+            fields = {name: fields[name] for name in source.columns if name in fields}
+        for name, read in readers.items():
+            try:
+                if name in fields:
+                    fields[name] = read(fields[name])
+                elif not is_loose:
+                    raise ValueError(f"there is no such column: {suggest(name, fields)}")
+            except ValueError as error:
+                message = f"{name} is not of the type {source.types[name]}: {error}"
+                raise InputError([Problem(path, message, line)]) from error
+        yield path, line, fields
 
 
 def _fitting(source: Source, where: str, rows: Iterator[Found]) -> Iterator[Found]:

@@ -1,19 +1,24 @@
-"""Input files as byte streams: globs, gzip and standard input, each file's digest taken while it is read."""
+"""Input files as byte streams: globs, URLs, standard input; each file's digest is taken while it is read."""
 
 import glob
-import gzip
 import hashlib
 import io
 import os
+import shutil
 import stat
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from runner import remote
+from runner.compressed import unpacked
 from runner.errors import InputError, Problem
+from runner.extras import lacking
 
 _BLOCK = 1 << 18
 
@@ -22,19 +27,21 @@ _BLOCK = 1 << 18
 class InputFile:
     """A file as it was read: its path in the project, size in bytes, time of change, and SHA-256.
 
-    The digest is empty if a limit ended the reading before the end.
+    The digest is empty if a limit ended the reading before the end, or if the file was not read in order. A remote
+    file has no time of change but a `version`, empty if its server tells none.
     """
 
     path: str
     bytes: int
     mtime_ns: int
     sha256: str
+    version: str = ""
 
 
 class _Hashing(io.RawIOBase):
     """A raw file that digests what passes through it."""
 
-    def __init__(self, raw: io.FileIO) -> None:
+    def __init__(self, raw: io.RawIOBase) -> None:
         super().__init__()
         self.raw = raw
         self.sha256 = hashlib.sha256()
@@ -57,17 +64,23 @@ class _Hashing(io.RawIOBase):
 
 @dataclass(slots=True)
 class Inputs:
-    """Opens the files of a source, relative to `root`; `files` holds those that were read."""
+    """Opens the files of a source, relative to `root`; `files` holds those that were read.
+
+    `types` are JSON schemas of the columns whose types the source knows, by name.
+    """
 
     root: Path
     files: list[InputFile] = field(default_factory=list)
     current: str = ""
+    types: dict[str, Any] = field(default_factory=dict)
 
     def find(self, pattern: str) -> list[str]:
         """The files that a path or glob names, in name order.
 
         Raises InputError if there are none, or for one that cannot be looked at or recorded.
         """
+        if remote.is_url(pattern):
+            return self._find_remote(pattern)
         if pattern == "-" or self._is_file(pattern) or not glob.has_magic(pattern):
             return [pattern]
         names = glob.glob(pattern, root_dir=self.root, recursive=True)  # noqa: PTH207 - takes absolute patterns too
@@ -79,6 +92,17 @@ class Inputs:
             if shown != name:
                 raise InputError([Problem(shown, "the name of the file is not UTF-8 text: rename it")])
         self._check_links(pattern, found)
+        return found
+
+    def _find_remote(self, pattern: str) -> list[str]:
+        if (lacks := lacking("data")) is not None:
+            raise InputError([Problem(pattern, lacks)])
+        try:
+            found = remote.find(pattern)
+        except OSError as error:
+            raise InputError([Problem(pattern, f"cannot read: {error.strerror}")]) from error
+        if not found:
+            raise InputError([Problem(pattern, "no file matches")])
         return found
 
     def _is_file(self, name: str) -> bool:
@@ -109,14 +133,61 @@ class Inputs:
                 hashing = _Hashing(_stdin())
                 yield path, cast(BinaryIO, io.BufferedReader(hashing, _BLOCK))
                 self.files.append(InputFile(path, 0, 0, hashing.drain()))
+            elif remote.is_url(path):
+                yield from self._remote(path)
             else:
                 yield from self._file(path)
+
+    def whole(self, pattern: str) -> Iterator[tuple[str, BinaryIO]]:
+        """Yield (path, file) of each matching file, to be read anywhere in it; each is closed after its turn.
+
+        Raises InputError for a file that changed while it was read, OSError for one that cannot be read.
+        """
+        if not remote.is_url(pattern):
+            for path, place in self.places(pattern):
+                with place.open("rb") as file:
+                    yield path, file
+            return
+        for url in self.find(pattern):
+            self.current = url
+            before = remote.look(url)
+            # Not every server lets a file be read anywhere but from its beginning.
+            with remote.open_raw(url) as raw, tempfile.TemporaryFile() as file:
+                hashing = _Hashing(raw)
+                shutil.copyfileobj(hashing, file, _BLOCK)
+                file.seek(0)
+                self._note_remote(url, before, hashing.drain())
+                yield url, cast(BinaryIO, file)
+
+    def heads(self, pattern: str, size: int) -> Iterator[tuple[str, bytes, int, str | None]]:
+        """Yield (path, first bytes, size in bytes, time of change in ISO format) of each matching file.
+
+        Raises InputError for a file that changed while it was read, OSError for one that cannot be read.
+        """
+        for path in self.find(pattern):
+            self.current = path
+            if remote.is_url(path):
+                facts = remote.look(path)
+                with remote.open_raw(path) as raw:
+                    head = raw.read(size) or b""
+                self.files.append(InputFile(path, facts.size, 0, "", facts.version))
+                yield path, head, facts.size, facts.modified
+                continue
+            for _, stream in self._file(path, is_packed=False):
+                head = stream.read(size)
+            known = self.files[-1]
+            modified = datetime.fromtimestamp(known.mtime_ns // 1_000_000_000, UTC).isoformat()
+            yield path, head, known.bytes, modified
 
     def places(self, pattern: str) -> Iterator[tuple[str, Path]]:
         """Yield (path, absolute path) of each matching file, for what opens files by itself.
 
         Raises InputError for a file that changed while it was read.
         """
+        if pattern == "-":
+            raise InputError([Problem("-", "standard input cannot be read here: name a file")])
+        if remote.is_url(pattern):
+            raise InputError([Problem(pattern, "has to be a file on this machine")])
         for path in self.find(pattern):
             self.current = path
             place = self.root / path
@@ -135,16 +206,31 @@ class Inputs:
             raise InputError([Problem(path, "changed while it was read: run again once it is complete")])
         self.files.append(InputFile(path, after.st_size, after.st_mtime_ns, digest))
 
-    def _file(self, path: str) -> Iterator[tuple[str, BinaryIO]]:
+    def _remote(self, url: str) -> Iterator[tuple[str, BinaryIO]]:
+        before = remote.look(url)
+        with remote.open_raw(url) as raw:
+            hashing = _Hashing(raw)
+            stream = cast(BinaryIO, io.BufferedReader(hashing, _BLOCK))
+            try:
+                yield url, unpacked(url, stream)
+            except GeneratorExit:
+                self.files.append(InputFile(url, before.size, 0, "", before.version))
+                raise
+            digest = hashing.drain()
+        self._note_remote(url, before, digest)
+
+    def _note_remote(self, url: str, before: remote.Facts, digest: str) -> None:
+        if before != remote.look(url):
+            raise InputError([Problem(url, "changed while it was read: run again once it is complete")])
+        self.files.append(InputFile(url, before.size, 0, digest, before.version))
+
+    def _file(self, path: str, *, is_packed: bool = True) -> Iterator[tuple[str, BinaryIO]]:
         with io.FileIO(self.root / path) as raw:
             before = os.fstat(raw.fileno())
             hashing = _Hashing(raw)
             stream = cast(BinaryIO, io.BufferedReader(hashing, _BLOCK))
             try:
-                yield (
-                    path,
-                    cast(BinaryIO, gzip.GzipFile(fileobj=stream)) if path.lower().endswith(".gz") else stream,
-                )
+                yield path, unpacked(path, stream) if is_packed else stream
             except GeneratorExit:
                 # A limit was reached: hashing the rest could take longer than the run.
                 self.files.append(InputFile(path, before.st_size, before.st_mtime_ns, ""))
@@ -160,7 +246,12 @@ def _sha256(path: Path) -> str:
 
 
 def digest(root: Path, pattern: str) -> str:
-    """A digest of the files that a path or glob names; empty if they can be read once only. Raises InputError."""
+    """A digest of the files that a path or glob names; empty if they can be read once only. Raises InputError.
+
+    Of remote files it is one of their versions, if they all have one.
+    """
+    if remote.is_url(pattern):
+        return _digest_of_versions(root, pattern)
     paths = [] if pattern == "-" else Inputs(root).find(pattern)
     if not all((root / path).is_file() for path in paths):
         return ""
@@ -172,6 +263,19 @@ def digest(root: Path, pattern: str) -> str:
     except OSError as error:
         raise InputError([Problem(path, f"cannot read: {error.strerror}")]) from error
     return found.hexdigest() if paths else ""
+
+
+def _digest_of_versions(root: Path, pattern: str) -> str:
+    found = hashlib.sha256()
+    for url in Inputs(root).find(pattern):
+        try:
+            facts = remote.look(url)
+        except OSError as error:
+            raise InputError([Problem(url, f"cannot read: {error.strerror}")]) from error
+        if not facts.version:
+            return ""
+        found.update(f"{url} {facts.size} {facts.version}\n".encode())
+    return found.hexdigest()
 
 
 def _stdin() -> io.FileIO:
@@ -195,7 +299,7 @@ def changed(root: Path, pattern: str, recorded: Iterable[InputFile], *, is_limit
         now = Inputs(root).find(pattern)
     except InputError:
         now = []
-    differ = {path for path in now if path in before and not _same(root / path, before[path])}
+    differ = {path for path in now if path in before and not _same(root, before[path])}
     if not is_limited:
         differ |= set(now) - set(before)
     return sorted(differ | (set(before) - set(now)))
@@ -205,8 +309,11 @@ def _digest_of(recorded: Iterable[InputFile]) -> str:
     return next((file.sha256 for file in recorded), "")
 
 
-def _same(path: Path, recorded: InputFile) -> bool:
+def _same(root: Path, recorded: InputFile) -> bool:
+    path = root / recorded.path
     try:
+        if remote.is_url(recorded.path):
+            return _same_remote(recorded)
         now = path.stat()
         if now.st_size != recorded.bytes:
             return False
@@ -217,3 +324,13 @@ def _same(path: Path, recorded: InputFile) -> bool:
         return now.st_mtime_ns == recorded.mtime_ns or _sha256(path) == recorded.sha256
     except OSError:
         return False
+
+
+def _same_remote(recorded: InputFile) -> bool:
+    now = remote.look(recorded.path)
+    if now.size != recorded.bytes or now.version != recorded.version:
+        return False
+    if now.version or not recorded.sha256:
+        return True
+    with remote.open_raw(recorded.path) as raw:
+        return _Hashing(raw).drain() == recorded.sha256

@@ -1,37 +1,52 @@
-"""Rows of a query on a SQLite database, which is opened read-only."""
+"""Rows of a query: on a SQLite file, which is opened read-only, or on a database by its URL."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any
 from urllib.parse import quote
 
+from runner import database
 from runner.errors import InputError, Problem
 from runner.sources.inputs import Inputs
 from runner.sources.text import fail
+from runner.sources.values import check_names, plain_row
+from runner.spec import without_password
 
-_INFINITE = (float("inf"), float("-inf"))
 
-
-def read_sql(inputs: Inputs, *, path: str, query: str) -> Iterator[tuple[str, int, dict[str, Any]]]:
-    """One row per row of the result, in its order, which `line` counts; numbers and NULL stay what they are."""
-    for name, place in inputs.places(path):
+def read_sql(
+    inputs: Inputs, *, query: str, path: str | None = None, url: str | None = None
+) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """One row per row of the result, in its order, which `line` counts; dates, decimals and binary become text."""
+    if url is not None:
+        inputs.current = name = without_password(url)
         try:
-            with closing(sqlite3.connect(f"file:{quote(str(place))}?mode=ro", uri=True)) as database:
-                yield from _rows(name, database.execute(query))
+            with database.query(url, query) as (columns, rows):
+                yield from _rows(name, columns, rows)
+        except database.Failed as error:
+            raise InputError([Problem(name, f"the query fails: {error}")]) from error
+        return
+    for name, place in inputs.places(path or ""):
+        try:
+            with closing(sqlite3.connect(f"file:{quote(str(place))}?mode=ro", uri=True)) as connection:
+                cursor = connection.execute(query)
+                if cursor.description is None:
+                    fail(name, "source.query gives no rows: it has to be a SELECT")
+                yield from _rows(name, [column[0] for column in cursor.description], cursor)
         except (sqlite3.Error, sqlite3.Warning, UnicodeDecodeError) as error:
             raise InputError([Problem(name, f"the query fails: {error}")]) from error
 
 
-def _rows(name: str, cursor: sqlite3.Cursor) -> Iterator[tuple[str, int, dict[str, Any]]]:
-    if cursor.description is None:
-        fail(name, "source.query gives no rows: it has to be a SELECT")
-    columns = [column[0] for column in cursor.description]
-    if twice := next((column for column in columns if columns.count(column) > 1), None):
-        fail(name, f"two columns of the result are called {twice!r}: name one with AS")
-    for number, values in enumerate(cursor, 1):
-        if binary := next((c for c, value in zip(columns, values, strict=True) if isinstance(value, bytes)), None):
-            fail(name, f"{binary} is binary, which is not text: leave it out, or use hex()", number)
-        if odd := next((c for c, v in zip(columns, values, strict=True) if v in _INFINITE), None):
-            fail(name, f"{odd} is infinite, which JSON cannot say", number)
-        yield name, number, dict(zip(columns, values, strict=True))
+def _rows(
+    name: str, columns: list[str], rows: Iterator[Sequence[Any]]
+) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    try:
+        check_names(columns, "the result")
+    except ValueError as error:
+        fail(name, f"{error}: name it with AS")
+    for number, values in enumerate(rows, 1):
+        try:
+            fields = plain_row(columns, values)
+        except ValueError as error:
+            fail(name, str(error), number)
+        yield name, number, fields

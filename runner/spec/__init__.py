@@ -21,6 +21,7 @@ from runner.spec.load import (
     load_spec,
     project_root,
     resumed,
+    without_password,
 )
 
 __all__ = [
@@ -45,4 +46,5 @@ __all__ = [
     "resumed",
     "schema_text",
     "suggest",
+    "without_password",
 ]

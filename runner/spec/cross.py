@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 from itertools import takewhile
@@ -12,6 +13,7 @@ from typing import Any
 _UNITS = {"KB": 1_000, "MB": 1_000_000, "B": 1}
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _MAX_BYTES = 256_000_000
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def size_in_bytes(size: int | str) -> int:
@@ -44,13 +46,15 @@ def _absolute(root: Path, path: str) -> str:
 
 
 def _named_paths(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    at = "spec" if value["source"]["type"] == "run" else "path"
-    yield f"source.{at}", value["source"][at]
+    for at in ("spec", "path"):
+        if at in value["source"]:
+            yield f"source.{at}", value["source"][at]
     schema = value.get("output", {}).get("schema")
     if isinstance(schema, str):
         yield "output.schema", schema
     for index, sink in enumerate(value["sinks"]):
-        yield f"sinks.{index}.path", sink["path"]
+        if "path" in sink:
+            yield f"sinks.{index}.path", sink["path"]
 
 
 def cross_checks(value: dict[str, Any], path: Path, root: Path) -> Iterator[tuple[str, str]]:
@@ -58,8 +62,10 @@ def cross_checks(value: dict[str, Any], path: Path, root: Path) -> Iterator[tupl
     for at, named in _named_paths(value):
         if "\0" in named:
             yield at, "a path cannot hold a NUL character"
-        elif _leaves(root, path.parent, named):
+        elif not _URL.match(named) and _leaves(root, path.parent, named):
             yield at, f"{named} leaves the project's folder {root}: write an absolute path if that is meant"
+    if value["source"]["type"] == "sql" and ("path" in value["source"]) == ("url" in value["source"]):
+        yield "source", "a query needs either the `path` of a SQLite file or the `url` of a database"
     if "cache" in value["prompt"] and "system" not in value["prompt"]:
         yield "prompt.cache", "there is no system prompt to cache"
     output_config = value["params"].get("output_config")

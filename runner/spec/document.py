@@ -121,6 +121,11 @@ class _Composer:
             yield event
 
 
+def _is_database(path: Path) -> bool:
+    """Whether a value is the URL of a database, of which everything but the password is recorded."""
+    return path[:1] in (("source",), ("sinks",)) and path[-1] == "url"
+
+
 @dataclass(slots=True)
 class _Builder:
     environ: Mapping[str, str]
@@ -136,7 +141,7 @@ class _Builder:
             raise _Invalid(f"more than {MAX_NODES:,} values once its aliases are expanded", node.place)
         self.places[path] = node.place
         if node.text is not None:
-            return self._scalar(node.text, node)
+            return self._scalar(node.text, node, may_be_secret=_is_database(path))
         if node.items is not None:
             return [self.build(item, (*path, index)) for index, item in enumerate(node.items)]
         return self._mapping(node.pairs or [], path)
@@ -154,12 +159,12 @@ class _Builder:
             value[name] = self.build(item, (*path, name))
         return value
 
-    def _scalar(self, text: str, node: _Node) -> Any:
-        expanded = _ENV.sub(lambda match: self._env(match[1], node), text)
+    def _scalar(self, text: str, node: _Node, *, may_be_secret: bool) -> Any:
+        expanded = _ENV.sub(lambda match: self._env(match[1], node, may_be_secret=may_be_secret), text)
         return _resolve(expanded) if node.is_plain else expanded
 
-    def _env(self, name: str, node: _Node) -> str:
-        if _SECRET.search(name):
+    def _env(self, name: str, node: _Node, *, may_be_secret: bool) -> str:
+        if _SECRET.search(name) and not may_be_secret:
             raise _Invalid(
                 f"${{env:{name}}} looks like a secret, and a spec is recorded as it stands: "
                 "the API key is read from the environment by itself",

@@ -21,11 +21,17 @@ _EDITABLE = (
     "description", "batch", "retry", "sinks", "mode", "deadline", "on_deadline", "canary", "reuse", "limits",
     "prices", "sync", "allow",
 )  # fmt: skip
-_CHOICE = ("where", "sample", "seed", "limit")
+_CHOICE = ("columns", "types", "where", "sample", "seed", "limit")
+_PASSWORD = re.compile(r"(://[^/@:]*):[^@]*@")
 _ALLOW = re.compile(r"#\s*runner:\s*allow\s+([a-z0-9_-]+(?:[\s,]+[a-z0-9_-]+)*)")
 
 Content = str | tuple[str, ...]
 """One template sent as a string, or several sent as text blocks."""
+
+
+def without_password(url: str) -> str:
+    """A URL without the password in it."""
+    return _PASSWORD.sub(r"\1@", url)
 
 
 def block_place(at: str, index: int) -> str:
@@ -38,12 +44,14 @@ class Source:
     """Where rows come from. `options` are the settings of its type, as written.
 
     Taken are those that the expression `where` fits, of these a `sample` of so many rows, drawn by `seed`, and
-    of these the first `limit`.
+    of these the first `limit`; of each the `columns`, all if there are none, their text read as `types` say.
     """
 
     type: str
     key: str | None
     options: dict[str, Any]
+    columns: tuple[str, ...] = ()
+    types: dict[str, str] = field(default_factory=dict)
     where: str | None = None
     sample: int | None = None
     seed: int = 0
@@ -52,8 +60,15 @@ class Source:
 
     @property
     def path(self) -> str:
-        """The file, or glob, that rows are read from."""
-        return self.output if self.output is not None else str(self.options["path"])
+        """The file, glob or URL that rows are read from, a database's without its password."""
+        if self.output is not None:
+            return self.output
+        return str(self.options["path"]) if "path" in self.options else without_password(self.options["url"])
+
+    @property
+    def is_query(self) -> bool:
+        """Whether only asking again can tell if the rows are still the same."""
+        return "url" in self.options
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,8 +238,10 @@ class Spec:
         record["output_schema"] = record["output"].pop("schema")
         if not any(record["output"].values()):
             del record["output"]
+        if self.source.is_query:
+            record["source"]["options"]["url"] = self.source.path
         for name in (*_CHOICE, "output"):
-            if getattr(self.source, name) == Source.__dataclass_fields__[name].default:
+            if record["source"][name] in (0, None, [], {}):
                 del record["source"][name]
         if not self.betas:
             # As runs recorded it that were begun before there were any.
@@ -280,7 +297,10 @@ def _sink(value: dict[str, Any]) -> Sink:
 
 def _source(value: dict[str, Any]) -> Source:
     options = {name: item for name, item in value.items() if name not in ("type", "key", *_CHOICE)}
-    return Source(value["type"], value.get("key"), options, **{n: value[n] for n in _CHOICE if n in value})
+    choice = {name: value[name] for name in _CHOICE if name in value}
+    if "columns" in choice:
+        choice["columns"] = tuple(choice["columns"])
+    return Source(value["type"], value.get("key"), options, **choice)
 
 
 def _output(value: dict[str, Any], schema: dict[str, Any] | None) -> Output:

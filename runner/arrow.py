@@ -1,0 +1,151 @@
+"""Parquet through pyarrow, in rows: the only place that knows it."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from runner.columns import digits, kind_of, resolved
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_ROWS, _GROUP_BYTES = 512, 32 << 20
+_INTEGERS = ("int8", "int16", "int32", "uint8", "uint16", "uint32", "uint64")
+
+
+class Damaged(ValueError):
+    """A file that is no Parquet, or holds what cannot be read."""
+
+
+def read(file: BinaryIO) -> tuple[list[tuple[str, dict[str, Any]]], Iterator[list[tuple[Any, ...]]]]:
+    """The columns of a Parquet file, each (name, JSON schema), and its rows as Python values, some at a time.
+
+    Raises Damaged, as does going on.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        # Buffering ahead would hold a whole row group.
+        parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 18)
+        columns = [(field.name, _schema(field.type)) for field in parquet.schema_arrow]
+    except (pa.ArrowException, ValueError) as error:
+        raise Damaged(str(error)) from error
+
+    def batches() -> Iterator[list[tuple[Any, ...]]]:
+        try:
+            for batch in parquet.iter_batches(batch_size=_ROWS):
+                yield list(zip(*(column.to_pylist() for column in batch.columns), strict=True))
+        except (pa.ArrowException, ValueError) as error:
+            raise Damaged(str(error)) from error
+
+    return columns, batches()
+
+
+def _schema(kind: "pa.DataType") -> dict[str, Any]:
+    """The JSON schema of the values of an Arrow type."""
+    from pyarrow import types as t
+
+    if t.is_dictionary(kind):
+        return _schema(kind.value_type)
+    if t.is_list(kind) or t.is_large_list(kind) or t.is_fixed_size_list(kind):
+        return {"type": "array", "items": _schema(kind.value_type)}
+    if t.is_struct(kind):
+        parts = {kind.field(index).name: _schema(kind.field(index).type) for index in range(kind.num_fields)}
+        return {"type": "object", "properties": parts}
+    if t.is_decimal(kind):
+        return {"type": "string", "format": f"decimal({kind.precision},{kind.scale})"}
+    if t.is_integer(kind):
+        return {"type": "integer", **({"format": str(kind)} if str(kind) in _INTEGERS else {})}
+    if t.is_floating(kind):
+        return {"type": "number", **({} if t.is_float64(kind) else {"format": "float"})}
+    texts = {
+        "date": t.is_date(kind),
+        "date-time": t.is_timestamp(kind) and kind.tz is not None,
+        "time": t.is_time(kind),
+        "byte": t.is_binary(kind) or t.is_large_binary(kind) or t.is_fixed_size_binary(kind),
+    }
+    if t.is_boolean(kind):
+        return {"type": "boolean"}
+    if t.is_timestamp(kind) and kind.tz is None:
+        return {"type": "string", "format": "local-date-time"}
+    if t.is_string(kind) or t.is_large_string(kind) or any(texts.values()):
+        return {
+            "type": "string",
+            **({"format": name} if (name := next((n for n in texts if texts[n]), "")) else {}),
+        }
+    return {}
+
+
+def _type(schema: Mapping[str, Any], root: Mapping[str, Any]) -> "pa.DataType":
+    """The Arrow type of a column with this JSON schema."""
+    import pyarrow as pa
+
+    schema = resolved(schema, root)
+    kind = kind_of(schema)
+    if kind == "array":
+        return pa.list_(_type(schema["items"], root))
+    if kind == "object":
+        return pa.struct([pa.field(name, _type(part, root)) for name, part in schema["properties"].items()])
+    if kind == "decimal":
+        return pa.decimal128(*(digits(schema) or (38, 0)))
+    if kind == "integer":
+        wanted = schema.get("format")
+        return pa.type_for_alias(wanted) if wanted in _INTEGERS else pa.int64()
+    if kind == "number":
+        return pa.float32() if schema.get("format") == "float" else pa.float64()
+    plain: dict[str, pa.DataType] = {
+        "boolean": pa.bool_(),
+        "date": pa.date32(),
+        "timestamp": pa.timestamp("us", tz="UTC"),
+        "local": pa.timestamp("us"),
+        "time": pa.time64("us"),
+        "binary": pa.binary(),
+    }
+    return plain.get(kind, pa.string())
+
+
+@contextmanager
+def writing(
+    file: BinaryIO, columns: Mapping[str, Mapping[str, Any]], root: Mapping[str, Any], compression: str
+) -> Iterator[Callable[[Sequence[Any]], None]]:
+    """Yield a function that takes the converted values of one row, and write them as Parquet.
+
+    `columns` are JSON schemas by name, whose references lead into `root`. A row group has about 32 MB. Raises
+    ValueError for a value that its type cannot hold.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema([pa.field(name, _type(one, root)) for name, one in columns.items()])
+    waiting: list[Sequence[Any]] = []
+    batches: list[pa.RecordBatch] = []
+
+    def batch() -> None:
+        values = zip(*waiting, strict=True)
+        try:
+            arrays = [
+                pa.array(list(column), type=field.type) for column, field in zip(values, schema, strict=True)
+            ]
+        except (pa.ArrowException, OverflowError, TypeError) as error:
+            raise ValueError(str(error)) from error
+        batches.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
+        waiting.clear()
+
+    def group() -> None:
+        writer.write_table(pa.Table.from_batches(batches, schema=schema))
+        batches.clear()
+
+    def write(values: Sequence[Any]) -> None:
+        waiting.append(values)
+        if len(waiting) == _ROWS:
+            batch()
+            if sum(one.nbytes for one in batches) >= _GROUP_BYTES:
+                group()
+
+    with pq.ParquetWriter(file, schema, compression=compression) as writer:
+        yield write
+        if waiting:
+            batch()
+        if batches:
+            group()

@@ -1,0 +1,197 @@
+"""Types of columns: as they are written in a spec, as JSON schemas, and as what a typed sink stores.
+
+A JSON schema says the type of a column; what JSON has no type for is text with a `format`: date, date-time,
+time, byte (base64), and two of ours: decimal(precision,scale), and local-date-time. Widths of numbers are
+formats too, by their names in OpenAPI: int32, float.
+"""
+
+import base64
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, time
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import msgspec
+
+_SCHEMAS: dict[str, dict[str, Any]] = {
+    "string": {"type": "string"},
+    "integer": {"type": "integer"},
+    "number": {"type": "number"},
+    "boolean": {"type": "boolean"},
+    "date": {"type": "string", "format": "date"},
+    "timestamp": {"type": "string", "format": "date-time"},
+    "json": {},
+}
+_DECIMAL = re.compile(r"decimal\((\d+),(\d+)\)")
+_TRUE, _FALSE = ("true", "t", "yes", "1"), ("false", "f", "no", "0")
+_TEXTS = {"date": "date", "date-time": "timestamp", "local-date-time": "local", "time": "time", "byte": "binary"}
+
+Convert = Callable[[Any], Any]
+"""Turns a JSON value into what a typed sink stores. Raises ValueError."""
+
+
+def schema_of(written: str) -> dict[str, Any]:
+    """The JSON schema of a type as a spec writes it, for example `decimal(12,2)`."""
+    return _SCHEMAS.get(written) or ({} if written == "json" else {"type": "string", "format": written})
+
+
+def digits(schema: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The precision and scale of a decimal, or None if the schema is of something else."""
+    match = _DECIMAL.fullmatch(str(schema.get("format", "")))
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A schema with its own `$ref` followed, and without the null that it allows."""
+    for _ in range(20):
+        reference = schema.get("$ref")
+        variants = [one for one in schema.get("anyOf") or schema.get("oneOf") or () if one != {"type": "null"}]
+        if isinstance(reference, str) and reference.startswith("#/"):
+            found: Any = root
+            for step in reference[2:].split("/"):
+                found = found.get(step, {}) if isinstance(found, Mapping) else {}
+            schema = found if isinstance(found, Mapping) else {}
+        elif len(variants) == 1 and isinstance(variants[0], Mapping):
+            schema = variants[0]
+        else:
+            break
+    return schema
+
+
+def kind_of(schema: Mapping[str, Any]) -> str:
+    """What a schema's values are.
+
+    string, integer, number, boolean, date, timestamp, local (a timestamp without a zone), time, binary, decimal,
+    array, object, or json for everything else, which is stored as text.
+    """
+    types = schema.get("type")
+    names = [name for name in (types if isinstance(types, list) else [types]) if name not in ("null", None)]
+    if not names:
+        values = [*schema.get("enum", ()), *([schema["const"]] if "const" in schema else [])]
+        return "string" if values and all(isinstance(value, str) for value in values) else "json"
+    if names == ["string"]:
+        return "decimal" if digits(schema) else _TEXTS.get(str(schema.get("format")), "string")
+    if names == ["array"]:
+        return "array" if isinstance(schema.get("items"), Mapping) else "json"
+    if names == ["object"]:
+        return "object" if schema.get("properties") and not schema.get("patternProperties") else "json"
+    return names[0] if len(names) == 1 else "number" if set(names) == {"integer", "number"} else "json"
+
+
+def fields_of(root: Mapping[str, Any], schema: Mapping[str, Any], steps: list[str]) -> Mapping[str, Any] | None:
+    """The schema of what lies below `schema` by the names in `steps`, or None if it does not say."""
+    found = resolved(schema, root)
+    for step in steps:
+        properties = found.get("properties")
+        below = properties.get(step) if isinstance(properties, Mapping) else None
+        if not isinstance(below, Mapping):
+            return None
+        found = resolved(below, root)
+    return found
+
+
+def as_text(value: Any) -> str | None:
+    """A JSON value as text: text as it is, everything else as JSON."""
+    return value if value is None or isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _integer(value: Any) -> Any:
+    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+        raise ValueError(f"{value!r} is no whole number")
+    return int(value)
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(f"{value!r} is no number")
+    return float(value)
+
+
+def _boolean(value: Any) -> Any:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.strip().lower() in (*_TRUE, *_FALSE):
+        return value.strip().lower() in _TRUE
+    raise ValueError(f"{value!r} is neither true nor false")
+
+
+def _timestamp(value: Any) -> Any:
+    found = datetime.fromisoformat(str(value))
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+def _decimal(scale: int) -> Convert:
+    def convert(value: Any) -> Any:
+        try:
+            number = Decimal(str(value))
+        except InvalidOperation as error:
+            raise ValueError(f"{value!r} is no decimal number") from error
+        if not number.is_finite() or number != round(number, scale):
+            raise ValueError(f"{value!r} has more than {scale} decimal places")
+        return round(number, scale)
+
+    return convert
+
+
+_CONVERT: dict[str, Convert] = {
+    "string": as_text,
+    "json": as_text,
+    "integer": _integer,
+    "number": _number,
+    "boolean": _boolean,
+    "date": lambda value: date.fromisoformat(str(value)),
+    "time": lambda value: time.fromisoformat(str(value)),
+    "timestamp": _timestamp,
+    "local": lambda value: datetime.fromisoformat(str(value)).replace(tzinfo=None),
+    "binary": lambda value: base64.b64decode(str(value), validate=True),
+}
+
+
+def converter(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Convert:
+    """The function that turns a JSON value into what a typed sink stores; null stays None.
+
+    A date becomes a `datetime.date`, a timestamp an aware `datetime`, a decimal a `Decimal`, binary `bytes`.
+    """
+    schema = resolved(schema, root)
+    kind = kind_of(schema)
+    if kind == "array":
+        each = converter(schema["items"], root)
+        inner: Convert = lambda value: [each(one) for one in _expect(list, value)]  # noqa: E731
+    elif kind == "object":
+        parts = {name: converter(part, root) for name, part in schema["properties"].items()}
+        inner = lambda value: {n: part(_expect(dict, value).get(n)) for n, part in parts.items()}  # noqa: E731
+    elif kind == "decimal":
+        inner = _decimal((digits(schema) or (0, 0))[1])
+    else:
+        inner = _CONVERT[kind]
+    return lambda value: None if value is None else inner(value)
+
+
+def _expect(kind: type, value: Any) -> Any:
+    if not isinstance(value, kind):
+        raise ValueError(f"{value!r} is no {'array' if kind is list else 'object'}")
+    return value
+
+
+def reader(written: str) -> Convert:
+    """The function that reads text of a source as a value of a type, into JSON; empty text is null.
+
+    Values that are not text stay what they are. It raises ValueError for text that is not of the type.
+    """
+    convert = converter(schema_of(written), {})
+    is_plain = written in ("integer", "number", "boolean")
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if written == "json":
+            return None if not value.strip() else msgspec.json.decode(value)
+        if written == "string":
+            return value
+        if not value.strip():
+            return None
+        found = convert(value.strip())
+        return found if is_plain else value.strip()
+
+    return read

@@ -1,0 +1,37 @@
+"""Compression by the suffix of a name: `.gz`, `.bz2`, `.xz`."""
+
+import bz2
+import gzip
+import lzma
+import zlib
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import PurePath
+from typing import BinaryIO, cast
+
+DAMAGE = (EOFError, zlib.error, lzma.LZMAError)
+"""What reading a damaged file raises, besides OSError."""
+
+
+def unpacked(name: str, stream: BinaryIO) -> BinaryIO:
+    """What a stream holds, decompressed if the name says that it is compressed."""
+    match PurePath(name.lower()).suffix:
+        case ".gz":
+            return cast(BinaryIO, gzip.GzipFile(fileobj=stream))
+        case ".bz2":
+            return cast(BinaryIO, bz2.BZ2File(stream))
+        case ".xz":
+            return cast(BinaryIO, lzma.LZMAFile(stream))
+    return stream
+
+
+def packing(name: str, stream: BinaryIO) -> AbstractContextManager[BinaryIO]:
+    """A file that writes into `stream`, compressed if the name says so; the same bytes for the same input."""
+    match PurePath(name.lower()).suffix:
+        case ".gz":
+            # No time of writing in the header.
+            return cast(AbstractContextManager[BinaryIO], gzip.GzipFile("", "wb", fileobj=stream, mtime=0))
+        case ".bz2":
+            return cast(AbstractContextManager[BinaryIO], bz2.BZ2File(stream, "wb"))
+        case ".xz":
+            return cast(AbstractContextManager[BinaryIO], lzma.LZMAFile(stream, "wb"))
+    return nullcontext(stream)

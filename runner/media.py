@@ -1,0 +1,49 @@
+"""What kind of file some bytes are: told by the bytes themselves, since names lie."""
+
+import mimetypes
+
+_MAGIC = (
+    (b"%PDF-", "application/pdf"),
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+    (b"PK\x03\x04", "application/zip"),
+    (b"\x1f\x8b", "application/gzip"),
+    (b"II*\x00", "image/tiff"),
+    (b"MM\x00*", "image/tiff"),
+    (b"BM", "image/bmp"),
+)
+_ZIPPED = ("application/vnd.", "application/epub")
+IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+"""The images that the API takes (platform.claude.com, vision, 2026-08)."""
+
+
+def media_type(head: bytes, name: str = "") -> str:
+    """The media type of a file by its first bytes, 4,096 of them at the most.
+
+    Text and archives have many kinds that bytes do not tell apart: there the name decides.
+    """
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "image/webp"
+    named = mimetypes.guess_type(name)[0] or ""
+    for magic, kind in _MAGIC:
+        if head.startswith(magic):
+            return named if kind == "application/zip" and named.startswith(_ZIPPED) else kind
+    if b"%PDF-" in head[:1024]:
+        return "application/pdf"
+    if is_text(head):
+        return named if named.startswith(("text/", "application/json", "application/xml")) else "text/plain"
+    return "application/octet-stream"
+
+
+def is_text(head: bytes) -> bool:
+    """Whether the first bytes of a file are UTF-8 text."""
+    if b"\0" in head:
+        return False
+    try:
+        head.decode()
+    except UnicodeDecodeError as error:
+        # The last character may have been cut.
+        return len(head) - error.start < 4 and error.reason == "unexpected end of data"
+    return True

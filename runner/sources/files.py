@@ -1,0 +1,23 @@
+"""One row per file of any kind: what it is, not what it holds."""
+
+from collections.abc import Iterator
+from pathlib import PurePath
+from typing import Any
+
+from runner.media import media_type
+from runner.sources.inputs import Inputs
+
+_HEAD = 4096
+
+
+def read_files(inputs: Inputs, *, path: str) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """`path`, `name` without folders, `media_type` by the bytes, `size` in bytes, and `modified` in UTC."""
+    for name, head, size, modified in inputs.heads(path, _HEAD):
+        fields = {
+            "path": name,
+            "name": PurePath(name).name,
+            "media_type": media_type(head, name),
+            "size": size,
+            "modified": modified,
+        }
+        yield name, 1, fields

@@ -1,0 +1,93 @@
+"""Rows of a JSON array of objects, read bit by bit however long it is."""
+
+import codecs
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from runner.sources.inputs import Inputs
+from runner.sources.text import fail
+
+_BLOCK = 1 << 16
+_SPACE = re.compile(r"[ \t\r\n]*")
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+class _Text:
+    """The text of a file from some place on; what has been read is forgotten."""
+
+    def __init__(self, path: str, stream: BinaryIO) -> None:
+        self._path, self._stream = path, stream
+        self._decode = codecs.getincrementaldecoder("utf-8-sig")()
+        self._buffer, self._line, self._is_whole = "", 1, False
+        self._parse = json.JSONDecoder(parse_constant=_no_constant).raw_decode
+
+    def _more(self) -> None:
+        # As much again as there is, so that a long object is parsed few times.
+        block = self._stream.read(max(_BLOCK, len(self._buffer)))
+        self._is_whole = not block
+        try:
+            self._buffer += self._decode.decode(block, final=not block)
+        except UnicodeDecodeError:
+            fail(self._path, "not UTF-8 text", self._line)
+
+    def _forget(self, end: int) -> None:
+        self._line += self._buffer.count("\n", 0, end)
+        self._buffer = self._buffer[end:]
+
+    def next(self) -> str:
+        """The next character that is not space, which stays; empty at the end."""
+        while True:
+            match = _SPACE.match(self._buffer)
+            self._forget(match.end() if match else 0)
+            if self._buffer or self._is_whole:
+                return self._buffer[:1]
+            self._more()
+
+    def take(self, character: str, where: str) -> None:
+        """Pass over one character that has to stand here."""
+        if (found := self.next()) != character:
+            fail(self._path, f"{found or 'the end of the file'!r} instead of {character!r} {where}", self._line)
+        self._forget(1)
+
+    def value(self) -> tuple[int, Any]:
+        """The next value, with the line that it begins on."""
+        self.next()
+        while True:
+            try:
+                value, end = self._parse(self._buffer)
+            except (ValueError, RecursionError) as error:
+                if not self._is_whole and not isinstance(error, RecursionError):
+                    self._more()
+                    continue
+                at = self._line + (error.lineno - 1 if isinstance(error, json.JSONDecodeError) else 0)
+                message = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+                fail(self._path, f"not JSON: {message}", at)
+            line = self._line
+            self._forget(end)
+            return line, value
+
+
+def read_json(inputs: Inputs, *, path: str) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """One row per object of the array, with the line that it begins on."""
+    for name, stream in inputs.open(path):
+        text = _Text(name, stream)
+        if text.next() == "{":
+            fail(name, "an object, where an array of objects is expected: is it a jsonl source?", 1)
+        text.take("[", "at the beginning of the array")
+        is_first = True
+        while text.next() != "]":
+            if not is_first:
+                text.take(",", "between two objects")
+            line, row = text.value()
+            if not isinstance(row, dict):
+                fail(name, f"an element of the array is a {type(row).__name__}, and has to be an object", line)
+            yield name, line, row
+            is_first = False
+        text.take("]", "at the end of the array")
+        if rest := text.next():
+            fail(name, f"{rest!r} after the end of the array: is it a jsonl source?")

@@ -1,0 +1,34 @@
+"""Parquet rows: numbers, null and nested lists stay what they are; dates, decimals and binary become text."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from runner import arrow
+from runner.sources.inputs import Inputs
+from runner.sources.text import fail
+from runner.sources.values import check_names, plain_row
+
+
+def read_parquet(inputs: Inputs, *, path: str) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """One row per row, which `line` counts; several files must have the same columns."""
+    first: list[tuple[str, dict[str, Any]]] = []
+    for name, file in inputs.whole(path):
+        number = 0
+        try:
+            columns, batches = arrow.read(file)
+            names = check_names([column for column, _ in columns], "the file")
+            first = first or columns
+            if columns != first:
+                shown = ", ".join(column for column, _ in first)
+                fail(
+                    name, f"the columns are {', '.join(names)}, but the files before have {shown}, or other types"
+                )
+            inputs.types = {**dict(columns), **inputs.types}
+            for batch in batches:
+                for values in batch:
+                    number += 1
+                    yield name, number, plain_row(names, values)
+        except arrow.Damaged as error:
+            fail(name, f"cannot be read as Parquet: {error}", number and number + 1)
+        except ValueError as error:
+            fail(name, str(error), number)

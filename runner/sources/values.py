@@ -1,0 +1,58 @@
+"""Values of databases, spreadsheets and Parquet as JSON has them."""
+
+import base64
+import math
+from datetime import date, time, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: dates and decimals as text, binary as base64, not-a-number as null.
+
+    Raises ValueError for one that JSON cannot say.
+    """
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, float):
+        if math.isinf(value):
+            raise ValueError("is infinite, which JSON cannot say")
+        return None if math.isnan(value) else value
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        if not value.is_finite():
+            raise ValueError("is no number")
+        return format(value, "f")
+    if isinstance(value, bytes | bytearray | memoryview):
+        return base64.b64encode(value).decode()
+    if isinstance(value, dict):
+        return {str(name): plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [plain(part) for part in value]
+    if isinstance(value, UUID | timedelta):
+        return str(value)
+    raise ValueError(f"is a {type(value).__name__}, which JSON cannot say: convert it to text")
+
+
+def plain_row(columns: list[str], values: Any) -> dict[str, Any]:
+    """A row as JSON has it. Raises ValueError that names the column."""
+    fields = dict(zip(columns, values, strict=True))
+    for name, value in fields.items():
+        if value is not None and not isinstance(value, str | int):
+            try:
+                fields[name] = plain(value)
+            except ValueError as error:
+                raise ValueError(f"{name} {error}") from error
+    return fields
+
+
+def check_names(columns: list[Any], what: str) -> list[str]:
+    """The names of columns. Raises ValueError if one has none, or if two are the same."""
+    for index, name in enumerate(columns, 1):
+        if not isinstance(name, str) or not name.strip():
+            raise ValueError(f"column {index} has no name in {what}")
+        if columns.index(name) != index - 1:
+            raise ValueError(f"two columns are called {name!r} in {what}")
+    return columns

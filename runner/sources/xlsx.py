@@ -1,0 +1,62 @@
+"""Rows of a sheet of an Excel workbook: the first row is the header; formulas count with their last result."""
+
+import warnings
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+from zipfile import BadZipFile
+
+from runner.sources.inputs import Inputs
+from runner.sources.text import fail
+from runner.sources.values import check_names, plain_row
+
+
+def read_xlsx(inputs: Inputs, *, path: str, sheet: str | None = None) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """One row per row of the sheet `sheet`, by default the first, that has a value; `line` is its row."""
+    for name, file in inputs.whole(path):
+        header: list[str] = []
+        for number, cells in enumerate(_rows(name, file, sheet), 1):
+            values = [cell.value for cell in cells]
+            if all(value is None for value in values):
+                continue
+            try:
+                if not header:
+                    header = check_names(_without_end(values), f"row {number}, the header")
+                    continue
+                if bad := next((cell for cell in cells if cell.data_type == "e"), None):
+                    fail(name, f"{bad.coordinate} holds the error {bad.value}", number)
+                if len(values) > len(header) and any(value is not None for value in values[len(header) :]):
+                    fail(name, f"there is a value beside the {len(header)} columns of the header", number)
+                padded = [*values, *[None] * (len(header) - len(values))][: len(header)]
+                yield name, number, plain_row(header, padded)
+            except ValueError as error:
+                fail(name, str(error), number)
+        if not header:
+            fail(name, "the sheet is empty: a header row is expected")
+
+
+def _without_end(values: list[Any]) -> list[Any]:
+    """The cells of a header up to the last that is not empty."""
+    last = max(index for index, value in enumerate(values) if value is not None)
+    return values[: last + 1]
+
+
+def _rows(name: str, file: BinaryIO, sheet: str | None) -> Iterator[tuple[Any, ...]]:
+    """The rows of cells of a sheet, one at a time."""
+    import openpyxl
+
+    try:
+        with warnings.catch_warnings():
+            # It warns of what it does not read: styles, extensions, validations.
+            warnings.simplefilter("ignore")
+            book = openpyxl.load_workbook(file, read_only=True, data_only=True)
+            if sheet is not None and sheet not in book.sheetnames:
+                fail(name, f"there is no sheet {sheet!r}: it has {', '.join(book.sheetnames)}")
+            found: Any = book[sheet] if sheet is not None else book.worksheets[0]
+            yield from found.iter_rows()
+    except (BadZipFile, KeyError, ValueError, IndexError, SyntaxError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        fail(name, f"cannot be read as an Excel workbook: {error}")
+    finally:
+        if "book" in locals():
+            book.close()

@@ -1,0 +1,358 @@
+"""Rows of Parquet, JSON arrays, workbooks, files of any kind, databases and URLs, whole and damaged."""
+
+import bz2
+import datetime
+import json
+import lzma
+import os
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import openpyxl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import sqlalchemy as sa
+
+from runner import Summary, load_spec
+from runner.errors import InputError
+from runner.sources import InputFile, Inputs, Row, changed, digest, read
+from runner.spec import Source
+from tests.jobs import paid, write_job
+from tests.servers import postgres, web
+
+PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 16
+
+
+def rows(root: Path, type: str, path: str, *, inputs: Inputs | None = None, **options: Any) -> list[Row]:
+    return list(read(Source(type, None, {"path": path, **options}), inputs or Inputs(root)))
+
+
+def fields(root: Path, type: str, path: str, **options: Any) -> list[dict[str, Any]]:
+    return [row.fields for row in rows(root, type, path, **options)]
+
+
+def message(root: Path, type: str, path: str, **options: Any) -> str:
+    with pytest.raises(InputError) as caught:
+        rows(root, type, path, **options)
+    return str(caught.value)
+
+
+def workbook(path: Path, *lines: list[Any], sheet: str = "Sheet") -> None:
+    book = openpyxl.Workbook()
+    page = book.active
+    assert page is not None
+    page.title = sheet
+    for line in lines:
+        page.append(line)
+    book.save(path)
+
+
+TYPED: dict[str, tuple[list[Any], Any, dict[str, Any], list[Any]]] = {
+    "count": ([1, None], pa.int32(), {"type": "integer", "format": "int32"}, [1, None]),
+    "big": ([2**63 + 1, 0], pa.uint64(), {"type": "integer", "format": "uint64"}, [2**63 + 1, 0]),
+    "share": ([0.5, float("nan")], pa.float64(), {"type": "number"}, [0.5, None]),
+    "sure": ([True, None], pa.bool_(), {"type": "boolean"}, [True, None]),
+    "total": (
+        [Decimal("12.30"), None],
+        pa.decimal128(9, 2),
+        {"type": "string", "format": "decimal(9,2)"},
+        ["12.30", None],
+    ),
+    "day": (
+        [datetime.date(2026, 11, 25), None],
+        pa.date32(),
+        {"type": "string", "format": "date"},
+        ["2026-11-25", None],
+    ),
+    "at": (
+        [datetime.datetime(2026, 11, 25, 1, 2, 3), None],
+        pa.timestamp("us", tz="UTC"),
+        {"type": "string", "format": "date-time"},
+        ["2026-11-25T01:02:03+00:00", None],
+    ),
+    "scan": ([b"\0\1", None], pa.binary(), {"type": "string", "format": "byte"}, ["AAE=", None]),
+    "lists": (
+        [[[1, None], []], None],
+        pa.list_(pa.list_(pa.int64())),
+        {"type": "array", "items": {"type": "array", "items": {"type": "integer"}}},
+        [[[1, None], []], None],
+    ),
+    "part": (
+        [{"a": "é", "b": None}, None],
+        pa.struct([("a", pa.string()), ("b", pa.int64())]),
+        {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "integer"}}},
+        [{"a": "é", "b": None}, None],
+    ),
+}  # fmt: skip
+
+
+def test_parquet_rows_have_json_values_and_the_types_of_their_columns_are_known(tmp_path: Path) -> None:
+    columns = {name: pa.array(values, kind) for name, (values, kind, _, _) in TYPED.items()}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    inputs = Inputs(tmp_path)
+    found = [row.fields for row in rows(tmp_path, "parquet", "t.parquet", inputs=inputs)]
+    assert found == [{name: case[3][index] for name, case in TYPED.items()} for index in (0, 1)]
+    assert inputs.types == {name: schema for name, (_, _, schema, _) in TYPED.items()}
+
+
+def test_several_parquet_files_are_read_in_name_order_and_must_be_alike(tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        pq.write_table(pa.table({"x": [f"{name}1", f"{name}2"]}), tmp_path / f"{name}.parquet")
+    assert [(row.path, row.line, row.fields["x"]) for row in rows(tmp_path, "parquet", "*.parquet")] == [
+        ("a.parquet", 1, "a1"), ("a.parquet", 2, "a2"), ("b.parquet", 1, "b1"), ("b.parquet", 2, "b2")
+    ]  # fmt: skip
+    pq.write_table(pa.table({"x": [1]}), tmp_path / "c.parquet")
+    assert message(tmp_path, "parquet", "*.parquet") == (
+        "c.parquet: the columns are x, but the files before have x, or other types"
+    )
+
+
+def test_damaged_parquet_is_named(tmp_path: Path) -> None:
+    (tmp_path / "no.parquet").write_bytes(b"id,text\n1,a\n")
+    assert message(tmp_path, "parquet", "no.parquet").startswith("no.parquet: cannot be read as Parquet: ")
+    pq.write_table(pa.table({"x": [str(n) for n in range(9000)]}), tmp_path / "cut.parquet", compression="gzip")
+    data = bytearray((tmp_path / "cut.parquet").read_bytes())
+    data[2000:2100] = b"\xff" * 100
+    (tmp_path / "cut.parquet").write_bytes(data)
+    assert message(tmp_path, "parquet", "cut.parquet").startswith("cut.parquet")
+    pq.write_table(pa.table({"x": [float("inf")]}), tmp_path / "inf.parquet")
+    assert message(tmp_path, "parquet", "inf.parquet") == "inf.parquet:1: x is infinite, which JSON cannot say"
+
+
+@pytest.mark.parametrize("gap", ["", "\n", " " * 70_000])
+def test_a_json_array_is_read_object_by_object_with_the_lines_that_they_begin_on(tmp_path: Path, gap: str) -> None:
+    wanted = [{"n": n, "text": 'é{["\\' * n, "deep": [{"a": None}]} for n in range(500)]
+    text = f"{gap}[{gap}" + f",{gap}".join(json.dumps(row, ensure_ascii=False) for row in wanted) + f"{gap}]{gap}"
+    (tmp_path / "t.json").write_text(text)
+    found = rows(tmp_path, "json", "t.json")
+    assert [row.fields for row in found] == wanted
+    assert [row.line for row in found] == [text[: text.index(f'{{"n": {n},')].count("\n") + 1 for n in range(500)]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"a": 1}', "t.json:1: an object, where an array of objects is expected: is it a jsonl source?"),
+        ('[{"a": 1}\n{"a": 2}]', "t.json:2: '{' instead of ',' between two objects"),
+        ('[{"a": 1},\n2]', "t.json:2: an element of the array is a int, and has to be an object"),
+        ('[{"a": 1},\n{"a": }]', "t.json:2: not JSON: Expecting value"),
+        ('[{"a": 1},\n\n{"a": 1', "t.json:3: not JSON: Expecting ',' delimiter"),
+        ('[{"a": NaN}]', "t.json:1: not JSON: NaN is no JSON"),
+        ('[{"a": 1}', "t.json:1: 'the end of the file' instead of ',' between two objects"),
+        ('[{"a": 1}]\n[]', "t.json: '[' after the end of the array: is it a jsonl source?"),
+        ("[]", "t.json: the source has no rows"),
+        ("", "t.json:1: 'the end of the file' instead of '[' at the beginning of the array"),
+        ('[{"a": "\xe9"}]', "t.json:1: not UTF-8 text"),
+        ("[" * 100_000, "t.json:1: not JSON: "),
+    ],
+)
+def test_a_malformed_json_array_is_named_with_its_line(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "t.json").write_bytes(text.encode("latin-1"))
+    assert message(tmp_path, "json", "t.json").startswith(words)
+
+
+def test_the_rows_of_a_sheet_have_typed_values_below_its_header(tmp_path: Path) -> None:
+    day = datetime.datetime(2026, 11, 25, 1, 2)
+    workbook(tmp_path / "t.xlsx", [None], ["id", "n", "x", "at", "ok"], [1, 2, 0.5, day, True], [None], ["a", 3])
+    assert [(row.line, row.fields) for row in rows(tmp_path, "xlsx", "t.xlsx")] == [
+        (3, {"id": 1, "n": 2, "x": 0.5, "at": "2026-11-25T01:02:00", "ok": True}),
+        (5, {"id": "a", "n": 3, "x": None, "at": None, "ok": None}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ([["a", "a"], [1, 2]], "t.xlsx:1: two columns are called 'a' in row 1, the header"),
+        ([["a", None, "c"], [1, 2, 3]], "t.xlsx:1: column 2 has no name in row 1, the header"),
+        ([["a"], [1], [2, 3]], "t.xlsx:3: there is a value beside the 1 columns of the header"),
+        ([["a"], ["#REF!"]], "t.xlsx:2: A2 holds the error #REF!"),
+        ([], "t.xlsx: the sheet is empty: a header row is expected"),
+        ([["a"]], "t.xlsx: the source has no rows"),
+    ],
+)
+def test_a_malformed_sheet_is_named_with_its_row(tmp_path: Path, lines: list[list[Any]], words: str) -> None:
+    workbook(tmp_path / "t.xlsx", *lines)
+    assert message(tmp_path, "xlsx", "t.xlsx") == words
+
+
+def test_a_workbook_that_is_none_or_lacks_the_sheet_is_named(tmp_path: Path) -> None:
+    (tmp_path / "no.xlsx").write_bytes(b"PK\x03\x04 no zip")
+    assert message(tmp_path, "xlsx", "no.xlsx").startswith("no.xlsx: cannot be read as an Excel workbook: ")
+    workbook(tmp_path / "t.xlsx", ["a"], [1], sheet="Data")
+    assert message(tmp_path, "xlsx", "t.xlsx", sheet="Dat") == "t.xlsx: there is no sheet 'Dat': it has Data"
+    assert fields(tmp_path, "xlsx", "t.xlsx", sheet="Data") == [{"a": 1}]
+
+
+def test_files_are_described_by_their_bytes_not_by_their_names(tmp_path: Path) -> None:
+    contents = {
+        "a.txt": b"%PDF-1.7", "b.pdf": PNG, "c.jpg": b"RIFF\0\0\0\0WEBPVP8 ", "d": "é".encode() * 9000,
+        "e.csv": b"a,b\n", "f.bin": b"\0\1\2", "g": b"",
+    }  # fmt: skip
+    for name, data in contents.items():
+        (tmp_path / name).write_bytes(data)
+        os.utime(tmp_path / name, (1.5, 1.5))
+    found = fields(tmp_path, "files", "*")
+    assert {row["path"]: row["media_type"] for row in found} == {
+        "a.txt": "application/pdf", "b.pdf": "image/png", "c.jpg": "image/webp", "d": "text/plain",
+        "e.csv": "text/csv", "f.bin": "application/octet-stream", "g": "text/plain",
+    }  # fmt: skip
+    assert found[0] == {
+        "path": "a.txt", "name": "a.txt", "media_type": "application/pdf", "size": 8,
+        "modified": "1970-01-01T00:00:01+00:00",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("suffix", "pack"), [("bz2", bz2.compress), ("xz", lzma.compress)])
+def test_a_compressed_file_is_read_and_a_damaged_one_is_named(tmp_path: Path, suffix: str, pack: Any) -> None:
+    path = tmp_path / f"t.csv.{suffix}"
+    path.write_bytes(pack(b"a\n1\n2\n"))
+    assert fields(tmp_path, "csv", path.name) == [{"a": "1"}, {"a": "2"}]
+    path.write_bytes(path.read_bytes()[:-6])
+    assert message(tmp_path, "csv", path.name).startswith(f"t.csv.{suffix}: cannot read: ")
+
+
+@pytest.fixture
+def bucket() -> Iterator[str]:
+    """A folder of an object store that lives in memory."""
+    fsspec.filesystem("memory").pipe("/bucket/one.csv", b"a\n1\n")
+    fsspec.filesystem("memory").pipe("/bucket/two.csv", b"a\n2\n")
+    yield "memory:///bucket"
+    fsspec.filesystem("memory").rm("/bucket", recursive=True)
+
+
+def test_a_glob_of_urls_is_read_in_name_order_and_recorded_with_versions(tmp_path: Path, bucket: str) -> None:
+    inputs = Inputs(tmp_path)
+    found = rows(tmp_path, "csv", f"{bucket}/*.csv", inputs=inputs)
+    assert [(row.path, row.fields) for row in found] == [
+        (f"{bucket}/one.csv", {"a": "1"}), (f"{bucket}/two.csv", {"a": "2"})
+    ]  # fmt: skip
+    assert all(file.version and file.sha256 for file in inputs.files)
+    before = digest(tmp_path, f"{bucket}/*.csv")
+    assert (changed(tmp_path, f"{bucket}/*.csv", inputs.files), len(before)) == ([], 64)
+    fsspec.filesystem("memory").pipe("/bucket/two.csv", b"a\n3\n")
+    assert changed(tmp_path, f"{bucket}/*.csv", inputs.files) == [f"{bucket}/two.csv"]
+    assert digest(tmp_path, f"{bucket}/*.csv") != before
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("memory:///absent.csv", "memory:///absent.csv: cannot read: /absent.csv"),
+        ("memory:///absent/*.csv", "memory:///absent/*.csv: no file matches"),
+        ("nosuch://x/y.csv", "nosuch://x/y.csv: cannot read: ValueError: Protocol not known: nosuch"),
+        ("http://127.0.0.1:9/x.csv", "http://127.0.0.1:9/x.csv: cannot read: "),
+        ("s3://bucket/x.csv", "s3://bucket/x.csv: cannot read: Install s3fs to access S3"),
+    ],
+)
+def test_a_url_that_cannot_be_read_is_named(tmp_path: Path, url: str, words: str) -> None:
+    assert message(tmp_path, "csv", url).startswith(words)
+
+
+def test_files_of_every_format_are_read_from_a_web_server(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"a": ["1", "2"]}), tmp_path / "t.parquet")
+    workbook(tmp_path / "t.xlsx", ["a"], ["1"], ["2"])
+    (tmp_path / "t.json").write_text('[{"a": "1"}, {"a": "2"}]')
+    (tmp_path / "t.csv.bz2").write_bytes(bz2.compress(b"a\n1\n2\n"))
+    with web(tmp_path) as url:
+        for name in ("t.parquet", "t.xlsx", "t.json", "t.csv.bz2"):
+            inputs = Inputs(tmp_path)
+            found = rows(tmp_path, name.split(".")[1], f"{url}/{name}", inputs=inputs)
+            assert [row.fields for row in found] == [{"a": "1"}, {"a": "2"}], name
+            assert changed(tmp_path, f"{url}/{name}", inputs.files) == []
+        [row] = fields(tmp_path, "files", f"{url}/t.parquet")
+        assert (row["name"], row["size"]) == ("t.parquet", (tmp_path / "t.parquet").stat().st_size)
+        os.utime(tmp_path / "t.json", (1, 1))
+        assert changed(tmp_path, f"{url}/t.json", [InputFile(f"{url}/t.json", 24, 0, "0", "x")]) != []
+
+
+def test_the_rows_of_a_query_on_postgresql_have_json_values(tmp_path: Path) -> None:
+    query = """
+        SELECT 1 AS id, 12.30::numeric(8,2) AS total, '2026-11-25'::date AS day, '{"a": [1]}'::jsonb AS data,
+            ARRAY[1, NULL] AS list, '\\x0001'::bytea AS scan, NULL AS none, '100% of :x' AS text,
+            '2026-11-25 01:02:03+00'::timestamptz AT TIME ZONE 'UTC' AS at
+    """
+    with postgres() as url:
+        source = Source("sql", "id", {"url": url, "query": query})
+        [row] = read(source, Inputs(tmp_path))
+        assert row.fields == {
+            "id": 1, "total": "12.30", "day": "2026-11-25", "data": {"a": [1]}, "list": [1, None], "scan": "AAE=",
+            "none": None, "text": "100% of :x", "at": "2026-11-25T01:02:03",
+        }  # fmt: skip
+        for text, words in (("SELECT x", 'column "x" does not exist'), ("CREATE TABLE t ()", "syntax error")):
+            with pytest.raises(InputError, match=words) as caught:
+                list(read(Source("sql", None, {"url": url, "query": text}), Inputs(tmp_path)))
+            assert "secret" not in str(caught.value)
+    with pytest.raises(InputError, match=r"connection failed|refused"):
+        list(read(source, Inputs(tmp_path)))
+
+
+def test_any_database_that_sqlalchemy_knows_can_be_asked(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/t.db"
+    with sa.create_engine(url).begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE t AS SELECT 1 AS id, 'a' AS text")
+    source = Source("sql", "id", {"url": url, "query": "SELECT * FROM t"})
+    assert [(row.key, row.fields) for row in read(source, Inputs(tmp_path))] == [(1, {"id": 1, "text": "a"})]
+    with pytest.raises(InputError, match="nosuch"):
+        list(read(Source("sql", None, {"url": "nosuch://x", "query": "SELECT 1"}), Inputs(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("type", "path", "package", "extra"),
+    [
+        ("parquet", "t.parquet", "pyarrow", "data"),
+        ("csv", "memory://t.csv", "fsspec", "data"),
+        ("xlsx", "t.xlsx", "openpyxl", "xlsx"),
+    ],
+)
+def test_a_package_that_is_not_installed_is_named_with_the_extra_that_brings_it(
+    tmp_path: Path, type: str, path: str, package: str, extra: str
+) -> None:
+    for entry in Path(sysconfig.get_path("purelib")).iterdir():
+        if entry.name.split("-")[0] != package and not entry.name.startswith("_message_batch_runner"):
+            (tmp_path / entry.name).symlink_to(entry)
+    repository = Path(__file__).parents[1]
+    program = (
+        "import sys, pathlib; sys.path[:0] = sys.argv[1:3]\n"
+        "from runner.sources import *; from runner.spec import Source\n"
+        f"list(read(Source({type!r}, None, {{'path': {path!r}}}), Inputs(pathlib.Path('.'))))"
+    )
+    command = [sys.executable, "-S", "-c", program, str(repository), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    wanted = f"{package} is not installed: pip install 'message-batch-runner[{extra}]'"
+    assert done.stderr.strip().endswith(wanted), done.stderr
+
+
+def test_a_query_is_asked_again_once_its_run_has_finished_and_pays_for_new_rows_only(
+    tmp_path: Path, job: Callable[..., Summary]
+) -> None:
+    engine = sa.create_engine(f"sqlite:///{tmp_path}/t.db")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE t AS SELECT 1 AS id, 'a' AS text")
+    url = f"sqlite:///{tmp_path}/t.db"
+    write_job(tmp_path, source={"type": "sql", "url": url, "query": "SELECT * FROM t ORDER BY id", "key": "id"})
+    unfinished = job(wait=False)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO t VALUES (2, 'b')")
+    assert (unfinished.exit_code, job().run, job().rows) == (4, unfinished.run, 2)
+    assert sorted(paid(tmp_path / "api")) == [("1", 1), ("1", 2)]
+
+
+def test_the_password_of_a_database_is_neither_recorded_nor_part_of_what_makes_a_run(tmp_path: Path) -> None:
+    write_job(
+        tmp_path, source={"type": "sql", "url": "postgresql://me:${env:DB_PASSWORD}@db/x", "query": "SELECT 1"}
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        records = []
+        for password in ("secret", "rotated"):
+            patch.setenv("DB_PASSWORD", password)
+            records.append(load_spec(tmp_path / "job.yaml").record())
+    assert records[0] == records[1]
+    assert records[0]["source"]["options"]["url"] == "postgresql://me@db/x"
