@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from runner.columns import digits, kind_of, resolved
+from runner.columns import digits, kind_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -77,16 +77,15 @@ def _schema(kind: "pa.DataType") -> dict[str, Any]:
     return {}
 
 
-def _type(schema: Mapping[str, Any], root: Mapping[str, Any]) -> "pa.DataType":
+def _type(schema: Mapping[str, Any]) -> "pa.DataType":
     """The Arrow type of a column with this JSON schema."""
     import pyarrow as pa
 
-    schema = resolved(schema, root)
     kind = kind_of(schema)
     if kind == "array":
-        return pa.list_(_type(schema["items"], root))
+        return pa.list_(_type(schema["items"]))
     if kind == "object":
-        return pa.struct([pa.field(name, _type(part, root)) for name, part in schema["properties"].items()])
+        return pa.struct([pa.field(name, _type(part)) for name, part in schema["properties"].items()])
     if kind == "decimal":
         return pa.decimal128(*(digits(schema) or (38, 0)))
     if kind == "integer":
@@ -107,17 +106,17 @@ def _type(schema: Mapping[str, Any], root: Mapping[str, Any]) -> "pa.DataType":
 
 @contextmanager
 def writing(
-    file: BinaryIO, columns: Mapping[str, Mapping[str, Any]], root: Mapping[str, Any], compression: str
+    file: BinaryIO, columns: Mapping[str, Mapping[str, Any]], compression: str
 ) -> Iterator[Callable[[Sequence[Any]], None]]:
     """Yield a function that takes the converted values of one row, and write them as Parquet.
 
-    `columns` are JSON schemas by name, whose references lead into `root`. A row group has about 32 MB. Raises
-    ValueError for a value that its type cannot hold.
+    `columns` are JSON schemas by name. A row group has about 32 MB. Raises ValueError for a value that its type
+    cannot hold.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = pa.schema([pa.field(name, _type(one, root)) for name, one in columns.items()])
+    schema = pa.schema([pa.field(name, _type(one)) for name, one in columns.items()])
     waiting: list[Sequence[Any]] = []
     batches: list[pa.RecordBatch] = []
 

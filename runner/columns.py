@@ -7,7 +7,7 @@ formats too, by their names in OpenAPI: int32, float.
 
 import base64
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -42,21 +42,28 @@ def digits(schema: Mapping[str, Any]) -> tuple[int, int] | None:
     return (int(match[1]), int(match[2])) if match else None
 
 
-def resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A schema with its own `$ref` followed, and without the null that it allows."""
-    for _ in range(20):
-        reference = schema.get("$ref")
-        variants = [one for one in schema.get("anyOf") or schema.get("oneOf") or () if one != {"type": "null"}]
-        if isinstance(reference, str) and reference.startswith("#/"):
-            found: Any = root
-            for step in reference[2:].split("/"):
-                found = found.get(step, {}) if isinstance(found, Mapping) else {}
-            schema = found if isinstance(found, Mapping) else {}
-        elif len(variants) == 1 and isinstance(variants[0], Mapping):
-            schema = variants[0]
-        else:
-            break
-    return schema
+def inlined(schema: Any, root: Mapping[str, Any], *, depth: int = 12) -> dict[str, Any]:
+    """A schema with the references that lead into `root` replaced by what they lead to, and without null.
+
+    What is nested deeper than `depth`, or in itself, says nothing of its type any more.
+    """
+    if not isinstance(schema, Mapping) or depth == 0:
+        return {}
+    reference = schema.get("$ref")
+    if isinstance(reference, str):
+        found: Any = root if reference.startswith("#") else {}
+        for step in reference.split("/")[1:]:
+            found = found.get(step, {}) if isinstance(found, Mapping) else {}
+        return inlined(found, root, depth=depth - 1)
+    variants = [one for one in schema.get("anyOf") or schema.get("oneOf") or () if one != {"type": "null"}]
+    if variants:
+        return inlined(variants[0], root, depth=depth - 1) if len(variants) == 1 else {}
+    inner = dict(schema)
+    if isinstance(properties := schema.get("properties"), Mapping):
+        inner["properties"] = {name: inlined(part, root, depth=depth - 1) for name, part in properties.items()}
+    if "items" in schema:
+        inner["items"] = inlined(schema["items"], root, depth=depth - 1)
+    return inner
 
 
 def kind_of(schema: Mapping[str, Any]) -> str:
@@ -73,22 +80,21 @@ def kind_of(schema: Mapping[str, Any]) -> str:
     if names == ["string"]:
         return "decimal" if digits(schema) else _TEXTS.get(str(schema.get("format")), "string")
     if names == ["array"]:
-        return "array" if isinstance(schema.get("items"), Mapping) else "json"
+        return "array" if schema.get("items") else "json"
     if names == ["object"]:
         return "object" if schema.get("properties") and not schema.get("patternProperties") else "json"
     return names[0] if len(names) == 1 else "number" if set(names) == {"integer", "number"} else "json"
 
 
-def fields_of(root: Mapping[str, Any], schema: Mapping[str, Any], steps: list[str]) -> Mapping[str, Any] | None:
-    """The schema of what lies below `schema` by the names in `steps`, or None if it does not say."""
-    found = resolved(schema, root)
+def below(schema: Mapping[str, Any], steps: Sequence[str | int]) -> dict[str, Any]:
+    """The schema of what lies below one by these names and indexes; it is empty if it is not said."""
+    found: Any = schema
     for step in steps:
         properties = found.get("properties")
-        below = properties.get(step) if isinstance(properties, Mapping) else None
-        if not isinstance(below, Mapping):
-            return None
-        found = resolved(below, root)
-    return found
+        found = found.get("items") if isinstance(step, int) else properties and properties.get(step)
+        if not isinstance(found, Mapping):
+            return {}
+    return dict(found)
 
 
 def as_text(value: Any) -> str | None:
@@ -148,18 +154,17 @@ _CONVERT: dict[str, Convert] = {
 }
 
 
-def converter(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Convert:
+def converter(schema: Mapping[str, Any]) -> Convert:
     """The function that turns a JSON value into what a typed sink stores; null stays None.
 
     A date becomes a `datetime.date`, a timestamp an aware `datetime`, a decimal a `Decimal`, binary `bytes`.
     """
-    schema = resolved(schema, root)
     kind = kind_of(schema)
     if kind == "array":
-        each = converter(schema["items"], root)
+        each = converter(schema["items"])
         inner: Convert = lambda value: [each(one) for one in _expect(list, value)]  # noqa: E731
     elif kind == "object":
-        parts = {name: converter(part, root) for name, part in schema["properties"].items()}
+        parts = {name: converter(part) for name, part in schema["properties"].items()}
         inner = lambda value: {n: part(_expect(dict, value).get(n)) for n, part in parts.items()}  # noqa: E731
     elif kind == "decimal":
         inner = _decimal((digits(schema) or (0, 0))[1])
@@ -179,7 +184,7 @@ def reader(written: str) -> Convert:
 
     Values that are not text stay what they are. It raises ValueError for text that is not of the type.
     """
-    convert = converter(schema_of(written), {})
+    convert = converter(schema_of(written))
     is_plain = written in ("integer", "number", "boolean")
 
     def read(value: Any) -> Any:

@@ -5,6 +5,7 @@ import gzip
 import inspect
 import io
 import json
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,11 @@ from hypothesis import strategies as st
 
 from runner.errors import InputError
 from runner.prompt import RECORD
-from runner.sinks import SINKS, check, open_sink, place
+from runner.sinks import SINKS, Place, check, open_sink, place
 from runner.sinks.csv import write_csv
 from runner.spec import Spec, load_spec, schema_text
 
-COMMON = {"type", "path", "rows", "columns"}
+COMMON = {"type", "path", "url", "rows", "columns", "types", "name", "content"}
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 NESTED: Any = 1
 for _ in range(3000):
@@ -49,7 +50,7 @@ def record(outcome: str = "succeeded", **known: Any) -> dict[str, Any]:
 def written(root: Path, records: Iterable[dict[str, Any]], *, name: str = "o", **sink: Any) -> bytes:
     """The bytes of the file that a sink makes of records."""
     path = root / "out" / name
-    with open_sink(spec_with(root, sink), 0, path) as take:
+    with open_sink(spec_with(root, sink), 0, Place(path), {}) as take:
         for each in records:
             take(each)
     return path.read_bytes()
@@ -62,18 +63,19 @@ def cells(data: bytes, delimiter: str = ",") -> list[list[str]]:
 
 def guarded(value: Any) -> str:
     """What a CSV sink makes of one value."""
-    file = io.BytesIO()
-    with write_csv(file, ["v"]) as write:
-        write([value])
-    return cells(file.getvalue())[1][0]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "guarded"
+        with write_csv(Place(path), ["v"]) as write:
+            write([value])
+        return cells(path.read_bytes())[1][0]
 
 
 @pytest.mark.parametrize("type", sorted(SINKS))
 def test_the_options_of_a_sink_are_the_parameters_of_its_function(type: str) -> None:
     branches = json.loads(schema_text())["properties"]["sinks"]["items"]["allOf"]
     found = {branch["if"]["properties"]["type"]["const"]: branch["then"]["properties"] for branch in branches}
-    file, columns, *options = inspect.signature(SINKS[type]).parameters.values()
-    assert [file.name, columns.name] == ["file", "columns"]
+    place, columns, *options = inspect.signature(SINKS[type]).parameters.values()
+    assert [place.name, columns.name] == ["place", "columns"]
     assert {option.name for option in options} == set(found[type]) - COMMON
     assert all(option.kind is option.KEYWORD_ONLY for option in options)
 
@@ -84,7 +86,7 @@ def test_the_schema_knows_the_sinks_that_there_are_and_their_defaults() -> None:
     for branch in sinks["allOf"]:
         options = inspect.signature(SINKS[branch["if"]["properties"]["type"]["const"]]).parameters
         described = branch["then"]["properties"]
-        own = set(described) - COMMON
+        own = {name for name in set(described) - COMMON if name not in branch["then"]["required"]}
         assert {name: described[name]["default"] for name in own} == {name: options[name].default for name in own}
 
 
@@ -110,7 +112,7 @@ def test_csv_has_a_header_and_nested_values_as_json(tmp_path: Path) -> None:
 def test_a_sink_takes_the_rows_that_it_is_for(tmp_path: Path, type: str, rows: str, keys: list[str]) -> None:
     spec = spec_with(tmp_path, {"type": type, "rows": rows, "columns": {"key": "key"}})
     path = tmp_path / "out" / "o"
-    with open_sink(spec, 0, path) as take:
+    with open_sink(spec, 0, Place(path), {}) as take:
         outcomes = enumerate(["succeeded", "invalid", "expired"], 1)
         taken = [str(n) for n, outcome in outcomes if take(record(outcome, key=str(n)))]
     assert taken == keys
@@ -150,25 +152,28 @@ def test_a_delimiter_that_breaks_the_file_is_refused(tmp_path: Path, delimiter: 
 @given(st.lists(st.tuples(CELLS, CELLS), max_size=5))
 @example([("a\rb", "z"), ("\rx", "\r"), ("x\r\n", "\n\r")])
 def test_a_csv_without_guard_reads_back_as_it_was_written(rows: list[tuple[Any, Any]]) -> None:
-    file = io.BytesIO()
-    with write_csv(file, ["a", "b"], formula_guard=False) as write:
-        for row in rows:
-            write(row)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "plain"
+        with write_csv(Place(path), ["a", "b"], formula_guard=False) as write:
+            for row in rows:
+                write(row)
+        data = path.read_bytes()
     shown = [
         ["" if v is None else v if isinstance(v, str) else json.dumps(v, separators=(",", ":")) for v in row]
         for row in rows
     ]
-    assert cells(file.getvalue()) == [["a", "b"], *shown]
+    assert cells(data) == [["a", "b"], *shown]
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.dictionaries(st.sampled_from(["a", "b"]), CELLS), max_size=5))
 def test_jsonl_reads_back_as_it_was_written(values: list[dict[str, Any]]) -> None:
-    file = io.BytesIO()
-    with SINKS["jsonl"](file, ["v", "n"]) as write:
-        for number, value in enumerate(values):
-            write([value, number])
-    lines = file.getvalue().split(b"\n")[:-1]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "plain"
+        with SINKS["jsonl"](Place(path), ["v", "n"]) as write:
+            for number, value in enumerate(values):
+                write([value, number])
+        lines = path.read_bytes().split(b"\n")[:-1]
     assert [json.loads(line) for line in lines] == [{"v": value, "n": n} for n, value in enumerate(values)]
 
 
@@ -245,7 +250,10 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path, name: str
     path.parent.mkdir()
     if old is not None:
         path.write_bytes(old)
-    with pytest.raises(KeyboardInterrupt), open_sink(spec_with(tmp_path, {"type": "csv"}), 0, path) as take:
+    with (
+        pytest.raises(KeyboardInterrupt),
+        open_sink(spec_with(tmp_path, {"type": "csv"}), 0, Place(path), {}) as take,
+    ):
         take(record())
         raise KeyboardInterrupt
     assert [file.read_bytes() for file in path.parent.iterdir()] == ([] if old is None else [old])
@@ -253,7 +261,7 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path, name: str
 
 def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "er" / "o.jsonl"
-    with open_sink(spec_with(tmp_path, {}), 0, path) as take:
+    with open_sink(spec_with(tmp_path, {}), 0, Place(path), {}) as take:
         take(record())
         assert not path.exists()
     assert [file.name for file in path.parent.iterdir()] == ["o.jsonl"]
@@ -318,8 +326,9 @@ def test_all_bad_columns_are_reported_with_their_lines(tmp_path: Path) -> None:
         ("out/a", "simulated", "simulated/out/a"),
         ("/tmp/a", ".", "/tmp/a"),  # noqa: S108 - nothing is written there
         ("/tmp/a", "simulated", "simulated/tmp/a"),  # noqa: S108
+        ("s3://bucket/../a/b?.csv", "simulated", "simulated/s3/bucket/a/b_.csv"),
     ],
 )
 def test_a_simulated_run_writes_below_its_own_folder(tmp_path: Path, path: str, base: str, expected: str) -> None:
     (sink,) = spec_with(tmp_path, {"path": path}).sinks
-    assert place(sink, root=tmp_path, base=tmp_path / base) == tmp_path / expected
+    assert place(sink, root=tmp_path, base=tmp_path / base).path == tmp_path / expected

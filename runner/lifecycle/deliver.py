@@ -13,6 +13,7 @@ import msgspec
 from runner.errors import StateError
 from runner.form import Form
 from runner.lifecycle.job import Job
+from runner.lifecycle.record import recorded
 from runner.outcome import Outcome, read
 from runner.request import custom_id
 from runner.sinks import open_sink, place
@@ -104,16 +105,17 @@ def deliver(job: Job, form: Form, *, is_partial: bool = False) -> list[dict[str,
     Raises InputError if a column cannot be computed, and OSError if a file cannot be written.
     """
     sinks = job.spec.sinks
-    paths = [place(sink, root=job.spec.root, base=job.base) for sink in sinks]
+    places = [place(sink, root=job.spec.root, base=job.base) for sink in sinks]
     rows = [0] * len(sinks)
     with ExitStack() as stack:
         files = stack.enter_context(pieces())
-        takers = [stack.enter_context(open_sink(job.spec, index, path)) for index, path in enumerate(paths)]
+        types = recorded(job.store, job.run).types
+        takers = [stack.enter_context(open_sink(job.spec, n, place, types)) for n, place in enumerate(places)]
         decoded = any(sink.columns for sink in sinks)
         for record in _undamaged(job, form, files, decoded=decoded, is_partial=is_partial):
             for index, take in enumerate(takers):
                 rows[index] += take(record)
     return [
-        {"type": sink.type, "path": str(path), "rows": count}
-        for sink, path, count in zip(sinks, paths, rows, strict=True)
+        {"type": sink.type, "path": str(place), "rows": count}
+        for sink, place, count in zip(sinks, places, rows, strict=True)
     ]

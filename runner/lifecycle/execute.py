@@ -143,7 +143,7 @@ def run(
         )
         _ignore(base)
     places = [sinks.place(sink, root=spec.root, base=base) for sink in spec.sinks]
-    unwritable = [sinks.check_place(spec, index, path) for index, path in enumerate(places)]
+    unwritable = [sinks.check_place(spec, index, one) for index, one in enumerate(places)]
     if problems := [problem for problem in unwritable if problem]:
         raise InputError(problems)
     try:

@@ -1,6 +1,6 @@
 """Jinja templates and expressions: the only place that knows jinja2."""
 
-from runner.prompt.expression import RECORD, expression
+from runner.prompt.expression import RECORD, expression, path_of
 from runner.prompt.templates import Renderer, Templates, load_templates
 
-__all__ = ["RECORD", "Renderer", "Templates", "expression", "load_templates"]
+__all__ = ["RECORD", "Renderer", "Templates", "expression", "load_templates", "path_of"]

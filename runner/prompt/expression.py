@@ -46,6 +46,15 @@ def expression(text: str, *, names: Collection[str] | None = RECORD) -> Callable
     return _evaluate(compiled) if steps is None else _follow(steps)
 
 
+def path_of(text: str) -> list[str | int] | None:
+    """The steps of a plain path such as `output.lines[0].total`, or None for any other expression."""
+    try:
+        tree = sandbox({}, ChainableUndefined).parse("{{ (" + text + ") }}")
+        return _steps(tree.body[0].nodes[0])  # type: ignore[attr-defined]
+    except (TemplateSyntaxError, SyntaxError, *DATA_ERRORS):
+        return None
+
+
 def _evaluate(compiled: Callable[[Mapping[str, Any]], Any]) -> Callable[[Mapping[str, Any]], Any]:
     def evaluate(names: Mapping[str, Any]) -> Any:
         try:

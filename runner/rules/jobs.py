@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePath
 
 from runner.cost import rate_of
+from runner.remote import is_url
 from runner.rules.case import Case, Mistake
 from runner.rules.params import is_client_tool, tools_of
 
@@ -88,7 +89,9 @@ def overwritten(case: Case) -> Iterator[Mistake]:
     if spec.schema_path is not None:
         taken[_real(spec.root, spec.schema_path)] = "output.schema"
     for index, sink in enumerate(spec.sinks):
-        path = str(sink.options["path"])
+        path = str(sink.options.get("path", ""))
+        if not path or is_url(path):
+            continue
         place = _real(spec.root, path)
         owner = "source.path" if PurePath(place).match(source) else taken.get(place)
         owner = owner or next(

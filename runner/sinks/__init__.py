@@ -1,20 +1,25 @@
-"""Outcomes out: every sink type is one function that writes rows of values to an open file."""
+"""Outcomes out: every sink type is one function that writes rows of values to its place."""
 
-import gzip
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from pathlib import Path
-from typing import Any, BinaryIO, cast
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
-from runner.durable import replacing
+from runner import database
+from runner.columns import Convert, converter
 from runner.errors import InputError, Problem
+from runner.extras import lacking
 from runner.prompt import RECORD, expression
 from runner.sinks.csv import write_csv
+from runner.sinks.files import write_files
 from runner.sinks.jsonl import write_jsonl
-from runner.spec import Sink, Spec
+from runner.sinks.parquet import write_parquet
+from runner.sinks.place import Place, cannot_write, place
+from runner.sinks.schemas import schemas
+from runner.sinks.sql import write_sql
+from runner.sinks.xlsx import write_xlsx
+from runner.spec import Sink, Spec, suggest
 
-__all__ = ["SINKS", "check", "check_place", "open_sink", "place"]
+__all__ = ["SINKS", "Place", "check", "check_place", "open_sink", "place"]
 
 _REMEDY = "correct the sink and run again: nothing is lost and nothing is sent twice"
 
@@ -23,93 +28,125 @@ Record = Mapping[str, Any]
 
 SINKS: dict[str, Callable[..., AbstractContextManager[Callable[[Sequence[Any]], None]]]] = {
     "csv": write_csv,
+    "files": write_files,
     "jsonl": write_jsonl,
+    "parquet": write_parquet,
+    "sql": write_sql,
+    "xlsx": write_xlsx,
 }
+_TYPED = ("parquet", "sql", "xlsx")
+_EXTRAS = {"parquet": "data", "sql": "sql", "xlsx": "xlsx"}
+_PLACE = ("path", "url")
 
 
-def place(sink: Sink, *, root: Path, base: Path) -> Path:
-    """Where a sink writes: below `base`, which is the project's folder `root` or, simulated, one inside it.
-
-    An absolute path stays itself in the first case and is moved below `base` in the second.
-    """
-    path = Path(sink.options["path"])
-    return base / (path.relative_to(path.anchor) if base != root else path)
+def _expressions(sink: Sink) -> dict[str, str]:
+    """The columns of a sink, names with their expressions; those of a file are its name and its content."""
+    if sink.type == "files":
+        return {"name": sink.options["name"], "content": sink.options.get("content", "output")}
+    return sink.columns or {name: name for name in RECORD}
 
 
-def _columns(sink: Sink) -> dict[str, Callable[[Record], Any]]:
-    return {name: expression(text) for name, text in (sink.columns or {name: name for name in RECORD}).items()}
+def _at(sink: Sink, index: int, name: str) -> str:
+    return f"sinks.{index}.{name}" if sink.type == "files" else f"sinks.{index}.columns.{name}"
 
 
 def check(spec: Spec) -> list[Problem]:
-    """What is wrong with the column expressions of a spec's sinks."""
+    """What is wrong with the sinks of a spec, as far as can be told without looking at their places."""
     problems = []
     for index, sink in enumerate(spec.sinks):
-        for name, text in (sink.columns or {}).items():
+        columns = _expressions(sink)
+        for name, text in columns.items():
             try:
                 expression(text)
             except ValueError as error:
-                problems.append(spec.problem(f"sinks.{index}.columns.{name}", f"column {name!r}: {error}"))
+                problems.append(spec.problem(_at(sink, index, name), f"column {name!r}: {error}"))
+        for name in sink.types:
+            if name not in columns:
+                message = f"there is no column {name!r}: {suggest(name, columns)}"
+                problems.append(spec.problem(f"sinks.{index}.types.{name}", message))
+        if sink.type == "sql" and (key := sink.options.get("key", "key")) not in columns:
+            message = f"no column is called {key!r}, which tells the rows of the table apart: name one with `key`"
+            problems.append(spec.problem(f"sinks.{index}", message))
     return problems
 
 
-@contextmanager
-def _file(path: Path) -> Iterator[BinaryIO]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path, keeps_same=True) as raw:
-        if not path.name.lower().endswith(".gz"):
-            yield raw
-            return
-        # No time of writing in the header: the same rows give the same bytes.
-        with gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as packed:
-            yield cast(BinaryIO, packed)
+def check_place(spec: Spec, index: int, place: Place) -> Problem | None:
+    """Why a sink cannot write to its place, as far as a look can tell, or None."""
+    sink = spec.sinks[index]
+    extra = _EXTRAS.get(sink.type, "data" if place.path is None else "")
+    at = f"sinks.{index}.{next(name for name in _PLACE if name in sink.options)}"
+    if extra and (lacks := lacking(extra)):
+        return spec.problem(f"sinks.{index}.type", lacks)
+    if sink.type != "sql" or place.path is not None:
+        message = cannot_write(place, is_folder=sink.type == "files")
+        if message is None and sink.type == "files" and place.path is None:
+            message = "files are written to a folder of this machine"
+        if message is not None:
+            return spec.problem(at, message)
+    if sink.type == "sql" and (place.path is None or place.path.exists()):
+        found = schemas(spec, sink, _expressions(sink), {})
+        try:
+            message = database.unfit(place.database, sink.options["table"], found, sink.options.get("key", "key"))
+        except database.Failed as error:
+            message = f"cannot write: {error}"
+        return spec.problem(at, message) if message is not None else None
+    return None
 
 
 @contextmanager
-def _writing(spec: Spec, index: int, path: Path) -> Iterator[None]:
+def _writing(spec: Spec, index: int, place: Place) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        message = f"cannot write {path}: {error.strerror or error}; {_REMEDY}"
-        raise InputError([spec.problem(f"sinks.{index}.path", message)]) from error
+    except (OSError, database.Failed) as error:
+        reason = (error.strerror or error) if isinstance(error, OSError) else error
+        message = f"cannot write {place}: {reason}; {_REMEDY}"
+        raise InputError([spec.problem(f"sinks.{index}", message)]) from error
 
 
-def check_place(spec: Spec, index: int, path: Path) -> Problem | None:
-    """Why a sink cannot write to `path`, as far as a look can tell, or None."""
-    try:
-        parent = next(folder for folder in path.parents if folder.exists())
-        if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-            message = f"{parent} is not a folder that can be written"
-        elif path.is_dir():
-            message = f"{path} is a folder"
-        elif path.exists() and not path.is_file():
-            # The output would take its place: root's /dev/null would be gone.
-            message = f"{path} is not a file"
-        else:
-            return None
-    except OSError as error:
-        message = f"{path} cannot be looked at: {error.strerror}"
-    return spec.problem(f"sinks.{index}.path", message)
+def _converted(values: Sequence[Any], converters: Mapping[str, Convert], *, has_succeeded: bool) -> list[Any]:
+    """Values of the types of their columns. Raises ValueError that names the column.
+
+    What a row without success has in the place of an output need not be of its type: then it is null.
+    """
+    found = []
+    for value, (name, convert) in zip(values, converters.items(), strict=True):
+        try:
+            found.append(convert(value))
+        except ValueError as error:
+            if has_succeeded:
+                raise ValueError(f"{name}: {error}") from error
+            found.append(None)
+    return found
 
 
 @contextmanager
-def open_sink(spec: Spec, index: int, path: Path) -> Iterator[Callable[[Record], bool]]:
+def open_sink(
+    spec: Spec, index: int, place: Place, types: Mapping[str, Any]
+) -> Iterator[Callable[[Record], bool]]:
     """Yield a function that takes each record in turn and returns whether it was one for this sink.
 
-    The file appears at `path` when the context ends without an error. Raises InputError if a column
-    cannot be computed.
+    What it writes is there when the context ends without an error. `types` are schemas of the columns of the
+    source. Raises InputError if a column cannot be computed or is not of its type.
     """
     sink = spec.sinks[index]
-    columns = _columns(sink)
-    options = {name: value for name, value in sink.options.items() if name != "path"}
-    with _writing(spec, index, path), ExitStack() as stack:
-        file = stack.enter_context(_file(path))
-        write = stack.enter_context(SINKS[sink.type](file, list(columns), **options))
+    columns = {name: expression(text) for name, text in _expressions(sink).items()}
+    found = schemas(spec, sink, _expressions(sink), types)
+    converters = {name: converter(schema) for name, schema in found.items()} if sink.type in _TYPED else {}
+    options = {name: value for name, value in sink.options.items() if name not in _PLACE}
+    if sink.type == "files":
+        options = {}
+
+    with _writing(spec, index, place), SINKS[sink.type](place, found, **options) as write:
 
         def take(record: Record) -> bool:
-            if sink.rows != "all" and (sink.rows == "succeeded") != (record["outcome"] == "succeeded"):
+            has_succeeded = record["outcome"] == "succeeded"
+            if sink.rows != "all" and (sink.rows == "succeeded") != has_succeeded:
                 return False
             try:
-                write([value(record) for value in columns.values()])
+                values = [value(record) for value in columns.values()]
+                write(_converted(values, converters, has_succeeded=has_succeeded) if converters else values)
+            except database.Failed:
+                raise
             except (ValueError, TypeError, RecursionError) as error:
                 message = f"a column cannot be computed for the row {record['key']!r}: {error}; {_REMEDY}"
                 raise InputError([spec.problem(f"sinks.{index}.columns", message)]) from error

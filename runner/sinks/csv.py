@@ -2,12 +2,14 @@
 
 import csv
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import msgspec
+
+from runner.sinks.place import Place
 
 _NUMBER = re.compile(r"[-+]?[0-9.,]+([eE][-+]?[0-9]+)?%?")
 _END = "\r\n"
@@ -41,14 +43,15 @@ class _Lines:
 
 @contextmanager
 def write_csv(
-    file: BinaryIO, columns: Sequence[str], *, delimiter: str = ",", formula_guard: bool = True
+    place: Place, columns: Iterable[str], *, delimiter: str = ",", formula_guard: bool = True
 ) -> Iterator[Callable[[Sequence[Any]], None]]:
     """Yield a function that writes one row of values, in the order of `columns`, below a header line."""
-    writer = csv.writer(_Lines(file), delimiter=delimiter, lineterminator=_END)
-    writer.writerow(columns)
     cell = _guarded if formula_guard else _cell
+    with place.file() as file:
+        writer = csv.writer(_Lines(file), delimiter=delimiter, lineterminator=_END)
+        writer.writerow(columns)
 
-    def write(values: Sequence[Any]) -> None:
-        writer.writerow([cell(value) for value in values])
+        def write(values: Sequence[Any]) -> None:
+            writer.writerow([cell(value) for value in values])
 
-    yield write
+        yield write

@@ -1,18 +1,21 @@
 """JSON Lines out: one object per row."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 
+from runner.sinks.place import Place
+
 
 @contextmanager
-def write_jsonl(file: BinaryIO, columns: Sequence[str]) -> Iterator[Callable[[Sequence[Any]], None]]:
+def write_jsonl(place: Place, columns: Iterable[str]) -> Iterator[Callable[[Sequence[Any]], None]]:
     """Yield a function that writes one row of values, in the order of `columns`."""
-    encoder = msgspec.json.Encoder()
+    names, encoder = list(columns), msgspec.json.Encoder()
+    with place.file() as file:
 
-    def write(values: Sequence[Any]) -> None:
-        file.write(encoder.encode(dict(zip(columns, values, strict=True))) + b"\n")
+        def write(values: Sequence[Any]) -> None:
+            file.write(encoder.encode(dict(zip(names, values, strict=True))) + b"\n")
 
-    yield write
+        yield write

@@ -1,5 +1,6 @@
 """Rows of a sheet of an Excel workbook: the first row is the header; formulas count with their last result."""
 
+import re
 import warnings
 from collections.abc import Iterator
 from typing import Any, BinaryIO
@@ -8,6 +9,8 @@ from zipfile import BadZipFile
 from runner.sources.inputs import Inputs
 from runner.sources.text import fail
 from runner.sources.values import check_names, plain_row
+
+_ESCAPED = re.compile("_x([0-9A-Fa-f]{4})_")
 
 
 def read_xlsx(inputs: Inputs, *, path: str, sheet: str | None = None) -> Iterator[tuple[str, int, dict[str, Any]]]:
@@ -27,11 +30,17 @@ def read_xlsx(inputs: Inputs, *, path: str, sheet: str | None = None) -> Iterato
                 if len(values) > len(header) and any(value is not None for value in values[len(header) :]):
                     fail(name, f"there is a value beside the {len(header)} columns of the header", number)
                 padded = [*values, *[None] * (len(header) - len(values))][: len(header)]
-                yield name, number, plain_row(header, padded)
+                yield name, number, plain_row(header, [_unescaped(value) for value in padded])
             except ValueError as error:
                 fail(name, str(error), number)
         if not header:
             fail(name, "the sheet is empty: a header row is expected")
+
+
+def _unescaped(value: Any) -> Any:
+    """Text with the characters that XML cannot hold, which the format writes as `_x0007_`."""
+    is_escaped = isinstance(value, str) and "_x" in value
+    return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), value) if is_escaped else value
 
 
 def _without_end(values: list[Any]) -> list[Any]:

@@ -66,6 +66,9 @@ def cross_checks(value: dict[str, Any], path: Path, root: Path) -> Iterator[tupl
             yield at, f"{named} leaves the project's folder {root}: write an absolute path if that is meant"
     if value["source"]["type"] == "sql" and ("path" in value["source"]) == ("url" in value["source"]):
         yield "source", "a query needs either the `path` of a SQLite file or the `url` of a database"
+    for index, sink in enumerate(value["sinks"]):
+        if sink["type"] == "sql" and ("path" in sink) == ("url" in sink):
+            yield f"sinks.{index}", "a table is in either the `path` of a SQLite file or the `url` of a database"
     if "cache" in value["prompt"] and "system" not in value["prompt"]:
         yield "prompt.cache", "there is no system prompt to cache"
     output_config = value["params"].get("output_config")

@@ -131,12 +131,16 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Sink:
-    """One output. `rows` is all, succeeded or failed; `columns` maps names to expressions, in order."""
+    """One output. `rows` is all, succeeded or failed; `columns` maps names to expressions, in order.
+
+    `types` are those of its columns that are not as they follow from the expressions.
+    """
 
     type: str
     rows: str
     columns: dict[str, str] | None
     options: dict[str, Any]
+    types: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,8 +295,9 @@ def _prompt(value: dict[str, Any]) -> Prompt:
 
 
 def _sink(value: dict[str, Any]) -> Sink:
-    options = {name: item for name, item in value.items() if name not in ("type", "rows", "columns")}
-    return Sink(value["type"], value.get("rows", "all"), value.get("columns"), options)
+    own = ("type", "rows", "columns", "types")
+    options = {name: item for name, item in value.items() if name not in own}
+    return Sink(value["type"], value.get("rows", "all"), value.get("columns"), options, value.get("types", {}))
 
 
 def _source(value: dict[str, Any]) -> Source:
@@ -356,10 +361,10 @@ def _upstream(
     if upstream.root != root:
         return None, [Problem(shown, f"source.spec: {named} is of another project, {upstream.root}", *place)]
     fitting = [sink for sink in upstream.sinks if sink.type == "jsonl" and sink.columns is None]
-    fitting = [sink for sink in fitting if sink.rows in ("all", rows)]
+    fitting = [sink for sink in fitting if sink.rows in ("all", rows) and "://" not in sink.options["path"]]
     if not fitting:
         message = (
-            f"source.spec: {named} needs a jsonl sink without columns, of all or {rows} rows, to be read from"
+            f"source.spec: {named} needs a jsonl sink on this machine, without columns, of all or {rows} rows"
         )
         return None, [Problem(shown, message, *place)]
     return str(fitting[0].options["path"]), []

@@ -1,0 +1,17 @@
+"""Parquet out, with a type for each column."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from runner import arrow
+from runner.sinks.place import Place
+
+
+@contextmanager
+def write_parquet(
+    place: Place, columns: Mapping[str, Any], *, compression: str = "zstd"
+) -> Iterator[Callable[[Sequence[Any]], None]]:
+    """Yield a function that writes one row of values, already of the types that `columns` say."""
+    with place.file() as file, arrow.writing(file, columns, compression) as write:
+        yield write

@@ -1,0 +1,91 @@
+"""Where sinks write: files that appear whole or not at all, here or behind a URL."""
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from runner import remote
+from runner.compressed import packing
+from runner.durable import replacing
+from runner.spec import Sink, without_password
+
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A path on this machine, or a URL: of a file, or of a database."""
+
+    path: Path | None = None
+    url: str = ""
+
+    def __str__(self) -> str:
+        return str(self.path) if self.path is not None else without_password(self.url)
+
+    @property
+    def database(self) -> str:
+        """The URL of the database that is here."""
+        return self.url if self.path is None else f"sqlite:///{self.path}"
+
+    @contextmanager
+    def file(self) -> Iterator[BinaryIO]:
+        """A file to write, compressed by its suffix; it is there once the context ends without an error.
+
+        It can be written from its beginning to its end only. Raises OSError.
+        """
+        if self.path is not None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(self.path, keeps_same=True) as raw, packing(self.path.name, raw) as file:
+                yield file
+            return
+        with tempfile.TemporaryDirectory(prefix="runner-sink-") as folder:
+            whole = Path(folder) / "whole"
+            with whole.open("wb", buffering=_BLOCK) as raw, packing(self.url, raw) as file:
+                yield file
+            remote.put(whole, self.url)
+
+
+def place(sink: Sink, *, root: Path, base: Path) -> Place:
+    """Where a sink writes: below `base`, which is the project's folder `root` or, simulated, one inside it.
+
+    In the first case an absolute path and a URL stay what they are. In the second they are moved below `base`:
+    there `s3://bucket/a` is `s3/bucket/a`, and a database a SQLite file.
+    """
+    is_simulated = base != root
+    url = sink.options.get("url")
+    written = str(sink.options.get("path", url))
+    if url is None and not remote.is_url(written):
+        path = Path(written)
+        return Place(base / (path.relative_to(path.anchor) if is_simulated else path))
+    if not is_simulated:
+        return Place(url=written)
+    scheme, _, rest = without_password(written).partition("://")
+    parts = [re.sub(r"[^A-Za-z0-9._=-]", "_", part) for part in rest.split("/") if part not in ("", ".", "..")]
+    below = base.joinpath(scheme, *parts)
+    return Place(below.with_name(f"{below.name}.db") if url is not None else below)
+
+
+def cannot_write(place: Place, *, is_folder: bool = False) -> str | None:
+    """Why nothing can be written at a place, as far as a look can tell, or None."""
+    if place.path is None:
+        return remote.cannot_write(place.url)
+    path = place.path
+    try:
+        parent = next(
+            folder for folder in ((path, *path.parents) if is_folder else path.parents) if folder.exists()
+        )
+        if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+            return f"{parent} is not a folder that can be written"
+        if path.is_dir() and not is_folder:
+            return f"{path} is a folder"
+        if path.exists() and not path.is_file() and not is_folder:
+            # The output would take its place: root's /dev/null would be gone.
+            return f"{path} is not a file"
+    except OSError as error:
+        return f"{path} cannot be looked at: {error.strerror}"
+    return None

@@ -1,0 +1,313 @@
+"""Parquet, tables, workbooks, files, URLs: outcomes with the types that they have, whole or not at all."""
+
+import bz2
+import datetime
+import json
+import lzma
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import openpyxl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import sqlalchemy as sa
+
+from runner import Summary, load_spec, run
+from runner.errors import InputError
+from runner.sinks import Place, check, check_place, open_sink, place
+from runner.spec import Spec
+from tests.jobs import SPEC, write_job
+from tests.servers import postgres
+from tests.test_formats import TYPED
+from tests.test_sinks import record, spec_with
+
+OUTPUT = {
+    "$defs": {"line": {"type": "object", "properties": {"name": {"type": "string"}, "n": {"type": "integer"}}}},
+    "type": "object",
+    "properties": {
+        "total": {"type": "number"},
+        "count": {"type": ["integer", "null"]},
+        "sure": {"anyOf": [{"type": "boolean"}, {"type": "null"}]},
+        "day": {"type": "string", "format": "date"},
+        "label": {"enum": ["a", "b"]},
+        "lines": {"type": "array", "items": {"$ref": "#/$defs/line"}},
+        "more": {"type": "object"},
+    },
+}
+ANSWER = {
+    "total": 3, "count": None, "sure": True, "day": "2026-11-25", "label": "a",
+    "lines": [{"name": "x", "n": 1}, {"name": "é"}], "more": {"k": [1]},
+}  # fmt: skip
+COLUMNS = {name: f"output.{name}" for name in ANSWER}
+
+
+def typed_spec(root: Path, **sink: Any) -> Spec:
+    spec = json.loads(json.dumps(SPEC))
+    columns = {"id": "key", **COLUMNS, "money": "output.total", "row": "row", "why": "error.message"}
+    types = {"money": "decimal(10,2)"}
+    spec["sinks"] = [{"path": "out/o", "columns": columns, "types": types, **sink}]
+    spec["output"] = {"schema": OUTPUT}
+    (root / "prompts").mkdir(exist_ok=True)
+    (root / "typed.yaml").write_text(json.dumps(spec))
+    return load_spec(root / "typed.yaml")
+
+
+FAILED = record("invalid", key="k2", output="no JSON", error={"type": "invalid", "message": "not JSON"})
+
+
+def write(spec: Spec, at: Place, *records: dict[str, Any], types: Any = None) -> None:
+    with open_sink(spec, 0, at, types or {}) as take:
+        for one in records:
+            take(one)
+
+
+def test_parquet_has_the_types_of_the_output_schema(tmp_path: Path) -> None:
+    write(typed_spec(tmp_path, type="parquet"), Place(tmp_path / "o"), record(output=ANSWER), FAILED)
+    table = pq.read_table(tmp_path / "o")
+    assert {field.name: str(field.type) for field in table.schema} == {
+        "id": "string", "total": "double", "count": "int64", "sure": "bool", "day": "date32[day]",
+        "label": "string", "lines": "list<element: struct<name: string, n: int64>>", "more": "string",
+        "money": "decimal128(10, 2)", "row": "string", "why": "string",
+    }  # fmt: skip
+    first, second = table.to_pylist()
+    assert first == {
+        "id": "k1", "total": 3.0, "count": None, "sure": True, "day": datetime.date(2026, 11, 25), "label": "a",
+        "lines": [{"name": "x", "n": 1}, {"name": "é", "n": None}], "more": '{"k":[1]}', "money": Decimal("3.00"),
+        "row": '{"a":1}', "why": None,
+    }  # fmt: skip
+    assert second == {**dict.fromkeys(first), "id": "k2", "row": '{"a":1}', "why": "not JSON"}
+
+
+def test_every_type_of_a_parquet_source_comes_back_out_of_a_parquet_sink(
+    tmp_path: Path, job: Callable[..., Summary]
+) -> None:
+    columns: dict[str, Any] = {name: pa.array(values, kind) for name, (values, kind, _, _) in TYPED.items()}
+    columns["share"] = pa.array([0.5, None])
+    source = pa.table({"id": ["a", "b"], **columns})
+    pq.write_table(source, tmp_path / "in.parquet")
+    wanted = {"id": "key", **{name: f"row.{name}" for name in TYPED}}
+    write_job(
+        tmp_path,
+        source={"type": "parquet", "path": "in.parquet", "key": "id"},
+        prompt={"user": "{{ id }}"},
+        sinks=[{"type": "parquet", "path": "out/o.parquet", "columns": wanted}],
+    )
+    assert job().exit_code == 0
+    found = pq.read_table(tmp_path / "out/o.parquet")
+    assert found.to_pylist() == source.to_pylist()
+    assert [str(field.type).replace("element", "item") for field in found.schema] == [
+        str(field.type).replace("element", "item") for field in source.schema
+    ]
+
+
+def test_parquet_without_rows_has_its_columns(tmp_path: Path) -> None:
+    write(typed_spec(tmp_path, type="parquet"), Place(tmp_path / "o"))
+    assert (pq.read_table(tmp_path / "o").num_rows, pq.read_schema(tmp_path / "o").names[0]) == (0, "id")
+
+
+@pytest.mark.parametrize("type", ["parquet", "xlsx"])
+def test_the_same_rows_give_the_same_bytes(tmp_path: Path, type: str) -> None:
+    for name in ("a", "b"):
+        write(typed_spec(tmp_path, type=type), Place(tmp_path / name), *[record(output=ANSWER)] * 3)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.mark.parametrize("type", ["parquet", "sql", "xlsx"])
+def test_a_succeeded_value_that_is_not_of_its_type_names_the_row_and_the_column(tmp_path: Path, type: str) -> None:
+    own = {"sql": {"table": "t", "key": "id"}}.get(type, {})
+    spec = typed_spec(tmp_path, type=type, types={"label": "integer"}, **own)
+    with pytest.raises(InputError) as caught:
+        write(spec, Place(tmp_path / "o"), record(output=ANSWER))
+    assert "for the row 'k1': label: invalid literal for int() with base 10: 'a'" in str(caught.value)
+
+
+def test_a_workbook_has_numbers_dates_and_text_that_is_no_formula(tmp_path: Path) -> None:
+    spec = typed_spec(tmp_path, type="xlsx", sheet="Out")
+    answer = {**ANSWER, "label": "=1+1\x07", "count": 10**17}
+    write(spec, Place(tmp_path / "o.xlsx"), record(output=answer), FAILED)
+    page = openpyxl.load_workbook(tmp_path / "o.xlsx")["Out"]
+    header, first, second = page.iter_rows()
+    found = {str(name.value): cell for name, cell in zip(header, first, strict=True)}
+    assert {name: cell.value for name, cell in found.items()} == {
+        "id": "k1", "total": 3, "count": "100000000000000000", "sure": True, "money": 3,
+        "day": datetime.datetime(2026, 11, 25), "label": "=1+1_x0007_", "row": '{"a":1}', "why": None,
+        "lines": '[{"name":"x","n":1},{"name":"é","n":null}]', "more": '{"k":[1]}',
+    }  # fmt: skip
+    assert found["label"].data_type == "s"
+    assert [cell.value for cell in second][-1] == "not JSON"
+
+
+def test_a_text_that_no_cell_holds_is_an_error_and_nothing_is_written(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a cell holds 32,767 characters, and this text has 40,000"):
+        write(spec_with(tmp_path, {"type": "xlsx"}), Place(tmp_path / "o"), record(key=1, output="x" * 40_000))
+    assert not (tmp_path / "o").exists()
+
+
+def rows_of(url: str, table: str = "t") -> list[tuple[Any, ...]]:
+    driver = url.replace("postgresql:", "postgresql+psycopg:")
+    with sa.create_engine(driver, poolclass=sa.pool.NullPool).connect() as connection:
+        return [tuple(row) for row in connection.exec_driver_sql(f"SELECT * FROM {table} ORDER BY 1")]  # noqa: S608
+
+
+def test_a_table_is_made_once_and_a_row_takes_the_place_of_an_older_one(tmp_path: Path) -> None:
+    spec = typed_spec(tmp_path, type="sql", table="t", key="id")
+    at = Place(tmp_path / "out" / "o.db")
+    for _ in range(2):
+        write(spec, at, record(output=ANSWER), FAILED)
+    assert len(rows_of(at.database)) == 2
+    write(spec, at, record(output={**ANSWER, "total": 4}))
+    found = rows_of(at.database)
+    assert [row[:2] for row in found] == [("k1", 4.0), ("k2", None)]
+    with pytest.raises(KeyboardInterrupt), open_sink(spec, 0, at, {}) as take:
+        take(record(output={**ANSWER, "total": 5}))
+        raise KeyboardInterrupt
+    assert rows_of(at.database) == found
+
+
+def test_postgresql_has_typed_columns_and_takes_rows_twice_without_a_change(tmp_path: Path) -> None:
+    spec = typed_spec(tmp_path, type="sql", table="made.t", key="id")
+    with postgres() as url:
+        at = Place(url=url)
+        engine = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"), poolclass=sa.pool.NullPool)
+        with engine.begin() as connection:
+            connection.exec_driver_sql("CREATE SCHEMA made")
+        for _ in range(2):
+            write(spec, at, record(output=ANSWER), FAILED)
+        first, second = rows_of(url, "made.t")
+        assert first == (
+            "k1", 3.0, None, True, datetime.date(2026, 11, 25), "a",
+            [{"name": "x", "n": 1}, {"name": "é", "n": None}], '{"k":[1]}', Decimal("3.00"), '{"a":1}', None,
+        )  # fmt: skip
+        assert second == ("k2", *[None] * 8, '{"a":1}', "not JSON")
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("CREATE TABLE t (id TEXT PRIMARY KEY, total REAL)", "the table t has no column count, sure, day"),
+        ("CREATE TABLE t (id TEXT, label TEXT)", "the table t has neither a primary key nor a unique index on id"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_named_before_anything_is_sent(
+    tmp_path: Path, statement: str, words: str
+) -> None:
+    at = Place(tmp_path / "o.db")
+    with sa.create_engine(at.database).begin() as connection:
+        connection.exec_driver_sql(statement)
+    columns = {"id": "key", **(COLUMNS if "total" in statement else {"label": "output.label"})}
+    spec = typed_spec(tmp_path, type="sql", table="t", key="id", columns=columns, types={"label": "string"})
+    problem = check_place(spec, 0, at)
+    assert problem is not None and words in problem.message
+
+
+def test_a_database_that_cannot_be_reached_is_named_without_its_password(tmp_path: Path) -> None:
+    spec = typed_spec(tmp_path, type="sql", table="t", key="id")
+    problem = check_place(spec, 0, Place(url="postgresql://me:secret@127.0.0.1:9/x"))
+    assert problem is not None and problem.message.startswith("cannot write: postgresql://me@127.0.0.1:9/x: ")
+    assert "secret" not in problem.message
+
+
+def test_the_key_of_a_table_has_to_be_a_column(tmp_path: Path) -> None:
+    [problem] = check(typed_spec(tmp_path, type="sql", table="t"))
+    assert problem.message.startswith("no column is called 'key', which tells the rows of the table apart")
+
+
+def files_spec(root: Path, **sink: Any) -> Spec:
+    spec = {**SPEC, "sinks": [{"type": "files", "path": "out/f", "name": "key ~ '.md'", **sink}]}
+    (root / "prompts").mkdir(exist_ok=True)
+    (root / "files.yaml").write_text(json.dumps(spec))
+    return load_spec(root / "files.yaml")
+
+
+def test_a_row_is_a_file_whose_name_and_content_are_expressions(tmp_path: Path) -> None:
+    spec = files_spec(tmp_path, name="row.a ~ '/' ~ key ~ '.md'", rows="succeeded")
+    (tmp_path / "f").mkdir()
+    (tmp_path / "f" / "other").write_text("stays")
+    for text in ("old", "é\r\n"):
+        write(spec, Place(tmp_path / "f"), record(output=text), FAILED, record(key="k3", output={"n": [1]}))
+    found = {str(path.relative_to(tmp_path / "f")): path.read_bytes() for path in tmp_path.glob("f/**/*.*")}
+    assert found == {"1/k1.md": "é\r\n".encode(), "1/k3.md": b'{"n":[1]}'}
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name not in ("prompts", "files.yaml")) == ["f"]
+    assert (tmp_path / "f" / "other").read_text() == "stays"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("'../' ~ key", "'../k1' leads out of the folder"),
+        ("'/etc/passwd'", "'/etc/passwd' leads out of the folder"),
+        ("'a/../../b'", "leads out of the folder"),
+        ("'.'", "'.' leads out of the folder"),
+        ("row.none", "None cannot be the name of a file"),
+        ("' '", "' ' cannot be the name of a file"),
+        ("'same'", "'same' is the name of an earlier row's file already"),
+        ("'x' * 300", "is longer than the 255 bytes"),
+    ],
+)
+def test_a_name_that_cannot_be_taken_is_an_error_and_nothing_is_written(
+    tmp_path: Path, name: str, words: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        write(files_spec(tmp_path, name=name), Place(tmp_path / "f"), record(output="x"), record(output="y"))
+    assert words in str(caught.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["files.yaml", "prompts"]
+
+
+def test_a_link_does_not_lead_files_out_of_their_folder(tmp_path: Path) -> None:
+    (tmp_path / "f").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "f" / "sub").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="is a link out of"):
+        write(files_spec(tmp_path, name="'sub/' ~ key"), Place(tmp_path / "f"), record(output="x"))
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.mark.parametrize(("suffix", "unpack"), [("bz2", bz2.decompress), ("xz", lzma.decompress)])
+def test_an_output_is_compressed_by_its_suffix(tmp_path: Path, suffix: str, unpack: Any) -> None:
+    spec = spec_with(tmp_path, {"columns": {"k": "key"}})
+    write(spec, Place(tmp_path / f"o.jsonl.{suffix}"), record())
+    assert unpack((tmp_path / f"o.jsonl.{suffix}").read_bytes()) == b'{"k":"k1"}\n'
+
+
+@pytest.mark.parametrize("type", ["jsonl", "csv", "parquet", "xlsx"])
+def test_an_output_behind_a_url_appears_whole_or_not_at_all(tmp_path: Path, type: str) -> None:
+    spec, store = spec_with(tmp_path, {"type": type, "path": "memory:///out/o", "columns": {"k": "key"}}), "/out/o"
+    memory = fsspec.filesystem("memory")
+    at = place(spec.sinks[0], root=tmp_path, base=tmp_path)
+    with pytest.raises(KeyboardInterrupt), open_sink(spec, 0, at, {}) as take:
+        take(record(key=1))
+        raise KeyboardInterrupt
+    assert not memory.exists(store)
+    write(spec, at, record(key=1))
+    write(spec, Place(tmp_path / "same"), record(key=1))
+    assert memory.cat(store) == (tmp_path / "same").read_bytes()
+    memory.rm(store)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("https://example.com/o.jsonl", "a web server takes no outputs"),
+        ("s3://bucket/o.jsonl", "Install s3fs to access S3"),
+        ("nosuch://bucket/o.jsonl", "Protocol not known: nosuch"),
+    ],
+)
+def test_a_url_that_takes_no_output_is_named_before_anything_is_sent(tmp_path: Path, url: str, words: str) -> None:
+    problem = check_place(spec_with(tmp_path, {"path": url}), 0, Place(url=url))
+    assert problem is not None and words in problem.message
+
+
+def test_a_simulated_run_leaves_buckets_and_databases_alone(tmp_path: Path) -> None:
+    sinks = [
+        {"type": "sql", "table": "t", "url": "postgresql://me:secret@127.0.0.1:9/x"},
+        {"type": "csv", "path": "s3://bucket/o.csv"},
+    ]
+    write_job(tmp_path, sinks=sinks)
+    assert run(load_spec(tmp_path / "job.yaml"), simulate=True).exit_code == 0
+    table = tmp_path / "simulated/postgresql/me_127.0.0.1_9/x.db"
+    assert len(rows_of(f"sqlite:///{table}")) == 20
+    assert len((tmp_path / "simulated/s3/bucket/o.csv").read_text().splitlines()) == 21
