@@ -72,6 +72,24 @@ class Model(msgspec.Struct, frozen=True):
     dated_id: str | None = None
 
 
+class Limits(msgspec.Struct, frozen=True):
+    """What a request can carry, and how many tokens are reckoned for it at the most.
+
+    `side` is of an image, in pixels, `side_of_many` of more than `many` images, `image_bytes` of base64.
+    """
+
+    pages: int
+    pages_of_small: int
+    small_context: int
+    side: int
+    many: int
+    side_of_many: int
+    image_bytes: int
+    page_tokens: int
+    image_tokens: int
+    unknown_pages: int
+
+
 class Catalogue(msgspec.Struct, frozen=True):
     """The content of `models.yaml`."""
 
@@ -82,6 +100,7 @@ class Catalogue(msgspec.Struct, frozen=True):
     cache_hits: dict[str, float]
     hidden_tokens: dict[str, int]
     enqueued: int
+    attachments: Limits
     models: tuple[Model, ...]
 
 
@@ -196,7 +215,7 @@ def cache_ttls(spec: Spec) -> set[str]:
                 look(part)
 
     look(spec.params)
-    return {ttl for ttl in found if ttl}
+    return {ttl for ttl in (*found, *(block.cache for block in spec.prompt.blocks())) if ttl}
 
 
 def rate_of(spec: Spec) -> Rate | None:

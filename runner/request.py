@@ -13,32 +13,49 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 
+from runner.attachments import Attached, Attachments, Load, Unsendable, check_load
 from runner.cost import known_model
 from runner.durable import private_file
 from runner.errors import InputError
 from runner.prompt import Renderer, Templates
-from runner.spec import Content, Spec, block_place
+from runner.spec import Block, Content, Spec, block_place
 
 _OPEN, _BETWEEN, _CLOSE = b'{"requests":[\n', b",\n", b"\n]}"
 _RECORD = "Records the result. Call it exactly once, with the whole result as its input."
 _HELD_REQUESTS, _HELD_BYTES = 64, 8 << 20
 _ROW = re.compile(r"0|[1-9][0-9]{0,17}")
 
-Encoder = Callable[[Mapping[str, Any]], bytes]
-"""Turns the names of one row into the JSON of its `params`."""
+Slot = tuple[str, str, Block | None]
+"""The dotted path of a template, the template as written, and the block whose source it is, if it is one."""
 
 
-def _params(spec: Spec, text: Callable[[str, str], str]) -> dict[str, Any]:
-    """The params of a request, with `text(place, template)` in the place of each template."""
+class Encoded(NamedTuple):
+    """The JSON of the `params` of one row, or why there is none.
+
+    `extra` is by how much the bytes of it say too little of its tokens, or too much: what it attaches weighs
+    otherwise than text does.
+    """
+
+    params: bytes
+    extra: int = 0
+    problem: str | None = None
+
+
+Encoder = Callable[[Mapping[str, Any]], Encoded]
+"""Turns the names of one row into its request."""
+
+
+def _params(spec: Spec, slot: Callable[[Slot], str]) -> dict[str, Any]:
+    """The params of a request, with what `slot` returns in the place of each template."""
 
     def content(at: str, written: Content) -> Any:
         if isinstance(written, str):
-            return text(at, written)
-        return [{"type": "text", "text": text(block_place(at, n), part)} for n, part in enumerate(written)]
+            return slot((at, written, None))
+        return [_block(at, index, part, slot) for index, part in enumerate(written)]
 
     params = dict(spec.params)
     if spec.is_schema_sent:
@@ -51,6 +68,26 @@ def _params(spec: Spec, text: Callable[[str, str], str]) -> dict[str, Any]:
     turns = spec.prompt.turns()
     params["messages"] = [{"role": turn.role, "content": content(at, turn.content)} for at, turn in turns]
     return params
+
+
+def _block(at: str, index: int, part: str | Block, slot: Callable[[Slot], str]) -> dict[str, Any]:
+    """One content block, as the API has it."""
+    if isinstance(part, str):
+        return {"type": "text", "text": slot((block_place(at, index), part, None))}
+    given = (block_place(at, index, part.given), part.value)
+    block: dict[str, Any] = {"type": part.type}
+    if part.type == "text":
+        block["text"] = slot((*given, None))
+    else:
+        block["source"] = slot((*given, part))
+    for name in ("title", "context"):
+        if (written := getattr(part, name)) is not None:
+            block[name] = slot((block_place(at, index, name), written, None))
+    if part.citations:
+        block["citations"] = {"enabled": True}
+    if part.cache is not None:
+        block["cache_control"] = {"type": "ephemeral", "ttl": part.cache}
+    return block
 
 
 def _with_tool(spec: Spec, params: dict[str, Any]) -> dict[str, Any]:
@@ -81,35 +118,83 @@ def _encode_text(templates: Templates, at: str, render: Renderer, names: Mapping
         raise InputError([templates.spec.problem(at, f"{at} holds half of a surrogate pair")]) from error
 
 
-def encoder(templates: Templates) -> Encoder:
-    """The function that encodes the params of one row (see `Templates.names` for what it takes).
+def _render(
+    templates: Templates,
+    attachments: Attachments,
+    slot: Slot,
+    renderer: Renderer,
+    names: Mapping[str, Any],
+    load: Load,
+) -> bytes:
+    """The JSON that takes the place of a slot. Raises InputError and Unsendable."""
+    at, _, block = slot
+    if block is None:
+        return _encode_text(templates, at, renderer, names)
+    return attachments.source(block, renderer(names), load)
 
-    Building it renders the templates that are the same for each row. Raises InputError, as does each call.
+
+def _ignore(_: Attached) -> None:
+    """Nobody wants to know which files are attached."""
+
+
+def encoder(templates: Templates, note: Callable[[Attached], None] = _ignore) -> Encoder:
+    """The function that encodes the request of one row (see `Templates.names` for what it takes).
+
+    Building it renders the templates that are the same for each row. Raises InputError, as does each call. `note`
+    is told of each file that a request attaches.
     """
-    slots: list[tuple[str, str]] = []
+    slots: list[Slot] = []
     mark = f"slot-{secrets.token_hex(16)}-"
 
-    def slot(at: str, written: str) -> str:
-        slots.append((at, written))
+    def slot(one: Slot) -> str:
+        slots.append(one)
         return f"{mark}{len(slots) - 1}"
 
     encoded = msgspec.json.encode(_params(templates.spec, slot))
-    parts: list[bytes | tuple[str, Renderer]] = [b""]
+    parts: list[bytes | tuple[Slot, Renderer]] = [b""]
     for index, piece in enumerate(re.split(b'"%b(\\d+)"' % mark.encode(), encoded)):
         if index % 2 == 0:
             _append(parts, piece)
             continue
-        at, written = slots[int(piece)]
-        render = templates.renderer(at, written)
-        if templates.is_constant(at, written):
-            _append(parts, _encode_text(templates, at, render, templates.names({})))
+        one = slots[int(piece)]
+        render = templates.renderer(*one[:2])
+        if one[2] is None and templates.is_constant(*one[:2]):
+            _append(parts, _encode_text(templates, one[0], render, templates.names({})))
         else:
-            parts += [(at, render), b""]
+            parts += [(one, render), b""]
+    if any(block is not None for _, _, block in slots):
+        return _attaching(templates, parts, note)
 
-    def encode(names: Mapping[str, Any]) -> bytes:
-        return b"".join(
-            [part if isinstance(part, bytes) else _encode_text(templates, *part, names) for part in parts]
+    def encode(names: Mapping[str, Any]) -> Encoded:
+        return Encoded(
+            b"".join(
+                [
+                    part if isinstance(part, bytes) else _encode_text(templates, part[0][0], part[1], names)
+                    for part in parts
+                ]
+            )
         )
+
+    return encode
+
+
+def _attaching(
+    templates: Templates, parts: list[bytes | tuple[Slot, Renderer]], note: Callable[[Attached], None]
+) -> Encoder:
+    """The function that encodes requests with documents or images."""
+    attachments = Attachments(templates.spec, note)
+
+    def encode(names: Mapping[str, Any]) -> Encoded:
+        load = Load()
+        try:
+            pieces = [
+                part if isinstance(part, bytes) else _render(templates, attachments, *part, names, load)
+                for part in parts
+            ]
+            check_load(templates.spec, load)
+        except Unsendable as error:
+            return Encoded(b"", problem=str(error))
+        return Encoded(b"".join(pieces), load.extra)
 
     return encode
 
@@ -124,7 +209,8 @@ def prefix_bytes(templates: Templates) -> int:
     system = spec.prompt.system
     written = [("prompt.system", system)] if isinstance(system, str) else []
     if isinstance(system, tuple):
-        written = [(block_place("prompt.system", index), text) for index, text in enumerate(system)]
+        texts = [part.value if isinstance(part, Block) else part for part in system]
+        written = [(block_place("prompt.system", index), text) for index, text in enumerate(texts)]
     for at, text in written:
         if not templates.is_constant(at, text):
             break

@@ -27,6 +27,15 @@ def _kind(schema: dict[str, Any]) -> str:
     return " or ".join(kinds) if isinstance(kinds, list) else str(kinds)
 
 
+SCHEMA: dict[str, Any] = json.loads(schema_text())
+
+
+def _items(part: dict[str, Any]) -> dict[str, Any]:
+    """The schema of the items of a list, its reference followed."""
+    items: dict[str, Any] = part.get("items", {})
+    return SCHEMA["$defs"][items["$ref"].rpartition("/")[2]] if "$ref" in items else items
+
+
 def _rows(schema: dict[str, Any], at: str) -> Iterator[str]:
     """One table row for each property, those of lists and of variants included."""
     required = schema.get("required", ())
@@ -36,9 +45,10 @@ def _rows(schema: dict[str, Any], at: str) -> Iterator[str]:
         mark = " (required)" if name in required else ""
         yield f"| `{at}{name}`{mark} | {_kind(part)} | {part['description']} |"
         yield from _rows(part, f"{at}{name}.")
-        if "properties" in part.get("items", {}):
-            yield from _rows(part["items"], f"{at}{name}[].")
-        for variant in (*part.get("allOf", ()), *part.get("items", {}).get("allOf", ())):
+        items = _items(part)
+        if "properties" in items:
+            yield from _rows(items, f"{at}{name}[].")
+        for variant in (*part.get("allOf", ()), *items.get("allOf", ())):
             type_name = variant["if"]["properties"]["type"]["const"]
             suffix = "[]" if "items" in part else ""
             yield from _rows(variant["then"], f"{at}{name}{suffix}<{type_name}>.")
@@ -46,7 +56,7 @@ def _rows(schema: dict[str, Any], at: str) -> Iterator[str]:
 
 def reference() -> str:
     """The whole page, as Markdown."""
-    table = "\n".join(_rows(json.loads(schema_text()), ""))
+    table = "\n".join(_rows(SCHEMA, ""))
     return f"{INTRODUCTION}\n| key | value | meaning |\n|---|---|---|\n{table}\n"
 
 

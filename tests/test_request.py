@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from runner.errors import InputError
 from runner.prompt import load_templates
-from runner.request import Body, Encoder, custom_id, encoder, largest, pack, row_of
+from runner.request import Body, custom_id, encoder, largest, pack, row_of
 from runner.spec import load_spec
 
 PARAMS: dict[str, Any] = {"model": "m", "max_tokens": 9}
@@ -23,7 +23,9 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer", "title": 'é"\\'}}}
 
 
-def encode_with(root: Path, prompt: Mapping[str, Any], params: Mapping[str, Any] = PARAMS, **spec: Any) -> Encoder:
+def encode_with(
+    root: Path, prompt: Mapping[str, Any], params: Mapping[str, Any] = PARAMS, **spec: Any
+) -> Callable[[dict[str, Any]], bytes]:
     """The encoder of a spec written into `root`; it takes the fields of one row."""
     written = {
         "version": 1,
@@ -37,7 +39,7 @@ def encode_with(root: Path, prompt: Mapping[str, Any], params: Mapping[str, Any]
     (root / "t.yaml").write_text(json.dumps(written, indent=1, ensure_ascii=False))
     templates = load_templates(load_spec(root / "t.yaml"))
     encode = encoder(templates)
-    return lambda row: encode(templates.names(row))
+    return lambda row: encode(templates.names(row)).params
 
 
 def pack_into(folder: Path, params: Sequence[bytes], *, max_requests: int, max_bytes: int) -> list[Body]:
@@ -142,7 +144,7 @@ def test_turns_come_in_order_with_the_user_last(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def encode_two_texts(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
+def encode_two_texts(tmp_path_factory: pytest.TempPathFactory) -> Callable[[dict[str, Any]], bytes]:
     prompt = {
         "system": "S{{ v }}",
         "messages": [{"role": "assistant", "content": "{{ a }}{{ b }}."}],
@@ -154,7 +156,7 @@ def encode_two_texts(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
 @settings(max_examples=300, deadline=None)
 @given(first=TEXT, second=TEXT)
 def test_the_encoder_gives_what_a_plain_json_rendering_gives(
-    encode_two_texts: Encoder, first: str, second: str
+    encode_two_texts: Callable[[dict[str, Any]], bytes], first: str, second: str
 ) -> None:
     blocks = [{"type": "text", "text": f"<{second}>"}, {"type": "text", "text": f"{first}!"}]
     turns = [{"role": "assistant", "content": f"{first}{second}."}, {"role": "user", "content": blocks}]

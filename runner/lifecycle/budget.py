@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from runner.cost import rate_of
 from runner.errors import CapReached
-from runner.lifecycle.divide import Request, divide
+from runner.lifecycle.divide import divide
 from runner.lifecycle.job import Job, name_of
 from runner.store import Batch
 
@@ -12,10 +12,10 @@ from runner.store import Batch
 _LEAST_SHARE = 0.05
 
 
-def worst(job: Job, requests: Sequence[Request], *, is_batched: bool) -> float | None:
-    """The most that requests can cost, in US dollars, or None if no price is known."""
+def worst(job: Job, weights: Sequence[int], *, is_batched: bool) -> float | None:
+    """The most that requests of these weights can cost, in US dollars, or None if no price is known."""
     rate = rate_of(job.spec)
-    return None if rate is None else sum(rate.worst(size, is_batched=is_batched) for _, _, size in requests)
+    return None if rate is None else sum(rate.worst(weight, is_batched=is_batched) for weight in weights)
 
 
 def _charge(job: Job, batch: Batch) -> float:
@@ -24,7 +24,7 @@ def _charge(job: Job, batch: Batch) -> float:
     if batch.cost is not None:
         return batch.cost
     if batch.reserved is None and batch.state != "collected":
-        return worst(job, job.store.requests_of(batch), is_batched=batch.lane == "batch") or 0.0
+        return worst(job, job.store.weights_of(batch), is_batched=batch.lane == "batch") or 0.0
     return batch.reserved or 0.0
 
 
@@ -39,8 +39,8 @@ def reserve(job: Job, batch: Batch, lane: str, *, can_wait: bool) -> Batch | Non
     What does not fit under the cap waits if it can: if others are under way, which may turn out cheaper. Else as
     much of it as fits becomes a batch of its own. Raises CapReached if next to nothing would.
     """
-    requests, is_batched = job.store.requests_of(batch), lane == "batch"
-    most, cap = worst(job, requests, is_batched=is_batched), job.spec.limits.max_cost
+    weights, is_batched = job.store.weights_of(batch), lane == "batch"
+    most, cap = worst(job, weights, is_batched=is_batched), job.spec.limits.max_cost
     if cap is None or most is None:
         return job.store.move(batch, "prepared", lane=lane, reserved=most)
     room = cap - spent(job)
@@ -48,22 +48,23 @@ def reserve(job: Job, batch: Batch, lane: str, *, can_wait: bool) -> Batch | Non
         return job.store.move(batch, "prepared", lane=lane, reserved=most)
     if can_wait:
         return None
-    fits = _leading(job, requests, room, is_batched=is_batched) if room > cap * _LEAST_SHARE else 0
+    fits = _leading(job, weights, room, is_batched=is_batched) if room > cap * _LEAST_SHARE else 0
     if fits == 0:
         raise CapReached(
             f"the run is paused: it has cost up to ${cap - room:,.4f} of limits.max_cost ${cap:,.2f}, and "
             f"{name_of(batch)} can cost ${most:,.4f}. What is done is in the outputs; with a higher cap the same "
             "command goes on"
         )
+    requests = job.store.requests_of(batch)
     divide(job, batch, [requests[:fits], requests[fits:]])
     return None
 
 
-def _leading(job: Job, requests: Sequence[Request], room: float, *, is_batched: bool) -> int:
+def _leading(job: Job, weights: Sequence[int], room: float, *, is_batched: bool) -> int:
     """How many of the first requests fit into so many dollars."""
     rate = rate_of(job.spec)
-    for count, (_, _, size) in enumerate(requests):
-        room -= rate.worst(size, is_batched=is_batched) if rate is not None else 0.0
+    for count, weight in enumerate(weights):
+        room -= rate.worst(weight, is_batched=is_batched) if rate is not None else 0.0
         if room < 0:
             return count
-    return len(requests)
+    return len(weights)

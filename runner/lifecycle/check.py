@@ -6,8 +6,9 @@ from typing import TypeVar
 
 from runner import sinks
 from runner.errors import InputError, Problem
+from runner.extras import lacking
 from runner.form import form_of
-from runner.lifecycle.prepare import requests
+from runner.lifecycle.prepare import rejection, requests
 from runner.prompt import Templates, load_templates
 from runner.remote import is_url
 from runner.rules import Finding, examine
@@ -41,8 +42,11 @@ def check(spec: Spec, *, is_tolerant: bool = False) -> Checked:
     errors = [finding.problem for finding in findings if finding.severity == "error"]
     if templates is None or problems or (errors and not is_tolerant):
         raise InputError([*(_placed(spec, problem) for problem in problems), *errors])
-    for _ in requests(templates, iter(sample or ())):
-        pass
+    if (lacks := lacking("documents")) and any(block.type != "text" for block in spec.prompt.blocks()):
+        raise InputError([spec.problem("prompt", f"documents and images: {lacks}")])
+    for row, (_, _, problem) in requests(templates, iter(sample or ())):
+        if problem is not None:
+            findings.append(rejection(row, problem))
     return Checked(templates, findings)
 
 
@@ -78,5 +82,7 @@ def _sample(spec: Spec) -> list[Row]:
 def render(spec: Spec, *, limit: int | None = None) -> Iterator[bytes]:
     """The requests of the first rows as JSON lines, with the row number as custom_id; nothing is sent."""
     templates = check(spec).templates
-    for row, params in requests(templates, read(spec.source, Inputs(spec.root), limit=limit)):
+    for row, (params, _, problem) in requests(templates, read(spec.source, Inputs(spec.root), limit=limit)):
+        if problem is not None:
+            raise InputError([Problem(row.path, f"row {row.number} cannot be sent: {problem}", row.line)])
         yield b'{"custom_id":"%d","params":%b}' % (row.number, params)

@@ -2,14 +2,19 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
+
+import msgspec
 
 from runner.errors import UsageError
 from runner.lifecycle.record import Recorded, recorded
 from runner.prompt import Templates
-from runner.sources import changed
+from runner.sources import InputFile, changed, is_same
 from runner.spec import Spec, resumed
-from runner.store import Run, Store
+from runner.store import Run, RunFolder, Store
+
+_SHOWN = 10
 
 
 def _changes(old: Any, new: Any, at: str = "") -> Iterator[str]:
@@ -21,19 +26,30 @@ def _changes(old: Any, new: Any, at: str = "") -> Iterator[str]:
         yield f"{at}: {short[0]} → {short[1]}"
 
 
-def _differences(spec: Spec, before: Recorded, now: Recorded) -> list[str]:
+def _edited(spec: Spec, folder: RunFolder) -> Iterator[str]:
+    """The files that rows attach and that are not what they were."""
+    if folder.attached.exists():
+        with folder.attached.open("rb") as lines:
+            for line in lines:
+                file = msgspec.json.decode(line, type=InputFile)
+                if not is_same(spec.root, file):
+                    yield file.path
+
+
+def _differences(spec: Spec, before: Recorded, now: Recorded, folder: RunFolder) -> list[str]:
     """What differs between a recorded run and the present files, in words."""
     found = list(_changes(before.record, now.record))
     names = dict.fromkeys((*before.templates, *now.templates))
     found += [f"prompts/{n}: edited" for n in names if before.templates.get(n) != now.templates.get(n)]
     if before.limit != now.limit:
         found.append(f"--limit: {before.limit} → {now.limit}")
+    edited = dict.fromkeys(islice(_edited(spec, folder), _SHOWN))
     if spec.source.is_query:
         # Its rows are those that it gave when the run was prepared.
-        return found
+        return [*found, *(f"{path}: edited" for path in edited)]
     is_limited = before.limit is not None or spec.source.limit is not None
     files = changed(spec.root, spec.source.path, before.inputs, is_limited=is_limited)
-    return found + [f"{path}: edited" for path in files]
+    return [*found, *(f"{path}: edited" for path in dict.fromkeys([*files, *edited]))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +89,20 @@ class Choice:
         if run.state == "finished" and (self.spec.source.path == "-" or self.spec.source.is_query):
             return None
         # Not even computed for --resume: the input may be gone by now.
-        differences = [] if self.resume else self._differences(before)
+        differences = [] if self.resume else self._differences(before, store.folder(run))
         if not differences:
             return run, resumed(before.record, like=self.spec)
         if run.state == "running":
             raise UsageError(self._refusal(run, differences))
         return None
 
-    def _differences(self, before: Recorded) -> list[str]:
+    def _differences(self, before: Recorded, folder: RunFolder) -> list[str]:
         files = self.templates.files() if self.templates else {}
         now = Recorded(self.spec.record(), files, self.limit, [])
-        return _differences(self.spec, before, now)
+        return _differences(self.spec, before, now, folder)
 
     def _refusal(self, run: Run, differences: list[str]) -> str:
-        shown = "\n".join(f"  {line}" for line in differences[:10])
+        shown = "\n".join(f"  {line}" for line in differences[:_SHOWN])
         return (
             f"run {run.id} of {self.spec.name} is not finished, and since it began this has changed:\n{shown}\n"
             "--resume finishes it as it was recorded; --new starts over, though what was sent is billed "

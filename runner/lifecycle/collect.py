@@ -174,7 +174,8 @@ def _record(job: Job, batch: Batch, expected: set[int], found: _Found, sha256: s
     # What may have been paid without an answer counts as if it were.
     unanswered = (expected - found.rows.keys()) | set(found.lost)
     if unanswered:
-        lost = [request for request in job.store.requests_of(batch) if request[0] in unanswered]
+        weights = zip(job.store.rows_of(batch), job.store.weights_of(batch), strict=True)
+        lost = [weight for row, weight in weights if row in unanswered]
         found.cost += worst(job, lost, is_batched=batch.lane == "batch") or 0.0
     rows = sorted(expected)
     outcomes = ((row, *found.rows.get(row, absent)) for row in rows)

@@ -68,7 +68,7 @@ class Plan:
 
 @dataclass(slots=True)
 class _Sizes:
-    """The new requests of a run, those whose prompt is in the upper tier of prices apart; sizes are bytes."""
+    """The new requests of a run, those whose prompt is in the upper tier of prices apart, by weight."""
 
     low: Share = field(default_factory=Share)
     high: Share = field(default_factory=Share)
@@ -84,49 +84,50 @@ class _Sizes:
 
 
 def _sizes(job: Job, above: float) -> _Sizes:
-    """The sizes of all requests; those of more than `above` bytes are in the upper tier."""
+    """The weights of all requests; those of more than `above` are in the upper tier."""
     sizes = _Sizes()
-    for size in job.store.sizes(job.run):
+    for size in job.store.weights(job.run):
         (sizes.high if size > above else sizes.low).add(size)
         sizes.largest = max(sizes.largest, size)
     return sizes
 
 
-def _sample(job: Job, count: int) -> Iterator[bytes]:
-    """The params of some requests, drawn from all of them; the same for the same spec."""
+def _sample(job: Job, count: int) -> Iterator[tuple[bytes, int]]:
+    """The params of some requests with their weights, drawn from all of them; the same for the same spec."""
     chance = random.Random(job.run.fingerprint)  # noqa: S311 - to be repeatable is the point
     places, total = sorted(chance.sample(range(count), min(count, _SAMPLE))), 0
     with pieces() as files:
-        for batch, offset, size in job.store.nth_requests(job.run, places):
+        for batch, offset, size, weight in job.store.nth_requests(job.run, places):
             total += size
             if total > _SAMPLE_BYTES:
                 return
-            yield files.read(job.store.folder(job.run).body(1, batch), offset, size)
+            yield files.read(job.store.folder(job.run).body(1, batch), offset, size), weight
 
 
-def _counted(api: Api, params: Sequence[bytes]) -> tuple[float, float] | None:
-    """Tokens per byte of params by the API's count, with the relative error of the sample; None if it fails."""
+def _counted(api: Api, sample: Sequence[tuple[bytes, int]]) -> tuple[float, float] | None:
+    """Tokens per unit of weight by the API's count, with the relative error of the sample; None if it fails."""
     try:
         with ThreadPoolExecutor(8) as pool:
-            tokens = list(pool.map(api.count_tokens, params))
+            tokens = list(pool.map(api.count_tokens, [params for params, _ in sample]))
     except RunnerError:
         return None
-    ratio = sum(tokens) / sum(map(len, params))
-    if len(params) < 2 or not ratio:
+    weights = [weight for _, weight in sample]
+    ratio = sum(tokens) / sum(weights)
+    if len(sample) < 2 or not ratio:
         return ratio, 0.0
-    spread = sum((count - ratio * len(one)) ** 2 for count, one in zip(tokens, params, strict=True))
-    deviation = sqrt(spread / (len(params) - 1) / len(params))
+    spread = sum((count - ratio * weight) ** 2 for count, weight in zip(tokens, weights, strict=True))
+    deviation = sqrt(spread / (len(sample) - 1) / len(sample))
     return ratio, 2 * deviation / (sum(tokens) / len(tokens))
 
 
 def _input(job: Job, count: int, api: Api | None, model: Model | None) -> tuple[float, str, float]:
-    """Tokens per byte of params, how that is known, and its relative error."""
+    """Tokens per unit of weight, how that is known, and its relative error."""
     if api is not None and count:
-        params = list(_sample(job, count))
-        counted = _counted(api, params) if params else None
+        sample = list(_sample(job, count))
+        counted = _counted(api, sample) if sample else None
         if counted is not None:
-            error = 0.0 if len(params) == count else counted[1]
-            return counted[0], f"counted by the API on {plural(len(params), 'request')}", error
+            error = 0.0 if len(sample) == count else counted[1]
+            return counted[0], f"counted by the API on {plural(len(sample), 'request')}", error
     ratio = 1 / (model.bytes_per_token if model is not None else 3.1)
     return ratio, "estimated from the bytes, without the API", _OFFLINE_ERROR
 
@@ -220,7 +221,7 @@ def _facts(made: Plan, reckoned: _Estimate) -> Facts:
 
 def _worst(job: Job, rate: Rate, mode: str) -> float:
     """The most that all requests can cost as they are sent."""
-    return sum(rate.worst(size, is_batched=mode == "batch") for size in job.store.sizes(job.run))
+    return sum(rate.worst(weight, is_batched=mode == "batch") for weight in job.store.weights(job.run))
 
 
 def make_plan(job: Job, templates: Templates, prepared: Prepared, api: Api | None, earlier: Store) -> Plan:
@@ -267,7 +268,8 @@ def make_plan(job: Job, templates: Templates, prepared: Prepared, api: Api | Non
         max_cost=spec.limits.max_cost,
         under_way=next((run.id for run in earlier.earlier(job.run) if run.state == "running"), None),
     )
-    return replace(made, findings=examine(spec, _facts(made, found), keys=_keys(job)))
+    findings = examine(spec, _facts(made, found), keys=_keys(job))
+    return replace(made, findings=[*findings, *prepared.rejected])
 
 
 class _Key(msgspec.Struct):

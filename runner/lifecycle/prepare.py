@@ -5,7 +5,7 @@ so that a mistake in its last row costs nothing.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, NoReturn
 
 import msgspec
 
+from runner.attachments import Attached
 from runner.durable import replacing, sync_folder
 from runner.errors import InputError, Interrupted, Problem
 from runner.form import form_of
@@ -23,15 +24,21 @@ from runner.lifecycle.job import Report, plural, summarize
 from runner.lifecycle.record import origin, record
 from runner.outcome import rejected_line
 from runner.prompt import Templates
-from runner.request import Body, encoder, largest, pack
+from runner.request import Body, Encoded, encoder, largest, pack
+from runner.rules import Finding
 from runner.sources import Inputs, Row, read
 from runner.spec import Spec
 from runner.store import Digests, Run, RunFolder, Store, Unsent, pieces
 
 
-def requests(templates: Templates, rows: Iterator[Row]) -> Iterator[tuple[Row, bytes]]:
-    """Each row with the JSON of its params. Raises InputError that names the template and the row."""
-    encode, names = encoder(templates), templates.names
+def requests(
+    templates: Templates, rows: Iterator[Row], note: Callable[[Attached], None] | None = None
+) -> Iterator[tuple[Row, Encoded]]:
+    """Each row with its request. Raises InputError that names the template and the row.
+
+    `note` is told of each file that they attach.
+    """
+    encode, names = encoder(templates, *([note] if note else [])), templates.names
     for row in rows:
         try:
             yield row, encode(names(row.fields))
@@ -46,12 +53,17 @@ def _blame(error: InputError, row: Row) -> NoReturn:
     ) from error
 
 
-_HASHES, _UNSENT = 10_000, 10_000
+_HASHES, _UNSENT, _SHOWN = 10_000, 10_000, 5
+
+
+def rejection(row: Row, problem: str) -> Finding:
+    """That a row will not be sent, as a warning at its place."""
+    return Finding("rejected", "warning", row.path, row.line, 0, f"row {row.number} cannot be sent: {problem}")
 
 
 @dataclass(slots=True)
 class Share:
-    """Requests that have a reason in common: how many, and the bytes of their params."""
+    """Requests that have a reason in common: how many, and what they weigh (see `Store.weights`)."""
 
     requests: int = 0
     bytes: int = 0
@@ -64,12 +76,16 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A run that is prepared, and why its requests are new: data, prompt, params or failed; `twins` have none."""
+    """A run that is prepared, and why its requests are new: data, prompt, params or failed; `twins` have none.
+
+    `rejected` says of the first rows that cannot be sent why.
+    """
 
     run: Run
     because: dict[str, Share]
     reused: int
     twins: int
+    rejected: list[Finding]
 
 
 @dataclass(slots=True)
@@ -88,6 +104,8 @@ class _First:
     reused: int = 0
     twin_count: int = 0
     digests: dict[int, bytes] = field(default_factory=dict)
+    extras: dict[int, int] = field(default_factory=dict)
+    rejected: list[Finding] = field(default_factory=list)
     because: dict[str, Share] = field(default_factory=dict)
     hashes: list[int] = field(default_factory=list)
     sha256: Any = field(default_factory=hashlib.sha256)
@@ -111,13 +129,22 @@ class _First:
         self.twins.clear()
 
     def packable(
-        self, rows: Iterator[Row], rows_file: BinaryIO, unsent_file: BinaryIO, earlier: Earlier | None
+        self,
+        rows: Iterator[Row],
+        rows_file: BinaryIO,
+        unsent_file: BinaryIO,
+        attached_file: BinaryIO,
+        earlier: Earlier | None,
     ) -> Iterator[tuple[int, bytes]]:
         """The (row, params) pairs to send; the other rows are on file as rejected or reused, or noted as twins."""
         spec = self.templates.spec
         encode, salt = msgspec.json.Encoder().encode, salt_of(spec)
         limit, max_rows = largest(spec.batch.max_bytes), spec.limits.max_rows
-        for row, params in requests(self.templates, rows):
+
+        def note(attached: Attached) -> None:
+            attached_file.write(encode(attached._asdict()) + b"\n")
+
+        for row, (params, extra, problem) in requests(self.templates, rows, note):
             if self.stop.is_set():
                 raise Interrupted("stopped before anything was sent")
             if max_rows is not None and row.number > max_rows:
@@ -135,15 +162,20 @@ class _First:
             if len(self.unsent) + len(self.twins) >= _UNSENT:
                 with self.store.transaction():
                     self.flush()
-            if len(params) > limit:
-                self._reject(row, len(params), limit, unsent_file)
+            if problem is None and len(params) > limit:
+                problem = f"the request has {len(params):,} bytes, and batch.max_bytes leaves {limit:,} for one"
+            if problem is not None:
+                self._reject(row, problem, unsent_file)
             elif earlier is None or self._is_new(row, digest_of(salt, params), unsent_file, earlier):
-                self.because.setdefault(self.reasons.of(fields), Share()).add(len(params))
+                self.because.setdefault(self.reasons.of(fields), Share()).add(len(params) + extra)
+                if extra:
+                    self.extras[row.number] = extra
                 yield row.number, params
 
-    def _reject(self, row: Row, size: int, limit: int, unsent_file: BinaryIO) -> None:
-        message = f"the request has {size:,} bytes, and batch.max_bytes leaves {limit:,} for one"
+    def _reject(self, row: Row, message: str, unsent_file: BinaryIO) -> None:
         line = rejected_line(self._unsent_id(row), message)
+        if len(self.rejected) < _SHOWN:
+            self.rejected.append(rejection(row, message))
         self.unsent.append(Unsent(row.number, "rejected", unsent_file.tell(), len(line) - 1))
         unsent_file.write(line)
 
@@ -229,7 +261,7 @@ def prepare(
             # A run that is recovered has yet to be compared with what was sent.
             state = "prepared" if run_id is None else "preparing"
             run = store.update(run, state=state, rows=first.rows, **digests)
-        return Prepared(run, first.because, first.reused, first.twin_count)
+        return Prepared(run, first.because, first.reused, first.twin_count, first.rejected)
     except BaseException:
         store.discard(run)
         raise
@@ -240,14 +272,17 @@ def _write(first: _First, spec: Spec, store: Store, rows: Iterator[Row], report:
     with (
         replacing(folder.rows, private=True) as rows_file,
         replacing(folder.results(0, 0), private=True) as unsent_file,
+        replacing(folder.attached, private=True) as attached_file,
     ):
-        pairs = first.packable(rows, rows_file, unsent_file, earlier if spec.reuse else None)
+        known = earlier if spec.reuse else None
+        pairs = first.packable(rows, rows_file, unsent_file, attached_file, known)
         for lane, body in _packed(first.run, spec, pairs, folder):
             with store.transaction():
-                store.add_batch(first.run, 1, body, first.digests, lane)
+                store.add_batch(first.run, 1, body, first.digests, lane, first.extras)
                 first.flush()
             for row, _, _ in body.requests:
                 first.digests.pop(row, None)
+                first.extras.pop(row, None)
             report(f"{plural(first.rows, 'row')} read", summarize(store, replace(first.run, rows=first.rows)))
     sync_folder(folder.bodies)
 

@@ -1,6 +1,8 @@
 """What the Messages API would say to one request: an answer, or the error that its parameters earn."""
 
+import base64
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -21,6 +23,13 @@ _NOT_IN_BATCHES = (
 )
 # Refused even at their defaults since API version 2026-10-21 (platform.claude.com, migration guide).
 _SAMPLING = ("temperature", "top_p", "top_k")
+_DATA = re.compile(rb'"[A-Za-z0-9+/]{64,}={0,2}"|"(?:upload|file)_[A-Za-z0-9]+"')
+_FILE_TOKENS = 1_500
+_SOURCES = {"base64": {"media_type", "data"}, "url": {"url"}, "file": {"file_id"}, "text": {"media_type", "data"}}
+_MAGIC = {
+    "application/pdf": b"%PDF-", "image/png": b"\x89PNG", "image/jpeg": b"\xff\xd8", "image/gif": b"GIF8",
+    "image/webp": b"RIFF",
+}  # fmt: skip
 
 
 class _Format(msgspec.Struct):
@@ -74,13 +83,41 @@ def _check_batched(raw: bytes) -> None:
             raise Invalid(f"{name}: not supported in a Message Batch")
 
 
+def _check_sources(messages: list[dict[str, Any]]) -> None:
+    """Raise Invalid for a document or image that is not what it says."""
+    for turn, message in enumerate(messages):
+        content = message.get("content")
+        for index, block in enumerate(content if isinstance(content, list) else ()):
+            source = block.get("source")
+            at = f"messages.{turn}.content.{index}.{block.get('type')}.source"
+            if block.get("type") not in ("document", "image"):
+                continue
+            if message.get("role") == "assistant":
+                raise Invalid(f"{at}: not allowed in an assistant message")
+            if not isinstance(source, dict) or not source.keys() >= _SOURCES.get(str(source.get("type")), {""}):
+                raise Invalid(f"{at}: Input should be a base64, url, file or text source")
+            if source["type"] == "base64":
+                _check_data(at, source)
+
+
+def _check_data(at: str, source: dict[str, Any]) -> None:
+    try:
+        data = base64.b64decode(source["data"], validate=True)
+    except ValueError as error:
+        raise Invalid(f"{at}.data: not base64") from error
+    if not data.startswith(_MAGIC.get(source["media_type"], b"")) or source["media_type"] not in _MAGIC:
+        raise Invalid(f"{at}: the bytes are not {source['media_type']}")
+
+
 def _last_text(messages: list[dict[str, Any]]) -> str:
     content = messages[-1].get("content")
     if isinstance(content, str):
         return content
     try:
-        return " ".join([block.get("text") or block.get("content", "") for block in content or ()])
-    except (TypeError, AttributeError) as error:
+        return " ".join(
+            [block["text"] if "text" in block else block.get("content", block["type"]) for block in content or ()]
+        )
+    except (TypeError, AttributeError, KeyError) as error:
         raise Invalid("messages: content must be text or a list of content blocks") from error
 
 
@@ -96,13 +133,19 @@ def _tokens(text: bytes | str) -> int:
     return len(text) // 4 + 1
 
 
+def _input_tokens(raw: bytes) -> int:
+    """A token for four bytes of text, and a page's worth for each file."""
+    texts, files = _DATA.subn(b'""', raw)
+    return _tokens(texts) + files * _FILE_TOKENS
+
+
 def count_tokens(raw: bytes) -> int:
     """About how many input tokens a request has: a token is about four bytes. Raises Invalid."""
     try:
         msgspec.json.decode(raw, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid(str(error)) from error
-    return _tokens(raw)
+    return _input_tokens(raw)
 
 
 def message(raw: bytes, *, version: str, is_batched: bool) -> dict[str, Any]:
@@ -111,6 +154,8 @@ def message(raw: bytes, *, version: str, is_batched: bool) -> dict[str, Any]:
     if is_batched:
         _check_batched(raw)
     form = params.output_config.format if params.output_config else None
+    if b'"source"' in raw:
+        _check_sources(params.messages)
     asked = _last_text(params.messages)
     if not asked:
         raise Invalid("messages: text content blocks must be non-empty")
@@ -135,7 +180,7 @@ def message(raw: bytes, *, version: str, is_batched: bool) -> dict[str, Any]:
         "stop_sequence": None,
         "stop_details": None,
         "usage": {
-            "input_tokens": _tokens(raw),
+            "input_tokens": _input_tokens(raw),
             "output_tokens": _tokens(text),
             "cache_creation_input_tokens": 0,
             "cache_read_input_tokens": 0,

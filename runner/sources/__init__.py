@@ -10,7 +10,7 @@ from runner.extras import lacking
 from runner.sources.choose import chosen
 from runner.sources.csv import read_csv
 from runner.sources.files import read_files
-from runner.sources.inputs import InputFile, Inputs, changed, digest
+from runner.sources.inputs import InputFile, Inputs, changed, digest, is_same
 from runner.sources.json import read_json
 from runner.sources.jsonl import read_jsonl
 from runner.sources.parquet import read_parquet
@@ -20,7 +20,7 @@ from runner.sources.text import read_text
 from runner.sources.xlsx import read_xlsx
 from runner.spec import Source, suggest
 
-__all__ = ["SOURCES", "InputFile", "Inputs", "Row", "changed", "digest", "read"]
+__all__ = ["SOURCES", "InputFile", "Inputs", "Row", "changed", "digest", "is_same", "read"]
 
 SOURCES: dict[str, Callable[..., Iterator[tuple[str, int, dict[str, Any]]]]] = {
     "csv": read_csv,

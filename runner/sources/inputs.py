@@ -299,7 +299,7 @@ def changed(root: Path, pattern: str, recorded: Iterable[InputFile], *, is_limit
         now = Inputs(root).find(pattern)
     except InputError:
         now = []
-    differ = {path for path in now if path in before and not _same(root, before[path])}
+    differ = {path for path in now if path in before and not is_same(root, before[path])}
     if not is_limited:
         differ |= set(now) - set(before)
     return sorted(differ | (set(before) - set(now)))
@@ -309,7 +309,8 @@ def _digest_of(recorded: Iterable[InputFile]) -> str:
     return next((file.sha256 for file in recorded), "")
 
 
-def _same(root: Path, recorded: InputFile) -> bool:
+def is_same(root: Path, recorded: InputFile) -> bool:
+    """Whether a file is still what was recorded."""
     path = root / recorded.path
     try:
         if remote.is_url(recorded.path):

@@ -4,6 +4,7 @@ from runner.spec.check import schema_text, suggest
 from runner.spec.document import parse
 from runner.spec.load import (
     Batch,
+    Block,
     Check,
     Content,
     Limits,
@@ -26,6 +27,7 @@ from runner.spec.load import (
 
 __all__ = [
     "Batch",
+    "Block",
     "Check",
     "Content",
     "Limits",

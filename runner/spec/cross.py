@@ -10,6 +10,10 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
+GIVEN = ("path", "url", "base64", "file_id", "text")
+"""How a document or image is given: exactly one of these."""
+
+_MARKS = 4
 _UNITS = {"KB": 1_000, "MB": 1_000_000, "B": 1}
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _MAX_BYTES = 256_000_000
@@ -64,6 +68,7 @@ def cross_checks(value: dict[str, Any], path: Path, root: Path) -> Iterator[tupl
             yield at, "a path cannot hold a NUL character"
         elif not _URL.match(named) and _leaves(root, path.parent, named):
             yield at, f"{named} leaves the project's folder {root}: write an absolute path if that is meant"
+    yield from _blocks(value["prompt"])
     if value["source"]["type"] == "sql" and ("path" in value["source"]) == ("url" in value["source"]):
         yield "source", "a query needs either the `path` of a SQLite file or the `url` of a database"
     for index, sink in enumerate(value["sinks"]):
@@ -79,6 +84,31 @@ def cross_checks(value: dict[str, Any], path: Path, root: Path) -> Iterator[tupl
         yield "params.output_config.format", "output.schema is sent as this already: keep one of the two"
     if not 1 <= size_in_bytes(value.get("batch", {}).get("max_bytes", 1)) <= _MAX_BYTES:
         yield "batch.max_bytes", "must be from 1 byte to the 256MB that the API takes"
+
+
+def _blocks(prompt: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """How the settings of content blocks go together, and where blocks can stand."""
+    turns = [
+        (f"prompt.messages.{n}.content", t["role"], t["content"]) for n, t in enumerate(prompt.get("messages", ()))
+    ]
+    turns += [(f"prompt.{role}", role, prompt[role]) for role in ("system", "user") if role in prompt]
+    marks = 1 if "cache" in prompt else 0
+    for at, role, content in turns:
+        for index, block in enumerate(content if isinstance(content, list) else ()):
+            marks += "cache" in block
+            if block["type"] == "text":
+                continue
+            given = [name for name in GIVEN if name in block]
+            if role == "assistant":
+                yield f"{at}.{index}", f"an {block['type']} cannot stand in a turn of the assistant"
+            if len(given) != 1:
+                yield f"{at}.{index}", f"needs exactly one of {', '.join(GIVEN)}"
+            if block.get("upload") and "path" not in block:
+                yield f"{at}.{index}.upload", "only a file with a `path` can be uploaded"
+            if "folder" in block and "path" not in block:
+                yield f"{at}.{index}.folder", "is where a `path` leads, and there is none"
+    if marks > _MARKS:
+        yield "prompt", f"has {marks} cache marks, and {_MARKS} is the most"
 
 
 def _outputs(output: dict[str, Any], params: dict[str, Any]) -> Iterator[tuple[str, str]]:

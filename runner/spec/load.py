@@ -13,7 +13,7 @@ import msgspec
 
 from runner.errors import InputError, Problem
 from runner.spec.check import check
-from runner.spec.cross import cross_checks, size_in_bytes, span_in_seconds
+from runner.spec.cross import GIVEN, cross_checks, size_in_bytes, span_in_seconds
 from runner.spec.document import Document, parse
 from runner.spec.output_schema import output_schema
 
@@ -25,8 +25,36 @@ _CHOICE = ("columns", "types", "where", "sample", "seed", "limit")
 _PASSWORD = re.compile(r"(://[^/@:]*):[^@]*@")
 _ALLOW = re.compile(r"#\s*runner:\s*allow\s+([a-z0-9_-]+(?:[\s,]+[a-z0-9_-]+)*)")
 
-Content = str | tuple[str, ...]
-"""One template sent as a string, or several sent as text blocks."""
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A content block that is more than text; what it holds are templates.
+
+    `type` is text, document or image. `given` says how it is given: text, path, url, base64 or file_id; `value`
+    is that. A path leads into `folder`, by default the project's. `cache` is the time to live of its cache mark.
+    With `upload` its file goes through the Files API.
+    """
+
+    type: str
+    given: str
+    value: str
+    title: str | None = None
+    context: str | None = None
+    citations: bool = False
+    cache: str | None = None
+    folder: str | None = None
+    upload: bool = False
+
+    def templates(self) -> Iterator[tuple[str, str]]:
+        """The templates of the block by the names of its settings."""
+        yield self.given, self.value
+        for name in ("title", "context"):
+            if (written := getattr(self, name)) is not None:
+                yield name, written
+
+
+Content = str | tuple[str | Block, ...]
+"""One template sent as a string, or several blocks, of which those of plain text are strings."""
 
 
 def without_password(url: str) -> str:
@@ -34,9 +62,9 @@ def without_password(url: str) -> str:
     return _PASSWORD.sub(r"\1@", url)
 
 
-def block_place(at: str, index: int) -> str:
-    """The dotted path of the text of one content block of the content at `at`."""
-    return f"{at}.{index}.text"
+def block_place(at: str, index: int, name: str = "text") -> str:
+    """The dotted path of a setting of one content block of the content at `at`."""
+    return f"{at}.{index}.{name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +125,23 @@ class Prompt:
 
     def texts(self) -> Iterator[tuple[str, str]]:
         """Every template as written, with its dotted path in the spec."""
-        contents = [("prompt.system", self.system)] if self.system is not None else []
-        contents += [(at, turn.content) for at, turn in self.turns()]
-        for at, content in contents:
+        for at, content in self._contents():
             if isinstance(content, str):
                 yield at, content
-            else:
-                yield from ((block_place(at, index), text) for index, text in enumerate(content))
+                continue
+            for index, part in enumerate(content):
+                templates = part.templates() if isinstance(part, Block) else [("text", part)]
+                yield from ((block_place(at, index, name), text) for name, text in templates)
+
+    def _contents(self) -> Iterator[tuple[str, Content]]:
+        if self.system is not None:
+            yield "prompt.system", self.system
+        yield from ((at, turn.content) for at, turn in self.turns())
+
+    def blocks(self) -> Iterator[Block]:
+        """Every block that is more than text."""
+        for _, content in self._contents():
+            yield from (part for part in content if isinstance(part, Block))
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +323,15 @@ def project_root(path: Path) -> Path:
 
 
 def _content(value: Any) -> Content:
-    return value if isinstance(value, str) else tuple(block["text"] for block in value)
+    return value if isinstance(value, str) else tuple(map(_block, value))
+
+
+def _block(value: dict[str, Any]) -> str | Block:
+    if value.keys() == {"type", "text"} and value["type"] == "text":
+        return str(value["text"])
+    given = next(name for name in GIVEN if name in value)
+    own = {name: item for name, item in value.items() if name not in (*GIVEN, "type")}
+    return Block(value["type"], given, value[given], **own)
 
 
 def _prompt(value: dict[str, Any]) -> Prompt:

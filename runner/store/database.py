@@ -10,7 +10,7 @@ from pathlib import Path
 from runner.durable import private_file, private_folder
 from runner.errors import Locked, StateError
 
-VERSION = 3
+VERSION = 4
 _REMOTE = ("cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "lustre", "9p", "fuse.sshfs", "fuse.s3fs")
 _REMEDY = "restore it, or move .runner away and let `runner recover SPEC` rebuild it from the API"
 

@@ -29,6 +29,11 @@ class RunFolder:
         return self.path / "rows.jsonl"
 
     @property
+    def attached(self) -> Path:
+        """The files that rows attach, one object per line: see `attachments.Attached`."""
+        return self.path / "attached.jsonl"
+
+    @property
     def bodies(self) -> Path:
         """The folder of the exact bytes to POST, `<round>-<batch>.json`."""
         return self.path / "bodies"
@@ -52,6 +57,7 @@ class RunFolder:
     def purge(self) -> None:
         """Remove what holds rows and answers; the record of the spec stays. Raises OSError."""
         self.rows.unlink(missing_ok=True)
+        self.attached.unlink(missing_ok=True)
         for folder in (self.bodies, self.path / "results"):
             if folder.exists():
                 shutil.rmtree(folder)

@@ -90,6 +90,8 @@ CREATE TABLE row (
     result_length INTEGER,
     digest        BLOB,
     same_as       INTEGER,
+    -- By how much the bytes of a request say too little of its tokens: what it attaches weighs otherwise than text.
+    extra         INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (run, row)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX answered ON row (digest) WHERE outcome = 'succeeded';

@@ -24,6 +24,7 @@ _CHUNK = 10_000
 WHATEVER_ATTEMPTS = 2
 """How a row is marked that is sent again though it was sent as often as the spec says."""
 _NO_DIGESTS: Mapping[int, bytes] = {}
+_NO_EXTRAS: Mapping[int, int] = {}
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -246,22 +247,29 @@ class Store:
         return found
 
     def add_batch(
-        self, run: Run, round: int, body: Body, digests: Mapping[int, bytes] = _NO_DIGESTS, lane: str = "batch"
+        self,
+        run: Run,
+        round: int,
+        body: Body,
+        digests: Mapping[int, bytes] = _NO_DIGESTS,
+        lane: str = "batch",
+        extras: Mapping[int, int] = _NO_EXTRAS,
     ) -> None:
         """Record a body that is on disk as a prepared batch, inside the caller's transaction.
 
-        `digests` has those of new requests, by row; a request that is sent again has its own already.
+        `digests` and `extras` (see `request.Encoded`) have those of new requests, by row; a request that is sent
+        again has its own already.
         """
         values = (run.number, round, body.batch, "prepared", len(body.requests), body.bytes, body.sha256, lane)
         columns = "run, round, batch, state, requests, bytes, sha256, lane"
         self._db.execute(f"INSERT INTO batch ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
-        columns = "run, row, round, batch, body_offset, body_length, digest"
+        columns = "run, row, round, batch, body_offset, body_length, digest, extra"
         self._db.executemany(
-            f"INSERT INTO row ({columns}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+            f"INSERT INTO row ({columns}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
             " ON CONFLICT (run, row) DO UPDATE SET round = ?3, batch = ?4, body_offset = ?5, body_length = ?6,"
             " outcome = NULL, again = 0, result_offset = NULL, result_length = NULL",
             (
-                (run.number, row, round, body.batch, offset, length, digests.get(row))
+                (run.number, row, round, body.batch, offset, length, digests.get(row), extras.get(row, 0))
                 for row, offset, length in body.requests
             ),
         )
@@ -270,15 +278,20 @@ class Store:
         """How many requests the first round of a prepared run sends."""
         return sum(batch.requests for batch in self.batches(run))
 
-    def sizes(self, run: Run) -> Iterator[int]:
-        """The bytes of the params of each request that a prepared run sends."""
-        query = "SELECT body_length FROM row WHERE run = ? AND batch > 0"
-        return (size for (size,) in self._db.execute(query, (run.number,)))
+    def weights(self, run: Run) -> Iterator[int]:
+        """What each request that a prepared run sends weighs: bytes of text, or what stands for as many tokens."""
+        query = "SELECT body_length + extra FROM row WHERE run = ? AND batch > 0"
+        return (weight for (weight,) in self._db.execute(query, (run.number,)))
 
-    def nth_requests(self, run: Run, places: Iterable[int]) -> Iterator[tuple[int, int, int]]:
-        """(batch, offset, length) of the params of some requests of a prepared run, by their places from 0 on."""
+    def weights_of(self, batch: Batch) -> list[int]:
+        """What each request of a batch weighs, in the order of `requests_of`."""
+        query = "SELECT body_length + extra FROM row WHERE run = ? AND round = ? AND batch = ? ORDER BY row"
+        return [weight for (weight,) in self._db.execute(query, (batch.run, batch.round, batch.batch))]
+
+    def nth_requests(self, run: Run, places: Iterable[int]) -> Iterator[tuple[int, int, int, int]]:
+        """(batch, offset, length, weight) of some requests of a prepared run, by their places from 0 on."""
         query = (
-            "SELECT batch, body_offset, body_length FROM row WHERE run = ? AND batch > 0"
+            "SELECT batch, body_offset, body_length, body_length + extra FROM row WHERE run = ? AND batch > 0"
             " ORDER BY row LIMIT 1 OFFSET ?"
         )
         for place in places:

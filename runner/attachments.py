@@ -1,0 +1,274 @@
+"""Documents and images of a request: found, looked at, and encoded as the API takes them.
+
+What is known of a file comes from its bytes, never from its name. Limits are in `models.yaml`.
+"""
+
+import base64
+import binascii
+import hashlib
+import io
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from runner import remote
+from runner.cost import Limits, catalogue, known_model
+from runner.media import IMAGES, is_text, media_type
+from runner.spec import Block, Spec
+
+_LARGEST = 256_000_000
+_HEAD = 4096
+_REMEMBERED = 1_000
+
+
+class Unsendable(ValueError):
+    """What a row attaches cannot be sent; the row is rejected, and the others go."""
+
+
+@dataclass(slots=True)
+class Load:
+    """What one request carries besides text; `extra` is by how much its bytes say too little of its tokens."""
+
+    pages: int = 0
+    sides: list[int] = field(default_factory=list)
+    extra: int = 0
+
+
+class Attached(NamedTuple):
+    """A file that rows attach, as it was read: see `sources.InputFile` for the first five.
+
+    If it goes through the Files API, `mark` stands in the place of its id until it has one.
+    """
+
+    path: str
+    bytes: int
+    mtime_ns: int
+    sha256: str
+    version: str
+    mark: str | None = None
+    media_type: str = ""
+
+
+def mark_of(sha256: str, kind: str) -> str:
+    """What stands for a file until it has an id, the same for the same bytes; as long as an id is."""
+    return "upload_" + hashlib.sha256(f"{sha256} {kind}".encode()).hexdigest()[:24]
+
+
+class _Read(NamedTuple):
+    """A file: its path in the project, or elsewhere, its bytes, and its time of change or version."""
+
+    path: str
+    data: bytes
+    mtime_ns: int = 0
+    version: str = ""
+
+
+@dataclass(slots=True)
+class Attachments:
+    """Encodes what the blocks of one spec name; `note` is told of each file, mostly once."""
+
+    spec: Spec
+    note: Callable[[Attached], None]
+    _noted: dict[Attached, None] = field(default_factory=dict)
+
+    def source(self, block: Block, value: str, load: Load) -> bytes:
+        """The JSON of a block's source, `value` being its rendered path, URL, base64, id or text.
+
+        Raises Unsendable for what cannot be read, is not what the block takes, or is over a limit.
+        """
+        if block.given == "text":
+            return _encoded({"type": "text", "media_type": "text/plain", "data": value})
+        value = value.strip()
+        if not value:
+            raise Unsendable(f"{block.given} is empty")
+        if block.given in ("url", "file_id"):
+            is_document = block.type == "document"
+            load.extra += (
+                _limits().unknown_pages * _limits().page_tokens if is_document else _limits().image_tokens
+            )
+            return _encoded({"type": "url", "url": value} if block.given == "url" else _file(value))
+        if block.given == "base64":
+            data = _from_base64(value)
+            return _inline(data, _weighed(block, data, f"the {block.type}", load), load)
+        found = self._read(block, value)
+        kind = _weighed(block, found.data, value, load)
+        sha256 = hashlib.sha256(found.data).hexdigest()
+        mark = mark_of(sha256, kind) if block.upload else None
+        self._note(Attached(found.path, len(found.data), found.mtime_ns, sha256, found.version, mark, kind))
+        if mark is None:
+            return _inline(found.data, kind, load)
+        load.extra += len(found.data) if kind == "text/plain" else 0
+        return _encoded(_file(mark))
+
+    def _note(self, attached: Attached) -> None:
+        # All rows may attach the same file.
+        if attached not in self._noted:
+            self.note(attached)
+            self._noted[attached] = None
+            if len(self._noted) > _REMEMBERED:
+                del self._noted[next(iter(self._noted))]
+
+    def _read(self, block: Block, path: str) -> _Read:
+        """A file that a row names. Raises Unsendable, also for one outside the folders that it may be in."""
+        try:
+            if remote.is_url(path):
+                return self._fetched(block, path)
+            place = self._place(block, path)
+            facts = place.stat()
+            if facts.st_size > _LARGEST:
+                raise Unsendable(f"{path} has more than {_LARGEST:,} bytes")
+            own = self.spec.root.resolve()
+            shown = place.relative_to(own) if place.is_relative_to(own) else place
+            return _Read(str(shown), place.read_bytes(), facts.st_mtime_ns)
+        except OSError as error:
+            raise Unsendable(f"{path} cannot be read: {error.strerror or error}") from error
+        except ValueError as error:
+            raise (
+                error if isinstance(error, Unsendable) else Unsendable(f"{path!r} is no path: {error}")
+            ) from error
+
+    def _place(self, block: Block, path: str) -> Path:
+        folders = [self.spec.root / (block.folder or ".")]
+        if block.folder is None and self._source_folder and not remote.is_url(self._source_folder):
+            folders.append(self.spec.root / self._source_folder)
+        place = (folders[0] / path).resolve()
+        if not any(place.is_relative_to(folder.resolve()) for folder in folders):
+            raise Unsendable(f"{path} leads out of {folders[0].resolve()}: set `folder` to where files may be")
+        return place
+
+    def _fetched(self, block: Block, url: str) -> _Read:
+        allowed = block.folder or self._source_folder or ""
+        if not (remote.is_url(allowed) and url.startswith(f"{allowed.rstrip('/')}/")) or "/../" in url:
+            raise Unsendable(f"{url} is not below `folder`: set it to the URL that files may be read from")
+        facts = remote.look(url)
+        if facts.size > _LARGEST:
+            raise Unsendable(f"{url} has more than {_LARGEST:,} bytes")
+        with remote.open_raw(url) as raw:
+            return _Read(url, raw.readall(), version=facts.version)
+
+    @property
+    def _source_folder(self) -> str | None:
+        """The folder that the files of the source are in, if its rows are files: they may be attached."""
+        if self.spec.source.type not in ("files", "text"):
+            return None
+        fixed = []
+        for part in self.spec.source.path.split("/")[:-1]:
+            if any(sign in part for sign in "*?["):
+                break
+            fixed.append(part)
+        return "/".join(fixed) or None
+
+
+def _limits() -> Limits:
+    return catalogue().attachments
+
+
+def _encoded(source: Mapping[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(source)
+    except UnicodeEncodeError as error:
+        raise Unsendable("half of a surrogate pair is not text") from error
+
+
+def _file(file_id: str) -> dict[str, str]:
+    return {"type": "file", "file_id": file_id}
+
+
+def _from_base64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise Unsendable(f"the text of base64 is none: {error}") from error
+
+
+def _inline(data: bytes, kind: str, load: Load) -> bytes:
+    """The JSON of a source that holds the bytes themselves."""
+    if kind == "text/plain":
+        return _encoded({"type": "text", "media_type": kind, "data": data.decode()})
+    encoded = base64.b64encode(data)
+    load.extra -= len(encoded)
+    return b'{"type":"base64","media_type":"%b","data":"%b"}' % (kind.encode(), encoded)
+
+
+def _kind(block: Block, data: bytes, name: str) -> str:
+    """The media type of an attachment. Raises Unsendable if it is not one that its block takes."""
+    if not data:
+        raise Unsendable(f"{name} is empty")
+    kind = media_type(data[:_HEAD])
+    if block.type == "image":
+        if kind not in IMAGES:
+            raise Unsendable(f"{name} is {kind}, and an image is png, jpeg, gif or webp")
+        return kind
+    if kind == "application/pdf":
+        return kind
+    if is_text(data[:_HEAD]):
+        try:
+            data.decode()
+        except UnicodeDecodeError as error:
+            raise Unsendable(f"{name} is neither a PDF nor UTF-8 text") from error
+        return "text/plain"
+    hint = ": make it a block of the type image" if kind in IMAGES else ""
+    raise Unsendable(f"{name} is {kind}, and a document is a PDF or UTF-8 text{hint}")
+
+
+def _weighed(block: Block, data: bytes, name: str, load: Load) -> str:
+    """The media type of an attachment, which is added to a load. Raises Unsendable."""
+    kind = _kind(block, data, name)
+    if kind == "application/pdf":
+        pages = _pages(data, name)
+        load.pages += pages
+        load.extra += pages * _limits().page_tokens
+    elif kind in IMAGES:
+        if len(data) * 4 / 3 > _limits().image_bytes:
+            raise Unsendable(
+                f"{name} has {len(data):,} bytes, and {_limits().image_bytes:,} of base64 is the most"
+            )
+        load.sides.append(max(_dimensions(data, name)))
+        load.extra += _limits().image_tokens
+    return kind
+
+
+def _pages(data: bytes, name: str) -> int:
+    import pypdfium2
+
+    try:
+        document = pypdfium2.PdfDocument(data)
+    except pypdfium2.PdfiumError as error:
+        reason = "needs a password" if "password" in str(error) else f"is no PDF that can be read: {error}"
+        raise Unsendable(f"{name} {reason}") from error
+    try:
+        return len(document)
+    finally:
+        document.close()
+
+
+def _dimensions(data: bytes, name: str) -> tuple[int, int]:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings():
+            # Only the header is read: no image is too large for that.
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data)) as image:
+                return image.size
+    except Image.DecompressionBombError as error:
+        raise Unsendable(f"{name} has more pixels than the API takes") from error
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        raise Unsendable(f"{name} is no image that can be read: {error}") from error
+
+
+def check_load(spec: Spec, load: Load) -> None:
+    """Raise Unsendable if one request carries more than the API takes (platform.claude.com, vision, 2026-08)."""
+    limits, model = _limits(), known_model(str(spec.params["model"]))
+    is_small = model is not None and model.context is not None and model.context <= limits.small_context
+    most = limits.pages_of_small if is_small else limits.pages
+    if load.pages + len(load.sides) > most:
+        raise Unsendable(f"it has {load.pages + len(load.sides):,} pages and images, and {most} is the most")
+    side = limits.side_of_many if len(load.sides) > limits.many else limits.side
+    if largest := max((one for one in load.sides if one > side), default=0):
+        among = f" among {len(load.sides)} images" if side == limits.side_of_many else ""
+        raise Unsendable(f"an image is {largest:,} pixels wide or high{among}, and {side:,} is the most")

@@ -1,0 +1,290 @@
+"""Documents and images of a row: found by path, URL or bytes, known by their bytes, held to the API's limits."""
+
+import base64
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pypdfium2
+import pytest
+
+from runner import Summary, load_spec, plan, run
+from runner.errors import UsageError
+from runner.lifecycle.check import check
+from runner.prompt import load_templates
+from runner.request import Encoded, encoder
+from tests.files import image, pdf
+from tests.jobs import SPEC, records, write_job
+
+
+def encoded(root: Path, *blocks: dict[str, Any], source: dict[str, Any] | None = None, **row: Any) -> Encoded:
+    """What becomes of one row whose prompt is these blocks."""
+    (root / "prompts").mkdir(exist_ok=True)
+    spec = {**SPEC, "prompt": {"user": list(blocks)}, "source": source or SPEC["source"]}
+    (root / "blocks.yaml").write_text(json.dumps(spec))
+    templates = load_templates(load_spec(root / "blocks.yaml"))
+    return encoder(templates)(templates.names(row))
+
+
+def sent(root: Path, *blocks: dict[str, Any], **row: Any) -> list[dict[str, Any]]:
+    """The content blocks that are sent for one row."""
+    found = encoded(root, *blocks, **row)
+    assert found.problem is None
+    content: list[dict[str, Any]] = json.loads(found.params)["messages"][0]["content"]
+    return content
+
+
+def problem(root: Path, *blocks: dict[str, Any], **row: Any) -> str:
+    """Why a row cannot be sent."""
+    found = encoded(root, *blocks, **row)
+    assert (found.params, found.extra) == (b"", 0)
+    return str(found.problem)
+
+
+PATH = {"type": "document", "path": "{{ path }}"}
+IMAGE = {"type": "image", "path": "{{ path }}"}
+
+
+def test_a_document_has_its_bytes_title_context_citations_and_cache_mark(tmp_path: Path) -> None:
+    (tmp_path / "a.bin").write_bytes(pdf(2))
+    block = {**PATH, "title": "{{ who }}", "context": "of {{ who }}", "citations": True, "cache": "1h"}
+    text = {"type": "text", "text": "{{ who }}?", "cache": "5m"}
+    assert sent(tmp_path, block, text, path="a.bin", who='A"') == [
+        {
+            "type": "document",
+            "source": {
+                "type": "base64",
+                "media_type": "application/pdf",
+                "data": base64.b64encode(pdf(2)).decode(),
+            },
+            "title": 'A"',
+            "context": 'of A"',
+            "citations": {"enabled": True},
+            "cache_control": {"type": "ephemeral", "ttl": "1h"},
+        },
+        {"type": "text", "text": 'A"?', "cache_control": {"type": "ephemeral", "ttl": "5m"}},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("block", "row", "source"),
+    [
+        ({"url": "{{ u }}"}, {"u": "https://x.org/a.pdf"}, {"type": "url", "url": "https://x.org/a.pdf"}),
+        ({"file_id": "{{ i }}"}, {"i": "file_011"}, {"type": "file", "file_id": "file_011"}),
+        ({"text": "{{ t }}"}, {"t": "é\n"}, {"type": "text", "media_type": "text/plain", "data": "é\n"}),
+        ({"base64": "{{ b }}"}, {"b": base64.b64encode("é".encode()).decode()},
+         {"type": "text", "media_type": "text/plain", "data": "é"}),
+    ],
+)  # fmt: skip
+def test_a_document_can_be_a_url_an_id_a_text_or_bytes(
+    tmp_path: Path, block: dict[str, str], row: dict[str, str], source: dict[str, str]
+) -> None:
+    assert sent(tmp_path, {"type": "document", **block}, **row) == [{"type": "document", "source": source}]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP"])
+def test_an_image_is_known_by_its_bytes(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "a.pdf").write_bytes(image(kind=kind))
+    [block] = sent(tmp_path, IMAGE, path="a.pdf")
+    assert block["source"]["media_type"] == f"image/{kind.lower()}"
+
+
+def locked(path: Path) -> bytes:
+    """A PDF that needs a password: one whose trailer says that it is encrypted."""
+    data = pdf()
+    secret = b"/Encrypt << /Filter /Standard /V 1 /R 2 /O (%b) /U (%b) /P -4 >> /ID [(a) (a)] " % (
+        b"o" * 32,
+        b"u" * 32,
+    )
+    path.write_bytes(data.replace(b"trailer\n<< ", b"trailer\n<< " + secret))
+    return path.read_bytes()
+
+
+FILES: dict[str, tuple[dict[str, str], Callable[[], bytes], str]] = {
+    "absent": (PATH, bytes, "a cannot be read: No such file or directory"),
+    "empty": (PATH, bytes, "a is empty"),
+    "an image as a document": (
+        PATH,
+        image,
+        "a is image/png, and a document is a PDF or UTF-8 text: make it a block",
+    ),
+    "a PDF as an image": (IMAGE, pdf, "a is application/pdf, and an image is png, jpeg, gif or webp"),
+    "a damaged PDF": (PATH, lambda: b"%PDF-1.4 and no more", "a is no PDF that can be read"),
+    "a damaged image": (IMAGE, lambda: image()[:20], "a is no image that can be read"),
+    "no text": (PATH, lambda: b"\0\1\2", "a is application/octet-stream, and a document is a PDF or UTF-8 text"),
+    "text that is none in the end": (PATH, lambda: b"x" * 9000 + b"\xff", "a is neither a PDF nor UTF-8 text"),
+    "too many pages": (PATH, lambda: pdf(601), "it has 601 pages and images, and 600 is the most"),
+    "too wide": (IMAGE, lambda: image(8001, 1), "an image is 8,001 pixels wide or high, and 8,000 is the most"),
+    "too many pixels": (IMAGE, lambda: image(20_000, 10_000, kind="GIF"), "pixels"),
+    "too large": (IMAGE, lambda: image() + b"\0" * 4_000_000, "a has 4,000,0"),
+}
+
+
+@pytest.mark.parametrize("case", FILES)
+def test_a_file_that_cannot_be_sent_is_a_problem_of_its_row(tmp_path: Path, case: str) -> None:
+    block, make, words = FILES[case]
+    if case != "absent":
+        (tmp_path / "a").write_bytes(make())
+    assert words in problem(tmp_path, block, path="a")
+
+
+def test_a_pdf_with_a_password_is_a_problem_of_its_row(tmp_path: Path) -> None:
+    locked(tmp_path / "a")
+    with pytest.raises(pypdfium2.PdfiumError, match="password"):
+        pypdfium2.PdfDocument(tmp_path / "a")
+    assert problem(tmp_path, PATH, path="a") == "a needs a password"
+
+
+def test_limits_are_those_of_the_whole_request_and_of_its_model(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(pdf(60))
+    (tmp_path / "b").write_bytes(image(2001, 1))
+    other = {**PATH, "path": "{{ path }}"}
+    assert encoded(tmp_path, *[other] * 10, path="a").problem is None
+    assert problem(tmp_path, *[other] * 11, path="a").startswith("it has 660 pages and images")
+    assert encoded(tmp_path, *[IMAGE] * 20, path="b").problem is None
+    assert problem(tmp_path, *[IMAGE] * 21, path="b") == (
+        "an image is 2,001 pixels wide or high among 21 images, and 2,000 is the most"
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("../secret", "../secret leads out of "),
+        ("/etc/passwd", "/etc/passwd leads out of "),
+        ("link", "link leads out of "),
+        ("https://169.254.169.254/x", "is not below `folder`"),
+        ("file:///etc/passwd", "is not below `folder`"),
+        ("a\0b", "is no path"),
+        (" ", "path is empty"),
+        ("x" * 300, "cannot be read"),
+    ],
+)
+def test_no_row_reaches_a_file_outside_the_project(tmp_path: Path, path: str, words: str) -> None:
+    root = tmp_path / "project"
+    root.mkdir()
+    (tmp_path / "secret").write_text("secret")
+    (root / "link").symlink_to(tmp_path / "secret")
+    assert words in problem(root, PATH, path=path)
+
+
+def test_a_folder_says_where_files_may_be(tmp_path: Path) -> None:
+    root, scans = tmp_path / "project", tmp_path / "scans"
+    root.mkdir()
+    scans.mkdir()
+    (scans / "a").write_bytes(pdf())
+    block = {**PATH, "folder": str(scans)}
+    for path in ("a", str(scans / "a")):
+        assert sent(root, block, path=path)[0]["source"]["media_type"] == "application/pdf"
+    assert "leads out of" in problem(root, block, path="../project/blocks.yaml")
+    source = {"type": "files", "path": f"{scans}/*"}
+    assert sent(root, PATH, source=source, path=str(scans / "a"))[0]["type"] == "document"
+
+
+def test_a_file_behind_a_url_is_sent_if_it_is_below_the_folder_or_the_source(tmp_path: Path) -> None:
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/scans/a.pdf", pdf())
+    for own in ({"folder": "memory:///scans"}, {"source": {"type": "files", "path": "memory:///scans/*.pdf"}}):
+        block = {**PATH, **({"folder": own["folder"]} if "folder" in own else {})}
+        row = {"path": "memory:///scans/a.pdf", **({"source": own["source"]} if "source" in own else {})}
+        assert sent(tmp_path, block, **row)[0]["source"]["type"] == "base64"
+        for path in ("memory:///other/a.pdf", "memory:///scans/../other", "memory:///scansmore/a"):
+            assert "is not below `folder`" in problem(tmp_path, block, **{**row, "path": path})
+    memory.rm("/scans", recursive=True)
+
+
+def test_what_a_document_weighs_does_not_depend_on_its_bytes(tmp_path: Path) -> None:
+    (tmp_path / "small").write_bytes(pdf(2))
+    (tmp_path / "large").write_bytes(pdf(2, size=300_000))
+    small, large = (encoded(tmp_path, PATH, path=name) for name in ("small", "large"))
+    weights = [len(one.params) + one.extra for one in (small, large)]
+    assert weights[0] == weights[1]
+    assert 2 * 8000 < weights[0] < 2 * 8000 + 500
+    by_url = encoded(tmp_path, {"type": "document", "url": "https://x.org/a"})
+    assert by_url.extra == 20 * 8000
+
+
+@pytest.fixture
+def scans(tmp_path: Path, job: Callable[..., Summary]) -> Path:  # noqa: ARG001 - it writes a job of its own first
+    """A project whose rows are five PDFs, of which the second cannot be read and the fourth is too long."""
+    (tmp_path / "scans").mkdir()
+    for number, data in enumerate((pdf(), b"%PDF-", pdf(3), pdf(700), pdf(2))):
+        (tmp_path / "scans" / f"{number}.pdf").write_bytes(data)
+    source = {"type": "files", "path": "scans/*.pdf", "key": "name"}
+    user = [{**PATH, "title": "{{ name }}"}, {"type": "text", "text": "What is it?"}]
+    write_job(tmp_path, source=source, prompt={"user": user}, sinks=[{"type": "jsonl", "path": "out/all.jsonl"}])
+    return tmp_path
+
+
+def test_rows_that_cannot_be_sent_are_rejected_and_the_others_go(scans: Path, job: Callable[..., Summary]) -> None:
+    assert job().outcomes == {"succeeded": 3, "rejected": 2}
+    found = {row["key"]: row["error"] for row in records(scans / "out/all.jsonl")}
+    assert [key for key, error in found.items() if error is None] == ["0.pdf", "2.pdf", "4.pdf"]
+    assert found["3.pdf"]["message"] == "it has 700 pages and images, and 600 is the most"
+    assert found["1.pdf"]["message"].startswith("scans/1.pdf is no PDF that can be read")
+
+
+def test_validate_and_plan_name_the_rows_that_cannot_be_sent(scans: Path) -> None:
+    spec = load_spec(scans / "job.yaml")
+    for findings in (check(spec).findings, plan(spec, offline=True).findings):
+        shown = [(found.path, found.rule, found.severity) for found in findings if found.rule == "rejected"]
+        assert shown == [("scans/1.pdf", "rejected", "warning"), ("scans/3.pdf", "rejected", "warning")]
+
+
+def test_a_plan_reckons_documents_by_their_pages(scans: Path) -> None:
+    made = plan(load_spec(scans / "job.yaml"), offline=True)
+    assert made.rejected == 2
+    # Six pages, of which each is reckoned at 8,000 bytes of text.
+    assert 6 * 8000 / 3.1 < made.input_tokens["value"] < 6 * 8000 / 3.1 + 1_200
+    simulated = plan(load_spec(scans / "job.yaml"), simulate=True)
+    assert simulated.cost["worst"] == pytest.approx(made.cost["worst"])
+
+
+def test_a_document_that_was_edited_is_sent_again_and_no_other(scans: Path, job: Callable[..., Summary]) -> None:
+    first = job()
+    assert job().run == first.run
+    (scans / "scans/0.pdf").write_bytes(pdf(text="Another"))
+    second = job()
+    assert second.run != first.run
+    assert sum(len(records(path)) for path in (scans / "api").glob("msgbatch_*.jsonl")) == 4
+
+
+def test_documents_are_in_a_simulated_run_what_they_are_in_a_real_one(scans: Path) -> None:
+    assert run(load_spec(scans / "job.yaml"), simulate=True).outcomes == {"succeeded": 3, "rejected": 2}
+
+
+def test_a_file_that_a_column_names_is_an_input_too(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    write_job(tmp_path, rows=3, prompt={"user": [{"type": "document", "path": "{{ id }}.txt"}]})
+    for number in (1, 2, 3):
+        (tmp_path / f"r{number}.txt").write_text(f"text {number}")
+    first = job()
+    assert job().run == first.run
+    (tmp_path / "r2.txt").write_text("edited")
+    unfinished = job(wait=False)
+    assert unfinished.run != first.run
+    (tmp_path / "r3.txt").unlink()
+    with pytest.raises(UsageError, match=r"r3\.txt: edited"):
+        job()
+    assert job(resume=True).outcomes == {"succeeded": 3}
+    assert [len(records(path)) for path in (tmp_path / "api").glob("msgbatch_*.jsonl")] == [3, 1]
+
+
+def test_one_file_for_all_rows_is_noted_once(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    (tmp_path / "handbook.txt").write_text("how to label")
+    user = [{"type": "document", "path": "handbook.txt"}, {"type": "text", "text": "{{ text }}"}]
+    write_job(tmp_path, rows=9, prompt={"user": user})
+    assert job().outcomes == {"succeeded": 9}
+    [attached] = (tmp_path / ".runner/runs").glob("*/attached.jsonl")
+    assert [line["path"] for line in records(attached)] == ["handbook.txt"]
+
+
+def test_a_file_in_a_folder_is_looked_for_there_again(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.txt").write_text("one")
+    write_job(tmp_path, rows=2, prompt={"user": [{"type": "document", "path": "a.txt", "folder": "docs"}]})
+    first = job()
+    assert job().run == first.run
+    (tmp_path / "docs" / "a.txt").write_text("two")
+    assert job().run != first.run
