@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _MESSAGES = "/v1/messages"
 _PATH = f"{_MESSAGES}/batches"
 _BLOCK = 1 << 18
+_MOST_FILES = 100  # ids in one list of files (SDK 2.12, file_list_params)
 # Fails before the request leaves: the batch was certainly not created.
 _NOT_SENT = (
     "ConnectError",
@@ -67,6 +68,14 @@ class _Message(msgspec.Struct, tag_field="type", tag="message"):
 
 class _Counted(msgspec.Struct):
     input_tokens: int
+
+
+class _File(msgspec.Struct):
+    id: str
+
+
+class _Files(msgspec.Struct):
+    data: list[_File]
 
 
 class _List(msgspec.Struct):
@@ -179,6 +188,22 @@ class Api:
         with _translated():
             response = self._post(f"{_MESSAGES}/count_tokens", body, len(body))
             return msgspec.json.decode(response.content, type=_Counted).input_tokens
+
+    def upload(self, data: bytes, name: str, media_type: str) -> str:
+        """Put a file through the Files API, and return its id. Raises ApiFault or AccessError."""
+        with _translated():
+            response = self._client.files.with_raw_response.upload(file=(name, data, media_type))
+            return msgspec.json.decode(response.read(), type=_File).id
+
+    def files_there(self, ids: Sequence[str]) -> set[str]:
+        """Which of these files the Files API still has. Raises ApiFault or AccessError."""
+        found = set[str]()
+        for start in range(0, len(ids), _MOST_FILES):
+            with _translated():
+                some = list(ids[start : start + _MOST_FILES])
+                response = self._client.files.with_raw_response.list(ids=some)
+                found |= {file.id for file in msgspec.json.decode(response.read(), type=_Files).data}
+        return found
 
     def _post(self, path: str, content: "bytes | _Blocks", size: int) -> "httpx2.Response":
         import httpx2

@@ -53,6 +53,10 @@ class Attached(NamedTuple):
     media_type: str = ""
 
 
+MARK = "upload_[0-9a-f]{24}"
+"""A regular expression of what `mark_of` gives."""
+
+
 def mark_of(sha256: str, kind: str) -> str:
     """What stands for a file until it has an id, the same for the same bytes; as long as an id is."""
     return "upload_" + hashlib.sha256(f"{sha256} {kind}".encode()).hexdigest()[:24]

@@ -11,12 +11,13 @@ import pypdfium2
 import pytest
 
 from runner import Summary, load_spec, plan, run
-from runner.errors import UsageError
+from runner.errors import StateError, UsageError
 from runner.lifecycle.check import check
 from runner.prompt import load_templates
 from runner.request import Encoded, encoder
+from runner.simulator import Answer, Drop
 from tests.files import image, pdf
-from tests.jobs import SPEC, records, write_job
+from tests.jobs import SPEC, command, end, kill, paid, records, simulator, start, write_job
 
 
 def encoded(root: Path, *blocks: dict[str, Any], source: dict[str, Any] | None = None, **row: Any) -> Encoded:
@@ -288,3 +289,107 @@ def test_a_file_in_a_folder_is_looked_for_there_again(tmp_path: Path, job: Calla
     assert job().run == first.run
     (tmp_path / "docs" / "a.txt").write_text("two")
     assert job().run != first.run
+
+
+UPLOADED = {**PATH, "upload": True}
+
+
+@pytest.fixture
+def letters(tmp_path: Path, job: Callable[..., Summary]) -> Path:  # noqa: ARG001 - it writes a job of its own first
+    """A project whose rows attach three files, two of which hold the same."""
+    for number, text in enumerate(("one", "two", "one")):
+        (tmp_path / f"{number}.txt").write_text(text)
+    source = {"type": "files", "path": "*.txt", "key": "name"}
+    user = [UPLOADED, {"type": "text", "text": "{{ name }}?"}]
+    batch = {**SPEC["batch"], "max_requests": 2}
+    write_job(tmp_path, source=source, prompt={"user": user}, batch=batch)
+    return tmp_path
+
+
+def uploaded(root: Path) -> list[dict[str, Any]]:
+    """The files that a simulator was sent."""
+    path = root / "api" / "files.jsonl"
+    return [one for one in records(path) if one["type"] == "file"] if path.exists() else []
+
+
+def test_a_file_is_uploaded_once_over_rows_and_runs(letters: Path, job: Callable[..., Summary]) -> None:
+    assert job().outcomes == {"succeeded": 3}
+    assert sorted((one["filename"], one["mime_type"], one["size_bytes"]) for one in uploaded(letters)) == [
+        ("0.txt", "text/plain", 3), ("1.txt", "text/plain", 3)
+    ]  # fmt: skip
+    (letters / "3.txt").write_text("two")
+    assert job().outcomes == {"succeeded": 4}
+    (letters / "3.txt").write_text("three")
+    assert job().outcomes == {"succeeded": 4}
+    assert [one["filename"] for one in uploaded(letters)][2:] == ["3.txt"]
+    bodies = b"".join(path.read_bytes() for path in (letters / ".runner/runs").glob("*/bodies/*.json"))
+    assert {one["id"].encode() in bodies for one in uploaded(letters)} == {True}
+    assert paid(letters / "api") == {("1", 1): 1, ("1", 2): 1, ("1", 3): 1, ("1", 4): 2}
+
+
+def test_a_file_that_the_api_has_no_more_is_uploaded_again(letters: Path, job: Callable[..., Summary]) -> None:
+    job()
+    with (letters / "api" / "files.jsonl").open("a") as log:
+        for one in uploaded(letters):
+            log.write(json.dumps({"type": "file_deleted", "id": one["id"]}) + "\n")
+    assert job(new=True).outcomes == {"succeeded": 3}
+    assert len(uploaded(letters)) == 2, "what was answered needs no file"
+    write_job(letters, **{**json.loads((letters / "job.yaml").read_text()), "reuse": False})
+    assert job(new=True).outcomes == {"succeeded": 3}
+    assert len(uploaded(letters)) == 4
+
+
+@pytest.mark.parametrize("time", [1, 2])
+def test_a_run_killed_while_it_uploads_goes_on(letters: Path, time: int) -> None:
+    seen: list[str] = []
+
+    def on(name: str) -> None:
+        seen.append(name)
+        if name == "uploaded" and seen.count(name) == time:
+            kill(process.pid)
+            raise Drop
+
+    with simulator(letters / "api", on=on) as environ:
+        process = start(letters, environ, "run", "job.yaml", "--yes")
+        assert end(letters, process).returncode == -9
+        assert command(letters, environ, "run", "job.yaml", "--yes").returncode == 0
+    assert paid(letters / "api") == {("1", 1): 1, ("1", 2): 1, ("1", 3): 1}
+    # What was under way is uploaded again: it costs nothing.
+    assert len(uploaded(letters)) <= 2 * 2
+
+
+@pytest.mark.usefixtures("letters")
+def test_a_fault_of_an_upload_is_tried_again(job: Callable[..., Summary]) -> None:
+    seen: list[str] = []
+
+    def on(name: str) -> None:
+        seen.append(name)
+        if name == "upload" and seen.count(name) < 3:
+            raise Answer(529, "Overloaded")
+
+    assert job(on=on).outcomes == {"succeeded": 3}
+    assert seen.count("upload") == 4
+
+
+def test_a_file_that_was_edited_before_it_was_uploaded_stops_the_run(
+    letters: Path, job: Callable[..., Summary]
+) -> None:
+    seen: list[str] = []
+
+    def on(name: str) -> None:
+        seen.append(name)
+        if name == "upload" and seen.count(name) < 3:
+            (letters / "2.txt").write_text("edited")
+            (letters / "1.txt").write_text("edited")
+            raise Answer(529, "Overloaded")
+
+    with pytest.raises(StateError, match=r"1\.txt was edited since the run was prepared"):
+        job(on=on)
+
+
+@pytest.mark.parametrize("mode", ["batch", "sync"])
+def test_uploads_go_with_every_way_of_sending(letters: Path, job: Callable[..., Summary], mode: str) -> None:
+    write_job(letters, **{**json.loads((letters / "job.yaml").read_text()), "mode": mode, "canary": 1})
+    assert job().outcomes == {"succeeded": 3}
+    assert len(uploaded(letters)) == 2
+    assert run(load_spec(letters / "job.yaml"), simulate=True).outcomes == {"succeeded": 3}

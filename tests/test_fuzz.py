@@ -864,7 +864,7 @@ def test_any_text_is_an_expression_with_a_value_or_no_expression(text: str) -> N
         assert str(error)
         return
     for record in RECORDS:
-        for write in SINKS.values():
+        for write in (SINKS["csv"], SINKS["jsonl"]):
             assert_written_or_refused(partial(evaluate, record), write)
 
 

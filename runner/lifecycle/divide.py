@@ -1,6 +1,6 @@
 """A prepared batch in parts: to find a request that is refused, to stay under a cap, to be answered bit by bit."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 
 from runner.durable import sync_folder
@@ -9,27 +9,41 @@ from runner.request import pack
 from runner.store import Batch, pieces
 
 _LONGER_ID = 20
+_LONGER = 1_000
 
 Request = tuple[int, int, int]
 """(row, offset, length in bytes) of the params of one request in the body of its batch."""
 
 
-def divide(job: Job, batch: Batch, parts: Sequence[Sequence[Request]]) -> None:
-    """Put batches of these requests in the place of a prepared batch, which has exactly them."""
+def _as_it_is(params: bytes) -> bytes:
+    return params
+
+
+def divide(
+    job: Job,
+    batch: Batch,
+    parts: Sequence[Sequence[Request]],
+    *,
+    change: Callable[[bytes], bytes] = _as_it_is,
+) -> None:
+    """Put batches of these requests in the place of a prepared batch, which has exactly them.
+
+    `change` makes the params that are sent of those that were prepared; they may grow by a few bytes.
+    """
     folder = job.store.folder(job.run)
     number = max(other.batch for other in job.store.batches(job.run) if other.round == batch.round)
     with pieces() as files, job.store.transaction():
         bodies = chain.from_iterable(
             pack(
                 (
-                    (row, files.read(folder.body(batch.round, batch.batch), offset, size))
+                    (row, change(files.read(folder.body(batch.round, batch.batch), offset, size)))
                     for row, offset, size in part
                 ),
                 run=job.run.id,
                 round=batch.round,
                 folder=folder.bodies,
                 max_requests=len(part),
-                max_bytes=batch.bytes + _LONGER_ID * len(part),
+                max_bytes=batch.bytes + (_LONGER_ID if change is _as_it_is else _LONGER) * len(part),
                 first=number + index,
             )
             for index, part in enumerate(parts, 1)

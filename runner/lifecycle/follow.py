@@ -35,6 +35,7 @@ from runner.lifecycle.pace import CREATES, Key, Pace
 from runner.lifecycle.reconcile import check_account, reconcile
 from runner.lifecycle.refuse import blame, is_meant, refuse, reject, seek
 from runner.lifecycle.submit import check_rounds, may_have_been_sent, submit
+from runner.lifecycle.upload import uploads
 from runner.store import Batch
 
 _DOWNLOADS = 3
@@ -124,6 +125,9 @@ class _Follower:
             self.is_judged = judge(self.job, self.form)
             if not self.is_judged:
                 return
+        if uploads(self.job, self.api, batch):
+            self.pace.rest(CREATES, 0)
+            return
         is_begun = self._is_noted(batch)
         lane = "sync" if batch.lane == "batch" and (self.haste.is_on or is_begun) else batch.lane
         if lane == "sync" and not is_begun and answer.needs_parts(batch):

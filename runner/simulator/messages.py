@@ -98,6 +98,8 @@ def _check_sources(messages: list[dict[str, Any]]) -> None:
                 raise Invalid(f"{at}: Input should be a base64, url, file or text source")
             if source["type"] == "base64":
                 _check_data(at, source)
+            if str(source.get("file_id", "file_")).removeprefix("file_") == source.get("file_id"):
+                raise Invalid(f"{at}.file_id: not found")
 
 
 def _check_data(at: str, source: dict[str, Any]) -> None:

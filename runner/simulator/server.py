@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from runner.simulator.batches import MAX_BYTES, Batches, Mix, UsageOf, parse, strangers
 from runner.simulator.faults import Answer, Download, Drop, Faults, Hang
+from runner.simulator.files import Files
 from runner.simulator.messages import VERSION, Invalid, count_tokens
 
 _BLOCK = 1 << 18
@@ -42,6 +43,9 @@ _ROUTES: list[tuple[str, re.Pattern[str], str]] = [
     ("GET", re.compile(r"/v1/messages/batches/([^/]+)/results"), "results"),
     ("POST", re.compile(r"/v1/messages"), "message"),
     ("POST", re.compile(r"/v1/messages/count_tokens"), "count_tokens"),
+    ("POST", re.compile(r"/v1/files"), "upload"),
+    ("GET", re.compile(r"/v1/files"), "files"),
+    ("DELETE", re.compile(r"/v1/files/([^/]+)"), "delete_file"),
     ("GET", re.compile(r"/v1/models"), "models"),
     ("GET", re.compile(r"/v1/models/([^/]+)"), "model"),
 ]
@@ -60,6 +64,7 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, port: int, batches: Batches, on: On, workspace: str) -> None:
         super().__init__(("127.0.0.1", port), _Call)
         self.batches = batches
+        self.files = Files(batches.folder)
         self.faults = batches.faults
         self.on = on
         self.workspace = workspace
@@ -258,6 +263,24 @@ class _Call(BaseHTTPRequestHandler):
 
     def _count_tokens(self, *, body: bytes) -> None:
         self._send(200, {"input_tokens": count_tokens(body)})
+
+    def _upload(self, *, body: bytes) -> None:
+        file = self.server.files.add(self.headers.get("content-type", ""), body)
+        self.server.on("uploaded")
+        self._send(200, file)
+
+    def _files(self) -> None:
+        query = parse_qs(urlsplit(self.path).query)
+        ids = [*query.get("ids", ()), *query.get("ids[]", ())]
+        if len(ids) > 100:
+            raise Answer(400, "ids: at most 100")
+        self._send(200, {"data": list(self.server.files.find(ids)), "next_page": None})
+
+    def _delete_file(self, file_id: str) -> None:
+        deleted = self.server.files.delete(file_id)
+        if deleted is None:
+            raise Answer(404, f"file_id: {file_id} not found")
+        self._send(200, deleted)
 
     def _models(self) -> None:
         data = [_model(name) for name in _MODELS]

@@ -14,6 +14,7 @@ from runner.store.state import (
     tag,
     tag_of,
 )
+from runner.store.uploads import Uploads
 
 __all__ = [
     "WHATEVER_ATTEMPTS",
@@ -27,6 +28,7 @@ __all__ = [
     "RunFolder",
     "Store",
     "Unsent",
+    "Uploads",
     "began_at",
     "open_store",
     "pieces",

@@ -1,0 +1,72 @@
+"""The Files API: what was uploaded is described on disk; the bytes themselves are only counted and digested."""
+
+import hashlib
+import secrets
+import time
+from collections.abc import Collection, Iterator
+from email import message_from_bytes
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import msgspec
+
+from runner.durable import appending
+from runner.simulator.messages import Invalid
+
+
+class Files:
+    """The files of one folder: `files.jsonl` has a line for each, and for each that was deleted."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "files.jsonl"
+        self._lock = Lock()
+        lines = self._path.read_bytes().splitlines() if self._path.exists() else []
+        self._files: dict[str, dict[str, Any]] = {}
+        for line in lines:
+            self._apply(msgspec.json.decode(line))
+
+    def _apply(self, file: dict[str, Any]) -> None:
+        if file["type"] == "file_deleted":
+            self._files.pop(file["id"], None)
+        else:
+            self._files[file["id"]] = file
+
+    def _record(self, file: dict[str, Any]) -> dict[str, Any]:
+        with self._lock:
+            with appending(self._path) as log:
+                log.write(msgspec.json.encode(file) + b"\n")
+            self._apply(file)
+        return {name: value for name, value in file.items() if name != "sha256"}
+
+    def add(self, content_type: str, body: bytes) -> dict[str, Any]:
+        """Take the file of a multipart form. Raises Invalid if there is none."""
+        form = message_from_bytes(b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + body)
+        parts: Any = form.get_payload() if form.is_multipart() else []
+        part: Any = next((one for one in parts if 'name="file"' in str(one["content-disposition"])), None)
+        if part is None:
+            raise Invalid("file: Field required")
+        data = part.get_payload(decode=True) or b""
+        return self._record(
+            {
+                "id": f"file_{secrets.token_hex(12)}",
+                "type": "file",
+                "filename": part.get_filename() or "unnamed",
+                "mime_type": part.get_content_type(),
+                "size_bytes": len(data),
+                "created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "downloadable": False,
+                "expires_at": None,
+                "sha256": hashlib.sha256(data).hexdigest(),
+            }
+        )
+
+    def find(self, ids: Collection[str]) -> Iterator[dict[str, Any]]:
+        """The files with these ids, or all, newest first."""
+        for file in reversed(list(self._files.values())):
+            if not ids or file["id"] in ids:
+                yield {name: value for name, value in file.items() if name != "sha256"}
+
+    def delete(self, file_id: str) -> dict[str, Any] | None:
+        """Forget a file; None if there is none."""
+        return self._record({"id": file_id, "type": "file_deleted"}) if file_id in self._files else None
