@@ -130,3 +130,10 @@ def test_a_batch_whose_results_are_too_old_is_found(project: Path) -> None:
         sql(project, "UPDATE batch SET created_at = created_at - 30 * 86400 WHERE batch = 2")
         ended = command(project, environ, "doctor")
     assert (ended.returncode, "batch 2: is older than 29 days" in ended.stdout) == (8, True)
+
+
+def test_an_output_behind_a_url_is_not_taken_for_a_lost_file(tmp_path: Path) -> None:
+    write_job(tmp_path, sinks=[{"type": "jsonl", "path": "memory://out/all.jsonl"}])
+    with simulator(tmp_path / "api") as environ:
+        assert command(tmp_path, environ, *RUN).returncode == 0
+        assert command(tmp_path, environ, "doctor").stdout == "1 run, 0 findings\n"

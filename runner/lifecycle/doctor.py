@@ -17,6 +17,7 @@ from runner.lifecycle.job import decoded, name_of, plural
 from runner.lifecycle.record import recorded
 from runner.lifecycle.recover import found_in
 from runner.outcome import OUTCOMES, read
+from runner.remote import is_url
 from runner.request import custom_id
 from runner.spec import project_root
 from runner.store import Batch, Pieces, Run, Store, open_store, pieces
@@ -116,7 +117,8 @@ def _run(store: Store, run: Run) -> Iterator[str]:
         if before.round < after.round and before.state != "collected":
             yield f"{name_of(after)}: was prepared before {name_of(before)} was collected"
     for sink in decoded(run.sinks, list[dict[str, Any]]):
-        if run.state == "finished" and not Path(sink["path"]).exists():
+        # What lies behind a URL is not looked at.
+        if run.state == "finished" and not is_url(sink["path"]) and not Path(sink["path"]).exists():
             yield f"{sink['path']} is not there: running the spec again writes it anew, and sends nothing"
 
 
