@@ -269,7 +269,7 @@ def test_a_file_that_a_column_names_is_an_input_too(tmp_path: Path, job: Callabl
     with pytest.raises(UsageError, match=r"r3\.txt: edited"):
         job()
     assert job(resume=True).outcomes == {"succeeded": 3}
-    assert [len(records(path)) for path in (tmp_path / "api").glob("msgbatch_*.jsonl")] == [3, 1]
+    assert sorted(len(records(path)) for path in (tmp_path / "api").glob("msgbatch_*.jsonl")) == [1, 3]
 
 
 def test_one_file_for_all_rows_is_noted_once(tmp_path: Path, job: Callable[..., Summary]) -> None:
