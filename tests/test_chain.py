@@ -1,6 +1,7 @@
 """Jobs that read the outputs of others, each run in its turn and resumed by itself."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,19 @@ import pytest
 from runner import load_spec, plan
 from runner.errors import InputError
 from runner.lifecycle import check, in_order
-from tests.jobs import SPEC, accepted, command, end, kill, paid, records, simulator, start, write_job
+from tests.jobs import (
+    SPEC,
+    accepted,
+    command,
+    end,
+    kill,
+    killed_at_rename,
+    paid,
+    records,
+    simulator,
+    start,
+    write_job,
+)
 
 RUN = ("run", "third.yaml", "second.yaml", "first.yaml", "--yes")
 
@@ -46,6 +59,18 @@ def test_specs_run_in_the_order_that_their_sources_ask_for(tmp_path: Path) -> No
     first, third = records(tmp_path / "out/second.jsonl")[4], records(tmp_path / "out/third.jsonl")[4]
     assert (first["row"]["input"]["text"], third["row"]["input"]["input"]["text"]) == ("text number 5",) * 2
     assert sum(paid(tmp_path / "api").values()) == 60
+
+
+def test_a_spec_killed_while_it_was_prepared_does_not_hold_up_another(tmp_path: Path) -> None:
+    write_chain(tmp_path)
+    with simulator(tmp_path / "api") as environ:
+        killed = command(
+            tmp_path, environ, "run", "first.yaml", "--yes", before=partial(killed_at_rename, "spec.json")
+        )
+        assert killed.returncode == -9
+        (tmp_path / "other.yaml").write_text((tmp_path / "first.yaml").read_text().replace('"first"', '"other"'))
+        assert command(tmp_path, environ, "run", "other.yaml", "--yes").returncode == 0
+        assert command(tmp_path, environ, "run", "first.yaml", "--yes").returncode == 0
 
 
 def test_a_chain_that_is_simulated_reads_what_was_simulated(tmp_path: Path) -> None:
@@ -130,7 +155,7 @@ def test_a_job_whose_source_has_not_run_yet_says_so(tmp_path: Path) -> None:
         ("third.yaml", "the specs lead in a circle: second.yaml → third.yaml → second.yaml"),
         ("absent.yaml", "cannot read the spec"),
         ("../first.yaml", "leaves the project's folder"),
-        ("narrow.yaml", "needs a jsonl sink without columns"),
+        ("narrow.yaml", "needs a jsonl sink on this machine, without columns"),
     ],
 )
 def test_a_source_that_leads_nowhere_is_an_error(tmp_path: Path, spec: str, message: str) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.proofs import kills, operations
+from tests.proofs import chain, kills, operations
 
 
 @pytest.mark.parametrize("first", [1, 4, 7, 10])
@@ -21,3 +21,7 @@ def test_a_synchronous_run_killed_before_any_operation_goes_on(tmp_path: Path, f
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_run_killed_at_random_under_faults_goes_on(tmp_path: Path, seed: int) -> None:
     assert kills.job(tmp_path, 8, random.Random(seed)) > 0
+
+
+def test_a_chain_killed_at_random_under_faults_goes_on(tmp_path: Path) -> None:
+    assert chain.job(tmp_path, 8, random.Random(1)) > 0

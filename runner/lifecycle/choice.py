@@ -70,7 +70,7 @@ class Choice:
             store.discard(left)
         # Also those of other names: a run that is not recognized any more would be sent, and paid, again.
         for known in store.runs():
-            if known.purged_at is None:
+            if known.purged_at is None and known.state != "preparing":
                 recorded(store, known)
         runs = [run for run in store.runs(self.spec.name) if run.state != "abandoned"]
         under_way = next((run for run in runs if run.state == "running"), None)
