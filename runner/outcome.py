@@ -13,7 +13,10 @@ OUTCOMES = (
 """How a row can end. The first four have an answer; `missing` and `rejected` never had a result."""
 
 _FINISHED = ("end_turn", "stop_sequence", "tool_use")
-_TRUNCATED = ("max_tokens", "model_context_window_exceeded", "pause_turn")
+PAUSED = "pause_turn"
+"""Why an answer of server tools stopped that goes on when it is sent back."""
+
+_TRUNCATED = ("max_tokens", "model_context_window_exceeded", PAUSED)
 
 # A request that failed so is refused again if it is sent again (platform.claude.com, API errors, 2026-08).
 _HOPELESS = frozenset(

@@ -239,6 +239,13 @@ def test_a_fault_while_a_fault_is_looked_into_passes(tmp_path: Path, job: Callab
 
 
 def test_no_fault_is_left_out() -> None:
-    names = ("test_faults.py", "test_sync.py", "test_deadline.py", "test_plan.py", "test_repair.py")
+    names = (
+        "test_faults.py",
+        "test_sync.py",
+        "test_deadline.py",
+        "test_plan.py",
+        "test_repair.py",
+        "test_long_turns.py",
+    )
     source = "".join((Path(__file__).parent / name).read_text("utf-8") for name in names)
     assert [name for name in FAULTS if f'"{name}' not in source and f"{name}:" not in source] == []

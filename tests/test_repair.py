@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from runner import Summary
-from runner.lifecycle.repair import repaired
+from runner.lifecycle.conversation import repaired
 from tests.jobs import SCHEMA, SPEC, paid, records, write_job
 
 REPAIR = {"attempts": 3, "repair": True}

@@ -7,10 +7,10 @@ import msgspec
 from runner.durable import sync_folder
 from runner.errors import StateError
 from runner.form import Form
+from runner.lifecycle.conversation import continued, repaired
 from runner.lifecycle.job import Job
-from runner.lifecycle.repair import repaired
 from runner.lifecycle.rows import Rows, rows_of
-from runner.outcome import read
+from runner.outcome import PAUSED, read
 from runner.request import largest, pack
 from runner.store import WHATEVER_ATTEMPTS, Pieces, pieces
 
@@ -56,10 +56,13 @@ def _again(job: Job, files: Pieces, rows: Rows, form: Form, least: int) -> Itera
                 found = read(line, form, rows.fields(row) if form.checks else None)
                 if not (found.again or found.outcome == "canceled"):
                     raise ValueError("its result is final")
-                if found.outcome == "invalid" and job.spec.retry.repair:
-                    mended = repaired(params, line, (found.error or {}).get("message", "it is not valid"))
-                    # What has grown too long is asked anew.
-                    params = mended if len(mended) <= longest else params
+                longer = params
+                if found.stop_reason == PAUSED:
+                    longer = continued(params, line)
+                elif found.outcome == "invalid" and job.spec.retry.repair:
+                    longer = repaired(params, line, (found.error or {}).get("message", "it is not valid"))
+                # What has grown too long is asked anew.
+                params = longer if len(longer) <= longest else params
         except (ValueError, OSError) as error:
             raise StateError(f"run {job.run.id}: row {row} cannot be sent again as recorded: {error}") from error
         yield row, params

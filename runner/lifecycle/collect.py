@@ -15,7 +15,7 @@ from runner.form import Form
 from runner.lifecycle.budget import worst
 from runner.lifecycle.job import Job, decoded, name_of, plural
 from runner.lifecycle.rows import rows_of
-from runner.outcome import NO_ANSWER, Usage, read, tokens
+from runner.outcome import NO_ANSWER, PAUSED, Usage, read, tokens
 from runner.request import custom_id, row_of
 from runner.store import WHATEVER_ATTEMPTS, Batch, pieces
 
@@ -67,6 +67,7 @@ def _read(
     rate: Rate | None = None,
     is_batched: bool = True,
     sends_canceled: bool = False,
+    goes_on: bool = False,
 ) -> _Found:
     found = _Found()
     for offset, line in _lines(path):
@@ -83,7 +84,8 @@ def _read(
             found.note("repeated" if first == line.rstrip(b"\r\n") else "contradicting")
         else:
             again = int(outcome.again and outcome.outcome in retry_on)
-            if sends_canceled and outcome.outcome in ("canceled", "expired"):
+            is_paused = goes_on and outcome.stop_reason == PAUSED
+            if is_paused or (sends_canceled and outcome.outcome in ("canceled", "expired")):
                 again = WHATEVER_ATTEMPTS
             if outcome.error is not None and outcome.error["type"] == NO_ANSWER:
                 found.lost.append(row)
@@ -128,6 +130,7 @@ def collect(
         rate=rate_of(job.spec),
         is_batched=is_batched,
         sends_canceled=sends_canceled,
+        goes_on=batch.round < job.spec.retry.max_rounds,
     )
     if form.checks:
         _check(job, path, found, form)

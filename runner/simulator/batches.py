@@ -16,13 +16,14 @@ import msgspec
 
 from runner.durable import replacing
 from runner.simulator.faults import Faults
-from runner.simulator.messages import Invalid, message
+from runner.simulator.messages import Invalid, message, pause
 
 MAX_REQUESTS, MAX_BYTES = 100_000, 256_000_000
 _ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _KINDS = ("succeeded", "errored", "canceled", "expired")
 _DAY = 86_400
 _RETENTION_DAYS = 29
+_PAUSES = 2
 _YEARS = 20 * 365 * _DAY
 _BATCH_FAULTS = ("batch-hang", "list-lag", "future-status", "batch-expired", "archived", "deleted")
 
@@ -105,6 +106,8 @@ def _result(raw: bytes, kind: str, version: str, *, is_batched: bool = True) -> 
         wrong: dict[str, Any] = answer["content"][0]
         key, value = ("input", {}) if wrong["type"] == "tool_use" else ("text", "Not what the schema asked for.")
         wrong[key] = value
+    elif kind == "paused" and (done := raw.count(b'"server_tool_use"')) < _PAUSES:
+        answer.update(pause(done))
     elif kind == "truncated":
         answer["stop_reason"] = "max_tokens"
     elif kind == "refused":

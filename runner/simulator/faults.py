@@ -107,6 +107,7 @@ _OUTCOMES = {
     "invalid": "an answer is not what its schema asks for",
     "stubborn": "an answer is not what its schema asks for, until it is told so",
     "truncated": "an answer stops at max_tokens",
+    "paused": "an answer pauses twice, as a turn of server tools does",
     "refused": "an answer is a refusal",
     "missing": "a request has no result at all",
     "future-result": "a result is of a type that does not exist yet",

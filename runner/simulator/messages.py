@@ -4,7 +4,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -111,14 +111,19 @@ def _check_data(at: str, source: dict[str, Any]) -> None:
         raise Invalid(f"{at}: the bytes are not {source['media_type']}")
 
 
+def _text_of(block: dict[str, Any]) -> str:
+    if "text" in block:
+        return cast(str, block["text"])
+    content = block.get("content")
+    return content if isinstance(content, str) else str(block["type"])
+
+
 def _last_text(messages: list[dict[str, Any]]) -> str:
     content = messages[-1].get("content")
     if isinstance(content, str):
         return content
     try:
-        return " ".join(
-            [block["text"] if "text" in block else block.get("content", block["type"]) for block in content or ()]
-        )
+        return " ".join([_text_of(block) for block in content or ()])
     except (TypeError, AttributeError, KeyError) as error:
         raise Invalid("messages: content must be text or a list of content blocks") from error
 
@@ -148,6 +153,13 @@ def count_tokens(raw: bytes) -> int:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid(str(error)) from error
     return _input_tokens(raw)
+
+
+def pause(done: int) -> dict[str, Any]:
+    """What an answer is that pauses after its `done`th search and one more."""
+    call = {"type": "server_tool_use", "id": f"srvtoolu_{done}", "name": "web_search", "input": {"query": "more"}}
+    found = {"type": "web_search_tool_result", "tool_use_id": call["id"], "content": []}
+    return {"content": [call, found], "stop_reason": "pause_turn", "container": {"id": "container_1"}}
 
 
 def message(raw: bytes, *, version: str, is_batched: bool) -> dict[str, Any]:

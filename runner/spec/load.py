@@ -197,11 +197,15 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How often a row is sent at most, after which outcomes, and whether an invalid answer is shown again."""
+    """How often a row is sent at most, after which outcomes, and whether an invalid answer is shown again.
+
+    A turn of server tools that paused goes on in the next round, up to round `max_rounds`.
+    """
 
     attempts: int = 3
     on: tuple[str, ...] = ("errored", "expired", "invalid", "missing")
     repair: bool = False
+    max_rounds: int = 10
 
 
 @dataclass(frozen=True, slots=True)

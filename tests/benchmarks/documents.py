@@ -1,0 +1,87 @@
+"""Whether memory grows with the documents of a run: `python -m tests.benchmarks.documents [FILES] [KILOBYTES]`.
+
+Makes FILES PDFs of KILOBYTES each, of which every hundredth has more pages than the API takes, and sends them to
+the simulator. Prints the runner's peak memory for a tenth of them and for all, and the size of the largest body.
+"""
+
+import json
+import multiprocessing
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from runner import load_spec, run
+from tests.files import pdf
+from tests.jobs import SPEC, simulator
+
+MAX_BYTES = 50_000_000
+
+
+class Figures(NamedTuple):
+    """What a run took: peak memory in MB, CPU seconds, and how its rows ended."""
+
+    megabytes: float
+    seconds: float
+    outcomes: dict[str, int]
+
+
+def write_project(root: Path, files: int, size: int) -> None:
+    """PDFs of `size` bytes, each different, and a spec that sends them."""
+    (root / "scans").mkdir()
+    (root / "prompts").mkdir()
+    for number in range(files):
+        pages = 601 if number % 100 == 99 else 1 + number % 5
+        (root / "scans" / f"{number:06}.pdf").write_bytes(pdf(pages, size=size, text=f"Invoice {number}"))
+    user = [{"type": "document", "path": "{{ path }}"}, {"type": "text", "text": "Label it."}]
+    spec = {
+        **SPEC,
+        "source": {"type": "files", "path": "scans/*.pdf", "key": "name"},
+        "prompt": {"user": user},
+        "batch": {"max_bytes": MAX_BYTES, "poll_seconds": 0.2},
+    }
+    (root / "job.yaml").write_text(json.dumps(spec))
+
+
+def _measured(root: Path, environ: Mapping[str, str]) -> Figures:
+    os.environ.update(environ)
+    summary = run(load_spec(root / "job.yaml"), consent=True)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return Figures(used.ru_maxrss / 1000, used.ru_utime + used.ru_stime, summary.outcomes)
+
+
+def measure(files: int, size: int) -> tuple[Figures, int]:
+    """The figures of a run on so many files, in a process of its own, and the bytes of its largest body."""
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        write_project(root, files, size)
+        context = multiprocessing.get_context("spawn")
+        with simulator(root / "api") as environ, ProcessPoolExecutor(1, mp_context=context) as pool:
+            figures = pool.submit(_measured, root, environ).result()
+        bodies = [path.stat().st_size for path in root.glob(".runner/runs/*/bodies/*.json")]
+        assert max(bodies) <= MAX_BYTES
+        assert figures.outcomes == {"succeeded": files - files // 100, "rejected": files // 100}
+        return figures, max(bodies)
+
+
+def main() -> None:
+    """Measure a tenth of the files, then all; print both beside each other."""
+    files = int(sys.argv[1]) if len(sys.argv) > 1 else 2_000
+    size = int(sys.argv[2]) * 1_000 if len(sys.argv) > 2 else 200_000
+    begun = time.monotonic()
+    for count in (files // 10, files):
+        figures, largest = measure(count, size)
+        print(
+            f"{count:,} PDFs of {size // 1000} kB: peak {figures.megabytes:.0f} MB, "
+            f"{figures.seconds / count * 1000:.1f} CPU ms each, largest body {largest:,} bytes, {figures.outcomes}"
+        )
+    print(f"{time.monotonic() - begun:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

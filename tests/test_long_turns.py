@@ -1,0 +1,101 @@
+"""A turn of server tools that paused goes on in the next round, with all that it has done, until it is done."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner import Summary
+from runner.lifecycle.conversation import continued, repaired
+from runner.simulator import Drop
+from tests.jobs import SPEC, command, end, kill, paid, records, simulator, start, write_job
+
+SEARCH = {**SPEC["params"], "tools": [{"type": "web_search_20260209", "name": "web_search"}]}
+
+
+def paused(custom_id: str) -> str:
+    """Every third row pauses twice."""
+    return "paused" if int(custom_id.rpartition("-")[2]) % 3 == 0 else "succeeded"
+
+
+def requests_of_round(root: Path, round: int) -> list[dict[str, Any]]:
+    body = next((root / ".runner/runs").glob(f"*/bodies/{round}-1.json"))
+    return [one["params"] for one in json.loads(body.read_text())["requests"]]
+
+
+def test_a_turn_goes_on_with_what_it_has_done_until_it_is_done(
+    tmp_path: Path, job: Callable[..., Summary]
+) -> None:
+    write_job(tmp_path, rows=6, params=SEARCH)
+    summary = job(mix=paused)
+    assert summary.outcomes == {"succeeded": 6}
+    assert paid(tmp_path / "api") == {
+        **{("1", row): 1 for row in range(1, 7)}, ("2", 3): 1, ("2", 6): 1, ("3", 3): 1, ("3", 6): 1
+    }  # fmt: skip
+    [first, _] = requests_of_round(tmp_path, 3)
+    assert [turn["role"] for turn in first["messages"]] == ["user", "assistant"]
+    assert [block["type"] for block in first["messages"][1]["content"]] == [
+        "server_tool_use", "web_search_tool_result"
+    ] * 2  # fmt: skip
+    assert first["container"] == "container_1"
+    assert {name: first[name] for name in SEARCH} == SEARCH
+    rounds = [one["custom_id"].split("-")[1] for one in records(tmp_path / "out/all.jsonl")]
+    assert rounds == ["1", "1", "3", "1", "1", "3"]
+
+
+def test_it_goes_on_whatever_its_attempts_but_not_past_the_last_round(
+    tmp_path: Path, job: Callable[..., Summary]
+) -> None:
+    write_job(tmp_path, rows=6, params=SEARCH, retry={"attempts": 1})
+    assert job(mix=paused).outcomes == {"succeeded": 6}
+    write_job(tmp_path, rows=6, params=SEARCH, retry={"attempts": 5, "max_rounds": 2}, reuse=False)
+    assert job(mix=paused, new=True).outcomes == {"succeeded": 4, "truncated": 2}
+    [error] = {json.dumps(one["error"]) for one in records(tmp_path / "out/all.jsonl") if one["error"]}
+    assert json.loads(error) == {"type": "truncated", "message": "the answer stopped at pause_turn"}
+
+
+def test_a_turn_goes_on_synchronously_too(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    write_job(tmp_path, rows=6, params=SEARCH, mode="sync")
+    assert job(faults=["paused"]).outcomes == {"succeeded": 6}
+
+
+@pytest.mark.parametrize("round", [1, 2, 3])
+def test_a_run_killed_between_rounds_goes_on(tmp_path: Path, round: int) -> None:
+    write_job(tmp_path, rows=6, params=SEARCH)
+    seen: list[str] = []
+
+    def on(name: str) -> None:
+        seen.append(name)
+        if name == "created" and seen.count(name) == round:
+            kill(process.pid)
+            raise Drop
+
+    run = ("run", "job.yaml", "--yes")
+    with simulator(tmp_path / "api", mix=paused, on=on) as environ:
+        process = start(tmp_path, environ, *run)
+        assert end(tmp_path, process).returncode == -9
+        assert command(tmp_path, environ, *run).returncode == 0
+    assert set(paid(tmp_path / "api").values()) == {1}
+    assert sum(paid(tmp_path / "api").values()) == 10
+
+
+def line(*content: dict[str, Any]) -> bytes:
+    return json.dumps(
+        {"custom_id": "r", "result": {"type": "succeeded", "message": {"content": content}}}
+    ).encode()
+
+
+def test_an_answer_joins_the_turn_of_the_assistant_that_is_there() -> None:
+    params = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "So"}]}
+    given, answer = json.dumps(params).encode(), {"type": "text", "text": "far"}
+    [_, turn] = json.loads(continued(given, line(answer)))["messages"]
+    assert turn == {"role": "assistant", "content": [{"type": "text", "text": "So"}, answer]}
+    [_, turn, asked] = json.loads(repaired(given, line(answer), "too short"))["messages"]
+    assert (turn["content"][1], asked["role"]) == (answer, "user")
+
+
+def test_an_answer_without_content_is_asked_for_once_more() -> None:
+    given = json.dumps({"messages": [{"role": "user", "content": "q"}]}).encode()
+    assert continued(given, line()) == given
