@@ -23,6 +23,7 @@ from click.testing import CliRunner
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from runner.body import custom_id
 from runner.cli import main
 from runner.errors import InputError
 from runner.form import Form, validator
@@ -30,7 +31,7 @@ from runner.lifecycle import check
 from runner.lifecycle.collect import _read
 from runner.outcome import OUTCOMES, Outcome, Usage, read, tokens
 from runner.prompt import RECORD, expression, load_templates
-from runner.request import custom_id, encoder
+from runner.request import encoder
 from runner.simulator.batches import Batches, parse
 from runner.sinks import SINKS, Place
 from runner.sources import Inputs, Row

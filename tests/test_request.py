@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runner.body import Body, custom_id, largest, pack, row_of
 from runner.errors import InputError
 from runner.prompt import load_templates
-from runner.request import Body, custom_id, encoder, largest, pack, row_of
+from runner.request import encoder
 from runner.spec import load_spec
 
 PARAMS: dict[str, Any] = {"model": "m", "max_tokens": 9}

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from runner.body import largest, pack
 from runner.durable import sync_folder
 from runner.errors import StateError
 from runner.form import Form
@@ -11,7 +12,6 @@ from runner.lifecycle.conversation import continued, repaired
 from runner.lifecycle.job import Job
 from runner.lifecycle.rows import Rows, rows_of
 from runner.outcome import PAUSED, read
-from runner.request import largest, pack
 from runner.store import WHATEVER_ATTEMPTS, Pieces, pieces
 
 

@@ -18,12 +18,12 @@ from typing import BinaryIO
 import msgspec
 
 from runner.api import Api
+from runner.body import custom_id, row_of
 from runner.durable import appending
 from runner.errors import AccessError, CreateUnknown, RunnerError, StateError, Unavailable
 from runner.lifecycle.divide import Request, divide
 from runner.lifecycle.job import Job, name_of
 from runner.outcome import NO_ANSWER, result_type
-from runner.request import custom_id, row_of
 from runner.store import Batch, pieces
 
 AT_ONCE = 200

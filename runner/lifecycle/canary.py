@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
+from runner.body import pack
 from runner.durable import sync_folder
 from runner.errors import CanaryFailed
 from runner.form import Form
 from runner.lifecycle.job import Job, plural
 from runner.lifecycle.rows import rows_of
 from runner.outcome import Outcome, read
-from runner.request import pack
 from runner.store import Batch, pieces
 
 _SHOWN, _LONGER_ID = 3, 20

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from runner.api import Api
+from runner.body import custom_id, row_of
 from runner.cost import Rate, rate_of
 from runner.durable import replacing
 from runner.errors import Incomplete
@@ -16,7 +17,6 @@ from runner.lifecycle.budget import worst
 from runner.lifecycle.job import Job, decoded, name_of, plural
 from runner.lifecycle.rows import rows_of
 from runner.outcome import NO_ANSWER, PAUSED, Usage, read, tokens
-from runner.request import custom_id, row_of
 from runner.store import WHATEVER_ATTEMPTS, Batch, pieces
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.api import Api, Remote
+from runner.body import custom_id
 from runner.errors import NotFound, UsageError
 from runner.lifecycle.execute import connected
 from runner.lifecycle.inspect import Found, one_run, opened
@@ -11,7 +12,6 @@ from runner.lifecycle.job import Job, Report, name_of, plural, silent, summarize
 from runner.lifecycle.reconcile import check_account, custom_ids, search
 from runner.lifecycle.record import recorded
 from runner.lifecycle.submit import bind, unsend
-from runner.request import custom_id
 from runner.spec import from_record
 from runner.store import Batch
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import msgspec
 
+from runner.body import custom_id
 from runner.errors import StateError
 from runner.form import Form
 from runner.lifecycle.job import Job
 from runner.lifecycle.record import recorded
 from runner.outcome import Outcome, read
-from runner.request import custom_id
 from runner.sinks import open_sink, place
 from runner.store import Batch, Pieces, pieces
 

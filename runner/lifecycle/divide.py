@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from itertools import chain
 
+from runner.body import pack
 from runner.durable import sync_folder
 from runner.lifecycle.job import Job
-from runner.request import pack
 from runner.store import Batch, pieces
 
 _LONGER_ID = 20

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.api import Api
+from runner.body import custom_id
 from runner.errors import StateError
 from runner.lifecycle.execute import SIMULATED, connected
 from runner.lifecycle.job import decoded, name_of, plural
@@ -18,7 +19,6 @@ from runner.lifecycle.record import recorded
 from runner.lifecycle.recover import found_in
 from runner.outcome import OUTCOMES, read
 from runner.remote import is_url
-from runner.request import custom_id
 from runner.spec import project_root
 from runner.store import Batch, Pieces, Run, Store, open_store, pieces
 

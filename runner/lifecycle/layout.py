@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any
 
+from runner.body import Body, pack
 from runner.durable import sync_folder
 from runner.errors import UsageError
-from runner.request import Body, pack
 from runner.spec import Spec
 from runner.store import Run, Store, pieces
 

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, NoReturn
 import msgspec
 
 from runner.attachments import Attached
+from runner.body import Body, largest, pack
 from runner.durable import replacing, sync_folder
 from runner.errors import InputError, Interrupted, Problem
 from runner.form import form_of
@@ -24,7 +25,7 @@ from runner.lifecycle.job import Report, plural, summarize
 from runner.lifecycle.record import origin, record
 from runner.outcome import rejected_line
 from runner.prompt import Templates
-from runner.request import Body, Encoded, encoder, largest, pack
+from runner.request import Encoded, encoder
 from runner.rules import Finding
 from runner.sources import Inputs, Row, read
 from runner.spec import Spec

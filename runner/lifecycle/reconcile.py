@@ -9,11 +9,11 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from runner.api import Api, Remote
+from runner.body import custom_id
 from runner.errors import AccessError, NotFound, StateError, Undecided
 from runner.lifecycle.job import Job, name_of, plural
 from runner.lifecycle.submit import bind, unsend
 from runner.outcome import read
-from runner.request import custom_id
 from runner.store import Batch
 
 # By the API's clock; wide, since a listing that is a little late must not hide our batch.

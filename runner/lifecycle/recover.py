@@ -12,6 +12,7 @@ from contextlib import suppress
 from threading import Event
 
 from runner.api import Api, Remote
+from runner.body import custom_id, row_of
 from runner.errors import RunnerError, Unavailable, UsageError
 from runner.lifecycle.check import check
 from runner.lifecycle.execute import connected
@@ -21,7 +22,6 @@ from runner.lifecycle.prepare import prepare
 from runner.lifecycle.reconcile import custom_ids
 from runner.lifecycle.record import origin, record
 from runner.outcome import read
-from runner.request import custom_id, row_of
 from runner.spec import Spec
 from runner.store import Found, Run, Store, began_at, open_store, tag, tag_of
 

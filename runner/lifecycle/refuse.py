@@ -9,12 +9,12 @@ from collections.abc import Sequence
 
 import msgspec
 
+from runner.body import custom_id
 from runner.durable import replacing
 from runner.errors import Refused
 from runner.lifecycle.divide import Request, divide
 from runner.lifecycle.job import Job, name_of
 from runner.outcome import rejected_line
-from runner.request import custom_id
 from runner.store import Batch
 
 # Pydantic's way of naming an item: `requests.17.params: Field required`.

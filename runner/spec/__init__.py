@@ -2,7 +2,8 @@
 
 from runner.spec.check import schema_text, suggest
 from runner.spec.document import parse
-from runner.spec.load import (
+from runner.spec.load import fingerprint, from_record, load_spec, project_root, resumed
+from runner.spec.spec import (
     Batch,
     Block,
     Check,
@@ -17,11 +18,6 @@ from runner.spec.load import (
     Sync,
     Turn,
     block_place,
-    fingerprint,
-    from_record,
-    load_spec,
-    project_root,
-    resumed,
     without_password,
 )
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from runner.body import Body
 from runner.errors import StateError
-from runner.request import Body
 from runner.store.database import open_database
 from runner.store.folder import RunFolder
 from runner.store.known import Answers

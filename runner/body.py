@@ -1,0 +1,174 @@
+"""Requests become the bodies of batches, on disk, by count and by bytes.
+
+A body is `{"requests":[...]}` with one request per line.
+"""
+
+import hashlib
+import os
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from runner.durable import private_file
+
+_OPEN, _BETWEEN, _CLOSE = b'{"requests":[\n', b",\n", b"\n]}"
+_HELD_REQUESTS, _HELD_BYTES = 64, 8 << 20
+_ROW = re.compile(r"0|[1-9][0-9]{0,17}")
+
+
+def custom_id(run: str, round: int, batch: int, row: int) -> str:
+    """The id of a request: it says whose it is, and carries no key of the user's data."""
+    return f"{run}-{round}-{batch}-{row}"
+
+
+def row_of(custom_id: str, *, prefix: str) -> int | None:
+    """The row number in a custom_id that begins with `prefix`, or None if it is not one of that batch."""
+    number = custom_id.removeprefix(prefix)
+    return int(number) if number != custom_id and _ROW.fullmatch(number) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """One batch on disk: `requests` holds (row, offset, length) of each request's params in the file, in bytes."""
+
+    batch: int
+    path: Path
+    requests: list[tuple[int, int, int]]
+    bytes: int
+    sha256: str
+
+
+_LINE = b'{"custom_id":"%b%d","params":%b}'
+_ID_BYTES = 64
+
+
+def largest(max_bytes: int) -> int:
+    """The most bytes that the params of one request can have to fit into a body of `max_bytes` alone."""
+    return max_bytes - len(_OPEN) - len(_CLOSE) - len(_LINE % (b"", 0, b"")) - _ID_BYTES
+
+
+@dataclass(slots=True)
+class _Writer:
+    """Writes one body. The last requests are held back, so that some can be moved to the next batch.
+
+    A request waits as (row, bytes of its params, line in the body).
+    """
+
+    file: BinaryIO
+    prefix: bytes
+    size: int = len(_OPEN) + len(_CLOSE) - len(_BETWEEN)
+    count: int = 0
+    held: deque[tuple[int, bytes, bytes]] = field(default_factory=deque)
+    held_bytes: int = 0
+    requests: list[tuple[int, int, int]] = field(default_factory=list)
+    written: int = 0
+    digest: Any = field(default_factory=hashlib.sha256)
+
+    def add(self, row: int, params: bytes, max_bytes: int) -> bool:
+        """Take a request if the body stays within `max_bytes`; return whether it did."""
+        line = _LINE % (self.prefix, row, params)
+        size = self.size + len(line) + len(_BETWEEN)
+        if size > max_bytes:
+            return False
+        self.size = size
+        self.count += 1
+        self.held.append((row, params, line))
+        self.held_bytes += len(line)
+        while len(self.held) > _HELD_REQUESTS or (self.held_bytes > _HELD_BYTES and len(self.held) > 1):
+            self._write()
+        return True
+
+    def take_back(self) -> tuple[int, bytes]:
+        """Remove the last request, which must be held, and return it."""
+        row, params, line = self.held.pop()
+        self.count -= 1
+        self.held_bytes -= len(line)
+        self.size -= len(line) + len(_BETWEEN)
+        return row, params
+
+    def _put(self, data: bytes) -> None:
+        self.file.write(data)
+        self.digest.update(data)
+        self.written += len(data)
+
+    def _write(self) -> None:
+        row, params, line = self.held.popleft()
+        self.held_bytes -= len(line)
+        self._put((_BETWEEN if self.requests else _OPEN) + line)
+        self.requests.append((row, self.written - len(params) - 1, len(params)))
+
+    def finish(self) -> None:
+        """Write what is held and the end, and make the file durable."""
+        while self.held:
+            self._write()
+        self._put(_CLOSE)
+        self.file.flush()
+        os.fsync(self.file.fileno())
+
+
+def _target(max_requests: int, used: set[int]) -> int:
+    """The largest count above half of `max_requests` that no batch has; counts repeat once all are used."""
+    free = (count for count in range(max_requests, max_requests // 2, -1) if count not in used)
+    return next(free, max_requests)
+
+
+@dataclass(slots=True)
+class _Stream:
+    """Requests to come: those that a body gave up, then those of the source."""
+
+    source: Iterator[tuple[int, bytes]]
+    given_up: deque[tuple[int, bytes]] = field(default_factory=deque)
+
+    def next(self) -> tuple[int, bytes] | None:
+        return self.given_up.popleft() if self.given_up else next(self.source, None)
+
+
+def _fill(writer: _Writer, stream: _Stream, used: set[int], max_requests: int, max_bytes: int) -> None:
+    """Write requests until the body is full, and give up as many as makes its count a distinct one."""
+    target = _target(max_requests, used)
+    while writer.count < target and (request := stream.next()):
+        if not writer.add(*request, max_bytes):
+            if writer.count == 0:
+                raise ValueError(f"the request of row {request[0]} does not fit into {max_bytes:,} bytes")
+            stream.given_up.appendleft(request)
+            break
+    fewest = max(writer.count - len(writer.held), writer.count // 2)
+    distinct = next((count for count in range(writer.count, fewest, -1) if count not in used), writer.count)
+    while writer.count > distinct:
+        stream.given_up.appendleft(writer.take_back())
+    used.add(writer.count)
+
+
+def pack(
+    requests: Iterable[tuple[int, bytes]],
+    *,
+    run: str,
+    round: int,
+    folder: Path,
+    max_requests: int,
+    max_bytes: int,
+    first: int = 1,
+) -> Iterator[Body]:
+    """Write (row, params) pairs into bodies `<round>-<batch>.json` in `folder`; yield each once it is durable.
+
+    No body has more than `max_requests` requests or `max_bytes` bytes; each params must fit (see `largest`).
+    The batches are numbered from `first` and get distinct request counts where they can, so that a count
+    identifies a batch. One body is open at a time and only its last requests are in memory. Raises ValueError for
+    a request that does not fit.
+    """
+    stream, used = _Stream(iter(requests)), set[int]()
+    for batch in count(first):
+        request = stream.next()
+        if request is None:
+            return
+        stream.given_up.appendleft(request)
+        path = folder / f"{round}-{batch}.json"
+        with private_file(path) as file:
+            writer = _Writer(file, custom_id(run, round, batch, 0)[:-1].encode())
+            _fill(writer, stream, used, max_requests, max_bytes)
+            writer.finish()
+        yield Body(batch, path, writer.requests, writer.written, writer.digest.hexdigest())
