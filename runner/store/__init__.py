@@ -1,19 +1,10 @@
 """What must survive a crash: runs, batches and rows in SQLite, payloads in the files of each run."""
 
 from runner.store.folder import Pieces, RunFolder, pieces
+from runner.store.ids import began_at, tag, tag_of
 from runner.store.known import Answered, Answers, Digests
-from runner.store.state import (
-    WHATEVER_ATTEMPTS,
-    Batch,
-    Found,
-    Run,
-    Store,
-    Unsent,
-    began_at,
-    open_store,
-    tag,
-    tag_of,
-)
+from runner.store.records import Batch, Found, Run, Unsent
+from runner.store.state import WHATEVER_ATTEMPTS, Store, open_store
 from runner.store.uploads import Uploads
 
 __all__ = [

@@ -4,130 +4,28 @@ Every change of state is one transaction; a batch changes its state by
 compare-and-set, so that a step which is done twice fails instead of happening twice.
 """
 
-import secrets
 import shutil
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from runner.body import Body
 from runner.errors import StateError
 from runner.store.database import open_database
 from runner.store.folder import RunFolder
+from runner.store.ids import new_id
 from runner.store.known import Answers
+from runner.store.records import Batch, Found, Run, Unsent
 
 _CHUNK = 10_000
 WHATEVER_ATTEMPTS = 2
 """How a row is marked that is sent again though it was sent as often as the spec says."""
 _NO_DIGESTS: Mapping[int, bytes] = {}
 _NO_EXTRAS: Mapping[int, int] = {}
-_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One execution of a spec. Times are Unix seconds; `rows` counts the rows of the source.
-
-    `state`: preparing (bodies are being written), prepared (nothing sent yet), running, finished, or
-    abandoned for a newer run. A purged run has no payloads any more; of a recovered one, every batch may have
-    been sent before. `mode` is how its batches are sent, batch or sync, as decided when it was agreed to;
-    `started_at` is when that was, by the API's clock, and `estimated` what it was to cost then, in US dollars.
-    """
-
-    number: int
-    id: str
-    spec: str
-    spec_path: str
-    fingerprint: str
-    state: str
-    rows: int
-    is_canceled: bool
-    created_at: float
-    finished_at: float | None
-    sinks: str
-    purged_at: float | None
-    recovered_at: float | None
-    rows_sha256: str | None
-    spec_sha256: str | None
-    mode: str
-    started_at: float | None
-    estimated: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """One remote batch to be, or that was. Sizes are bytes; times are Unix seconds by the API's clock.
-
-    `state`: prepared, submitting (the intent is recorded, the answer is not), submitted, ended, collected.
-    `search_from` is the creation of the newest batch that was there before the create. `unknown_at` is when it
-    was first asked whether a create without an answer was accepted, `unknown_since` the same by the local clock;
-    of a submitted batch `unknown_at` says that a person took it for this one, which is not proved.
-    `faulty_since` is when the API first did not know it any more, `downloads` how many downloads lacked results.
-    `refusal` is what the API said when it refused it, `refused_after` how many batches of the run had been
-    accepted when it, or the batch that it is a part of, was first refused. `counts` is the JSON of the API's
-    request_counts at the end, `usage` of the tokens that its answers used, `odd` of how many lines of its
-    results were of no use, by kind. `lane` is how it is sent: batch, sync (one request after the other, through
-    the Messages API; it is submitted while that goes on), or canary (sync, before any other). Amounts are US
-    dollars, None if no price is known: `reserved` is the most it can cost, set when it is sent, `cost` what it
-    did cost, `synchronous` what that would have been synchronously. `canceled_at` is when the run asked for it
-    to be canceled because it could not wait: then its rows are sent again.
-    """
-
-    run: int
-    round: int
-    batch: int
-    state: str
-    requests: int
-    bytes: int
-    sha256: str
-    intent_at: float | None
-    base_url: str | None
-    batch_id: str | None
-    unknown_at: float | None
-    request_id: str | None
-    workspace_id: str | None
-    created_at: float | None
-    ended_at: float | None
-    counts: str
-    usage: str
-    faulty_since: float | None
-    downloads: int
-    refused_after: int | None
-    refusal: str | None
-    odd: str
-    results_sha256: str | None
-    search_from: float | None
-    unknown_since: float | None
-    lane: str
-    reserved: float | None
-    cost: float | None
-    synchronous: float | None
-    canceled_at: float | None
-
-
-class Unsent(NamedTuple):
-    """A row that is not sent; `offset` and `length` are bytes, of its line in the results file 0, 0."""
-
-    row: int
-    outcome: str
-    offset: int
-    length: int
-    digest: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A remote batch whose results say which batch of a run it is."""
-
-    batch_id: str
-    round: int
-    batch: int
-    requests: int
-    created_at: float
 
 
 def _columns(kind: type) -> str:
@@ -135,34 +33,6 @@ def _columns(kind: type) -> str:
 
 
 _RUN, _BATCH, _FOUND = _columns(Run), _columns(Batch), _columns(Found)
-
-
-def _base_36(number: int, width: int) -> str:
-    digits = ""
-    while len(digits) < width:
-        number, digit = divmod(number, 36)
-        digits = _DIGITS[digit] + digits
-    return digits
-
-
-def _new_id(origin: str) -> str:
-    """Thirteen characters: the time, four that tell its origin, and three that let no two runs share an id."""
-    return _base_36(int(time.time()), 6) + tag(origin) + _base_36(secrets.randbelow(36**3), 3)
-
-
-def tag(origin: str) -> str:
-    """The four characters in a run's id that stand for a digest of the spec and the input that it was made of."""
-    return _base_36(int(origin[:12], 16), 4)
-
-
-def tag_of(run_id: str) -> str:
-    """The tag in a run's id."""
-    return run_id[6:10]
-
-
-def began_at(run_id: str) -> float:
-    """When a run began, in Unix seconds, as its id tells. Raises ValueError if it is no run's id."""
-    return float(int(run_id[:6], 36))
 
 
 class Store:
@@ -202,7 +72,7 @@ class Store:
 
         It is a new one, unless `run_id` says which it is: then it counts as recovered from the first moment.
         """
-        values = (run_id or _new_id(origin), spec, spec_path, fingerprint, "preparing", time.time())
+        values = (run_id or new_id(origin), spec, spec_path, fingerprint, "preparing", time.time())
         columns = "id, spec, spec_path, fingerprint, state, created_at, recovered_at"
         recovered_at = None if run_id is None else time.time()
         self._db.execute(f"INSERT INTO run ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", (*values, recovered_at))
