@@ -8,9 +8,10 @@ from runner.compressed import DAMAGE
 from runner.errors import InputError, Problem
 from runner.extras import lacking
 from runner.sources.choose import chosen
+from runner.sources.compare import changed, digest, is_same
 from runner.sources.csv import read_csv
 from runner.sources.files import read_files
-from runner.sources.inputs import InputFile, Inputs, changed, digest, is_same
+from runner.sources.inputs import InputFile, Inputs
 from runner.sources.json import read_json
 from runner.sources.jsonl import read_jsonl
 from runner.sources.parquet import read_parquet

@@ -8,7 +8,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import takewhile
@@ -38,7 +38,7 @@ class InputFile:
     version: str = ""
 
 
-class _Hashing(io.RawIOBase):
+class Hashing(io.RawIOBase):
     """A raw file that digests what passes through it."""
 
     def __init__(self, raw: io.RawIOBase) -> None:
@@ -130,7 +130,7 @@ class Inputs:
         for path in self.find(pattern):
             self.current = path
             if path == "-":
-                hashing = _Hashing(_stdin())
+                hashing = Hashing(stdin())
                 yield path, cast(BinaryIO, io.BufferedReader(hashing, _BLOCK))
                 self.files.append(InputFile(path, 0, 0, hashing.drain()))
             elif remote.is_url(path):
@@ -153,7 +153,7 @@ class Inputs:
             before = remote.look(url)
             # Not every server lets a file be read anywhere but from its beginning.
             with remote.open_raw(url) as raw, tempfile.TemporaryFile() as file:
-                hashing = _Hashing(raw)
+                hashing = Hashing(raw)
                 shutil.copyfileobj(hashing, file, _BLOCK)
                 file.seek(0)
                 self._note_remote(url, before, hashing.drain())
@@ -196,9 +196,9 @@ class Inputs:
                 yield path, place
             except GeneratorExit:
                 # A limit was reached.
-                self.files.append(InputFile(path, before.st_size, before.st_mtime_ns, _sha256(place)))
+                self.files.append(InputFile(path, before.st_size, before.st_mtime_ns, sha256_of(place)))
                 raise
-            self._note(path, before, place.stat(), _sha256(place))
+            self._note(path, before, place.stat(), sha256_of(place))
 
     def _note(self, path: str, before: os.stat_result, after: os.stat_result, digest: str) -> None:
         is_file = stat.S_ISREG(before.st_mode)
@@ -209,7 +209,7 @@ class Inputs:
     def _remote(self, url: str) -> Iterator[tuple[str, BinaryIO]]:
         before = remote.look(url)
         with remote.open_raw(url) as raw:
-            hashing = _Hashing(raw)
+            hashing = Hashing(raw)
             stream = cast(BinaryIO, io.BufferedReader(hashing, _BLOCK))
             try:
                 yield url, unpacked(url, stream)
@@ -227,7 +227,7 @@ class Inputs:
     def _file(self, path: str, *, is_packed: bool = True) -> Iterator[tuple[str, BinaryIO]]:
         with io.FileIO(self.root / path) as raw:
             before = os.fstat(raw.fileno())
-            hashing = _Hashing(raw)
+            hashing = Hashing(raw)
             stream = cast(BinaryIO, io.BufferedReader(hashing, _BLOCK))
             try:
                 yield path, unpacked(path, stream) if is_packed else stream
@@ -240,98 +240,15 @@ class Inputs:
         self._note(path, before, after, digest)
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file on this machine. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def digest(root: Path, pattern: str) -> str:
-    """A digest of the files that a path or glob names; empty if they can be read once only. Raises InputError.
-
-    Of remote files it is one of their versions, if they all have one.
-    """
-    if remote.is_url(pattern):
-        return _digest_of_versions(root, pattern)
-    paths = [] if pattern == "-" else Inputs(root).find(pattern)
-    if not all((root / path).is_file() for path in paths):
-        return ""
-    found = hashlib.sha256()
-    try:
-        for path in paths:
-            with (root / path).open("rb") as file:
-                found.update(hashlib.file_digest(file, "sha256").digest())
-    except OSError as error:
-        raise InputError([Problem(path, f"cannot read: {error.strerror}")]) from error
-    return found.hexdigest() if paths else ""
-
-
-def _digest_of_versions(root: Path, pattern: str) -> str:
-    found = hashlib.sha256()
-    for url in Inputs(root).find(pattern):
-        try:
-            facts = remote.look(url)
-        except OSError as error:
-            raise InputError([Problem(url, f"cannot read: {error.strerror}")]) from error
-        if not facts.version:
-            return ""
-        found.update(f"{url} {facts.size} {facts.version}\n".encode())
-    return found.hexdigest()
-
-
-def _stdin() -> io.FileIO:
+def stdin() -> io.FileIO:
+    """Standard input, to be read and closed."""
     if sys.stdin is None:
         raise InputError([Problem("-", "standard input is closed")])
     # A copy of the descriptor: it is closed with the stream that is made of it.
     return io.FileIO(os.dup(sys.stdin.fileno()))
-
-
-def changed(root: Path, pattern: str, recorded: Iterable[InputFile], *, is_limited: bool = False) -> list[str]:
-    """The input files that are not what was recorded: edited, gone or new.
-
-    If a limit ended the reading, files that it did not reach are not new. Standard input is read to compare it,
-    unless it is a terminal.
-    """
-    if pattern == "-":
-        same = is_limited or (not sys.stdin.isatty() and _Hashing(_stdin()).drain() == _digest_of(recorded))
-        return [] if same else ["standard input"]
-    before = {file.path: file for file in recorded}
-    try:
-        now = Inputs(root).find(pattern)
-    except InputError:
-        now = []
-    differ = {path for path in now if path in before and not is_same(root, before[path])}
-    if not is_limited:
-        differ |= set(now) - set(before)
-    return sorted(differ | (set(before) - set(now)))
-
-
-def _digest_of(recorded: Iterable[InputFile]) -> str:
-    return next((file.sha256 for file in recorded), "")
-
-
-def is_same(root: Path, recorded: InputFile) -> bool:
-    """Whether a file is still what was recorded."""
-    path = root / recorded.path
-    try:
-        if remote.is_url(recorded.path):
-            return _same_remote(recorded)
-        now = path.stat()
-        if now.st_size != recorded.bytes:
-            return False
-        log = path.with_name(f"{path.name}-wal")
-        if log.exists() and log.stat().st_size:
-            # What SQLite has committed there is not yet in the database itself.
-            return False
-        return now.st_mtime_ns == recorded.mtime_ns or _sha256(path) == recorded.sha256
-    except OSError:
-        return False
-
-
-def _same_remote(recorded: InputFile) -> bool:
-    now = remote.look(recorded.path)
-    if now.size != recorded.bytes or now.version != recorded.version:
-        return False
-    if now.version or not recorded.sha256:
-        return True
-    with remote.open_raw(recorded.path) as raw:
-        return _Hashing(raw).drain() == recorded.sha256

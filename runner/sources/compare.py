@@ -1,0 +1,95 @@
+"""Whether input files are still what they were when a run read them."""
+
+import hashlib
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from runner import remote
+from runner.errors import InputError, Problem
+from runner.sources.inputs import Hashing, InputFile, Inputs, sha256_of, stdin
+
+
+def digest(root: Path, pattern: str) -> str:
+    """A digest of the files that a path or glob names; empty if they can be read once only. Raises InputError.
+
+    Of remote files it is one of their versions, if they all have one.
+    """
+    if remote.is_url(pattern):
+        return _digest_of_versions(root, pattern)
+    paths = [] if pattern == "-" else Inputs(root).find(pattern)
+    if not all((root / path).is_file() for path in paths):
+        return ""
+    found = hashlib.sha256()
+    try:
+        for path in paths:
+            with (root / path).open("rb") as file:
+                found.update(hashlib.file_digest(file, "sha256").digest())
+    except OSError as error:
+        raise InputError([Problem(path, f"cannot read: {error.strerror}")]) from error
+    return found.hexdigest() if paths else ""
+
+
+def _digest_of_versions(root: Path, pattern: str) -> str:
+    found = hashlib.sha256()
+    for url in Inputs(root).find(pattern):
+        try:
+            facts = remote.look(url)
+        except OSError as error:
+            raise InputError([Problem(url, f"cannot read: {error.strerror}")]) from error
+        if not facts.version:
+            return ""
+        found.update(f"{url} {facts.size} {facts.version}\n".encode())
+    return found.hexdigest()
+
+
+def changed(root: Path, pattern: str, recorded: Iterable[InputFile], *, is_limited: bool = False) -> list[str]:
+    """The input files that are not what was recorded: edited, gone or new.
+
+    If a limit ended the reading, files that it did not reach are not new. Standard input is read to compare it,
+    unless it is a terminal.
+    """
+    if pattern == "-":
+        same = is_limited or (not sys.stdin.isatty() and Hashing(stdin()).drain() == _digest_of(recorded))
+        return [] if same else ["standard input"]
+    before = {file.path: file for file in recorded}
+    try:
+        now = Inputs(root).find(pattern)
+    except InputError:
+        now = []
+    differ = {path for path in now if path in before and not is_same(root, before[path])}
+    if not is_limited:
+        differ |= set(now) - set(before)
+    return sorted(differ | (set(before) - set(now)))
+
+
+def _digest_of(recorded: Iterable[InputFile]) -> str:
+    return next((file.sha256 for file in recorded), "")
+
+
+def is_same(root: Path, recorded: InputFile) -> bool:
+    """Whether a file is still what was recorded."""
+    path = root / recorded.path
+    try:
+        if remote.is_url(recorded.path):
+            return _same_remote(recorded)
+        now = path.stat()
+        if now.st_size != recorded.bytes:
+            return False
+        log = path.with_name(f"{path.name}-wal")
+        if log.exists() and log.stat().st_size:
+            # What SQLite has committed there is not yet in the database itself.
+            return False
+        return now.st_mtime_ns == recorded.mtime_ns or sha256_of(path) == recorded.sha256
+    except OSError:
+        return False
+
+
+def _same_remote(recorded: InputFile) -> bool:
+    now = remote.look(recorded.path)
+    if now.size != recorded.bytes or now.version != recorded.version:
+        return False
+    if now.version or not recorded.sha256:
+        return True
+    with remote.open_raw(recorded.path) as raw:
+        return Hashing(raw).drain() == recorded.sha256
