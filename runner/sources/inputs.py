@@ -195,8 +195,8 @@ class Inputs:
             try:
                 yield path, place
             except GeneratorExit:
-                # A limit was reached.
-                self.files.append(InputFile(path, before.st_size, before.st_mtime_ns, sha256_of(place)))
+                # A limit was reached: hashing all of it could take longer than the run.
+                self.files.append(InputFile(path, before.st_size, before.st_mtime_ns, ""))
                 raise
             self._note(path, before, place.stat(), sha256_of(place))
 

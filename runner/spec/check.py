@@ -29,6 +29,7 @@ _PATTERNS = {
     "max_bytes": "a size is a number of bytes, or written as 64KB or 200MB",
     "tool": "a tool's name is 1 to 128 of A-Z a-z 0-9 _ -",
     "deadline": "a time span is written as 90m, 6h or 2d",
+    "sheet": "the name of a sheet has none of [ ] : * ? / \\",
     "url": "the URL of a database is written as postgresql://user@host/name",
     "types": "a type is string, integer, number, boolean, date, timestamp, json or decimal(precision,scale)",
     "vars": "a variable's name is letters, digits and _, not beginning with a digit",
