@@ -4,10 +4,11 @@ All amounts are US dollars; prices are per million tokens at standard rates.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -15,7 +16,7 @@ import msgspec
 from runner.outcome import Usage
 from runner.spec import Spec, parse
 
-_MILLION = 1_000_000
+_MILLION, _CHUNK = 1_000_000, 10_000
 # What a write and a read cost where only the input price is known (platform.claude.com, pricing, 2026-08-21).
 _WRITE_5M, _WRITE_1H, _READ = 1.25, 2.0, 0.1
 
@@ -165,20 +166,30 @@ class Rate:
             prefix = cached * (hits * price.read + (1 - hits) * write)
         return ((prompt - cached) * price.input + prefix + output * price.output) * self.geo / _MILLION
 
-    def worst(self, size: int, *, is_batched: bool) -> float:
-        """The most that one request can cost whose params are `size` bytes of JSON.
+    def worst(self, weights: Iterable[int], *, is_batched: bool) -> float:
+        """The most that requests can cost which weigh so many bytes each (see `Store.weights`).
 
         No token is shorter than a byte, and an answer has `max_tokens` at the most. Server tools, which can make a
         prompt as long as they like, are for the caller to exclude.
         """
-        prompt = size + self.hidden
-        price = self._price(prompt)
+        tier = math.inf if self.above is None else self.above.tokens - self.hidden
+        rest, dollars = iter(weights), 0.0
+        # Inside a tier the sum is all that counts; a call for each of a million requests takes seconds.
+        while chunk := list(islice(rest, _CHUNK)):
+            high = [weight for weight in chunk if weight > tier]
+            low = sum(chunk) - sum(high)
+            dollars += self._most(len(chunk) - len(high), low, self.price)
+            dollars += self._most(len(high), sum(high), self.above.price) if self.above is not None else 0.0
+        return dollars * (catalogue().batch if is_batched else 1.0)
+
+    def _most(self, count: int, weight: int, price: Price) -> float:
+        """The most that so many requests of a tier can cost synchronously, which weigh so much together."""
         written = {"5m": price.write_5m, "1h": price.write_1h}
         dearest = max([price.input, *(written[ttl] for ttl in self.ttls), *([price.read] if self.ttls else [])])
         # A workspace can keep its requests in the US by itself.
         geo = max(self.geo, catalogue().us)
-        dollars = (prompt * dearest + self.max_tokens * price.output) * geo / _MILLION
-        return dollars * (catalogue().batch if is_batched else 1.0)
+        prompt = weight + count * self.hidden
+        return (prompt * dearest + count * self.max_tokens * price.output) * geo / _MILLION
 
 
 def _searches(usage: Usage) -> float:

@@ -201,4 +201,4 @@ def test_what_is_written_to_a_cache_counts_though_input_is_free(tmp_path: Path) 
     prices = {"input": 0, "output": 0, "write_5m": 5}
     rate = rate_of(load_spec(write_job(tmp_path, prompt=prompt, prices=prices)))
     assert rate is not None
-    assert rate.worst(1_000_000, is_batched=False) > 5
+    assert rate.worst([1_000_000], is_batched=False) > 5

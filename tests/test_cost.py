@@ -130,8 +130,8 @@ def test_no_answer_costs_more_than_the_worst_case(tmp_path: Path, cache: str | N
         cached = {"input_tokens": 0, "output_tokens": 100, **written(long, short)}
         for usage in (uncached, cached) if cache else (uncached,):
             found = tokens(msgspec.Raw(msgspec.json.encode(usage)))
-            assert prices.batched(found) <= prices.worst(size, is_batched=True)
-            assert prices.synchronous(found) <= prices.worst(size, is_batched=False)
+            assert prices.batched(found) <= prices.worst([size], is_batched=True)
+            assert prices.synchronous(found) <= prices.worst([size], is_batched=False)
 
 
 def test_every_model_has_a_source_and_every_price_its_multiples() -> None:
@@ -148,3 +148,14 @@ def test_every_model_has_a_source_and_every_price_its_multiples() -> None:
 
 def test_an_amount_is_never_shown_as_less_than_it_is() -> None:
     assert [rounded(dollars) for dollars in (0.0, 0.00001, 0.1234, 2.00005)] == [0.0, 0.0001, 0.1234, 2.0001]
+
+
+def test_the_worst_of_many_requests_is_the_sum_of_what_each_can_cost(tmp_path: Path) -> None:
+    prices = rate(tmp_path, "claude-haiku-5-5")
+    assert prices.above is not None
+    weights = [number * 37 % (2 * prices.above.tokens) for number in range(25_000)]
+    each = sum(prices.worst([weight], is_batched=True) for weight in weights)
+    assert prices.worst(iter(weights), is_batched=True) == pytest.approx(each, rel=1e-12)
+    assert prices.worst([], is_batched=False) == 0
+    below, beyond = (prices.above.tokens - prices.hidden + more for more in (0, 1))
+    assert prices.worst([beyond], is_batched=False) > 1.5 * prices.worst([below], is_batched=False)

@@ -15,7 +15,7 @@ _LEAST_SHARE = 0.05
 def worst(job: Job, weights: Sequence[int], *, is_batched: bool) -> float | None:
     """The most that requests of these weights can cost, in US dollars, or None if no price is known."""
     rate = rate_of(job.spec)
-    return None if rate is None else sum(rate.worst(weight, is_batched=is_batched) for weight in weights)
+    return None if rate is None else rate.worst(weights, is_batched=is_batched)
 
 
 def _charge(job: Job, batch: Batch) -> float:
@@ -64,7 +64,7 @@ def _leading(job: Job, weights: Sequence[int], room: float, *, is_batched: bool)
     """How many of the first requests fit into so many dollars."""
     rate = rate_of(job.spec)
     for count, weight in enumerate(weights):
-        room -= rate.worst(weight, is_batched=is_batched) if rate is not None else 0.0
+        room -= rate.worst([weight], is_batched=is_batched) if rate is not None else 0.0
         if room < 0:
             return count
     return len(weights)

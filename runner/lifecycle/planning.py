@@ -24,6 +24,7 @@ from runner.spec import Spec
 from runner.store import Store, pieces
 
 _SAMPLE, _SAMPLE_BYTES = 16, 8 << 20
+_CHUNK = 10_000
 # Without a count: how far the bytes of a token differ between texts.
 _OFFLINE_ERROR = 0.3
 # Without earlier answers to go by: which part of max_tokens an answer uses.
@@ -85,10 +86,12 @@ class _Sizes:
 
 def _sizes(job: Job, above: float) -> _Sizes:
     """The weights of all requests; those of more than `above` are in the upper tier."""
-    sizes = _Sizes()
-    for size in job.store.weights(job.run):
-        (sizes.high if size > above else sizes.low).add(size)
-        sizes.largest = max(sizes.largest, size)
+    weights, sizes = job.store.weights(job.run), _Sizes()
+    while chunk := list(islice(weights, _CHUNK)):
+        high = [weight for weight in chunk if weight > above]
+        sizes.high.add(sum(high), len(high))
+        sizes.low.add(sum(chunk) - sum(high), len(chunk) - len(high))
+        sizes.largest = max(sizes.largest, *chunk)
     return sizes
 
 
@@ -221,7 +224,7 @@ def _facts(made: Plan, reckoned: _Estimate) -> Facts:
 
 def _worst(job: Job, rate: Rate, mode: str) -> float:
     """The most that all requests can cost as they are sent."""
-    return sum(rate.worst(weight, is_batched=mode == "batch") for weight in job.store.weights(job.run))
+    return rate.worst(job.store.weights(job.run), is_batched=mode == "batch")
 
 
 def make_plan(job: Job, templates: Templates, prepared: Prepared, api: Api | None, earlier: Store) -> Plan:

@@ -69,9 +69,9 @@ class Share:
     requests: int = 0
     bytes: int = 0
 
-    def add(self, size: int) -> None:
-        """Count one request."""
-        self.requests += 1
+    def add(self, size: int, requests: int = 1) -> None:
+        """Count a request, or several that weigh so much together."""
+        self.requests += requests
         self.bytes += size
 
 
