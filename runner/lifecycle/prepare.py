@@ -22,6 +22,7 @@ from runner.errors import InputError, Interrupted, Problem
 from runner.form import form_of
 from runner.lifecycle.earlier import Earlier, Reasons, reasons
 from runner.lifecycle.job import Report, plural, summarize
+from runner.lifecycle.keys import check_keys
 from runner.lifecycle.record import origin, record
 from runner.outcome import rejected_line
 from runner.prompt import Templates
@@ -248,7 +249,7 @@ def prepare(
         folder = store.folder(run)
         if spec.source.key is not None:
             first.flush_keys()
-            _check_keys(spec, store, folder)
+            check_keys(spec, store, folder)
         with replacing(folder.spec, private=True) as file:
             written = msgspec.json.encode(replace(start, inputs=inputs.files, types=inputs.types))
             file.write(written)
@@ -299,39 +300,3 @@ def _packed(
             first = body.batch + 1
     for body in write(pairs, max_requests=spec.batch.max_requests, first=first):
         yield "batch", body
-
-
-class _Key(msgspec.Struct):
-    key: str | int
-
-
-def _keys(folder: RunFolder) -> Iterator[str]:
-    decode = msgspec.json.Decoder(_Key).decode
-    with folder.rows.open("rb") as file:
-        for line in file:
-            yield str(decode(line).key)
-
-
-def _check_keys(spec: Spec, store: Store, folder: RunFolder) -> None:
-    pairs = store.repeated()
-    wanted = {row for pair in pairs for row in pair}
-    keys = {row: key for row, key in enumerate(_keys(folder), 1) if row in wanted} if wanted else {}
-    repeated = [(first, second) for first, second in pairs if keys[first] == keys[second]]
-    if not repeated:
-        return
-    places = _places(spec, {row for pair in repeated for row in pair})
-    problems = []
-    for first, second in repeated:
-        path, line = places.get(second, (spec.source.path, 0))
-        where = "{}:{}".format(*places[first]) if first in places else f"row {first}"
-        message = f"{spec.source.key} {keys[second]!r} is the key of {where} already: keys must be unique"
-        problems.append(Problem(path, message, line))
-    raise InputError(problems)
-
-
-def _places(spec: Spec, wanted: set[int]) -> dict[int, tuple[str, int]]:
-    """Where rows stand, found by reading the source once more; standard input is gone by now."""
-    if spec.source.path == "-":
-        return {}
-    rows = read(spec.source, Inputs(spec.root), limit=max(wanted))
-    return {row.number: (row.path, row.line) for row in rows if row.number in wanted}
