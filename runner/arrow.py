@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _ROWS, _GROUP_BYTES = 512, 32 << 20
+_NARROW = 38
 _INTEGERS = ("int8", "int16", "int32", "uint8", "uint16", "uint32", "uint64")
 
 
@@ -35,11 +36,21 @@ def read(file: BinaryIO) -> tuple[list[tuple[str, dict[str, Any]]], Iterator[lis
     def batches() -> Iterator[list[tuple[Any, ...]]]:
         try:
             for batch in parquet.iter_batches(batch_size=_ROWS):
-                yield list(zip(*(column.to_pylist() for column in batch.columns), strict=True))
-        except (pa.ArrowException, ValueError) as error:
+                yield list(zip(*(_microseconds(column).to_pylist() for column in batch.columns), strict=True))
+        except (pa.ArrowException, ValueError, OverflowError) as error:
             raise Damaged(str(error)) from error
 
     return columns, batches()
+
+
+def _microseconds(column: "pa.Array") -> "pa.Array":
+    """A column whose times are as fine as Python's, which are as fine as a spec's."""
+    import pyarrow as pa
+
+    kind = column.type
+    if pa.types.is_timestamp(kind) and kind.unit == "ns":
+        return column.cast(pa.timestamp("us", tz=kind.tz), safe=False)
+    return column.cast(pa.time64("us"), safe=False) if kind == pa.time64("ns") else column
 
 
 def _schema(kind: "pa.DataType") -> dict[str, Any]:
@@ -52,7 +63,7 @@ def _schema(kind: "pa.DataType") -> dict[str, Any]:
         return {"type": "array", "items": _schema(kind.value_type)}
     if t.is_struct(kind):
         parts = {kind.field(index).name: _schema(kind.field(index).type) for index in range(kind.num_fields)}
-        return {"type": "object", "properties": parts}
+        return {"type": "object", "properties": parts, "additionalProperties": False}
     if t.is_decimal(kind):
         return {"type": "string", "format": f"decimal({kind.precision},{kind.scale})"}
     if t.is_integer(kind):
@@ -87,7 +98,8 @@ def _type(schema: Mapping[str, Any]) -> "pa.DataType":
     if kind == "object":
         return pa.struct([pa.field(name, _type(part)) for name, part in schema["properties"].items()])
     if kind == "decimal":
-        return pa.decimal128(*(digits(schema) or (38, 0)))
+        precision, scale = digits(schema) or (38, 0)
+        return (pa.decimal128 if precision <= _NARROW else pa.decimal256)(precision, scale)
     if kind == "integer":
         wanted = schema.get("format")
         return pa.type_for_alias(wanted) if wanted in _INTEGERS else pa.int64()
@@ -126,7 +138,7 @@ def writing(
             arrays = [
                 pa.array(list(column), type=field.type) for column, field in zip(values, schema, strict=True)
             ]
-        except (pa.ArrowException, OverflowError, TypeError) as error:
+        except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
             raise ValueError(str(error)) from error
         batches.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
         waiting.clear()

@@ -6,10 +6,11 @@ formats too, by their names in OpenAPI: int32, float.
 """
 
 import base64
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 
 import msgspec
@@ -24,6 +25,8 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
     "json": {},
 }
 _DECIMAL = re.compile(r"decimal\((\d+),(\d+)\)")
+_WHOLE = re.compile(r"[+-]?[0-9]+")
+_REAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _TRUE, _FALSE = ("true", "t", "yes", "1"), ("false", "f", "no", "0")
 _TEXTS = {"date": "date", "date-time": "timestamp", "local-date-time": "local", "time": "time", "byte": "binary"}
 
@@ -82,7 +85,7 @@ def kind_of(schema: Mapping[str, Any]) -> str:
     if names == ["array"]:
         return "array" if schema.get("items") else "json"
     if names == ["object"]:
-        return "object" if schema.get("properties") and not schema.get("patternProperties") else "json"
+        return "object" if schema.get("properties") and schema.get("additionalProperties") is False else "json"
     return names[0] if len(names) == 1 else "number" if set(names) == {"integer", "number"} else "json"
 
 
@@ -103,15 +106,26 @@ def as_text(value: Any) -> str | None:
 
 
 def _integer(value: Any) -> Any:
-    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+    is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    if isinstance(value, bool) or not (is_whole or (isinstance(value, str) and _WHOLE.fullmatch(value))):
         raise ValueError(f"{value!r} is no whole number")
-    return int(value)
+    number = int(value)
+    if not -(2**63) <= number < 2**64:
+        raise ValueError(f"{number} has more than 64 bits")
+    return number
 
 
 def _number(value: Any) -> Any:
-    if isinstance(value, bool):
+    is_text = isinstance(value, str)
+    if isinstance(value, bool) or not (isinstance(value, int | float) or (is_text and _REAL.fullmatch(value))):
         raise ValueError(f"{value!r} is no number")
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError as error:
+        raise ValueError("a number is too large") from error
+    if not math.isfinite(number):
+        raise ValueError(f"{value!r} is too large, or no number")
+    return number
 
 
 def _boolean(value: Any) -> Any:
@@ -123,19 +137,26 @@ def _boolean(value: Any) -> Any:
 
 
 def _timestamp(value: Any) -> Any:
-    found = datetime.fromisoformat(str(value))
+    # What the format allows and Python does not: small letters, and the sixtieth second.
+    found = datetime.fromisoformat(re.sub(r":60\b", ":59", str(value).upper()))
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
-def _decimal(scale: int) -> Convert:
+def _decimal(precision: int, scale: int) -> Convert:
+    context, unit = Context(prec=precision), Decimal(1).scaleb(-scale)
+
     def convert(value: Any) -> Any:
         try:
             number = Decimal(str(value))
         except InvalidOperation as error:
             raise ValueError(f"{value!r} is no decimal number") from error
-        if not number.is_finite() or number != round(number, scale):
+        try:
+            rounded = number.quantize(unit, context=context)
+        except InvalidOperation as error:
+            raise ValueError(f"{value!r} has more than {precision} digits") from error
+        if rounded != number:
             raise ValueError(f"{value!r} has more than {scale} decimal places")
-        return round(number, scale)
+        return rounded
 
     return convert
 
@@ -154,12 +175,16 @@ _CONVERT: dict[str, Convert] = {
 }
 
 
-def converter(schema: Mapping[str, Any]) -> Convert:
+def converter(schema: Mapping[str, Any], *, is_flat: bool = False) -> Convert:
     """The function that turns a JSON value into what a typed sink stores; null stays None.
+
+    Where it `is_flat`, lists and mappings stay JSON values.
 
     A date becomes a `datetime.date`, a timestamp an aware `datetime`, a decimal a `Decimal`, binary `bytes`.
     """
     kind = kind_of(schema)
+    if is_flat and kind in ("array", "object"):
+        return lambda value: value
     if kind == "array":
         each = converter(schema["items"])
         inner: Convert = lambda value: [each(one) for one in _expect(list, value)]  # noqa: E731
@@ -167,7 +192,7 @@ def converter(schema: Mapping[str, Any]) -> Convert:
         parts = {name: converter(part) for name, part in schema["properties"].items()}
         inner = lambda value: {n: part(_expect(dict, value).get(n)) for n, part in parts.items()}  # noqa: E731
     elif kind == "decimal":
-        inner = _decimal((digits(schema) or (0, 0))[1])
+        inner = _decimal(*(digits(schema) or (38, 0)))
     else:
         inner = _CONVERT[kind]
     return lambda value: None if value is None else inner(value)
@@ -188,8 +213,11 @@ def reader(written: str) -> Convert:
     is_plain = written in ("integer", "number", "boolean")
 
     def read(value: Any) -> Any:
-        if not isinstance(value, str):
+        if written in ("json", "string") and not isinstance(value, str):
             return value
+        if not isinstance(value, str):
+            found = convert(value)
+            return found if is_plain else value
         if written == "json":
             return None if not value.strip() else msgspec.json.decode(value)
         if written == "string":

@@ -12,9 +12,14 @@ DAMAGE = (EOFError, zlib.error, lzma.LZMAError)
 """What reading a damaged file raises, besides OSError."""
 
 
+def _suffix(name: str) -> str:
+    """The last suffix of a path, or of the path in a URL."""
+    return PurePath(name.partition("?")[0] if "://" in name else name).suffix.lower()
+
+
 def unpacked(name: str, stream: BinaryIO) -> BinaryIO:
     """What a stream holds, decompressed if the name says that it is compressed."""
-    match PurePath(name.lower()).suffix:
+    match _suffix(name):
         case ".gz":
             return cast(BinaryIO, gzip.GzipFile(fileobj=stream))
         case ".bz2":
@@ -26,7 +31,7 @@ def unpacked(name: str, stream: BinaryIO) -> BinaryIO:
 
 def packing(name: str, stream: BinaryIO) -> AbstractContextManager[BinaryIO]:
     """A file that writes into `stream`, compressed if the name says so; the same bytes for the same input."""
-    match PurePath(name.lower()).suffix:
+    match _suffix(name):
         case ".gz":
             # No time of writing in the header.
             return cast(AbstractContextManager[BinaryIO], gzip.GzipFile("", "wb", fileobj=stream, mtime=0))
@@ -35,3 +40,8 @@ def packing(name: str, stream: BinaryIO) -> AbstractContextManager[BinaryIO]:
         case ".xz":
             return cast(AbstractContextManager[BinaryIO], lzma.LZMAFile(stream, "wb"))
     return nullcontext(stream)
+
+
+def is_packed(name: str) -> bool:
+    """Whether a name says that a file is compressed."""
+    return _suffix(name) in (".gz", ".bz2", ".xz")

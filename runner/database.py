@@ -1,7 +1,8 @@
 """Databases by URL, through SQLAlchemy: the only place that knows it."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from runner.columns import digits, kind_of
@@ -27,8 +28,9 @@ def _translated(url: str) -> Iterator[None]:
         yield
     except sa.exc.DBAPIError as error:
         raise Failed(f"{without_password(url)}: {' '.join(str(error.orig).split())}") from error
-    except (sa.exc.SQLAlchemyError, ImportError) as error:
-        raise Failed(f"{without_password(url)}: {str(error).splitlines()[0]}") from error
+    except (sa.exc.SQLAlchemyError, ImportError, NotImplementedError, OverflowError) as error:
+        text = without_password((str(error) or type(error).__name__).splitlines()[0])
+        raise Failed(f"{without_password(url)}: {text}") from error
 
 
 @contextmanager
@@ -37,8 +39,17 @@ def _connected(url: str) -> Iterator["sa.Connection"]:
     import sqlalchemy as sa
 
     scheme, _, rest = url.partition("://")
+    if rest.partition("?")[0].count("@") > 1:
+        # A part of the password would be taken for the host, and shown.
+        raise Failed(f"{without_password(url)}: write %40 for an @ in a user or password")
+    # It writes warnings of its own to standard error, of what is an error here anyway.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
     with _translated(url):
-        engine = sa.create_engine(f"{_DRIVERS.get(scheme, scheme)}://{rest}", poolclass=sa.pool.NullPool)
+        try:
+            engine = sa.create_engine(f"{_DRIVERS.get(scheme, scheme)}://{rest}", poolclass=sa.pool.NullPool)
+        except ValueError as error:
+            # Its text may hold the password.
+            raise Failed(f"{without_password(url)}: is not the URL of a database") from error
         try:
             with engine.begin() as connection:
                 yield connection
@@ -93,69 +104,109 @@ def _table(name: str, columns: Mapping[str, Any], key: str) -> "sa.Table":
     return sa.Table(own, sa.MetaData(), *made, schema=schema or None)
 
 
-def _upsert(table: "sa.Table", dialect: str, key: str) -> Any:
-    """The statement that puts a row in the place of the one with its key. Raises Failed."""
+def _upsert(table: "sa.Table", dialect: str, key: str, *, of: Any = None) -> Any:
+    """The statement that puts a row in the place of the one with its key; the rows may be those `of` a query.
+
+    Raises Failed.
+    """
     from sqlalchemy.dialects import mysql, postgresql, sqlite
 
-    if dialect in ("mysql", "mariadb"):
-        statement = mysql.insert(table)
-        return statement.on_duplicate_key_update({c.name: statement.inserted[c.name] for c in table.columns})
-    if dialect not in ("postgresql", "sqlite"):
+    if dialect not in ("postgresql", "sqlite", "mysql", "mariadb"):
         raise Failed(f"how {dialect} replaces a row is not known: use PostgreSQL, SQLite, MySQL or MariaDB")
-    other = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(table)
-    others = {column.name: other.excluded[column.name] for column in table.columns if column.name != key}
+    inserts: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
+    statement = inserts.get(dialect, mysql.insert)(table)
+    if of is not None:
+        statement = statement.from_select([column.name for column in table.columns], of)
+    if dialect in ("mysql", "mariadb"):
+        return statement.on_duplicate_key_update({c.name: statement.inserted[c.name] for c in table.columns})
+    others = {column.name: statement.excluded[column.name] for column in table.columns if column.name != key}
     if not others:
-        return other.on_conflict_do_nothing(index_elements=[key])
-    return other.on_conflict_do_update(index_elements=[key], set_=others)
+        return statement.on_conflict_do_nothing(index_elements=[key])
+    return statement.on_conflict_do_update(index_elements=[key], set_=others)
+
+
+class Transactions:
+    """One transaction for each database, whichever tables are written: all is there at the end, or nothing."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._connections: dict[str, sa.Connection] = {}
+
+    def __enter__(self) -> "Transactions":
+        return self
+
+    def __exit__(self, *exception: Any) -> bool | None:
+        return self._stack.__exit__(*exception)
+
+    def connection(self, url: str) -> "sa.Connection":
+        """The connection to a database. Raises Failed."""
+        if url not in self._connections:
+            self._connections[url] = self._stack.enter_context(_connected(url))
+        return self._connections[url]
 
 
 @contextmanager
 def upserting(
-    url: str, table: str, columns: Mapping[str, Any], key: str
+    transactions: Transactions, url: str, table: str, columns: Mapping[str, Any], key: str
 ) -> Iterator[Callable[[Sequence[Any]], None]]:
-    """Yield a function that takes the values of one row, and write them in one transaction.
+    """Yield a function that takes the values of one row, and write them in the transaction of their database.
 
     `columns` are JSON schemas by name, and the values of the types that they say; the table is made if it is not
     there. A row with the key of another takes its place. Raises Failed.
     """
     made, waiting = _table(table, columns, key), list[dict[str, Any]]()
-    with _connected(url) as connection, _translated(url):
+    connection = transactions.connection(url)
+    with _translated(url):
         made.create(connection, checkfirst=True)
         statement = _upsert(made, connection.dialect.name, key)
 
-        def flush() -> None:
-            with _translated(url):
-                connection.execute(statement, waiting)
-            waiting.clear()
+    def flush() -> None:
+        with _translated(url):
+            connection.execute(statement, waiting)
+        waiting.clear()
 
-        def write(values: Sequence[Any]) -> None:
-            waiting.append(dict(zip(columns, values, strict=True)))
-            if len(waiting) == _ROWS:
-                flush()
-
-        yield write
-        if waiting:
+    def write(values: Sequence[Any]) -> None:
+        waiting.append(dict(zip(columns, values, strict=True)))
+        if len(waiting) == _ROWS:
             flush()
 
+    yield write
+    if waiting:
+        flush()
 
-def unfit(url: str, table: str, columns: Mapping[str, Any], key: str) -> str | None:
-    """Why rows of these columns cannot be written to a table, or None. Raises Failed."""
+
+def unfit(url: str, table: str, columns: Mapping[str, Any], key: str, *, is_typed: bool) -> str | None:
+    """Why rows of these columns cannot be written to a table, or None; nothing is written. Raises Failed.
+
+    If `is_typed`, the types of the columns are tried too.
+    """
     import sqlalchemy as sa
 
     made = _table(table, columns, key)
     with _connected(url) as connection, _translated(url):
-        _upsert(made, connection.dialect.name, key)
         look = sa.inspect(connection)
-        if not look.has_table(made.name, made.schema):
-            return None
-        there = {column["name"] for column in look.get_columns(made.name, made.schema)}
-        if absent := [name for name in columns if name not in there]:
-            return f"the table {table} has no column {', '.join(absent)}"
-        unique: list[Any] = [look.get_pk_constraint(made.name, made.schema)["constrained_columns"]]
-        unique += [one["column_names"] for one in look.get_unique_constraints(made.name, made.schema)]
-        unique += [one["column_names"] for one in look.get_indexes(made.name, made.schema) if one["unique"]]
-        if [key] not in unique:
-            return (
-                f"the table {table} has neither a primary key nor a unique index on {key}, which tells rows apart"
-            )
-        return None
+        if look.has_table(made.name, made.schema):
+            if (wrong := _misfit(look, made, columns, key)) is not None:
+                return wrong
+        else:
+            made.create(connection)
+        if is_typed:
+            # No row, but the table, its types and the permission to write have to be there.
+            none = sa.select(*[sa.cast(sa.null(), column.type) for column in made.columns]).where(sa.false())
+            connection.execute(_upsert(made, connection.dialect.name, key, of=none))
+        connection.rollback()
+    return None
+
+
+def _misfit(look: Any, made: "sa.Table", columns: Mapping[str, Any], key: str) -> str | None:
+    """What the description of a table that is there says against rows of these columns."""
+    there = {column["name"] for column in look.get_columns(made.name, made.schema)}
+    if absent := [name for name in columns if name not in there]:
+        return f"the table {made.fullname} has no column {', '.join(absent)}"
+    unique: list[Any] = [look.get_pk_constraint(made.name, made.schema)["constrained_columns"]]
+    unique += [one["column_names"] for one in look.get_unique_constraints(made.name, made.schema)]
+    unique += [one["column_names"] for one in look.get_indexes(made.name, made.schema) if one["unique"]]
+    if [key] not in unique:
+        wanted = f"neither a primary key nor a unique index on {key}, which tells rows apart"
+        return f"the table {made.fullname} has {wanted}"
+    return None

@@ -34,6 +34,10 @@ def _translated(url: str) -> Iterator[None]:
     """Raise OSError for whatever a file system raises: each has exceptions of its own."""
     try:
         yield
+    except FileNotFoundError as error:
+        # Some file systems say so of every failure, and give the reason as the cause.
+        reason = str(error.__cause__ or error.__context__ or "") or "no such file"
+        raise OSError(None, reason, url) from error
     except (ImportError, OSError) as error:
         raise OSError(getattr(error, "errno", None), str(error) or type(error).__name__, url) from error
     except Exception as error:

@@ -38,12 +38,23 @@ def test_columns_are_taken_and_their_text_is_read_as_the_types_say(tmp_path: Pat
 @pytest.mark.parametrize(
     ("type", "cell", "message"),
     [
-        ("integer", "7.5", "id is not of the type integer: invalid literal"),
-        ("number", "much", "id is not of the type number: could not convert"),
+        ("integer", "7.5", "id is not of the type integer: '7.5' is no whole number"),
+        ("number", "much", "id is not of the type number: 'much' is no number"),
         ("boolean", "maybe", "id is not of the type boolean: 'maybe' is neither true nor false"),
         ("date", "25.11.2026", "id is not of the type date: Invalid isoformat string"),
         ("decimal(4,1)", "1.25", "id is not of the type decimal(4,1): '1.25' has more than 1 decimal places"),
         ("decimal(4,1)", "x", "id is not of the type decimal(4,1): 'x' is no decimal number"),
+        ("integer", "1_000", "id is not of the type integer: '1_000' is no whole number"),
+        ("integer", "\u0663", "id is not of the type integer: '\u0663' is no whole number"),
+        ("integer", str(2**64), "id is not of the type integer: 18446744073709551616 has more than 64 bits"),
+        ("number", "nan", "id is not of the type number: 'nan' is no number"),
+        ("number", "1e999", "id is not of the type number: '1e999' is too large, or no number"),
+        (
+            "decimal(5,2)",
+            "123456789.25",
+            "id is not of the type decimal(5,2): '123456789.25' has more than 5 digits",
+        ),
+        ("json", "[" * 5000, "id is not of the type json: "),
         ("json", "{", "id is not of the type json: Input data was truncated"),
     ],
 )

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+import zipfile
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -87,7 +88,11 @@ TYPED: dict[str, tuple[list[Any], Any, dict[str, Any], list[Any]]] = {
     "part": (
         [{"a": "é", "b": None}, None],
         pa.struct([("a", pa.string()), ("b", pa.int64())]),
-        {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "integer"}}},
+        {
+            "type": "object",
+            "properties": {"a": {"type": "string"}, "b": {"type": "integer"}},
+            "additionalProperties": False,
+        },
         [{"a": "é", "b": None}, None],
     ),
 }  # fmt: skip
@@ -151,6 +156,7 @@ def test_a_json_array_is_read_object_by_object_with_the_lines_that_they_begin_on
         ("", "t.json:1: 'the end of the file' instead of '[' at the beginning of the array"),
         ('[{"a": "\xe9"}]', "t.json:1: not UTF-8 text"),
         ("[" * 100_000, "t.json:1: not JSON: "),
+        ('[{"a": 1e999}]', "t.json:1: not JSON: 1e999 is too large"),
     ],
 )
 def test_a_malformed_json_array_is_named_with_its_line(tmp_path: Path, text: str, words: str) -> None:
@@ -185,7 +191,9 @@ def test_a_malformed_sheet_is_named_with_its_row(tmp_path: Path, lines: list[lis
 
 def test_a_workbook_that_is_none_or_lacks_the_sheet_is_named(tmp_path: Path) -> None:
     (tmp_path / "no.xlsx").write_bytes(b"PK\x03\x04 no zip")
-    assert message(tmp_path, "xlsx", "no.xlsx").startswith("no.xlsx: cannot be read as an Excel workbook: ")
+    assert message(tmp_path, "xlsx", "no.xlsx").startswith(
+        "no.xlsx: cannot be read as an Excel workbook (.xlsx, without a password): "
+    )
     workbook(tmp_path / "t.xlsx", ["a"], [1], sheet="Data")
     assert message(tmp_path, "xlsx", "t.xlsx", sheet="Dat") == "t.xlsx: there is no sheet 'Dat': it has Data"
     assert fields(tmp_path, "xlsx", "t.xlsx", sheet="Data") == [{"a": 1}]
@@ -245,7 +253,7 @@ def test_a_glob_of_urls_is_read_in_name_order_and_recorded_with_versions(tmp_pat
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("memory:///absent.csv", "memory:///absent.csv: cannot read: /absent.csv"),
+        ("memory:///absent.csv", "memory:///absent.csv: cannot read: no such file"),
         ("memory:///absent/*.csv", "memory:///absent/*.csv: no file matches"),
         ("nosuch://x/y.csv", "nosuch://x/y.csv: cannot read: ValueError: Protocol not known: nosuch"),
         ("http://127.0.0.1:9/x.csv", "http://127.0.0.1:9/x.csv: cannot read: "),
@@ -356,3 +364,68 @@ def test_the_password_of_a_database_is_neither_recorded_nor_part_of_what_makes_a
             records.append(load_spec(tmp_path / "job.yaml").record())
     assert records[0] == records[1]
     assert records[0]["source"]["options"]["url"] == "postgresql://me@db/x"
+
+
+def test_a_workbook_that_is_wrong_about_its_size_loses_no_row(tmp_path: Path) -> None:
+    workbook(tmp_path / "t.xlsx", ["a", "b"], [1, 2], [3, 4])
+    with zipfile.ZipFile(tmp_path / "t.xlsx") as before, zipfile.ZipFile(tmp_path / "u.xlsx", "w") as after:
+        for name in before.namelist():
+            after.writestr(name, before.read(name).replace(b'<dimension ref="A1:B3"', b'<dimension ref="A1"'))
+    assert (
+        fields(tmp_path, "xlsx", "u.xlsx")
+        == fields(tmp_path, "xlsx", "t.xlsx")
+        == [{"a": 1, "b": 2}, {"a": 3, "b": 4}]
+    )
+
+
+def test_a_cell_that_is_a_date_is_one(tmp_path: Path) -> None:
+    workbook(tmp_path / "t.xlsx", ["day", 2024], [datetime.date(2026, 11, 25), 1])
+    assert fields(
+        tmp_path,
+        "xlsx",
+        "t.xlsx",
+    ) == [{"day": "2026-11-25", "2024": 1}]
+
+
+def test_times_of_parquet_finer_than_python_has_are_cut(tmp_path: Path) -> None:
+    moment = pa.array([1_764_032_523_123_456_789], pa.timestamp("ns", tz="Europe/Berlin"))
+    pq.write_table(pa.table({"at": moment}), tmp_path / "t.parquet")
+    assert fields(tmp_path, "parquet", "t.parquet") == [{"at": "2025-11-25T01:02:03.123456+00:00"}]
+    far = pa.array([1 << 60], pa.timestamp("us"))
+    pq.write_table(pa.table({"at": far}), tmp_path / "far.parquet")
+    assert message(tmp_path, "parquet", "far.parquet").startswith("far.parquet: cannot be read as Parquet: ")
+
+
+@pytest.mark.parametrize("name", ["columns", "types"])
+def test_a_field_that_no_row_has_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "t.jsonl").write_text('{"id": 1}\n{"id": 2}\n')
+    choice: Any = {"columns": ("id", "idd")} if name == "columns" else {"types": {"idd": "integer"}}
+    with pytest.raises(InputError, match="no row has a field 'idd'"):
+        list(read(Source("jsonl", None, {"path": "t.jsonl"}, **choice), Inputs(tmp_path)))
+
+
+SECRETS = [
+    "postgresql://me:PASSWORD@db/x", "postgresql://me@corp:PASSWORD@db/x", "postgresql://me:x@PASSWORD@db/x",
+    "postgresql://me:pa/PASSWORD@db/x", "postgresql://db/x?user=me&password=PASSWORD",
+    "postgresql:///x?host=db&sslpassword=PASSWORD&a=b", "postgresql://me:x@PASSWORD:99x@127.0.0.1:port/x",
+    "https://me:PASSWORD@host/a.csv", "https://host/a.csv?sv=1&sig=PASSWORD", "p.q://me:PASSWORD@h/d",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("url", SECRETS)
+def test_no_secret_of_a_url_is_shown_or_recorded(tmp_path: Path, url: str) -> None:
+    is_file = url.startswith("https")
+    source = {"type": "csv", "path": url} if is_file else {"type": "sql", "url": url, "query": "SELECT 1"}
+    write_job(tmp_path, source=source)
+    try:
+        spec = load_spec(tmp_path / "job.yaml")
+        assert "PASSWORD" not in json.dumps(spec.record())
+        list(read(spec.source, Inputs(tmp_path)))
+    except InputError as error:
+        assert "PASSWORD" not in str(error)
+
+
+def test_one_large_object_does_not_slow_down_those_after_it(tmp_path: Path) -> None:
+    large = {"text": "x" * 5_000_000}
+    (tmp_path / "t.json").write_text(json.dumps([large, *[{"n": n} for n in range(50_000)]]))
+    assert len(fields(tmp_path, "json", "t.json")) == 50_001

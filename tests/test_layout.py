@@ -18,7 +18,7 @@ OWNERS = {
     "yaml": {"spec"},
     "jsonschema": {"spec"},
     "jinja2": {"prompt"},
-    "sqlite3": {"store", "sources"},
+    "sqlite3": {"store", "sources", "sinks"},
     "filelock": {"store"},
     "anthropic": {"api"},
     "httpx2": {"api"},

@@ -5,6 +5,8 @@ import datetime
 import json
 import lzma
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ import sqlalchemy as sa
 from runner import Summary, load_spec, run
 from runner.errors import InputError
 from runner.sinks import Place, check, check_place, open_sink, place
+from runner.sinks.xlsx import write_xlsx
 from runner.spec import Spec
 from tests.jobs import SPEC, write_job
 from tests.servers import postgres
@@ -26,7 +29,13 @@ from tests.test_formats import TYPED
 from tests.test_sinks import record, spec_with
 
 OUTPUT = {
-    "$defs": {"line": {"type": "object", "properties": {"name": {"type": "string"}, "n": {"type": "integer"}}}},
+    "$defs": {
+        "line": {
+            "type": "object",
+            "properties": {"name": {"type": "string"}, "n": {"type": "integer"}},
+            "additionalProperties": False,
+        }
+    },
     "type": "object",
     "properties": {
         "total": {"type": "number"},
@@ -122,7 +131,7 @@ def test_a_succeeded_value_that_is_not_of_its_type_names_the_row_and_the_column(
     spec = typed_spec(tmp_path, type=type, types={"label": "integer"}, **own)
     with pytest.raises(InputError) as caught:
         write(spec, Place(tmp_path / "o"), record(output=ANSWER))
-    assert "for the row 'k1': label: invalid literal for int() with base 10: 'a'" in str(caught.value)
+    assert "for the row 'k1': label: 'a' is no whole number" in str(caught.value)
 
 
 def test_a_workbook_has_numbers_dates_and_text_that_is_no_formula(tmp_path: Path) -> None:
@@ -135,7 +144,7 @@ def test_a_workbook_has_numbers_dates_and_text_that_is_no_formula(tmp_path: Path
     assert {name: cell.value for name, cell in found.items()} == {
         "id": "k1", "total": 3, "count": "100000000000000000", "sure": True, "money": 3,
         "day": datetime.datetime(2026, 11, 25), "label": "=1+1_x0007_", "row": '{"a":1}', "why": None,
-        "lines": '[{"name":"x","n":1},{"name":"é","n":null}]', "more": '{"k":[1]}',
+        "lines": '[{"name":"x","n":1},{"name":"é"}]', "more": '{"k":[1]}',
     }  # fmt: skip
     assert found["label"].data_type == "s"
     assert [cell.value for cell in second][-1] == "not JSON"
@@ -180,7 +189,7 @@ def test_postgresql_has_typed_columns_and_takes_rows_twice_without_a_change(tmp_
         first, second = rows_of(url, "made.t")
         assert first == (
             "k1", 3.0, None, True, datetime.date(2026, 11, 25), "a",
-            [{"name": "x", "n": 1}, {"name": "é", "n": None}], '{"k":[1]}', Decimal("3.00"), '{"a":1}', None,
+            [{"name": "x", "n": 1}, {"name": "é"}], '{"k":[1]}', Decimal("3.00"), '{"a":1}', None,
         )  # fmt: skip
         assert second == ("k2", *[None] * 8, '{"a":1}', "not JSON")
 
@@ -311,3 +320,144 @@ def test_a_simulated_run_leaves_buckets_and_databases_alone(tmp_path: Path) -> N
     table = tmp_path / "simulated/postgresql/me_127.0.0.1_9/x.db"
     assert len(rows_of(f"sqlite:///{table}")) == 20
     assert len((tmp_path / "simulated/s3/bucket/o.csv").read_text().splitlines()) == 21
+
+
+@pytest.mark.parametrize("type", ["parquet", "sql", "xlsx"])
+def test_a_typed_sink_without_columns_takes_the_rows_of_a_typed_source(
+    tmp_path: Path, job: Callable[..., Summary], type: str
+) -> None:
+    pq.write_table(pa.table({"id": ["a", "b"], "n": [1, None]}), tmp_path / "in.parquet")
+    sink = {"type": type, "path": "out/o", **({"table": "t"} if type == "sql" else {})}
+    source = {"type": "parquet", "path": "in.parquet", "key": "id"}
+    write_job(tmp_path, source=source, prompt={"user": "{{ id }}"}, sinks=[sink])
+    assert job().exit_code == 0
+    if type == "parquet":
+        assert pq.read_table(tmp_path / "out/o").column("row").to_pylist() == [
+            {"id": "a", "n": 1}, {"id": "b", "n": None}
+        ]  # fmt: skip
+
+
+def test_files_have_names_from_columns_of_the_row(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    write_job(tmp_path, rows=2, sinks=[{"type": "files", "path": "out/f", "name": "row.id ~ '.md'"}])
+    assert job().exit_code == 0
+    assert sorted(path.name for path in (tmp_path / "out/f").iterdir()) == ["r1.md", "r2.md"]
+
+
+def sql(**sink: Any) -> dict[str, Any]:
+    return {"type": "sql", "key": "id", "columns": {"id": "key", "label": "output.label"}, **sink}
+
+
+@pytest.mark.parametrize("place", ["file", "server"])
+def test_tables_of_one_database_are_written_together(
+    tmp_path: Path, job: Callable[..., Summary], place: str
+) -> None:
+    with postgres() if place == "server" else nullcontext(f"sqlite:///{tmp_path}/out/o.db") as url:
+        at = {"url": url} if place == "server" else {"path": "out/o.db"}
+        sinks = [sql(**at, table="good", rows="succeeded"), sql(**at, table="bad", rows="failed")]
+        write_job(
+            tmp_path,
+            rows=1_200,
+            sinks=sinks,
+            batch={**SPEC["batch"], "max_requests": 1_000},
+            retry={"attempts": 1},
+        )
+        assert job(mix=lambda one: "errored" if one.endswith("7") else "succeeded").outcomes["errored"] == 120
+        assert (len(rows_of(url, "good")), len(rows_of(url, "bad"))) == (1_080, 120)
+
+
+def test_two_sinks_on_one_table_are_refused(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    write_job(tmp_path, sinks=[sql(path="o.db", table="t", rows=rows) for rows in ("succeeded", "failed")])
+    with pytest.raises(InputError, match=r"would overwrite sinks\.0"):
+        job()
+
+
+def test_a_row_without_a_key_or_with_that_of_another_is_named_and_nothing_is_written(tmp_path: Path) -> None:
+    at = Place(tmp_path / "o.db")
+    for columns, words in (
+        ({"id": "outcome"}, "is that of an earlier row already"),
+        ({"id": "row.no"}, "id is null"),
+    ):
+        spec = spec_with(tmp_path, {"type": "sql", "table": "t", "key": "id", "columns": columns})
+        with pytest.raises(InputError, match=words):
+            write(spec, at, record(key=1), record(key=2))
+        assert rows_of(at.database) == []
+
+
+UNFIT: dict[str, tuple[str, dict[str, str]]] = {
+    "another type": ("CREATE TABLE t (id TEXT PRIMARY KEY, label INT)", {}),
+    "a key of another type": ("CREATE TABLE t (id INT PRIMARY KEY, label TEXT)", {}),
+    "no such schema": ("SELECT 1", {"table": "absent.t"}),
+    "no permission": (
+        "CREATE TABLE t (id TEXT PRIMARY KEY, label TEXT); CREATE ROLE reader LOGIN; GRANT SELECT ON t TO reader",
+        {"user": "reader"},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNFIT)
+def test_a_table_of_a_server_that_cannot_take_the_rows_is_named_before_anything_is_sent(
+    tmp_path: Path, job: Callable[..., Summary], case: str
+) -> None:
+    statement, changes = UNFIT[case]
+    with postgres() as url:
+        engine = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"), poolclass=sa.pool.NullPool)
+        with engine.begin() as connection:
+            connection.exec_driver_sql(statement)
+        own = url.replace("tester:secret", changes.get("user", "tester"))
+        write_job(tmp_path, sinks=[sql(url=own, table=changes.get("table", "t"))])
+        with pytest.raises(InputError, match="cannot write: "):
+            job()
+    assert list((tmp_path / "api").glob("*.json*")) == []
+
+
+def test_the_sink_that_fails_is_the_one_that_is_named(tmp_path: Path) -> None:
+    spec = spec_with(tmp_path, {"type": "parquet", "columns": {"n": "output"}, "types": {"n": "integer"}}, {})
+    with (
+        pytest.raises(InputError, match=r"cannot write .*first: .* too large"),
+        open_sink(spec, 0, Place(tmp_path / "first"), {}) as first,
+        open_sink(spec, 1, Place(tmp_path / "second"), {}) as second,
+    ):
+        for take in (first, second):
+            take(record(key=1, output=2**64 - 1))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["second", "t.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        (datetime.time(1, 2, 3), datetime.time(1, 2, 3)),
+        (b"\xff\x00", "/wA="),
+        (Decimal("12345678901234567890.12"), "12345678901234567890.12"),
+        (Decimal("12.50"), 12.5),
+    ],
+)
+def test_a_workbook_holds_every_kind_of_value_as_exactly_as_it_can(tmp_path: Path, value: Any, kept: Any) -> None:
+    with write_xlsx(Place(tmp_path / "o.xlsx"), {"v": {}}) as put:
+        put([value])
+    page = openpyxl.load_workbook(tmp_path / "o.xlsx").active
+    assert page is not None and page["A2"].value == kept
+
+
+@pytest.mark.parametrize("type", ["parquet", "xlsx"])
+def test_what_compresses_itself_has_no_suffix_of_compression(tmp_path: Path, type: str) -> None:
+    [problem] = check(spec_with(tmp_path, {"type": type, "path": "out/o.gz"}))
+    assert problem.message == f"out/o.gz would be compressed twice: a file of the type {type} is by itself"
+
+
+def test_keys_that_a_schema_does_not_list_are_not_dropped(tmp_path: Path) -> None:
+    spec = json.loads(typed_spec(tmp_path, type="parquet").path.read_text())
+    spec["output"]["schema"]["properties"]["more"]["properties"] = {"k": {"type": "string"}}
+    (tmp_path / "typed.yaml").write_text(json.dumps(spec))
+    write(
+        load_spec(tmp_path / "typed.yaml"),
+        Place(tmp_path / "o"),
+        record(output={**ANSWER, "more": {"k": "a", "z": 1}}),
+    )
+    assert pq.read_table(tmp_path / "o").column("more").to_pylist() == ['{"k":"a","z":1}']
+
+
+@pytest.mark.parametrize("path", ["/tmp/../../../escaped", "a/../../escaped"])  # noqa: S108 - nothing is written
+def test_no_path_leads_a_simulated_run_out_of_its_folder(tmp_path: Path, path: str) -> None:
+    [sink] = spec_with(tmp_path, {"path": "x"}).sinks
+    moved = place(replace(sink, options={"path": path}), root=tmp_path, base=tmp_path / "simulated")
+    assert moved.path is not None and moved.path.resolve().is_relative_to(tmp_path / "simulated")

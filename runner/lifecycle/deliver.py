@@ -5,13 +5,15 @@ The outputs are a function of the files of the run, so that writing them again g
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from runner.body import custom_id
-from runner.errors import StateError
+from runner.database import Failed, Transactions
+from runner.errors import InputError, Problem, StateError
 from runner.form import Form
 from runner.lifecycle.job import Job
 from runner.lifecycle.record import recorded
@@ -97,6 +99,14 @@ def _undamaged(
         raise StateError(f"the files of run {job.run.id} are damaged: {error}") from error
 
 
+@contextmanager
+def _committed() -> Iterator[None]:
+    try:
+        yield
+    except Failed as error:
+        raise InputError([Problem("sinks", f"cannot write: {error}; run again: nothing is lost")]) from error
+
+
 def deliver(job: Job, form: Form, *, is_partial: bool = False) -> list[dict[str, Any]]:
     """Write every sink and return {type, path, rows} of each; a file appears whole or not at all.
 
@@ -107,11 +117,14 @@ def deliver(job: Job, form: Form, *, is_partial: bool = False) -> list[dict[str,
     sinks = job.spec.sinks
     places = [place(sink, root=job.spec.root, base=job.base) for sink in sinks]
     rows = [0] * len(sinks)
-    with ExitStack() as stack:
+    with _committed(), ExitStack() as stack:
         files = stack.enter_context(pieces())
+        # Left last: what databases hold is there once all files are.
+        transactions = stack.enter_context(Transactions())
+        places = [replace(place, transactions=transactions) for place in places]
         types = recorded(job.store, job.run).types
         takers = [stack.enter_context(open_sink(job.spec, n, place, types)) for n, place in enumerate(places)]
-        decoded = any(sink.columns for sink in sinks)
+        decoded = any(sink.columns or sink.type not in ("csv", "jsonl") for sink in sinks)
         for record in _undamaged(job, form, files, decoded=decoded, is_partial=is_partial):
             for index, take in enumerate(takers):
                 rows[index] += take(record)

@@ -22,6 +22,7 @@ from runner.lifecycle.follow import follow
 from runner.lifecycle.job import Job, Report, Summary, plural, silent, summarize
 from runner.lifecycle.planning import Plan, make_plan
 from runner.lifecycle.prepare import prepare
+from runner.lifecycle.record import recorded
 from runner.spec import Spec
 from runner.store import open_store
 
@@ -58,6 +59,16 @@ def _check_space(job: Job, plan: Plan) -> None:
             f"{job.store.path}: {free:,} bytes are free, and {plural(plan.new, 'result')} need at least "
             f"{needed:,}: make room and run again; nothing was sent"
         )
+
+
+def _check_tables(job: Job, places: Sequence[sinks.Place]) -> None:
+    """Forget a prepared run, and raise InputError, if a table does not take rows of the types that it has."""
+    types = recorded(job.store, job.run).types
+    tables = [index for index, sink in enumerate(job.spec.sinks) if sink.type == "sql"]
+    unfit = [sinks.check_place(job.spec, index, places[index], types) for index in tables]
+    if problems := [problem for problem in unfit if problem]:
+        job.store.discard(job.run)
+        raise InputError(problems)
 
 
 def _agree(job: Job, plan: Plan, consent: Consent) -> None:
@@ -157,6 +168,7 @@ def run(
                 prepared = prepare(spec, templates, store, limit=limit, stop=stop, report=report)
                 job = Job(spec, store, prepared.run, base, report)
                 is_agreed = consent if callable(consent) else simulate or consent
+                _check_tables(job, places)
                 _agree(job, make_plan(job, templates, prepared, api, store), is_agreed)
             else:
                 job = Job(found[1], store, found[0], base, report)

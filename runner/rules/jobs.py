@@ -9,6 +9,7 @@ from runner.cost import rate_of
 from runner.remote import is_url
 from runner.rules.case import Case, Mistake
 from runner.rules.params import is_client_tool, tools_of
+from runner.spec import without_password
 
 _DAY, _HOUR = 86_400, 3_600
 _FEW = 5
@@ -89,10 +90,11 @@ def overwritten(case: Case) -> Iterator[Mistake]:
     if spec.schema_path is not None:
         taken[_real(spec.root, spec.schema_path)] = "output.schema"
     for index, sink in enumerate(spec.sinks):
-        path = str(sink.options.get("path", ""))
-        if not path or is_url(path):
-            continue
-        place = _real(spec.root, path)
+        path = without_password(str(sink.options.get("path") or sink.options.get("url")))
+        place = path if is_url(path) else _real(spec.root, path)
+        if sink.type == "sql":
+            # A database has room for many tables.
+            place += f" {sink.options['table']}"
         owner = "source.path" if PurePath(place).match(source) else taken.get(place)
         owner = owner or next(
             (name for at, name in _FOLDERS.items() if Path(place).is_relative_to(root / at)), None

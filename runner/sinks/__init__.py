@@ -1,11 +1,12 @@
 """Outcomes out: every sink type is one function that writes rows of values to its place."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Any, TypeVar
 
 from runner import database
 from runner.columns import Convert, converter
+from runner.compressed import is_packed
 from runner.errors import InputError, Problem
 from runner.extras import lacking
 from runner.prompt import RECORD, expression
@@ -34,7 +35,8 @@ SINKS: dict[str, Callable[..., AbstractContextManager[Callable[[Sequence[Any]], 
     "sql": write_sql,
     "xlsx": write_xlsx,
 }
-_TYPED = ("parquet", "sql", "xlsx")
+_TYPED, _FLAT, _PACKS_ITSELF = ("parquet", "sql", "xlsx"), ("sql", "xlsx"), ("parquet", "xlsx")
+T = TypeVar("T")
 _EXTRAS = {"parquet": "data", "sql": "sql", "xlsx": "xlsx"}
 _PLACE = ("path", "url")
 
@@ -64,43 +66,75 @@ def check(spec: Spec) -> list[Problem]:
             if name not in columns:
                 message = f"there is no column {name!r}: {suggest(name, columns)}"
                 problems.append(spec.problem(f"sinks.{index}.types.{name}", message))
+        path = str(sink.options.get("path", ""))
+        if sink.type in _PACKS_ITSELF and is_packed(path):
+            message = f"{path} would be compressed twice: a file of the type {sink.type} is by itself"
+            problems.append(spec.problem(f"sinks.{index}.path", message))
         if sink.type == "sql" and (key := sink.options.get("key", "key")) not in columns:
             message = f"no column is called {key!r}, which tells the rows of the table apart: name one with `key`"
             problems.append(spec.problem(f"sinks.{index}", message))
     return problems
 
 
-def check_place(spec: Spec, index: int, place: Place) -> Problem | None:
-    """Why a sink cannot write to its place, as far as a look can tell, or None."""
+def check_place(spec: Spec, index: int, place: Place, types: Mapping[str, Any] | None = None) -> Problem | None:
+    """Why a sink cannot write to its place, as far as a look can tell, or None.
+
+    Given the `types` of the source's columns, a table is also asked whether it takes rows of such columns.
+    """
     sink = spec.sinks[index]
     extra = _EXTRAS.get(sink.type, "data" if place.path is None else "")
     at = f"sinks.{index}.{next(name for name in _PLACE if name in sink.options)}"
     if extra and (lacks := lacking(extra)):
         return spec.problem(f"sinks.{index}.type", lacks)
+    message = None
     if sink.type != "sql" or place.path is not None:
         message = cannot_write(place, is_folder=sink.type == "files")
-        if message is None and sink.type == "files" and place.path is None:
-            message = "files are written to a folder of this machine"
-        if message is not None:
-            return spec.problem(at, message)
-    if sink.type == "sql" and (place.path is None or place.path.exists()):
-        found = schemas(spec, sink, _expressions(sink), {})
-        try:
-            message = database.unfit(place.database, sink.options["table"], found, sink.options.get("key", "key"))
-        except database.Failed as error:
-            message = f"cannot write: {error}"
-        return spec.problem(at, message) if message is not None else None
-    return None
+    if message is None and sink.type == "files" and place.path is None:
+        message = "files are written to a folder of this machine"
+    if message is None and sink.type == "sql" and (place.path is None or place.path.exists()):
+        message = _unfit(spec, sink, place, types)
+    return spec.problem(at, message) if message is not None else None
+
+
+def _unfit(spec: Spec, sink: Sink, place: Place, types: Mapping[str, Any] | None) -> str | None:
+    """Why a table does not take the rows of a sink, or None."""
+    found = schemas(spec, sink, _expressions(sink), types or {})
+    key = sink.options.get("key", "key")
+    try:
+        return database.unfit(place.database, sink.options["table"], found, key, is_typed=types is not None)
+    except database.Failed as error:
+        return f"cannot write: {error}"
+
+
+_UNFIT = (ValueError, TypeError, RecursionError, ArithmeticError)
+"""What values that do not fit raise, in a column or in what writes them."""
+
+
+def _problem(spec: Spec, index: int, place: Place, error: Exception) -> InputError:
+    """That a sink cannot be written, with what can be done."""
+    reason = (error.strerror or error) if isinstance(error, OSError) else error
+    return InputError([spec.problem(f"sinks.{index}", f"cannot write {place}: {reason}; {_REMEDY}")])
 
 
 @contextmanager
-def _writing(spec: Spec, index: int, place: Place) -> Iterator[None]:
+def _open(spec: Spec, index: int, sink: AbstractContextManager[T], place: Place) -> Iterator[T]:
+    """What a sink yields; its own failures at the beginning and at the end name it, those between do not."""
+    own = (OSError, database.Failed, *_UNFIT)
     try:
-        yield
-    except (OSError, database.Failed) as error:
-        reason = (error.strerror or error) if isinstance(error, OSError) else error
-        message = f"cannot write {place}: {reason}; {_REMEDY}"
-        raise InputError([spec.problem(f"sinks.{index}", message)]) from error
+        write = sink.__enter__()
+    except own as error:
+        raise _problem(spec, index, place, error) from error
+    try:
+        yield write
+    except BaseException as error:
+        # Whatever leaving it raises, this is why it is left.
+        with suppress(Exception):
+            sink.__exit__(type(error), error, error.__traceback__)
+        raise
+    try:
+        sink.__exit__(None, None, None)
+    except own as error:
+        raise _problem(spec, index, place, error) from error
 
 
 def _converted(values: Sequence[Any], converters: Mapping[str, Convert], *, has_succeeded: bool) -> list[Any]:
@@ -112,7 +146,7 @@ def _converted(values: Sequence[Any], converters: Mapping[str, Convert], *, has_
     for value, (name, convert) in zip(values, converters.items(), strict=True):
         try:
             found.append(convert(value))
-        except ValueError as error:
+        except (ValueError, ArithmeticError) as error:
             if has_succeeded:
                 raise ValueError(f"{name}: {error}") from error
             found.append(None)
@@ -131,12 +165,13 @@ def open_sink(
     sink = spec.sinks[index]
     columns = {name: expression(text) for name, text in _expressions(sink).items()}
     found = schemas(spec, sink, _expressions(sink), types)
-    converters = {name: converter(schema) for name, schema in found.items()} if sink.type in _TYPED else {}
+    is_flat = sink.type in _FLAT
+    converters = {name: converter(one, is_flat=is_flat) for name, one in found.items()}
     options = {name: value for name, value in sink.options.items() if name not in _PLACE}
     if sink.type == "files":
         options = {}
 
-    with _writing(spec, index, place), SINKS[sink.type](place, found, **options) as write:
+    with _open(spec, index, SINKS[sink.type](place, found, **options), place) as write:
 
         def take(record: Record) -> bool:
             has_succeeded = record["outcome"] == "succeeded"
@@ -144,10 +179,12 @@ def open_sink(
                 return False
             try:
                 values = [value(record) for value in columns.values()]
-                write(_converted(values, converters, has_succeeded=has_succeeded) if converters else values)
-            except database.Failed:
-                raise
-            except (ValueError, TypeError, RecursionError) as error:
+                if sink.type in _TYPED:
+                    values = _converted(values, converters, has_succeeded=has_succeeded)
+                write(values)
+            except (OSError, database.Failed) as error:
+                raise _problem(spec, index, place, error) from error
+            except _UNFIT as error:
                 message = f"a column cannot be computed for the row {record['key']!r}: {error}; {_REMEDY}"
                 raise InputError([spec.problem(f"sinks.{index}.columns", message)]) from error
             return True

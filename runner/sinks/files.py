@@ -22,7 +22,7 @@ def write_files(place: Place, columns: Mapping[str, Any]) -> Iterator[Callable[[
     folder = place.path
     if folder is None or len(columns) != 2:
         raise ValueError("files are written to a folder of this machine")
-    beside = folder.with_name(f".{folder.name}.tmp")
+    beside = folder.with_name(f".{folder.name}.runner-tmp")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     try:

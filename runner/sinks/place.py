@@ -5,12 +5,13 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 from runner import remote
 from runner.compressed import packing
+from runner.database import Transactions
 from runner.durable import replacing
 from runner.spec import Sink, without_password
 
@@ -19,10 +20,11 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A path on this machine, or a URL: of a file, or of a database."""
+    """A path on this machine, or a URL: of a file, or of a database, written in one of `transactions` if given."""
 
     path: Path | None = None
     url: str = ""
+    transactions: Transactions | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         return str(self.path) if self.path is not None else without_password(self.url)
@@ -60,8 +62,8 @@ def place(sink: Sink, *, root: Path, base: Path) -> Place:
     url = sink.options.get("url")
     written = str(sink.options.get("path", url))
     if url is None and not remote.is_url(written):
-        path = Path(written)
-        return Place(base / (path.relative_to(path.anchor) if is_simulated else path))
+        # Simulated, neither a root nor a `..` leads out.
+        return Place(base / (os.path.normpath(f"/{written}").lstrip("/") if is_simulated else written))
     if not is_simulated:
         return Place(url=written)
     scheme, _, rest = without_password(written).partition("://")

@@ -8,7 +8,7 @@ from runner.prompt import path_of
 from runner.spec import Sink, Spec
 
 _TEXT = {"type": "string"}
-_ERROR = {"type": "object", "properties": {"type": _TEXT, "message": _TEXT}}
+_ERROR = {"type": "object", "properties": {"type": _TEXT, "message": _TEXT}, "additionalProperties": False}
 
 
 def schemas(spec: Spec, sink: Sink, columns: Mapping[str, str], types: Mapping[str, Any]) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def schemas(spec: Spec, sink: Sink, columns: Mapping[str, str], types: Mapping[s
 def _record(spec: Spec, types: Mapping[str, Any]) -> dict[str, Any]:
     """The schemas of what is known of a row at the end."""
     texts = dict.fromkeys(("outcome", "stop_reason", "model", "custom_id", "batch_id"), _TEXT)
-    row = {"type": "object", "properties": dict(types)} if types else {}
+    row = {"type": "object", "properties": dict(types), "additionalProperties": False} if types else {}
     key = {"type": "integer"} if spec.source.key is None else types.get(spec.source.key, _TEXT)
     return {**texts, "key": key, "row": row, "output": _output(spec), "error": _ERROR}
 

@@ -1,19 +1,20 @@
 """An Excel workbook with one sheet: a bold header, numbers and dates as such, lists and mappings as JSON."""
 
+import base64
 import re
 import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from contextlib import contextmanager, suppress
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any, BinaryIO
 
 from runner.columns import as_text
 from runner.sinks.place import Place
 
-_ROWS, _CHARACTERS, _EXACT = 1_048_576, 32_767, 10**15
+_ROWS, _CHARACTERS, _EXACT, _DIGITS = 1_048_576, 32_767, 10**15, 15
 _TIME = (1980, 1, 1, 0, 0, 0)
 # The last is text that looks as if it was written so.
 _UNHELD = re.compile(r"[\x00-\x08\x0b-\x1f\ufffe\uffff]|_(?=x[0-9A-Fa-f]{4}_)")
@@ -63,7 +64,8 @@ def write_xlsx(
             _pack(made, file)
     except BaseException:
         # Left alone it complains when it is collected.
-        page.close()
+        with suppress(Exception):
+            page.close()
         raise
 
 
@@ -71,11 +73,15 @@ def _plain(value: Any) -> Any:
     """A value as a cell holds it."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo is not None else value
-    if isinstance(value, bool | date | Decimal | float) or value is None:
+    if isinstance(value, bool | date | time | float) or value is None:
         return value
-    if isinstance(value, int):
-        # A sheet has floating-point numbers only.
-        return value if abs(value) <= _EXACT else str(value)
+    if isinstance(value, int | Decimal):
+        # A sheet has floating-point numbers only, of fifteen digits.
+        number = Decimal(value)
+        is_exact = number.copy_abs() <= _EXACT and len(number.as_tuple().digits) <= _DIGITS
+        return value if is_exact else str(value)
+    if isinstance(value, bytes):
+        value = base64.b64encode(value).decode()
     text = as_text(value) or ""
     if len(text) > _CHARACTERS:
         raise ValueError(f"a cell holds {_CHARACTERS:,} characters, and this text has {len(text):,}")

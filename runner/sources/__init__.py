@@ -19,7 +19,7 @@ from runner.sources.run import read_run
 from runner.sources.sql import read_sql
 from runner.sources.text import read_text
 from runner.sources.xlsx import read_xlsx
-from runner.spec import Source, suggest
+from runner.spec import Source, suggest, without_password
 
 __all__ = ["SOURCES", "InputFile", "Inputs", "Row", "changed", "digest", "is_same", "read"]
 
@@ -75,8 +75,8 @@ def read(source: Source, inputs: Inputs, *, limit: int | None = None) -> Iterato
             key = number if source.key is None else _key(source.key, fields, path, line)
             yield Row(number, key, fields, path, line)
     except (OSError, *DAMAGE) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        reason = without_password(getattr(error, "strerror", None) or str(error))
         raise InputError([Problem(inputs.current, f"cannot read: {reason}")]) from error
     if number == 0:
         none = "the source has no rows" if source.where is None else "no row of the source fits `where`"
-        raise InputError([Problem(source.path, none)])
+        raise InputError([Problem(without_password(source.path), none)])

@@ -33,7 +33,9 @@ def _typed(source: Source, rows: Iterator[Found]) -> Iterator[Found]:
     """Rows of the columns that are asked for, their text read as the types say."""
     readers = {name: reader(written) for name, written in source.types.items()}
     is_loose = source.type in _LOOSE
+    never = {*source.columns, *readers} if is_loose else set[str]()
     for path, line, fields in rows:
+        never -= fields.keys()
         if source.columns:
             if not is_loose and (absent := next((name for name in source.columns if name not in fields), None)):
                 raise InputError([Problem(path, f"no column {absent!r}: {suggest(absent, fields)}", line)])
@@ -44,10 +46,12 @@ def _typed(source: Source, rows: Iterator[Found]) -> Iterator[Found]:
                     fields[name] = read(fields[name])
                 elif not is_loose:
                     raise ValueError(f"there is no such column: {suggest(name, fields)}")
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 message = f"{name} is not of the type {source.types[name]}: {error}"
                 raise InputError([Problem(path, message, line)]) from error
         yield path, line, fields
+    for name in sorted(never):
+        raise InputError([Problem(path, f"no row has a field {name!r}, which source.columns or types names")])
 
 
 def _fitting(source: Source, where: str, rows: Iterator[Found]) -> Iterator[Found]:

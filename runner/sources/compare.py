@@ -3,11 +3,13 @@
 import hashlib
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from runner import remote
 from runner.errors import InputError, Problem
 from runner.sources.inputs import Hashing, InputFile, Inputs, sha256_of, stdin
+from runner.spec import without_password
 
 
 def digest(root: Path, pattern: str) -> str:
@@ -36,7 +38,7 @@ def _digest_of_versions(root: Path, pattern: str) -> str:
         try:
             facts = remote.look(url)
         except OSError as error:
-            raise InputError([Problem(url, f"cannot read: {error.strerror}")]) from error
+            raise InputError([Problem(without_password(url), f"cannot read: {error.strerror}")]) from error
         if not facts.version:
             return ""
         found.update(f"{url} {facts.size} {facts.version}\n".encode())
@@ -54,13 +56,14 @@ def changed(root: Path, pattern: str, recorded: Iterable[InputFile], *, is_limit
         return [] if same else ["standard input"]
     before = {file.path: file for file in recorded}
     try:
-        now = Inputs(root).find(pattern)
+        now = {without_password(path): path for path in Inputs(root).find(pattern)}
     except InputError:
-        now = []
-    differ = {path for path in now if path in before and not is_same(root, before[path])}
+        now = {}
+    kept = [(replace(before[shown], path=path), shown) for shown, path in now.items() if shown in before]
+    differ = {shown for file, shown in kept if not is_same(root, file)}
     if not is_limited:
-        differ |= set(now) - set(before)
-    return sorted(differ | (set(before) - set(now)))
+        differ |= now.keys() - before.keys()
+    return sorted(differ | (before.keys() - now.keys()))
 
 
 def _digest_of(recorded: Iterable[InputFile]) -> str:

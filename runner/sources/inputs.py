@@ -19,6 +19,7 @@ from runner import remote
 from runner.compressed import unpacked
 from runner.errors import InputError, Problem
 from runner.extras import lacking
+from runner.spec import without_password
 
 _BLOCK = 1 << 18
 
@@ -96,13 +97,14 @@ class Inputs:
 
     def _find_remote(self, pattern: str) -> list[str]:
         if (lacks := lacking("data")) is not None:
-            raise InputError([Problem(pattern, lacks)])
+            raise InputError([Problem(without_password(pattern), lacks)])
         try:
             found = remote.find(pattern)
         except OSError as error:
-            raise InputError([Problem(pattern, f"cannot read: {error.strerror}")]) from error
+            shown = without_password(str(error.strerror))
+            raise InputError([Problem(without_password(pattern), f"cannot read: {shown}")]) from error
         if not found:
-            raise InputError([Problem(pattern, "no file matches")])
+            raise InputError([Problem(without_password(pattern), "no file matches")])
         return found
 
     def _is_file(self, name: str) -> bool:
@@ -149,7 +151,7 @@ class Inputs:
                     yield path, file
             return
         for url in self.find(pattern):
-            self.current = url
+            self.current = without_password(url)
             before = remote.look(url)
             # Not every server lets a file be read anywhere but from its beginning.
             with remote.open_raw(url) as raw, tempfile.TemporaryFile() as file:
@@ -157,7 +159,7 @@ class Inputs:
                 shutil.copyfileobj(hashing, file, _BLOCK)
                 file.seek(0)
                 self._note_remote(url, before, hashing.drain())
-                yield url, cast(BinaryIO, file)
+                yield self.current, cast(BinaryIO, file)
 
     def heads(self, pattern: str, size: int) -> Iterator[tuple[str, bytes, int, str | None]]:
         """Yield (path, first bytes, size in bytes, time of change in ISO format) of each matching file.
@@ -165,12 +167,12 @@ class Inputs:
         Raises InputError for a file that changed while it was read, OSError for one that cannot be read.
         """
         for path in self.find(pattern):
-            self.current = path
+            self.current = without_password(path)
             if remote.is_url(path):
                 facts = remote.look(path)
                 with remote.open_raw(path) as raw:
                     head = raw.read(size) or b""
-                self.files.append(InputFile(path, facts.size, 0, "", facts.version))
+                self.files.append(InputFile(self.current, facts.size, 0, "", facts.version))
                 yield path, head, facts.size, facts.modified
                 continue
             for _, stream in self._file(path, is_packed=False):
@@ -207,22 +209,24 @@ class Inputs:
         self.files.append(InputFile(path, after.st_size, after.st_mtime_ns, digest))
 
     def _remote(self, url: str) -> Iterator[tuple[str, BinaryIO]]:
+        self.current = without_password(url)
         before = remote.look(url)
         with remote.open_raw(url) as raw:
             hashing = Hashing(raw)
             stream = cast(BinaryIO, io.BufferedReader(hashing, _BLOCK))
             try:
-                yield url, unpacked(url, stream)
+                yield self.current, unpacked(url, stream)
             except GeneratorExit:
-                self.files.append(InputFile(url, before.size, 0, "", before.version))
+                self.files.append(InputFile(without_password(url), before.size, 0, "", before.version))
                 raise
             digest = hashing.drain()
         self._note_remote(url, before, digest)
 
     def _note_remote(self, url: str, before: remote.Facts, digest: str) -> None:
         if before != remote.look(url):
-            raise InputError([Problem(url, "changed while it was read: run again once it is complete")])
-        self.files.append(InputFile(url, before.size, 0, digest, before.version))
+            message = "changed while it was read: run again once it is complete"
+            raise InputError([Problem(without_password(url), message)])
+        self.files.append(InputFile(without_password(url), before.size, 0, digest, before.version))
 
     def _file(self, path: str, *, is_packed: bool = True) -> Iterator[tuple[str, BinaryIO]]:
         with io.FileIO(self.root / path) as raw:

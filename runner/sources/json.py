@@ -2,6 +2,7 @@
 
 import codecs
 import json
+import math
 import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO
@@ -17,58 +18,66 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
 
 
+def _real(text: str) -> float:
+    if math.isinf(number := float(text)):
+        raise ValueError(f"{text} is too large")
+    return number
+
+
 class _Text:
     """The text of a file from some place on; what has been read is forgotten."""
 
     def __init__(self, path: str, stream: BinaryIO) -> None:
         self._path, self._stream = path, stream
         self._decode = codecs.getincrementaldecoder("utf-8-sig")()
-        self._buffer, self._line, self._is_whole = "", 1, False
-        self._parse = json.JSONDecoder(parse_constant=_no_constant).raw_decode
+        self._buffer, self._at, self._line, self._is_whole = "", 0, 1, False
+        self._parse = json.JSONDecoder(parse_constant=_no_constant, parse_float=_real).raw_decode
 
     def _more(self) -> None:
+        rest = self._buffer[self._at :]
         # As much again as there is, so that a long object is parsed few times.
-        block = self._stream.read(max(_BLOCK, len(self._buffer)))
+        block = self._stream.read(max(_BLOCK, len(rest)))
         self._is_whole = not block
         try:
-            self._buffer += self._decode.decode(block, final=not block)
+            self._buffer, self._at = rest + self._decode.decode(block, final=not block), 0
         except UnicodeDecodeError:
             fail(self._path, "not UTF-8 text", self._line)
 
-    def _forget(self, end: int) -> None:
-        self._line += self._buffer.count("\n", 0, end)
-        self._buffer = self._buffer[end:]
+    def _pass(self, end: int) -> None:
+        self._line += self._buffer.count("\n", self._at, end)
+        self._at = end
 
     def next(self) -> str:
         """The next character that is not space, which stays; empty at the end."""
         while True:
-            match = _SPACE.match(self._buffer)
-            self._forget(match.end() if match else 0)
-            if self._buffer or self._is_whole:
-                return self._buffer[:1]
+            match = _SPACE.match(self._buffer, self._at)
+            self._pass(match.end() if match else self._at)
+            if self._at < len(self._buffer) or self._is_whole:
+                return self._buffer[self._at : self._at + 1]
             self._more()
 
     def take(self, character: str, where: str) -> None:
         """Pass over one character that has to stand here."""
         if (found := self.next()) != character:
             fail(self._path, f"{found or 'the end of the file'!r} instead of {character!r} {where}", self._line)
-        self._forget(1)
+        self._pass(self._at + 1)
 
     def value(self) -> tuple[int, Any]:
         """The next value, with the line that it begins on."""
         self.next()
         while True:
             try:
-                value, end = self._parse(self._buffer)
+                value, end = self._parse(self._buffer, self._at)
             except (ValueError, RecursionError) as error:
                 if not self._is_whole and not isinstance(error, RecursionError):
                     self._more()
                     continue
-                at = self._line + (error.lineno - 1 if isinstance(error, json.JSONDecodeError) else 0)
-                message = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-                fail(self._path, f"not JSON: {message}", at)
+                message, place = str(error), self._at
+                if isinstance(error, json.JSONDecodeError):
+                    message, place = error.msg, error.pos
+                fail(self._path, f"not JSON: {message}", self._line + self._buffer.count("\n", self._at, place))
             line = self._line
-            self._forget(end)
+            self._pass(end)
             return line, value
 
 

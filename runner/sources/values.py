@@ -2,7 +2,7 @@
 
 import base64
 import math
-from datetime import date, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -19,6 +19,9 @@ def plain(value: Any) -> Any:
         if math.isinf(value):
             raise ValueError("is infinite, which JSON cannot say")
         return None if math.isnan(value) else value
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        # In the zone of nobody: a server's or a session's would make other requests of the same rows.
+        return value.astimezone(UTC).isoformat()
     if isinstance(value, date | time):
         return value.isoformat()
     if isinstance(value, Decimal):
@@ -43,7 +46,7 @@ def plain_row(columns: list[str], values: Any) -> dict[str, Any]:
         if value is not None and not isinstance(value, str | int):
             try:
                 fields[name] = plain(value)
-            except ValueError as error:
+            except (ValueError, OverflowError) as error:
                 raise ValueError(f"{name} {error}") from error
     return fields
 

@@ -3,9 +3,10 @@
 import re
 import warnings
 from collections.abc import Iterator
+from datetime import datetime, time
 from typing import Any, BinaryIO
-from zipfile import BadZipFile
 
+from runner.errors import InputError
 from runner.sources.inputs import Inputs
 from runner.sources.text import fail
 from runner.sources.values import check_names, plain_row
@@ -18,12 +19,13 @@ def read_xlsx(inputs: Inputs, *, path: str, sheet: str | None = None) -> Iterato
     for name, file in inputs.whole(path):
         header: list[str] = []
         for number, cells in enumerate(_rows(name, file, sheet), 1):
-            values = [cell.value for cell in cells]
+            values = [_value(cell) for cell in cells]
             if all(value is None for value in values):
                 continue
             try:
                 if not header:
-                    header = check_names(_without_end(values), f"row {number}, the header")
+                    names = [str(one) if isinstance(one, int) else one for one in _without_end(values)]
+                    header = check_names(names, f"row {number}, the header")
                     continue
                 if bad := next((cell for cell in cells if cell.data_type == "e"), None):
                     fail(name, f"{bad.coordinate} holds the error {bad.value}", number)
@@ -35,6 +37,13 @@ def read_xlsx(inputs: Inputs, *, path: str, sheet: str | None = None) -> Iterato
                 fail(name, str(error), number)
         if not header:
             fail(name, "the sheet is empty: a header row is expected")
+
+
+def _value(cell: Any) -> Any:
+    """What a cell holds; a time of day is part of it only where its format shows one."""
+    value = cell.value
+    is_date = isinstance(value, datetime) and value.time() == time() and "h" not in cell.number_format.lower()
+    return value.date() if is_date else value
 
 
 def _unescaped(value: Any) -> Any:
@@ -61,11 +70,16 @@ def _rows(name: str, file: BinaryIO, sheet: str | None) -> Iterator[tuple[Any, .
             if sheet is not None and sheet not in book.sheetnames:
                 fail(name, f"there is no sheet {sheet!r}: it has {', '.join(book.sheetnames)}")
             found: Any = book[sheet] if sheet is not None else book.worksheets[0]
+            # What a workbook says of its size need not be true.
+            found.reset_dimensions()
             yield from found.iter_rows()
-    except (BadZipFile, KeyError, ValueError, IndexError, SyntaxError, OSError) as error:
+    except InputError:
+        raise
+    except Exception as error:
+        # A damaged workbook makes the library raise whatever it happens to meet.
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        fail(name, f"cannot be read as an Excel workbook: {error}")
+        fail(name, f"cannot be read as an Excel workbook (.xlsx, without a password): {error}")
     finally:
         if "book" in locals():
             book.close()

@@ -3,6 +3,7 @@
 from runner.spec.check import schema_text, suggest
 from runner.spec.document import parse
 from runner.spec.load import fingerprint, from_record, load_spec, project_root, resumed
+from runner.spec.secrets import without_password
 from runner.spec.spec import (
     Batch,
     Block,
@@ -18,7 +19,6 @@ from runner.spec.spec import (
     Sync,
     Turn,
     block_place,
-    without_password,
 )
 
 __all__ = [

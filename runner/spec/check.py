@@ -13,6 +13,7 @@ import jsonschema
 
 from runner.errors import InputError, Problem
 from runner.spec.document import Document, Path
+from runner.spec.secrets import without_password
 
 _TYPES = {
     "string": "text",
@@ -74,7 +75,7 @@ def describe(value: object) -> str:
         return "empty"
     if isinstance(value, dict | list):
         return "a mapping" if isinstance(value, dict) else "a list"
-    return f"the text {value!r}" if isinstance(value, str) else repr(value)
+    return f"the text {without_password(value)!r}" if isinstance(value, str) else repr(value)
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

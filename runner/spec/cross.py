@@ -69,6 +69,9 @@ def cross_checks(value: dict[str, Any], path: Path, root: Path) -> Iterator[tupl
         elif not _URL.match(named) and _leaves(root, path.parent, named):
             yield at, f"{named} leaves the project's folder {root}: write an absolute path if that is meant"
     yield from _blocks(value["prompt"])
+    yield from _decimals("source", value["source"].get("types", {}))
+    for index, sink in enumerate(value["sinks"]):
+        yield from _decimals(f"sinks.{index}", sink.get("types", {}))
     if value["source"]["type"] == "sql" and ("path" in value["source"]) == ("url" in value["source"]):
         yield "source", "a query needs either the `path` of a SQLite file or the `url` of a database"
     for index, sink in enumerate(value["sinks"]):
@@ -84,6 +87,14 @@ def cross_checks(value: dict[str, Any], path: Path, root: Path) -> Iterator[tupl
         yield "params.output_config.format", "output.schema is sent as this already: keep one of the two"
     if not 1 <= size_in_bytes(value.get("batch", {}).get("max_bytes", 1)) <= _MAX_BYTES:
         yield "batch.max_bytes", "must be from 1 byte to the 256MB that the API takes"
+
+
+def _decimals(at: str, types: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """Decimals that have more places than digits."""
+    for name, written in types.items():
+        match = re.fullmatch(r"decimal\((\d+),(\d+)\)", written)
+        if match and int(match[2]) > int(match[1]):
+            yield f"{at}.types.{name}", f"{written} has more decimal places than digits"
 
 
 def _blocks(prompt: dict[str, Any]) -> Iterator[tuple[str, str]]:

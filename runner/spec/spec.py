@@ -1,6 +1,5 @@
 """A spec as the rest of the program sees it: frozen, with every default filled in."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import msgspec
 
 from runner.errors import Problem
+from runner.spec.secrets import without_password
 
 EDITABLE = (
     "description", "batch", "retry", "sinks", "mode", "deadline", "on_deadline", "canary", "reuse", "limits",
@@ -18,8 +18,6 @@ EDITABLE = (
 
 CHOICE = ("columns", "types", "where", "sample", "seed", "limit")
 """The settings of a source that choose its rows and columns."""
-
-_PASSWORD = re.compile(r"(://[^/@:]*):[^@]*@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +51,6 @@ Content = str | tuple[str | Block, ...]
 """One template sent as a string, or several blocks, of which those of plain text are strings."""
 
 
-def without_password(url: str) -> str:
-    """A URL without the password in it."""
-    return _PASSWORD.sub(r"\1@", url)
-
-
 def block_place(at: str, index: int, name: str = "text") -> str:
     """The dotted path of a setting of one content block of the content at `at`."""
     return f"{at}.{index}.{name}"
@@ -87,7 +80,7 @@ class Source:
         """The file, glob or URL that rows are read from, a database's without its password."""
         if self.output is not None:
             return self.output
-        return str(self.options["path"]) if "path" in self.options else without_password(self.options["url"])
+        return str(self.options["path"]) if "path" in self.options else without_password(str(self.options["url"]))
 
     @property
     def is_query(self) -> bool:
@@ -280,8 +273,9 @@ class Spec:
         record["output_schema"] = record["output"].pop("schema")
         if not any(record["output"].values()):
             del record["output"]
-        if self.source.is_query:
-            record["source"]["options"]["url"] = self.source.path
+        for name in ("path", "url"):
+            if name in self.source.options:
+                record["source"]["options"][name] = without_password(str(self.source.options[name]))
         for name in (*CHOICE, "output"):
             if record["source"][name] in (0, None, [], {}):
                 del record["source"][name]
