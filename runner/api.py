@@ -195,6 +195,11 @@ class Api:
             response = self._client.files.with_raw_response.upload(file=(name, data, media_type))
             return msgspec.json.decode(response.read(), type=_File).id
 
+    def delete_file(self, file_id: str) -> None:
+        """Delete a file of the Files API. Raises ApiFault or AccessError."""
+        with _translated():
+            self._client.files.delete(file_id)
+
     def files_there(self, ids: Sequence[str]) -> set[str]:
         """Which of these files the Files API still has. Raises ApiFault or AccessError."""
         found = set[str]()

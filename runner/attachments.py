@@ -7,11 +7,14 @@ import base64
 import binascii
 import hashlib
 import io
+import re
+import stat
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 import msgspec
 
@@ -23,6 +26,10 @@ from runner.spec import Block, Spec
 _LARGEST = 256_000_000
 _HEAD = 4096
 _REMEMBERED = 1_000
+_HINT = ": make it smaller, or set `upload: true`"
+ABSENT = -1
+"""The size of a file that is not there."""
+_PAGE = re.compile(rb"/Type\s*/Page(?![a-zA-Z])")
 
 
 class Unsendable(ValueError):
@@ -53,10 +60,6 @@ class Attached(NamedTuple):
     media_type: str = ""
 
 
-MARK = "upload_[0-9a-f]{24}"
-"""A regular expression of what `mark_of` gives."""
-
-
 def mark_of(sha256: str, kind: str) -> str:
     """What stands for a file until it has an id, the same for the same bytes; as long as an id is."""
     return "upload_" + hashlib.sha256(f"{sha256} {kind}".encode()).hexdigest()[:24]
@@ -84,22 +87,29 @@ class Attachments:
 
         Raises Unsendable for what cannot be read, is not what the block takes, or is over a limit.
         """
+        if not value.strip():
+            raise Unsendable(f"{block.given} is empty")
         if block.given == "text":
             return _encoded({"type": "text", "media_type": "text/plain", "data": value})
+        if block.given == "path":
+            return self._of_file(block, value.strip("\r\n"), load)
         value = value.strip()
-        if not value:
-            raise Unsendable(f"{block.given} is empty")
-        if block.given in ("url", "file_id"):
-            is_document = block.type == "document"
-            load.extra += (
-                _limits().unknown_pages * _limits().page_tokens if is_document else _limits().image_tokens
-            )
-            return _encoded({"type": "url", "url": value} if block.given == "url" else _file(value))
         if block.given == "base64":
             data = _from_base64(value)
             return _inline(data, _weighed(block, data, f"the {block.type}", load), load)
-        found = self._read(block, value)
-        kind = _weighed(block, found.data, value, load)
+        if block.given == "url" and not value.startswith(("https://", "http://")):
+            raise Unsendable(f"{value} is no URL that the API reads: https:// is expected")
+        load.extra += _limits().unknown_pages * _limits().page_tokens if block.type == "document" else 0
+        load.extra += _limits().image_tokens if block.type == "image" else 0
+        return _encoded({"type": "url", "url": value} if block.given == "url" else _file(value))
+
+    def _of_file(self, block: Block, path: str, load: Load) -> bytes:
+        try:
+            found = self._read(block, path)
+            kind = _weighed(block, found.data, path, load)
+        except Unsendable:
+            self._note(self._absent(block, path))
+            raise
         sha256 = hashlib.sha256(found.data).hexdigest()
         mark = mark_of(sha256, kind) if block.upload else None
         self._note(Attached(found.path, len(found.data), found.mtime_ns, sha256, found.version, mark, kind))
@@ -107,6 +117,20 @@ class Attachments:
             return _inline(found.data, kind, load)
         load.extra += len(found.data) if kind == "text/plain" else 0
         return _encoded(_file(mark))
+
+    def _absent(self, block: Block, path: str) -> Attached:
+        """A file that cannot be sent, as it is now: once it is another, its row is too."""
+        try:
+            place = self._place(block, path)
+            facts = place.stat()
+            return Attached(self._shown(place), facts.st_size, facts.st_mtime_ns, "", "")
+        except (OSError, ValueError, RuntimeError):
+            return Attached(str(Path(block.folder or ".") / path), ABSENT, 0, "", "")
+
+    def _shown(self, place: Path) -> str:
+        """A place in the project, or elsewhere."""
+        own = self.spec.root.resolve()
+        return str(place.relative_to(own) if place.is_relative_to(own) else place)
 
     def _note(self, attached: Attached) -> None:
         # All rows may attach the same file.
@@ -119,24 +143,32 @@ class Attachments:
     def _read(self, block: Block, path: str) -> _Read:
         """A file that a row names. Raises Unsendable, also for one outside the folders that it may be in."""
         try:
-            if remote.is_url(path):
+            if remote.is_url(path) or remote.is_url(block.folder or ""):
                 return self._fetched(block, path)
             place = self._place(block, path)
             facts = place.stat()
-            if facts.st_size > _LARGEST:
-                raise Unsendable(f"{path} has more than {_LARGEST:,} bytes")
-            own = self.spec.root.resolve()
-            shown = place.relative_to(own) if place.is_relative_to(own) else place
-            return _Read(str(shown), place.read_bytes(), facts.st_mtime_ns)
-        except OSError as error:
-            raise Unsendable(f"{path} cannot be read: {error.strerror or error}") from error
+            if not stat.S_ISREG(facts.st_mode):
+                raise Unsendable(f"{path} is no regular file")
+            self._check_size(block, path, facts.st_size)
+            return _Read(self._shown(place), place.read_bytes(), facts.st_mtime_ns)
+        except (OSError, RuntimeError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise Unsendable(f"{path} cannot be read: {reason}") from error
         except ValueError as error:
             raise (
                 error if isinstance(error, Unsendable) else Unsendable(f"{path!r} is no path: {error}")
             ) from error
 
+    def _check_size(self, block: Block, path: str, size: int) -> None:
+        """Raise Unsendable for a file that is too large, before it is read."""
+        most = _LARGEST if block.upload else self.spec.batch.max_bytes * 3 // 4
+        if size > most:
+            raise Unsendable(f"{path} has {size:,} bytes, and {most:,} is the most" + _HINT * (not block.upload))
+
     def _place(self, block: Block, path: str) -> Path:
         folders = [self.spec.root / (block.folder or ".")]
+        if not folders[0].is_dir():
+            raise Unsendable(f"the folder {block.folder} is not there")
         if block.folder is None and self._source_folder and not remote.is_url(self._source_folder):
             folders.append(self.spec.root / self._source_folder)
         place = (folders[0] / path).resolve()
@@ -144,13 +176,13 @@ class Attachments:
             raise Unsendable(f"{path} leads out of {folders[0].resolve()}: set `folder` to where files may be")
         return place
 
-    def _fetched(self, block: Block, url: str) -> _Read:
-        allowed = block.folder or self._source_folder or ""
-        if not (remote.is_url(allowed) and url.startswith(f"{allowed.rstrip('/')}/")) or "/../" in url:
-            raise Unsendable(f"{url} is not below `folder`: set it to the URL that files may be read from")
+    def _fetched(self, block: Block, path: str) -> _Read:
+        allowed = (block.folder or self._source_folder or "").rstrip("/")
+        url = path if remote.is_url(path) else f"{allowed}/{path}"
+        if not (remote.is_url(allowed) and _is_below(url, allowed)):
+            raise Unsendable(f"{path} is not below `folder`: set it to the URL that files may be read from")
         facts = remote.look(url)
-        if facts.size > _LARGEST:
-            raise Unsendable(f"{url} has more than {_LARGEST:,} bytes")
+        self._check_size(block, path, facts.size)
         with remote.open_raw(url) as raw:
             return _Read(url, raw.readall(), version=facts.version)
 
@@ -165,6 +197,16 @@ class Attachments:
                 break
             fixed.append(part)
         return "/".join(fixed) or None
+
+
+def _is_below(url: str, folder: str) -> bool:
+    """Whether a URL stays below another, however it is written; one of this machine's files never does."""
+    if not url.startswith(f"{folder}/") or url.startswith(("file:", "local:")):
+        return False
+    path, before = re.split(r"[?#]", url[len(folder) :])[0], ""
+    while path != before:
+        path, before = unquote(path), path
+    return not any(part in (".", "..") for part in re.split(r"[/\\]", path))
 
 
 def _limits() -> Limits:
@@ -225,7 +267,8 @@ def _weighed(block: Block, data: bytes, name: str, load: Load) -> str:
     if kind == "application/pdf":
         pages = _pages(data, name)
         load.pages += pages
-        load.extra += pages * _limits().page_tokens
+        # What a PDF says of its pages need not be true.
+        load.extra += max(pages, len(_PAGE.findall(data))) * _limits().page_tokens
     elif kind in IMAGES:
         if len(data) * 4 / 3 > _limits().image_bytes:
             raise Unsendable(
@@ -262,7 +305,7 @@ def _dimensions(data: bytes, name: str) -> tuple[int, int]:
     except Image.DecompressionBombError as error:
         raise Unsendable(f"{name} has more pixels than the API takes") from error
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise Unsendable(f"{name} is no image that can be read: {error}") from error
+        raise Unsendable(f"{name} is no image that can be read") from error
 
 
 def check_load(spec: Spec, load: Load) -> None:

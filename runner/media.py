@@ -30,11 +30,9 @@ def media_type(head: bytes, name: str = "") -> str:
     for magic, kind in _MAGIC:
         if head.startswith(magic):
             return named if kind == "application/zip" and named.startswith(_ZIPPED) else kind
-    if b"%PDF-" in head[:1024]:
-        return "application/pdf"
     if is_text(head):
         return named if named.startswith(("text/", "application/json", "application/xml")) else "text/plain"
-    return "application/octet-stream"
+    return "application/pdf" if b"%PDF-" in head[:1024] else "application/octet-stream"
 
 
 def is_text(head: bytes) -> bool:

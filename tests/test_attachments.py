@@ -1,7 +1,12 @@
 """Documents and images of a row: found by path, URL or bytes, known by their bytes, held to the API's limits."""
 
 import base64
+import hashlib
 import json
+import os
+import re
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +16,8 @@ import pypdfium2
 import pytest
 
 from runner import Summary, load_spec, plan, run
-from runner.errors import StateError, UsageError
+from runner.attachments import mark_of
+from runner.errors import RunnerError, StateError, UsageError
 from runner.lifecycle.check import check
 from runner.prompt import load_templates
 from runner.request import Encoded, encoder
@@ -119,6 +125,7 @@ FILES: dict[str, tuple[dict[str, str], Callable[[], bytes], str]] = {
     "too many pages": (PATH, lambda: pdf(601), "it has 601 pages and images, and 600 is the most"),
     "too wide": (IMAGE, lambda: image(8001, 1), "an image is 8,001 pixels wide or high, and 8,000 is the most"),
     "too many pixels": (IMAGE, lambda: image(20_000, 10_000, kind="GIF"), "pixels"),
+    "prose about PDFs": (IMAGE, lambda: b"as in %PDF-1.7", "a is text/plain, and an image is png"),
     "too large": (IMAGE, lambda: image() + b"\0" * 4_000_000, "a has 4,000,0"),
 }
 
@@ -393,3 +400,165 @@ def test_uploads_go_with_every_way_of_sending(letters: Path, job: Callable[..., 
     assert job().outcomes == {"succeeded": 3}
     assert len(uploaded(letters)) == 2
     assert run(load_spec(letters / "job.yaml"), simulate=True).outcomes == {"succeeded": 3}
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "loop"])
+def test_what_is_no_regular_file_is_a_problem_of_its_row(tmp_path: Path, kind: str) -> None:
+    make = {"fifo": os.mkfifo, "folder": os.mkdir, "loop": lambda path: path.symlink_to("a")}
+    make[kind](tmp_path / "a")
+    assert re.search("a is no regular file|a cannot be read: ", problem(tmp_path, PATH, path="a"))
+
+
+@pytest.mark.parametrize(
+    "way", ["%2e%2e/secret", ".%2e/secret", "..%2fsecret", "%252e%252e/secret", "..", "..?x", "a/../b"]
+)
+def test_no_row_reaches_a_url_outside_the_folder(tmp_path: Path, way: str) -> None:
+    block = {**PATH, "folder": "http://127.0.0.1:9/files"}
+    for path in (f"http://127.0.0.1:9/files/{way}", way):
+        assert "is not below `folder`" in problem(tmp_path, block, path=path)
+    for folder in (f"file://{tmp_path}", f"local://{tmp_path}"):
+        assert "is not below `folder`" in problem(tmp_path, {**PATH, "folder": folder}, path="blocks.yaml")
+
+
+def test_a_path_is_relative_to_a_folder_that_is_a_url(tmp_path: Path) -> None:
+    fsspec.filesystem("memory").pipe("/scans/a b.pdf", pdf())
+    block = {**PATH, "folder": "memory:///scans"}
+    assert sent(tmp_path, block, path="a b.pdf")[0]["source"]["type"] == "base64"
+
+
+@pytest.mark.parametrize(
+    ("block", "words"),
+    [
+        ({"text": " {{ t }} "}, "text is empty"),
+        ({"url": "ftp://x/a"}, "ftp://x/a is no URL that the API reads"),
+        ({"url": "not a url"}, "not a url is no URL that the API reads"),
+        ({"path": "a", "folder": "absent"}, "the folder absent is not there"),
+    ],
+)
+def test_what_the_api_would_refuse_is_a_problem_of_its_row(
+    tmp_path: Path, block: dict[str, str], words: str
+) -> None:
+    assert words in problem(tmp_path, {"type": "document", **block}, t="\n")
+
+
+def test_a_file_that_no_body_can_hold_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "a").open("wb") as file:
+        file.truncate(180_000_000)
+    assert problem(tmp_path, PATH, path="a").startswith(
+        "a has 180,000,000 bytes, and 150,000,000 is the most: make it"
+    )
+
+
+def test_a_pdf_that_lies_about_its_pages_weighs_what_it_has(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(pdf(50).replace(b"/Count 50", b"/Count 1 "))
+    assert encoded(tmp_path, PATH, path="a").extra > 48 * 8000
+
+
+def test_a_file_that_was_absent_and_comes_is_sent(scans: Path, job: Callable[..., Summary]) -> None:
+    write_job(scans, rows=2, prompt={"user": [{"type": "document", "path": "{{ id }}.txt"}]})
+    (scans / "r1.txt").write_text("one")
+    first = job()
+    assert (first.outcomes, job().run) == ({"succeeded": 1, "rejected": 1}, first.run)
+    (scans / "r2.txt").write_text("two")
+    assert job().outcomes == {"succeeded": 2}
+    (scans / "r1.txt").unlink()
+    assert job().outcomes == {"succeeded": 1, "rejected": 1}
+    (scans / "r1.txt").write_text("one")
+    assert job().outcomes == {"succeeded": 2}
+    assert sum(len(records(path)) for path in (scans / "api").glob("msgbatch_*.jsonl")) == 2
+
+
+def test_text_that_looks_like_a_mark_is_sent_as_it_stands(letters: Path, job: Callable[..., Summary]) -> None:
+    mark = mark_of(hashlib.sha256(b"one").hexdigest(), "text/plain")
+    for number, text in enumerate((mark, "upload_" + "0" * 24, f'"file_id":"{mark}"')):
+        user = [UPLOADED, {"type": "text", "text": f"see {text} in the log"}]
+        write_job(letters, **{**json.loads((letters / "job.yaml").read_text()), "prompt": {"user": user}})
+        assert job(new=True).outcomes == {"succeeded": 3}
+        body = max((letters / ".runner/runs").glob("*/bodies/*.json"), key=lambda path: path.stat().st_mtime_ns)
+        params = [one["params"] for one in json.loads(body.read_text())["requests"]]
+        assert all(one["messages"][0]["content"][1]["text"] == f"see {text} in the log" for one in params), number
+
+
+def test_ids_of_a_file_that_is_gone_or_elsewhere_are_replaced_before_they_are_sent(letters: Path) -> None:
+    spec = {**json.loads((letters / "job.yaml").read_text()), "batch": {**SPEC["batch"], "max_requests": 8}}
+    write_job(letters, **spec, limits={"max_cost": 0.000001})
+    with simulator(letters / "api") as environ:
+        assert command(letters, environ, "run", "job.yaml").returncode == 7
+        first = uploaded(letters)
+        with (letters / "api" / "files.jsonl").open("a") as log:
+            log.write("".join(json.dumps({"type": "file_deleted", "id": one["id"]}) + "\n" for one in first))
+    write_job(letters, **spec, limits={"max_cost": 5})
+    with simulator(letters / "api") as environ:
+        assert command(letters, environ, "run", "job.yaml").returncode == 0
+    ids = {one["id"] for one in uploaded(letters)} - {one["id"] for one in first}
+    body = max(
+        (letters / ".runner/runs").glob("*/bodies/*.json"), key=lambda path: path.stat().st_mtime_ns
+    ).read_text()
+    assert len(first) == len(ids) == 2
+    assert all(one in body for one in ids) and not any(one["id"] in body for one in first)
+
+
+@pytest.mark.parametrize(
+    ("status", "words"), [(400, "the Files API refuses it"), (404, "there is no Files API here")]
+)
+def test_an_upload_that_is_refused_ends_the_run_and_says_so(
+    letters: Path, job: Callable[..., Summary], status: int, words: str
+) -> None:
+    def on(name: str) -> None:
+        if name == "upload":
+            raise Answer(status, "no")
+
+    (letters / 'a:b?"c.txt').write_text("odd name")
+    with pytest.raises(RunnerError, match=words):
+        job(on=on)
+    assert job().outcomes == {"succeeded": 4}
+    assert "a_b__c.txt" in {one["filename"] for one in uploaded(letters)}
+
+
+def test_one_file_that_is_gone_before_it_is_uploaded_does_not_hold_up_the_others(
+    letters: Path, job: Callable[..., Summary]
+) -> None:
+    (letters / "3.txt").write_text("three")
+
+    def on(name: str) -> None:
+        if name == "uploaded":
+            (letters / "3.txt").unlink(missing_ok=True)
+
+    with pytest.raises(
+        StateError, match=r"3\.txt cannot be read any more: .*put it back, or start over with --new"
+    ):
+        job(on=on)
+    assert sum(paid(letters / "api").values()) == 2
+    (letters / "3.txt").write_text("three")
+    assert job(resume=True).outcomes == {"succeeded": 4}
+
+
+def test_uploads_stop_when_they_are_asked_to(tmp_path: Path) -> None:
+    for number in range(60):
+        (tmp_path / f"{number}.txt").write_text(f"text {number}")
+    source = {"type": "files", "path": "*.txt", "key": "name"}
+    write_job(tmp_path, source=source, prompt={"user": [UPLOADED]}, batch={**SPEC["batch"], "max_requests": 100})
+    seen: list[str] = []
+
+    def on(name: str) -> None:
+        seen.append(name)
+        if name == "uploaded":
+            if seen.count(name) == 1:
+                os.kill(process.pid, signal.SIGTERM)
+            time.sleep(0.3)
+
+    with simulator(tmp_path / "api", on=on) as environ:
+        process = start(tmp_path, environ, "run", "job.yaml", "--yes")
+        assert end(tmp_path, process).returncode == 143
+    assert 0 < len(uploaded(tmp_path)) < 40
+    with simulator(tmp_path / "api") as environ:
+        assert command(tmp_path, environ, "run", "job.yaml", "--yes").returncode == 0
+    assert len(uploaded(tmp_path)) == 60
+
+
+def test_purge_deletes_what_was_uploaded(letters: Path) -> None:
+    with simulator(letters / "api") as environ:
+        assert command(letters, environ, "run", "job.yaml", "--yes").returncode == 0
+        assert command(letters, environ, "purge", "job.yaml", "--remote", "--yes").returncode == 0
+    deleted = {one["id"] for one in records(letters / "api/files.jsonl") if one["type"] == "file_deleted"}
+    assert deleted == {one["id"] for one in uploaded(letters)}

@@ -99,3 +99,11 @@ def test_an_answer_joins_the_turn_of_the_assistant_that_is_there() -> None:
 def test_an_answer_without_content_is_asked_for_once_more() -> None:
     given = json.dumps({"messages": [{"role": "user", "content": "q"}]}).encode()
     assert continued(given, line()) == given
+
+
+def test_a_container_keeps_what_was_asked_of_it() -> None:
+    params = {"messages": [{"role": "user", "content": "q"}], "container": {"skills": [{"skill_id": "pptx"}]}}
+    message = {"content": [{"type": "text", "text": "So"}], "container": {"id": "container_1"}}
+    answer = json.dumps({"custom_id": "r", "result": {"type": "succeeded", "message": message}}).encode()
+    found = json.loads(continued(json.dumps(params).encode(), answer))["container"]
+    assert found == {"skills": [{"skill_id": "pptx"}], "id": "container_1"}

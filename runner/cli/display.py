@@ -187,7 +187,7 @@ def dollars(amount: float | None) -> str:
 
 def _requests(plan: Plan) -> str:
     reused = f", {plan.reused:,} answered already" if plan.reused else ""
-    rejected = f", {plan.rejected:,} too large" if plan.rejected else ""
+    rejected = f", {plan.rejected:,} that cannot be sent" if plan.rejected else ""
     where = f" in {plural(plan.batches, 'batch')} ({size(plan.bytes)})" if plan.new else ""
     return f"{plan.new:,} to send{where}{reused}{rejected}"
 

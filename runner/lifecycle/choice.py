@@ -46,10 +46,14 @@ def _differences(spec: Spec, before: Recorded, now: Recorded, folder: RunFolder)
     edited = dict.fromkeys(islice(_edited(spec, folder), _SHOWN))
     if spec.source.is_query:
         # Its rows are those that it gave when the run was prepared.
-        return [*found, *(f"{path}: edited" for path in edited)]
+        return [*found, *(f"{path}: edited, or gone" for path in edited)]
     is_limited = before.limit is not None or spec.source.limit is not None
     files = changed(spec.root, spec.source.path, before.inputs, is_limited=is_limited)
-    return [*found, *(f"{path}: edited" for path in dict.fromkeys([*files, *edited]))]
+    return [
+        *found,
+        *(f"{path}: edited" for path in files),
+        *(f"{path}: edited, or gone" for path in edited if path not in files),
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,8 +83,12 @@ def continued(params: bytes, line: bytes) -> bytes:
         return params
     given = msgspec.json.decode(params, type=dict[str, msgspec.Raw])
     container = msgspec.json.decode(line, type=_Line).result.message.container
-    own = {} if container is None else {"container": msgspec.Raw(msgspec.json.encode(container.id))}
-    return _changed({**given, **own}, _with_answer(given, content))
+    if container is not None:
+        asked = msgspec.json.decode(given.get("container", b"null"))
+        # Skills and what else was asked of it stay; by itself the id says it all.
+        same: Any = {**asked, "id": container.id} if isinstance(asked, dict) else container.id
+        given = {**given, "container": msgspec.Raw(msgspec.json.encode(same))}
+    return _changed(given, _with_answer(given, content))
 
 
 def _changed(given: dict[str, msgspec.Raw], turns: list[Any]) -> bytes:

@@ -19,6 +19,7 @@ from runner.errors import (
     Refused,
     ResultsGone,
     RunnerError,
+    StateError,
     Unavailable,
     Undecided,
 )
@@ -69,6 +70,7 @@ class _Follower:
     looks: dict[Key, int] = field(default_factory=dict)
     retried: set[Key] = field(default_factory=set)
     candidates: dict[Key, set[str]] = field(default_factory=dict)
+    uploaded: set[Key] = field(default_factory=set)
     is_judged: bool = False
 
     def step(self, batch: Batch) -> None:
@@ -125,9 +127,16 @@ class _Follower:
             self.is_judged = judge(self.job, self.form)
             if not self.is_judged:
                 return
-        if uploads(self.job, self.api, batch):
-            self.pace.rest(CREATES, 0)
-            return
+        if _own(batch) not in self.uploaded:
+            try:
+                is_changed = uploads(self.job, self.api, batch, self.stop)
+            except (Refused, StateError) as error:
+                self.stuck[_own(batch)] = error
+                return
+            self.uploaded.add(_own(batch))
+            if is_changed:
+                self.pace.rest(CREATES, 0)
+                return
         is_begun = self._is_noted(batch)
         lane = "sync" if batch.lane == "batch" and (self.haste.is_on or is_begun) else batch.lane
         if lane == "sync" and not is_begun and answer.needs_parts(batch):
@@ -297,7 +306,7 @@ class _Follower:
 
 
 _UNDER_WAY = ("submitting", "submitted", "ended")
-_GRAVE = (Undecided, ResultsGone, CapReached, Refused)
+_GRAVE = (Undecided, ResultsGone, CapReached, Refused, StateError)
 
 
 def follow(
@@ -314,8 +323,8 @@ def follow(
 
     Without `wait` it does what can be done now. After `stop` is set it ends at the next safe moment: a create
     under way is not cut off. With `accept_loss` rows whose results are gone end as missing. Raises what no
-    waiting mends: AccessError and CanaryFailed at once; Undecided, ResultsGone, CapReached or Refused once the
-    other batches are done.
+    waiting mends: AccessError and CanaryFailed at once; Undecided, ResultsGone, CapReached, Refused, or StateError
+    for a file that cannot be uploaded, once the other batches are done.
     """
     follower = _Follower(job, api, form, Pace(poll_seconds), accept_loss, stop, Haste(job, api))
     job.store.forget_refusals(job.run)

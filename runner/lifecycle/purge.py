@@ -1,12 +1,17 @@
 """What a run holds of rows and answers, removed; that it was, and what it cost, stays known."""
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
+import msgspec
+
+from runner.api import Api
 from runner.errors import NotFound, Refused, StateError, UsageError
 from runner.lifecycle.execute import connected
 from runner.lifecycle.inspect import Found, opened, runs
 from runner.lifecycle.reconcile import check_account
+from runner.store import Run, Store, Uploads
 
 _DONE = ("finished", "abandoned")
 
@@ -33,6 +38,20 @@ def purgeable(target: str | None = None, *, older_than: float = 0) -> list[Found
     return [run for run in found if run.summary.state in _DONE and now - run.ended_at >= older_than]
 
 
+def _delete_files(store: Store, run: Run, api: Api) -> None:
+    """Delete the files that were uploaded for a run; what another run needs is uploaded again."""
+    path = store.folder(run).attached
+    if not path.exists():
+        return
+    uploads = Uploads(store.path / "files.jsonl", api.base_url, api.whereabouts().workspace_id)
+    ids = uploads.ids()
+    with path.open("rb") as lines:
+        marks = {msgspec.json.decode(line).get("mark") for line in lines}
+    for file_id in sorted(api.files_there([ids[mark] for mark in marks if mark in ids])):
+        with suppress(NotFound):
+            api.delete_file(file_id)
+
+
 def purge(found: Found, *, remote: bool = False) -> Purged:
     """Remove the rows, bodies and results of an ended run; with `remote` the API's copies first.
 
@@ -44,6 +63,7 @@ def purge(found: Found, *, remote: bool = False) -> Purged:
         if remote:
             with connected(store.path, simulate=found.is_simulated) as api:
                 check_account(store.batches(run), api)
+                _delete_files(store, run, api)
                 for batch in store.batches(run):
                     if batch.batch_id is not None:
                         try:

@@ -12,6 +12,7 @@ from runner.rules.case import Case, Facts, Finding, Mistake
 from runner.rules.jobs import (
     cap_below_estimate,
     cap_with_server_tools,
+    cap_with_unknown_files,
     cap_without_price,
     deadline,
     few_rows,
@@ -71,6 +72,7 @@ RULES: dict[str, tuple[str, Callable[[Case], Iterator[Mistake]]]] = {
     "overwritten": (ERROR, overwritten),
     "cap-without-price": (ERROR, cap_without_price),
     "cap-with-server-tools": (ERROR, cap_with_server_tools),
+    "cap-with-unknown-files": (ERROR, cap_with_unknown_files),
     "cap-below-estimate": (WARNING, cap_below_estimate),
 }
 """Every rule by its id: the severity of what it finds, and the function that finds it."""

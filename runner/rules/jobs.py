@@ -132,6 +132,17 @@ def cap_with_server_tools(case: Case) -> Iterator[Mistake]:
         yield Mistake("limits.max_cost", message)
 
 
+def cap_with_unknown_files(case: Case) -> Iterator[Mistake]:
+    """A cap that cannot be kept, since nobody here knows how long a document is."""
+    unknown = [block for block in case.spec.prompt.blocks() if block.type == "document"]
+    if case.spec.limits.max_cost is not None and any(block.given in ("url", "file_id") for block in unknown):
+        message = (
+            "how long a document by `url` or `file_id` is, only the API knows, so no cap can be kept: remove "
+            "it, or give the documents by `path`"
+        )
+        yield Mistake("limits.max_cost", message)
+
+
 def cap_below_estimate(case: Case) -> Iterator[Mistake]:
     """A cap that will most likely stop the run."""
     cap, cost = case.spec.limits.max_cost, case.facts.expected_cost if case.facts is not None else None

@@ -71,11 +71,13 @@ def _digest_of(recorded: Iterable[InputFile]) -> str:
 
 
 def is_same(root: Path, recorded: InputFile) -> bool:
-    """Whether a file is still what was recorded."""
+    """Whether a file is still what was recorded; one of a negative size was not there."""
     path = root / recorded.path
     try:
         if remote.is_url(recorded.path):
             return _same_remote(recorded)
+        if recorded.bytes < 0:
+            return not path.exists()
         now = path.stat()
         if now.st_size != recorded.bytes:
             return False
@@ -84,8 +86,8 @@ def is_same(root: Path, recorded: InputFile) -> bool:
             # What SQLite has committed there is not yet in the database itself.
             return False
         return now.st_mtime_ns == recorded.mtime_ns or sha256_of(path) == recorded.sha256
-    except OSError:
-        return False
+    except (OSError, ValueError, RuntimeError):
+        return recorded.bytes < 0
 
 
 def _same_remote(recorded: InputFile) -> bool:

@@ -1,6 +1,7 @@
 """The files that went through the Files API: the id that each got, for every run after."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,18 +27,23 @@ class Uploads:
     workspace_id: str | None
 
     def ids(self) -> dict[str, str]:
-        """The newest id of each mark. Raises StateError if the file is damaged."""
-        found = {}
-        if self.path.exists():
-            self._mend()
-            for number, line in enumerate(self.path.read_bytes().splitlines(), 1):
-                try:
-                    one = msgspec.json.decode(line, type=_Uploaded)
-                except msgspec.DecodeError as error:
-                    raise StateError(f"{self.path}:{number}: is damaged: {error}; remove the line") from error
-                if (one.base_url, one.workspace_id) == (self.base_url, self.workspace_id):
-                    found[one.mark] = one.file_id
-        return found
+        """The newest id of each mark in this workspace. Raises StateError if the file is damaged."""
+        here = (self.base_url, self.workspace_id)
+        return {one.mark: one.file_id for one in self._all() if (one.base_url, one.workspace_id) == here}
+
+    def marks(self) -> dict[str, str]:
+        """The mark of each id, of whichever workspace. Raises StateError if the file is damaged."""
+        return {one.file_id: one.mark for one in self._all()}
+
+    def _all(self) -> Iterator[_Uploaded]:
+        if not self.path.exists():
+            return
+        self._mend()
+        for number, line in enumerate(self.path.read_bytes().splitlines(), 1):
+            try:
+                yield msgspec.json.decode(line, type=_Uploaded)
+            except msgspec.DecodeError as error:
+                raise StateError(f"{self.path}:{number}: is damaged: {error}; remove the line") from error
 
     def add(self, mark: str, file_id: str) -> None:
         """Record that a file was uploaded, for good."""
