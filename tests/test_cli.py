@@ -270,3 +270,12 @@ def test_a_pipe_that_can_be_read_once_loses_no_row(tmp_path: Path) -> None:
     rows = "".join(json.dumps({"text": f"number {n}"}) + "\n" for n in range(3000))
     assert piped(tmp_path, rows).returncode == 0
     assert len(records(tmp_path / "simulated" / "out" / "all.jsonl")) == 3000
+
+
+def test_validate_names_a_sink_that_cannot_be_written(tmp_path: Path) -> None:
+    sinks = [{"type": "jsonl", "path": "rows.csv/out.jsonl"}, {"type": "csv", "path": "s3://bucket/o.csv"}]
+    path = write_job(tmp_path, sinks=sinks)
+    ended = command(tmp_path, os.environ, "validate", str(path))
+    assert ended.returncode == 2
+    assert "rows.csv is not a folder that can be written" in ended.stderr
+    assert "Install s3fs to access S3" in ended.stderr

@@ -137,3 +137,12 @@ def test_an_output_behind_a_url_is_not_taken_for_a_lost_file(tmp_path: Path) -> 
     with simulator(tmp_path / "api") as environ:
         assert command(tmp_path, environ, *RUN).returncode == 0
         assert command(tmp_path, environ, "doctor").stdout == "1 run, 0 findings\n"
+
+
+def test_a_simulated_run_leaves_nothing_that_others_may_read(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    environ = {"PATH": "/usr/bin"}
+    assert command(tmp_path, environ, "run", "job.yaml", "--simulate").returncode == 0
+    write_job(tmp_path, mode="sync", reuse=False)
+    assert command(tmp_path, environ, "run", "job.yaml", "--simulate", "--new").returncode == 0
+    assert command(tmp_path, environ, "doctor").returncode == 0

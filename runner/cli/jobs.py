@@ -23,14 +23,17 @@ if TYPE_CHECKING:
 @VAR
 def validate(specs: tuple[Path, ...], variables: dict[str, str]) -> None:
     """Check specs, their templates, schemas and first rows; send nothing."""
-    from runner.lifecycle import check
+    from runner.lifecycle import check, check_places
     from runner.spec import load_spec
 
     failed = False
     for path in specs:
         try:
-            for finding in check(load_spec(path, vars=variables)).findings:
+            spec = load_spec(path, vars=variables)
+            for finding in check(spec).findings:
                 click.echo(str(finding), err=True)
+            # Which need not be reachable from where specs are checked.
+            check_places(spec, spec.root, asks_databases=False)
         except InputError as error:
             failed = True
             click.echo(str(error), err=True)

@@ -1,7 +1,7 @@
 """The order of things: prepare, submit, reconcile, poll, collect, deliver."""
 
 from runner.lifecycle.chain import in_order
-from runner.lifecycle.check import check, render
+from runner.lifecycle.check import check, check_places, render
 from runner.lifecycle.decide import Unknown, reconcile_run
 from runner.lifecycle.doctor import Diagnosis, doctor
 from runner.lifecycle.execute import SIMULATED, run
@@ -23,6 +23,7 @@ __all__ = [
     "Unknown",
     "cancel",
     "check",
+    "check_places",
     "doctor",
     "in_order",
     "plan",

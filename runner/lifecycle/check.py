@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from runner import sinks
@@ -12,6 +13,7 @@ from runner.lifecycle.prepare import rejection, requests
 from runner.prompt import Templates, load_templates
 from runner.remote import is_url
 from runner.rules import Finding, examine
+from runner.sinks import Place
 from runner.sources import Inputs, Row, read
 from runner.spec import Spec
 
@@ -48,6 +50,19 @@ def check(spec: Spec, *, is_tolerant: bool = False) -> Checked:
         if problem is not None:
             findings.append(rejection(row, problem))
     return Checked(templates, findings)
+
+
+def check_places(spec: Spec, base: Path, *, asks_databases: bool = True) -> list[Place]:
+    """The places of a spec's sinks below `base`.
+
+    Raises InputError for those that cannot be written, as far as a look can tell; a database is asked if it may
+    be.
+    """
+    places = [sinks.place(sink, root=spec.root, base=base) for sink in spec.sinks]
+    asked = [index for index, sink in enumerate(spec.sinks) if asks_databases or sink.type != "sql"]
+    if problems := [one for index in asked if (one := sinks.check_place(spec, index, places[index]))]:
+        raise InputError(problems)
+    return places
 
 
 def _note(problems: list[Problem], step: Callable[[], T]) -> T | None:

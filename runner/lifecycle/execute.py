@@ -15,7 +15,7 @@ from runner import sinks
 from runner.api import Api, connect
 from runner.errors import CapReached, InputError, StateError, UsageError
 from runner.form import Form, form_of
-from runner.lifecycle.check import check
+from runner.lifecycle.check import check, check_places
 from runner.lifecycle.choice import Choice
 from runner.lifecycle.deliver import deliver
 from runner.lifecycle.follow import follow
@@ -153,10 +153,7 @@ def run(
             ),
         )
         _ignore(base)
-    places = [sinks.place(sink, root=spec.root, base=base) for sink in spec.sinks]
-    unwritable = [sinks.check_place(spec, index, one) for index, one in enumerate(places)]
-    if problems := [problem for problem in unwritable if problem]:
-        raise InputError(problems)
+    places = check_places(spec, base)
     try:
         with (
             open_store(base / ".runner") as store,

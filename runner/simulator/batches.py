@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from runner.durable import replacing
+from runner.durable import appending, replacing
 from runner.simulator.faults import Faults
 from runner.simulator.messages import Invalid, message, pause
 
@@ -156,7 +156,7 @@ class Batches:
         counts = dict.fromkeys(_KINDS, 0)
         shuffled = list(requests)
         random.Random(batch_id).shuffle(shuffled)  # noqa: S311 - results come in arbitrary order
-        with replacing(self.results(batch_id)) as file:
+        with replacing(self.results(batch_id), private=True) as file:
             for request in shuffled:
                 kind = "expired" if is_expired else self.faults.outcome(request.custom_id)
                 kind = kind or self.mix(request.custom_id)
@@ -178,12 +178,12 @@ class Batches:
         found: dict[str, Any] = result["message"]
         found["usage"] = self.usage(params, found["usage"])
         line = {"params": msgspec.Raw(params), "usage": found["usage"]}
-        with self._lock, (self.folder / "messages.jsonl").open("ab") as file:
+        with self._lock, appending(self.folder / "messages.jsonl") as file:
             file.write(msgspec.json.encode(line) + b"\n")
         return found
 
     def _store(self, batch: _Stored) -> None:
-        with replacing(self.folder / f"{batch.id}.json") as file:
+        with replacing(self.folder / f"{batch.id}.json", private=True) as file:
             file.write(msgspec.json.encode(batch))
         with self._lock:
             self._stored[batch.id] = batch
@@ -224,7 +224,7 @@ class Batches:
         lines = [msgspec.json.decode(line) for line in self.results(batch_id).read_bytes().splitlines()]
         answered = len(lines) // 2 if self.faults.strikes("cancel-half", batch_id) else 0
         counts = dict.fromkeys(_KINDS, 0)
-        with replacing(self.results(batch_id)) as file:
+        with replacing(self.results(batch_id), private=True) as file:
             for index, line in enumerate(lines):
                 result = line["result"] if index < answered else {"type": "canceled"}
                 counts[result["type"]] += 1

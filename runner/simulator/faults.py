@@ -11,6 +11,8 @@ from typing import NoReturn
 
 import msgspec
 
+from runner.durable import appending
+
 _HTML = b"<!DOCTYPE html><html><body><h1>Welcome to the proxy</h1></body></html>"
 _WRITTEN = re.compile(r"([a-z0-9-]+)(?::(\d{1,9}(?:\.\d{1,6})?)(%)?)?")
 
@@ -239,7 +241,7 @@ class Faults:
     def _note(self, name: str, about: str) -> None:
         if self.log is not None:
             entry = {"time": time.time(), "fault": name, "about": about}
-            with self.log.open("ab") as file:
+            with appending(self.log) as file:
                 file.write(msgspec.json.encode(entry) + b"\n")
 
     def at(self, moment: str, about: str = "") -> None:
