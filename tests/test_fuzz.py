@@ -41,6 +41,7 @@ from runner.spec.document import parse as parse_yaml
 from tests.jobs import SCHEMA, SPEC
 
 INPUTS = 10_000
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - thousands of files, each synced
 REPO = Path(__file__).parents[1]
 SHIPPED = sorted(path.name for path in (REPO / "specs").glob("*.yaml"))
 _tried: list[int] = []
@@ -872,7 +873,7 @@ def test_any_text_is_an_expression_with_a_value_or_no_expression(text: str) -> N
 def assert_written_or_refused(value: Callable[[], Any], write: Callable[..., Any]) -> None:
     """A value goes into a file, or is refused as a sink expects it."""
     try:
-        with TemporaryDirectory() as folder, write(Place(Path(folder) / "out"), ["a"]) as put:
+        with TemporaryDirectory(dir=MEMORY) as folder, write(Place(Path(folder) / "out"), ["a"]) as put:
             put([value()])
     except (ValueError, TypeError, RecursionError) as error:
         assert str(error)
