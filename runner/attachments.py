@@ -181,9 +181,10 @@ class Attachments:
         url = path if remote.is_url(path) else f"{allowed}/{path}"
         if not (remote.is_url(allowed) and _is_below(url, allowed)):
             raise Unsendable(f"{path} is not below `folder`: set it to the URL that files may be read from")
-        facts = remote.look(url)
+        # A redirect may lead anywhere.
+        facts = remote.look(url, follows=False)
         self._check_size(block, path, facts.size)
-        with remote.open_raw(url) as raw:
+        with remote.open_raw(url, follows=False) as raw:
             return _Read(url, raw.readall(), version=facts.version)
 
     @property

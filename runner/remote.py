@@ -44,10 +44,11 @@ def _translated(url: str) -> Iterator[None]:
         raise OSError(None, f"{type(error).__name__}: {error}", url) from error
 
 
-def _opened(url: str) -> tuple[Any, str]:
+def _opened(url: str, *, follows: bool = True) -> tuple[Any, str]:
     import fsspec
 
-    found: tuple[Any, str] = fsspec.core.url_to_fs(url)
+    options = {} if follows or not url.startswith(("http://", "https://")) else {"allow_redirects": False}
+    found: tuple[Any, str] = fsspec.core.url_to_fs(url, **options)
     return found
 
 
@@ -61,10 +62,10 @@ def find(pattern: str) -> list[str]:
         return [system.unstrip_protocol(name) for name in sorted(system.glob(path)) if system.isfile(name)]
 
 
-def look(url: str) -> Facts:
-    """What is known of a file without reading it. Raises OSError."""
+def look(url: str, *, follows: bool = True) -> Facts:
+    """What is known of a file without reading it, redirects of a web server followed or not. Raises OSError."""
     with _translated(url):
-        system, path = _opened(url)
+        system, path = _opened(url, follows=follows)
         info = system.info(path)
         version = next((info[name] for name in _VERSIONS if info.get(name)), "")
         shown = version.isoformat() if isinstance(version, datetime) else str(version)
@@ -75,11 +76,11 @@ def look(url: str) -> Facts:
 class _Raw(io.RawIOBase):
     """A remote file of which every failure is an OSError."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, follows: bool) -> None:
         super().__init__()
         self._url = url
         with _translated(url):
-            system, path = _opened(url)
+            system, path = _opened(url, follows=follows)
             self._file = system.open(path, "rb")
 
     def readable(self) -> bool:
@@ -97,9 +98,9 @@ class _Raw(io.RawIOBase):
         super().close()
 
 
-def open_raw(url: str) -> io.RawIOBase:
-    """The bytes of a file. Raises OSError, and so does reading."""
-    return _Raw(url)
+def open_raw(url: str, *, follows: bool = True) -> io.RawIOBase:
+    """The bytes of a file, redirects of a web server followed or not. Raises OSError, and so does reading."""
+    return _Raw(url, follows=follows)
 
 
 def put(file: Path, url: str) -> None:

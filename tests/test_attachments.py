@@ -26,6 +26,7 @@ from runner.request import Encoded, encoder
 from runner.simulator import Answer, Drop
 from tests.files import image, pdf
 from tests.jobs import SPEC, command, end, kill, paid, records, simulator, start, write_job
+from tests.servers import web
 
 
 def encoded(root: Path, *blocks: dict[str, Any], source: dict[str, Any] | None = None, **row: Any) -> Encoded:
@@ -427,6 +428,14 @@ def test_no_row_reaches_a_url_outside_the_folder(tmp_path: Path, way: str) -> No
         assert "is not below `folder`" in problem(tmp_path, block, path=path)
     for folder in (f"file://{tmp_path}", f"local://{tmp_path}"):
         assert "is not below `folder`" in problem(tmp_path, {**PATH, "folder": folder}, path="blocks.yaml")
+
+
+def test_no_redirect_leads_out_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "secret.txt").write_text("secret")
+    with web(tmp_path) as url:
+        block = {**PATH, "folder": url}
+        assert sent(tmp_path, block, path="secret.txt")[0]["source"]["data"] == "secret"
+        assert problem(tmp_path, {**PATH, "folder": f"{url}/to"}, path="secret.txt")
 
 
 def test_a_path_is_relative_to_a_folder_that_is_a_url(tmp_path: Path) -> None:
