@@ -312,6 +312,13 @@ def test_any_database_that_sqlalchemy_knows_can_be_asked(tmp_path: Path) -> None
         list(read(Source("sql", None, {"url": "nosuch://x", "query": "SELECT 1"}), Inputs(tmp_path)))
 
 
+def without(folder: Path, *packages: str) -> None:
+    """Fill a folder with the packages that are installed, but for these."""
+    for entry in Path(sysconfig.get_path("purelib")).iterdir():
+        if entry.name.split("-")[0] not in packages and not entry.name.startswith("_message_batch_runner"):
+            (folder / entry.name).symlink_to(entry)
+
+
 @pytest.mark.parametrize(
     ("type", "path", "package", "extra"),
     [
@@ -323,9 +330,7 @@ def test_any_database_that_sqlalchemy_knows_can_be_asked(tmp_path: Path) -> None
 def test_a_package_that_is_not_installed_is_named_with_the_extra_that_brings_it(
     tmp_path: Path, type: str, path: str, package: str, extra: str
 ) -> None:
-    for entry in Path(sysconfig.get_path("purelib")).iterdir():
-        if entry.name.split("-")[0] != package and not entry.name.startswith("_message_batch_runner"):
-            (tmp_path / entry.name).symlink_to(entry)
+    without(tmp_path, package)
     repository = Path(__file__).parents[1]
     program = (
         "import sys, pathlib; sys.path[:0] = sys.argv[1:3]\n"
@@ -429,3 +434,21 @@ def test_one_large_object_does_not_slow_down_those_after_it(tmp_path: Path) -> N
     large = {"text": "x" * 5_000_000}
     (tmp_path / "t.json").write_text(json.dumps([large, *[{"n": n} for n in range(50_000)]]))
     assert len(fields(tmp_path, "json", "t.json")) == 50_001
+
+
+def test_everything_that_is_not_installed_is_named_at_once(tmp_path: Path) -> None:
+    packages = {"documents": "PIL", "data": "pyarrow", "xlsx": "openpyxl", "sql": "sqlalchemy"}
+    (tmp_path / "site").mkdir()
+    without(tmp_path / "site", *packages.values())
+    sinks = [{"type": type, "path": f"out/{type}"} for type in ("parquet", "xlsx")]
+    sinks.append({"type": "sql", "path": "out/t.db", "table": "t"})
+    write_job(tmp_path, prompt={"user": [{"type": "document", "path": "{{ id }}"}]}, sinks=sinks)
+    program = (
+        "import sys; sys.path[:0] = sys.argv[1:3]; from runner.cli import main; main(['validate', 'job.yaml'])"
+    )
+    repository = str(Path(__file__).parents[1])
+    command = [sys.executable, "-S", "-c", program, repository, str(tmp_path / "site")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2
+    for extra, package in packages.items():
+        assert f"{package} is not installed: pip install 'message-batch-runner[{extra}]'" in done.stderr

@@ -35,6 +35,8 @@ def check(spec: Spec, *, is_tolerant: bool = False) -> Checked:
     Raises InputError with every mistake; what the rules call errors are among them, unless it `is_tolerant`.
     """
     problems = sinks.check(spec)
+    if any(block.type != "text" for block in spec.prompt.blocks()) and (lacks := lacking("documents")):
+        problems.append(spec.problem("prompt", f"documents and images: {lacks}"))
     _note(problems, lambda: form_of(spec.output))
     templates = _note(problems, lambda: load_templates(spec))
     sample = _note(problems, lambda: _sample(spec))
@@ -44,8 +46,6 @@ def check(spec: Spec, *, is_tolerant: bool = False) -> Checked:
     errors = [finding.problem for finding in findings if finding.severity == "error"]
     if templates is None or problems or (errors and not is_tolerant):
         raise InputError([*(_placed(spec, problem) for problem in problems), *errors])
-    if (lacks := lacking("documents")) and any(block.type != "text" for block in spec.prompt.blocks()):
-        raise InputError([spec.problem("prompt", f"documents and images: {lacks}")])
     for row, (_, _, problem) in requests(templates, iter(sample or ())):
         if problem is not None:
             findings.append(rejection(row, problem))

@@ -10,6 +10,7 @@ from runner.compressed import is_packed
 from runner.errors import InputError, Problem
 from runner.extras import lacking
 from runner.prompt import RECORD, expression
+from runner.remote import is_url
 from runner.sinks.csv import write_csv
 from runner.sinks.files import write_files
 from runner.sinks.jsonl import write_jsonl
@@ -56,7 +57,9 @@ def check(spec: Spec) -> list[Problem]:
     """What is wrong with the sinks of a spec, as far as can be told without looking at their places."""
     problems = []
     for index, sink in enumerate(spec.sinks):
-        columns = _expressions(sink)
+        columns, path = _expressions(sink), str(sink.options.get("path", ""))
+        if (extra := _EXTRAS.get(sink.type, "data" if is_url(path) else "")) and (lacks := lacking(extra)):
+            problems.append(spec.problem(f"sinks.{index}.type", lacks))
         for name, text in columns.items():
             try:
                 expression(text)
@@ -66,7 +69,6 @@ def check(spec: Spec) -> list[Problem]:
             if name not in columns:
                 message = f"there is no column {name!r}: {suggest(name, columns)}"
                 problems.append(spec.problem(f"sinks.{index}.types.{name}", message))
-        path = str(sink.options.get("path", ""))
         if sink.type in _PACKS_ITSELF and is_packed(path):
             message = f"{path} would be compressed twice: a file of the type {sink.type} is by itself"
             problems.append(spec.problem(f"sinks.{index}.path", message))
@@ -82,10 +84,7 @@ def check_place(spec: Spec, index: int, place: Place, types: Mapping[str, Any] |
     Given the `types` of the source's columns, a table is also asked whether it takes rows of such columns.
     """
     sink = spec.sinks[index]
-    extra = _EXTRAS.get(sink.type, "data" if place.path is None else "")
     at = f"sinks.{index}.{next(name for name in _PLACE if name in sink.options)}"
-    if extra and (lacks := lacking(extra)):
-        return spec.problem(f"sinks.{index}.type", lacks)
     message = None
     if sink.type != "sql" or place.path is not None:
         message = cannot_write(place, is_folder=sink.type == "files")
