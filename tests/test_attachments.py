@@ -486,6 +486,24 @@ def test_a_file_that_was_absent_and_comes_is_sent(scans: Path, job: Callable[...
     assert sum(len(records(path)) for path in (scans / "api").glob("msgbatch_*.jsonl")) == 2
 
 
+def test_a_row_that_leads_out_of_the_project_does_not_keep_a_run_from_going_on(
+    tmp_path: Path, job: Callable[..., Summary]
+) -> None:
+    root = tmp_path / "project"
+    (root / "docs").mkdir(parents=True)
+    (root / "secret.txt").write_text("secret")
+    (root / "docs" / "a.txt").write_text("one")
+    source = {"type": "csv", "path": "names.csv", "key": "id"}
+    (tmp_path / "names.csv").write_text("id,path\na,a.txt\nb,../secret.txt\n")
+    block = {"type": "document", "path": "{{ path }}", "folder": "project/docs"}
+    write_job(tmp_path, source=source, prompt={"user": [block]})
+    unfinished = job(wait=False)
+    assert unfinished.exit_code == 4
+    finished = job()
+    assert (finished.run, finished.outcomes) == (unfinished.run, {"succeeded": 1, "rejected": 1})
+    assert job().run == finished.run
+
+
 def test_text_that_looks_like_a_mark_is_sent_as_it_stands(letters: Path, job: Callable[..., Summary]) -> None:
     mark = mark_of(hashlib.sha256(b"one").hexdigest(), "text/plain")
     for number, text in enumerate((mark, "upload_" + "0" * 24, f'"file_id":"{mark}"')):
