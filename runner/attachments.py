@@ -6,10 +6,8 @@ What is known of a file comes from its bytes, never from its name. Limits are in
 import base64
 import binascii
 import hashlib
-import io
 import re
 import stat
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +17,7 @@ from urllib.parse import unquote
 import msgspec
 
 from runner import remote
-from runner.cost import Limits, catalogue, known_model
-from runner.media import IMAGES, is_text, media_type
+from runner.load import Load, Unsendable, limits, weighed
 from runner.spec import Block, Spec
 
 _LARGEST = 256_000_000
@@ -29,20 +26,6 @@ _REMEMBERED = 1_000
 _HINT = ": make it smaller, or set `upload: true`"
 ABSENT = -1
 """The size of a file that is not there."""
-_PAGE = re.compile(rb"/Type\s*/Page(?![a-zA-Z])")
-
-
-class Unsendable(ValueError):
-    """What a row attaches cannot be sent; the row is rejected, and the others go."""
-
-
-@dataclass(slots=True)
-class Load:
-    """What one request carries besides text; `extra` is by how much its bytes say too little of its tokens."""
-
-    pages: int = 0
-    sides: list[int] = field(default_factory=list)
-    extra: int = 0
 
 
 class Attached(NamedTuple):
@@ -96,17 +79,17 @@ class Attachments:
         value = value.strip()
         if block.given == "base64":
             data = _from_base64(value)
-            return _inline(data, _weighed(block, data, f"the {block.type}", load), load)
+            return _inline(data, weighed(block, data, f"the {block.type}", load), load)
         if block.given == "url" and not value.startswith(("https://", "http://")):
             raise Unsendable(f"{value} is no URL that the API reads: https:// is expected")
-        load.extra += _limits().unknown_pages * _limits().page_tokens if block.type == "document" else 0
-        load.extra += _limits().image_tokens if block.type == "image" else 0
+        load.extra += limits().unknown_pages * limits().page_tokens if block.type == "document" else 0
+        load.extra += limits().image_tokens if block.type == "image" else 0
         return _encoded({"type": "url", "url": value} if block.given == "url" else _file(value))
 
     def _of_file(self, block: Block, path: str, load: Load) -> bytes:
         try:
             found = self._read(block, path)
-            kind = _weighed(block, found.data, path, load)
+            kind = weighed(block, found.data, path, load)
         except Unsendable:
             self._note_unsent(block, path)
             raise
@@ -213,10 +196,6 @@ def _is_below(url: str, folder: str) -> bool:
     return not any(part in (".", "..") for part in re.split(r"[/\\]", path))
 
 
-def _limits() -> Limits:
-    return catalogue().attachments
-
-
 def _encoded(source: Mapping[str, Any]) -> bytes:
     try:
         return msgspec.json.encode(source)
@@ -242,84 +221,3 @@ def _inline(data: bytes, kind: str, load: Load) -> bytes:
     encoded = base64.b64encode(data)
     load.extra -= len(encoded)
     return b'{"type":"base64","media_type":"%b","data":"%b"}' % (kind.encode(), encoded)
-
-
-def _kind(block: Block, data: bytes, name: str) -> str:
-    """The media type of an attachment. Raises Unsendable if it is not one that its block takes."""
-    if not data:
-        raise Unsendable(f"{name} is empty")
-    kind = media_type(data[:_HEAD])
-    if block.type == "image":
-        if kind not in IMAGES:
-            raise Unsendable(f"{name} is {kind}, and an image is png, jpeg, gif or webp")
-        return kind
-    if kind == "application/pdf":
-        return kind
-    if is_text(data[:_HEAD]):
-        try:
-            data.decode()
-        except UnicodeDecodeError as error:
-            raise Unsendable(f"{name} is neither a PDF nor UTF-8 text") from error
-        return "text/plain"
-    hint = ": make it a block of the type image" if kind in IMAGES else ""
-    raise Unsendable(f"{name} is {kind}, and a document is a PDF or UTF-8 text{hint}")
-
-
-def _weighed(block: Block, data: bytes, name: str, load: Load) -> str:
-    """The media type of an attachment, which is added to a load. Raises Unsendable."""
-    kind = _kind(block, data, name)
-    if kind == "application/pdf":
-        pages = _pages(data, name)
-        load.pages += pages
-        # What a PDF says of its pages need not be true.
-        load.extra += max(pages, len(_PAGE.findall(data))) * _limits().page_tokens
-    elif kind in IMAGES:
-        if len(data) * 4 / 3 > _limits().image_bytes:
-            raise Unsendable(
-                f"{name} has {len(data):,} bytes, and {_limits().image_bytes:,} of base64 is the most"
-            )
-        load.sides.append(max(_dimensions(data, name)))
-        load.extra += _limits().image_tokens
-    return kind
-
-
-def _pages(data: bytes, name: str) -> int:
-    import pypdfium2
-
-    try:
-        document = pypdfium2.PdfDocument(data)
-    except pypdfium2.PdfiumError as error:
-        reason = "needs a password" if "password" in str(error) else f"is no PDF that can be read: {error}"
-        raise Unsendable(f"{name} {reason}") from error
-    try:
-        return len(document)
-    finally:
-        document.close()
-
-
-def _dimensions(data: bytes, name: str) -> tuple[int, int]:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with warnings.catch_warnings():
-            # Only the header is read: no image is too large for that.
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data)) as image:
-                return image.size
-    except Image.DecompressionBombError as error:
-        raise Unsendable(f"{name} has more pixels than the API takes") from error
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise Unsendable(f"{name} is no image that can be read") from error
-
-
-def check_load(spec: Spec, load: Load) -> None:
-    """Raise Unsendable if one request carries more than the API takes (platform.claude.com, vision, 2026-08)."""
-    limits, model = _limits(), known_model(str(spec.params["model"]))
-    is_small = model is not None and model.context is not None and model.context <= limits.small_context
-    most = limits.pages_of_small if is_small else limits.pages
-    if load.pages + len(load.sides) > most:
-        raise Unsendable(f"it has {load.pages + len(load.sides):,} pages and images, and {most} is the most")
-    side = limits.side_of_many if len(load.sides) > limits.many else limits.side
-    if largest := max((one for one in load.sides if one > side), default=0):
-        among = f" among {len(load.sides)} images" if side == limits.side_of_many else ""
-        raise Unsendable(f"an image is {largest:,} pixels wide or high{among}, and {side:,} is the most")

@@ -28,6 +28,7 @@ def _translated(url: str) -> Iterator[None]:
         yield
     except sa.exc.DBAPIError as error:
         raise Failed(f"{without_password(url)}: {' '.join(str(error.orig).split())}") from error
+    # The last two are a driver's, of values that it or Python cannot hold.
     except (sa.exc.SQLAlchemyError, ImportError, NotImplementedError, OverflowError) as error:
         text = without_password((str(error) or type(error).__name__).splitlines()[0])
         raise Failed(f"{without_password(url)}: {text}") from error

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from runner.attachments import Attached, Attachments, Load, Unsendable, check_load
+from runner.attachments import Attached, Attachments
 from runner.cost import known_model
 from runner.errors import InputError
+from runner.load import Load, Unsendable, check_load
 from runner.prompt import Renderer, Templates
 from runner.spec import Block, Content, Spec, block_place
 

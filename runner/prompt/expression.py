@@ -33,7 +33,7 @@ def expression(text: str, *, names: Collection[str] | None = RECORD) -> Callable
     environment = sandbox({}, ChainableUndefined)
     try:
         compiled = environment.compile_expression(text)
-        tree = environment.parse("{{ (" + text + ") }}")
+        tree = environment.parse(_template(text))
     except TemplateSyntaxError as error:
         raise ValueError(f"not an expression: {error.message}") from error
     except SyntaxError as error:
@@ -42,15 +42,25 @@ def expression(text: str, *, names: Collection[str] | None = RECORD) -> Callable
         raise ValueError(f"not an expression: {error}") from error
     for name in sorted(undeclared(tree) - set(names)) if names is not None else ():
         raise ValueError(f"{name!r} is not offered: {suggest(name, names or ())}")
-    steps = _steps(tree.body[0].nodes[0])  # type: ignore[attr-defined]
+    steps = _steps(_node(tree))
     return _evaluate(compiled) if steps is None else _follow(steps)
+
+
+def _template(text: str) -> str:
+    """A template that prints an expression, and nothing else."""
+    return "{{ (" + text + ") }}"
+
+
+def _node(tree: nodes.Template) -> nodes.Node:
+    """The expression in the tree of such a template."""
+    node: nodes.Node = tree.body[0].nodes[0]  # type: ignore[attr-defined]
+    return node
 
 
 def path_of(text: str) -> list[str | int] | None:
     """The steps of a plain path such as `output.lines[0].total`, or None for any other expression."""
     try:
-        tree = sandbox({}, ChainableUndefined).parse("{{ (" + text + ") }}")
-        return _steps(tree.body[0].nodes[0])  # type: ignore[attr-defined]
+        return _steps(_node(sandbox({}, ChainableUndefined).parse(_template(text))))
     except (TemplateSyntaxError, SyntaxError, *DATA_ERRORS):
         return None
 

@@ -7,11 +7,11 @@ each must have been paid once, and stand once in the outputs of each.
 import random
 import sys
 import tempfile
-import time
 from collections import Counter
 from pathlib import Path
 
-from tests.jobs import command, end, kill, records, simulator, start
+from tests.jobs import records, simulator
+from tests.proofs.kills import killed
 from tests.test_chain import RUN, write_chain
 
 ROWS, SPECS = 60, ("first", "second", "third")
@@ -24,19 +24,8 @@ FAULTS = (
 def job(root: Path, kills: int, chance: random.Random) -> int:
     """Kill a chain up to so many times and let it finish; return how often it was killed."""
     write_chain(root, rows=ROWS)
-    struck = 0
     with simulator(root / "api", seconds=0.5, faults=FAULTS, seed=chance.getrandbits(32), lag=0.2) as environ:
-        while struck < kills:
-            process = start(root, environ, *RUN)
-            time.sleep(chance.uniform(0.02, 0.8))
-            if not process.is_alive():
-                ended = end(root, process)
-                assert ended.returncode == 0, ended.stderr
-                break
-            kill(process.pid)
-            struck += end(root, process).returncode == -9
-        ended = command(root, environ, *RUN)
-        assert ended.returncode == 0, ended.stderr
+        struck = killed(root, environ, RUN, kills, lambda: chance.uniform(0.02, 0.8))
     check(root)
     return struck
 

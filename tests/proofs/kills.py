@@ -8,6 +8,7 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tests.jobs import SPEC, command, end, kill, paid, records, simulator, start, write_job
@@ -22,22 +23,30 @@ FAULTS = (
 )  # fmt: skip
 
 
+def killed(
+    root: Path, environ: Mapping[str, str], run: Sequence[str], kills: int, seconds: Callable[[], float]
+) -> int:
+    """Kill a command some seconds after each start, up to `kills` times, then let it finish; return how often."""
+    struck = 0
+    while struck < kills:
+        process = start(root, environ, *run)
+        time.sleep(seconds())
+        if not process.is_alive():
+            ended = end(root, process)
+            assert ended.returncode == 0, ended.stderr
+            break
+        kill(process.pid)
+        struck += end(root, process).returncode == -9
+    ended = command(root, environ, *run)
+    assert ended.returncode == 0, ended.stderr
+    return struck
+
+
 def job(root: Path, kills: int, chance: random.Random) -> int:
     """Kill a job up to so many times and let it finish; return how often it was killed."""
     write_job(root, rows=ROWS, batch=BATCH)
-    struck = 0
     with simulator(root / "api", seconds=1, faults=FAULTS, seed=chance.getrandbits(32), lag=0.5) as environ:
-        while struck < kills:
-            process = start(root, environ, *RUN)
-            time.sleep(chance.uniform(0.02, 0.6))
-            if not process.is_alive():
-                ended = end(root, process)
-                assert ended.returncode == 0, ended.stderr
-                break
-            kill(process.pid)
-            struck += end(root, process).returncode == -9
-        ended = command(root, environ, *RUN)
-        assert ended.returncode == 0, ended.stderr
+        struck = killed(root, environ, RUN, kills, lambda: chance.uniform(0.02, 0.6))
         examined = command(root, environ, "doctor")
         assert examined.returncode == 0, examined.stdout
     check(root)
