@@ -55,10 +55,11 @@ def test_a_lost_run_with_a_batch_under_way_and_one_never_sent_is_recovered(proje
     assert paid(project / "api") == EACH_ONCE
 
 
-def test_later_rounds_are_found_too(project: Path) -> None:
+@pytest.mark.parametrize("faults", [(), ("date-behind:60",), ("date-ahead:60",)])
+def test_later_rounds_are_found_too_whatever_the_clock_says(project: Path, faults: tuple[str, ...]) -> None:
     kinds = {f"-1-1-{row}": "errored" for row in (2, 5)}
     mix = lambda id: next((kind for end, kind in kinds.items() if id[13:] == end), "succeeded")  # noqa: E731
-    with simulator(project / "api", mix=mix) as environ:
+    with simulator(project / "api", mix=mix, faults=faults) as environ:
         assert command(project, environ, *RUN).returncode == 0
         before, bill = outputs(project), paid(project / "api")
         lose(project)

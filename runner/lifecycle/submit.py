@@ -23,13 +23,14 @@ def may_have_been_sent(job: Job, batch: Batch) -> bool:
 def _is_recovered(job: Job, batch: Batch) -> bool:
     """Whether a batch may have been sent before the state was lost.
 
-    A round is prepared when the one before is collected: if one of that was created since, it cannot have been.
+    A round is prepared when the one before is collected: if one of that was sent since, it cannot have been. Its
+    mark says so; a time would not, since the API's clock is known to the second only.
     """
-    recovered_at = job.run.recovered_at
-    if recovered_at is None or batch.unknown_at is not None:
+    if job.run.recovered_at is None or batch.unknown_at is not None:
         return False
+    folder = job.store.folder(job.run)
     before = [one for one in job.store.batches(job.run) if one.round == batch.round - 1]
-    return all((one.created_at or 0) <= recovered_at for one in before)
+    return not any(folder.sent(one.round, one.batch).exists() for one in before)
 
 
 def submit(job: Job, api: Api, batch: Batch) -> Batch:

@@ -148,6 +148,7 @@ _LIMITS = {
     "max-bytes": "413 for a body of more than N bytes",
     "max-queue": "429 for a create as long as more than N requests would be in processing",
     "date-ahead": "the Date of every answer is N seconds ahead",
+    "date-behind": "the Date of every answer is N seconds behind",
     "refused-row": "400 that names the request, for a batch with row N",
     "refused-unnamed-row": "400 that names no request, for a batch with row N",
 }

@@ -157,7 +157,9 @@ class _Call(BaseHTTPRequestHandler):
 
     def date_time_string(self, timestamp: float | None = None) -> str:
         """The time of an answer, by the clock of the batches."""
-        now = self.server.batches.clock() + (self.server.faults.limit("date-ahead") or 0)
+        faults = self.server.faults
+        shift = (faults.limit("date-ahead") or 0) - (faults.limit("date-behind") or 0)
+        now = self.server.batches.clock() + shift
         return super().date_time_string(now if timestamp is None else timestamp)
 
     def _send_error(self, error: Answer) -> None:
