@@ -22,7 +22,8 @@ from runner.spec import Block, Spec
 
 _LARGEST = 256_000_000
 _HEAD = 4096
-_REMEMBERED = 1_000
+_HELD_BYTES = 16_000_000
+_ENTRY_BYTES = 1_000
 _HINT = ": make it smaller, or set `upload: true`"
 ABSENT = -1
 """The size of a file that is not there."""
@@ -57,13 +58,27 @@ class _Read(NamedTuple):
     version: str = ""
 
 
+class _Seen(NamedTuple):
+    """What came of a file: the JSON of its source, or why it cannot be sent; and its load."""
+
+    source: bytes
+    load: Load
+    problem: str | None = None
+
+    @property
+    def bytes(self) -> int:
+        """About how much memory it takes."""
+        return len(self.source) + _ENTRY_BYTES
+
+
 @dataclass(slots=True)
 class Attachments:
     """Encodes what the blocks of one spec name; `note` is told of each file, mostly once."""
 
     spec: Spec
     note: Callable[[Attached], None]
-    _noted: dict[Attached, None] = field(default_factory=dict)
+    _seen: dict[tuple[str, str | None, bool, str], _Seen] = field(default_factory=dict)
+    _held: int = 0
 
     def source(self, block: Block, value: str, load: Load) -> bytes:
         """The JSON of a block's source, `value` being its rendered path, URL, base64, id or text.
@@ -75,7 +90,7 @@ class Attachments:
         if block.given == "text":
             return _encoded({"type": "text", "media_type": "text/plain", "data": value})
         if block.given == "path":
-            return self._of_file(block, value.strip("\r\n"), load)
+            return self._of_path(block, value.strip("\r\n"), load)
         value = value.strip()
         if block.given == "base64":
             data = _from_base64(value)
@@ -86,6 +101,29 @@ class Attachments:
         load.extra += limits().image_tokens if block.type == "image" else 0
         return _encoded({"type": "url", "url": value} if block.given == "url" else _file(value))
 
+    def _of_path(self, block: Block, path: str, load: Load) -> bytes:
+        """The source of a file, which is read once though many rows attach it, as long as memory stays small."""
+        key = (block.type, block.folder, block.upload, path)
+        seen = self._seen.pop(key, None)
+        if seen is None:
+            seen = self._look(block, path)
+            self._held += seen.bytes
+        # What was used last is let go last.
+        self._seen[key] = seen
+        while self._held > _HELD_BYTES:
+            self._held -= self._seen.pop(next(iter(self._seen))).bytes
+        if seen.problem is not None:
+            raise Unsendable(seen.problem)
+        load.add(seen.load)
+        return seen.source
+
+    def _look(self, block: Block, path: str) -> _Seen:
+        load = Load()
+        try:
+            return _Seen(self._of_file(block, path, load), load)
+        except Unsendable as error:
+            return _Seen(b"", load, str(error))
+
     def _of_file(self, block: Block, path: str, load: Load) -> bytes:
         try:
             found = self._read(block, path)
@@ -95,7 +133,7 @@ class Attachments:
             raise
         sha256 = hashlib.sha256(found.data).hexdigest()
         mark = mark_of(sha256, kind) if block.upload else None
-        self._note(Attached(found.path, len(found.data), found.mtime_ns, sha256, found.version, mark, kind))
+        self.note(Attached(found.path, len(found.data), found.mtime_ns, sha256, found.version, mark, kind))
         if mark is None:
             return _inline(found.data, kind, load)
         load.extra += len(found.data) if kind == "text/plain" else 0
@@ -106,25 +144,17 @@ class Attachments:
         try:
             place = self._place(block, path)
             facts = place.stat()
-            self._note(Attached(self._shown(place), facts.st_size, facts.st_mtime_ns, "", ""))
+            self.note(Attached(self._shown(place), facts.st_size, facts.st_mtime_ns, "", ""))
         except Unsendable:
             # What leads out does so until the spec is edited.
             return
         except (OSError, ValueError, RuntimeError):
-            self._note(Attached(str(Path(block.folder or ".") / path), ABSENT, 0, "", ""))
+            self.note(Attached(str(Path(block.folder or ".") / path), ABSENT, 0, "", ""))
 
     def _shown(self, place: Path) -> str:
         """A place in the project, or elsewhere."""
         own = self.spec.root.resolve()
         return str(place.relative_to(own) if place.is_relative_to(own) else place)
-
-    def _note(self, attached: Attached) -> None:
-        # All rows may attach the same file.
-        if attached not in self._noted:
-            self.note(attached)
-            self._noted[attached] = None
-            if len(self._noted) > _REMEMBERED:
-                del self._noted[next(iter(self._noted))]
 
     def _read(self, block: Block, path: str) -> _Read:
         """A file that a row names. Raises Unsendable, also for one outside the folders that it may be in."""

@@ -25,6 +25,12 @@ class Load:
     sides: list[int] = field(default_factory=list)
     extra: int = 0
 
+    def add(self, other: "Load") -> None:
+        """Add what one attachment weighs."""
+        self.pages += other.pages
+        self.sides += other.sides
+        self.extra += other.extra
+
 
 def limits() -> Limits:
     """What a request can carry."""

@@ -29,13 +29,19 @@ from tests.jobs import SPEC, command, end, kill, paid, records, simulator, start
 from tests.servers import web
 
 
-def encoded(root: Path, *blocks: dict[str, Any], source: dict[str, Any] | None = None, **row: Any) -> Encoded:
-    """What becomes of one row whose prompt is these blocks."""
+def encoding(root: Path, *blocks: dict[str, Any], source: dict[str, Any] | None = None) -> Callable[..., Encoded]:
+    """The function that encodes a row, by its columns, whose prompt is these blocks."""
     (root / "prompts").mkdir(exist_ok=True)
     spec = {**SPEC, "prompt": {"user": list(blocks)}, "source": source or SPEC["source"]}
     (root / "blocks.yaml").write_text(json.dumps(spec))
     templates = load_templates(load_spec(root / "blocks.yaml"))
-    return encoder(templates)(templates.names(row))
+    encode = encoder(templates)
+    return lambda **row: encode(templates.names(row))
+
+
+def encoded(root: Path, *blocks: dict[str, Any], source: dict[str, Any] | None = None, **row: Any) -> Encoded:
+    """What becomes of one row whose prompt is these blocks."""
+    return encoding(root, *blocks, source=source)(**row)
 
 
 def sent(root: Path, *blocks: dict[str, Any], **row: Any) -> list[dict[str, Any]]:
@@ -296,6 +302,23 @@ def test_one_file_for_all_rows_is_noted_once(tmp_path: Path, job: Callable[..., 
     assert job().outcomes == {"succeeded": 9}
     [attached] = (tmp_path / ".runner/runs").glob("*/attached.jsonl")
     assert [line["path"] for line in records(attached)] == ["handbook.txt"]
+
+
+@pytest.mark.parametrize("upload", [True, False])
+def test_a_file_that_many_rows_attach_is_read_once_while_memory_allows(tmp_path: Path, upload: bool) -> None:
+    for name, size in (("a", 200_000), ("b", 7_000_000), ("c", 7_000_000)):
+        (tmp_path / name).write_bytes(pdf(3, size=size))
+    encode = encoding(tmp_path, {**PATH, "upload": upload})
+    first = encode(path="a")
+    assert (encode(path="none").params, first.extra == 3 * 8_000) == (b"", upload)
+    (tmp_path / "a").unlink()
+    (tmp_path / "none").write_bytes(pdf())
+    assert (encode(path="a"), encode(path="none").params) == (first, b"")
+    for path in "bcd":
+        encode(path=path)
+    assert encode(path="a") == (
+        first if upload else Encoded(b"", 0, "a cannot be read: No such file or directory")
+    )
 
 
 def test_a_file_in_a_folder_is_looked_for_there_again(tmp_path: Path, job: Callable[..., Summary]) -> None:
