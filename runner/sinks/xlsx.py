@@ -3,13 +3,13 @@
 import base64
 import re
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from typing import Any, BinaryIO
+from pathlib import Path
+from typing import IO, Any
 
 from runner.columns import as_text
 from runner.sinks.place import Place
@@ -31,6 +31,7 @@ def write_xlsx(
     import openpyxl
     from openpyxl.cell import WriteOnlyCell
     from openpyxl.styles import Font
+    from openpyxl.writer.excel import ExcelWriter
 
     book = openpyxl.Workbook(write_only=True)
     book.properties.created = book.properties.modified = datetime(2000, 1, 1)
@@ -58,10 +59,11 @@ def write_xlsx(
 
     page.append([cell(name, is_header=True) for name in columns])
     try:
-        with place.file() as file, tempfile.TemporaryFile() as made:
+        with place.file() as file:
             yield write
-            book.save(made)
-            _pack(made, file)
+            with _Timeless(file, "w") as archive:
+                # The book's own `save` puts the present time in.
+                ExcelWriter(book, archive).save()
     except BaseException:
         # Left alone it complains when it is collected.
         with suppress(Exception):
@@ -93,11 +95,18 @@ def _escaped(text: str) -> str:
     return _UNHELD.sub(lambda match: f"_x{ord(match[0][0]):04X}_{match[0][1:]}", text)
 
 
-def _pack(made: Any, file: BinaryIO) -> None:
-    """Copy a workbook without the times of its making: the same rows give the same bytes."""
-    with zipfile.ZipFile(made) as before, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as after:
-        for name in before.namelist():
-            entry = zipfile.ZipInfo(name, _TIME)
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            with before.open(name) as part, after.open(entry, "w", force_zip64=True) as copy:
-                shutil.copyfileobj(part, copy)
+class _Timeless(zipfile.ZipFile):
+    """An archive that does not tell when it was made: the same rows give the same bytes."""
+
+    def _entry(self, name: str) -> IO[bytes]:
+        entry = zipfile.ZipInfo(name, _TIME)
+        entry.compress_type = zipfile.ZIP_DEFLATED
+        return self.open(entry, "w", force_zip64=True)
+
+    def writestr(self, name: Any, data: Any, *_: Any) -> None:
+        with self._entry(name) as part:
+            part.write(data.encode() if isinstance(data, str) else data)
+
+    def write(self, path: Any, name: Any = None, *_: Any) -> None:
+        with Path(path).open("rb") as whole, self._entry(str(name)) as part:
+            shutil.copyfileobj(whole, part)
