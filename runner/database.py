@@ -12,6 +12,13 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
 _ROWS = 1_000
+_CHECK_SECONDS, _WAIT_SECONDS = 30, 600
+_PATIENCE = {
+    "postgresql": "SELECT set_config('lock_timeout', '{0}s', true) WHERE current_setting('lock_timeout') = '0'",
+    "mysql": "SET SESSION lock_wait_timeout = LEAST(@@lock_wait_timeout, {0})",
+    "mariadb": "SET SESSION lock_wait_timeout = LEAST(@@lock_wait_timeout, {0})",
+    "sqlite": "PRAGMA busy_timeout = {0}000",
+}
 _DRIVERS = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 
 
@@ -35,8 +42,11 @@ def _translated(url: str) -> Iterator[None]:
 
 
 @contextmanager
-def _connected(url: str) -> Iterator["sa.Connection"]:
-    """A connection with one transaction, which is committed at the end."""
+def _connected(url: str, *, seconds: int = _WAIT_SECONDS) -> Iterator["sa.Connection"]:
+    """A connection with one transaction, which is committed at the end; it waits so long for the lock of another.
+
+    Raises Failed.
+    """
     import sqlalchemy as sa
 
     scheme, _, rest = url.partition("://")
@@ -53,9 +63,22 @@ def _connected(url: str) -> Iterator["sa.Connection"]:
             raise Failed(f"{without_password(url)}: is not the URL of a database") from error
         try:
             with engine.begin() as connection:
+                _wait_for_locks(connection, seconds)
                 yield connection
         finally:
             engine.dispose()
+
+
+def _wait_for_locks(connection: "sa.Connection", seconds: int) -> None:
+    """Wait so long for what another holds; some wait for ever by default, and SQLite's driver five seconds.
+
+    What the URL asks for itself stays.
+    """
+    name = connection.dialect.name
+    if name == "sqlite" and connection.exec_driver_sql("PRAGMA busy_timeout").scalar() != 5_000:
+        return
+    if name in _PATIENCE:
+        connection.exec_driver_sql(_PATIENCE[name].format(seconds))
 
 
 @contextmanager
@@ -184,7 +207,7 @@ def unfit(url: str, table: str, columns: Mapping[str, Any], key: str, *, is_type
     import sqlalchemy as sa
 
     made = _table(table, columns, key)
-    with _connected(url) as connection, _translated(url):
+    with _connected(url, seconds=_CHECK_SECONDS) as connection, _translated(url):
         look = sa.inspect(connection)
         if look.has_table(made.name, made.schema):
             if (wrong := _misfit(look, made, columns, key)) is not None:

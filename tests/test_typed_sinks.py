@@ -20,11 +20,12 @@ import pytest
 import sqlalchemy as sa
 
 from runner import Summary, load_spec, run
+from runner.database import Transactions
 from runner.errors import InputError
 from runner.sinks import Place, check, check_place, open_sink, place
 from runner.sinks.xlsx import write_xlsx
 from runner.spec import Spec
-from tests.jobs import SPEC, write_job
+from tests.jobs import SPEC, paid, write_job
 from tests.servers import postgres
 from tests.test_formats import TYPED
 from tests.test_sinks import record, spec_with
@@ -367,6 +368,38 @@ def test_tables_of_one_database_are_written_together(
         )
         assert job(mix=lambda one: "errored" if one.endswith("7") else "succeeded").outcomes["errored"] == 120
         assert (len(rows_of(url, "good")), len(rows_of(url, "bad"))) == (1_080, 120)
+
+
+HELD = {
+    "file": ("timeout=0.2", "BEGIN EXCLUSIVE", "PRAGMA busy_timeout", 600_000),
+    "server": ("options=-clock_timeout%3D200", "LOCK TABLE t", "SHOW lock_timeout", "10min"),
+}
+
+
+@pytest.mark.parametrize("place", HELD)
+def test_a_table_that_another_holds_is_not_waited_for_without_end(
+    tmp_path: Path, job: Callable[..., Summary], place: str
+) -> None:
+    patience, hold, query, seconds = HELD[place]
+    (tmp_path / "out").mkdir()
+    with (
+        postgres() if place == "server" else nullcontext(f"sqlite:///{tmp_path}/out/o.db") as url,
+        Transactions() as transactions,
+        Transactions() as others,
+    ):
+        write_job(tmp_path, sinks=[sql(url=f"{url}?{patience}", table="t")])
+        job()
+        assert transactions.connection(url).exec_driver_sql(query).scalar() == seconds
+        others.connection(url).exec_driver_sql(hold)
+        began = len(list((tmp_path / "api").glob("*.json")))
+        with pytest.raises(InputError, match=r"lock timeout|is locked"):
+            job(new=True)
+        assert len(list((tmp_path / "api").glob("*.json"))) == began
+        with pytest.raises(InputError, match=r"lock timeout.*run again: nothing is lost|is locked"):
+            job()
+        others.connection(url).rollback()
+        assert job().exit_code == 0
+    assert sum(paid(tmp_path / "api").values()) == 20
 
 
 def test_two_sinks_on_one_table_are_refused(tmp_path: Path, job: Callable[..., Summary]) -> None:

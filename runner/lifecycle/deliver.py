@@ -117,6 +117,9 @@ def deliver(job: Job, form: Form, *, is_partial: bool = False) -> list[dict[str,
     sinks = job.spec.sinks
     places = [place(sink, root=job.spec.root, base=job.base) for sink in sinks]
     rows = [0] * len(sinks)
+    if elsewhere := [str(place) for place in places if place.path is None]:
+        # It may take its time: a table can be locked, a bucket far away.
+        job.tell(f"writing to {', '.join(elsewhere)}")
     with _committed(), ExitStack() as stack:
         files = stack.enter_context(pieces())
         # Left last: what databases hold is there once all files are.
