@@ -47,7 +47,7 @@ def test_the_copies_of_the_api_are_deleted_too(project: Path) -> None:
 
 
 def test_an_unfinished_run_is_not_purged(project: Path) -> None:
-    with simulator(project / "api", seconds=5) as environ:
+    with simulator(project / "api", seconds=60) as environ:
         assert command(project, environ, *RUN, "--no-wait").returncode == 4
         ended = command(project, environ, "purge", "job.yaml", "--yes")
     assert (ended.returncode, "first" in ended.stderr) == (2, True)

@@ -2,6 +2,8 @@
 
 import json
 import re
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,11 @@ EACH_ONCE = {("1", row): 1 for row in range(1, 21)}
 def project(tmp_path: Path) -> Path:
     write_job(tmp_path, batch=ASK)
     return tmp_path
+
+
+def clock(ahead: list[float]) -> Callable[[], float]:
+    """A clock that is so many seconds ahead."""
+    return lambda: time.time() + ahead[0]
 
 
 def run_id(root: Path) -> str:
@@ -46,7 +53,8 @@ def test_what_a_person_says_was_not_sent_is_sent(project: Path) -> None:
 
 
 def test_a_batch_that_a_person_found_is_adopted(project: Path) -> None:
-    with simulator(project / "api", seconds=3, faults=["accept-then-drop"]) as environ:
+    ahead = [0.0]
+    with simulator(project / "api", seconds=60, clock=clock(ahead), faults=["accept-then-drop"]) as environ:
         assert command(project, environ, *RUN, "--no-wait").returncode == 4
         shown = command(project, environ, "reconcile", run_id(project)).stderr
         [batch_id] = re.findall(r"could be (msgbatch_\w+)", shown)
@@ -54,6 +62,7 @@ def test_a_batch_that_a_person_found_is_adopted(project: Path) -> None:
         assert (wrong.returncode, "does not know msgbatch_nobody" in wrong.stderr) == (2, True)
         adopted = command(project, environ, "reconcile", run_id(project), "--adopt", batch_id)
         assert (adopted.returncode, "its results will prove it" in adopted.stderr) == (0, True)
+        ahead[0] = 60
         assert command(project, environ, *RUN).returncode == 0
     assert paid(project / "api") == EACH_ONCE
 
@@ -101,9 +110,11 @@ def test_a_batch_whose_results_nobody_can_read_is_adopted_on_a_persons_word(proj
 
 
 def test_nothing_counts_as_not_sent_while_a_batch_that_could_be_it_is_under_way(project: Path) -> None:
-    with simulator(project / "api", seconds=3, faults=["accept-then-drop"]) as environ:
+    ahead = [0.0]
+    with simulator(project / "api", seconds=60, clock=clock(ahead), faults=["accept-then-drop"]) as environ:
         assert command(project, environ, *RUN, "--no-wait").returncode == 4
         ended = command(project, environ, "reconcile", run_id(project), "--assume-not-sent")
         assert (ended.returncode, "may be paid twice" in ended.stderr) == (2, True)
+        ahead[0] = 60
         assert command(project, environ, *RUN).returncode == 0
     assert paid(project / "api") == EACH_ONCE

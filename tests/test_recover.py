@@ -88,7 +88,7 @@ def test_nothing_is_recovered_from_another_input_or_spec(project: Path, edited: 
 
 
 def test_it_is_too_early_while_no_batch_has_ended(project: Path) -> None:
-    with simulator(project / "api", seconds=3) as environ:
+    with simulator(project / "api", seconds=60) as environ:
         assert command(project, environ, *RUN, "--no-wait").returncode == 4
         lose(project)
         ended = command(project, environ, "recover", "job.yaml")
@@ -213,7 +213,7 @@ def test_a_run_whose_batches_are_others_waits_for_those_under_way(project: Path)
     with simulator(project / "api", seconds=0.1, faults=["max-queue:8"]) as environ:
         assert command(project, environ, *RUN, "--no-wait").returncode == 4
         write_job(project, batch={**SPEC["batch"], "max_requests": 5})
-    with simulator(project / "api", seconds=4) as environ:
+    with simulator(project / "api", seconds=60) as environ:
         assert command(project, environ, *RUN, "--no-wait").returncode == 4
         lose(project)
         ended = command(project, environ, "recover", "job.yaml")
