@@ -14,7 +14,9 @@ DAMAGE = (EOFError, zlib.error, lzma.LZMAError)
 
 def _suffix(name: str) -> str:
     """The last suffix of a path, or of the path in a URL."""
-    return PurePath(name.partition("?")[0] if "://" in name else name).suffix.lower()
+    # Elsewhere a question mark is a part of the name.
+    is_web = name.lower().startswith(("http://", "https://"))
+    return PurePath(name.partition("?")[0] if is_web else name).suffix.lower()
 
 
 def unpacked(name: str, stream: BinaryIO) -> BinaryIO:

@@ -1,5 +1,6 @@
 """Files in object stores and on web servers, by URL: the only place that knows fsspec."""
 
+import errno
 import io
 import re
 from collections.abc import Iterator
@@ -31,25 +32,39 @@ def is_url(path: str) -> bool:
 
 @contextmanager
 def _translated(url: str) -> Iterator[None]:
-    """Raise OSError for whatever a file system raises: each has exceptions of its own."""
+    """Raise OSError for whatever a file system raises: each has exceptions of its own.
+
+    It has the number ENOENT if the file is not there, as far as the server can be believed.
+    """
     try:
         yield
     except FileNotFoundError as error:
         # Some file systems say so of every failure, and give the reason as the cause.
-        reason = str(error.__cause__ or error.__context__ or "") or "no such file"
-        raise OSError(None, reason, url) from error
+        cause = error.__cause__ or error.__context__
+        is_absent = cause is None or isinstance(cause, LookupError | FileNotFoundError)
+        if is_absent or getattr(cause, "status", None) in (404, 410):
+            raise OSError(errno.ENOENT, "no such file", url) from error
+        raise OSError(None, str(cause) or type(cause).__name__, url) from error
     except (ImportError, OSError) as error:
-        raise OSError(getattr(error, "errno", None), str(error) or type(error).__name__, url) from error
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise OSError(getattr(error, "errno", None), reason, url) from error
     except Exception as error:
         raise OSError(None, f"{type(error).__name__}: {error}", url) from error
 
 
 def _opened(url: str, *, follows: bool = True) -> tuple[Any, str]:
+    """The file system of a URL, and the path in it."""
     import fsspec
 
-    options = {} if follows or not url.startswith(("http://", "https://")) else {"allow_redirects": False}
-    found: tuple[Any, str] = fsspec.core.url_to_fs(url, **options)
-    return found
+    # Not `url_to_fs`: it takes a `::` in a name for the beginning of another URL, of any file system.
+    scheme, _, rest = url.partition("://")
+    url, kind = f"{scheme.lower()}://{rest}", fsspec.get_filesystem_class(scheme.lower())
+    options = {} if follows or not _is_web(url) else {"allow_redirects": False}
+    return kind(**kind._get_kwargs_from_urls(url), **options), kind._strip_protocol(url)
+
+
+def _is_web(url: str) -> bool:
+    return url.startswith(("http://", "https://"))
 
 
 def find(pattern: str) -> list[str]:
@@ -58,6 +73,10 @@ def find(pattern: str) -> list[str]:
         if not re.search(r"[*\[]", pattern):
             return [pattern]
         system, path = _opened(pattern)
+        # What was listed before may have changed.
+        system.invalidate_cache()
+        if "[" in path and system.isfile(path):
+            return [pattern]
         # A web server's names are URLs already.
         return [system.unstrip_protocol(name) for name in sorted(system.glob(path)) if system.isfile(name)]
 
@@ -67,6 +86,8 @@ def look(url: str, *, follows: bool = True) -> Facts:
     with _translated(url):
         system, path = _opened(url, follows=follows)
         info = system.info(path)
+        if info.get("type") == "directory":
+            raise IsADirectoryError(errno.EISDIR, "is a folder: name files, for example with /*", url)
         version = next((info[name] for name in _VERSIONS if info.get(name)), "")
         shown = version.isoformat() if isinstance(version, datetime) else str(version)
         times = (value.isoformat() for value in info.values() if isinstance(value, datetime))
@@ -112,10 +133,12 @@ def put(file: Path, url: str) -> None:
 
 def cannot_write(url: str) -> str | None:
     """Why a URL cannot be written, as far as can be known without a connection, or None."""
+    if _is_web(url.lower()):
+        return "a web server takes no outputs"
     try:
         with _translated(url):
-            system, _ = _opened(url)
-            is_readable_only = type(system).__name__ == "HTTPFileSystem"
+            _, path = _opened(url)
     except OSError as error:
         return str(error.strerror)
-    return "a web server takes no outputs" if is_readable_only else None
+    is_file = "/" in path and not url.endswith("/")
+    return None if is_file else "names no file: a bucket, or a folder in it, cannot be written"

@@ -2,6 +2,7 @@
 
 import bz2
 import datetime
+import gzip
 import json
 import lzma
 import os
@@ -258,10 +259,23 @@ def test_a_glob_of_urls_is_read_in_name_order_and_recorded_with_versions(tmp_pat
         ("nosuch://x/y.csv", "nosuch://x/y.csv: cannot read: ValueError: Protocol not known: nosuch"),
         ("http://127.0.0.1:9/x.csv", "http://127.0.0.1:9/x.csv: cannot read: "),
         ("s3://bucket/x.csv", "s3://bucket/x.csv: cannot read: Install s3fs to access S3"),
+        ("memory:///x::file:///etc/passwd", "memory:///x::file:///etc/passwd: cannot read: no such file"),
+        ("MEMORY:///absent.csv", "MEMORY:///absent.csv: cannot read: no such file"),
     ],
 )
 def test_a_url_that_cannot_be_read_is_named(tmp_path: Path, url: str, words: str) -> None:
     assert message(tmp_path, "csv", url).startswith(words)
+
+
+@pytest.mark.parametrize("type", ["csv", "text"])
+def test_a_folder_of_an_object_store_is_no_empty_file(tmp_path: Path, bucket: str, type: str) -> None:
+    assert message(tmp_path, type, bucket).startswith(f"{bucket}: cannot read: is a folder: name files")
+
+
+@pytest.mark.parametrize("name", ["what?.csv.gz", "a[1].csv.gz", "a::b.csv.gz"])
+def test_any_sign_may_be_in_a_name_of_an_object_store(tmp_path: Path, bucket: str, name: str) -> None:
+    fsspec.filesystem("memory").pipe(f"/bucket/{name}", gzip.compress(b"a\n7\n"))
+    assert fields(tmp_path, "csv", f"{bucket}/{name}") == [{"a": "7"}]
 
 
 def test_files_of_every_format_are_read_from_a_web_server(tmp_path: Path) -> None:

@@ -308,6 +308,8 @@ def test_an_output_behind_a_url_appears_whole_or_not_at_all(tmp_path: Path, type
         ("https://example.com/o.jsonl", "a web server takes no outputs"),
         ("s3://bucket/o.jsonl", "Install s3fs to access S3"),
         ("nosuch://bucket/o.jsonl", "Protocol not known: nosuch"),
+        ("memory://", "names no file"),
+        ("memory:///out/", "names no file"),
     ],
 )
 def test_a_url_that_takes_no_output_is_named_before_anything_is_sent(tmp_path: Path, url: str, words: str) -> None:
