@@ -5,6 +5,7 @@ What is known of a file comes from its bytes, never from its name. Limits are in
 
 import base64
 import binascii
+import errno
 import hashlib
 import re
 import stat
@@ -17,8 +18,9 @@ from urllib.parse import unquote
 import msgspec
 
 from runner import remote
+from runner.errors import InputError, Problem
 from runner.load import Load, Unsendable, limits, weighed
-from runner.spec import Block, Spec
+from runner.spec import Block, Spec, without_password
 
 _LARGEST = 256_000_000
 _HEAD = 4096
@@ -122,15 +124,14 @@ class Attachments:
         try:
             return _Seen(self._of_file(block, path, load), load)
         except Unsendable as error:
-            return _Seen(b"", load, str(error))
+            problem = str(error)
+        # Not above: an error that is looked into there would have the first one for a reason.
+        self._note_unsent(block, path)
+        return _Seen(b"", load, problem)
 
     def _of_file(self, block: Block, path: str, load: Load) -> bytes:
-        try:
-            found = self._read(block, path)
-            kind = weighed(block, found.data, path, load)
-        except Unsendable:
-            self._note_unsent(block, path)
-            raise
+        found = self._read(block, path)
+        kind = weighed(block, found.data, path, load)
         sha256 = hashlib.sha256(found.data).hexdigest()
         mark = mark_of(sha256, kind) if block.upload else None
         self.note(Attached(found.path, len(found.data), found.mtime_ns, sha256, found.version, mark, kind))
@@ -142,9 +143,14 @@ class Attachments:
     def _note_unsent(self, block: Block, path: str) -> None:
         """Note a file that cannot be sent, as it is now: once it is another, its row is too."""
         try:
+            if self._is_remote(block, path):
+                url = self._url(block, path)
+                facts = self._look_at(url)
+                self.note(Attached(url, *((facts.size, 0, "", facts.version) if facts else (ABSENT, 0, "", ""))))
+                return
             place = self._place(block, path)
-            facts = place.stat()
-            self.note(Attached(self._shown(place), facts.st_size, facts.st_mtime_ns, "", ""))
+            found = place.stat()
+            self.note(Attached(self._shown(place), found.st_size, found.st_mtime_ns, "", ""))
         except Unsendable:
             # What leads out does so until the spec is edited.
             return
@@ -159,7 +165,7 @@ class Attachments:
     def _read(self, block: Block, path: str) -> _Read:
         """A file that a row names. Raises Unsendable, also for one outside the folders that it may be in."""
         try:
-            if remote.is_url(path) or remote.is_url(block.folder or ""):
+            if self._is_remote(block, path):
                 return self._fetched(block, path)
             place = self._place(block, path)
             facts = place.stat()
@@ -192,16 +198,44 @@ class Attachments:
             raise Unsendable(f"{path} leads out of {folders[0].resolve()}: set `folder` to where files may be")
         return place
 
-    def _fetched(self, block: Block, path: str) -> _Read:
+    @staticmethod
+    def _is_remote(block: Block, path: str) -> bool:
+        return remote.is_url(path) or remote.is_url(block.folder or "")
+
+    def _url(self, block: Block, path: str) -> str:
+        """The URL of a file that a row names. Raises Unsendable for one that is not where it may be."""
         allowed = (block.folder or self._source_folder or "").rstrip("/")
         url = path if remote.is_url(path) else f"{allowed}/{path}"
         if not (remote.is_url(allowed) and _is_below(url, allowed)):
             raise Unsendable(f"{path} is not below `folder`: set it to the URL that files may be read from")
-        # A redirect may lead anywhere.
-        facts = remote.look(url, follows=False)
+        return url
+
+    def _look_at(self, url: str) -> remote.Facts | None:
+        """What a server says of a file, or None if it is not there.
+
+        Raises InputError if the server does not say: that is not the fault of the row.
+        """
+        try:
+            # A redirect may lead anywhere.
+            return remote.look(url, follows=False)
+        except IsADirectoryError as error:
+            raise Unsendable(f"{url} {error.strerror}") from error
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                return None
+            raise _unreadable(url, error) from error
+
+    def _fetched(self, block: Block, path: str) -> _Read:
+        url = self._url(block, path)
+        facts = self._look_at(url)
+        if facts is None:
+            raise Unsendable(f"{path} cannot be read: no such file")
         self._check_size(block, path, facts.size)
-        with remote.open_raw(url, follows=False) as raw:
-            return _Read(url, raw.readall(), version=facts.version)
+        try:
+            with remote.open_raw(url, follows=False) as raw:
+                return _Read(url, raw.readall(), version=facts.version)
+        except OSError as error:
+            raise _unreadable(url, error) from error
 
     @property
     def _source_folder(self) -> str | None:
@@ -214,6 +248,10 @@ class Attachments:
                 break
             fixed.append(part)
         return "/".join(fixed) or None
+
+
+def _unreadable(url: str, error: OSError) -> InputError:
+    return InputError([Problem(without_password(url), f"cannot read: {error.strerror}")])
 
 
 def _is_below(url: str, folder: str) -> bool:

@@ -19,7 +19,7 @@ import pytest
 
 from runner import Summary, load_spec, plan, run
 from runner.attachments import mark_of
-from runner.errors import RunnerError, StateError, UsageError
+from runner.errors import InputError, RunnerError, StateError, UsageError
 from runner.lifecycle.check import check
 from runner.prompt import load_templates
 from runner.request import Encoded, encoder
@@ -461,6 +461,12 @@ def test_no_redirect_leads_out_of_the_folder(tmp_path: Path) -> None:
         assert problem(tmp_path, {**PATH, "folder": f"{url}/to"}, path="secret.txt")
 
 
+def test_a_name_with_two_colons_reaches_no_other_file_system(tmp_path: Path) -> None:
+    (tmp_path / "secret.txt").write_text("secret")
+    way = f"x::file://{tmp_path}/secret.txt"
+    assert problem(tmp_path, {**PATH, "folder": "memory:///scans"}, path=way).endswith("no such file")
+
+
 def test_a_path_is_relative_to_a_folder_that_is_a_url(tmp_path: Path) -> None:
     fsspec.filesystem("memory").pipe("/scans/a b.pdf", pdf())
     block = {**PATH, "folder": "memory:///scans"}
@@ -507,6 +513,38 @@ def test_a_file_that_was_absent_and_comes_is_sent(scans: Path, job: Callable[...
     (scans / "r1.txt").write_text("one")
     assert job().outcomes == {"succeeded": 2}
     assert sum(len(records(path)) for path in (scans / "api").glob("msgbatch_*.jsonl")) == 2
+
+
+def test_a_file_behind_a_url_that_was_absent_and_comes_is_sent(
+    tmp_path: Path, job: Callable[..., Summary]
+) -> None:
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/late/r1.txt", b"one")
+    user = [{"type": "document", "path": "{{ id }}.txt", "folder": "memory:///late"}]
+    write_job(tmp_path, rows=2, prompt={"user": user})
+    first = job()
+    assert (first.outcomes, job().run) == ({"succeeded": 1, "rejected": 1}, first.run)
+    memory.pipe("/late/r2.txt", b"two")
+    assert job().outcomes == {"succeeded": 2}
+    memory.rm("/late", recursive=True)
+
+
+def test_a_server_that_is_away_rejects_no_row_and_leaves_the_outputs(
+    tmp_path: Path, job: Callable[..., Summary]
+) -> None:
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "r1.txt").write_text("one")
+    with web(tmp_path / "files") as url:
+        user = [{"type": "document", "path": "{{ id }}.txt", "folder": url}]
+        write_job(tmp_path, rows=2, prompt={"user": user})
+        first = job()
+        assert (first.outcomes, job().run) == ({"succeeded": 1, "rejected": 1}, first.run)
+        written = (tmp_path / "out/all.jsonl").read_bytes()
+    for again in ({}, {"new": True}):
+        with pytest.raises(InputError, match=rf"{url}/r1\.txt: cannot read: Cannot connect"):
+            job(**again)
+    assert (tmp_path / "out/all.jsonl").read_bytes() == written
+    assert len(list((tmp_path / ".runner/runs").iterdir())) == 1
 
 
 def test_a_row_that_leads_out_of_the_project_does_not_keep_a_run_from_going_on(

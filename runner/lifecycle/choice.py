@@ -32,7 +32,7 @@ def _edited(spec: Spec, folder: RunFolder) -> Iterator[str]:
         with folder.attached.open("rb") as lines:
             for line in lines:
                 file = msgspec.json.decode(line, type=InputFile)
-                if not is_same(spec.root, file):
+                if not is_same(spec.root, file, follows=False):
                     yield file.path
 
 

@@ -1,5 +1,6 @@
 """Whether input files are still what they were when a run read them."""
 
+import errno
 import hashlib
 import sys
 from collections.abc import Iterable
@@ -70,12 +71,15 @@ def _digest_of(recorded: Iterable[InputFile]) -> str:
     return next((file.sha256 for file in recorded), "")
 
 
-def is_same(root: Path, recorded: InputFile) -> bool:
-    """Whether a file is still what was recorded; one of a negative size was not there."""
+def is_same(root: Path, recorded: InputFile, *, follows: bool = True) -> bool:
+    """Whether a file is still what was recorded; one of a negative size was not there.
+
+    Redirects of a web server are followed or not, as they were then. Raises InputError if a server does not say.
+    """
     path = root / recorded.path
     try:
         if remote.is_url(recorded.path):
-            return _same_remote(recorded)
+            return _same_remote(recorded, follows=follows)
         if recorded.bytes < 0:
             return not path.exists()
         now = path.stat()
@@ -90,11 +94,17 @@ def is_same(root: Path, recorded: InputFile) -> bool:
         return recorded.bytes < 0
 
 
-def _same_remote(recorded: InputFile) -> bool:
-    now = remote.look(recorded.path)
+def _same_remote(recorded: InputFile, *, follows: bool) -> bool:
+    try:
+        now = remote.look(recorded.path, follows=follows)
+    except OSError as error:
+        if error.errno != errno.ENOENT:
+            shown = without_password(recorded.path)
+            raise InputError([Problem(shown, f"cannot read: {error.strerror}")]) from error
+        return recorded.bytes < 0
     if now.size != recorded.bytes or now.version != recorded.version:
         return False
     if now.version or not recorded.sha256:
         return True
-    with remote.open_raw(recorded.path) as raw:
+    with remote.open_raw(recorded.path, follows=follows) as raw:
         return Hashing(raw).drain() == recorded.sha256
