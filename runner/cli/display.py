@@ -4,7 +4,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -114,9 +114,12 @@ def progress() -> Iterator[Progress]:
         yield live
 
 
-def _shown_path(path: str) -> str:
-    relative = os.path.relpath(path)
-    return path if relative.startswith("..") else relative
+def _shown_place(sink: Mapping[str, Any]) -> str:
+    """Where a sink has written; a path as it is from here."""
+    path = str(sink["path"])
+    relative = path if "://" in path else os.path.relpath(path)
+    table = f" {sink['table']}" if "table" in sink else ""
+    return (path if relative.startswith("..") else relative) + table
 
 
 def _bill(summary: Summary) -> Iterator[str]:
@@ -137,7 +140,7 @@ def conclusion(summary: Summary, *, is_simulated: bool) -> str:
         f"  tokens  {summary.usage['input_tokens']:,} in, {summary.usage['output_tokens']:,} out",
         *_bill(summary),
     ]
-    paths = [_shown_path(sink["path"]) for sink in summary.sinks]
+    paths = [_shown_place(sink) for sink in summary.sinks]
     width = max(map(len, paths), default=0)
     for index, (path, sink) in enumerate(zip(paths, summary.sinks, strict=True)):
         lines.append(f"  {'' if index else 'wrote':6}  {path:{width}}  {plural(sink['rows'], 'row')}")

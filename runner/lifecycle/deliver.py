@@ -19,6 +19,7 @@ from runner.lifecycle.job import Job
 from runner.lifecycle.record import recorded
 from runner.outcome import Outcome, read
 from runner.sinks import open_sink, place
+from runner.spec import Sink
 from runner.store import Batch, Pieces, pieces
 
 _NEVER_SENT = {
@@ -99,6 +100,10 @@ def _undamaged(
         raise StateError(f"the files of run {job.run.id} are damaged: {error}") from error
 
 
+def _table(sink: Sink) -> dict[str, str]:
+    return {"table": sink.options["table"]} if sink.type == "sql" else {}
+
+
 @contextmanager
 def _committed() -> Iterator[None]:
     try:
@@ -132,6 +137,6 @@ def deliver(job: Job, form: Form, *, is_partial: bool = False) -> list[dict[str,
             for index, take in enumerate(takers):
                 rows[index] += take(record)
     return [
-        {"type": sink.type, "path": str(place), "rows": count}
+        {"type": sink.type, "path": str(place), **_table(sink), "rows": count}
         for sink, place, count in zip(sinks, places, rows, strict=True)
     ]
