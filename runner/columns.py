@@ -139,7 +139,13 @@ def _boolean(value: Any) -> Any:
 def _timestamp(value: Any) -> Any:
     # What the format allows and Python does not: small letters, and the sixtieth second.
     found = datetime.fromisoformat(re.sub(r":60\b", ":59", str(value).upper()))
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    if found.tzinfo is None:
+        return found.replace(tzinfo=UTC)
+    try:
+        # Where a zone cannot be stored, the time has to be the same for all.
+        return found.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{value!r} is out of range in UTC") from error
 
 
 def _decimal(precision: int, scale: int) -> Convert:

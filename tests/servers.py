@@ -1,4 +1,4 @@
-"""Servers on loopback that tests talk to: PostgreSQL where its programs are installed, and files over HTTP."""
+"""Servers on loopback that tests talk to: PostgreSQL and MariaDB where they are installed, and files over HTTP."""
 
 import os
 import shutil
@@ -6,6 +6,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 
 def _programs() -> Path | None:
@@ -53,6 +55,41 @@ def postgres() -> Iterator[str]:
     finally:
         call(control, "-D", data, "-m", "immediate", "stop")
         shutil.rmtree(folder)
+
+
+@contextmanager
+def mariadb() -> Iterator[str]:
+    """A MariaDB server with an empty database; yield its URL. The test is skipped where it is absent."""
+    install, serve = shutil.which("mariadb-install-db"), shutil.which("mariadbd", path=f"{os.defpath}:/usr/sbin")
+    if install is None or serve is None:
+        pytest.skip("MariaDB is not installed")
+    folder, port = Path(tempfile.mkdtemp(prefix="runner-mariadb-")), _port()
+    own = ["--no-defaults", f"--datadir={folder}/data", *(["--user=root"] if os.geteuid() == 0 else [])]
+    subprocess.run([install, *own, "--auth-root-authentication-method=normal"], check=True, capture_output=True)
+    with (folder / "log").open("wb") as log:
+        words = [f"--port={port}", "--bind-address=127.0.0.1", f"--socket={folder}/socket"]
+        server = subprocess.Popen([serve, *own, *words], stdout=log, stderr=log)
+    try:
+        url = f"mysql+pymysql://root@127.0.0.1:{port}"
+        _when_up(url, server)
+        yield f"{url}/test"
+    finally:
+        server.terminate()
+        server.wait()
+        shutil.rmtree(folder)
+
+
+def _when_up(url: str, server: subprocess.Popen[bytes]) -> None:
+    """Make the database `test` once the server answers."""
+    engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
+    while True:
+        try:
+            with engine.begin() as connection:
+                connection.exec_driver_sql("CREATE DATABASE IF NOT EXISTS test")
+            return
+        except sa.exc.OperationalError:
+            assert server.poll() is None
+            time.sleep(0.1)
 
 
 class _Quiet(SimpleHTTPRequestHandler):

@@ -4,7 +4,9 @@ import re
 
 # Greedy, since a password may hold any sign: what is hidden too much does no harm.
 _USER = re.compile(r"(://[^:/?]*):.*@", re.DOTALL)
-_PARAMETER = re.compile(r"([?&;][^=&;]*(?:pass|pwd|secret|token|sig|key|credential)[^=&;]*=)[^&;]*", re.IGNORECASE)
+_PARAMETER = re.compile(
+    r"([?&;][^=&;]*(?:pass|pwd|secret|token|sig|key|credential|odbc)[^=&;]*=)[^&;]*", re.IGNORECASE
+)
 
 
 def without_password(url: str) -> str:

@@ -1,0 +1,174 @@
+"""What databases do each in their own way: zones, decimals, keys, unique indexes, and tables that are made."""
+
+import datetime
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from runner import Summary
+from runner.database import Failed, query
+from runner.errors import InputError, UsageError
+from tests.jobs import paid, write_job
+from tests.servers import mariadb, postgres
+
+
+@contextmanager
+def server(name: str, root: Path) -> Iterator[str]:
+    """The URL of an empty database."""
+    (root / "out").mkdir()
+    if name == "sqlite":
+        yield f"sqlite:///{root}/out/o.db"
+        return
+    with {"mariadb": mariadb, "postgres": postgres}[name]() as url:
+        yield url
+
+
+def asked(url: str, *statements: str) -> Sequence[Any]:
+    """What the last of the statements gives."""
+    engine = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"), poolclass=sa.pool.NullPool)
+    found: Sequence[Any] = []
+    with engine.begin() as connection:
+        for statement in statements:
+            result = connection.exec_driver_sql(statement)
+            found = result.fetchall() if result.returns_rows else []
+    return found
+
+
+def write_table(root: Path, url: str, rows: list[dict[str, Any]], **sink: Any) -> None:
+    """A job with these rows, which are written to the table `t`."""
+    names = [name for name in rows[0] if name != "id"]
+    columns = {"id": "key", **{name: f"row.{name}" for name in names}}
+    (root / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_job(
+        root,
+        source={"type": "jsonl", "path": "rows.jsonl", "key": "id"},
+        prompt={"user": "{{ id }}"},
+        sinks=[{"type": "sql", "url": url, "table": "t", "key": "id", "columns": columns, **sink}],
+    )
+
+
+SERVERS = ["sqlite", "mariadb", "postgres"]
+TYPES = {
+    "at": "timestamp", "day": "date", "small": "decimal(12,2)", "large": "decimal(30,2)", "sure": "boolean",
+    "n": "integer", "x": "number", "text": "string",
+}  # fmt: skip
+AT, LARGE = "2020-01-01T01:02:03.123456+05:00", "1234567890123456789012345678.12"
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_every_type_is_stored_as_it_is_meant(tmp_path: Path, job: Callable[..., Summary], name: str) -> None:
+    row = {
+        "id": "a", "at": AT, "day": "2020-02-03", "small": "12.50", "large": LARGE, "sure": True, "n": 2**62,
+        "x": 0.1, "text": "é" * 70_000,
+    }  # fmt: skip
+    with server(name, tmp_path) as url:
+        write_table(tmp_path, url, [row, {**row, "id": "b", **dict.fromkeys(TYPES)}], types=TYPES)
+        for new in (False, True):
+            assert job(new=new).exit_code == 0
+        zone = "SET TIME ZONE 'UTC'" if name == "postgres" else "SELECT 1"
+        (_, *found), (_, *nulls) = asked(url, zone, "SELECT * FROM t ORDER BY id")
+    at, day, small, large, sure, n, x, text = found
+    assert datetime.datetime.fromisoformat(str(at)).replace(tzinfo=None) == datetime.datetime(
+        2019, 12, 31, 20, 2, 3, 123456
+    )
+    assert (str(day), float(small), Decimal(large), bool(sure)) == ("2020-02-03", 12.5, Decimal(LARGE), True)
+    assert (n, x, text, set(nulls)) == (2**62, 0.1, row["text"], {None})
+
+
+KEYS = {
+    "sqlite": ("id TEXT PRIMARY KEY COLLATE NOCASE", "id INTEGER PRIMARY KEY"),
+    "mariadb": ("id VARCHAR(20) PRIMARY KEY", "id INT PRIMARY KEY"),
+    "postgres": ("id CHAR(10) PRIMARY KEY",),
+}
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_keys_that_a_table_takes_for_one_lose_no_row_silently(
+    tmp_path: Path, job: Callable[..., Summary], name: str
+) -> None:
+    with server(name, tmp_path) as url:
+        for column, keys in zip(KEYS[name], (["a", "A", "a ", "b"], ["1", "01", "2"]), strict=False):
+            asked(url, "DROP TABLE IF EXISTS t", f"CREATE TABLE t ({column}, n INT)")
+            write_table(tmp_path, url, [{"id": key, "n": 1} for key in keys], types={"n": "integer"})
+            with pytest.raises(InputError, match=r"t takes id '.*' for another row's"):
+                job(new=True)
+            assert asked(url, "SELECT count(*) FROM t") == [(0,)]
+        asked(url, "DROP TABLE t")
+        write_table(tmp_path, url, [{"id": key, "n": 1} for key in ("a", "A", "b")], types={"n": "integer"})
+        assert job(new=True).exit_code == 0
+        assert sorted(asked(url, "SELECT id FROM t")) == [("A",), ("a",), ("b",)]
+        write_table(tmp_path, url, [{"id": "a", "n": 2}], types={"n": "integer"})
+        assert job().exit_code == 0
+        assert sorted(asked(url, "SELECT id, n FROM t")) == [("A", 1), ("a", 2), ("b", 1)]
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_run_that_nobody_agreed_to_makes_no_table(
+    tmp_path: Path, job: Callable[..., Summary], name: str
+) -> None:
+    with server(name, tmp_path) as url:
+        write_table(tmp_path, url, [{"id": "a", "n": 1}])
+        with pytest.raises(UsageError, match="not agreed to"):
+            job(consent=False)
+        engine = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"), poolclass=sa.pool.NullPool)
+        assert sa.inspect(engine).get_table_names() == []
+        engine.dispose()
+
+
+def test_no_row_takes_the_place_of_one_with_another_key(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    with server("mariadb", tmp_path) as url:
+        asked(url, "CREATE TABLE t (id VARCHAR(9) PRIMARY KEY, n INT UNIQUE)")
+        write_table(tmp_path, url, [{"id": "a", "n": 1}], types={"n": "integer"})
+        with pytest.raises(InputError, match="a unique index on n, by which mysql would replace other rows too"):
+            job()
+    assert paid(tmp_path / "api") == {}
+
+
+def test_what_is_too_long_for_a_column_is_not_cut_short(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    with server("mariadb", tmp_path) as url:
+        asked(url, "SET GLOBAL sql_mode = ''", "CREATE TABLE t (id VARCHAR(9) PRIMARY KEY, text VARCHAR(5))")
+        write_table(tmp_path, url, [{"id": "a", "text": "x" * 30}])
+        with pytest.raises(InputError, match="Data too long for column 'text'"):
+            job()
+        asked(url, "ALTER TABLE t MODIFY TEXT VARCHAR(50)")
+        assert job().exit_code == 0
+        assert asked(url, "SELECT text FROM t") == [("x" * 30,)]
+
+
+def test_the_rest_of_a_result_is_not_waited_for(tmp_path: Path) -> None:
+    with server("mariadb", tmp_path) as url:
+        # It would take a minute.
+        endless = "SELECT seq, SLEEP(0.001) FROM seq_1_to_60000"
+        with query(url, endless) as (columns, rows):
+            assert (columns[0], next(rows)[0]) == ("seq", 1)
+        with pytest.raises(Failed, match="unexpected keyword argument 'sslmode'"), query(f"{url}?sslmode=on", "x"):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("url", "words"), [("sqlite:///absent.db", "no such file"), ("pg:me:secret", "is not the")]
+)
+def test_a_database_that_is_not_there_is_not_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Failed, match=words) as caught, query(url, "SELECT 1"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+    assert "secret" not in str(caught.value)
+
+
+def test_names_in_capitals_are_the_same_where_the_database_says_so(
+    tmp_path: Path, job: Callable[..., Summary]
+) -> None:
+    with server("sqlite", tmp_path) as url:
+        asked(url, "CREATE TABLE t (ID TEXT PRIMARY KEY, N TEXT)")
+        write_table(tmp_path, url, [{"id": "a", "n": "x"}])
+        assert job().exit_code == 0
+        assert asked(url, "SELECT * FROM t") == [("a", "x")]
