@@ -81,10 +81,15 @@ def find(pattern: str) -> list[str]:
         return [system.unstrip_protocol(name) for name in sorted(system.glob(path)) if system.isfile(name)]
 
 
-def look(url: str, *, follows: bool = True) -> Facts:
-    """What is known of a file without reading it, redirects of a web server followed or not. Raises OSError."""
+def look(url: str, *, follows: bool = True, anew: bool = False) -> Facts:
+    """What is known of a file without reading it, redirects of a web server followed or not. Raises OSError.
+
+    It is asked `anew` or may be what a listing of its folder said.
+    """
     with _translated(url):
         system, path = _opened(url, follows=follows)
+        if anew:
+            system.invalidate_cache(path)
         info = system.info(path)
         if info.get("type") == "directory":
             raise IsADirectoryError(errno.EISDIR, "is a folder: name files, for example with /*", url)
