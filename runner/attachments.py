@@ -24,7 +24,7 @@ from runner.spec import Block, Spec, without_password
 
 _LARGEST = 256_000_000
 _HEAD = 4096
-_HELD_BYTES = 16_000_000
+_HELD_BYTES = 8_000_000
 _ENTRY_BYTES = 1_000
 _HINT = ": make it smaller, or set `upload: true`"
 ABSENT = -1
