@@ -108,6 +108,21 @@ def test_keys_that_a_table_takes_for_one_lose_no_row_silently(
         assert sorted(asked(url, "SELECT id, n FROM t")) == [("A", 1), ("a", 2), ("b", 1)]
 
 
+def test_a_key_may_be_written_otherwise_than_its_column_shows_it(
+    tmp_path: Path, job: Callable[..., Summary]
+) -> None:
+    with server("mariadb", tmp_path) as url:
+        for column, keys in (
+            ("DATETIME", ["2020-01-01T00:00:00", "2020-01-02T00:00:00"]),
+            ("DECIMAL(9,2)", ["1.5", "2"]),
+            ("INT", ["1", "2"]),
+        ):
+            asked(url, "DROP TABLE IF EXISTS t", f"CREATE TABLE t (id {column} PRIMARY KEY, n INT)")
+            write_table(tmp_path, url, [{"id": key, "n": 1} for key in keys], types={"n": "integer"})
+            assert job(new=True).exit_code == 0
+            assert asked(url, "SELECT count(*) FROM t") == [(2,)]
+
+
 @pytest.mark.parametrize("name", SERVERS)
 def test_a_run_that_nobody_agreed_to_makes_no_table(
     tmp_path: Path, job: Callable[..., Summary], name: str

@@ -136,7 +136,12 @@ def replaced(
         return None
     while chunk := list(islice(rest, ROWS)):
         with translated(url):
-            there = list(map(str, connection.execute(sa.select(column).where(column.in_(chunk))).scalars()))
+            values = connection.execute(sa.select(column).where(column.in_(chunk))).scalars().all()
+        is_written_alike = all(isinstance(value, str | int) for value in values)
+        if len(values) == len(chunk) and not is_written_alike:
+            # A time or a decimal number can be written in several ways.
+            continue
+        there = list(map(str, values))
         # A column of a fixed width fills them up with spaces.
         exact, padded = set(there), {one.rstrip() for one in there} if len(there) == len(chunk) else set()
         for one in chunk:
