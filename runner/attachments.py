@@ -26,6 +26,7 @@ _LARGEST = 256_000_000
 _HEAD = 4096
 _HELD_BYTES = 8_000_000
 _ENTRY_BYTES = 1_000
+_REMEMBERED = 1_000
 _HINT = ": make it smaller, or set `upload: true`"
 ABSENT = -1
 """The size of a file that is not there."""
@@ -81,6 +82,7 @@ class Attachments:
     note: Callable[[Attached], None]
     _seen: dict[tuple[str, str | None, bool, str], _Seen] = field(default_factory=dict)
     _held: int = 0
+    _noted: dict[Attached, None] = field(default_factory=dict)
 
     def source(self, block: Block, value: str, load: Load) -> bytes:
         """The JSON of a block's source, `value` being its rendered path, URL, base64, id or text.
@@ -119,6 +121,14 @@ class Attachments:
         load.add(seen.load)
         return seen.source
 
+    def _note(self, attached: Attached) -> None:
+        # What is too large to be held is read again, and known already.
+        if attached not in self._noted:
+            self.note(attached)
+            self._noted[attached] = None
+            if len(self._noted) > _REMEMBERED:
+                del self._noted[next(iter(self._noted))]
+
     def _look(self, block: Block, path: str) -> _Seen:
         load = Load()
         try:
@@ -134,7 +144,7 @@ class Attachments:
         kind = weighed(block, found.data, path, load)
         sha256 = hashlib.sha256(found.data).hexdigest()
         mark = mark_of(sha256, kind) if block.upload else None
-        self.note(Attached(found.path, len(found.data), found.mtime_ns, sha256, found.version, mark, kind))
+        self._note(Attached(found.path, len(found.data), found.mtime_ns, sha256, found.version, mark, kind))
         if mark is None:
             return _inline(found.data, kind, load)
         load.extra += len(found.data) if kind == "text/plain" else 0
@@ -146,16 +156,16 @@ class Attachments:
             if self._is_remote(block, path):
                 url = self._url(block, path)
                 facts = self._look_at(url)
-                self.note(Attached(url, *((facts.size, 0, "", facts.version) if facts else (ABSENT, 0, "", ""))))
+                self._note(Attached(url, *((facts.size, 0, "", facts.version) if facts else (ABSENT, 0, "", ""))))
                 return
             place = self._place(block, path)
             found = place.stat()
-            self.note(Attached(self._shown(place), found.st_size, found.st_mtime_ns, "", ""))
+            self._note(Attached(self._shown(place), found.st_size, found.st_mtime_ns, "", ""))
         except Unsendable:
             # What leads out does so until the spec is edited.
             return
         except (OSError, ValueError, RuntimeError):
-            self.note(Attached(str(Path(block.folder or ".") / path), ABSENT, 0, "", ""))
+            self._note(Attached(str(Path(block.folder or ".") / path), ABSENT, 0, "", ""))
 
     def _shown(self, place: Path) -> str:
         """A place in the project, or elsewhere."""

@@ -41,7 +41,7 @@ def _translated(url: str) -> Iterator[None]:
     except FileNotFoundError as error:
         # Some file systems say so of every failure, and give the reason as the cause.
         cause = error.__cause__ or error.__context__
-        is_absent = cause is None or isinstance(cause, LookupError | FileNotFoundError)
+        is_absent = cause is None or isinstance(cause, LookupError | StopIteration | FileNotFoundError)
         if is_absent or getattr(cause, "status", None) in (404, 410):
             raise OSError(errno.ENOENT, "no such file", url) from error
         raise OSError(None, str(cause) or type(cause).__name__, url) from error

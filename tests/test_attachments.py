@@ -295,11 +295,12 @@ def test_a_file_that_a_column_names_is_an_input_too(tmp_path: Path, job: Callabl
     assert sorted(len(records(path)) for path in (tmp_path / "api").glob("msgbatch_*.jsonl")) == [1, 3]
 
 
-def test_one_file_for_all_rows_is_noted_once(tmp_path: Path, job: Callable[..., Summary]) -> None:
-    (tmp_path / "handbook.txt").write_text("how to label")
+@pytest.mark.parametrize("size", [2_000, 9_000_000])
+def test_one_file_for_all_rows_is_noted_once(tmp_path: Path, job: Callable[..., Summary], size: int) -> None:
+    (tmp_path / "handbook.txt").write_bytes(pdf(size=size))
     user = [{"type": "document", "path": "handbook.txt"}, {"type": "text", "text": "{{ text }}"}]
-    write_job(tmp_path, rows=9, prompt={"user": user})
-    assert job().outcomes == {"succeeded": 9}
+    write_job(tmp_path, rows=3, prompt={"user": user})
+    assert job().outcomes == {"succeeded": 3}
     [attached] = (tmp_path / ".runner/runs").glob("*/attached.jsonl")
     assert [line["path"] for line in records(attached)] == ["handbook.txt"]
 

@@ -115,7 +115,7 @@ def test_a_key_may_be_written_otherwise_than_its_column_shows_it(
         for column, keys in (
             ("DATETIME", ["2020-01-01T00:00:00", "2020-01-02T00:00:00"]),
             ("DECIMAL(9,2)", ["1.5", "2"]),
-            ("INT", ["1", "2"]),
+            ("INT", ["01", "2"]),
         ):
             asked(url, "DROP TABLE IF EXISTS t", f"CREATE TABLE t (id {column} PRIMARY KEY, n INT)")
             write_table(tmp_path, url, [{"id": key, "n": 1} for key in keys], types={"n": "integer"})
@@ -134,6 +134,28 @@ def test_a_run_that_nobody_agreed_to_makes_no_table(
         engine = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"), poolclass=sa.pool.NullPool)
         assert sa.inspect(engine).get_table_names() == []
         engine.dispose()
+
+
+def test_two_keys_of_one_row_are_noticed_however_far_apart(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    start = datetime.datetime(2020, 1, 1)
+    keys = [(start + datetime.timedelta(minutes=n)).isoformat() for n in range(1_200)]
+    with server("mariadb", tmp_path) as url:
+        asked(url, "CREATE TABLE t (id DATETIME PRIMARY KEY, n INT)")
+        write_table(
+            tmp_path, url, [{"id": key, "n": 1} for key in (*keys, "20200101000000")], types={"n": "integer"}
+        )
+        with pytest.raises(InputError, match="for another row's"):
+            job()
+        assert asked(url, "SELECT count(*) FROM t") == [(0,)]
+
+
+def test_a_unique_index_that_holds_the_key_replaces_no_other_row(
+    tmp_path: Path, job: Callable[..., Summary]
+) -> None:
+    with server("mariadb", tmp_path) as url:
+        asked(url, "CREATE TABLE t (id VARCHAR(9) PRIMARY KEY, n INT, UNIQUE (id, n))")
+        write_table(tmp_path, url, [{"id": "a", "n": 1}], types={"n": "integer"})
+        assert job().exit_code == 0
 
 
 def test_no_row_takes_the_place_of_one_with_another_key(tmp_path: Path, job: Callable[..., Summary]) -> None:
@@ -167,7 +189,12 @@ def test_the_rest_of_a_result_is_not_waited_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "words"), [("sqlite:///absent.db", "no such file"), ("pg:me:secret", "is not the")]
+    ("url", "words"),
+    [
+        ("sqlite:///absent.db", "no such file"),
+        ("pg:me:secret", "is not the"),
+        ("sqlite://h:abc/x.db", "is not the"),
+    ],
 )
 def test_a_database_that_is_not_there_is_not_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, words: str

@@ -18,7 +18,7 @@ OWNERS = {
     "yaml": {"spec"},
     "jsonschema": {"spec"},
     "jinja2": {"prompt"},
-    "sqlite3": {"store", "sources", "sinks"},
+    "sqlite3": {"store", "sources", "sinks", "database"},
     "filelock": {"store"},
     "anthropic": {"api"},
     "httpx2": {"api"},

@@ -102,7 +102,10 @@ def query(url: str, text: str) -> Iterator[tuple[list[str], Iterator[Sequence[An
 
     if url.startswith("sqlite"):
         with translated(url):
-            path = sa.make_url(url).database
+            try:
+                path = sa.make_url(url).database
+            except ValueError as error:
+                raise Failed(f"{without_password(url)}: is not the URL of a database") from error
         if path and path != ":memory:" and not path.startswith("file:") and not Path(path).exists():
             # Connecting would make it.
             raise Failed(f"{without_password(url)}: no such file")
