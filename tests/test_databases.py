@@ -206,6 +206,17 @@ def test_a_database_that_is_not_there_is_not_made(
     assert "secret" not in str(caught.value)
 
 
+def test_one_file_that_is_named_in_two_ways_is_one_database(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    with server("sqlite", tmp_path) as url:
+        write_table(tmp_path, url, [{"id": "a", "n": 1}])
+        spec = json.loads((tmp_path / "job.yaml").read_text())
+        [sink] = spec["sinks"]
+        spec["sinks"].append({**sink, "url": url.replace("/out/", "/out/../out/"), "table": "u"})
+        (tmp_path / "job.yaml").write_text(json.dumps(spec))
+        assert job().exit_code == 0
+        assert asked(url, "SELECT * FROM t") == asked(url, "SELECT * FROM u") == [("a", "1")]
+
+
 def test_names_in_capitals_are_the_same_where_the_database_says_so(
     tmp_path: Path, job: Callable[..., Summary]
 ) -> None:

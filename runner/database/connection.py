@@ -95,20 +95,27 @@ def _begin(connection: "sa.Connection", seconds: int) -> None:
         connection.exec_driver_sql(_SESSION[name].format(seconds))
 
 
+def _file(url: str) -> Path | None:
+    """The file that a URL of SQLite names, or None. Raises Failed."""
+    import sqlalchemy as sa
+
+    if not url.startswith("sqlite"):
+        return None
+    with translated(url):
+        try:
+            path = sa.make_url(url).database
+        except ValueError as error:
+            raise Failed(f"{without_password(url)}: is not the URL of a database") from error
+    return Path(path) if path and path != ":memory:" and not path.startswith("file:") else None
+
+
 @contextmanager
 def query(url: str, text: str) -> Iterator[tuple[list[str], Iterator[Sequence[Any]]]]:
     """Yield the columns of a query and its rows, of which the server sends a thousand at a time. Raises Failed."""
-    import sqlalchemy as sa
-
-    if url.startswith("sqlite"):
-        with translated(url):
-            try:
-                path = sa.make_url(url).database
-            except ValueError as error:
-                raise Failed(f"{without_password(url)}: is not the URL of a database") from error
-        if path and path != ":memory:" and not path.startswith("file:") and not Path(path).exists():
-            # Connecting would make it.
-            raise Failed(f"{without_password(url)}: no such file")
+    path = _file(url)
+    if path is not None and not path.exists():
+        # Connecting would make it.
+        raise Failed(f"{without_password(url)}: no such file")
     with connected(url) as connection, translated(url):
         # As written: a colon or a percent sign in it is no parameter.
         how = {"stream_results": True, "max_row_buffer": ROWS, "no_parameters": True}
@@ -147,6 +154,9 @@ class Transactions:
 
     def connection(self, url: str) -> "sa.Connection":
         """The connection to a database. Raises Failed."""
-        if url not in self._connections:
-            self._connections[url] = self._stack.enter_context(connected(url))
-        return self._connections[url]
+        file = _file(url)
+        # However it is written: a second connection would wait for the first.
+        name = url if file is None else str(file.resolve())
+        if name not in self._connections:
+            self._connections[name] = self._stack.enter_context(connected(url))
+        return self._connections[name]
