@@ -428,6 +428,7 @@ SECRETS = [
     "postgresql://me:pa/PASSWORD@db/x", "postgresql://db/x?user=me&password=PASSWORD",
     "postgresql:///x?host=db&sslpassword=PASSWORD&a=b", "postgresql://me:x@PASSWORD:99x@127.0.0.1:port/x",
     "https://me:PASSWORD@host/a.csv", "https://host/a.csv?sv=1&sig=PASSWORD", "p.q://me:PASSWORD@h/d",
+    "mssql+pyodbc:///?odbc_connect=DRIVER%3Dx%3BPWD%3DPASSWORD", "pg:me:PASSWORD",
 ]  # fmt: skip
 
 

@@ -126,11 +126,12 @@ def _message(error: _Error) -> str:
         case "const":
             return f"{where} must be {limit!r}, not {describe(error.instance)}"
         case "pattern":
-            subject = (
-                f"{where}: the key {error.instance!r}"
-                if error.is_key
-                else f"{where} is {describe(error.instance)}"
-            )
+            subject = f"{where} is {describe(error.instance)}"
+            if error.is_key:
+                subject = f"{where}: the key {error.instance!r}"
+            elif error.at[-1] == "url":
+                # What is no URL may be a password.
+                subject = f"{where} is no URL"
             return f"{subject}: {_PATTERNS.get(str(error.at[-1])) or _PATTERNS[str(error.at[-2])]}"
         case "anyOf":
             return f"{where} needs `user` or `messages`"
