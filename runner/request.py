@@ -15,6 +15,7 @@ from runner.cost import known_model
 from runner.errors import InputError
 from runner.load import Load, Unsendable, check_load
 from runner.prompt import Renderer, Templates
+from runner.reach import Reach
 from runner.spec import Block, Content, Spec, block_place
 
 _RECORD = "Records the result. Call it exactly once, with the whole result as its input."
@@ -172,7 +173,7 @@ def _attaching(
     templates: Templates, parts: list[bytes | tuple[Slot, Renderer]], note: Callable[[Attached], None]
 ) -> Encoder:
     """The function that encodes requests with documents or images."""
-    attachments = Attachments(templates.spec, note)
+    attachments = Attachments(Reach(templates.spec), note)
 
     def encode(names: Mapping[str, Any]) -> Encoded:
         load = Load()

@@ -468,6 +468,11 @@ def test_a_name_with_two_colons_reaches_no_other_file_system(tmp_path: Path) -> 
     assert problem(tmp_path, {**PATH, "folder": "memory:///scans"}, path=way).endswith("no such file")
 
 
+def test_a_path_that_no_url_can_hold_is_a_problem_of_its_row(tmp_path: Path) -> None:
+    with web(tmp_path) as url:
+        assert problem(tmp_path, {**PATH, "folder": url}, path="a" * 70_000).endswith("is too long for a URL")
+
+
 def test_a_path_is_relative_to_a_folder_that_is_a_url(tmp_path: Path) -> None:
     fsspec.filesystem("memory").pipe("/scans/a b.pdf", pdf())
     block = {**PATH, "folder": "memory:///scans"}

@@ -10,8 +10,8 @@ PACKAGE = Path(__file__).parent.parent / "runner"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 ORDER = (
     "errors", "extras", "durable", "compressed", "remote", "media", "columns", "arrow", "spec", "database",
-    "prompt", "form", "outcome", "cost", "sources", "load", "attachments", "request", "body", "rules", "sinks",
-    "store", "api", "simulator", "lifecycle", "__init__", "cli", "__main__",
+    "prompt", "form", "outcome", "cost", "sources", "load", "reach", "attachments", "request", "body", "rules",
+    "sinks", "store", "api", "simulator", "lifecycle", "__init__", "cli", "__main__",
 )  # fmt: skip
 """Each may import only what stands before it."""
 OWNERS = {
