@@ -5,7 +5,7 @@
 >>> summary.outcomes
 {'succeeded': 40}
 
-Every error is a `runner.errors.RunnerError` and says what to do.
+Every error is a `runner.errors.RunnerError`, and its message includes the remedy.
 """
 
 from importlib import import_module
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Plan", "Spec", "Summary", "load_spec", "plan", "run"]
 
-# Resolved at first use: the command's `--help` must not wait for what only a run needs.
+# Imported on first use, because `--help` must not wait for modules that only a run needs.
 _HOMES = {
     "Plan": "runner.lifecycle",
     "Spec": "runner.spec",

@@ -1,4 +1,4 @@
-"""`python -m runner` is the `runner` command."""
+"""Entry point of `python -m runner`, the same as the `runner` command."""
 
 from runner.cli import main
 

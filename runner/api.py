@@ -1,7 +1,7 @@
-"""The Message Batches API through the anthropic SDK: one method per call, failures sorted by what to do.
+"""Client for the Message Batches API: one method per call, and errors by what to do next.
 
-The only module that knows anthropic, which is imported with the first client: it costs seconds. The SDK's own
-retries are off, since a create that is sent twice is paid twice.
+This is the only module that uses the anthropic SDK. It imports the SDK with the first client, because the import
+takes seconds. The SDK's own retries are off, because a create that is sent twice is paid twice.
 """
 
 import ipaddress
@@ -28,7 +28,7 @@ _MESSAGES = "/v1/messages"
 _PATH = f"{_MESSAGES}/batches"
 _BLOCK = 1 << 18
 _MOST_FILES = 100  # ids in one list of files (SDK 2.12, file_list_params)
-# Fails before the request leaves: the batch was certainly not created.
+# These occur before the request is sent, so the batch was certainly not created.
 _NOT_SENT = (
     "ConnectError",
     "ConnectTimeout",
@@ -36,13 +36,13 @@ _NOT_SENT = (
     "ProxyError",
     "UnsupportedProtocol",
 )
-# What count_tokens takes of the params of a request (SDK 2.12, message_count_tokens_params).
+# The params that count_tokens accepts (SDK 2.12, message_count_tokens_params).
 _COUNTED = (
     "model", "messages", "system", "tools", "tool_choice", "thinking", "output_config", "cache_control",
     "mcp_servers",
 )  # fmt: skip
-# What neither waiting nor another request mends, whatever the status (platform.claude.com, rate limits, 2026-08;
-# SDK 2.12 error codes).
+# Errors that neither waiting nor another request fixes, whatever the status (platform.claude.com, rate limits,
+# 2026-08; SDK 2.12 error codes).
 _ACCESS_CODES = (
     "enforced_spend_limit_reached", "contract_spend_limit_reached", "ramp_limit_exceeded", "organization_on_hold",
     "linked_organization_spend_limit_reached", "linked_organization_billing_unavailable", "cmek_key_disabled",
@@ -61,7 +61,7 @@ class _Batch(msgspec.Struct):
 
 
 class _Message(msgspec.Struct, tag_field="type", tag="message"):
-    """What makes an answer one of the Messages API, and no page of a proxy."""
+    """The field that distinguishes a response of the Messages API from a proxy's page."""
 
     usage: msgspec.Raw
 
@@ -88,7 +88,7 @@ class _List(msgspec.Struct):
 class Remote:
     """A Message Batch as the API shows it. Times are Unix seconds by the API's clock.
 
-    `counts` are the API's request_counts; `request_id` and `workspace_id` come from the answer's headers.
+    `counts` are the API's request_counts; `request_id` and `workspace_id` come from the response headers.
     """
 
     id: str
@@ -102,13 +102,16 @@ class Remote:
 
     @property
     def requests(self) -> int:
-        """How many requests the batch has: the sum of the counts, whatever the status."""
+        """The number of requests in the batch: the sum of the counts, whatever their status."""
         return sum(self.counts.values())
 
 
 class Whereabouts(NamedTuple):
-    """The API's clock in Unix seconds, to the second; the workspace of the credentials, if the API says so; and
-    when the newest batch there was created, in Unix seconds, or None."""
+    """The API's clock, the workspace of the credentials, and the creation time of its newest batch.
+
+    Times are Unix seconds; `now` is precise to the second. `workspace_id` is None if the API does not return it.
+    `newest_at` is None if the workspace has no batches.
+    """
 
     now: float
     workspace_id: str | None
@@ -116,7 +119,7 @@ class Whereabouts(NamedTuple):
 
 
 class _Blocks:
-    """The bytes of a file, in blocks; iterating starts anew each time, as sending a request again needs."""
+    """The bytes of a file, in blocks; each iteration starts over, so a request can be sent again."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -128,7 +131,7 @@ class _Blocks:
 
 
 class Api:
-    """A client of the API, or of a simulator: for both the same SDK over the same HTTP."""
+    """A client for the API or the simulator; both use the real SDK over HTTP."""
 
     def __init__(self, client: "anthropic.Anthropic", name: str | None = None) -> None:
         self._client = client
@@ -137,13 +140,13 @@ class Api:
 
     @property
     def now(self) -> float:
-        """The time in Unix seconds by the API's clock, carried on since `whereabouts` by one that cannot jump."""
+        """The API's time in Unix seconds: as of the last `whereabouts`, advanced by the monotonic clock."""
         if self._ahead is None:
             self.whereabouts()
         return (self._ahead or 0.0) + time.monotonic()
 
     def whereabouts(self) -> Whereabouts:
-        """Where and when the API is."""
+        """Read the API's clock, workspace and newest batch, and set the clock behind `now`."""
         with _translated():
             response = self._client.messages.batches.with_raw_response.list(limit=1)
             now = parsedate_to_datetime(response.headers.get("date", "")).timestamp()
@@ -153,7 +156,7 @@ class Api:
             return Whereabouts(now, response.headers.get("anthropic-workspace-id"), created_at)
 
     def create(self, body: Path) -> Remote:
-        """POST a body that is on disk.
+        """Create a batch from a body on disk.
 
         Raises CreateUnknown if the batch may have been accepted; Unavailable, Refused or AccessError if not.
         """
@@ -162,10 +165,10 @@ class Api:
             return _remote(response.content, response.headers)
 
     def message(self, params: bytes) -> bytes:
-        """Send one request synchronously and return its result, as a line of a results file would hold it.
+        """Send one request synchronously and return its result in the form of a results file.
 
-        Raises CreateUnknown if it may have been answered, and paid; Unavailable or AccessError if not. What the
-        API refuses is a result too: an `errored` one.
+        Raises CreateUnknown if it may have been answered and billed; Unavailable or AccessError if not. A request
+        that the API rejects returns an `errored` result.
         """
         import anthropic
 
@@ -173,7 +176,7 @@ class Api:
             with _translated(_may_be_answered):
                 message = self._post(_MESSAGES, params, len(params)).content
                 msgspec.json.decode(message, type=_Message)
-                # On one line, however a gateway has laid it out.
+                # A gateway may have formatted the response; a results file needs one line.
                 return b'{"type":"succeeded","message":%b}' % msgspec.json.format(message, indent=-1)
         except Refused as error:
             cause = error.__cause__
@@ -182,7 +185,7 @@ class Api:
             return msgspec.json.encode({"type": "errored", "error": {"type": "error", "error": inner}})
 
     def count_tokens(self, params: bytes) -> int:
-        """How many input tokens a request has, by the API's own free count. Raises ApiFault or AccessError."""
+        """Count a request's input tokens with the API's free endpoint. Raises ApiFault or AccessError."""
         given = msgspec.json.decode(params, type=dict[str, msgspec.Raw])
         body = msgspec.json.encode({name: value for name, value in given.items() if name in _COUNTED})
         with _translated():
@@ -190,18 +193,18 @@ class Api:
             return msgspec.json.decode(response.content, type=_Counted).input_tokens
 
     def upload(self, data: bytes, name: str, media_type: str) -> str:
-        """Put a file through the Files API, and return its id. Raises ApiFault or AccessError."""
+        """Upload a file to the Files API and return its id. Raises ApiFault or AccessError."""
         with _translated():
             response = self._client.files.with_raw_response.upload(file=(name, data, media_type))
             return msgspec.json.decode(response.read(), type=_File).id
 
     def delete_file(self, file_id: str) -> None:
-        """Delete a file of the Files API. Raises ApiFault or AccessError."""
+        """Delete a file from the Files API. Raises ApiFault or AccessError."""
         with _translated():
             self._client.files.delete(file_id)
 
     def files_there(self, ids: Sequence[str]) -> set[str]:
-        """Which of these files the Files API still has. Raises ApiFault or AccessError."""
+        """Return the ids that the Files API still has. Raises ApiFault or AccessError."""
         found = set[str]()
         for start in range(0, len(ids), _MOST_FILES):
             with _translated():
@@ -218,15 +221,15 @@ class Api:
         return self._client.post(path, cast_to=httpx2.Response, content=content, options=options)
 
     def retrieve(self, batch_id: str) -> Remote:
-        """The present state of a batch. Raises NotFound, Unavailable or AccessError."""
+        """Retrieve the current state of a batch. Raises NotFound, Unavailable or AccessError."""
         with _translated():
             response = self._client.messages.batches.with_raw_response.retrieve(batch_id)
             return _remote(response.read(), response.headers)
 
     def newest(self, *, until: float) -> Iterator[Remote]:
-        """All batches of the workspace that were created after `until` (Unix seconds), newest first.
+        """Yield all batches of the workspace created at or after `until` (Unix seconds), newest first.
 
-        Pages are followed by time: a cursor is no fence when two batches share an instant.
+        The creation time ends the listing, not a cursor, because two batches can share an instant.
         """
         cursor: dict[str, Any] = {}
         while True:
@@ -240,27 +243,27 @@ class Api:
             if not page.has_more or page.last_id is None:
                 return
             if cursor.get("after_id") == page.last_id:
-                raise Unavailable("the list of batches does not get on: its pages repeat")
+                raise Unavailable("cannot list all batches: the API returned the same page twice")
             cursor = {"after_id": page.last_id}
 
     def cancel(self, batch_id: str) -> None:
-        """Ask for a batch to be canceled; what has ended already stays as it is."""
+        """Ask the API to cancel a batch; requests that have already ended keep their results."""
         with _translated():
             self._client.messages.batches.cancel(batch_id)
 
     def delete(self, batch_id: str) -> None:
-        """Delete a batch that has ended, with its results."""
+        """Delete an ended batch and its results."""
         with _translated():
             self._client.messages.batches.delete(batch_id)
 
     def results(self, batch_id: str) -> Iterator[bytes]:
-        """The bytes of a results file, in blocks, from the configured base URL whatever `results_url` says.
+        """Yield a results file in blocks of bytes, from the configured base URL, not from `results_url`.
 
         Raises NotFound, Unavailable (also in the middle of the stream) or AccessError.
         """
         import httpx2
 
-        # The SDK's own decoder takes 115 µs a line and loses lines it read when the stream breaks.
+        # The SDK's own decoder takes 115 µs per line, and loses lines it has read when the stream breaks.
         headers = {"X-Stainless-Raw-Response": "stream", "accept": "application/binary"}
         with _translated():
             response: Any = self._client.get(
@@ -294,20 +297,24 @@ def _is_only_read(_: int) -> bool:
 
 
 def _may_be_created(status: int) -> bool:
-    """Whether a create that was answered so may have been accepted."""
+    """Return whether a create with this response status may have been accepted."""
     return status in (408, 409) or status >= 500
 
 
 def _may_be_answered(status: int) -> bool:
-    """Whether a message that was answered so may be paid: a gateway gave up waiting. The API's errors are free."""
+    """Return whether a message with this response status may be billed.
+
+    With these statuses a gateway stopped waiting for the answer. The API's own errors are free.
+    """
     return status in (408, 409, 504) or 520 <= status < 529
 
 
 @contextmanager
 def _translated(may_be_done: Callable[[int], bool] = _is_only_read) -> Iterator[None]:
-    """Turn what the SDK and httpx2 raise into errors that say what to do next.
+    """Translate exceptions of the SDK and httpx2 into errors by what to do next.
 
-    `may_be_done` says of a status whether the call may have been carried out; one without an answer may have been.
+    `may_be_done` returns whether a call with this status may have been carried out. A call without a response may
+    have been, unless it only reads.
     """
     import anthropic
     import httpx2
@@ -320,8 +327,8 @@ def _translated(may_be_done: Callable[[int], bool] = _is_only_read) -> Iterator[
     except anthropic.APIConnectionError as error:
         cause = error.__cause__ or error
         if type(cause).__name__ == "LocalProtocolError":
-            # Its text can hold the key.
-            raise AccessError("a header cannot be sent: look for line ends in the key or the headers") from None
+            # Its text can contain the key.
+            raise AccessError("a header is not valid: check the API key and the headers for line breaks") from None
         kind = Unavailable if type(cause).__name__ in _NOT_SENT else lost
         raise kind(f"no answer from the API: {cause}") from error
     except httpx2.HTTPError as error:
@@ -336,7 +343,7 @@ def _by_status(error: "anthropic.APIStatusError", may_be_done: Callable[[int], b
     status, text = error.status_code, error.api_message or _short(error.message)
     message = f"HTTP {status}: {text}" + (f" (request {error.request_id})" if error.request_id else "")
     if 300 <= status < 400:
-        return AccessError(f"the base URL redirects (HTTP {status}): set ANTHROPIC_BASE_URL to where it leads")
+        return AccessError(f"the base URL redirects (HTTP {status}): set ANTHROPIC_BASE_URL to its target")
     if status in (401, 402, 403) or error.error_code in _ACCESS_CODES or text.startswith(_OWN_LIMIT):
         return AccessError(message)
     if status == 429:
@@ -346,12 +353,12 @@ def _by_status(error: "anthropic.APIStatusError", may_be_done: Callable[[int], b
     if status in (408, 409) or status >= 500:
         return Unavailable(message, retry_after=_retry_after(error.response.headers.get("retry-after")))
     if status == 404 and may_be_done is _may_be_created:
-        return AccessError(f"the API has no Message Batches here ({message}): look at the base URL")
+        return AccessError(f"the base URL has no Message Batches API ({message}): check the URL")
     return NotFound(message) if status == 404 and may_be_done is _is_only_read else Refused(message)
 
 
 def _short(text: str) -> str:
-    """The text of an error that is not the API's own, a page of HTML for instance, in one line."""
+    """Return the text of an error that is not the API's own, such as an HTML page, as one short line."""
     line = " ".join(text.split())
     return line if len(line) <= 200 else f"{line[:200]}…"
 
@@ -377,7 +384,7 @@ def _is_loopback(url: str) -> bool:
 
 
 def may_have_credentials() -> bool:
-    """Whether the SDK could find credentials: a look that costs nothing, before it is imported."""
+    """Return whether the SDK may find credentials: a cheap check that does not import it."""
     named = any(name.startswith("ANTHROPIC_") and name != "ANTHROPIC_BASE_URL" for name in os.environ)
     profiles = Path(os.environ.get("ANTHROPIC_CONFIG_DIR", "~/.config/anthropic")).expanduser()
     return named or profiles.is_dir()
@@ -391,19 +398,19 @@ def connect(
     name: str | None = None,
     betas: Sequence[str] = (),
 ) -> Iterator[Api]:
-    """Open a client; what is not given comes from the environment, as the SDK reads it.
+    """Open a client; the SDK reads missing settings from the environment.
 
-    `name` is recorded in the place of the base URL, for a server whose address changes; `betas` are the features
-    that every call asks for.
+    `name` is recorded instead of the base URL, for a server whose address changes. `betas` are the beta features
+    that every call requests.
 
     Raises AccessError if there are no credentials, or if the SDK's settings contradict each other.
     """
     import anthropic
 
     url = base_url or os.environ.get("ANTHROPIC_BASE_URL")
-    # A proxy from the environment would be asked for loopback addresses too.
+    # A proxy from the environment would be used for loopback addresses too.
     direct = url is not None and _is_loopback(url)
-    # Nor does a redirect decide where prompts go, or where results come from.
+    # A redirect must not decide where prompts go or where results come from.
     http_client = anthropic.DefaultHttpxClient(trust_env=not direct, follow_redirects=False)
     try:
         client = anthropic.Anthropic(
@@ -414,7 +421,7 @@ def connect(
             default_headers={"anthropic-beta": ",".join(betas)} if betas else None,
         )
     except (anthropic.AnthropicError, ValueError) as error:
-        raise AccessError(f"the client cannot be made: {error}") from error
+        raise AccessError(f"the API client cannot be created: {error}") from error
     with client:
         found = client.api_key or client.auth_token or client.credentials
         if not found and "ANTHROPIC_CUSTOM_HEADERS" not in os.environ:

@@ -1,4 +1,4 @@
-"""Parquet through pyarrow, in rows: the only place that knows it."""
+"""Read and write rows as Parquet: the only module that uses pyarrow."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,19 +15,19 @@ _INTEGERS = ("int8", "int16", "int32", "uint8", "uint16", "uint32", "uint64")
 
 
 class Damaged(ValueError):
-    """A file that is no Parquet, or holds what cannot be read."""
+    """An error: a file is not Parquet, or contains values that cannot be read."""
 
 
 def read(file: BinaryIO) -> tuple[list[tuple[str, dict[str, Any]]], Iterator[list[tuple[Any, ...]]]]:
-    """The columns of a Parquet file, each (name, JSON schema), and its rows as Python values, some at a time.
+    """Return the columns of a Parquet file as (name, JSON schema), and an iterator of chunks of its rows.
 
-    Raises Damaged, as does going on.
+    Rows are tuples of Python values. Raises Damaged, as does the iterator.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        # Buffering ahead would hold a whole row group.
+        # Buffering ahead would hold a whole row group in memory.
         parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 18)
         columns = [(field.name, _schema(field.type)) for field in parquet.schema_arrow]
     except (pa.ArrowException, ValueError) as error:
@@ -44,7 +44,7 @@ def read(file: BinaryIO) -> tuple[list[tuple[str, dict[str, Any]]], Iterator[lis
 
 
 def _microseconds(column: "pa.Array") -> "pa.Array":
-    """A column whose times are as fine as Python's, which are as fine as a spec's."""
+    """Return a column with its times in microseconds, the resolution of Python and of specs."""
     import pyarrow as pa
 
     kind = column.type
@@ -54,7 +54,7 @@ def _microseconds(column: "pa.Array") -> "pa.Array":
 
 
 def _schema(kind: "pa.DataType") -> dict[str, Any]:
-    """The JSON schema of the values of an Arrow type."""
+    """Return the JSON schema of an Arrow type."""
     from pyarrow import types as t
 
     if t.is_dictionary(kind):
@@ -89,7 +89,7 @@ def _schema(kind: "pa.DataType") -> dict[str, Any]:
 
 
 def _type(schema: Mapping[str, Any]) -> "pa.DataType":
-    """The Arrow type of a column with this JSON schema."""
+    """Return the Arrow type of a column with this JSON schema."""
     import pyarrow as pa
 
     kind = kind_of(schema)
@@ -120,10 +120,10 @@ def _type(schema: Mapping[str, Any]) -> "pa.DataType":
 def writing(
     file: BinaryIO, columns: Mapping[str, Mapping[str, Any]], compression: str
 ) -> Iterator[Callable[[Sequence[Any]], None]]:
-    """Yield a function that takes the converted values of one row, and write them as Parquet.
+    """Yield a function that takes the converted values of one row; write the rows as Parquet.
 
-    `columns` are JSON schemas by name. A row group has about 32 MB. Raises ValueError for a value that its type
-    cannot hold.
+    `columns` maps names to JSON schemas. A row group has about 32 MB. Raises ValueError for a value that does not
+    fit its type.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -1,4 +1,4 @@
-"""Documents and images of a request, encoded as the API takes them."""
+"""Encode the documents and images of a request in the form of the API."""
 
 import base64
 import binascii
@@ -19,9 +19,9 @@ _REMEMBERED = 1_000
 
 
 class Attached(NamedTuple):
-    """A file that rows attach, as it was read: see `sources.InputFile` for the first five.
+    """A file that rows attach, as it was read; see `sources.InputFile` for the first five fields.
 
-    If it goes through the Files API, `mark` stands in the place of its id until it has one.
+    `mark` is set for an upload through the Files API, and stands for the file's id until it has one.
     """
 
     path: str
@@ -34,12 +34,12 @@ class Attached(NamedTuple):
 
 
 def mark_of(sha256: str, kind: str) -> str:
-    """What stands for a file until it has an id, the same for the same bytes; as long as an id is."""
+    """Return the placeholder for a file's id: equal for equal bytes and kind, and as long as an id."""
     return "upload_" + hashlib.sha256(f"{sha256} {kind}".encode()).hexdigest()[:24]
 
 
 class _Seen(NamedTuple):
-    """What came of a file: the JSON of its source, or why it cannot be sent; and its load."""
+    """A cached result: the JSON of a file's source, its load, and the problem if it cannot be sent."""
 
     source: bytes
     load: Load
@@ -47,13 +47,16 @@ class _Seen(NamedTuple):
 
     @property
     def bytes(self) -> int:
-        """About how much memory it takes."""
+        """The approximate memory of this entry, in bytes."""
         return len(self.source) + _ENTRY_BYTES
 
 
 @dataclass(slots=True)
 class Attachments:
-    """Encodes what the blocks of one spec name; `note` is told of each file within reach, mostly once."""
+    """Encoder of the attachments of one spec, with a cache.
+
+    `note` is called for each file within reach, usually once.
+    """
 
     reach: Reach
     note: Callable[[Attached], None]
@@ -62,10 +65,10 @@ class Attachments:
     _noted: dict[Attached, None] = field(default_factory=dict)
 
     def source(self, block: Block, value: str, load: Load) -> bytes:
-        """The JSON of a block's source, `value` being its rendered path, URL, base64, id or text.
+        """Return the JSON of a block's source; `value` is its rendered path, URL, base64, id or text.
 
-        Raises Unsendable for what cannot be read, is not what the block takes, or is over a limit; and InputError
-        if a server does not say what it has.
+        Raises Unsendable if it cannot be read, is of the wrong type, or exceeds a limit. Raises InputError if a
+        server fails.
         """
         if not value.strip():
             raise Unsendable(f"{block.given} is empty")
@@ -84,13 +87,13 @@ class Attachments:
         return _encoded({"type": "url", "url": value} if block.given == "url" else _file(value))
 
     def _of_path(self, block: Block, path: str, load: Load) -> bytes:
-        """The source of a file, which is read once though many rows attach it, as long as memory stays small."""
+        """Return the source of a file, from the cache if possible, and add its load."""
         key = (block.type, block.folder, block.upload, path)
         seen = self._seen.pop(key, None)
         if seen is None:
             seen = self._look(block, path)
             self._held += seen.bytes
-        # What was used last is let go last.
+        # The least recently used entry is evicted first.
         self._seen[key] = seen
         while self._held > _HELD_BYTES:
             self._held -= self._seen.pop(next(iter(self._seen))).bytes
@@ -100,7 +103,7 @@ class Attachments:
         return seen.source
 
     def _note(self, attached: Attached) -> None:
-        # What is too large to be held is read again, and known already.
+        # A file that was evicted from the cache is read again, but must not be noted again.
         if attached not in self._noted:
             self.note(attached)
             self._noted[attached] = None
@@ -113,7 +116,8 @@ class Attachments:
             return _Seen(self._of_file(block, path, load), load)
         except Unsendable as error:
             problem = str(error)
-        # Once it is another, its row is too. Not above: an error met there would have the first for its reason.
+        # If the file changes, its row changes too, so its state is noted. Not inside `except`: an error raised
+        # there would have the first one as its context.
         if (file := self.reach.state(block, path)) is not None:
             self._note(Attached(file.path, file.bytes, file.mtime_ns, "", file.version))
         return _Seen(b"", load, problem)
@@ -149,7 +153,7 @@ def _from_base64(text: str) -> bytes:
 
 
 def _inline(data: bytes, kind: str, load: Load) -> bytes:
-    """The JSON of a source that holds the bytes themselves."""
+    """Return the JSON of a source that contains the data itself."""
     if kind == "text/plain":
         return _encoded({"type": "text", "media_type": kind, "data": data.decode()})
     encoded = base64.b64encode(data)

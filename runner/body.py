@@ -1,4 +1,4 @@
-"""Requests become the bodies of batches, on disk, by count and by bytes.
+"""Pack requests into batch bodies on disk, limited by count and bytes.
 
 A body is `{"requests":[...]}` with one request per line.
 """
@@ -21,19 +21,22 @@ _ROW = re.compile(r"0|[1-9][0-9]{0,17}")
 
 
 def custom_id(run: str, round: int, batch: int, row: int) -> str:
-    """The id of a request: it says whose it is, and carries no key of the user's data."""
+    """Return the id of a request; it identifies its row without revealing a key of the user's data."""
     return f"{run}-{round}-{batch}-{row}"
 
 
 def row_of(custom_id: str, *, prefix: str) -> int | None:
-    """The row number in a custom_id that begins with `prefix`, or None if it is not one of that batch."""
+    """Return the row number in a custom_id, or None if it does not start with the batch's `prefix`."""
     number = custom_id.removeprefix(prefix)
     return int(number) if number != custom_id and _ROW.fullmatch(number) else None
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """One batch on disk: `requests` holds (row, offset, length) of each request's params in the file, in bytes."""
+    """One batch on disk.
+
+    `requests` holds (row, offset, length) of each request's params in the file, in bytes.
+    """
 
     batch: int
     path: Path
@@ -47,15 +50,15 @@ _ID_BYTES = 64
 
 
 def largest(max_bytes: int) -> int:
-    """The most bytes that the params of one request can have to fit into a body of `max_bytes` alone."""
+    """Return the maximum size in bytes of one request's params in a body of `max_bytes`."""
     return max_bytes - len(_OPEN) - len(_CLOSE) - len(_LINE % (b"", 0, b"")) - _ID_BYTES
 
 
 @dataclass(slots=True)
 class _Writer:
-    """Writes one body. The last requests are held back, so that some can be moved to the next batch.
+    """Writer of one body, which holds back the last requests so that some can move to the next batch.
 
-    A request waits as (row, bytes of its params, line in the body).
+    A held request is (row, bytes of its params, line in the body).
     """
 
     file: BinaryIO
@@ -69,7 +72,7 @@ class _Writer:
     digest: Any = field(default_factory=hashlib.sha256)
 
     def add(self, row: int, params: bytes, max_bytes: int) -> bool:
-        """Take a request if the body stays within `max_bytes`; return whether it did."""
+        """Add a request if the body stays within `max_bytes`; return whether it was added."""
         line = _LINE % (self.prefix, row, params)
         size = self.size + len(line) + len(_BETWEEN)
         if size > max_bytes:
@@ -83,7 +86,7 @@ class _Writer:
         return True
 
     def take_back(self) -> tuple[int, bytes]:
-        """Remove the last request, which must be held, and return it."""
+        """Remove and return the last request, which must not be written yet."""
         row, params, line = self.held.pop()
         self.count -= 1
         self.held_bytes -= len(line)
@@ -102,7 +105,7 @@ class _Writer:
         self.requests.append((row, self.written - len(params) - 1, len(params)))
 
     def finish(self) -> None:
-        """Write what is held and the end, and make the file durable."""
+        """Write the held requests and the end of the body, and make the file durable."""
         while self.held:
             self._write()
         self._put(_CLOSE)
@@ -111,14 +114,14 @@ class _Writer:
 
 
 def _target(max_requests: int, used: set[int]) -> int:
-    """The largest count above half of `max_requests` that no batch has; counts repeat once all are used."""
+    """Return the largest unused count above half of `max_requests`, or `max_requests` if all are used."""
     free = (count for count in range(max_requests, max_requests // 2, -1) if count not in used)
     return next(free, max_requests)
 
 
 @dataclass(slots=True)
 class _Stream:
-    """Requests to come: those that a body gave up, then those of the source."""
+    """Remaining requests: first those that a body returned, then those of the source."""
 
     source: Iterator[tuple[int, bytes]]
     given_up: deque[tuple[int, bytes]] = field(default_factory=deque)
@@ -128,7 +131,7 @@ class _Stream:
 
 
 def _fill(writer: _Writer, stream: _Stream, used: set[int], max_requests: int, max_bytes: int) -> None:
-    """Write requests until the body is full, and give up as many as makes its count a distinct one."""
+    """Write requests until the body is full, then return as many as its count needs to be unique."""
     target = _target(max_requests, used)
     while writer.count < target and (request := stream.next()):
         if not writer.add(*request, max_bytes):
@@ -153,12 +156,11 @@ def pack(
     max_bytes: int,
     first: int = 1,
 ) -> Iterator[Body]:
-    """Write (row, params) pairs into bodies `<round>-<batch>.json` in `folder`; yield each once it is durable.
+    """Write (row, params) pairs to `<round>-<batch>.json` in `folder`; yield each body when durable.
 
-    No body has more than `max_requests` requests or `max_bytes` bytes; each params must fit (see `largest`).
-    The batches are numbered from `first` and get distinct request counts where they can, so that a count
-    identifies a batch. One body is open at a time and only its last requests are in memory. Raises ValueError for
-    a request that does not fit.
+    A body has at most `max_requests` requests and `max_bytes` bytes. Raises ValueError for params that do not fit
+    (see `largest`). Batches are numbered from `first`. Their request counts differ if possible, so that a count
+    identifies a batch. Only one body is open at a time, and only its last requests are in memory.
     """
     stream, used = _Stream(iter(requests)), set[int]()
     for batch in count(first):

@@ -1,8 +1,8 @@
-"""Types of columns: as they are written in a spec, as JSON schemas, and as what a typed sink stores.
+"""Types of columns: as written in a spec, as JSON schemas, and as the values that a typed sink stores.
 
-A JSON schema says the type of a column; what JSON has no type for is text with a `format`: date, date-time,
-time, byte (base64), and two of ours: decimal(precision,scale), and local-date-time. Widths of numbers are
-formats too, by their names in OpenAPI: int32, float.
+The type of a column is a JSON schema. Types that JSON does not have are text with a `format`: date, date-time,
+time, byte (base64), and two of our own, decimal(precision,scale) and local-date-time. Widths of numbers are
+formats too, with their names in OpenAPI: int32, float.
 """
 
 import base64
@@ -31,24 +31,25 @@ _TRUE, _FALSE = ("true", "t", "yes", "1"), ("false", "f", "no", "0")
 _TEXTS = {"date": "date", "date-time": "timestamp", "local-date-time": "local", "time": "time", "byte": "binary"}
 
 Convert = Callable[[Any], Any]
-"""Turns a JSON value into what a typed sink stores. Raises ValueError."""
+"""Converts a JSON value to the value that a typed sink stores. Raises ValueError."""
 
 
 def schema_of(written: str) -> dict[str, Any]:
-    """The JSON schema of a type as a spec writes it, for example `decimal(12,2)`."""
+    """Return the JSON schema of a type as written in a spec, for example `decimal(12,2)`."""
     return _SCHEMAS.get(written) or ({} if written == "json" else {"type": "string", "format": written})
 
 
 def digits(schema: Mapping[str, Any]) -> tuple[int, int] | None:
-    """The precision and scale of a decimal, or None if the schema is of something else."""
+    """Return the precision and scale of a decimal, or None if the schema has another type."""
     match = _DECIMAL.fullmatch(str(schema.get("format", "")))
     return (int(match[1]), int(match[2])) if match else None
 
 
 def inlined(schema: Any, root: Mapping[str, Any], *, depth: int = 12) -> dict[str, Any]:
-    """A schema with the references that lead into `root` replaced by what they lead to, and without null.
+    """Return a schema without null, and with references into `root` replaced by the schemas they refer to.
 
-    What is nested deeper than `depth`, or in itself, says nothing of its type any more.
+    Parts nested deeper than `depth`, such as recursive ones, become the empty schema. So do unions of
+    several types.
     """
     if not isinstance(schema, Mapping) or depth == 0:
         return {}
@@ -70,10 +71,10 @@ def inlined(schema: Any, root: Mapping[str, Any], *, depth: int = 12) -> dict[st
 
 
 def kind_of(schema: Mapping[str, Any]) -> str:
-    """What a schema's values are.
+    """Return the kind of a schema's values.
 
-    string, integer, number, boolean, date, timestamp, local (a timestamp without a zone), time, binary, decimal,
-    array, object, or json for everything else, which is stored as text.
+    It is string, integer, number, boolean, date, timestamp, local (a timestamp without a zone), time, binary,
+    decimal, array or object. Everything else is json, which is stored as text.
     """
     types = schema.get("type")
     names = [name for name in (types if isinstance(types, list) else [types]) if name not in ("null", None)]
@@ -90,7 +91,7 @@ def kind_of(schema: Mapping[str, Any]) -> str:
 
 
 def below(schema: Mapping[str, Any], steps: Sequence[str | int]) -> dict[str, Any]:
-    """The schema of what lies below one by these names and indexes; it is empty if it is not said."""
+    """Return the schema at these names and indexes below a schema, or an empty one if it is not defined."""
     found: Any = schema
     for step in steps:
         properties = found.get("properties")
@@ -101,14 +102,14 @@ def below(schema: Mapping[str, Any], steps: Sequence[str | int]) -> dict[str, An
 
 
 def as_text(value: Any) -> str | None:
-    """A JSON value as text: text as it is, everything else as JSON."""
+    """Return a JSON value as text: text is unchanged, null is None, everything else is JSON."""
     return value if value is None or isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def _integer(value: Any) -> Any:
     is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
     if isinstance(value, bool) or not (is_whole or (isinstance(value, str) and _WHOLE.fullmatch(value))):
-        raise ValueError(f"{value!r} is no whole number")
+        raise ValueError(f"{value!r} is not a whole number")
     number = int(value)
     if not -(2**63) <= number < 2**64:
         raise ValueError(f"{number} has more than 64 bits")
@@ -118,13 +119,13 @@ def _integer(value: Any) -> Any:
 def _number(value: Any) -> Any:
     is_text = isinstance(value, str)
     if isinstance(value, bool) or not (isinstance(value, int | float) or (is_text and _REAL.fullmatch(value))):
-        raise ValueError(f"{value!r} is no number")
+        raise ValueError(f"{value!r} is not a number")
     try:
         number = float(value)
     except OverflowError as error:
-        raise ValueError("a number is too large") from error
+        raise ValueError("the number is too large") from error
     if not math.isfinite(number):
-        raise ValueError(f"{value!r} is too large, or no number")
+        raise ValueError(f"{value!r} is too large, or not a number")
     return number
 
 
@@ -137,12 +138,12 @@ def _boolean(value: Any) -> Any:
 
 
 def _timestamp(value: Any) -> Any:
-    # What the format allows and Python does not: small letters, and the sixtieth second.
+    # The format allows lower-case letters and a leap second (:60); Python does not.
     found = datetime.fromisoformat(re.sub(r":60\b", ":59", str(value).upper()))
     if found.tzinfo is None:
         return found.replace(tzinfo=UTC)
     try:
-        # Where a zone cannot be stored, the time has to be the same for all.
+        # Some sinks cannot store a zone, so all times are converted to the same one.
         return found.astimezone(UTC)
     except OverflowError as error:
         raise ValueError(f"{value!r} is out of range in UTC") from error
@@ -155,7 +156,7 @@ def _decimal(precision: int, scale: int) -> Convert:
         try:
             number = Decimal(str(value))
         except InvalidOperation as error:
-            raise ValueError(f"{value!r} is no decimal number") from error
+            raise ValueError(f"{value!r} is not a decimal number") from error
         try:
             rounded = number.quantize(unit, context=context)
         except InvalidOperation as error:
@@ -182,11 +183,10 @@ _CONVERT: dict[str, Convert] = {
 
 
 def converter(schema: Mapping[str, Any], *, is_flat: bool = False) -> Convert:
-    """The function that turns a JSON value into what a typed sink stores; null stays None.
+    """Return the function that converts a JSON value to the value that a typed sink stores; null is None.
 
-    Where it `is_flat`, lists and mappings stay JSON values.
-
-    A date becomes a `datetime.date`, a timestamp an aware `datetime`, a decimal a `Decimal`, binary `bytes`.
+    A date becomes a `datetime.date`, a timestamp an aware `datetime`, a decimal a `Decimal`, binary `bytes`. If
+    `is_flat`, lists and mappings stay JSON values.
     """
     kind = kind_of(schema)
     if is_flat and kind in ("array", "object"):
@@ -206,14 +206,15 @@ def converter(schema: Mapping[str, Any], *, is_flat: bool = False) -> Convert:
 
 def _expect(kind: type, value: Any) -> Any:
     if not isinstance(value, kind):
-        raise ValueError(f"{value!r} is no {'array' if kind is list else 'object'}")
+        raise ValueError(f"{value!r} is not an {'array' if kind is list else 'object'}")
     return value
 
 
 def reader(written: str) -> Convert:
-    """The function that reads text of a source as a value of a type, into JSON; empty text is null.
+    """Return the function that reads a source's text as a JSON value of a type.
 
-    Values that are not text stay what they are. It raises ValueError for text that is not of the type.
+    Empty text becomes null, except for the type string. Values that are not text stay the same.
+    The function raises ValueError for values that are not of the type.
     """
     convert = converter(schema_of(written))
     is_plain = written in ("integer", "number", "boolean")

@@ -1,4 +1,4 @@
-"""Compression by the suffix of a name: `.gz`, `.bz2`, `.xz`."""
+"""Compression by file suffix: `.gz`, `.bz2`, `.xz`."""
 
 import bz2
 import gzip
@@ -9,18 +9,18 @@ from pathlib import PurePath
 from typing import BinaryIO, cast
 
 DAMAGE = (EOFError, zlib.error, lzma.LZMAError)
-"""What reading a damaged file raises, besides OSError."""
+"""Exceptions, besides OSError, from reading a damaged file."""
 
 
 def _suffix(name: str) -> str:
-    """The last suffix of a path, or of the path in a URL."""
-    # Elsewhere a question mark is a part of the name.
+    """Return the last suffix of a path, or of the path in a URL, in lower case."""
+    # In any other path, a question mark is part of the name.
     is_web = name.lower().startswith(("http://", "https://"))
     return PurePath(name.partition("?")[0] if is_web else name).suffix.lower()
 
 
 def unpacked(name: str, stream: BinaryIO) -> BinaryIO:
-    """What a stream holds, decompressed if the name says that it is compressed."""
+    """Decompress a stream if its file name has a compression suffix."""
     match _suffix(name):
         case ".gz":
             return cast(BinaryIO, gzip.GzipFile(fileobj=stream))
@@ -32,10 +32,10 @@ def unpacked(name: str, stream: BinaryIO) -> BinaryIO:
 
 
 def packing(name: str, stream: BinaryIO) -> AbstractContextManager[BinaryIO]:
-    """A file that writes into `stream`, compressed if the name says so; the same bytes for the same input."""
+    """Return a writer into `stream` that compresses by suffix; equal input gives equal bytes."""
     match _suffix(name):
         case ".gz":
-            # No time of writing in the header.
+            # Without a time in the header, equal input gives equal bytes.
             return cast(AbstractContextManager[BinaryIO], gzip.GzipFile("", "wb", fileobj=stream, mtime=0))
         case ".bz2":
             return cast(AbstractContextManager[BinaryIO], bz2.BZ2File(stream, "wb"))
@@ -45,5 +45,5 @@ def packing(name: str, stream: BinaryIO) -> AbstractContextManager[BinaryIO]:
 
 
 def is_packed(name: str) -> bool:
-    """Whether a name says that a file is compressed."""
+    """Return whether a file name has a compression suffix."""
     return _suffix(name) in (".gz", ".bz2", ".xz")

@@ -1,4 +1,4 @@
-"""What requests cost, and what is known of models: `models.yaml` is the data, a spec's `prices` override it.
+"""Costs of requests and facts about models, from `models.yaml`; a spec's `prices` override it.
 
 All amounts are US dollars; prices are per million tokens at standard rates.
 """
@@ -17,7 +17,7 @@ from runner.outcome import Usage
 from runner.spec import Spec, parse
 
 _MILLION, _CHUNK = 1_000_000, 10_000
-# What a write and a read cost where only the input price is known (platform.claude.com, pricing, 2026-08-21).
+# Cache prices relative to the input price, if only that is known (platform.claude.com, pricing, 2026-08-21).
 _WRITE_5M, _WRITE_1H, _READ = 1.25, 2.0, 0.1
 
 
@@ -31,7 +31,7 @@ class Price(msgspec.Struct, frozen=True):
     read: float
 
     def of(self, usage: Usage) -> float:
-        """What tokens cost in millionths of a dollar, at standard rates."""
+        """Return the cost of tokens in millionths of a US dollar, at standard rates."""
         written = usage.cache_creation_input_tokens or 0
         long = (usage.cache_creation and usage.cache_creation.ephemeral_1h_input_tokens) or 0
         return (
@@ -44,16 +44,17 @@ class Price(msgspec.Struct, frozen=True):
 
 
 class Above(msgspec.Struct, frozen=True):
-    """The price of requests whose whole prompt has more than `tokens` tokens."""
+    """The price of requests whose whole prompt exceeds `tokens` tokens."""
 
     tokens: int
     price: Price
 
 
 class Model(msgspec.Struct, frozen=True):
-    """What is known of one model; limits are tokens, dates ISO text.
+    """Facts about one model. Limits are tokens; dates are ISO text.
 
-    `refuses` names what it answers with a 400, `doubtful` those of which only third parties say so.
+    `refuses` names the features that it answers with a 400. `doubtful` names the ones reported only by third
+    parties.
     """
 
     id: str
@@ -74,9 +75,10 @@ class Model(msgspec.Struct, frozen=True):
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What a request can carry, and how many tokens are reckoned for it at the most.
+    """Limits on the attachments of a request, and upper bounds of their tokens.
 
-    `side` is of an image, in pixels, `side_of_many` of more than `many` images, `image_bytes` of base64.
+    `side` is the longest side of an image in pixels. `side_of_many` is the same for requests with more than `many`
+    images. `image_bytes` limits an image in base64.
     """
 
     pages: int
@@ -107,21 +109,22 @@ class Catalogue(msgspec.Struct, frozen=True):
 
 @cache
 def catalogue() -> Catalogue:
-    """All that is known of models and prices."""
+    """Return the facts about all models and prices."""
     document = parse(files("runner").joinpath("models.yaml").read_bytes(), path="models.yaml", environ={})
     return msgspec.convert(document.value, Catalogue)
 
 
 def known_model(name: str) -> Model | None:
-    """The model with this id, with or without its date."""
+    """Return the model with this id, dated or undated, or None."""
     return next((model for model in catalogue().models if name in (model.id, model.dated_id)), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """What requests of one spec cost.
+    """The rate at which the requests of one spec are billed.
 
-    `ttls` are the times to live of its cache marks; `hidden` is how many tokens the API may add to each prompt.
+    `ttls` are the times to live of its cache marks. `hidden` is the number of tokens that the API may add to each
+    prompt.
     """
 
     price: Price
@@ -135,7 +138,7 @@ class Rate:
         return self.above.price if self.above is not None and prompt > self.above.tokens else self.price
 
     def synchronous(self, usage: Usage) -> float:
-        """What one answer costs synchronously; several cannot be added up first, since prices have tiers."""
+        """Return the synchronous cost of one answer; because prices have tiers, usages must not be summed."""
         prompt = (
             (usage.input_tokens or 0)
             + (usage.cache_read_input_tokens or 0)
@@ -145,19 +148,19 @@ class Rate:
         return self._price(prompt).of(usage) * geo / _MILLION + _searches(usage)
 
     def batched(self, usage: Usage) -> float:
-        """What one answer with this usage costs in a batch."""
+        """Return the batch cost of one answer with this usage."""
         return self.discounted(self.synchronous(usage), usage)
 
     def discounted(self, synchronous: float, usage: Usage) -> float:
-        """What an answer costs in a batch that costs `synchronous` without: searches are never discounted."""
+        """Return the batch cost of an answer from its synchronous cost; searches are never discounted."""
         searches = _searches(usage)
         return (synchronous - searches) * catalogue().batch + searches
 
     def expected(self, prompt: float, output: float, *, cached: float = 0, ttl: str = "") -> float:
-        """What one request is expected to cost synchronously.
+        """Return the expected synchronous cost of one request.
 
-        `prompt` and `output` are tokens. With a `ttl` (5m or 1h), `cached` tokens of the prompt are read from the
-        cache in a share of requests, and written to it in the others.
+        `prompt` and `output` are tokens. With a `ttl` (5m or 1h), some requests read `cached` tokens of the prompt
+        from the cache, and the others write them to it.
         """
         price = self._price(prompt)
         prefix = cached * price.input
@@ -167,14 +170,14 @@ class Rate:
         return ((prompt - cached) * price.input + prefix + output * price.output) * self.geo / _MILLION
 
     def worst(self, weights: Iterable[int], *, is_batched: bool) -> float:
-        """The most that requests can cost which weigh so many bytes each (see `Store.weights`).
+        """Return an upper bound of the cost of requests with these weights in bytes (see `Store.weights`).
 
-        No token is shorter than a byte, and an answer has `max_tokens` at the most. Server tools, which can make a
-        prompt as long as they like, are for the caller to exclude.
+        A token has at least one byte, and an answer has at most `max_tokens`. The caller must exclude server
+        tools, which can make a prompt arbitrarily long.
         """
         tier = math.inf if self.above is None else self.above.tokens - self.hidden
         rest, dollars = iter(weights), 0.0
-        # Inside a tier the sum is all that counts; a call for each of a million requests takes seconds.
+        # Within a tier only the sum matters, and one call per request would take seconds for a million.
         while chunk := list(islice(rest, _CHUNK)):
             high = [weight for weight in chunk if weight > tier]
             low = sum(chunk) - sum(high)
@@ -183,10 +186,10 @@ class Rate:
         return dollars * (catalogue().batch if is_batched else 1.0)
 
     def _most(self, count: int, weight: int, price: Price) -> float:
-        """The most that so many requests of a tier can cost synchronously, which weigh so much together."""
+        """Return an upper bound of the synchronous cost of `count` requests in a tier with this total weight."""
         written = {"5m": price.write_5m, "1h": price.write_1h}
         dearest = max([price.input, *(written[ttl] for ttl in self.ttls), *([price.read] if self.ttls else [])])
-        # A workspace can keep its requests in the US by itself.
+        # A workspace setting can keep requests in the US without the spec asking for it.
         geo = max(self.geo, catalogue().us)
         prompt = weight + count * self.hidden
         return (prompt * dearest + count * self.max_tokens * price.output) * geo / _MILLION
@@ -198,7 +201,7 @@ def _searches(usage: Usage) -> float:
 
 
 def _own_price(prices: Mapping[str, float], model: Model | None) -> Price | None:
-    """The price that a spec gives, completed by what is known of its model."""
+    """Return the spec's own price, completed from its model, or the model's price, or None."""
     if not prices:
         return model.price if model is not None else None
     entry = prices["input"]
@@ -211,7 +214,7 @@ def _own_price(prices: Mapping[str, float], model: Model | None) -> Price | None
 
 
 def cache_ttls(spec: Spec) -> set[str]:
-    """The times to live of all cache marks in a spec: 5m, 1h."""
+    """Return the times to live of all cache marks in a spec: 5m, 1h."""
     found = {spec.prompt.cache} if spec.prompt.cache else set()
 
     def look(value: Any) -> None:
@@ -230,7 +233,7 @@ def cache_ttls(spec: Spec) -> set[str]:
 
 
 def rate_of(spec: Spec) -> Rate | None:
-    """What the requests of a spec cost, or None if no price of its model is known."""
+    """Return the rate of a spec's requests, or None if the price of its model is unknown."""
     known, model = catalogue(), known_model(str(spec.params["model"]))
     price = _own_price(spec.prices, model)
     if price is None:
@@ -251,5 +254,5 @@ def rate_of(spec: Spec) -> Rate | None:
 
 
 def rounded(dollars: float) -> float:
-    """An amount as it is shown: to a hundredth of a cent, never less than it is."""
+    """Round an amount up to a hundredth of a cent for display."""
     return math.ceil(dollars * 10_000 - 1e-6) / 10_000

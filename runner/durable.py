@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, outlive a power failure, and are their owner's alone if asked."""
+"""Atomic, fsynced writes, optionally readable by the owner only."""
 
 import filecmp
 import os
@@ -11,7 +11,7 @@ _BUFFER = 1 << 20
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable: a rename is on disk only once its folder is."""
+    """Make the names in a folder durable: a rename is on disk only after its folder is synced."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -20,20 +20,20 @@ def sync_folder(folder: Path) -> None:
 
 
 def private_folder(folder: Path) -> None:
-    """Make a folder if need be; only its owner may look into it, whatever the umask."""
+    """Create a folder if necessary, accessible to its owner only, whatever the umask."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
 
 
 def private_file(path: Path) -> BinaryIO:
-    """Open a file for writing, emptied; only its owner may read it, whatever the umask."""
+    """Open an empty file for writing, readable by its owner only, whatever the umask."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     os.fchmod(descriptor, 0o600)
     return os.fdopen(descriptor, "wb", _BUFFER)
 
 
 def appending(path: Path) -> BinaryIO:
-    """Open a file to write at its end; only its owner may read it, whatever the umask."""
+    """Open a file for appending, readable by its owner only, whatever the umask."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.fchmod(descriptor, 0o600)
     return os.fdopen(descriptor, "ab", _BUFFER)
@@ -41,10 +41,11 @@ def appending(path: Path) -> BinaryIO:
 
 @contextmanager
 def replacing(path: Path, *, private: bool = False, keeps_same: bool = False) -> Iterator[BinaryIO]:
-    """Write a file beside `path` and rename it over `path` at the end; after an error `path` is untouched.
+    """Write a temporary file and rename it over `path` at the end; an error leaves `path` unchanged.
 
-    With `keeps_same` it is untouched too, its time included, if it has the same bytes already.
-    The temporary name is always the same, so that what a killed process left is overwritten, not collected.
+    With `keeps_same`, `path` also stays unchanged, including its modification time, if it already has the same
+    bytes. The temporary name is always the same, so a killed process leaves at most one file, which the next write
+    overwrites.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:

@@ -1,24 +1,24 @@
-"""Everything that stops a run, and the exit code that tells a script why.
+"""Errors that stop a run, with their exit codes.
 
-RunnerError                 1  a defect of the runner or its surroundings
-├── InputError              2  a spec, template, schema or source is wrong: every problem with its place
-├── UsageError              2  the command cannot be carried out as it was typed
-├── CanaryFailed            2  the first rows did not succeed, and the others were not sent
-├── Undecided               5  whether a batch was accepted is for a person to say
-├── Locked                  6  another runner holds the state
-├── AccessError             7  credentials, permission or spend
-│   └── CapReached             the spec's own cap does not allow more
+RunnerError                 1  a defect in the runner or its environment
+├── InputError              2  problems in a spec, template, schema or source, each with its location
+├── UsageError              2  the command cannot run with these arguments
+├── CanaryFailed            2  the first rows failed, and the others were not sent
+├── Undecided               5  a person must decide whether a batch was accepted
+├── Locked                  6  another runner is using the state
+├── AccessError             7  credentials, permission or spend limit
+│   └── CapReached             the spec's own cost cap
 ├── StateError              8  the state on disk is unusable
 ├── ResultsGone             9  the API no longer has the results
-├── Interrupted           130  a signal asked for the end before anything was sent
-└── ApiFault                4  one call failed; the lifecycle answers it, so that it seldom ends a run
+├── Interrupted           130  a signal stopped the command before anything was sent
+└── ApiFault                4  one call failed; the lifecycle handles it, so it rarely ends a run
     ├── Unavailable            try again later
-    │   └── Incomplete         a download that lacks results
-    ├── NotFound               this id is not known, or not known yet
-    ├── Refused             2  the API read the request and said no
+    │   └── Incomplete         a download with missing results
+    ├── NotFound               the id is unknown, or not visible yet
+    ├── Refused             2  the API rejected the request
     └── CreateUnknown          a create that may or may not have been accepted
 
-What happens to one row is not an error but data: see `outcome`.
+A failed row is not an error but data: see `outcome`.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake in an input: where it is (lines and columns count from 1; 0 is unknown) and what to do."""
+    """One problem in an input: its location and what to do.
+
+    Lines and columns count from 1; 0 means unknown.
+    """
 
     path: str
     message: str
@@ -40,13 +43,13 @@ class Problem:
 
 
 class RunnerError(Exception):
-    """What the user reads when a run stops: the cause and the remedy."""
+    """An error that stops a run; its message gives the cause and the remedy."""
 
     exit_code = 1
 
 
 class InputError(RunnerError):
-    """Mistakes in what the user wrote, all those that could be found at once."""
+    """Problems in the user's input: all that one check found."""
 
     exit_code = 2
 
@@ -56,25 +59,25 @@ class InputError(RunnerError):
 
 
 class UsageError(RunnerError):
-    """The command cannot be carried out as it was typed."""
+    """The command cannot run with these arguments."""
 
     exit_code = 2
 
 
 class CanaryFailed(RunnerError):
-    """Rows that were sent ahead of all others did not succeed."""
+    """The canary rows, sent before all others, failed."""
 
     exit_code = 2
 
 
 class Undecided(RunnerError):
-    """A create had no answer, no trace of its batch was found, and the spec leaves the decision to a person."""
+    """A create without an answer, whose batch was not found, and that the spec leaves to a person."""
 
     exit_code = 5
 
 
 class Locked(RunnerError):
-    """Another runner holds the state."""
+    """Another runner is using the state."""
 
     exit_code = 6
 
@@ -86,7 +89,7 @@ class AccessError(RunnerError):
 
 
 class CapReached(AccessError):
-    """What a run may cost at the most is used up, or would not be enough for what comes next."""
+    """The cost cap is reached, or too low for the next batch."""
 
 
 class StateError(RunnerError):
@@ -102,7 +105,7 @@ class ResultsGone(RunnerError):
 
 
 class Interrupted(RunnerError):
-    """A signal asked for the end."""
+    """A signal stopped the command."""
 
     exit_code = 130
 
@@ -114,7 +117,7 @@ class ApiFault(RunnerError):
 
 
 class Unavailable(ApiFault):
-    """The API cannot answer now. `retry_after` is its own advice in seconds, or None."""
+    """The API cannot answer now. `retry_after` is the delay that it advises in seconds, or None."""
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -122,18 +125,18 @@ class Unavailable(ApiFault):
 
 
 class Incomplete(Unavailable):
-    """A results file lacks results that the batch has."""
+    """Results of the batch are missing from its results file."""
 
 
 class NotFound(ApiFault):
-    """The id is not known; right after a create that can pass (anthropic-sdk-python issue 1432)."""
+    """The id is unknown; right after a create this can be temporary (anthropic-sdk-python issue 1432)."""
 
 
 class Refused(ApiFault):
-    """The API read the request and refused it; sending the same bytes again cannot succeed."""
+    """The API rejected the request; sending the same bytes again cannot succeed."""
 
     exit_code = 2
 
 
 class CreateUnknown(ApiFault):
-    """The connection failed after the request may have been accepted."""
+    """The call failed, but the API may have accepted the request."""

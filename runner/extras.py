@@ -1,4 +1,4 @@
-"""Packages that only some jobs need: which extra brings them."""
+"""Optional packages, and the extras that install them."""
 
 from importlib.util import find_spec
 
@@ -11,6 +11,6 @@ _PACKAGES = {
 
 
 def lacking(extra: str) -> str | None:
-    """What to install, in words, if a package of an extra is not there."""
+    """Return an installation hint if a package of an extra is missing, or None."""
     absent = [name for name in _PACKAGES[extra] if find_spec(name) is None]
     return f"{absent[0]} is not installed: pip install 'message-batch-runner[{extra}]'" if absent else None

@@ -1,4 +1,4 @@
-"""What an answer has to be: text, JSON in text, or the input of a tool; and what is wrong with one that is not."""
+"""Extract the output from an answer (text, JSON in text, or tool input), and validate it."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -17,14 +17,14 @@ _SURROGATE = re.compile(rb"\\\\|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})(\\u[dD][c-fC-F
 _FENCED = re.compile(r"\s*```[A-Za-z]*\n(.*)\n\s*```\s*", re.DOTALL)
 
 Test = tuple[Callable[[Mapping[str, Any]], Any], str]
-"""A compiled check, and what is said of an output that fails it."""
+"""A compiled check, and the message for an output that fails it."""
 
 Validate = Callable[[Any], str | None]
-"""Returns what is wrong with an output, or None."""
+"""A function that returns the problem of an output, or None."""
 
 
 class Block(msgspec.Struct):
-    """A content block of an answer; kinds that this version does not know may have any shape."""
+    """A content block of an answer; block types that this version does not know may have any shape."""
 
     type: str
     text: Any = None
@@ -34,7 +34,7 @@ class Block(msgspec.Struct):
 
 
 def whole(data: bytes) -> bytes:
-    """JSON in which U+FFFD takes the place of each half of a surrogate pair, which no UTF-8 text can hold."""
+    """Replace each half of a surrogate pair in JSON by U+FFFD, because UTF-8 cannot encode it."""
     return _SURROGATE.sub(_replace_half, data)
 
 
@@ -45,7 +45,7 @@ def _replace_half(match: re.Match[bytes]) -> bytes:
 
 
 def text_of(content: Sequence[Block]) -> Any:
-    """The text of an answer, or its parts if they are not all text."""
+    """Return the text of an answer, or its parts if they are not all text."""
     texts = [block.text for block in content if block.type == "text"]
     try:
         return "".join(texts)
@@ -55,10 +55,11 @@ def text_of(content: Sequence[Block]) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How the output is taken from an answer, and validated.
+    """The rules that extract the output from an answer and validate it.
 
-    The input of the tool `tool` if there is one; else the text: parsed by `parse` (json, regex with `pattern`, or
-    lines), as JSON if it only has to be valid, or as it is. Then the `checks` have to be true of it.
+    With `tool`, the output is the input of that tool. Otherwise it is the text, parsed by `parse` (json, regex
+    with `pattern`, or lines). Without `parse` it is JSON if there is a schema to `validate`, else plain text.
+    The `checks` must be true for it.
     """
 
     validate: Validate | None = None
@@ -69,20 +70,20 @@ class Form:
 
     @property
     def is_local(self) -> bool:
-        """Whether what a valid output is depends on more than the request says."""
+        """True if the validity of an output depends on more than the request."""
         return bool(self.tool or self.parse or self.checks)
 
     def answer(
         self, content: Sequence[Block], stop_reason: str | None, row: Mapping[str, Any] | None
     ) -> tuple[Any, str | None]:
-        """The output of a finished answer, and what is wrong with it; without its row it is not checked."""
+        """Return the output of a finished answer and its problem; `checks` need the row."""
         output, wrong = self._taken(content, stop_reason)
         if wrong is None and row is not None:
             wrong = self._failed(output, row)
         return output, wrong
 
     def _failed(self, output: Any, row: Mapping[str, Any]) -> str | None:
-        """The first check that an output fails, in words."""
+        """Return the message of the first check that an output fails, or None."""
         names = {**(output if isinstance(output, dict) else {}), "output": output, "row": row}
         for test, message in self.checks:
             try:
@@ -130,11 +131,11 @@ class Form:
 
 
 TEXT = Form()
-"""Any answer will do, and its text is the output."""
+"""Accepts any answer; its text is the output."""
 
 
 def _unfenced(text: str) -> str:
-    """A text without the fence of Markdown that models like to put around JSON."""
+    """Remove the Markdown code fence that models often put around JSON."""
     match = _FENCED.fullmatch(text)
     return match[1] if match else text
 
@@ -147,7 +148,10 @@ def _decoded(text: str) -> Any:
 
 
 def validator(schema: dict[str, Any]) -> Validate:
-    """The function that validates outputs against a JSON schema, `format` included. Raises InputError."""
+    """Return the function that validates outputs against a JSON schema and its `format`s.
+
+    Raises InputError if the schema cannot be used.
+    """
     try:
         compiled = jsonschema_rs.validator_for(schema, validate_formats=True, offline=True)
     except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
@@ -165,20 +169,20 @@ def validator(schema: dict[str, Any]) -> Validate:
 
 
 def form_of(output: Output) -> Form:
-    """The form of the answers that a spec asks for. Raises InputError if its schema or pattern cannot be used."""
+    """Return the form of a spec's answers. Raises InputError if its schema, pattern or checks are invalid."""
     try:
         pattern = re.compile(output.pattern) if output.pattern is not None else None
     except re.error as error:
-        raise InputError([Problem("output.pattern", f"not a regular expression: {error}")]) from error
+        raise InputError([Problem("output.pattern", f"is not a valid regular expression: {error}")]) from error
     validate = None if output.schema is None else validator(output.schema)
     checks = tuple((_compiled(output, index), one.message) for index, one in enumerate(output.checks))
     return Form(validate, output.tool, output.parse, pattern, checks)
 
 
 def _compiled(output: Output, index: int) -> Callable[[Mapping[str, Any]], Any]:
-    """A compiled check. Raises InputError if it is no expression, or uses a name that the schema does not have."""
+    """Compile a check. Raises InputError if its syntax is invalid or a name is not in the schema."""
     schema = output.schema or {}
-    # Where a schema is made of parts, its names are too.
+    # A composed schema has names in all of its parts, so they cannot be listed.
     known = None if schema.keys() & {"allOf", "anyOf", "oneOf", "$ref"} else schema.get("properties")
     names = ("output", "row", *known) if isinstance(known, dict) else None
     try:

@@ -1,4 +1,4 @@
-"""What one request carries besides text, as its bytes tell, held to the API's limits in `models.yaml`."""
+"""Measure attachments, and enforce the API's limits on pages, images and bytes from `models.yaml`."""
 
 import io
 import re
@@ -14,31 +14,34 @@ _PAGE = re.compile(rb"/Type\s*/Page(?![a-zA-Z])")
 
 
 class Unsendable(ValueError):
-    """What a row attaches cannot be sent; the row is rejected, and the others go."""
+    """An attachment cannot be sent; its row is rejected, and the other rows are sent."""
 
 
 @dataclass(slots=True)
 class Load:
-    """What one request carries besides text; `extra` is by how much its bytes say too little of its tokens."""
+    """The attachments of one request: PDF pages, longest sides of images in pixels, and size correction.
+
+    `extra` corrects the byte length for attachments, whose token count does not follow from their size.
+    """
 
     pages: int = 0
     sides: list[int] = field(default_factory=list)
     extra: int = 0
 
     def add(self, other: "Load") -> None:
-        """Add what one attachment weighs."""
+        """Add the load of one attachment."""
         self.pages += other.pages
         self.sides += other.sides
         self.extra += other.extra
 
 
 def limits() -> Limits:
-    """What a request can carry."""
+    """Return the API's limits on the attachments of a request."""
     return catalogue().attachments
 
 
 def _kind(block: Block, data: bytes, name: str) -> str:
-    """The media type of an attachment. Raises Unsendable if it is not one that its block takes."""
+    """Return the media type of an attachment. Raises Unsendable if its block does not accept it."""
     if not data:
         raise Unsendable(f"{name} is empty")
     kind = media_type(data[:_HEAD])
@@ -59,12 +62,12 @@ def _kind(block: Block, data: bytes, name: str) -> str:
 
 
 def weighed(block: Block, data: bytes, name: str, load: Load) -> str:
-    """The media type of an attachment, which is added to a load. Raises Unsendable."""
+    """Return the media type of an attachment, and add it to a load. Raises Unsendable."""
     kind = _kind(block, data, name)
     if kind == "application/pdf":
         pages = _pages(data, name)
         load.pages += pages
-        # What a PDF says of its pages need not be true.
+        # The page count that a PDF declares may be wrong.
         load.extra += max(pages, len(_PAGE.findall(data))) * limits().page_tokens
     elif kind in IMAGES:
         if len(data) * 4 / 3 > limits().image_bytes:
@@ -93,7 +96,7 @@ def _dimensions(data: bytes, name: str) -> tuple[int, int]:
 
     try:
         with warnings.catch_warnings():
-            # Only the header is read: no image is too large for that.
+            # Only the header is read, so Pillow's warning about large images does not apply.
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data)) as image:
                 return image.size
@@ -104,7 +107,7 @@ def _dimensions(data: bytes, name: str) -> tuple[int, int]:
 
 
 def check_load(spec: Spec, load: Load) -> None:
-    """Raise Unsendable if one request carries more than the API takes (platform.claude.com, vision, 2026-08)."""
+    """Raise Unsendable if a request exceeds the API's limits (platform.claude.com, vision, 2026-08)."""
     most_of, model = limits(), known_model(str(spec.params["model"]))
     is_small = model is not None and model.context is not None and model.context <= most_of.small_context
     most = most_of.pages_of_small if is_small else most_of.pages

@@ -1,4 +1,4 @@
-"""What kind of file some bytes are: told by the bytes themselves, since names lie."""
+"""File type detection from content, because names can be wrong."""
 
 import mimetypes
 
@@ -16,13 +16,13 @@ _MAGIC = (
 )
 _ZIPPED = ("application/vnd.", "application/epub")
 IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
-"""The images that the API takes (platform.claude.com, vision, 2026-08)."""
+"""Image types that the API accepts (platform.claude.com, vision, 2026-08)."""
 
 
 def media_type(head: bytes, name: str = "") -> str:
-    """The media type of a file by its first bytes, 4,096 of them at the most.
+    """Return the media type of a file from its first bytes; at most 4,096 are needed.
 
-    Text and archives have many kinds that bytes do not tell apart: there the name decides.
+    The bytes do not distinguish the many kinds of text and archives, so for those the name decides.
     """
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "image/webp"
@@ -36,12 +36,12 @@ def media_type(head: bytes, name: str = "") -> str:
 
 
 def is_text(head: bytes) -> bool:
-    """Whether the first bytes of a file are UTF-8 text."""
+    """Return whether the first bytes of a file are UTF-8 text."""
     if b"\0" in head:
         return False
     try:
         head.decode()
     except UnicodeDecodeError as error:
-        # The last character may have been cut.
+        # The last character may be cut off.
         return len(head) - error.start < 4 and error.reason == "unexpected end of data"
     return True

@@ -1,4 +1,4 @@
-"""One raw line of a results file becomes one Outcome: parsed, and validated against the output schema."""
+"""Parse one raw line of a results file into an Outcome, and validate its output."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple
@@ -10,15 +10,15 @@ from runner.form import TEXT, Block, Form, text_of, whole
 OUTCOMES = (
     "succeeded", "invalid", "truncated", "refused", "errored", "expired", "canceled", "missing", "rejected"
 )  # fmt: skip
-"""How a row can end. The first four have an answer; `missing` and `rejected` never had a result."""
+"""Outcomes of a row: the first four have an answer; `missing` and `rejected` never had a result."""
 
 _FINISHED = ("end_turn", "stop_sequence", "tool_use")
 PAUSED = "pause_turn"
-"""Why an answer of server tools stopped that goes on when it is sent back."""
+"""The stop reason of a server-tool turn that continues when it is sent back."""
 
 _TRUNCATED = ("max_tokens", "model_context_window_exceeded", PAUSED)
 
-# A request that failed so is refused again if it is sent again (platform.claude.com, API errors, 2026-08).
+# With these error types, the same request fails again (platform.claude.com, API errors, 2026-08).
 _HOPELESS = frozenset(
     {
         "rejected",
@@ -32,14 +32,14 @@ _HOPELESS = frozenset(
     }
 )
 NO_ANSWER = "no_answer"
-"""The error of a synchronous request whose answer was lost: it may be paid."""
+"""The error type of a synchronous request whose answer was lost, and which may be billed."""
 
 
 class Outcome(NamedTuple):
-    """What became of one request; a NamedTuple, since one is made per row.
+    """The outcome of one request; a NamedTuple for speed, because one is created per row.
 
-    `output` is the answer (parsed JSON under a schema, else text); `error` is {type, message};
-    `usage` is the API's own JSON; `again` says that sending the request once more could help.
+    `output` is the answer in the form that the spec asks for, else its text. `error` is {type, message}. `usage`
+    is the API's own JSON. `again` means that sending the request again could help.
     """
 
     custom_id: str
@@ -90,7 +90,7 @@ class _Line(msgspec.Struct):
     result: _Result
 
 
-# Bounded, since a sum of any floats can be infinite.
+# Bounded, because a sum of unbounded floats can be infinite.
 Count = Annotated[int, msgspec.Meta(ge=0, le=10**15)] | Annotated[float, msgspec.Meta(ge=0, le=1e15)] | None
 
 
@@ -102,13 +102,13 @@ class CacheCreation(msgspec.Struct):
 
 
 class ServerToolUse(msgspec.Struct):
-    """Calls of server tools that are billed by the call."""
+    """Server tool calls that are billed per call."""
 
     web_search_requests: Count = 0
 
 
 class Usage(msgspec.Struct):
-    """Tokens, by the API's names. What is null there counts as none."""
+    """Token counts under the API's names; null counts as zero."""
 
     input_tokens: Count = 0
     output_tokens: Count = 0
@@ -120,7 +120,7 @@ class Usage(msgspec.Struct):
 
     def add(self, other: "Usage") -> None:
         """Add the tokens of another usage to these."""
-        # Spelt out: this runs once per row, and a loop over the names takes five times as long.
+        # Written out, because this runs once per row and a loop over the names takes five times as long.
         self.input_tokens = int((self.input_tokens or 0) + (other.input_tokens or 0))
         self.output_tokens = int((self.output_tokens or 0) + (other.output_tokens or 0))
         written = (self.cache_creation_input_tokens or 0) + (other.cache_creation_input_tokens or 0)
@@ -131,7 +131,7 @@ class Usage(msgspec.Struct):
 
 
 def tokens(usage: msgspec.Raw) -> Usage:
-    """The tokens in the API's JSON of one usage; none if it has a shape that this version does not know."""
+    """Return the token counts in a usage of the API; zero if this version does not know its shape."""
     try:
         return _decode_usage(usage)
     except msgspec.DecodeError:
@@ -146,12 +146,12 @@ def _parsed(line: bytes) -> _Line:
     try:
         return _decode(line)
     except msgspec.ValidationError as error:
-        # A result of a shape that this version does not know.
+        # This version does not know the shape of the result.
         other = msgspec.json.decode(whole(line), type=_AnyLine)
         message = f"a {other.result.get('type')!r} result of a shape that is not known to this version: {error}"
         return _Line(other.custom_id, _Result("errored", error=_ErrorResponse(_Error("unknown_result", message))))
     except msgspec.DecodeError:
-        # A model can emit half of a surrogate pair, which no UTF-8 text can hold: U+FFFD takes its place.
+        # A model can emit half of a surrogate pair, which UTF-8 cannot encode: U+FFFD replaces it.
         repaired = whole(line)
         if repaired == line:
             raise
@@ -177,7 +177,7 @@ def _succeeded(line: _Line, message: _Message, form: Form, row: Mapping[str, Any
 
 
 def _usage(message: _Message) -> msgspec.Raw | None:
-    # Raw JSON is passed over unread, and what cannot be read would stop the writing of every row.
+    # msgspec does not check raw JSON, and invalid JSON here would break the writing of all outputs.
     try:
         msgspec.json.decode(message.usage)
     except (ValueError, RecursionError):
@@ -186,9 +186,9 @@ def _usage(message: _Message) -> msgspec.Raw | None:
 
 
 def read(line: bytes, form: Form = TEXT, row: Mapping[str, Any] | None = None) -> Outcome:
-    """The outcome that one line of a results file tells; `form` says what an answer to its row has to be.
+    """Read one line of a results file into an outcome, and validate the answer against `form`.
 
-    Raises ValueError if it is not a line of results at all. What this version does not know never counts
+    Raises ValueError if it is not a line of a results file. A result that this version does not know never counts
     as success.
     """
     try:
@@ -219,11 +219,11 @@ _decode_type = msgspec.json.Decoder(_Type).decode
 
 
 def result_type(result: bytes) -> str:
-    """The type of a result: succeeded, errored, canceled or expired."""
+    """Return the type of a result: succeeded, errored, canceled or expired."""
     return _decode_type(result).type
 
 
 def rejected_line(custom_id: str, message: str) -> bytes:
-    """A line, in the form of a results file, for a row that cannot be sent."""
+    """Return a line in the form of a results file for a row that cannot be sent."""
     error = {"type": "error", "error": {"type": "rejected", "message": message}}
     return msgspec.json.encode({"custom_id": custom_id, "result": {"type": "rejected", "error": error}}) + b"\n"

@@ -1,4 +1,4 @@
-"""The files that rows name: found only where they may be, on this machine or behind a URL."""
+"""Resolve and read the files that rows name, within the allowed folder or URL prefix."""
 
 import errno
 import re
@@ -17,11 +17,14 @@ _LARGEST = 256_000_000
 _LONGEST_URL = 8_000
 _HINT = ": make it smaller, or set `upload: true`"
 ABSENT = -1
-"""The size of a file that is not there."""
+"""The size of a missing file."""
 
 
 class File(NamedTuple):
-    """A file: its path in the project, or elsewhere, its size in bytes, and its time of change or version."""
+    """A file: path, size in bytes, and modification time or version.
+
+    The path is relative to the project if the file is in it. A remote file has its URL as path, and a version.
+    """
 
     path: str
     bytes: int
@@ -31,15 +34,15 @@ class File(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What the rows of one spec may attach."""
+    """Access to the files that the rows of one spec may attach."""
 
     spec: Spec
 
     def read(self, block: Block, path: str) -> tuple[File, bytes]:
-        """A file that a row names, and its bytes.
+        """Return a file that a row names, and its bytes.
 
-        Raises Unsendable, also for one outside the folders that it may be in, and InputError if a server does not
-        say: that is not the fault of the row.
+        Raises Unsendable if it cannot be read or is outside the allowed folders. Raises InputError if a server
+        fails, because that is not the row's fault.
         """
         try:
             if _is_remote(block, path):
@@ -60,9 +63,9 @@ class Reach:
             ) from error
 
     def state(self, block: Block, path: str) -> File | None:
-        """What is known of a file without its bytes, as it is now; None for one outside where it may be.
+        """Return the current metadata of a file, or None if it is outside the allowed folders.
 
-        One that is not there has the size ABSENT.
+        A missing file has the size ABSENT. Raises InputError if a server fails.
         """
         try:
             if _is_remote(block, path):
@@ -73,19 +76,19 @@ class Reach:
             found = place.stat()
             return File(self._shown(place), found.st_size, found.st_mtime_ns)
         except Unsendable:
-            # What leads out does so until the spec is edited.
+            # A path outside the allowed folders stays invalid until the spec is edited.
             return None
         except (OSError, ValueError, RuntimeError):
             return File(str(Path(block.folder or ".") / path), ABSENT)
 
     def _check_size(self, block: Block, path: str, size: int) -> None:
-        """Raise Unsendable for a file that is too large, before it is read."""
+        """Raise Unsendable if a file is too large, before it is read."""
         most = _LARGEST if block.upload else self.spec.batch.max_bytes * 3 // 4
         if size > most:
             raise Unsendable(f"{path} has {size:,} bytes, and {most:,} is the most" + _HINT * (not block.upload))
 
     def _shown(self, place: Path) -> str:
-        """A place in the project, or elsewhere."""
+        """Return a path, relative to the project if it is inside."""
         own = self.spec.root.resolve()
         return str(place.relative_to(own) if place.is_relative_to(own) else place)
 
@@ -101,7 +104,7 @@ class Reach:
         return place
 
     def _url(self, block: Block, path: str) -> str:
-        """The URL of a file that a row names. Raises Unsendable for one that is not where it may be."""
+        """Return the URL of a file that a row names. Raises Unsendable if it is not below the allowed URL."""
         allowed = (block.folder or self._source_folder or "").rstrip("/")
         url = path if remote.is_url(path) else f"{allowed}/{path}"
         if not (remote.is_url(allowed) and _is_below(url, allowed)):
@@ -111,12 +114,12 @@ class Reach:
         return url
 
     def _look(self, url: str) -> remote.Facts | None:
-        """What a server says of a file, or None if it is not there.
+        """Return a file's metadata from its server, or None if there is no such file.
 
-        Raises InputError if the server does not say: that is not the fault of the row.
+        Raises InputError if the server fails, because that is not the row's fault.
         """
         try:
-            # A redirect may lead anywhere.
+            # A redirect could leave the allowed URL.
             return remote.look(url, follows=False)
         except IsADirectoryError as error:
             raise Unsendable(f"{url} {error.strerror}") from error
@@ -140,7 +143,7 @@ class Reach:
 
     @property
     def _source_folder(self) -> str | None:
-        """The folder that the files of the source are in, if its rows are files: they may be attached."""
+        """The folder of the source's files, if its rows are files, because rows may attach those files."""
         if self.spec.source.type not in ("files", "text"):
             return None
         fixed = []
@@ -160,7 +163,7 @@ def _unreadable(url: str, error: OSError) -> InputError:
 
 
 def _is_below(url: str, folder: str) -> bool:
-    """Whether a URL stays below another, however it is written; one of this machine's files never does."""
+    """Return whether a URL is below another, however it is escaped; URLs of local files never are."""
     if not url.startswith(f"{folder}/") or url.startswith(("file:", "local:")):
         return False
     path, before = re.split(r"[?#]", url[len(folder) :])[0], ""

@@ -1,4 +1,4 @@
-"""Files in object stores and on web servers, by URL: the only place that knows fsspec."""
+"""Files in object stores and on web servers, by URL; the only module that uses fsspec."""
 
 import errno
 import io
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-# By which of its facts a file is known to be the same, whatever the file system calls it.
+# Keys under which file systems report the version of a file, best first.
 _VERSIONS = (
     "ETag", "etag", "md5Hash", "Content-MD5", "Digest", "LastModified", "last_modified", "Last-Modified",
     "updated", "mtime", "created",
@@ -18,7 +18,7 @@ _VERSIONS = (
 
 
 class Facts(NamedTuple):
-    """What a server says of a file: its size in bytes; what tells this version of it; its time of change, ISO."""
+    """File metadata from a server: size in bytes, version marker, and ISO modification time."""
 
     size: int
     version: str
@@ -26,20 +26,20 @@ class Facts(NamedTuple):
 
 
 def is_url(path: str) -> bool:
-    """Whether a path is a URL, such as `s3://bucket/key`."""
+    """Return whether a path is a URL, such as `s3://bucket/key`."""
     return _URL.match(path) is not None
 
 
 @contextmanager
 def _translated(url: str) -> Iterator[None]:
-    """Raise OSError for whatever a file system raises: each has exceptions of its own.
+    """Translate all exceptions to OSError, because each file system has exceptions of its own.
 
-    It has the number ENOENT if the file is not there, as far as the server can be believed.
+    Its errno is ENOENT if the file does not exist, as far as the server's reply is reliable.
     """
     try:
         yield
     except FileNotFoundError as error:
-        # Some file systems say so of every failure, and give the reason as the cause.
+        # Some file systems raise this for every failure, with the real reason as its cause.
         cause = error.__cause__ or error.__context__
         is_absent = cause is None or isinstance(cause, LookupError | StopIteration | FileNotFoundError)
         if is_absent or getattr(cause, "status", None) in (404, 410):
@@ -53,10 +53,10 @@ def _translated(url: str) -> Iterator[None]:
 
 
 def _opened(url: str, *, follows: bool = True) -> tuple[Any, str]:
-    """The file system of a URL, and the path in it."""
+    """Return the file system of a URL, and the path in it."""
     import fsspec
 
-    # Not `url_to_fs`: it takes a `::` in a name for the beginning of another URL, of any file system.
+    # Not `url_to_fs`: it parses `::` in a name as the start of another URL, of any file system.
     scheme, _, rest = url.partition("://")
     url, kind = f"{scheme.lower()}://{rest}", fsspec.get_filesystem_class(scheme.lower())
     options = {} if follows or not _is_web(url) else {"allow_redirects": False}
@@ -68,23 +68,23 @@ def _is_web(url: str) -> bool:
 
 
 def find(pattern: str) -> list[str]:
-    """The URLs that a URL or glob names, in name order. Raises OSError."""
+    """Return the URLs that match a URL or glob, in name order. Raises OSError."""
     with _translated(pattern):
         if not re.search(r"[*\[]", pattern):
             return [pattern]
         system, path = _opened(pattern)
-        # What was listed before may have changed.
+        # The folder may have changed since it was last listed.
         system.invalidate_cache()
         if "[" in path and system.isfile(path):
             return [pattern]
-        # A web server's names are URLs already.
+        # The names on a web server are already URLs.
         return [system.unstrip_protocol(name) for name in sorted(system.glob(path)) if system.isfile(name)]
 
 
 def look(url: str, *, follows: bool = True, anew: bool = False) -> Facts:
-    """What is known of a file without reading it, redirects of a web server followed or not. Raises OSError.
+    """Return the metadata of a file without reading it. Raises OSError.
 
-    It is asked `anew` or may be what a listing of its folder said.
+    `follows` allows redirects of a web server. `anew` bypasses metadata cached from a listing of the folder.
     """
     with _translated(url):
         system, path = _opened(url, follows=follows)
@@ -100,7 +100,7 @@ def look(url: str, *, follows: bool = True, anew: bool = False) -> Facts:
 
 
 class _Raw(io.RawIOBase):
-    """A remote file of which every failure is an OSError."""
+    """A remote file that raises every failure as an OSError."""
 
     def __init__(self, url: str, *, follows: bool) -> None:
         super().__init__()
@@ -125,25 +125,25 @@ class _Raw(io.RawIOBase):
 
 
 def open_raw(url: str, *, follows: bool = True) -> io.RawIOBase:
-    """The bytes of a file, redirects of a web server followed or not. Raises OSError, and so does reading."""
+    """Open a file for reading; `follows` allows web redirects. Raises OSError, and so does reading."""
     return _Raw(url, follows=follows)
 
 
 def put(file: Path, url: str) -> None:
-    """Copy a local file to a URL, whole or not at all where the server can do that. Raises OSError."""
+    """Copy a local file to a URL, atomically if the server supports that. Raises OSError."""
     with _translated(url):
         system, path = _opened(url)
         system.put_file(str(file), path)
 
 
 def cannot_write(url: str) -> str | None:
-    """Why a URL cannot be written, as far as can be known without a connection, or None."""
+    """Return why a URL cannot be written, or None. Does not connect, so it cannot find every reason."""
     if _is_web(url.lower()):
-        return "a web server takes no outputs"
+        return "cannot write outputs to a web server"
     try:
         with _translated(url):
             _, path = _opened(url)
     except OSError as error:
         return str(error.strerror)
     is_file = "/" in path and not url.endswith("/")
-    return None if is_file else "names no file: a bucket, or a folder in it, cannot be written"
+    return None if is_file else "is not a file: cannot write to a bucket, or to a folder in it"

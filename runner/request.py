@@ -1,6 +1,6 @@
-"""One row becomes the bytes of one request.
+"""Encode each row as the bytes of one request.
 
-Everything that is the same for each row is encoded once: per row, only the rendered texts are.
+Everything that is the same for all rows is encoded once. Only the rendered texts are encoded per row.
 """
 
 import re
@@ -21,14 +21,14 @@ from runner.spec import Block, Content, Spec, block_place
 _RECORD = "Records the result. Call it exactly once, with the whole result as its input."
 
 Slot = tuple[str, str, Block | None]
-"""The dotted path of a template, the template as written, and the block whose source it is, if it is one."""
+"""The dotted path of a template, its text, and the block whose source it renders, or None."""
 
 
 class Encoded(NamedTuple):
-    """The JSON of the `params` of one row, or why there is none.
+    """The JSON of one row's `params`, or the problem that prevents it.
 
-    `extra` is by how much the bytes of it say too little of its tokens, or too much: what it attaches weighs
-    otherwise than text does.
+    `extra` corrects the byte length of the params for attachments, whose token count does not follow from their
+    size. It can be negative.
     """
 
     params: bytes
@@ -37,11 +37,11 @@ class Encoded(NamedTuple):
 
 
 Encoder = Callable[[Mapping[str, Any]], Encoded]
-"""Turns the names of one row into its request."""
+"""A function that encodes the request of one row from the names of its templates."""
 
 
 def _params(spec: Spec, slot: Callable[[Slot], str]) -> dict[str, Any]:
-    """The params of a request, with what `slot` returns in the place of each template."""
+    """Return the params of a request, in which `slot` replaces each template."""
 
     def content(at: str, written: Content) -> Any:
         if isinstance(written, str):
@@ -62,7 +62,7 @@ def _params(spec: Spec, slot: Callable[[Slot], str]) -> dict[str, Any]:
 
 
 def _block(at: str, index: int, part: str | Block, slot: Callable[[Slot], str]) -> dict[str, Any]:
-    """One content block, as the API has it."""
+    """Return one content block in the form of the API."""
     if isinstance(part, str):
         return {"type": "text", "text": slot((block_place(at, index), part, None))}
     given = (block_place(at, index, part.given), part.value)
@@ -82,7 +82,7 @@ def _block(at: str, index: int, part: str | Block, slot: Callable[[Slot], str]) 
 
 
 def _with_tool(spec: Spec, params: dict[str, Any]) -> dict[str, Any]:
-    """Params with the tool whose input is the output, forced where the model allows it."""
+    """Add the tool whose input is the output, and force its use if the model allows that."""
     tools, name = list(params.get("tools") or ()), spec.output.tool
     if not any(isinstance(tool, dict) and tool.get("name") == name for tool in tools):
         tools.append({"name": name, "description": _RECORD, "input_schema": spec.output.schema})
@@ -102,11 +102,11 @@ def _cached(system: Any, ttl: str | None) -> Any:
 def _encode_text(templates: Templates, at: str, render: Renderer, names: Mapping[str, Any]) -> bytes:
     text = render(names)
     if not text or text.isspace():
-        raise InputError([templates.spec.problem(at, f"{at} is empty here, and the API takes no empty text")])
+        raise InputError([templates.spec.problem(at, f"{at} renders to empty text, which the API rejects")])
     try:
         return msgspec.json.encode(text)
     except UnicodeEncodeError as error:
-        raise InputError([templates.spec.problem(at, f"{at} holds half of a surrogate pair")]) from error
+        raise InputError([templates.spec.problem(at, f"{at} contains half of a surrogate pair")]) from error
 
 
 def _render(
@@ -117,7 +117,7 @@ def _render(
     names: Mapping[str, Any],
     load: Load,
 ) -> bytes:
-    """The JSON that takes the place of a slot. Raises InputError and Unsendable."""
+    """Return the JSON that replaces a slot. Raises InputError and Unsendable."""
     at, _, block = slot
     if block is None:
         return _encode_text(templates, at, renderer, names)
@@ -125,14 +125,14 @@ def _render(
 
 
 def _ignore(_: Attached) -> None:
-    """Nobody wants to know which files are attached."""
+    """Ignore attached files: the default for `note`."""
 
 
 def encoder(templates: Templates, note: Callable[[Attached], None] = _ignore) -> Encoder:
-    """The function that encodes the request of one row (see `Templates.names` for what it takes).
+    """Return the function that encodes the request of one row from its names (see `Templates.names`).
 
-    Building it renders the templates that are the same for each row. Raises InputError, as does each call. `note`
-    is told of each file that a request attaches.
+    Building it renders the templates that are the same for all rows. Raises InputError, as does each call. `note`
+    is called with the files that requests attach.
     """
     slots: list[Slot] = []
     mark = f"slot-{secrets.token_hex(16)}-"
@@ -172,7 +172,7 @@ def encoder(templates: Templates, note: Callable[[Attached], None] = _ignore) ->
 def _attaching(
     templates: Templates, parts: list[bytes | tuple[Slot, Renderer]], note: Callable[[Attached], None]
 ) -> Encoder:
-    """The function that encodes requests with documents or images."""
+    """Return the function that encodes requests with documents or images."""
     attachments = Attachments(Reach(templates.spec), note)
 
     def encode(names: Mapping[str, Any]) -> Encoded:
@@ -191,9 +191,10 @@ def _attaching(
 
 
 def prefix_bytes(templates: Templates) -> int:
-    """How many bytes of JSON every request begins with, as the API reads it: its tools, then its system prompt.
+    """Return the size in bytes of the JSON that all requests start with: tools, then system prompt.
 
-    The part of a system prompt counts that is the same for each row, up to its first block that is not.
+    That is the order in which the API reads them. The system prompt counts up to its first block that differs
+    between rows.
     """
     spec = templates.spec
     size = len(msgspec.json.encode(spec.params["tools"])) if spec.params.get("tools") else 0

@@ -9,12 +9,12 @@ from runner.spec import schema_text
 INTRODUCTION = """\
 # Reference of a spec
 
-Made from the JSON schema that `runner schema` prints, which editors use to complete and check a spec: begin the
-file with `# yaml-language-server: $schema=` and the path of the schema. The jobs beside this file are complete
-examples.
+Generated from the JSON schema that `runner schema` prints. Editors use the schema to complete and check a spec:
+start the file with `# yaml-language-server: $schema=` and the path of the schema. The jobs in this folder are
+complete examples.
 
-Paths are relative to the project's folder: the nearest one above the spec that holds `prompts/` or `.runner/`,
-else the spec's own. `${env:NAME}` in a value is replaced from the environment.
+Paths are relative to the project folder: the nearest folder above the spec that holds `prompts/` or `.runner/`, or
+else the spec's own folder. `${env:NAME}` in a value is replaced by that environment variable.
 """
 
 

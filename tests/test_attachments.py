@@ -424,7 +424,7 @@ def test_a_file_that_was_edited_before_it_was_uploaded_stops_the_run(
             (letters / "1.txt").write_text("edited")
             raise Answer(529, "Overloaded")
 
-    with pytest.raises(StateError, match=r"1\.txt was edited since the run was prepared"):
+    with pytest.raises(StateError, match=r"1\.txt was edited after the run was prepared"):
         job(on=on)
 
 
@@ -602,7 +602,7 @@ def test_ids_of_a_file_that_is_gone_or_elsewhere_are_replaced_before_they_are_se
 
 
 @pytest.mark.parametrize(
-    ("status", "words"), [(400, "the Files API refuses it"), (404, "there is no Files API here")]
+    ("status", "words"), [(400, "rejected by the Files API"), (404, "the Files API is not available")]
 )
 def test_an_upload_that_is_refused_ends_the_run_and_says_so(
     letters: Path, job: Callable[..., Summary], status: int, words: str
@@ -628,7 +628,7 @@ def test_one_file_that_is_gone_before_it_is_uploaded_does_not_hold_up_the_others
             (letters / "3.txt").unlink(missing_ok=True)
 
     with pytest.raises(
-        StateError, match=r"3\.txt cannot be read any more: .*put it back, or start over with --new"
+        StateError, match=r"3\.txt can no longer be read: .*restore it, or start over with --new"
     ):
         job(on=on)
     assert sum(paid(letters / "api").values()) == 2

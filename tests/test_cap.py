@@ -101,7 +101,7 @@ def test_a_run_that_reaches_its_cap_pauses_delivers_and_goes_on_under_a_higher_o
     tmp_path: Path, job: Callable[..., Summary]
 ) -> None:
     write_job(tmp_path, params=PARAMS, limits={"max_cost": 0.0004})
-    with pytest.raises(CapReached, match=r"the run is paused: .* with a higher cap the same command goes on"):
+    with pytest.raises(CapReached, match=r"the run is paused: .* raise the cap and run the same command again"):
         job(consent=False)
     done = records(tmp_path / "out/all.jsonl")
     sent = accepted(tmp_path / "api")

@@ -143,7 +143,7 @@ def test_a_job_whose_source_has_not_run_yet_says_so(tmp_path: Path) -> None:
     spec = load_spec(tmp_path / "second.yaml")
     assert check(spec).findings == []
     with pytest.raises(
-        InputError, match=r"out/all\.jsonl: is not there: first\.yaml writes it, so run that first"
+        InputError, match=r"out/all\.jsonl: not found: first\.yaml writes this file, so run that spec first"
     ):
         plan(spec, offline=True)
 
@@ -151,11 +151,11 @@ def test_a_job_whose_source_has_not_run_yet_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("second.yaml", "the specs lead in a circle: second.yaml → second.yaml"),
-        ("third.yaml", "the specs lead in a circle: second.yaml → third.yaml → second.yaml"),
+        ("second.yaml", "the specs refer to each other in a circle: second.yaml → second.yaml"),
+        ("third.yaml", "the specs refer to each other in a circle: second.yaml → third.yaml → second.yaml"),
         ("absent.yaml", "cannot read the spec"),
-        ("../first.yaml", "leaves the project's folder"),
-        ("narrow.yaml", "needs a jsonl sink on this machine, without columns"),
+        ("../first.yaml", "is outside the project folder"),
+        ("narrow.yaml", "needs a jsonl sink on this machine, without `columns`"),
     ],
 )
 def test_a_source_that_leads_nowhere_is_an_error(tmp_path: Path, spec: str, message: str) -> None:
@@ -191,7 +191,7 @@ def test_a_spec_of_another_project_is_no_source(tmp_path: Path) -> None:
     (tmp_path / "first.yaml").rename(tmp_path / "other/first.yaml")
     path = tmp_path / "second.yaml"
     path.write_text(path.read_text().replace("first.yaml", "other/first.yaml"))
-    with pytest.raises(InputError, match="is of another project"):
+    with pytest.raises(InputError, match="belongs to another project"):
         load_spec(path)
 
 

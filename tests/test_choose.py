@@ -38,24 +38,24 @@ def test_columns_are_taken_and_their_text_is_read_as_the_types_say(tmp_path: Pat
 @pytest.mark.parametrize(
     ("type", "cell", "message"),
     [
-        ("integer", "7.5", "id is not of the type integer: '7.5' is no whole number"),
-        ("number", "much", "id is not of the type number: 'much' is no number"),
-        ("boolean", "maybe", "id is not of the type boolean: 'maybe' is neither true nor false"),
-        ("date", "25.11.2026", "id is not of the type date: Invalid isoformat string"),
-        ("decimal(4,1)", "1.25", "id is not of the type decimal(4,1): '1.25' has more than 1 decimal places"),
-        ("decimal(4,1)", "x", "id is not of the type decimal(4,1): 'x' is no decimal number"),
-        ("integer", "1_000", "id is not of the type integer: '1_000' is no whole number"),
-        ("integer", "\u0663", "id is not of the type integer: '\u0663' is no whole number"),
-        ("integer", str(2**64), "id is not of the type integer: 18446744073709551616 has more than 64 bits"),
-        ("number", "nan", "id is not of the type number: 'nan' is no number"),
-        ("number", "1e999", "id is not of the type number: '1e999' is too large, or no number"),
+        ("integer", "7.5", "cannot read id as integer: '7.5' is not a whole number"),
+        ("number", "much", "cannot read id as number: 'much' is not a number"),
+        ("boolean", "maybe", "cannot read id as boolean: 'maybe' is neither true nor false"),
+        ("date", "25.11.2026", "cannot read id as date: Invalid isoformat string"),
+        ("decimal(4,1)", "1.25", "cannot read id as decimal(4,1): '1.25' has more than 1 decimal places"),
+        ("decimal(4,1)", "x", "cannot read id as decimal(4,1): 'x' is not a decimal number"),
+        ("integer", "1_000", "cannot read id as integer: '1_000' is not a whole number"),
+        ("integer", "\u0663", "cannot read id as integer: '\u0663' is not a whole number"),
+        ("integer", str(2**64), "cannot read id as integer: 18446744073709551616 has more than 64 bits"),
+        ("number", "nan", "cannot read id as number: 'nan' is not a number"),
+        ("number", "1e999", "cannot read id as number: '1e999' is too large, or not a number"),
         (
             "decimal(5,2)",
             "123456789.25",
-            "id is not of the type decimal(5,2): '123456789.25' has more than 5 digits",
+            "cannot read id as decimal(5,2): '123456789.25' has more than 5 digits",
         ),
-        ("json", "[" * 5000, "id is not of the type json: "),
-        ("json", "{", "id is not of the type json: Input data was truncated"),
+        ("json", "[" * 5000, "cannot read id as json: "),
+        ("json", "{", "cannot read id as json: Input data was truncated"),
     ],
 )
 def test_text_that_is_not_of_its_type_is_named_with_its_line(
@@ -75,7 +75,7 @@ def test_text_that_is_not_of_its_type_is_named_with_its_line(
         ({"columns": ("idd",)}, "rows.csv:2: no column 'idd': did you mean 'id'?"),
         (
             {"types": {"txt": "integer"}},
-            "rows.csv:2: txt is not of the type integer: there is no such column: did",
+            "rows.csv:2: cannot read txt as integer: there is no such column: did",
         ),
     ],
 )
@@ -121,10 +121,10 @@ def test_a_limit_is_that_of_the_spec_or_of_the_command_if_that_is_less(project: 
 @pytest.mark.parametrize(
     ("where", "message"),
     [
-        ("idd == 'r1'", r"source\.where: 'idd' is not offered: did you mean 'id'"),
+        ("idd == 'r1'", r"source\.where: 'idd' is undefined: did you mean 'id'"),
         ("id ==", r"source\.where: not an expression"),
-        ("1 / (id[1:] | int - 3) > 0", r"rows\.csv:4: source\.where cannot be computed: division by zero"),
-        ("false", "no row of the source fits `where`"),
+        ("1 / (id[1:] | int - 3) > 0", r"rows\.csv:4: cannot evaluate source\.where: division by zero"),
+        ("false", "no row of the source matches `where`"),
     ],
 )
 def test_an_expression_that_does_not_fit_the_rows_is_an_error(
@@ -184,7 +184,7 @@ def test_the_rows_of_a_query_come_in_its_order_with_their_types(tmp_path: Path) 
     [
         ("SELECT absent FROM ticket", "the query fails: no such column: absent"),
         ("DELETE FROM ticket", "the query fails: attempt to write a readonly database"),
-        ("SELECT id, text AS id FROM ticket", "two columns are called 'id' in the result: name it with AS"),
+        ("SELECT id, text AS id FROM ticket", "two columns are named 'id' in the result: name it with AS"),
         ("SELECT id, 9e999 AS much FROM ticket", "t.db:1: much is infinite"),
         ("SELECT 1; SELECT 2", "the query fails: You can only execute one statement"),
         ("SELECT id FROM ticket WHERE id > 9", "the source has no rows"),

@@ -74,7 +74,7 @@ def test_validate_finds_a_name_that_the_source_does_not_offer(tmp_path: Path) ->
     done = command(tmp_path, without_key(), "validate", "job.yaml")
     assert (done.returncode, done.stderr) == (
         2,
-        "prompts/user.j2:2: 'txet' is not offered: did you mean 'text'?\n",
+        "prompts/user.j2:2: 'txet' is undefined: did you mean 'text'?\n",
     )
 
 
@@ -150,7 +150,7 @@ def test_without_waiting_a_run_exits_with_4_and_says_how_to_go_on(tmp_path: Path
     write_job(tmp_path)
     with simulator(tmp_path / "api", seconds=1) as environ:
         first = command(tmp_path, environ, "run", "job.yaml", "--yes", "--no-wait")
-        assert (first.returncode, "go on with: runner run job.yaml --yes\n" in first.stderr) == (4, True)
+        assert (first.returncode, "resume with: runner run job.yaml --yes\n" in first.stderr) == (4, True)
         assert command(tmp_path, environ, "run", "job.yaml").returncode == 0
     assert accepted(tmp_path / "api") == 3
 
@@ -277,5 +277,5 @@ def test_validate_names_a_sink_that_cannot_be_written(tmp_path: Path) -> None:
     path = write_job(tmp_path, sinks=sinks)
     ended = command(tmp_path, os.environ, "validate", str(path))
     assert ended.returncode == 2
-    assert "rows.csv is not a folder that can be written" in ended.stderr
+    assert "rows.csv is not a writable folder" in ended.stderr
     assert "Install s3fs to access S3" in ended.stderr

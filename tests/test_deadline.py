@@ -102,10 +102,10 @@ def test_a_run_that_is_called_again_after_its_deadline_finishes_synchronously(
 
 AUTO: list[tuple[int, dict[str, Any], str, str]] = [
     (60, {}, "batch", "for half the price"),
-    (20, {}, "sync", "half of little is little"),
-    (60, {"deadline": "30m"}, "sync", "within the hour"),
+    (20, {}, "sync", "the batch discount is negligible"),
+    (60, {"deadline": "30m"}, "sync", "most batches take up to 1 hour"),
     (60, {"deadline": "6h"}, "batch", "for half the price"),
-    (60, {"deadline": "6h", "on_deadline": "wait"}, "sync", "can take 24 hours"),
+    (60, {"deadline": "6h", "on_deadline": "wait"}, "sync", "can take up to 24 hours"),
 ]
 
 

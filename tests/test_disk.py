@@ -264,7 +264,7 @@ def test_an_output_never_takes_the_place_of_a_device(tmp_path: Path) -> None:
     with simulator(tmp_path / "api") as environ:
         ended = command(tmp_path, environ, *RUN)
     said = [
-        f"{path} is not a file" in line
+        f"{path} is not a regular file" in line
         for path, line in zip(places.values(), ended.stderr.splitlines(), strict=True)
     ]
     assert (ended.returncode, said) == (2, [True, True])

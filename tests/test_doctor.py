@@ -44,37 +44,37 @@ def edit_body(root: Path) -> None:
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
-    "a row is lost": (lambda root: sql(root, "DELETE FROM row WHERE row = 7"), "row 7 is not in the database"),
+    "a row is lost": (lambda root: sql(root, "DELETE FROM row WHERE row = 7"), "row 7 is missing"),
     "the last row is lost": (lambda root: sql(root, "DELETE FROM row WHERE row = 20"), "19 in the database"),
     "rows.jsonl is gone": (lambda root: (folder(root) / "rows.jsonl").unlink(), "rows.jsonl cannot be read"),
     "the record is edited": (
         edit("spec.json", b"Label the text.", b"Label the test."),
-        "it is not what was written",
+        "its content differs from what was written",
     ),
     "the record is gone": (lambda root: (folder(root) / "spec.json").unlink(), "is damaged"),
-    "results are gone": (lambda root: (folder(root) / "results/1-2.jsonl").unlink(), "not in its results file"),
-    "a result moved": (edit("results/1-1.jsonl", b"{", b" {"), "not in its results file"),
-    "a tally is wrong": (lambda root: sql(root, "UPDATE tally SET rows = 19"), "counted wrong"),
+    "results are gone": (lambda root: (folder(root) / "results/1-2.jsonl").unlink(), "not at its recorded place"),
+    "a result moved": (edit("results/1-1.jsonl", b"{", b" {"), "not at its recorded place"),
+    "a tally is wrong": (lambda root: sql(root, "UPDATE tally SET rows = 19"), "outcome counts are wrong"),
     "counts are wrong": (
         lambda root: sql(root, "UPDATE batch SET requests = 9 WHERE batch = 1"),
-        "carries 8 rows",
+        "has 8 rows",
     ),
     "an id is lost": (
         lambda root: sql(root, "UPDATE batch SET state = 'submitted', batch_id = NULL WHERE batch = 2"),
-        "is submitted, and its id is None",
+        "is submitted, but its batch ID is None",
     ),
     "a result is edited": (
         edit("results/1-1.jsonl", b"model", b"modem"),
-        "1-1.jsonl is not what came back",
+        "1-1.jsonl differs from what was received",
     ),
     "a row is edited": (
         edit("rows.jsonl", b"number", b"Number"),
-        "rows.jsonl is not what was written",
+        "rows.jsonl differs from what was written",
     ),
-    "the database is gone": (lambda root: (root / ".runner/state.db").unlink(), "state.db is gone"),
-    "a body is edited": (lambda root: edit_body(root), "1-1.json is not what was written"),
-    "an output is gone": (lambda root: (root / "out/all.jsonl").unlink(), "writes it anew"),
-    "a file is open to others": (lambda root: (folder(root) / "rows.jsonl").chmod(0o644), "can be read by others"),
+    "the database is gone": (lambda root: (root / ".runner/state.db").unlink(), "state.db is missing"),
+    "a body is edited": (lambda root: edit_body(root), "1-1.json differs from what was written"),
+    "an output is gone": (lambda root: (root / "out/all.jsonl").unlink(), "run the spec again to write it"),
+    "a file is open to others": (lambda root: (folder(root) / "rows.jsonl").chmod(0o644), "by other users"),
     "a key is in the state": (
         lambda root: (folder(root) / "results/note").write_text("sk-ant-api03-" + "x" * 40),
         "looks like an API key",
@@ -100,7 +100,7 @@ def test_the_next_steps_are_told(project: Path) -> None:
         assert command(project, environ, *RUN, "--no-wait").returncode == 4
         ended = command(project, environ, "doctor")
     assert ended.returncode == 0
-    assert "the next run looks for batch 1, asks after batch 2, asks after batch 3\n" in ended.stdout
+    assert "the next run searches for batch 1, polls batch 2, polls batch 3\n" in ended.stdout
 
 
 def test_a_batch_that_was_paid_twice_is_found(project: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_batch_that_was_paid_twice_is_found(project: Path) -> None:
         twin.with_suffix(".jsonl").write_bytes(stored.with_suffix(".jsonl").read_bytes())
     with simulator(project / "api") as environ:
         ended = command(project, environ, "doctor", "--remote")
-    assert (ended.returncode, "msgbatch_twin is batch" in ended.stdout, "paid twice" in ended.stdout) == (
+    assert (ended.returncode, "msgbatch_twin was sent as batch" in ended.stdout, "paid twice" in ended.stdout) == (
         8,
         True,
         True,

@@ -155,10 +155,10 @@ def test_a_redefined_anchor_counts_from_there_on() -> None:
 @pytest.mark.parametrize(
     ("text", "line", "column", "words"),
     [
-        ("a: 1\nb: 2\na: 3\n", 3, 1, "the key 'a' is already on line 1"),
-        ("a: 1\n'a': 3\n", 2, 1, "the key 'a' is already on line 1"),
+        ("a: 1\nb: 2\na: 3\n", 3, 1, "duplicate key 'a': already on line 1"),
+        ("a: 1\n'a': 3\n", 2, 1, "duplicate key 'a': already on line 1"),
         ("a: 1\r\nb: |\r\n  x\r\na: 2\r\n", 4, 1, "already on line 1"),
-        ("😀: {x: 1,\n  y: [{q: 1, q: 2}]}\n", 2, 14, "the key 'q' is already on line 2"),
+        ("😀: {x: 1,\n  y: [{q: 1, q: 2}]}\n", 2, 14, "duplicate key 'q': already on line 2"),
         ("a: 1\nb: !!python/object:os.system x\n", 2, 4, "python/object:os.system is not allowed"),
         ("a: !!str 1\n", 1, 4, "tag:yaml.org,2002:str is not allowed"),
         ("a: !!binary eA==\n", 1, 4, "is not allowed"),
@@ -195,7 +195,7 @@ def test_what_strict_yaml_refuses_is_named_with_its_place(text: str, line: int, 
 )
 def test_an_unquoted_template_is_explained(value: str) -> None:
     found = problem(f"a: 1\nb: {value}\n")
-    assert found.message.endswith('must be quoted, since { opens a YAML mapping: write "{{ name }}"')
+    assert found.message.endswith('must be quoted, because { opens a YAML mapping: write "{{ name }}"')
     assert (found.line, found.column) == (2, 5 if value.startswith("[") else 4)
 
 

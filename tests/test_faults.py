@@ -96,7 +96,7 @@ def test_what_every_request_has_in_common_rejects_no_row(tmp_path: Path, job: Ca
 def test_results_that_are_gone_stop_the_run_after_the_other_batches(
     tmp_path: Path, job: Callable[..., Summary], fault: str
 ) -> None:
-    with pytest.raises(ResultsGone, match="What was paid for 8 requests is lost"):
+    with pytest.raises(ResultsGone, match="The payment for 8 requests is lost"):
         job(faults=[fault])
     with pytest.raises(ResultsGone):
         job()
@@ -192,7 +192,7 @@ def test_a_candidate_that_cannot_be_read_is_for_a_person_to_judge(
     tmp_path: Path, job: Callable[..., Summary], policy: str
 ) -> None:
     write_job(tmp_path, batch={**SPEC["batch"], "on_unknown": policy})
-    with pytest.raises(Undecided, match="cannot be read any more"):
+    with pytest.raises(Undecided, match="can no longer be read"):
         job(faults=["foreign-batch", "archived:2", "accept-then-drop"])
     assert paid(tmp_path / "api") == EACH_ONCE
 

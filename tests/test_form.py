@@ -71,19 +71,19 @@ def test_the_output_is_the_input_of_the_tool() -> None:
 
 def test_a_pattern_that_is_none_is_an_error(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(tmp_path, output={"parse": "regex", "pattern": "("})
-    with pytest.raises(InputError, match=r"output\.pattern: not a regular expression"):
+    with pytest.raises(InputError, match=r"output\.pattern: is not a valid regular expression"):
         job()
 
 
 @pytest.mark.parametrize(
     ("output", "message"),
     [
-        ({"parse": "regex"}, "`pattern` goes with `parse: regex`"),
-        ({"parse": "json", "pattern": "x"}, "`pattern` goes with `parse: regex`"),
-        ({"tool": "record"}, "params.tools has no record"),
-        ({"tool": "record", "parse": "json", "schema": SCHEMA}, "keep one of the two"),
-        ({"tool": "no spaces"}, "a tool's name is"),
-        ({}, "must not have fewer entries than 1"),
+        ({"parse": "regex"}, "`pattern` and `parse: regex` need each other"),
+        ({"parse": "json", "pattern": "x"}, "`pattern` and `parse: regex` need each other"),
+        ({"tool": "record"}, "params.tools does not define record"),
+        ({"tool": "record", "parse": "json", "schema": SCHEMA}, "remove `tool` or `parse`"),
+        ({"tool": "no spaces"}, "expected 1 to 128 characters"),
+        ({}, "must have at least this many entries: 1"),
     ],
 )
 def test_settings_that_do_not_go_together_are_errors(tmp_path: Path, output: Any, message: str) -> None:
@@ -161,7 +161,7 @@ def test_a_check_with_a_name_that_the_schema_does_not_have_is_an_error(
 ) -> None:
     write_job(tmp_path, output={"schema": SCHEMA, "checks": [{"check": "scores > 0"}]})
     with pytest.raises(
-        InputError, match=r"job\.yaml:1:\d+: output\.checks\.0\.check: 'scores' is not offered: did you"
+        InputError, match=r"job\.yaml:1:\d+: output\.checks\.0\.check: 'scores' is undefined: did you"
     ):
         job()
 

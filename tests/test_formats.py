@@ -116,7 +116,7 @@ def test_several_parquet_files_are_read_in_name_order_and_must_be_alike(tmp_path
     ]  # fmt: skip
     pq.write_table(pa.table({"x": [1]}), tmp_path / "c.parquet")
     assert message(tmp_path, "parquet", "*.parquet") == (
-        "c.parquet: the columns are x, but the files before have x, or other types"
+        "c.parquet: the columns are x, but earlier files have x, or other types"
     )
 
 
@@ -129,7 +129,7 @@ def test_damaged_parquet_is_named(tmp_path: Path) -> None:
     (tmp_path / "cut.parquet").write_bytes(data)
     assert message(tmp_path, "parquet", "cut.parquet").startswith("cut.parquet")
     pq.write_table(pa.table({"x": [float("inf")]}), tmp_path / "inf.parquet")
-    assert message(tmp_path, "parquet", "inf.parquet") == "inf.parquet:1: x is infinite, which JSON cannot say"
+    assert message(tmp_path, "parquet", "inf.parquet") == "inf.parquet:1: x is infinite, which JSON cannot express"
 
 
 @pytest.mark.parametrize("gap", ["", "\n", " " * 70_000])
@@ -145,19 +145,19 @@ def test_a_json_array_is_read_object_by_object_with_the_lines_that_they_begin_on
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('{"a": 1}', "t.json:1: an object, where an array of objects is expected: is it a jsonl source?"),
-        ('[{"a": 1}\n{"a": 2}]', "t.json:2: '{' instead of ',' between two objects"),
-        ('[{"a": 1},\n2]', "t.json:2: an element of the array is a int, and has to be an object"),
-        ('[{"a": 1},\n{"a": }]', "t.json:2: not JSON: Expecting value"),
-        ('[{"a": 1},\n\n{"a": 1', "t.json:3: not JSON: Expecting ',' delimiter"),
-        ('[{"a": NaN}]', "t.json:1: not JSON: NaN is no JSON"),
-        ('[{"a": 1}', "t.json:1: 'the end of the file' instead of ',' between two objects"),
-        ('[{"a": 1}]\n[]', "t.json: '[' after the end of the array: is it a jsonl source?"),
+        ('{"a": 1}', "t.json:1: expected an array of objects, not an object: is this a jsonl file?"),
+        ('[{"a": 1}\n{"a": 2}]', "t.json:2: expected ',' between two objects, not '{'"),
+        ('[{"a": 1},\n2]', "t.json:2: an element of the array must be an object, not int"),
+        ('[{"a": 1},\n{"a": }]', "t.json:2: not valid JSON: Expecting value"),
+        ('[{"a": 1},\n\n{"a": 1', "t.json:3: not valid JSON: Expecting ',' delimiter"),
+        ('[{"a": NaN}]', "t.json:1: not valid JSON: NaN is not valid JSON"),
+        ('[{"a": 1}', "t.json:1: expected ',' between two objects, not 'the end of the file'"),
+        ('[{"a": 1}]\n[]', "t.json: unexpected '[' after the end of the array: is this a jsonl file?"),
         ("[]", "t.json: the source has no rows"),
-        ("", "t.json:1: 'the end of the file' instead of '[' at the beginning of the array"),
+        ("", "t.json:1: expected '[' at the beginning of the array, not 'the end of the file'"),
         ('[{"a": "\xe9"}]', "t.json:1: not UTF-8 text"),
-        ("[" * 100_000, "t.json:1: not JSON: "),
-        ('[{"a": 1e999}]', "t.json:1: not JSON: 1e999 is too large"),
+        ("[" * 100_000, "t.json:1: not valid JSON: "),
+        ('[{"a": 1e999}]', "t.json:1: not valid JSON: 1e999 is too large"),
     ],
 )
 def test_a_malformed_json_array_is_named_with_its_line(tmp_path: Path, text: str, words: str) -> None:
@@ -177,11 +177,11 @@ def test_the_rows_of_a_sheet_have_typed_values_below_its_header(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
-        ([["a", "a"], [1, 2]], "t.xlsx:1: two columns are called 'a' in row 1, the header"),
+        ([["a", "a"], [1, 2]], "t.xlsx:1: two columns are named 'a' in row 1, the header"),
         ([["a", None, "c"], [1, 2, 3]], "t.xlsx:1: column 2 has no name in row 1, the header"),
-        ([["a"], [1], [2, 3]], "t.xlsx:3: there is a value beside the 1 columns of the header"),
-        ([["a"], ["#REF!"]], "t.xlsx:2: A2 holds the error #REF!"),
-        ([], "t.xlsx: the sheet is empty: a header row is expected"),
+        ([["a"], [1], [2, 3]], "t.xlsx:3: there is a value outside the 1 columns of the header"),
+        ([["a"], ["#REF!"]], "t.xlsx:2: A2 contains the error #REF!"),
+        ([], "t.xlsx: the sheet is empty: expected a header row"),
         ([["a"]], "t.xlsx: the source has no rows"),
     ],
 )
@@ -196,7 +196,7 @@ def test_a_workbook_that_is_none_or_lacks_the_sheet_is_named(tmp_path: Path) -> 
         "no.xlsx: cannot be read as an Excel workbook (.xlsx, without a password): "
     )
     workbook(tmp_path / "t.xlsx", ["a"], [1], sheet="Data")
-    assert message(tmp_path, "xlsx", "t.xlsx", sheet="Dat") == "t.xlsx: there is no sheet 'Dat': it has Data"
+    assert message(tmp_path, "xlsx", "t.xlsx", sheet="Dat") == "t.xlsx: there is no sheet 'Dat': the file has Data"
     assert fields(tmp_path, "xlsx", "t.xlsx", sheet="Data") == [{"a": 1}]
 
 
@@ -419,7 +419,7 @@ def test_times_of_parquet_finer_than_python_has_are_cut(tmp_path: Path) -> None:
 def test_a_field_that_no_row_has_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / "t.jsonl").write_text('{"id": 1}\n{"id": 2}\n')
     choice: Any = {"columns": ("id", "idd")} if name == "columns" else {"types": {"idd": "integer"}}
-    with pytest.raises(InputError, match="no row has a field 'idd'"):
+    with pytest.raises(InputError, match="no row has the field 'idd'"):
         list(read(Source("jsonl", None, {"path": "t.jsonl"}, **choice), Inputs(tmp_path)))
 
 

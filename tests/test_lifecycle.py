@@ -275,7 +275,7 @@ def test_a_state_that_is_gone_is_not_made_anew_over_its_runs(tmp_path: Path, job
     job(wait=False)
     for path in (tmp_path / ".runner").glob("state.db*"):
         path.unlink()
-    with pytest.raises(StateError, match="is gone or empty"):
+    with pytest.raises(StateError, match="is missing or empty"):
         job()
     assert accepted(tmp_path / "api") == 3
 
@@ -285,7 +285,7 @@ def test_a_body_that_was_touched_is_not_sent(tmp_path: Path, job: Callable[..., 
         job(faults=["revoked-key:99"])
     [body] = (tmp_path / ".runner" / "runs").glob("*/bodies/1-2.json")
     body.write_bytes(body.read_bytes().replace(b"Label", b"Lobel"))
-    with pytest.raises(StateError, match="is not what was written"):
+    with pytest.raises(StateError, match="was changed after it was written"):
         job()
     assert accepted(tmp_path / "api") == 1
 
@@ -338,7 +338,8 @@ def test_a_repeated_key_is_named_with_both_places(tmp_path: Path, job: Callable[
         file.write("r3,again\n")
     with pytest.raises(InputError) as caught:
         job()
-    assert str(caught.value) == "rows.csv:22: id 'r3' is the key of rows.csv:4 already: keys must be unique"
+    message = "duplicate key: id 'r3' is already used by rows.csv:4; keys must be unique"
+    assert str(caught.value) == f"rows.csv:22: {message}"
     assert accepted(tmp_path / "api") == 0
 
 
@@ -377,7 +378,7 @@ def test_a_create_that_is_refused_for_good_stops_the_run_and_loses_nothing(
         if sent.count("create") > 1:
             fail(name)
 
-    with pytest.raises(Refused, match=r"batch \d+ \(row 9\) was refused, nothing of it was accepted"):
+    with pytest.raises(Refused, match=r"batch \d+ \(row 9\) was rejected by the API as a whole"):
         job(on=on)
     assert "results" in sent
     assert job().outcomes == {"succeeded": 20}
@@ -447,7 +448,7 @@ def test_a_sink_that_cannot_be_written_is_found_before_anything_is_sent(
 ) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("")
-    for path, why in (("folder", "is a folder"), ("file/x.jsonl", "is not a folder")):
+    for path, why in (("folder", "is a folder"), ("file/x.jsonl", "is not a writable folder")):
         write_job(tmp_path, sinks=[{"type": "jsonl", "path": path}])
         with pytest.raises(InputError, match=why):
             job()
@@ -481,7 +482,7 @@ def test_a_run_never_goes_on_in_another_workspace(
     tmp_path: Path, job: Callable[..., Summary], moment: str
 ) -> None:
     job(wait=False, on=raising(moment, Drop()))
-    with pytest.raises(AccessError, match="is in the workspace wrkspc_simulated, and the key is of wrkspc_other"):
+    with pytest.raises(AccessError, match="workspace wrkspc_simulated, but the API key belongs to wrkspc_other"):
         job(workspace="wrkspc_other")
     assert (job().outcomes, accepted(tmp_path / "api")) == ({"succeeded": 20}, 3)
 

@@ -70,7 +70,7 @@ def begin(root: Path, environ: dict[str, str], name: str) -> Any:
 
 
 def is_kept_out(ended: Ended, root: Path) -> bool:
-    line = f"error: another runner is at work on {root}/.runner: let it finish, or stop it first\n"
+    line = f"error: another runner is using {root}/.runner: wait until it finishes, or stop it\n"
     return (ended.returncode, ended.stderr) == (6, line)
 
 
@@ -182,7 +182,7 @@ def test_an_ended_run_is_not_purged_while_another_works(tmp_path: Path) -> None:
         gate.opened.set()
         assert end(tmp_path / "worker", process).returncode == 0
         purged = command(tmp_path, environ, "purge", first, "--yes")
-    assert (purged.returncode, purged.stdout) == (0, f"run {first} is purged\n")
+    assert (purged.returncode, purged.stdout) == (0, f"run {first} was purged\n")
 
 
 def test_a_simulated_run_does_not_keep_a_real_one_out(tmp_path: Path, undisturbed: dict[str, str]) -> None:

@@ -407,18 +407,18 @@ def test_a_template_that_is_not_utf_8_is_an_error(tmp_path: Path) -> None:
         (
             {"x.j2": "{{ vendor }}\n\n{{ vender }}"},
             "prompts/x.j2:3",
-            "'vender' is not offered: did you mean 'vendor'?",
+            "'vender' is undefined: did you mean 'vendor'?",
         ),
-        ({"x.j2": "\n{{ row.vender }}"}, "prompts/x.j2:2", "'vender' is not offered: did you mean 'vendor'?"),
+        ({"x.j2": "\n{{ row.vender }}"}, "prompts/x.j2:2", "'vender' is undefined: did you mean 'vendor'?"),
         (
             {"x.j2": "{% include 'y.j2' %}", "y.j2": "\n{{ zzz }}"},
             "prompts/y.j2:2",
-            "'zzz' is not offered: expected one",
+            "'zzz' is undefined: expected one",
         ),
-        ({"x.j2": "{% include 'y.txt' %}", "y.txt": "\n{{ zzz }}"}, "prompts/y.txt:2", "'zzz' is not offered"),
-        ({"x.j2": "{{ row.items }}"}, "prompts/x.j2:1", "'items' is not offered"),
-        ({"x.j2": "{{ loop.index }}"}, "prompts/x.j2:1", "'loop' is not offered"),
-        ({"x.j2": "{{ vendor|default(zzz) }}"}, "prompts/x.j2:1", "'zzz' is not offered"),
+        ({"x.j2": "{% include 'y.txt' %}", "y.txt": "\n{{ zzz }}"}, "prompts/y.txt:2", "'zzz' is undefined"),
+        ({"x.j2": "{{ row.items }}"}, "prompts/x.j2:1", "'items' is undefined"),
+        ({"x.j2": "{{ loop.index }}"}, "prompts/x.j2:1", "'loop' is undefined"),
+        ({"x.j2": "{{ vendor|default(zzz) }}"}, "prompts/x.j2:1", "'zzz' is undefined"),
     ],
     ids=["name", "field", "include", "include of any name", "method of a dict", "loop", "default of default"],
 )
@@ -434,7 +434,7 @@ def test_a_name_in_an_inline_block_is_reported_at_its_place_in_the_spec(tmp_path
     blocks = [{"type": "text", "text": "{{ a }}"}, {"type": "text", "text": "{{ zzz }}"}]
     (problem,) = templates(tmp_path, {"user": blocks}).check(["a"])
     assert problem.line == line_of("zzz", tmp_path)
-    assert problem.message.startswith("prompt.user.1.text: 'zzz' is not offered")
+    assert problem.message.startswith("prompt.user.1.text: 'zzz' is undefined")
 
 
 @pytest.mark.parametrize(
@@ -485,7 +485,7 @@ def test_a_guard_around_an_include_holds_in_the_included_file(tmp_path: Path) ->
 
 def test_a_var_with_the_name_of_a_column_is_a_mistake(tmp_path: Path) -> None:
     (problem,) = templates(tmp_path, "{{ a }}", a="V").check(["a"])
-    assert "vars.a has the name of a column" in problem.message
+    assert "vars.a has the same name as a column" in problem.message
     assert problem.line == line_of('"a": "V"', tmp_path)
 
 
@@ -552,8 +552,8 @@ def test_an_expression_evaluates_and_what_is_absent_is_none(text: str, expected:
         ("key|nope", "not an expression: No filter named 'nope'"),
         ("key is nope", "not an expression: No test named 'nope'"),
         ("[key]|random", "not an expression: No filter named 'random'"),
-        ("outptu.total", "'outptu' is not offered: did you mean 'output'?"),
-        ("lipsum()", "'lipsum' is not offered"),
+        ("outptu.total", "'outptu' is undefined: did you mean 'output'?"),
+        ("lipsum()", "'lipsum' is undefined"),
         ("dict(a=1, a=2)", "not an expression: keyword argument repeated: a"),
         ("1٣.5", "not an expression: invalid character '٣'"),
     ],

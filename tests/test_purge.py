@@ -27,7 +27,7 @@ def test_a_purged_run_holds_no_rows_and_answers(project: Path) -> None:
         assert holders(project, b"text number 7") != []
         before = (project / "out/all.jsonl").read_bytes()
         ended = command(project, environ, "purge", "job.yaml", "--yes")
-        assert (ended.returncode, "is purged" in ended.stdout) == (0, True)
+        assert (ended.returncode, "was purged" in ended.stdout) == (0, True)
         assert (holders(project, b"text number 7"), holders(project, b'"label')) == ([], ["spec.json"])
         assert command(project, environ, "purge", "job.yaml", "--yes").returncode == 0
         again = command(project, environ, *RUN)
@@ -57,8 +57,8 @@ def test_an_unfinished_run_is_not_purged(project: Path) -> None:
 def test_only_runs_that_are_old_enough_are_purged(project: Path) -> None:
     with simulator(project / "api") as environ:
         assert command(project, environ, *RUN).returncode == 0
-        assert "no run to purge" in command(project, environ, "purge", "--older-than", "30d", "--yes").stderr
-        assert "is purged" in command(project, environ, "purge", "--older-than", "0h", "--yes").stdout
+        assert "no runs to purge" in command(project, environ, "purge", "--older-than", "30d", "--yes").stderr
+        assert "was purged" in command(project, environ, "purge", "--older-than", "0h", "--yes").stdout
 
 
 @pytest.mark.parametrize(

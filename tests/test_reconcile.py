@@ -46,7 +46,7 @@ def test_what_a_person_says_was_not_sent_is_sent(project: Path) -> None:
     with simulator(project / "api", faults=["refuse-504"]) as environ:
         assert command(project, environ, *RUN).returncode == 5
         looked = command(project, environ, "reconcile", "job.yaml")
-        assert (looked.returncode, "no batch of the workspace could be it" in looked.stderr) == (5, True)
+        assert (looked.returncode, "no batch in the workspace could be it" in looked.stderr) == (5, True)
         assert command(project, environ, "reconcile", run_id(project), "--assume-not-sent").returncode == 0
         assert command(project, environ, *RUN).returncode == 0
     assert paid(project / "api") == EACH_ONCE
@@ -59,9 +59,9 @@ def test_a_batch_that_a_person_found_is_adopted(project: Path) -> None:
         shown = command(project, environ, "reconcile", run_id(project)).stderr
         [batch_id] = re.findall(r"could be (msgbatch_\w+)", shown)
         wrong = command(project, environ, "reconcile", run_id(project), "--adopt", "msgbatch_nobody")
-        assert (wrong.returncode, "does not know msgbatch_nobody" in wrong.stderr) == (2, True)
+        assert (wrong.returncode, "msgbatch_nobody not found" in wrong.stderr) == (2, True)
         adopted = command(project, environ, "reconcile", run_id(project), "--adopt", batch_id)
-        assert (adopted.returncode, "its results will prove it" in adopted.stderr) == (0, True)
+        assert (adopted.returncode, "its results will confirm it" in adopted.stderr) == (0, True)
         ahead[0] = 60
         assert command(project, environ, *RUN).returncode == 0
     assert paid(project / "api") == EACH_ONCE
@@ -84,7 +84,7 @@ def test_a_batch_of_somebody_else_that_was_adopted_is_let_go(project: Path) -> N
             assert command(project, environ, "reconcile", run_id(project), "--adopt", ids[0]).returncode == 0
         ended = command(project, environ, *RUN)
         assert ended.returncode == 5
-        assert not ids or "somebody else's results" in ended.stderr
+        assert not ids or "someone else's results" in ended.stderr
         assert command(project, environ, "reconcile", run_id(project), "--assume-not-sent").returncode == 0
         assert command(project, environ, *RUN).returncode == 0
     assert paid(project / "api") == EACH_ONCE
@@ -95,7 +95,7 @@ def test_a_run_with_nothing_unknown_needs_no_decision(project: Path) -> None:
     with simulator(project / "api") as environ:
         assert command(project, environ, *RUN).returncode == 0
         ended = command(project, environ, "reconcile", run_id(project))
-    assert (ended.returncode, "of every batch" in ended.stdout) == (0, True)
+    assert (ended.returncode, "all batches are accounted for" in ended.stdout) == (0, True)
 
 
 def test_a_batch_whose_results_nobody_can_read_is_adopted_on_a_persons_word(project: Path) -> None:

@@ -92,14 +92,14 @@ def test_it_is_too_early_while_no_batch_has_ended(project: Path) -> None:
         assert command(project, environ, *RUN, "--no-wait").returncode == 4
         lose(project)
         ended = command(project, environ, "recover", "job.yaml")
-    assert (ended.returncode, "under way" in ended.stderr) == (4, True)
+    assert (ended.returncode, "unfinished" in ended.stderr) == (4, True)
 
 
 def test_a_state_that_is_not_lost_is_left_alone(project: Path) -> None:
     with simulator(project / "api") as environ:
         assert command(project, environ, *RUN).returncode == 0
         ended = command(project, environ, "recover", "job.yaml")
-    assert (ended.returncode, "is here" in ended.stderr) == (2, True)
+    assert (ended.returncode, "is not lost" in ended.stderr) == (2, True)
 
 
 def test_a_database_that_forgot_a_run_is_not_used(project: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_database_that_forgot_a_run_is_not_used(project: Path) -> None:
         assert command(project, environ, *RUN).returncode == 0
         shutil.copy(project / "old.db", project / ".runner/state.db")
         ended = command(project, environ, *RUN)
-    assert (ended.returncode, "does not know the run" in ended.stderr) == (8, True)
+    assert (ended.returncode, "has no record of the run" in ended.stderr) == (8, True)
 
 
 def test_a_database_of_before_the_create_does_not_pay_again(project: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_recovery_that_is_killed_is_made_again_before_anything_is_sent(project
         stopped = partial(killed_at_rename, "spec.json")
         assert command(project, environ, "recover", "job.yaml", before=stopped).returncode == -9
         refused = command(project, environ, *RUN)
-        assert (refused.returncode, "once more" in refused.stderr) == (2, True)
+        assert (refused.returncode, "did not finish" in refused.stderr) == (2, True)
         assert command(project, environ, "recover", "job.yaml").returncode == 0
     assert paid(project / "api") == EACH_ONCE
 
@@ -157,7 +157,7 @@ def test_a_round_that_was_sent_is_not_dropped_because_retry_was_edited(project: 
         lose(project)
         write_job(project, retry={"attempts": 1})
         ended = command(project, environ, "recover", "job.yaml")
-        assert (ended.returncode, "`retry` does not reach" in ended.stderr) == (8, True)
+        assert (ended.returncode, "`retry` allows fewer rounds" in ended.stderr) == (8, True)
         lose(project)
         write_job(project)
         assert command(project, environ, "recover", "job.yaml").returncode == 0
@@ -217,4 +217,4 @@ def test_a_run_whose_batches_are_others_waits_for_those_under_way(project: Path)
         assert command(project, environ, *RUN, "--no-wait").returncode == 4
         lose(project)
         ended = command(project, environ, "recover", "job.yaml")
-    assert (ended.returncode, "recover again then" in ended.stderr) == (4, True)
+    assert (ended.returncode, "recover again after" in ended.stderr) == (4, True)

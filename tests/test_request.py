@@ -185,18 +185,18 @@ def test_a_column_with_the_name_of_a_global_is_sent_for_each_row(tmp_path: Path,
 @pytest.mark.parametrize("value", ["", "  ", "\n\t\u00a0"])
 def test_an_empty_text_is_an_error_before_it_is_sent(tmp_path: Path, value: str) -> None:
     encode = encode_with(tmp_path, {"user": "{{ a }}"})
-    with pytest.raises(InputError, match=r"t\.yaml:\d+:\d+: prompt\.user is empty here"):
+    with pytest.raises(InputError, match=r"t\.yaml:\d+:\d+: prompt\.user renders to empty text"):
         encode({"a": value})
 
 
 def test_a_constant_text_that_is_empty_is_an_error_before_any_row(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"t\.yaml:\d+:\d+: prompt\.system is empty here"):
+    with pytest.raises(InputError, match=r"t\.yaml:\d+:\d+: prompt\.system renders to empty text"):
         encode_with(tmp_path, {"system": "{% if false %}x{% endif %}", "user": "{{ a }}"})
 
 
 def test_half_of_a_surrogate_pair_is_an_error(tmp_path: Path) -> None:
     encode = encode_with(tmp_path, {"user": "{{ a }}"})
-    with pytest.raises(InputError, match=r"t\.yaml:\d+:\d+: prompt\.user holds half of a surrogate pair"):
+    with pytest.raises(InputError, match=r"t\.yaml:\d+:\d+: prompt\.user contains half of a surrogate pair"):
         encode({"a": "x\ud83d"})
 
 

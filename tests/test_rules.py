@@ -52,7 +52,7 @@ def test_a_shipped_spec_has_no_finding(path: Path) -> None:
 
 def test_errors_stop_a_spec_and_warnings_do_not(project: Path) -> None:
     assert [one.rule for one in check(load_spec(project / "client-tools.bad.yaml")).findings] == ["client-tools"]
-    with pytest.raises(InputError, match=r"sampling\.bad\.yaml:8:16: the API refuses temperature.*\[sampling\]"):
+    with pytest.raises(InputError, match=r"sampling\.bad\.yaml:8:16: the API rejects temperature.*\[sampling\]"):
         check(load_spec(project / "sampling.bad.yaml"))
 
 
@@ -98,7 +98,7 @@ def test_a_model_that_retires_meanwhile_is_told_and_one_that_has_is_refused(proj
     [before] = examine(spec, today=date(2026, 11, 1))
     [soon] = examine(spec, today=date(2026, 11, 29))
     [after] = examine(spec, today=date(2026, 11, 30))
-    assert ("plan for another" in before.message, "before this run ends" in soon.message) == (True, True)
+    assert ("plan to use another" in before.message, "before this run ends" in soon.message) == (True, True)
     assert (before.severity, soon.severity, after.rule, after.severity) == (
         "warning",
         "warning",

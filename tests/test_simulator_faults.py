@@ -113,7 +113,7 @@ def test_a_seed_decides_which_chances_strike() -> None:
 
 @pytest.mark.parametrize("written", ["nonsense", "drop:", "drop:x", "drop:1.5", "drop:-1", ""])
 def test_a_fault_that_does_not_exist_is_an_error(written: str) -> None:
-    with pytest.raises(ValueError, match=r"no fault|whole number"):
+    with pytest.raises(ValueError, match=r"not a known fault|whole number"):
         Faults([written])
 
 

@@ -159,24 +159,24 @@ def test_a_csv_cell_may_be_larger_than_the_limit_of_the_csv_module(tmp_path: Pat
 @pytest.mark.parametrize(
     ("data", "line", "words"),
     [
-        (b"a,b\n1,2\n1,2,3\n", 3, "the header has 2 fields, this record 3"),
-        (b"a,b\n1\n", 2, "the header has 2 fields, this record 1"),
-        (b'a,b\n1,2\n"x\ny"\n', 4, "the header has 2 fields, this record 1"),
-        (b'a,b\n1,2\n"x,3\n4,5\n', 3, "the quote of a field is never closed"),
+        (b"a,b\n1,2\n1,2,3\n", 3, "the header has 2 fields, but this record has 3"),
+        (b"a,b\n1\n", 2, "the header has 2 fields, but this record has 1"),
+        (b'a,b\n1,2\n"x\ny"\n', 4, "the header has 2 fields, but this record has 1"),
+        (b'a,b\n1,2\n"x,3\n4,5\n', 3, "a quoted field is never closed"),
         (b'a,b\n1,2\n"x"y,3\n', 3, "not valid CSV"),
         (b'a,b\n"say \\"hi\\"",3\n', 2, "not valid CSV"),
         (b"a,b\n1,2\n3,\0\n", 3, "a NUL character"),
         (b"a,\0b\n1,2\n", 1, "a NUL character"),
-        (b"a,b\n1,2\n\n3,caf\xe9\n", 4, "bytes e9 are not utf-8 text; set `encoding`"),
-        (b"a,b\n" + b"1,2\n" * 9_000 + b"3,\xff\n", 9_002, "bytes ff are not utf-8"),
-        (b"a,b\r\n" + b"1,2\r\n" * 9_001 + b"3,\xff\r\n", 9_003, "bytes ff are not utf-8"),
-        (b"a,b\n1,\xc3", 2, "bytes c3 are not utf-8"),
-        ("a,b\n1,2\n".encode("utf-16"), 1, "bytes ff are not utf-8"),
+        (b"a,b\n1,2\n\n3,caf\xe9\n", 4, "bytes e9 are not valid utf-8 text; set `encoding`"),
+        (b"a,b\n" + b"1,2\n" * 9_000 + b"3,\xff\n", 9_002, "bytes ff are not valid utf-8"),
+        (b"a,b\r\n" + b"1,2\r\n" * 9_001 + b"3,\xff\r\n", 9_003, "bytes ff are not valid utf-8"),
+        (b"a,b\n1,\xc3", 2, "bytes c3 are not valid utf-8"),
+        ("a,b\n1,2\n".encode("utf-16"), 1, "bytes ff are not valid utf-8"),
         (b"a, \n1,2\n", 1, "column 2 has no name in the header"),
         (b"a,,b\n1,2,3\n", 1, "column 2 has no name in the header"),
-        (b"a,b,a\n1,2,3\n", 1, "two columns are called 'a'"),
+        (b"a,b,a\n1,2,3\n", 1, "two columns are named 'a'"),
         (b"a,b\n", 0, "the source has no rows"),
-        (b"", 0, "the file is empty: a header line is expected"),
+        (b"", 0, "the file is empty: expected a header line"),
         (b"\n1,2\n", 1, "the header line is empty"),
     ],
 )
@@ -191,7 +191,7 @@ def test_rows_before_a_mistake_are_yielded_first(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"a,b\n1,2\n3\n")
     found = read(Source("csv", None, {"path": "a.csv"}), Inputs(tmp_path))
     assert next(found).fields == {"a": "1", "b": "2"}
-    with pytest.raises(InputError, match=r"^a\.csv:3: the header has 2 fields, this record 1"):
+    with pytest.raises(InputError, match=r"^a\.csv:3: the header has 2 fields, but this record has 1"):
         next(found)
 
 
@@ -282,7 +282,7 @@ def test_a_text_file_is_one_row_with_its_path_and_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "words"), [(b"a\nb\xff\n", "bytes ff are not utf-8 text"), (b"a\nb\0", "a NUL character")]
+    ("data", "words"), [(b"a\nb\xff\n", "bytes ff are not valid utf-8 text"), (b"a\nb\0", "a NUL character")]
 )
 def test_a_malformed_text_file_is_named_with_its_line(tmp_path: Path, data: bytes, words: str) -> None:
     (tmp_path / "a.txt").write_bytes(data)
@@ -333,7 +333,7 @@ def test_a_path_that_no_file_can_have_is_named(tmp_path: Path, path: str) -> Non
 def test_a_match_whose_name_is_not_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / os.fsdecode(b"\xff.csv")).write_text("a\n1\n")
     assert problem(tmp_path, "csv", "*.csv") == Problem(
-        "\ufffd.csv", "the name of the file is not UTF-8 text: rename it"
+        "\ufffd.csv", "the file name is not valid UTF-8: rename the file"
     )
 
 
@@ -341,7 +341,7 @@ def test_files_with_different_headers_are_refused_at_the_second(tmp_path: Path) 
     (tmp_path / "1.csv").write_text("a,b\n1,2\n")
     (tmp_path / "2.csv").write_text("b,a\n1,2\n")
     found = problem(tmp_path, "csv", "*.csv")
-    assert found == Problem("2.csv", "the header is b, a, but the files before have a, b", 1)
+    assert found == Problem("2.csv", "the header is b, a, but earlier files have a, b", 1)
 
 
 def test_one_of_several_files_may_have_no_rows(tmp_path: Path) -> None:
@@ -402,7 +402,7 @@ def test_standard_input_is_read_and_its_digest_kept(type: str, data: bytes, expe
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"a\n1\n2,3\n", b"InputError: -:3: the header has 1 fields, this record 2"),
+        (b"a\n1\n2,3\n", b"InputError: -:3: the header has 1 fields, but this record has 2"),
         (b"a\n\xff\n", b"InputError: -:2: bytes ff"),
         (b"", b"-: the file is empty"),
     ],
@@ -613,5 +613,5 @@ def test_a_link_out_of_the_folder_of_a_pattern_is_not_followed(tmp_path: Path) -
     source = Source("text", None, {"path": "texts/**/*.txt"})
     assert [row.fields["text"] for row in read(source, Inputs(tmp_path / "project"))] == ["harmless"]
     (tmp_path / "project" / "texts" / "b.txt").symlink_to(tmp_path / "secret.txt")
-    with pytest.raises(InputError, match=r"^texts/b\.txt: is a link out of"):
+    with pytest.raises(InputError, match=r"^texts/b\.txt: is a link to a file outside"):
         list(read(source, Inputs(tmp_path / "project")))

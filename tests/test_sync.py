@@ -132,7 +132,7 @@ def test_an_interrupt_waits_for_what_is_in_flight(tmp_path: Path) -> None:
     with simulator(tmp_path / "api", on=on) as environ:
         process = start(tmp_path, environ, *RUN)
         ended = end(tmp_path, process)
-        assert (ended.returncode, "go on with" in ended.stderr) == (143, True)
+        assert (ended.returncode, "resume with" in ended.stderr) == (143, True)
         assert len(answered(tmp_path / "api")) < 20
         assert command(tmp_path, environ, *RUN).returncode == 0
     assert each_once(tmp_path)
@@ -168,7 +168,7 @@ def test_the_canary_goes_first_and_the_others_follow(tmp_path: Path, job: Callab
 
 def test_a_canary_that_fails_stops_the_run_before_any_batch(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(tmp_path, canary=3)
-    with pytest.raises(CanaryFailed, match="3 of 3 rows sent ahead did not succeed") as caught:
+    with pytest.raises(CanaryFailed, match="3 of 3 rows did not succeed") as caught:
         job(mix=lambda _: "invalid")
     assert "row 1 is invalid: not JSON" in str(caught.value)
     assert (len(answered(tmp_path / "api")), paid(tmp_path / "api")) == (3, {})

@@ -136,7 +136,7 @@ def test_a_succeeded_value_that_is_not_of_its_type_names_the_row_and_the_column(
     spec = typed_spec(tmp_path, type=type, types={"label": "integer"}, **own)
     with pytest.raises(InputError) as caught:
         write(spec, Place(tmp_path / "o"), record(output=ANSWER))
-    assert "for the row 'k1': label: 'a' is no whole number" in str(caught.value)
+    assert "the row 'k1': label: 'a' is not a whole number" in str(caught.value)
 
 
 def test_a_workbook_has_numbers_dates_and_text_that_is_no_formula(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_a_workbook_has_numbers_dates_and_text_that_is_no_formula(tmp_path: Path
 
 
 def test_a_text_that_no_cell_holds_is_an_error_and_nothing_is_written(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="a cell holds 32,767 characters, and this text has 40,000"):
+    with pytest.raises(InputError, match="a cell can hold at most 32,767 characters, but this text has 40,000"):
         write(spec_with(tmp_path, {"type": "xlsx"}), Place(tmp_path / "o"), record(key=1, output="x" * 40_000))
     assert not (tmp_path / "o").exists()
 
@@ -227,7 +227,7 @@ def test_a_database_that_cannot_be_reached_is_named_without_its_password(tmp_pat
 
 def test_the_key_of_a_table_has_to_be_a_column(tmp_path: Path) -> None:
     [problem] = check(typed_spec(tmp_path, type="sql", table="t"))
-    assert problem.message.startswith("no column is called 'key', which tells the rows of the table apart")
+    assert problem.message.startswith("there is no column 'key' to identify the rows of the table")
 
 
 def files_spec(root: Path, **sink: Any) -> Spec:
@@ -252,14 +252,14 @@ def test_a_row_is_a_file_whose_name_and_content_are_expressions(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("'../' ~ key", "'../k1' leads out of the folder"),
-        ("'/etc/passwd'", "'/etc/passwd' leads out of the folder"),
-        ("'a/../../b'", "leads out of the folder"),
-        ("'.'", "'.' leads out of the folder"),
-        ("row.none", "None cannot be the name of a file"),
-        ("' '", "' ' cannot be the name of a file"),
-        ("'same'", "'same' is the name of an earlier row's file already"),
-        ("'x' * 300", "is longer than the 255 bytes"),
+        ("'../' ~ key", "'../k1' is not a path inside the folder"),
+        ("'/etc/passwd'", "'/etc/passwd' is not a path inside the folder"),
+        ("'a/../../b'", "is not a path inside the folder"),
+        ("'.'", "'.' is not a path inside the folder"),
+        ("row.none", "None is not a valid file name"),
+        ("' '", "' ' is not a valid file name"),
+        ("'same'", "the file name 'same' is already used by an earlier row"),
+        ("'x' * 300", "a file name can have at most 255 bytes"),
     ],
 )
 def test_a_name_that_cannot_be_taken_is_an_error_and_nothing_is_written(
@@ -275,7 +275,7 @@ def test_a_link_does_not_lead_files_out_of_their_folder(tmp_path: Path) -> None:
     (tmp_path / "f").mkdir()
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "f" / "sub").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(InputError, match="is a link out of"):
+    with pytest.raises(InputError, match="is a link to a place outside"):
         write(files_spec(tmp_path, name="'sub/' ~ key"), Place(tmp_path / "f"), record(output="x"))
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
@@ -305,11 +305,11 @@ def test_an_output_behind_a_url_appears_whole_or_not_at_all(tmp_path: Path, type
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("https://example.com/o.jsonl", "a web server takes no outputs"),
+        ("https://example.com/o.jsonl", "cannot write outputs to a web server"),
         ("s3://bucket/o.jsonl", "Install s3fs to access S3"),
         ("nosuch://bucket/o.jsonl", "Protocol not known: nosuch"),
-        ("memory://", "names no file"),
-        ("memory:///out/", "names no file"),
+        ("memory://", "is not a file"),
+        ("memory:///out/", "is not a file"),
     ],
 )
 def test_a_url_that_takes_no_output_is_named_before_anything_is_sent(tmp_path: Path, url: str, words: str) -> None:
@@ -413,7 +413,7 @@ def test_two_sinks_on_one_table_are_refused(tmp_path: Path, job: Callable[..., S
 def test_a_row_without_a_key_or_with_that_of_another_is_named_and_nothing_is_written(tmp_path: Path) -> None:
     at = Place(tmp_path / "o.db")
     for columns, words in (
-        ({"id": "outcome"}, "is that of an earlier row already"),
+        ({"id": "outcome"}, "is already used by an earlier row"),
         ({"id": "row.no"}, "id is null"),
     ):
         spec = spec_with(tmp_path, {"type": "sql", "table": "t", "key": "id", "columns": columns})
@@ -480,7 +480,7 @@ def test_a_workbook_holds_every_kind_of_value_as_exactly_as_it_can(tmp_path: Pat
 @pytest.mark.parametrize("type", ["parquet", "xlsx"])
 def test_what_compresses_itself_has_no_suffix_of_compression(tmp_path: Path, type: str) -> None:
     [problem] = check(spec_with(tmp_path, {"type": type, "path": "out/o.gz"}))
-    assert problem.message == f"out/o.gz would be compressed twice: a file of the type {type} is by itself"
+    assert problem.message == f"out/o.gz would be compressed twice ({type} files already are): remove the suffix"
 
 
 def test_keys_that_a_schema_does_not_list_are_not_dropped(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
-"""The `runner` command: words in, one call, words and an exit code out.
+"""The `runner` command line: one subcommand per task.
 
-What a command needs is imported when it runs, so that `--help` is there at once.
+A command imports what it needs when it runs, so that `--help` responds at once.
 """
 
 import click

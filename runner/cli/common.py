@@ -1,4 +1,4 @@
-"""What the commands have in common: how they end, what they take, and how they are stopped."""
+"""Shared options, exit handling and signal handling of the commands."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ SPEC = click.Path(dir_okay=False, path_type=Path)
 
 
 class Commands(click.Group):
-    """Ends every command that fails with its message and exit code; only a defect of ours shows a traceback."""
+    """Command group that ends a failed command with a message and exit code; only bugs show a traceback."""
 
     def main(self, *args: Any, **options: Any) -> Any:
         try:
@@ -34,17 +34,17 @@ class Commands(click.Group):
 
 
 def _unusable(error: OSError) -> RunnerError:
-    """What to say of a file that cannot be used; one without a name mostly is the output of the command."""
+    """Return the error for an unusable file; without a file name, it is usually stdout."""
     if error.filename is not None:
         return StateError(f"{error.filename}: {error.strerror}")
-    # What it still holds back would fail once more when the process ends.
+    # Otherwise the buffered output would fail again when the process exits.
     with suppress(OSError, ValueError):
         sys.stdout.close()
     return RunnerError(f"cannot write: {error.strerror or error}")
 
 
 def _fail(error: RunnerError) -> NoReturn:
-    # Where messages cannot be written either, the exit code still tells.
+    # If stderr cannot be written either, the exit code still reports the failure.
     with suppress(OSError):
         click.echo(str(error) if isinstance(error, InputError) else f"error: {error}", err=True)
     sys.exit(error.exit_code)
@@ -54,7 +54,7 @@ def _variables(ctx: click.Context, option: click.Parameter, values: tuple[str, .
     pairs = [value.partition("=") for value in values]
     for name, equals, _ in pairs:
         if not (name and equals):
-            raise click.BadParameter(f"{name!r} is not name=value", ctx, option)
+            raise click.BadParameter(f"{name!r} does not have the form NAME=VALUE", ctx, option)
     return {name: value for name, _, value in pairs}
 
 
@@ -64,9 +64,9 @@ VAR = click.option(
     multiple=True,
     callback=_variables,
     metavar="NAME=VALUE",
-    help="Override one of the spec's vars.",
+    help="Override a variable of the spec; can be repeated.",
 )
-JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line.")
 
 
 def echo_json(value: Any) -> None:
@@ -76,16 +76,16 @@ def echo_json(value: Any) -> None:
 
 
 class Stop(Event):
-    """Set by the first SIGINT or SIGTERM; a second one ends the process at once."""
+    """Event that the first SIGINT or SIGTERM sets; the same signal again ends the process immediately."""
 
     signal: int | None = None
 
     def __call__(self, number: int, _: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
         self.signal = number
-        # Not from here: the main thread may be inside `wait`, which holds the same lock.
+        # In another thread: the main thread may be inside `wait`, which holds the same lock.
         Thread(target=self.set).start()
-        click.echo("stopping at the next safe moment; nothing is canceled (once more to stop now)", err=True)
+        click.echo("stopping safely; batches are not canceled (press Ctrl-C again to quit immediately)", err=True)
 
 
 @contextmanager
@@ -102,4 +102,4 @@ def stopping() -> Iterator[Stop]:
 
 def warn() -> None:
     if os.environ.get("ANTHROPIC_LOG") == "debug":
-        click.echo("warning: ANTHROPIC_LOG=debug prints every request, prompts included", err=True)
+        click.echo("warning: ANTHROPIC_LOG=debug prints every request, including its prompt", err=True)

@@ -1,4 +1,4 @@
-"""How a run looks while it goes and when it is over: a live table on a terminal, plain lines in a pipe."""
+"""Display of plans, progress and summaries: a live table on a terminal, plain lines in a pipe."""
 
 import math
 import os
@@ -22,7 +22,7 @@ _BAR_WIDTH = 28
 
 
 def size(count: float) -> str:
-    """A number of bytes as people read it."""
+    """Format a number of bytes with its unit."""
     for unit in ("B", "kB", "MB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
@@ -31,7 +31,7 @@ def size(count: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A number of seconds as people read it."""
+    """Format a number of seconds, in minutes and hours if it is long."""
     if seconds < 100:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(int(seconds), 60)
@@ -67,7 +67,7 @@ def _table(summary: Summary, line: str, began: float) -> "Table":
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a run reports to; `paused` keeps the screen still while a question is asked."""
+    """Display that a run reports to; `paused` stops its refresh while a question is asked."""
 
     report: Report
     paused: Callable[[], AbstractContextManager[None]] = nullcontext
@@ -99,14 +99,14 @@ def _live() -> Iterator[Progress]:
 
 
 def _print(line: str, summary: Summary) -> None:
-    # What happens to a log must not stop the run that it tells of.
+    # A log that cannot be written must not stop the run.
     with suppress(OSError):
         click.echo(f"{time.strftime('%H:%M:%S')} {summary.spec}: {line}", err=True)
 
 
 @contextmanager
 def progress() -> Iterator[Progress]:
-    """Show reports on stderr: a live table if that is a terminal, else one line each."""
+    """Show reports on stderr: as a live table if it is a terminal, else as one line each."""
     if not sys.stderr.isatty():
         yield Progress(_print)
         return
@@ -115,7 +115,7 @@ def progress() -> Iterator[Progress]:
 
 
 def _shown_place(sink: Mapping[str, Any]) -> str:
-    """Where a sink has written; a path as it is from here."""
+    """Return the destination of a sink; a path below the working folder is shown relative to it."""
     path = str(sink["path"])
     relative = path if "://" in path else os.path.relpath(path)
     table = f" {sink['table']}" if "table" in sink else ""
@@ -127,12 +127,12 @@ def _bill(summary: Summary) -> Iterator[str]:
     if cost["actual"] is None:
         return
     estimate = f", estimated {dollars(cost['estimated'])}" if cost["estimated"] is not None else ""
-    saved = f"; saved {dollars(cost['saved'])} against synchronous requests" if cost["saved"] else ""
+    saved = f"; saved {dollars(cost['saved'])} compared to synchronous requests" if cost["saved"] else ""
     yield f"  cost    {dollars(cost['actual'])}{estimate}{saved}"
 
 
 def conclusion(summary: Summary, *, is_simulated: bool) -> str:
-    """What a person wants to know once a run has ended: outcomes, tokens, and where the outputs are."""
+    """Return the summary of a finished run: outcomes, duration, tokens, cost and outputs."""
     took = duration(summary.seconds) + (" (simulated)" if is_simulated else "")
     lines = [
         f"{summary.spec}: {plural(summary.rows, 'row')}, {_outcomes(summary)}, in {took}",
@@ -148,22 +148,24 @@ def conclusion(summary: Summary, *, is_simulated: bool) -> str:
 
 
 def unfinished(summary: Summary, command: str) -> str:
-    """What to say about a run that is not finished, with the command that goes on."""
+    """Return the message about an unfinished run, with the command that resumes it."""
     return (
-        f"{summary.spec}: run {summary.run} is not finished (batches: {_states(summary)}); nothing was canceled\n"
-        f"  go on with: {command}"
+        f"{summary.spec}: run {summary.run} is unfinished (batches: {_states(summary)}); nothing was canceled\n"
+        f"  resume with: {command}"
     )
 
 
 def unknown(batch: Unknown) -> str:
-    """What is known of a batch whose creation got no answer."""
+    """Describe a batch whose creation got no response, and the remote batches that could be it."""
     sent_at = datetime.fromtimestamp(batch.intent_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    lines = [f"{batch.name} ({plural(batch.requests, 'request')}), sent at {sent_at}: not known to be accepted"]
+    lines = [
+        f"{batch.name} ({plural(batch.requests, 'request')}), sent at {sent_at}: unknown whether it was accepted"
+    ]
     for remote in batch.candidates:
         created_at = datetime.fromtimestamp(remote.created_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         lines.append(f"  could be {remote.id}, created at {created_at}, {remote.processing_status}")
     if not batch.candidates:
-        lines.append("  no batch of the workspace could be it")
+        lines.append("  no batch in the workspace could be it")
     return "\n".join(lines)
 
 
@@ -174,29 +176,29 @@ _WAYS = {
     "batch_cache_1h": "in batches, cached for 1 hour",
 }
 _REASONS = {
-    "data": "their rows are new or changed",
+    "data": "the row data is new or changed",
     "prompt": "the prompt has changed",
     "params": "the params have changed",
-    "again": "there is no answer to take",
+    "again": "there is no result to reuse",
 }
 
 
 def dollars(amount: float | None) -> str:
-    """An amount as people read it: never less than it is."""
+    """Format an amount in US dollars, rounded up."""
     if amount is None:
         return "unknown"
     return f"${math.ceil(amount * 100 - 1e-6) / 100:,.2f}" if amount >= 10 else f"${rounded(amount):,.4f}"
 
 
 def _requests(plan: Plan) -> str:
-    reused = f", {plan.reused:,} answered already" if plan.reused else ""
-    rejected = f", {plan.rejected:,} that cannot be sent" if plan.rejected else ""
+    reused = f", {plan.reused:,} reused" if plan.reused else ""
+    rejected = f", {plan.rejected:,} rejected" if plan.rejected else ""
     where = f" in {plural(plan.batches, 'batch')} ({size(plan.bytes)})" if plan.new else ""
     return f"{plan.new:,} to send{where}{reused}{rejected}"
 
 
 def plan(made: Plan) -> str:
-    """What a run would send and cost, in a few lines."""
+    """Return a plan as text: what a run would send and cost."""
     tokens, output = made.input_tokens, made.output_tokens
     lines = [
         f"{made.spec}: {plural(made.rows, 'row')} for {made.model}",
@@ -208,19 +210,19 @@ def plan(made: Plan) -> str:
         lines += [
             *(_reason(reason, share) for reason, share in made.because.items() if is_told),
             f"  input     {tokens['value']:,} tokens{error}, {tokens['method']}",
-            f"  output    {output['expected']:,} tokens, {output['method']}; {output['worst']:,} at the most",
+            f"  output    {output['expected']:,} tokens, {output['method']}; maximum {output['worst']:,}",
             f"  time      {made.outlook}",
             *_costs(made),
         ]
     if made.why:
-        lines.append(f"  sent      {'synchronously' if made.mode == 'sync' else 'in batches'}, {made.why}")
+        lines.append(f"  mode      {'synchronously' if made.mode == 'sync' else 'in batches'}, {made.why}")
     if made.under_way is not None:
-        lines.append(f"  under way run {made.under_way} of this spec is not finished")
+        lines.append(f"  unfinished run {made.under_way} of this spec")
     return "\n".join([*lines, *map(str, made.findings)])
 
 
 def _reason(reason: str, share: dict[str, Any]) -> str:
-    return f"            {share['rows']:,} ({dollars(share['cost'])}) since {_REASONS[reason]}"
+    return f"            {share['rows']:,} ({dollars(share['cost'])}) because {_REASONS[reason]}"
 
 
 def _costs(made: Plan) -> Iterator[str]:
@@ -230,11 +232,11 @@ def _costs(made: Plan) -> Iterator[str]:
         mark = f"  cheapest: {made.cheapest_why}" if way == made.cheapest else ""
         yield f"  {'' if index else 'cost':8}  {amounts[way]:>{width}}  {label}{mark}"
     cap = f", capped at {dollars(made.max_cost)}" if made.max_cost is not None else ""
-    yield f"            {dollars(made.cost['worst']):>{width}}  at the most, as it is sent{cap}"
+    yield f"            {dollars(made.cost['worst']):>{width}}  maximum{cap}"
 
 
 def runs(found: Sequence[Found]) -> "Table":
-    """A table of runs."""
+    """Return a table of runs."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)

@@ -1,4 +1,4 @@
-"""Commands that take a spec: check it, show what it sends and costs, run it, recover a run of it."""
+"""Commands that take a spec: validate, render, plan, run and recover."""
 
 import shlex
 import shutil
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 @click.argument("specs", nargs=-1, required=True, type=SPEC)
 @VAR
 def validate(specs: tuple[Path, ...], variables: dict[str, str]) -> None:
-    """Check specs, their templates, schemas and first rows; send nothing."""
+    """Check specs without sending anything.
+
+    Checks the settings, templates, schemas, sinks and first rows, and reports all problems at once.
+    """
     from runner.lifecycle import check, check_places
     from runner.spec import load_spec
 
@@ -32,7 +35,7 @@ def validate(specs: tuple[Path, ...], variables: dict[str, str]) -> None:
             spec = load_spec(path, vars=variables)
             for finding in check(spec).findings:
                 click.echo(str(finding), err=True)
-            # Which need not be reachable from where specs are checked.
+            # Databases may be unreachable where specs are validated (CI).
             check_places(spec, spec.root, asks_databases=False)
         except InputError as error:
             failed = True
@@ -47,7 +50,10 @@ def validate(specs: tuple[Path, ...], variables: dict[str, str]) -> None:
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N rows.")
 @VAR
 def render(spec: Path, limit: int | None, variables: dict[str, str]) -> None:
-    """Print the requests of a spec as JSON lines; send nothing."""
+    """Print the requests of a spec as JSON lines.
+
+    Sends nothing.
+    """
     from runner import lifecycle
     from runner.spec import load_spec
 
@@ -58,14 +64,17 @@ def render(spec: Path, limit: int | None, variables: dict[str, str]) -> None:
 @click.command()
 @click.argument("spec", type=SPEC)
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N rows.")
-@click.option("--offline", is_flag=True, help="Estimate tokens instead of having the API count them, for free.")
-@click.option("--simulate", is_flag=True, help="Plan a simulated run: the simulator counts tokens.")
+@click.option("--offline", is_flag=True, help="Estimate tokens without the API, whose count is free.")
+@click.option("--simulate", is_flag=True, help="Plan a simulated run; the simulator counts tokens.")
 @VAR
 @JSON
 def plan(
     spec: Path, *, limit: int | None, offline: bool, simulate: bool, variables: dict[str, str], as_json: bool
 ) -> None:
-    """Show what a new run of a spec would send and cost; send nothing."""
+    """Show what a new run would send and cost.
+
+    Sends nothing.
+    """
     from runner import lifecycle
     from runner.cli import display
     from runner.spec import load_spec
@@ -94,17 +103,19 @@ def _ask(progress: "Progress", made: "Plan", *, is_agreed: bool) -> bool:
         if is_agreed or made.max_cost is not None or made.new == 0:
             return True
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            click.echo("without a terminal to ask on, `--yes` or `limits.max_cost` is needed to send it", err=True)
+            click.echo(
+                "cannot ask for confirmation without a terminal: add `--yes`, or set `limits.max_cost`", err=True
+            )
             return False
         signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
-            return click.confirm("send it?", err=True)
+            return click.confirm("send these requests?", err=True)
         except click.Abort as error:
             raise Interrupted("nothing was sent") from error
 
 
 def _command() -> str:
-    """The command line that goes on with this run."""
+    """Return the command line that resumes this run."""
     words = [word for word in sys.argv[1:] if word not in ("--new", "--no-wait")]
     if words[:1] == ["recover"]:
         words[0] = "run"
@@ -117,17 +128,17 @@ def _command() -> str:
 
 @click.command()
 @click.argument("specs", nargs=-1, required=True, type=SPEC)
-@click.option(
-    "--simulate", is_flag=True, help="Use the bundled simulator: no key, no cost; outputs go below simulated/."
-)
-@click.option("--yes", is_flag=True, help="Send without asking.")
-@click.option("--no-wait", is_flag=True, help="Do what can be done now and exit with 4; run again to go on.")
+@click.option("--simulate", is_flag=True, help="Use the local simulator: no key, no cost. Writes to simulated/.")
+@click.option("--yes", is_flag=True, help="Send without asking for confirmation.")
+@click.option("--no-wait", is_flag=True, help="Exit (code 4) instead of waiting for batches; run again to resume.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N rows.")
-@click.option("--resume", is_flag=True, help="Finish an unfinished run as recorded, whatever was edited since.")
-@click.option("--new", is_flag=True, help="Start over, leaving an unfinished run as it is.")
-@click.option("--accept-loss", is_flag=True, help="End rows whose results the API no longer has as missing.")
 @click.option(
-    "--poll-seconds", type=click.FloatRange(min=0, min_open=True), help="Seconds between two looks at a batch."
+    "--resume", is_flag=True, help="Finish the unfinished run with its original spec, ignoring later edits."
+)
+@click.option("--new", is_flag=True, help="Start a new run; an unfinished run is abandoned, not canceled.")
+@click.option("--accept-loss", is_flag=True, help="Record rows as missing if the API no longer has their results.")
+@click.option(
+    "--poll-seconds", type=click.FloatRange(min=0, min_open=True), help="Seconds between two checks of a batch."
 )
 @VAR
 @JSON
@@ -135,13 +146,16 @@ def run(
     specs: tuple[Path, ...], *, simulate: bool, yes: bool, resume: bool, new: bool, as_json: bool,
     no_wait: bool, accept_loss: bool, limit: int | None, poll_seconds: float | None, variables: dict[str, str],
 ) -> None:  # fmt: skip
-    """Run specs, or go on with their unfinished runs; one that reads the outputs of another comes after it."""
+    """Run or resume specs.
+
+    A spec that reads the outputs of another spec runs after it.
+    """
     from runner import lifecycle
     from runner.cli import display
     from runner.spec import load_spec
 
     if resume and new:
-        raise click.UsageError("--resume and --new exclude each other")
+        raise click.UsageError("--resume and --new cannot be combined")
     warn()
     chain = lifecycle.in_order([load_spec(path, vars=variables) for path in specs])
     code = 0
@@ -188,11 +202,14 @@ def _conclude(summary: "Summary", *, simulate: bool, as_json: bool) -> None:
 
 @click.command()
 @click.argument("spec", type=SPEC)
-@click.option("--run", "run_id", metavar="RUN", help="The run to recover; default: the newest that is found.")
-@click.option("--limit", type=click.IntRange(min=1), help="The --limit that the run was started with.")
+@click.option("--run", "run_id", metavar="RUN", help="The run to recover (default: the newest one found).")
+@click.option("--limit", type=click.IntRange(min=1), help="The --limit the run was started with.")
 @VAR
 def recover(spec: Path, *, run_id: str | None, limit: int | None, variables: dict[str, str]) -> None:
-    """Rebuild the state of a run that is lost from the API's own batches, and go on with it."""
+    """Rebuild a lost run from the API, and resume it.
+
+    Finds its batches of the last 29 days by the ids in their results.
+    """
     from runner import lifecycle
     from runner.cli import display
     from runner.spec import load_spec
@@ -202,7 +219,7 @@ def recover(spec: Path, *, run_id: str | None, limit: int | None, variables: dic
     with stopping() as stop, display.progress() as progress:
         say = partial(click.echo, err=True)
         run = lifecycle.recover(loaded, limit=limit, run_id=run_id, stop=stop, say=say, report=progress.report)
-        click.echo(f"run {run.id} is recovered", err=True)
+        click.echo(f"run {run.id} was recovered", err=True)
         summary = lifecycle.run(loaded, limit=limit, report=progress.report, stop=stop)
     _conclude(summary, simulate=False, as_json=False)
     sys.exit(_exit_code(summary, stop))

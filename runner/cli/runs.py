@@ -1,4 +1,4 @@
-"""Commands that take runs: show, cancel, reconcile, examine and purge them."""
+"""Commands that take runs: status, cancel, reconcile, doctor and purge."""
 
 import sys
 from typing import Any
@@ -12,7 +12,10 @@ from runner.cli.common import JSON, echo_json, warn
 @click.argument("target", required=False, metavar="[SPEC|RUN]")
 @JSON
 def status(target: str | None, as_json: bool) -> None:
-    """Show the runs of this project, or the newest run of a spec, or one run."""
+    """Show the runs of this project.
+
+    With SPEC, shows the newest run of that spec; with RUN, shows that run.
+    """
     from runner import lifecycle
     from runner.cli import display
 
@@ -28,38 +31,50 @@ def status(target: str | None, as_json: bool) -> None:
         return
     from rich.console import Console
 
-    # In a pipe there is no width to keep to.
+    # A pipe has no width.
     Console(width=None if sys.stdout.isatty() else 200).print(display.runs(found))
 
 
 @click.command()
 @click.argument("target", metavar="SPEC|RUN")
 def cancel(target: str) -> None:
-    """Cancel an unfinished run: batches under way are asked to end, the others are never sent."""
+    """Cancel an unfinished run.
+
+    Cancels the batches in progress. Unsent batches are never sent.
+    """
     from runner import lifecycle
 
     canceled, left = lifecycle.cancel(target)
     for line in left:
         click.echo(line, err=True)
     kind = "simulated run" if canceled.is_simulated else "run"
-    collect = "" if canceled.summary.state == "abandoned" else "; run the spec again to collect what has finished"
-    click.echo(f"{kind} {canceled.summary.run} is canceled{collect}")
+    collect = (
+        "" if canceled.summary.state == "abandoned" else "; run the spec again to collect the finished results"
+    )
+    click.echo(f"{kind} {canceled.summary.run} was canceled{collect}")
     sys.exit(4 if left else 0)
 
 
 @click.command()
 @click.argument("target", metavar="RUN|SPEC")
-@click.option("--adopt", metavar="BATCH_ID", help="This remote batch is the one that got no answer.")
 @click.option(
-    "--assume-not-sent", is_flag=True, help="What is not found was never accepted: the next run sends it."
+    "--adopt", metavar="BATCH_ID", help="Use this remote batch as the one whose creation got no response."
+)
+@click.option(
+    "--assume-not-sent",
+    is_flag=True,
+    help="Treat batches that are not found as never sent; the next run sends them.",
 )
 def reconcile(target: str, *, adopt: str | None, assume_not_sent: bool) -> None:
-    """Look for batches whose creation got no answer, or say what became of them."""
+    """Find batches whose creation got no response.
+
+    If they cannot be found, --adopt or --assume-not-sent resolves them manually.
+    """
     from runner import lifecycle
     from runner.cli import display
 
     if adopt and assume_not_sent:
-        raise click.UsageError("--adopt and --assume-not-sent exclude each other: give one after the other")
+        raise click.UsageError("--adopt and --assume-not-sent cannot be combined: use one, then the other")
     warn()
     with display.progress() as progress:
         found, unknown = lifecycle.reconcile_run(
@@ -68,16 +83,17 @@ def reconcile(target: str, *, adopt: str | None, assume_not_sent: bool) -> None:
     for batch in unknown:
         click.echo(display.unknown(batch), err=True)
     if not unknown:
-        click.echo(
-            f"run {found.summary.run}: it is known of every batch whether it was accepted; run the spec again"
-        )
+        click.echo(f"run {found.summary.run}: all batches are accounted for; run the spec again to continue")
     sys.exit(5 if unknown else 0)
 
 
 @click.command()
-@click.option("--remote", is_flag=True, help="Compare the batches of the workspace too; this needs a key.")
+@click.option("--remote", is_flag=True, help="Also check the batches of the workspace; needs a key.")
 def doctor(*, remote: bool) -> None:
-    """Check the state on disk, and say what the next runs would do. Nothing is changed."""
+    """Check the state on disk, changing nothing.
+
+    Also reports what the next runs would do.
+    """
     from runner import lifecycle
 
     diagnosis = lifecycle.doctor(remote=remote)
@@ -89,37 +105,40 @@ def doctor(*, remote: bool) -> None:
 
 
 class _Age(click.ParamType[float]):
-    """A time span in days or hours, in seconds."""
+    """Option type: a time span in days or hours, converted to seconds."""
 
     name = "age"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number, unit = str(value)[:-1], str(value)[-1:]
         if unit not in ("d", "h") or not number.isdecimal():
-            self.fail(f"{value!r} is not a number of days or hours, as 30d or 12h", param, ctx)
+            self.fail(f"{value!r} is not a number of days or hours, such as 30d or 12h", param, ctx)
         return int(number) * (86_400.0 if unit == "d" else 3_600.0)
 
 
 @click.command()
 @click.argument("target", required=False, metavar="[RUN|SPEC]")
-@click.option("--older-than", type=_Age(), metavar="30d", help="Every run that ended so long ago.")
-@click.option("--remote", is_flag=True, help="Delete the API's copies too; this needs the key.")
-@click.option("--yes", is_flag=True, help="Remove without asking.")
+@click.option("--older-than", type=_Age(), metavar="30d", help="Purge all runs that ended at least this long ago.")
+@click.option("--remote", is_flag=True, help="Also delete the copies at the API; needs a key.")
+@click.option("--yes", is_flag=True, help="Delete without asking for confirmation.")
 def purge(target: str | None, *, older_than: float | None, remote: bool, yes: bool) -> None:
-    """Remove the rows, requests and answers that ended runs keep. Outputs stay, and what was spent stays known."""
+    """Delete stored rows and results of ended runs.
+
+    Outputs are kept, and so are the history and the cost of the runs.
+    """
     from runner import lifecycle
 
     if target is None and older_than is None:
-        raise click.UsageError("name a run or a spec, or give --older-than")
+        raise click.UsageError("specify a run, a spec or --older-than")
     found = lifecycle.purgeable(target, older_than=older_than or 0)
     names = ", ".join(run.summary.run for run in found)
     if found and not yes:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            raise click.UsageError(f"this would purge {names}: without a terminal to ask on, `--yes` is needed")
-        click.confirm(f"purge {names}? Their outputs cannot be written again", err=True, abort=True)
+            raise click.UsageError(f"cannot ask before purging {names} without a terminal: add `--yes`")
+        click.confirm(f"purge {names}? Outputs cannot be written again afterwards", err=True, abort=True)
     for run in found:
         purged = lifecycle.purge(run, remote=remote)
-        also = f", and {lifecycle.plural(purged.deleted, 'batch')} at the API" if remote else ""
-        click.echo(f"run {purged.run.summary.run} is purged{also}")
+        also = f", with {lifecycle.plural(purged.deleted, 'batch')} at the API" if remote else ""
+        click.echo(f"run {purged.run.summary.run} was purged{also}")
     if not found:
-        click.echo("no run to purge", err=True)
+        click.echo("no runs to purge", err=True)

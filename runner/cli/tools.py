@@ -1,4 +1,4 @@
-"""Commands for what surrounds a job: the schema for editors, the simulator, the completion of a shell."""
+"""Commands that take no spec and no run: schema, simulate and completion."""
 
 import signal
 from pathlib import Path
@@ -9,39 +9,39 @@ import click
 
 @click.command()
 def schema() -> None:
-    """Print the JSON schema of a spec, for editors."""
+    """Print the JSON schema of specs, for editors."""
     from runner.spec import schema_text
 
     click.echo(schema_text(), nl=False)
 
 
 @click.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port on 127.0.0.1 (default: a free one).")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, help="The port on 127.0.0.1; default: a free one."
-)
-@click.option(
-    "--seconds", type=click.FloatRange(min=0), default=1.0, show_default=True, help="How long a batch takes."
+    "--seconds",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    show_default=True,
+    help="Approximate duration of a batch.",
 )
 @click.option(
     "--fault",
     "faults",
     multiple=True,
     metavar="NAME[:N|:P%]",
-    help="Go wrong so: once, N times, or in P % of cases.",
+    help="Inject a fault: once, N times, or in P% of cases.",
 )
+@click.option("--seed", type=int, default=0, show_default=True, help="Random seed of faults with a percentage.")
 @click.option(
-    "--seed", type=int, default=0, show_default=True, help="What faults with a percentage are drawn from."
+    "--lag", type=click.FloatRange(min=0), default=5.0, show_default=True, help="Delay of late faults, in seconds."
 )
-@click.option(
-    "--lag", type=click.FloatRange(min=0), default=5.0, show_default=True, help="Seconds of faults that are late."
-)
-@click.option("--list-faults", is_flag=True, help="List the faults and end.")
+@click.option("--list-faults", is_flag=True, help="List the faults and exit.")
 def simulate(
     port: int, seconds: float, faults: tuple[str, ...], seed: int, lag: float, *, list_faults: bool
 ) -> None:
-    """Serve the Message Batches API on this machine, for trials and tests.
+    """Serve a simulated API on this machine.
 
-    What faults did is written to simulated/server/faults.jsonl.
+    For trials and tests. Logs each injected fault to simulated/server/faults.jsonl.
     """
     from runner.simulator import FAULTS, serve
 
@@ -70,7 +70,10 @@ def simulate(
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print the completion script of a shell: eval "$(runner completion bash)"."""
+    """Print a shell completion script.
+
+    To enable it: eval "$(runner completion bash)"
+    """
     from click.shell_completion import get_completion_class
 
     script = get_completion_class(shell)

@@ -1,4 +1,4 @@
-"""Databases by URL, through SQLAlchemy: the only place that knows it."""
+"""Read and write databases by URL: the only package that uses SQLAlchemy."""
 
 from runner.database.connection import Failed, Transactions, query
 from runner.database.tables import replaced, unfit, upserting

@@ -1,4 +1,4 @@
-"""Tables that take rows: made from JSON schemas, tried before anything is sent, and written by upsert."""
+"""Tables for output rows: created from JSON schemas, checked before anything is sent, and upserted to."""
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 _CHECK_SECONDS = 30
 _MYSQLS = ("mysql", "mariadb")
-# A double holds any decimal number of as many digits; SQLite has nothing better.
+# A double represents any decimal number with up to this many digits; SQLite has nothing better.
 _DOUBLE_DIGITS = 15
 
 
 @cache
 def _written_out() -> "sa.types.TypeEngine[Any]":
-    """The type of decimals that are text."""
+    """Return the type of decimals that are stored as text."""
     import sqlalchemy as sa
 
     class WrittenOut(sa.TypeDecorator[Any]):
@@ -34,7 +34,7 @@ def _written_out() -> "sa.types.TypeEngine[Any]":
 
 
 def _type(schema: Mapping[str, Any], *, is_key: bool = False) -> "sa.types.TypeEngine[Any]":
-    """The type of a column with this JSON schema."""
+    """Return the SQL type of a column with this JSON schema."""
     import sqlalchemy as sa
     from sqlalchemy.dialects import mysql
 
@@ -43,7 +43,7 @@ def _type(schema: Mapping[str, Any], *, is_key: bool = False) -> "sa.types.TypeE
         precision, scale = digits(schema) or (38, 0)
         exact: sa.types.TypeEngine[Any] = sa.Numeric(precision, scale)
         return exact if precision <= _DOUBLE_DIGITS else exact.with_variant(_written_out(), "sqlite")
-    # The longest that an index of MySQL takes; by its bytes, since keys that differ in case are two.
+    # The longest key that MySQL can index. Its collation is binary, because keys that differ in case are distinct.
     text = mysql.VARCHAR(768, charset="utf8mb4", collation="utf8mb4_bin") if is_key else mysql.LONGTEXT()
     plain: dict[str, sa.types.TypeEngine[Any]] = {
         "integer": sa.BigInteger(),
@@ -72,14 +72,14 @@ def _table(name: str, columns: Mapping[str, Any], key: str) -> "sa.Table":
 
 
 def _upsert(table: "sa.Table", dialect: str, key: str, *, of: Any = None) -> Any:
-    """The statement that puts a row in the place of the one with its key; the rows may be those `of` a query.
+    """Return the statement that inserts a row or replaces the one with its key.
 
-    Raises Failed.
+    The rows come from the query `of`, if given. Raises Failed.
     """
     from sqlalchemy.dialects import mysql, postgresql, sqlite
 
     if dialect not in ("postgresql", "sqlite", "mysql", "mariadb"):
-        raise Failed(f"how {dialect} replaces a row is not known: use PostgreSQL, SQLite, MySQL or MariaDB")
+        raise Failed(f"replacing rows is not supported for {dialect}: use PostgreSQL, SQLite, MySQL or MariaDB")
     inserts: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
     statement = inserts.get(dialect, mysql.insert)(table)
     if of is not None:
@@ -96,10 +96,10 @@ def _upsert(table: "sa.Table", dialect: str, key: str, *, of: Any = None) -> Any
 def upserting(
     transactions: Transactions, url: str, table: str, columns: Mapping[str, Any], key: str
 ) -> Iterator[Callable[[Sequence[Any]], None]]:
-    """Yield a function that takes the values of one row, and write them in the transaction of their database.
+    """Yield a function that takes the values of one row; write the rows in their database's transaction.
 
-    `columns` are JSON schemas by name, and the values of the types that they say; the table is made if it is not
-    there. A row with the key of another takes its place. Raises Failed.
+    `columns` maps names to JSON schemas, and the values have their types. The table is created if it does not
+    exist. A row replaces an existing row with the same key. Raises Failed.
     """
     made, waiting = _table(table, columns, key), list[dict[str, Any]]()
     connection = transactions.connection(url)
@@ -125,9 +125,9 @@ def upserting(
 def replaced(
     transactions: Transactions, url: str, table: str, columns: Mapping[str, Any], key: str, keys: Iterable[str]
 ) -> str | None:
-    """The first of the keys that were written to a table that has no row of its own there, or None. Raises Failed.
+    """Return the first written key that has no row of its own in the table, or None. Raises Failed.
 
-    A table that was there may tell keys apart worse than they are meant: by its collation, or as numbers.
+    The key column of an existing table may treat distinct keys as equal, by its collation or as numbers.
     """
     import sqlalchemy as sa
 
@@ -135,7 +135,7 @@ def replaced(
     column, connection, rest = made.columns[key], transactions.connection(url), iter(keys)
     if not isinstance(column.type, sa.Text):
         return None
-    # On disk: two keys of one row need not be near each other.
+    # On disk: keys that share a row can be far apart.
     with closing(sqlite3.connect("", isolation_level=None)) as own:
         own.executescript("PRAGMA synchronous = OFF; CREATE TABLE row (key PRIMARY KEY) WITHOUT ROWID; BEGIN")
         while chunk := list(islice(rest, ROWS)):
@@ -149,9 +149,9 @@ def replaced(
 
 
 def unfit(url: str, table: str, columns: Mapping[str, Any], key: str, *, is_typed: bool) -> str | None:
-    """Why rows of these columns cannot be written to a table, or None; nothing is written. Raises Failed.
+    """Return why rows with these columns cannot be written to a table, or None. Raises Failed.
 
-    If `is_typed`, the types of the columns are tried too.
+    Nothing is written. If `is_typed`, the types of the columns are checked too.
     """
     import sqlalchemy as sa
 
@@ -163,13 +163,13 @@ def unfit(url: str, table: str, columns: Mapping[str, Any], key: str, *, is_type
             if (wrong := _misfit(look, made, columns, key, dialect)) is not None:
                 return wrong
         elif dialect != "postgresql":
-            # A table that is made there stays, whatever is rolled back.
+            # Here a created table would stay despite the rollback.
             _upsert(made, dialect, key)
             return None
         else:
             made.create(connection)
         if is_typed:
-            # No row, but the table, its types and the permission to write have to be there.
+            # Inserts no row, but fails if the table, a type or the permission to write is missing.
             nulls = [sa.null() if dialect in _MYSQLS else sa.cast(sa.null(), one.type) for one in made.columns]
             connection.execute(_upsert(made, dialect, key, of=sa.select(*nulls).where(sa.false())))
         connection.rollback()
@@ -177,8 +177,8 @@ def unfit(url: str, table: str, columns: Mapping[str, Any], key: str, *, is_type
 
 
 def _misfit(look: Any, made: "sa.Table", columns: Mapping[str, Any], key: str, dialect: str) -> str | None:
-    """What the description of a table that is there says against rows of these columns."""
-    # Elsewhere a name in capitals is the same one.
+    """Return why an existing table cannot store rows with these columns, or None."""
+    # In other databases, names are not case-sensitive.
     fold = str if dialect == "postgresql" else str.casefold
     there = {fold(column["name"]) for column in look.get_columns(made.name, made.schema)}
     if absent := [name for name in columns if fold(name) not in there]:
@@ -190,9 +190,9 @@ def _misfit(look: Any, made: "sa.Table", columns: Mapping[str, Any], key: str, d
     if dialect in _MYSQLS:
         own = {fold(name) for name in columns}
         if others := [names for names in unique if fold(key) not in names and own & set(names)]:
-            wanted = f"a unique index on {', '.join(others[0])}, by which {dialect} would replace other rows too"
+            wanted = f"a unique index on {', '.join(others[0])}, by which {dialect} would also replace other rows"
             return f"the table {made.fullname} has {wanted}"
     if [fold(key)] not in unique:
-        wanted = f"neither a primary key nor a unique index on {key}, which tells rows apart"
+        wanted = f"neither a primary key nor a unique index on {key}, which identifies its rows"
         return f"the table {made.fullname} has {wanted}"
     return None

@@ -1,4 +1,4 @@
-"""The order of things: prepare, submit, reconcile, poll, collect, deliver."""
+"""Lifecycle of a run: prepare, submit, reconcile, poll, collect, deliver."""
 
 from runner.lifecycle.chain import in_order
 from runner.lifecycle.check import check, check_places, render

@@ -1,4 +1,4 @@
-"""The next round: the rows that can still succeed, with the bytes that they were sent with before."""
+"""Prepare the next round: rows that can still succeed are sent again with their previous params."""
 
 from collections.abc import Iterator
 
@@ -16,9 +16,9 @@ from runner.store import WHATEVER_ATTEMPTS, Pieces, pieces
 
 
 def prepare_again(job: Job, form: Form) -> bool:
-    """Write the next round, of the rows that may be sent again; return whether there is one.
+    """Write the next round from the rows that may be sent again; return whether there are any.
 
-    Raises StateError if the files of the run do not agree that they may.
+    Raises StateError if the files of the run do not confirm that a row may be sent again.
     """
     round = max((batch.round for batch in job.store.batches(job.run)), default=0) + 1
     if job.run.is_canceled or round == 1:
@@ -26,7 +26,7 @@ def prepare_again(job: Job, form: Form) -> bool:
     least = 1 if round <= job.spec.retry.attempts else WHATEVER_ATTEMPTS
     folder = job.store.folder(job.run)
     with job.store.transaction(), pieces() as files, rows_of(job) as rows:
-        # The limit may have been lowered since; what fitted once must fit again.
+        # The limit may have been lowered since: a request that fitted before must still fit.
         longest = max(batch.bytes for batch in job.store.batches(job.run)) + 64
         limits = {
             "max_requests": job.spec.batch.max_requests,
@@ -44,7 +44,10 @@ def prepare_again(job: Job, form: Form) -> bool:
 
 
 def _again(job: Job, files: Pieces, rows: Rows, form: Form, least: int) -> Iterator[tuple[int, bytes]]:
-    """(row, params) of the rows to send again; their results are read again, so that no wrong bit pays twice."""
+    """Yield (row, params) of the rows to send again.
+
+    Their results are read again, so that a damaged mark in the database cannot make anyone pay twice.
+    """
     folder, longest = job.store.folder(job.run), largest(job.spec.batch.max_bytes)
     is_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
     for row, round, batch, offset, size, result_offset, length in job.store.again(job.run, least=least):
@@ -61,8 +64,10 @@ def _again(job: Job, files: Pieces, rows: Rows, form: Form, least: int) -> Itera
                     longer = continued(params, line)
                 elif found.outcome == "invalid" and job.spec.retry.repair:
                     longer = repaired(params, line, (found.error or {}).get("message", "it is not valid"))
-                # What has grown too long is asked anew.
+                # A conversation that has become too long is dropped: the same request is sent again.
                 params = longer if len(longer) <= longest else params
         except (ValueError, OSError) as error:
-            raise StateError(f"run {job.run.id}: row {row} cannot be sent again as recorded: {error}") from error
+            raise StateError(
+                f"run {job.run.id}: row {row} is marked to be sent again, but cannot be: {error}"
+            ) from error
         yield row, params

@@ -1,8 +1,8 @@
-"""A batch that is answered synchronously, through the Messages API, some requests at a time.
+"""Answer a batch synchronously through the Messages API, a few requests at a time.
 
-What is about to be sent is noted before its first byte leaves, and an answer is on disk before another request
-takes its place. A request whose answer was lost, to a broken connection or the death of the process, is never
-sent again by the same batch, since it may be paid: it ends as errored, and a later round may send it again.
+Each request is noted on disk before its first byte is sent. Each answer is on disk before another request takes
+its place. An answer can be lost if the connection breaks or the process dies. Its request is then never sent again
+by the same batch, because it may be billed: it ends as errored, and a later round may send it again.
 """
 
 import os
@@ -27,7 +27,7 @@ from runner.outcome import NO_ANSWER, result_type
 from runner.store import Batch, pieces
 
 AT_ONCE = 200
-"""The most requests of one batch that is answered synchronously."""
+"""Maximum number of requests in a batch that is answered synchronously."""
 
 _TRIES = 8
 _LONGEST_DELAY = 60.0
@@ -37,7 +37,7 @@ _CANCELED = b'{"type":"canceled"}'
 
 @dataclass(slots=True)
 class _Gate:
-    """Lets requests pass; it closes to all for a while after some faults, and for good after others."""
+    """A gate for requests: some faults close it for a while, others for good."""
 
     stop: Event
     until: float = 0.0
@@ -45,23 +45,27 @@ class _Gate:
 
     @property
     def is_shut(self) -> bool:
-        """Whether no further request is to be sent."""
+        """True if no further request may be sent."""
         return self.fault is not None or self.stop.is_set()
 
     def passes(self) -> bool:
-        """Wait until it is open; return whether it is."""
+        """Wait until the gate is open; return False if it is shut."""
         while not self.is_shut and (left := self.until - time.monotonic()) > 0:
             self.stop.wait(min(left, 0.5))
         return not self.is_shut
 
     def close_for(self, advice: float | None, tries: int) -> None:
-        """Let nothing pass for as long as the API advises, or twice as long as the time before."""
+        """Close the gate for a while after a failed try.
+
+        The delay doubles with each try, or is `advice` (the API's retry-after in seconds) if that is longer. It is
+        at most 60 seconds.
+        """
         delay = min(max(0.5 * 2.0 ** min(tries, 10), advice or 0.0), _LONGEST_DELAY)
         self.until = max(self.until, time.monotonic() + delay)
 
 
 def _send(api: Api, params: bytes, gate: _Gate) -> bytes | None:
-    """The result of one request, or None if it was certainly not carried out."""
+    """Send one request and return its result, or None if it was certainly not processed."""
     for tries in range(_TRIES):
         if not gate.passes():
             return None
@@ -85,7 +89,7 @@ def _errored(message: str) -> bytes:
 
 @dataclass(slots=True)
 class _Lane:
-    """One batch while it is answered: its files, and how many of its results are of which type."""
+    """A batch that is being answered: its open files, and the number of its results by type."""
 
     prefix: str
     results: BinaryIO
@@ -93,19 +97,19 @@ class _Lane:
     counts: dict[str, int] = field(default_factory=dict)
 
     def record(self, answers: Iterable[tuple[int, bytes]]) -> None:
-        """Make (row, result) pairs durable."""
+        """Append (row, result) pairs to the results file, durably."""
         for row, result in answers:
             self.results.write(b'{"custom_id":"%b%d","result":%b}\n' % (self.prefix.encode(), row, result))
             self.count(result)
         _sync(self.results)
 
     def count(self, result: bytes) -> None:
-        """Count a result."""
+        """Count a result by its type."""
         kind = result_type(result)
         self.counts[kind] = self.counts.get(kind, 0) + 1
 
     def note(self, rows: Iterable[int]) -> None:
-        """Make it durable that rows are about to be sent, or that they were not if their number is negative."""
+        """Note durably that rows are about to be sent; a negative number means that the row was not sent."""
         self.notes.write(b"".join(b"%d\n" % row for row in rows))
         _sync(self.notes)
 
@@ -116,7 +120,7 @@ def _sync(file: BinaryIO) -> None:
 
 
 def _noted(path: Path) -> set[int]:
-    """The rows that were about to be sent."""
+    """Return the rows that may have been sent, and cut off an incomplete last line."""
     found: set[int] = set()
     *lines, torn = path.read_bytes().split(b"\n") if path.exists() else [b""]
     if torn:
@@ -135,7 +139,10 @@ class _Line(msgspec.Struct):
 
 
 def _answered(path: Path, prefix: str) -> Iterator[tuple[int, bytes]]:
-    """(row, result) of each line that is whole; one that a dying process left unfinished is cut off."""
+    """Yield (row, result) of each complete line, and cut off a line that a dying process left incomplete.
+
+    Raises StateError if a complete line is damaged.
+    """
     if not path.exists():
         return
     size = 0
@@ -153,20 +160,21 @@ def _answered(path: Path, prefix: str) -> Iterator[tuple[int, bytes]]:
 
 
 def needs_parts(batch: Batch) -> bool:
-    """Whether a prepared batch is too large to be answered as one."""
+    """Return whether a prepared batch is too large to be answered in one piece."""
     return batch.requests > AT_ONCE
 
 
 def part(job: Job, batch: Batch) -> None:
-    """Put batches that are small enough in the place of a prepared one."""
+    """Replace a prepared batch with batches that are small enough to be answered synchronously."""
     requests = job.store.requests_of(batch)
     divide(job, batch, [requests[first : first + AT_ONCE] for first in range(0, len(requests), AT_ONCE)])
 
 
 def answer(job: Job, api: Api, batch: Batch, *, stop: Event) -> Batch:
-    """Send what is left of a batch; return it ended, or as it is if `stop` was set.
+    """Send the remaining requests of a batch; return it ended, or unfinished if `stop` was set.
 
-    Raises AccessError or Unavailable if it cannot go on now; what was in flight is on disk then.
+    Raises AccessError or Unavailable if it cannot continue now; the answers to requests in flight are then on
+    disk.
     """
     folder = job.store.folder(job.run)
     results, notes = folder.results(batch.round, batch.batch), folder.noted(batch.round, batch.batch)
@@ -194,7 +202,7 @@ def answer(job: Job, api: Api, batch: Batch, *, stop: Event) -> Batch:
 
 
 def _send_all(job: Job, api: Api, batch: Batch, lane: _Lane, left: list[Request], gate: _Gate) -> None:
-    """Send requests, so many at a time as the spec says, until all are answered or the gate is shut."""
+    """Send requests, at most `sync.concurrency` at a time, until all are answered or the gate is shut."""
     body, todo = job.store.folder(job.run).body(batch.round, batch.batch), iter(left)
     most, flying = job.spec.sync.concurrency, dict[Future[bytes | None], int]()
     told = time.monotonic()

@@ -1,4 +1,7 @@
-"""The cap of a run: what is under way counts with the most it can cost, what is collected with what it did."""
+"""Enforce the cost cap of a run.
+
+A batch in progress counts with the upper bound of its cost, a collected batch with its actual cost.
+"""
 
 from collections.abc import Sequence
 
@@ -8,12 +11,12 @@ from runner.lifecycle.divide import divide
 from runner.lifecycle.job import Job, name_of
 from runner.store import Batch
 
-# Ever smaller batches would use the last cents up, one after the other, for days.
+# Stop at 5 %: otherwise ever smaller batches would nibble at the remaining budget for days.
 _LEAST_SHARE = 0.05
 
 
 def worst(job: Job, weights: Sequence[int], *, is_batched: bool) -> float | None:
-    """The most that requests of these weights can cost, in US dollars, or None if no price is known."""
+    """Return the upper bound of the cost of these requests in US dollars, or None if no price is known."""
     rate = rate_of(job.spec)
     return None if rate is None else rate.worst(weights, is_batched=is_batched)
 
@@ -29,15 +32,16 @@ def _charge(job: Job, batch: Batch) -> float:
 
 
 def spent(job: Job) -> float:
-    """What a run has cost so far, at the most, in US dollars."""
+    """Return the cost of a run so far in US dollars; batches in progress count with their upper bound."""
     return sum(_charge(job, batch) for batch in job.store.batches(job.run))
 
 
 def reserve(job: Job, batch: Batch, lane: str, *, can_wait: bool) -> Batch | None:
-    """Set aside the most that a prepared batch can cost, and return it; None if it has to wait.
+    """Reserve the upper bound of a prepared batch's cost; return the batch, or None if it has to wait.
 
-    What does not fit under the cap waits if it can: if others are under way, which may turn out cheaper. Else as
-    much of it as fits becomes a batch of its own. Raises CapReached if next to nothing would.
+    A batch that does not fit under the cap waits if `can_wait`: batches in progress may cost less than reserved.
+    Otherwise it is split, so that as many requests as fit become a batch of their own. Raises CapReached if not
+    even one request fits, or if at most 5 % of the cap is left.
     """
     weights, is_batched = job.store.weights_of(batch), lane == "batch"
     most, cap = worst(job, weights, is_batched=is_batched), job.spec.limits.max_cost
@@ -52,8 +56,8 @@ def reserve(job: Job, batch: Batch, lane: str, *, can_wait: bool) -> Batch | Non
     if fits == 0:
         raise CapReached(
             f"the run is paused: it has cost up to ${cap - room:,.4f} of limits.max_cost ${cap:,.2f}, and "
-            f"{name_of(batch)} can cost ${most:,.4f}. What is done is in the outputs; with a higher cap the same "
-            "command goes on"
+            f"{name_of(batch)} can cost up to ${most:,.4f}. The finished rows are in the outputs; to continue, "
+            "raise the cap and run the same command again"
         )
     requests = job.store.requests_of(batch)
     divide(job, batch, [requests[:fits], requests[fits:]])
@@ -61,7 +65,7 @@ def reserve(job: Job, batch: Batch, lane: str, *, can_wait: bool) -> Batch | Non
 
 
 def _leading(job: Job, weights: Sequence[int], room: float, *, is_batched: bool) -> int:
-    """How many of the first requests fit into so many dollars."""
+    """Return how many requests, counted from the first, fit into `room` US dollars."""
     rate = rate_of(job.spec)
     for count, weight in enumerate(weights):
         room -= rate.worst([weight], is_batched=is_batched) if rate is not None else 0.0

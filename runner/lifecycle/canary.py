@@ -1,4 +1,4 @@
-"""The first rows, sent ahead of all others: whether they came back as they should."""
+"""Evaluate the canary: the first rows, sent synchronously before any batch."""
 
 from collections.abc import Sequence
 
@@ -15,11 +15,11 @@ _SHOWN, _LONGER_ID = 3, 20
 
 
 def judge(job: Job, form: Form) -> bool:
-    """Whether the others can follow the rows that were sent ahead, which are all collected.
+    """Return whether the other rows can be sent, once the canary is collected.
 
-    What can pass by itself, an overloaded server for instance, is left to the next round, as long as another row
-    succeeded; else the canary is prepared once more, and the answer is no. Raises CanaryFailed if rows did not
-    succeed, with the run abandoned: its answers are there for the next one.
+    A fault that can pass, such as an overloaded server, is left to the next round if another row succeeded. If no
+    row succeeded, the canary is prepared again, up to `retry.attempts` times in all, and False is returned. Raises
+    CanaryFailed if rows failed. The run is then abandoned, and the next run can reuse its answers.
     """
     canaries = [batch for batch in job.store.batches(job.run) if batch.lane == "canary" and batch.round == 1]
     found = [one for batch in canaries for one in _outcomes(job, batch, form)]
@@ -37,7 +37,7 @@ def judge(job: Job, form: Form) -> bool:
 
 
 def _prepare_again(job: Job, canaries: Sequence[Batch]) -> None:
-    """Make another canary of the rows of those before."""
+    """Prepare another canary with the rows of the previous ones."""
     folder = job.store.folder(job.run)
     number = max(batch.batch for batch in job.store.batches(job.run) if batch.round == 1) + 1
     requests = [
@@ -74,8 +74,8 @@ def _message(job: Job, count: int, bad: list[tuple[int, Outcome]]) -> str:
         lines.append(f"  and {len(bad) - _SHOWN} more")
     shown = "\n".join(lines)
     return (
-        f"the canary failed: {len(bad)} of {plural(count, 'row')} sent ahead did not succeed, and nothing else of "
+        f"the canary failed: {len(bad)} of {plural(count, 'row')} did not succeed, and nothing else of "
         f"run {job.run.id} was sent:\n{shown}\n"
-        "Mend the prompt, the schema or the rows and run again (what succeeded is not paid again), or lower "
+        "Fix the prompt, schema or rows and run again (answers that succeeded are not paid for again), or lower "
         "`canary`"
     )

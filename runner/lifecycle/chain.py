@@ -1,4 +1,4 @@
-"""Specs that read each other's outputs, in the order in which they can run."""
+"""Order specs that read each other's outputs, so that they can run one after the other."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,7 @@ from runner.spec import Spec
 
 
 def in_order(specs: Sequence[Spec]) -> list[Spec]:
-    """The specs, each after the one whose outputs it reads, if that is among them; else in their own order."""
+    """Return the specs in their given order, but each after the one whose outputs it reads, if given."""
     by_path = {os.path.realpath(spec.path): spec for spec in specs}
     done: dict[str, Spec] = {}
 

@@ -1,4 +1,4 @@
-"""What can be known of a spec before its whole source is read."""
+"""Validate a spec against everything except the full input."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,16 +23,17 @@ _SAMPLE_ROWS = 100
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A spec whose templates, columns and first rows are sound, and what the rules find in it."""
+    """Result of a successful check: the templates of the spec, and the findings about it."""
 
     templates: Templates
     findings: list[Finding]
 
 
 def check(spec: Spec, *, is_tolerant: bool = False) -> Checked:
-    """Check what can be known before the whole source is read: templates, names, columns, the first rows.
+    """Check everything that can be known before the whole source is read.
 
-    Raises InputError with every mistake; what the rules call errors are among them, unless it `is_tolerant`.
+    This covers the templates, the names they use, the columns and the first 100 rows. Raises InputError that lists
+    all problems, including the errors found by the rules unless `is_tolerant`.
     """
     problems = sinks.check(spec)
     if any(block.type != "text" for block in spec.prompt.blocks()) and (lacks := lacking("documents")):
@@ -53,10 +54,10 @@ def check(spec: Spec, *, is_tolerant: bool = False) -> Checked:
 
 
 def check_places(spec: Spec, base: Path, *, asks_databases: bool = True) -> list[Place]:
-    """The places of a spec's sinks below `base`.
+    """Return the places of a spec's sinks below `base`.
 
-    Raises InputError for those that cannot be written, as far as a look can tell; a database is asked if it may
-    be.
+    Raises InputError for places that cannot be written, as far as this can be known without writing. Databases are
+    only checked with `asks_databases`.
     """
     places = [sinks.place(sink, root=spec.root, base=base) for sink in spec.sinks]
     asked = [index for index, sink in enumerate(spec.sinks) if asks_databases or sink.type != "sql"]
@@ -66,7 +67,7 @@ def check_places(spec: Spec, base: Path, *, asks_databases: bool = True) -> list
 
 
 def _note(problems: list[Problem], step: Callable[[], T]) -> T | None:
-    """The result of a step, or None with its mistakes added to those before."""
+    """Return the result of a step; if it raises InputError, note its problems and return None."""
     try:
         return step()
     except InputError as error:
@@ -75,7 +76,7 @@ def _note(problems: list[Problem], step: Callable[[], T]) -> T | None:
 
 
 def _placed(spec: Spec, problem: Problem) -> Problem:
-    """A mistake that knows only which setting it is about, at the place of that setting."""
+    """Return a problem that only names its setting with the location of that setting."""
     if problem.path not in spec.places:
         return problem
     return spec.problem(problem.path, f"{problem.path}: {problem.message}")
@@ -84,18 +85,21 @@ def _placed(spec: Spec, problem: Problem) -> Problem:
 def _sample(spec: Spec) -> list[Row]:
     inputs, pattern = Inputs(spec.root), spec.source.path
     if spec.source.output is not None and not (spec.root / pattern).exists():
-        return []  # the job that writes it has not been run yet
+        return []  # the spec that writes it has not run yet
     if spec.source.is_query or is_url(pattern):
         return list(read(spec.source, inputs, limit=_SAMPLE_ROWS))
     paths = [spec.root / path for path in inputs.find(pattern)]
-    # What can be read once only, standard input or a pipe, is for the run.
+    # Standard input and pipes can be read only once: leave them to the run.
     if pattern == "-" or any(path.is_fifo() or path.is_char_device() for path in paths):
         return []
     return list(read(spec.source, inputs, limit=_SAMPLE_ROWS))
 
 
 def render(spec: Spec, *, limit: int | None = None) -> Iterator[bytes]:
-    """The requests of the first rows as JSON lines, with the row number as custom_id; nothing is sent."""
+    """Yield the requests of the first rows as JSON lines; nothing is sent.
+
+    The custom_id is the row number. Raises InputError for a row that cannot be sent.
+    """
     templates = check(spec).templates
     for row, (params, _, problem) in requests(templates, read(spec.source, Inputs(spec.root), limit=limit)):
         if problem is not None:

@@ -1,4 +1,4 @@
-"""Which run to work on: the one under way, a finished one that still holds, or a new one."""
+"""Select the run to work on: resume the unfinished run, reuse a finished one, or start a new one."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ def _changes(old: Any, new: Any, at: str = "") -> Iterator[str]:
 
 
 def _edited(spec: Spec, folder: RunFolder) -> Iterator[str]:
-    """The files that rows attach and that are not what they were."""
+    """Yield the attached files that have changed since the run was prepared."""
     if folder.attached.exists():
         with folder.attached.open("rb") as lines:
             for line in lines:
@@ -37,7 +37,7 @@ def _edited(spec: Spec, folder: RunFolder) -> Iterator[str]:
 
 
 def _differences(spec: Spec, before: Recorded, now: Recorded, folder: RunFolder) -> list[str]:
-    """What differs between a recorded run and the present files, in words."""
+    """Describe the differences between the snapshot of a run and the current settings and files."""
     found = list(_changes(before.record, now.record))
     names = dict.fromkeys((*before.templates, *now.templates))
     found += [f"prompts/{n}: edited" for n in names if before.templates.get(n) != now.templates.get(n)]
@@ -45,20 +45,20 @@ def _differences(spec: Spec, before: Recorded, now: Recorded, folder: RunFolder)
         found.append(f"--limit: {before.limit} → {now.limit}")
     edited = dict.fromkeys(islice(_edited(spec, folder), _SHOWN))
     if spec.source.is_query:
-        # Its rows are those that it gave when the run was prepared.
-        return [*found, *(f"{path}: edited, or gone" for path in edited)]
+        # The rows of a query are those it returned when the run was prepared.
+        return [*found, *(f"{path}: edited or missing" for path in edited)]
     is_limited = before.limit is not None or spec.source.limit is not None
     files = changed(spec.root, spec.source.path, before.inputs, is_limited=is_limited)
     return [
         *found,
         *(f"{path}: edited" for path in files),
-        *(f"{path}: edited, or gone" for path in edited if path not in files),
+        *(f"{path}: edited or missing" for path in edited if path not in files),
     ]
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which run to work on: what the user asked for, and what the present files say."""
+    """Selection of the run to work on, by the user's options and the current files."""
 
     spec: Spec
     templates: Templates | None
@@ -67,12 +67,16 @@ class Choice:
     new: bool
 
     def find(self, store: Store) -> tuple[Run, Spec] | None:
-        """The run to go on with and its spec, or None if a new one is due. Raises UsageError."""
+        """Return the run to continue and its spec, or None if a new run is needed.
+
+        A run whose preparation was cut off is discarded. Raises UsageError if the options or the current files do
+        not allow a choice, and StateError if the snapshot of a run is damaged.
+        """
         for left in [left for left in store.runs(self.spec.name) if left.state in ("preparing", "prepared")]:
             if left.recovered_at is not None:
-                raise UsageError(f"the recovery of run {left.id} was broken off: `runner recover` it once more")
+                raise UsageError(f"the recovery of run {left.id} did not finish: run `runner recover` again")
             store.discard(left)
-        # Also those of other names: a run that is not recognized any more would be sent, and paid, again.
+        # Also runs of other names: a run that is no longer recognized would be sent, and paid for, again.
         for known in store.runs():
             if known.purged_at is None and known.state != "preparing":
                 recorded(store, known)
@@ -81,18 +85,21 @@ class Choice:
         run = under_way or next(iter(runs), None)
         if run is None or self.new or (self.resume and under_way is None):
             if self.resume:
-                raise UsageError(f"there is no unfinished run of {self.spec.name} to resume")
+                raise UsageError(f"there is no unfinished run of {self.spec.name} to resume: run without --resume")
             return None
         return self._matching(store, run)
 
     def _matching(self, store: Store, run: Run) -> tuple[Run, Spec] | None:
-        """A run, if it is still what the files say, or if it is to be resumed whatever they say."""
+        """Return the run and its spec if it matches the current files or is to be resumed anyway, else None.
+
+        Raises UsageError if an unfinished run does not match.
+        """
         if run.purged_at is not None and run.state != "finished":
             return None
         before = recorded(store, run)
         if run.state == "finished" and (self.spec.source.path == "-" or self.spec.source.is_query):
             return None
-        # Not even computed for --resume: the input may be gone by now.
+        # Not computed for --resume, because the input may no longer exist.
         differences = [] if self.resume else self._differences(before, store.folder(run))
         if not differences:
             return run, resumed(before.record, like=self.spec)
@@ -108,7 +115,7 @@ class Choice:
     def _refusal(self, run: Run, differences: list[str]) -> str:
         shown = "\n".join(f"  {line}" for line in differences[:_SHOWN])
         return (
-            f"run {run.id} of {self.spec.name} is not finished, and since it began this has changed:\n{shown}\n"
-            "--resume finishes it as it was recorded; --new starts over, though what was sent is billed "
-            f"(`runner cancel {run.id}` stops what it can)"
+            f"run {run.id} of {self.spec.name} is unfinished, and there are changes since it began:\n{shown}\n"
+            "Use --resume to finish it with its original spec, or --new to start over. Requests already sent are "
+            f"billed either way; `runner cancel {run.id}` cancels those that have not ended"
         )

@@ -1,4 +1,4 @@
-"""The results of an ended batch: downloaded whole, held against what was sent, and turned into outcomes."""
+"""Collect an ended batch: download its results, compare them with its requests, record outcomes."""
 
 import hashlib
 from collections.abc import Iterator
@@ -22,10 +22,11 @@ from runner.store import WHATEVER_ATTEMPTS, Batch, pieces
 
 @dataclass(slots=True)
 class _Found:
-    """What one results file holds: by row, the outcome, whether to send again, offset and length of the line.
+    """Contents of one results file.
 
-    `cost` and `synchronous` are US dollars: what the answers cost, and what they would have cost synchronously;
-    `lost` holds the rows that may have been paid without an answer.
+    `rows` holds by row: the outcome, whether to send the row again, and the offset and length of its line in
+    bytes. `odd` counts unusable lines by kind. `cost` is the cost of the answers in US dollars, and `synchronous`
+    what they would have cost synchronously. `lost` holds the rows that may have been paid for without an answer.
     """
 
     rows: dict[int, tuple[str, int, int, int]] = field(default_factory=dict)
@@ -36,7 +37,7 @@ class _Found:
     lost: list[int] = field(default_factory=list)
 
     def charge(self, usage: Usage, rate: Rate | None, *, is_batched: bool) -> None:
-        """Add what one answer used."""
+        """Add the usage and cost of one answer."""
         self.usage.add(usage)
         if rate is not None:
             synchronous = rate.synchronous(usage)
@@ -44,12 +45,15 @@ class _Found:
             self.synchronous += synchronous
 
     def note(self, kind: str) -> None:
-        """Count a line of no use."""
+        """Count an unusable line."""
         self.odd[kind] = self.odd.get(kind, 0) + 1
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Each line with its offset. Lines end at a line feed only: JSON text may hold U+2028 and its like."""
+    """Yield each line with its offset.
+
+    Only a line feed ends a line, because JSON text may contain U+2028 and similar characters.
+    """
     offset = 0
     with path.open("rb") as file:
         for line in file:
@@ -111,12 +115,14 @@ def collect(
     accept_loss: bool,
     sends_canceled: bool,
 ) -> Batch:
-    """Download and read the results of an ended batch; those of one that was answered synchronously are there.
+    """Download and read the results of an ended batch; a synchronous batch has them on disk already.
 
-    With `sends_canceled` a row that was canceled or expired is sent again, whatever its attempts. Returns the
-    batch collected, every row with its outcome; or submitting again if a person took it for this one, and the
-    results are somebody else's. Raises Incomplete if results are missing; on the last try the rows without one
-    are `missing` instead, if the download was sound as far as one can tell, or if `accept_loss` says so.
+    With `sends_canceled`, canceled and expired rows are sent again, however often they were sent before. Returns
+    the collected batch, in which every row has its outcome. If the user chose the wrong remote batch, so that all
+    results are someone else's, the batch returned is submitting again.
+
+    Raises Incomplete if results are missing. On the last try, rows without a result become `missing` instead, if
+    the download seems intact or `accept_loss` is set. In a synchronous batch they do so at once.
     """
     path, is_batched = job.store.folder(job.run).results(batch.round, batch.batch), batch.lane == "batch"
     sha256 = _download(api, batch, path) if is_batched else _digest(path)
@@ -146,7 +152,7 @@ def collect(
 
 
 def _check(job: Job, path: Path, found: _Found, form: Form) -> None:
-    """Look at the outputs that are valid in the order of their rows, which the checks see."""
+    """Run the checks on valid outputs, in row order: the checks see the rows, which are read in order."""
     retries = int("invalid" in job.spec.retry.on)
     with pieces() as files, rows_of(job) as rows:
         for row, (outcome, _, offset, length) in sorted(found.rows.items()):
@@ -157,7 +163,7 @@ def _check(job: Job, path: Path, found: _Found, form: Form) -> None:
 
 
 def _download(api: Api, batch: Batch, path: Path) -> str:
-    """Write the results of a batch to a file; return its SHA-256."""
+    """Download the results of a batch to a file, and return its SHA-256."""
     sha256 = hashlib.sha256()
     with replacing(path, private=True) as file:
         for block in api.results(batch.batch_id or ""):
@@ -174,7 +180,7 @@ def _digest(path: Path) -> str:
 def _record(job: Job, batch: Batch, expected: set[int], found: _Found, sha256: str) -> Batch:
     is_missing_retried = "missing" in job.spec.retry.on
     absent = ("missing", int(is_missing_retried), None, None)
-    # What may have been paid without an answer counts as if it were.
+    # A request that may have been paid for without an answer counts with the upper bound of its cost.
     unanswered = (expected - found.rows.keys()) | set(found.lost)
     if unanswered:
         weights = zip(job.store.rows_of(batch), job.store.weights_of(batch), strict=True)
@@ -198,7 +204,7 @@ def _record(job: Job, batch: Batch, expected: set[int], found: _Found, sha256: s
 
 
 def _unbind(job: Job, batch: Batch) -> Batch:
-    """Look again for a batch that was taken for one whose results are somebody else's."""
+    """Search again for a batch that was bound to a remote batch with someone else's results."""
     path = job.store.folder(job.run).results(batch.round, batch.batch)
     with job.store.transaction():
         job.store.exclude(batch, batch.batch_id or "")
@@ -206,11 +212,11 @@ def _unbind(job: Job, batch: Batch) -> Batch:
             batch, "submitting", batch_id=None, created_at=None, ended_at=None, unknown_at=None, counts="{}"
         )
     path.unlink(missing_ok=True)
-    job.tell(f"{name_of(batch)}: {batch.batch_id} holds somebody else's results; the search goes on")
+    job.tell(f"{name_of(batch)}: {batch.batch_id} contains someone else's results; still searching")
     return unbound
 
 
 def give_up(job: Job, batch: Batch) -> None:
-    """End the rows of a batch whose results are gone as `missing`; they are not sent, and paid, again."""
+    """End the rows of a batch whose results are lost as `missing`; they are not sent and paid for again."""
     job.store.collect(batch, ((row, "missing", False, None, None) for row in job.store.rows_of(batch)))
-    job.tell(f"{name_of(batch)}: its {plural(batch.requests, 'row')} are given up as missing")
+    job.tell(f"{name_of(batch)}: results lost; {plural(batch.requests, 'row')} recorded as missing")

@@ -1,4 +1,4 @@
-"""A request of the next round that goes on with its answer: to correct what is wrong, or where it paused."""
+"""Continue the conversation of a request: correct an invalid answer, or resume a paused one."""
 
 from typing import Any
 
@@ -36,19 +36,22 @@ class _Block(msgspec.Struct):
 
 
 def _is_empty(block: msgspec.Raw) -> bool:
-    """Whether a block is text without any, which the API does not take back."""
+    """Return whether a block is empty text, which the API does not accept in a request."""
     found = msgspec.json.decode(block, type=_Block)
     return found.type == "text" and not found.text.strip()
 
 
 def _content(line: bytes) -> list[msgspec.Raw]:
-    """The content blocks of the answer in a line of results that the API takes back."""
+    """Return the content blocks of the answer in a results line that the API accepts in a request."""
     answer = msgspec.json.decode(line, type=_Line).result.message.content
     return [block for block in msgspec.json.decode(answer, type=list[msgspec.Raw]) if not _is_empty(block)]
 
 
 def _with_answer(given: dict[str, msgspec.Raw], content: list[msgspec.Raw]) -> list[Any]:
-    """The turns of a request and its answer, which goes on with a turn of the assistant if that is the last."""
+    """Return the turns of a request, followed by its answer.
+
+    If the last turn is the assistant's, the answer is appended to that turn.
+    """
     turns: list[Any] = msgspec.json.decode(given["messages"], type=list[msgspec.Raw])
     last = msgspec.json.decode(turns[-1], type=_Turn)
     if last.role != "assistant":
@@ -59,9 +62,10 @@ def _with_answer(given: dict[str, msgspec.Raw], content: list[msgspec.Raw]) -> l
 
 
 def repaired(params: bytes, line: bytes, wrong: str) -> bytes:
-    """The params of a request whose answer, in a line of results, is wrong, as a conversation that goes on.
+    """Return params that continue a conversation after an invalid answer, and ask for a corrected one.
 
-    Without an answer to show they stay as they are. Raises ValueError if one of the two is not what it should be.
+    `line` is the results line with the answer, and `wrong` the error in it. If the answer has no content, the
+    params are returned unchanged. Raises ValueError if `params` or `line` is malformed.
     """
     content = _content(line)
     blocks = [msgspec.json.decode(block, type=_Block) for block in content]
@@ -73,10 +77,10 @@ def repaired(params: bytes, line: bytes, wrong: str) -> bytes:
 
 
 def continued(params: bytes, line: bytes) -> bytes:
-    """The params of a request whose answer paused, with what it has done so far: the API goes on from there.
+    """Return params that include a paused answer, so that the API continues from there.
 
-    What it has done in a container goes on in the same one (platform.claude.com, server tools, 2026-08). Raises
-    ValueError if the line holds no answer.
+    Work in a container continues in the same container (platform.claude.com, server tools, 2026-08). If the answer
+    has no content, the params are returned unchanged. Raises ValueError if the line contains no answer.
     """
     content = _content(line)
     if not content:
@@ -85,7 +89,7 @@ def continued(params: bytes, line: bytes) -> bytes:
     container = msgspec.json.decode(line, type=_Line).result.message.container
     if container is not None:
         asked = msgspec.json.decode(given.get("container", b"null"))
-        # Skills and what else was asked of it stay; by itself the id says it all.
+        # Keep skills and other container settings; without any, the id alone is enough.
         same: Any = {**asked, "id": container.id} if isinstance(asked, dict) else container.id
         given = {**given, "container": msgspec.Raw(msgspec.json.encode(same))}
     return _changed(given, _with_answer(given, content))
@@ -96,7 +100,7 @@ def _changed(given: dict[str, msgspec.Raw], turns: list[Any]) -> bytes:
 
 
 def _asked(blocks: list[_Block], text: str) -> Any:
-    """The content of the turn that asks again; a call of a tool wants its result first."""
+    """Return the content of the turn that asks again; every tool call needs a result, which then asks."""
     calls = [block.id for block in blocks if block.type == "tool_use"]
     if not calls:
         return text

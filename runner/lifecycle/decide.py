@@ -1,4 +1,4 @@
-"""What a person decides about batches of which nobody knows whether they were accepted."""
+"""Resolve batches whose creation is in doubt, on the user's decision."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,10 @@ from runner.store import Batch
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A batch whose create got no answer, and the remote batches that could be it; `intent_at` is Unix seconds."""
+    """A batch whose create request got no response, and the remote batches that could be it.
+
+    `intent_at` is in Unix seconds.
+    """
 
     name: str
     requests: int
@@ -29,11 +32,13 @@ class Unknown:
 def reconcile_run(
     target: str, *, adopt: str | None = None, assume_not_sent: bool = False, report: Report = silent
 ) -> tuple[Found, list[Unknown]]:
-    """Look once for the batches of a run whose creates got no answer, and carry out what a person says of them.
+    """Search once for batches whose create request got no response, and apply the user's decision.
 
-    `adopt` is the id of a remote batch that is one of them; `assume_not_sent` has those that are still not found
-    sent again by the next run, even if that pays for them twice. Returns the run as it is then, and what is
-    still unknown. Raises UsageError if there is no such run, or if the remote batch cannot be one of its batches.
+    `adopt` is the id of a remote batch that is one of them. With `assume_not_sent`, the next run sends those still
+    not found, even if they are then paid for twice. Returns the updated run, and the batches still unknown.
+
+    Raises UsageError if no run matches, or if the remote batch cannot be one of its batches. Also raises
+    UsageError for `assume_not_sent` while an unfinished remote batch could be one of them.
     """
     found = one_run(target)
     with (
@@ -55,20 +60,20 @@ def reconcile_run(
             _refuse_too_early(unknown)
             for batch, _ in unknown:
                 unsend(job, batch)
-                job.tell(f"{name_of(batch)}: counts as never sent; the next run sends it")
+                job.tell(f"{name_of(batch)}: treated as never sent; the next run sends it")
             unknown = []
         left = [Unknown(name_of(one), one.requests, one.intent_at or 0, candidates) for one, candidates in unknown]
         return replace(found, summary=summarize(job.store, job.run)), left
 
 
 def _refuse_too_early(unknown: list[tuple[Batch, list[Remote]]]) -> None:
-    """Raise UsageError if a remote batch that has not ended could be one that is to count as not sent."""
+    """Raise UsageError if an unfinished remote batch could be one of the unknown batches."""
     for batch, candidates in unknown:
         for remote in candidates:
             if remote.processing_status != "ended":
                 raise UsageError(
-                    f"{name_of(batch)} could be {remote.id}, which tells once it has ended: wait for that, or it "
-                    "may be paid twice"
+                    f"{name_of(batch)} could be {remote.id}, which is unfinished: wait until it has ended and its "
+                    "results identify it, or the batch may be paid twice"
                 )
 
 
@@ -77,13 +82,13 @@ def _submitting(job: Job) -> list[Batch]:
 
 
 def _adopt(job: Job, api: Api, batch_id: str, unknown: list[Batch]) -> Batch:
-    """Bind a remote batch to the one of `unknown` that it can be."""
+    """Bind a remote batch to the only batch of `unknown` that it can be; raise UsageError otherwise."""
     try:
         remote = api.retrieve(batch_id)
     except NotFound as error:
-        raise UsageError(f"the API does not know {batch_id} in this workspace") from error
+        raise UsageError(f"{batch_id} not found in this workspace: check the ID and the API key") from error
     if job.store.is_bound(batch_id):
-        raise UsageError(f"{batch_id} is another batch of this project already")
+        raise UsageError(f"{batch_id} already belongs to another batch of this project")
     fitting, is_proved = [batch for batch in unknown if batch.requests == remote.requests], False
     if remote.processing_status == "ended":
         ids = custom_ids(api, remote)
@@ -93,14 +98,18 @@ def _adopt(job: Job, api: Api, batch_id: str, unknown: list[Batch]) -> Batch:
             for batch, prefix in zip(fitting, prefixes, strict=True)
             if any(one.startswith(prefix) for one in ids)
         ]
-        # Results that nobody can read any more prove nothing: then it is the person's word.
+        # Results that can no longer be read prove nothing: rely on the user's word.
         fitting, is_proved = (proved, True) if ids else (fitting, False)
     if len(fitting) != 1:
-        why = "several could be it: wait until it has ended" if fitting else "its request count or ids say so"
+        why = (
+            "it could be any of several batches: wait until it has ended"
+            if fitting
+            else "its request count or its custom_ids match none of the unknown batches"
+        )
         raise UsageError(
-            f"{batch_id} ({plural(remote.requests, 'request')}) is not bound to a batch of run {job.run.id}: {why}"
+            f"{batch_id} ({plural(remote.requests, 'request')}) cannot be adopted by run {job.run.id}: {why}"
         )
     [batch] = fitting
     bound = bind(job, batch, remote, is_proved=is_proved)
-    job.tell(f"{name_of(bound)}: is {batch_id}" + ("" if is_proved else "; its results will prove it"))
+    job.tell(f"{name_of(bound)}: adopted {batch_id}" + ("" if is_proved else "; its results will confirm it"))
     return batch

@@ -1,6 +1,6 @@
-"""Outcomes become outputs: one pass over the rows in input order, every sink at once.
+"""Write outcomes to the outputs: one pass over the rows in input order, to all sinks at once.
 
-The outputs are a function of the files of the run, so that writing them again gives the same bytes.
+The outputs depend only on the files of the run, so that writing them again gives the same bytes.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ class _Row(msgspec.Struct):
 
 
 def _records(job: Job, form: Form, files: Pieces, *, decoded: bool, is_partial: bool) -> Iterator[dict[str, Any]]:
-    """The record of each row in order; `row` and `usage` stay raw JSON unless `decoded`."""
+    """Yield the record of each row in order; `row` and `usage` stay raw JSON unless `decoded`."""
     batches = {(batch.round, batch.batch): batch for batch in job.store.batches(job.run)}
     decode_row = msgspec.json.Decoder(_Row).decode
     folder, sha256 = job.store.folder(job.run), hashlib.sha256()
@@ -54,7 +54,7 @@ def _records(job: Job, form: Form, files: Pieces, *, decoded: bool, is_partial: 
                 fields = msgspec.json.decode(source.row) if form.checks else None
                 outcome = read(files.read(folder.results(round, batch), offset, length), form, fields)
                 if outcome.custom_id != sent_as:
-                    raise ValueError(f"the result of row {number} is another's")
+                    raise ValueError(f"the result of row {number} belongs to another request")
             record = _record(source, outcome, batches.get((round, batch)))
             record["custom_id"] = sent_as if batch else None
             if decoded:
@@ -62,17 +62,17 @@ def _records(job: Job, form: Form, files: Pieces, *, decoded: bool, is_partial: 
                 record["usage"] = msgspec.json.decode(outcome.usage) if outcome.usage is not None else None
             yield record
     if sha256.hexdigest() != (job.run.rows_sha256 or sha256.hexdigest()):
-        raise ValueError("rows.jsonl is not what was written")
+        raise ValueError("rows.jsonl differs from what was written")
 
 
 def _check_results(job: Job) -> None:
-    """Raise ValueError if results are not what came back, as far as a digest of them is known."""
+    """Raise ValueError if a results file differs from its digest, where one is recorded."""
     for batch in job.store.batches(job.run):
         if batch.results_sha256 is not None:
             path = job.store.folder(job.run).results(batch.round, batch.batch)
             with path.open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != batch.results_sha256:
-                    raise ValueError(f"{path.name} is not what came back")
+                    raise ValueError(f"{path.name} differs from what was received")
 
 
 def _record(source: _Row, outcome: Outcome, batch: Batch | None) -> dict[str, Any]:
@@ -115,19 +115,20 @@ def _committed() -> Iterator[None]:
 def deliver(job: Job, form: Form, *, is_partial: bool = False) -> list[dict[str, Any]]:
     """Write every sink and return {type, path, rows} of each; a file appears whole or not at all.
 
-    If the run is not at its end, `is_partial` leaves out the rows that have no outcome yet.
+    SQL sinks also have `table`. In an unfinished run, `is_partial` leaves out rows that have no outcome yet.
 
-    Raises InputError if a column cannot be computed, and OSError if a file cannot be written.
+    Raises InputError if a column cannot be computed or a database cannot be written. Raises OSError if a file
+    cannot be written, and StateError if the files of the run are damaged.
     """
     sinks = job.spec.sinks
     places = [place(sink, root=job.spec.root, base=job.base) for sink in sinks]
     rows = [0] * len(sinks)
     if elsewhere := [str(place) for place in places if place.path is None]:
-        # It may take its time: a table can be locked, a bucket far away.
+        # This can take a while: a table can be locked, or a bucket far away.
         job.tell(f"writing to {', '.join(elsewhere)}")
     with _committed(), ExitStack() as stack:
         files = stack.enter_context(pieces())
-        # Left last: what databases hold is there once all files are.
+        # Exited after the sinks: databases are committed once all files are in place.
         transactions = stack.enter_context(Transactions())
         places = [replace(place, transactions=transactions) for place in places]
         types = recorded(job.store, job.run).types

@@ -1,4 +1,8 @@
-"""A prepared batch in parts: to find a request that is refused, to stay under a cap, to be answered bit by bit."""
+"""Split a prepared batch, or rewrite its requests.
+
+A batch is split to find a request that the API rejects, to stay under a cost cap, or to answer it synchronously
+in pieces.
+"""
 
 from collections.abc import Callable, Sequence
 from itertools import chain
@@ -26,9 +30,9 @@ def divide(
     *,
     change: Callable[[bytes], bytes] = _as_it_is,
 ) -> None:
-    """Put batches of these requests in the place of a prepared batch, which has exactly them.
+    """Replace a prepared batch with batches of these parts, which together have exactly its requests.
 
-    `change` makes the params that are sent of those that were prepared; they may grow by a few bytes.
+    `change` converts the prepared params to those that are sent, which may be a few bytes longer.
     """
     folder = job.store.folder(job.run)
     number = max(other.batch for other in job.store.batches(job.run) if other.round == batch.round)

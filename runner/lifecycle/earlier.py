@@ -1,4 +1,4 @@
-"""What earlier runs have to say of a new one: answers that need not be paid again, and why the rest must be."""
+"""Reuse of the results of earlier runs, and the reasons why the remaining requests are new."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -32,9 +32,9 @@ Place = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """The answers of the runs in `store`, as far as they still are what a spec asks for.
+    """Results of the runs in `store` that are still valid for a spec.
 
-    `paths` holds the results files that are known to be as they came, and None for those that are not.
+    `paths` caches the results file of each batch, or None if the file is missing or was changed.
     """
 
     store: Store
@@ -44,7 +44,7 @@ class Earlier:
     paths: dict[Place, Path | None] = field(default_factory=dict)
 
     def line(self, digest: bytes, custom_id: str, row: Mapping[str, Any]) -> bytes | None:
-        """The line of results that answers a request, under another custom_id; None if there is none to trust."""
+        """Return the result line for a request, under the given custom_id; None if there is no intact one."""
         found = self.answers.find(digest) if self.answers is not None else None
         if found is None:
             return None
@@ -56,7 +56,8 @@ class Earlier:
             return None
         try:
             line = self.files.read(path, found.offset, found.length)
-            # What a run took from another has no digest of its own; and what counts as valid can have changed.
+            # A result that a run reused from another (batch 0) is not covered by a file digest. The rules for
+            # a valid output can have changed as well.
             is_in_doubt = found.batch == 0 or self.form.is_local
             if is_in_doubt and read(line, self.form, row).outcome != "succeeded":
                 return None
@@ -65,7 +66,10 @@ class Earlier:
             return None
 
     def _sound(self, number: int, round: int, batch: int) -> Path | None:
-        """The results file of a batch, or None if it is not what came back; then its requests are sent again."""
+        """Return the results file of a batch, or None if it is missing or was changed.
+
+        In that case the requests of the batch are sent again.
+        """
         run = next(run for run in self.store.runs() if run.number == number)
         path = self.store.folder(run).results(round, batch)
         known = next((b for b in self.store.batches(run) if (b.round, b.batch) == (round, batch)), None)
@@ -79,7 +83,10 @@ class Earlier:
 
 @dataclass(slots=True)
 class Reasons:
-    """Why requests have no answer yet: what has changed since the newest run of the spec before this one."""
+    """Reasons why requests have no result yet: the changes since the previous run of the spec.
+
+    `before` is that run, and `otherwise` the reason for rows that it had too.
+    """
 
     store: Store
     before: Run | None
@@ -87,10 +94,10 @@ class Reasons:
     _rows: Digests | None = field(default=None)
 
     def of(self, fields: bytes) -> str:
-        """Why the request of a row with this JSON is new.
+        """Return why the request of a row with this JSON is new.
 
-        `data`: there was no such row; else `prompt`, `params`, or `again` if nothing has changed, and no answer to
-        it can be taken.
+        `data`: the previous run had no such row. `prompt` or `params`: these have changed. `again`: nothing has
+        changed, but there is no result to reuse.
         """
         if self.before is None:
             return "data"
@@ -107,11 +114,11 @@ class Reasons:
                 for line in file:
                     yield bytes(decode(line).row)
         except (OSError, ValueError):
-            # Only the reasons suffer.
+            # Only the reasons become less exact.
             return
 
     def close(self) -> None:
-        """Forget the rows of the run before."""
+        """Release the digests of the previous run's rows."""
         if self._rows is not None:
             self._rows.close()
 
@@ -121,7 +128,7 @@ def _digest(row: bytes) -> bytes:
 
 
 def reasons(store: Store, run: Run, start: Recorded) -> Reasons:
-    """Why requests of a run that is started as recorded have no answer yet."""
+    """Compare a run with the previous one of its spec, to explain why its requests have no result yet."""
     runs = (one for one in store.runs(run.spec) if one.id != run.id and one.state in _SEEN)
     before = next((one for one in runs if one.purged_at is None), None)
     if before is None:

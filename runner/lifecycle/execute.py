@@ -1,4 +1,4 @@
-"""From a spec to its outputs: check it, find or make its run, ask for consent, follow it, deliver."""
+"""Run a spec: check, plan, ask for consent, follow its batches, write its outputs."""
 
 import shutil
 import time
@@ -27,9 +27,9 @@ from runner.spec import Spec
 from runner.store import open_store
 
 SIMULATED = "simulated"
-# A result of a few words, with its ids and usage, once as it came and once in an output.
+# Size of a short result with its ids and usage: once as received, and once in an output.
 _RESULT_BYTES = 2 * 700
-# A simulated batch takes about a second, and its simulator dies with the runner: no create is late.
+# A simulated batch takes about a second, and the simulator ends with the runner: no create can be late.
 _SIMULATED_POLL, _SIMULATED_GRACE = 0.2, 2.0
 
 
@@ -37,7 +37,7 @@ Consent = bool | Callable[[Plan], bool]
 
 
 def moved(spec: Spec) -> Spec:
-    """A spec as it is simulated: it reads what another has written there."""
+    """Return the spec to simulate, which reads the simulated output of the spec before it, if any."""
     output = spec.source.output
     if output is None:
         return spec
@@ -47,22 +47,22 @@ def moved(spec: Spec) -> Spec:
 
 
 def home(spec: Spec, *, simulate: bool) -> Path:
-    """The folder that holds `.runner/` and that output paths are relative to."""
+    """Return the folder that contains `.runner/` and that output paths are relative to."""
     return spec.root / SIMULATED if simulate else spec.root
 
 
 def _check_space(job: Job, plan: Plan) -> None:
-    """Raise StateError if the disk has no room for what will come back, as far as that can be known."""
+    """Raise StateError if the disk certainly has no room for the results."""
     needed, free = plan.new * _RESULT_BYTES, shutil.disk_usage(job.store.path).free
     if free < needed:
         raise StateError(
-            f"{job.store.path}: {free:,} bytes are free, and {plural(plan.new, 'result')} need at least "
-            f"{needed:,}: make room and run again; nothing was sent"
+            f"{job.store.path}: only {free:,} bytes are free, but {plural(plan.new, 'result')} need at "
+            f"least {needed:,}; nothing was sent: free up space and run again"
         )
 
 
 def _check_tables(job: Job, places: Sequence[sinks.Place]) -> None:
-    """Forget a prepared run, and raise InputError, if a table does not take rows of the types that it has."""
+    """Discard a prepared run and raise InputError if a table does not accept its column types."""
     types = recorded(job.store, job.run).types
     tables = [index for index, sink in enumerate(job.spec.sinks) if sink.type == "sql"]
     unfit = [sinks.check_place(job.spec, index, places[index], types) for index in tables]
@@ -72,19 +72,23 @@ def _check_tables(job: Job, places: Sequence[sinks.Place]) -> None:
 
 
 def _agree(job: Job, plan: Plan, consent: Consent) -> None:
-    """Start a prepared run if its sending is agreed to. Raises InputError or UsageError if not."""
+    """Start a prepared run if sending it is agreed to.
+
+    Otherwise discard it, and raise InputError for errors found by the rules, or UsageError without consent. Raises
+    StateError if the disk is too full.
+    """
     try:
         if errors := [finding.problem for finding in plan.findings if finding.severity == "error"]:
             raise InputError(errors)
         _check_space(job, plan)
         is_agreed = consent(plan) if callable(consent) else consent
         if not (is_agreed or plan.new == 0 or job.spec.limits.max_cost is not None):
-            raise UsageError("nothing was sent: it was not agreed to")
+            raise UsageError("nothing was sent: the run was not confirmed")
     except (InputError, UsageError):
         job.store.discard(job.run)
         raise
     with job.store.transaction():
-        # Only now: a new run that is declined, or killed before, leaves the one under way as it is.
+        # Only now, so that a new run that is declined, or killed before, leaves the unfinished run unchanged.
         for other in job.store.runs(job.run.spec):
             if other.number != job.run.number and other.state in ("running", "prepared"):
                 job.store.update(other, state="abandoned")
@@ -98,10 +102,10 @@ def _ignore(folder: Path) -> None:
 
 @contextmanager
 def connected(folder: Path, *, simulate: bool, betas: Sequence[str] = ()) -> Iterator[Api]:
-    """A client of the API, or of the simulator whose batches live in the state folder `folder`."""
+    """Open a client of the API, or of a simulator that keeps its batches in the state folder `folder`."""
     with ExitStack() as stack:
         if simulate:
-            # Imported here: an HTTP server is no part of what `validate` waits for.
+            # Imported here, so that `validate` does not wait for the import of an HTTP server.
             from runner.simulator import serve
 
             url = stack.enter_context(serve(folder / "simulator"))
@@ -125,20 +129,21 @@ def run(
     report: Report = silent,
     stop: Event | None = None,
 ) -> Summary:
-    """Run a spec to its end, or go on with its unfinished run, and return what became of it.
+    """Run a spec to its end, or resume its unfinished run, and return the summary.
 
     `simulate` uses the bundled simulator instead of the API: nothing is paid, and state and outputs go below
-    `simulated/`. Otherwise `consent` must be true, or a function that agrees to the Plan, before a run sends
-    anything; a spec with `limits.max_cost` needs neither. `limit` takes the first rows only. An unfinished run
-    goes on if nothing has changed since; if something has, `resume` finishes it as recorded and `new` starts
-    over. A finished run of which nothing has changed sends nothing: its outputs are written again, unless `new`
-    is given. Without `wait`, and after `stop` is set, the summary may be of a run that is not finished; call
-    again to go on. `accept_loss` ends rows whose results the API does not have any more as missing.
+    `simulated/`. Otherwise `consent` must be true, or a function that returns true for the Plan, before a run
+    sends anything. A spec with `limits.max_cost` needs neither. `limit` is the maximum number of rows to read.
 
-    Raises a RunnerError: see `runner.errors` for the kinds.
+    An unfinished run continues if nothing has changed since it began. Otherwise `resume` finishes it with its
+    original spec, and `new` starts over. A finished run sends nothing if nothing has changed: its outputs are
+    written again, unless `new` is set. `accept_loss` ends rows whose results the API no longer has as missing.
+
+    Without `wait`, or after `stop` is set, the summary may be that of an unfinished run: call again to continue.
+    Raises a RunnerError (see `runner.errors` for its kinds).
     """
     spec = moved(spec) if simulate else spec
-    # A run is resumed as recorded: its templates and its input may be broken or gone by now.
+    # A run is resumed from its snapshot: its templates and input may be broken or missing by now.
     templates = None if resume else check(spec).templates
     stop = stop or Event()
     base = home(spec, simulate=simulate)
@@ -178,14 +183,12 @@ def run(
 def _finish(job: Job, api: Api, *, stop: Event, **how: Any) -> Summary:
     form = form_of(job.spec.output)
     if job.run.purged_at is not None:
-        job.tell(f"run {job.run.id} is finished, nothing has changed since, and its rows and answers were purged")
+        job.tell(f"run {job.run.id} is finished and nothing has changed; its rows and answers were purged")
         return summarize(job.store, job.run)
     if job.run.state == "finished":
         lacks = job.store.tally(job.run).get("succeeded", 0) < job.run.rows
-        hint = "; --new sends what did not succeed" if lacks else ""
-        job.tell(
-            f"run {job.run.id} is finished and nothing has changed since: its outputs are written again{hint}"
-        )
+        hint = "; use --new to send the rows that did not succeed" if lacks else ""
+        job.tell(f"run {job.run.id} is finished and nothing has changed: writing its outputs again{hint}")
         _deliver(job, form)
         return summarize(job.store, job.run)
     count = len(job.store.batches(job.run))

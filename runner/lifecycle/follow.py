@@ -1,6 +1,6 @@
-"""The one loop of a run: read the state, do each batch's next step, wait, until there is nothing left to do.
+"""Main loop of a run: read the state, do the next step of each batch, wait, and repeat.
 
-Fresh work and work found after a crash take the same path, since a step is chosen by state alone.
+New work and work found after a crash take the same path, because the state alone determines the next step.
 """
 
 import math
@@ -186,7 +186,9 @@ class _Follower:
             self.refusals = 0
         ids = {remote.id for remote in candidates}
         if ids - self.candidates.get(key, set()):
-            self.job.tell(f"{name_of(batch)}: could be {' or '.join(sorted(ids))}, which tells once it has ended")
+            self.job.tell(
+                f"{name_of(batch)}: could be {' or '.join(sorted(ids))}; waiting for its results to identify it"
+            )
         self.candidates[key] = ids
         self.pace.rest(key, self._search_seconds(key) if batch.state == "submitting" else 0)
 
@@ -258,7 +260,7 @@ class _Follower:
         self.pace.due.clear()
         for batch in self.job.store.batches(self.job.run):
             if batch.state == "submitting":
-                self.job.tell(f"{name_of(batch)}: its rows wait until it is known whether it was accepted")
+                self.job.tell(f"{name_of(batch)}: its rows wait until it is known whether the API accepted it")
 
     def conclude(self, batches: list[Batch]) -> None:
         """Once every batch is stuck: reject the requests that are at fault; raise what is left."""
@@ -302,7 +304,7 @@ class _Follower:
             age = self.api.now - batch.created_at if batch.created_at is not None else 0
             if _WARNING_SECONDS < age < RETENTION_SECONDS:
                 left = (RETENTION_SECONDS - age) / _DAY
-                self.job.tell(f"{name_of(batch)}: warning: the API deletes its results in {left:.1f} days")
+                self.job.tell(f"{name_of(batch)}: warning: the API will delete its results in {left:.1f} days")
 
 
 _UNDER_WAY = ("submitting", "submitted", "ended")
@@ -340,7 +342,7 @@ def follow(
             if not prepare_again(job, form):
                 check_rounds(job)
                 return True
-            job.tell("the rows that can still succeed are sent again")
+            job.tell("next round: retrying the rows that can still succeed")
         elif not free:
             follower.conclude(batches)
         elif not follower.pass_over(free, stop):

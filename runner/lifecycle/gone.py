@@ -1,4 +1,4 @@
-"""Batches that the API does not know any more: gone for good, or only for the moment."""
+"""Detect batches whose results have expired or been deleted (a 404 may be temporary)."""
 
 from contextlib import suppress
 
@@ -10,13 +10,18 @@ from runner.store import Batch
 
 _DAY = 86_400
 RETENTION_SECONDS = 29 * _DAY
-"""How long after its creation the API keeps the results of a batch (platform.claude.com, batch processing)."""
+"""Time in seconds after the creation of a batch until the API deletes its results.
+
+Source: platform.claude.com, batch processing.
+"""
 
 
 def is_gone(job: Job, api: Api, batch: Batch) -> bool:
-    """Whether a batch that the API says it does not know is gone for good, or its results are.
+    """Return whether a batch that the API did not find, or its results, are lost for good.
 
-    A 404 can pass (anthropic-sdk-python issue 1432): it has to last, and the batch be absent from the list.
+    A 404 can be temporary (anthropic-sdk-python issue 1432). So it must last longer than `batch.grace_seconds`,
+    and the batch must also be missing from the list. A 404 that lasts for a day is enough, and so is a batch
+    that is archived or older than 29 days.
     """
     now = api.now
     if now - (batch.created_at or now) > RETENTION_SECONDS:
@@ -36,11 +41,11 @@ def is_gone(job: Job, api: Api, batch: Batch) -> bool:
 
 
 def gone(batch: Batch, cause: NotFound | None) -> ResultsGone:
-    """What to say of a batch whose results are lost."""
+    """Return the error for a batch whose results are lost."""
     error = ResultsGone(
-        f"{name_of(batch)}: the API does not have {batch.batch_id} or its results any more: deleted, older "
-        f"than 29 days, or of another workspace. What was paid for {plural(batch.requests, 'request')} is "
-        "lost. Nothing was sent again; --accept-loss ends their rows as missing and finishes the run."
+        f"{name_of(batch)}: the API no longer has {batch.batch_id} or its results: deleted, older than 29 days, "
+        f"or in another workspace. The payment for {plural(batch.requests, 'request')} is lost. Nothing was sent "
+        "again; use --accept-loss to record their rows as missing and finish the run."
     )
     error.__cause__ = cause
     return error

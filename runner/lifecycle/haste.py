@@ -1,4 +1,4 @@
-"""When a run cannot wait for batches: its mode says so, or its deadline is over."""
+"""Switch a run to synchronous sending, or cancel it, when its mode or deadline requires it."""
 
 import math
 from dataclasses import dataclass
@@ -8,15 +8,15 @@ from runner.errors import Unavailable
 from runner.lifecycle.job import Job
 
 _WHAT = {
-    "sync": "what has not ended is canceled, and sent synchronously",
-    "cancel": "what has not ended is canceled",
-    "wait": "the run goes on",
+    "sync": "unfinished batches are canceled, and their remaining rows are sent synchronously",
+    "cancel": "unfinished batches are canceled",
+    "wait": "the run continues",
 }
 
 
 @dataclass(slots=True)
 class Haste:
-    """The deadline of a run, by the API's clock from its start on."""
+    """The deadline of a run, measured from its start by the API's clock."""
 
     job: Job
     api: Api
@@ -24,13 +24,16 @@ class Haste:
 
     @property
     def is_on(self) -> bool:
-        """Whether what has not ended is canceled and sent synchronously."""
+        """True if unfinished batches are canceled, and their remaining rows sent synchronously."""
         spec = self.job.spec
         mode = self.job.run.mode if spec.mode == "auto" else spec.mode
         return mode == "sync" or (self.is_late and spec.on_deadline == "sync")
 
     def seconds_left(self) -> float:
-        """How long until the deadline; infinite if there is none, or if it is over."""
+        """Return the seconds until the deadline.
+
+        Infinite if there is no deadline, if it has already been handled, or if the API's clock is not available.
+        """
         deadline, began = self.job.spec.deadline, self.job.run.started_at
         if deadline is None or began is None or self.is_late:
             return math.inf
@@ -40,12 +43,12 @@ class Haste:
             return math.inf
 
     def begins(self) -> bool:
-        """Whether the deadline is just over; what the spec says of that is recorded then."""
+        """Return whether the deadline has just passed; if so, `on_deadline` takes effect."""
         if self.seconds_left() > 0:
             return False
         self.is_late = True
         what = self.job.spec.on_deadline
-        self.job.tell(f"the deadline is over: {_WHAT[what]}")
+        self.job.tell(f"the deadline has passed: {_WHAT[what]}")
         if what == "cancel":
             self.job.run = self.job.store.update(self.job.run, is_canceled=True)
         return True

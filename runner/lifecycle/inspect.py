@@ -1,4 +1,4 @@
-"""Runs from outside: find them by spec or id, real and simulated, and ask for one to be canceled."""
+"""Find real and simulated runs by spec or id, and cancel a run."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,9 +17,9 @@ _SPEC_SUFFIXES = (".yaml", ".yml")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A run, and the folder whose state holds it.
+    """A run, and the folder that holds its state.
 
-    `ended_at` is in Unix seconds; as long as the run goes on, it is when it began.
+    `ended_at` is in Unix seconds; while the run is unfinished, it is the time when the run began.
     """
 
     summary: Summary
@@ -29,9 +29,9 @@ class Found:
 
 
 def runs(target: str | None = None) -> list[Found]:
-    """The runs of the project around the working folder, newest first: all, or those of a spec or run id.
+    """Return the runs of the project around the working folder, newest first.
 
-    Raises UsageError if `target` names none.
+    With `target`, only the runs of this spec, or the run with this id. Raises UsageError if no run matches.
     """
     root, name = project_root(Path.cwd() / "spec"), None
     if target is not None and target.endswith(_SPEC_SUFFIXES):
@@ -44,7 +44,7 @@ def runs(target: str | None = None) -> list[Found]:
         if target is None or target == run.id or name == run.spec
     ]
     if target is not None and not found:
-        raise UsageError(f"no run of {target} in {root}: `runner status` lists all")
+        raise UsageError(f"no run of {target} in {root}: `runner status` lists all runs")
     return [run for _, run in sorted(found, key=lambda pair: -pair[0])]
 
 
@@ -56,34 +56,35 @@ def _runs(base: Path) -> list[tuple[Run, Summary]]:
 
 
 def one_run(target: str, *states: str) -> Found:
-    """The newest run of a spec, or the run with this id; real ones go before simulated ones.
+    """Return the newest run of a spec, or the run with this id.
 
-    With `states` only runs in one of these count. Raises UsageError if there is none.
+    Real runs take precedence over simulated ones. With `states`, only runs in one of these states are considered.
+    Raises UsageError if no run matches.
     """
     fitting = [run for run in runs(target) if not states or run.summary.state in states]
     found = next(iter(sorted(fitting, key=lambda run: run.is_simulated)), None)
     if found is None:
-        raise UsageError(f"no {' or '.join(states)} run of {target}: `runner status` lists all")
+        raise UsageError(f"no {' or '.join(states)} run of {target}: `runner status` lists all runs")
     return found
 
 
 @contextmanager
 def opened(found: Found) -> Iterator[tuple[Store, Run]]:
-    """The store that holds a run, with the lock, and the run."""
+    """Open the store that holds a run, with its lock; yield the store and the run."""
     with open_store(found.base / ".runner") as store:
         yield store, next(run for run in store.runs() if run.id == found.summary.run)
 
 
 def cancel(target: str) -> tuple[Found, list[str]]:
-    """Cancel the newest unfinished run of a spec, or the run with this id; real ones go before simulated ones.
+    """Cancel the newest unfinished run of a spec, or the run with this id; real runs take precedence.
 
-    Batches in progress are asked to end, those not yet sent never are; `run` collects what has finished. Returns
-    the run as it is then, and a line on each batch that could not be asked. Raises UsageError if there is nothing
-    to cancel.
+    Batches in progress are canceled through the API, and unsent batches are never sent. `run` collects the
+    finished results. Returns the updated run, and a message for each batch that could not be canceled. Raises
+    UsageError if there is nothing to cancel.
     """
     found = one_run(target, "running", "canceling", "abandoned")
     with opened(found) as (store, run), connected(store.path, simulate=found.is_simulated) as api:
-        # Recorded first: if this is killed half-way, what is not yet sent stays unsent.
+        # Recorded first: if this process is killed half-way, unsent batches stay unsent.
         run = store.update(run, is_canceled=True)
         left = [line for batch in store.batches(run) if (line := _cancel(api, batch))]
         return replace(found, summary=summarize(store, run)), left
@@ -93,10 +94,10 @@ def _cancel(api: Api, batch: Batch) -> str | None:
     if batch.lane != "batch" or batch.state not in ("submitting", "submitted"):
         return None
     if batch.batch_id is None:
-        return f"{name_of(batch)} is not canceled yet: which remote batch it is, the next run finds out"
+        return f"{name_of(batch)} is not canceled yet: its batch ID is unknown; `runner run` finds and cancels it"
     try:
-        with suppress(Refused):  # it has ended meanwhile
+        with suppress(Refused):  # it has ended in the meantime
             api.cancel(batch.batch_id)
     except ApiFault as error:
-        return f"{name_of(batch)} is not canceled: {error}"
+        return f"{name_of(batch)} could not be canceled: {error}"
     return None

@@ -1,4 +1,4 @@
-"""What every step of a run needs, and what a run looks like from outside at any moment."""
+"""Context shared by all steps of a run, and the public summary of a run."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -18,13 +18,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A run from outside. `seconds` is the time since it began, or that it took.
+    """Public summary of a run.
 
-    `outcomes` counts the rows of each outcome so far. `batches` holds {id, state, requests} of each batch, its
-    `lane` if it is sent synchronously, and `odd` if lines of its results were of no use, by kind. `sinks` holds
-    {type, path, rows} of each output once written, `usage` the tokens of all answers by the API's names. `cost`
-    is in US dollars: what was estimated when the run was agreed to, what its answers cost so far, what they
-    would have cost synchronously, and what was saved; None where no price is known.
+    `seconds` is the time since the run began; once finished, its duration.
+    `outcomes` counts the rows with each outcome so far.
+    `batches` holds {id, state, requests} of each batch, and its `lane` if it is sent synchronously. If some of its
+    result lines were unusable, `odd` counts them by kind.
+    `sinks` holds {type, path, rows} of each output once written.
+    `usage` holds the tokens of all responses, under the API's names.
+    `cost` is in US dollars: `estimated` when the run was confirmed, `actual` so far, `synchronous` if everything
+    had been sent synchronously, and `saved`. An amount is None if no price is known.
     """
 
     run: str
@@ -40,7 +43,7 @@ class Summary:
 
     @property
     def exit_code(self) -> int:
-        """0 if every row succeeded, 3 if some did not or have two results, 4 if the run is not finished."""
+        """Exit code: 0 if all rows succeeded, 3 if rows failed or have contradicting results, 4 if unfinished."""
         if self.state != "finished":
             return 4
         has_contradiction = any("contradicting" in batch.get("odd", {}) for batch in self.batches)
@@ -48,16 +51,16 @@ class Summary:
 
 
 Report = Callable[[str, Summary], None]
-"""Called after every change with one line for a person, and the run as it is now."""
+"""Callback after every change: takes a line for the user and the current summary of the run."""
 
 
 def silent(line: str, summary: Summary) -> None:
-    """Report nothing."""
+    """Ignore all reports."""
 
 
 @dataclass(slots=True)
 class Job:
-    """One run under way: its spec, its state, the folder that its outputs go below, and who is told."""
+    """A run in progress: its spec, its state, the base folder of its outputs, and the report callback."""
 
     spec: Spec
     store: Store
@@ -66,18 +69,18 @@ class Job:
     report: Report = silent
 
     def tell(self, line: str) -> None:
-        """Report a change."""
+        """Report a change with a line for the user."""
         self.report(line, summarize(self.store, self.run))
 
 
 def plural(count: int, noun: str) -> str:
-    """A count with its noun."""
+    """Return a count with its noun, which is in the plural unless the count is 1."""
     ending = ("es" if noun.endswith("ch") else "s") if count != 1 else ""
     return f"{count:,} {noun}{ending}"
 
 
 def name_of(batch: Batch) -> str:
-    """How messages call a batch: its number in its round, with the round from the second on."""
+    """Return the name of a batch in messages: its number, and its round from the second round on."""
     return f"batch {batch.batch}" if batch.round == 1 else f"batch {batch.batch} of round {batch.round}"
 
 
@@ -90,11 +93,11 @@ def _shown(batch: Batch) -> dict[str, Any]:
 
 
 def decoded(text: str, kind: type[T]) -> T:
-    """A value that the database holds as JSON. Raises StateError if it does not."""
+    """Decode a value that is stored as JSON in the database. Raises StateError if it is damaged."""
     try:
         return msgspec.json.decode(text, type=kind)
     except ValueError as error:
-        raise StateError(f"the database holds {text[:40]!r}, which is damaged: {error}") from error
+        raise StateError(f"the database contains a damaged value, {text[:40]!r}: {error}") from error
 
 
 _TOKENS = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
@@ -110,7 +113,7 @@ def _cost(run: Run, batches: Sequence[Batch]) -> dict[str, float | None]:
 
 
 def summarize(store: Store, run: Run) -> Summary:
-    """The present summary of a run."""
+    """Return the current summary of a run."""
     batches = store.batches(run)
     usage = Usage()
     for batch in batches:

@@ -1,4 +1,4 @@
-"""That the keys of a run's rows are unique, and where they are not."""
+"""Check that row keys are unique, and report duplicates with their location."""
 
 from collections.abc import Iterator
 
@@ -22,7 +22,7 @@ def _keys(folder: RunFolder) -> Iterator[str]:
 
 
 def check_keys(spec: Spec, store: Store, folder: RunFolder) -> None:
-    """Raise InputError that names the rows whose keys repeat, if there are any, by their places in the source."""
+    """Raise InputError if rows share a key; it names these rows by their locations in the source."""
     pairs = store.repeated()
     wanted = {row for pair in pairs for row in pair}
     keys = {row: key for row, key in enumerate(_keys(folder), 1) if row in wanted} if wanted else {}
@@ -34,13 +34,15 @@ def check_keys(spec: Spec, store: Store, folder: RunFolder) -> None:
     for first, second in repeated:
         path, line = places.get(second, (spec.source.path, 0))
         where = "{}:{}".format(*places[first]) if first in places else f"row {first}"
-        message = f"{spec.source.key} {keys[second]!r} is the key of {where} already: keys must be unique"
+        message = (
+            f"duplicate key: {spec.source.key} {keys[second]!r} is already used by {where}; keys must be unique"
+        )
         problems.append(Problem(path, message, line))
     raise InputError(problems)
 
 
 def _places(spec: Spec, wanted: set[int]) -> dict[int, tuple[str, int]]:
-    """Where rows stand, found by reading the source once more; standard input is gone by now."""
+    """Locate rows as (path, line) by reading the source again; standard input can be read only once."""
     if spec.source.path == "-":
         return {}
     rows = read(spec.source, Inputs(spec.root), limit=max(wanted))

@@ -1,4 +1,4 @@
-"""The first round of a recovered run, laid out as it was sent."""
+"""Rebuild the first round of a recovered run from the batches that were actually sent."""
 
 import shutil
 from collections.abc import Iterator, Mapping
@@ -15,10 +15,11 @@ _MOST_BYTES = 256_000_000
 
 
 def lay_out(spec: Spec, store: Store, run: Run, sent: Mapping[int, list[int]], *, now: float) -> None:
-    """Lay the first round of a run that is recovered out as it was sent: the rows of each batch, by its number.
+    """Rebuild the first round of a recovered run as it was sent.
 
-    What is in none of them comes into further batches, which count as never sent; `now` is by the API's clock.
-    Raises UsageError if a row was sent that is none of the run.
+    `sent` holds the rows of each batch by its number. The remaining rows go into further batches, which count as
+    never sent. `now` is the time on the API's clock. Raises UsageError if a row was sent that the prepared run
+    does not send.
     """
     folder, taken = store.folder(run), {row for rows in sent.values() for row in rows}
     places = {
@@ -52,7 +53,7 @@ def _sent_place(store: Store, run: Run, row: int) -> tuple[int, int, int]:
     place = store.place_of(run, row)
     if place is None:
         raise UsageError(
-            f"row {row} of run {run.id} was sent, and with the present spec and input it is not: restore them, "
-            "also `reuse`"
+            f"row {row} of run {run.id} was sent, but the current spec and input would not send it: restore both, "
+            "including `reuse`"
         )
     return place

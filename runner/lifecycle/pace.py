@@ -1,4 +1,4 @@
-"""When each batch is due for its next step, by a clock that cannot jump."""
+"""Poll schedule with backoff, on the monotonic clock."""
 
 import random
 import time
@@ -14,7 +14,10 @@ CREATES: Key = (0, 0)
 
 @dataclass(slots=True)
 class Pace:
-    """When each batch is due for its next step, by a clock that cannot jump. Creates share one pace."""
+    """The time at which each batch is due for its next step, on the monotonic clock.
+
+    All creates share one schedule.
+    """
 
     poll_seconds: float
     due: dict[Key, float] = field(default_factory=dict)
@@ -24,12 +27,16 @@ class Pace:
         return self.due.get(key, 0.0) <= time.monotonic()
 
     def rest(self, key: Key, seconds: float) -> None:
-        """Put a batch off after a step that went well."""
+        """Delay the next step of a batch after a successful step."""
         self.due[key] = time.monotonic() + seconds
         self.faults.pop(key, None)
 
     def back_off(self, key: Key, advice: float | None) -> float:
-        """Put a batch off after a fault: doubling, with jitter, as long as the API advises up to a cap."""
+        """Delay a batch after a fault, and return the delay in seconds.
+
+        The delay doubles with each fault, with jitter. It is at least `advice`, the API's retry-after in seconds,
+        and at most 300 seconds.
+        """
         count = self.faults[key] = self.faults.get(key, 0) + 1
         delay = min(self.poll_seconds, 1.0) * 2.0 ** min(count, 20) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
         delay = min(max(delay, advice or 0.0), _LONGEST_DELAY)
@@ -37,6 +44,6 @@ class Pace:
         return delay
 
     def wait(self, keys: Iterable[Key], stop: Event, most: float) -> None:
-        """Sleep until the next batch is due, or a signal, or for `most` seconds."""
+        """Sleep until the next batch is due or `stop` is set, for at most `most` seconds."""
         next_due = min(self.due.get(key, 0.0) for key in keys)
         stop.wait(max(0.0, min(next_due - time.monotonic(), most)))

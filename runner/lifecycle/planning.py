@@ -1,4 +1,4 @@
-"""What a run would send and cost, worked out before the first paid byte."""
+"""Plan of a run: what it would send and cost, computed before anything is paid."""
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,22 +25,25 @@ from runner.store import Store, pieces
 
 _SAMPLE, _SAMPLE_BYTES = 16, 8 << 20
 _CHUNK = 10_000
-# Without a count: how far the bytes of a token differ between texts.
+# Relative error without a count by the API: bytes per token vary between texts.
 _OFFLINE_ERROR = 0.3
-# Without earlier answers to go by: which part of max_tokens an answer uses.
+# Share of max_tokens that a response uses, assumed if there are no earlier responses.
 _ASSUMED_OUTPUT = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run would send. Amounts are US dollars, None where no price is known.
+    """Contents and cost of a run. Amounts are in US dollars, or None if no price is known.
 
-    `new` requests are sent, `because` of data, prompt, params or again (see `Reasons`), each with its {rows,
-    cost}; `reused` rows take the answer of an earlier run or of an identical row. `input_tokens` is {value,
-    method, error}, the error a share of the value; `output_tokens` {expected, worst, method}. `cost` holds what
-    all would cost sync, batch, batch_cache_5m and batch_cache_1h, and worst, the most that the way chosen can
-    cost; `mode` is that way, and `why` the reason for it if it was chosen. `under_way` is the unfinished run of
-    the spec, if there is one.
+    `new` is the number of requests to send. `because` splits them by reason (data, prompt, params or again, see
+    `Reasons`), each as {rows, cost}.
+    `reused` rows take the result of an earlier run or of an identical row.
+    `input_tokens` is {value, method, error}; the error is a share of the value.
+    `output_tokens` is {expected, worst, method}.
+    `cost` holds the expected cost of each way to send: sync, batch, batch_cache_5m and batch_cache_1h. Its `worst`
+    is the upper bound for the selected `mode`.
+    `why` is the reason for `mode`, if the runner selected it.
+    `under_way` is the id of the unfinished run of the spec, if there is one.
     """
 
     run: str
@@ -69,7 +72,7 @@ class Plan:
 
 @dataclass(slots=True)
 class _Sizes:
-    """The new requests of a run, those whose prompt is in the upper tier of prices apart, by weight."""
+    """Totals of the new requests of a run, split by price tier; `high` is the tier for long prompts."""
 
     low: Share = field(default_factory=Share)
     high: Share = field(default_factory=Share)
@@ -85,7 +88,7 @@ class _Sizes:
 
 
 def _sizes(job: Job, above: float) -> _Sizes:
-    """The weights of all requests; those of more than `above` are in the upper tier."""
+    """Sum up the weights of all requests; those above `above` are in the upper price tier."""
     weights, sizes = job.store.weights(job.run), _Sizes()
     while chunk := list(islice(weights, _CHUNK)):
         high = [weight for weight in chunk if weight > above]
@@ -96,8 +99,8 @@ def _sizes(job: Job, above: float) -> _Sizes:
 
 
 def _sample(job: Job, count: int) -> Iterator[tuple[bytes, int]]:
-    """The params of some requests with their weights, drawn from all of them; the same for the same spec."""
-    chance = random.Random(job.run.fingerprint)  # noqa: S311 - to be repeatable is the point
+    """Yield the params and weights of a random sample of the requests, reproducible for the same spec."""
+    chance = random.Random(job.run.fingerprint)  # noqa: S311 - must be reproducible
     places, total = sorted(chance.sample(range(count), min(count, _SAMPLE))), 0
     with pieces() as files:
         for batch, offset, size, weight in job.store.nth_requests(job.run, places):
@@ -108,7 +111,7 @@ def _sample(job: Job, count: int) -> Iterator[tuple[bytes, int]]:
 
 
 def _counted(api: Api, sample: Sequence[tuple[bytes, int]]) -> tuple[float, float] | None:
-    """Tokens per unit of weight by the API's count, with the relative error of the sample; None if it fails."""
+    """Return tokens per unit of weight as counted by the API, and the relative error; None on failure."""
     try:
         with ThreadPoolExecutor(8) as pool:
             tokens = list(pool.map(api.count_tokens, [params for params, _ in sample]))
@@ -124,7 +127,7 @@ def _counted(api: Api, sample: Sequence[tuple[bytes, int]]) -> tuple[float, floa
 
 
 def _input(job: Job, count: int, api: Api | None, model: Model | None) -> tuple[float, str, float]:
-    """Tokens per unit of weight, how that is known, and its relative error."""
+    """Return tokens per unit of weight, the method in words, and the relative error."""
     if api is not None and count:
         sample = list(_sample(job, count))
         counted = _counted(api, sample) if sample else None
@@ -132,23 +135,23 @@ def _input(job: Job, count: int, api: Api | None, model: Model | None) -> tuple[
             error = 0.0 if len(sample) == count else counted[1]
             return counted[0], f"counted by the API on {plural(len(sample), 'request')}", error
     ratio = 1 / (model.bytes_per_token if model is not None else 3.1)
-    return ratio, "estimated from the bytes, without the API", _OFFLINE_ERROR
+    return ratio, "estimated from the byte count, without the API", _OFFLINE_ERROR
 
 
 def _output(job: Job, earlier: Store) -> tuple[float, str]:
-    """The tokens that one answer is expected to have, and how that is known."""
+    """Return the expected number of tokens in a response, and the method in words."""
     for run in earlier.earlier(job.run):
         tokens, answers = 0.0, 0
         for batch in earlier.batches(run):
             tokens += decoded(batch.usage, Usage).output_tokens or 0
             answers += decoded(batch.counts, dict[str, int]).get("succeeded", 0)
         if tokens and answers:
-            return tokens / answers, f"as the answers of run {run.id}"
+            return tokens / answers, f"based on the average of run {run.id}"
     return job.spec.params["max_tokens"] * _ASSUMED_OUTPUT, "assuming a quarter of max_tokens"
 
 
 def _costs(rate: Rate, sizes: _Sizes, ratio: float, output: float, prefix: float) -> dict[str, float]:
-    """What all requests are expected to cost, by the way they are sent."""
+    """Return the expected cost of all requests for each way to send them."""
 
     def total(ttl: str = "") -> float:
         cost = 0.0
@@ -169,21 +172,23 @@ def _costs(rate: Rate, sizes: _Sizes, ratio: float, output: float, prefix: float
 
 
 def _cheapest(costs: Mapping[str, float], prefix: float, spec: Spec) -> tuple[str, str]:
-    """The cheapest way to send, and why it is."""
-    # A cache that saves nothing is no reason to set a mark.
+    """Return the cheapest way to send, and the reason."""
+    # Plain batches win a tie: a cache that saves nothing is not worth a cache mark.
     way = min(costs, key=lambda name: (round(costs[name], 6), name != "batch"))
     ttl = way.rpartition("_")[2]
     if way.startswith("batch_cache"):
-        why = f"all prompts begin with the same {prefix:,.0f} tokens"
+        why = f"all prompts share their first {prefix:,.0f} tokens"
         return way, why if spec.prompt.cache == ttl else f"{why}: set `prompt.cache: {ttl}`"
-    return way, "half price" if prefix else "half price, and too little that all prompts share to cache it"
+    return way, "half price" if prefix else "half price; the shared prompt prefix is too short to cache"
 
 
 @dataclass(frozen=True, slots=True)
 class _Estimate:
-    """What is reckoned with: tokens per byte of params and per answer, and the tokens that all prompts begin with.
+    """Token estimates of a run.
 
-    `error` is that of the input, a share; of the prefix, `cached` tokens are enough to be cached.
+    `ratio` is tokens per unit of weight of the requests, and `error` its relative error. `output` is tokens per
+    response. `prefix` is the number of tokens that all prompts begin with. `cached` is the same number, or 0 if
+    the prefix is too short to cache.
     """
 
     sizes: _Sizes
@@ -210,7 +215,7 @@ def _estimate(
 
 
 def _facts(made: Plan, reckoned: _Estimate) -> Facts:
-    """What the rules want to know."""
+    """Collect the facts that the rules examine."""
     return Facts(
         mode=made.mode,
         rows=made.rows,
@@ -223,14 +228,14 @@ def _facts(made: Plan, reckoned: _Estimate) -> Facts:
 
 
 def _worst(job: Job, rate: Rate, mode: str) -> float:
-    """The most that all requests can cost as they are sent."""
+    """Return the upper bound of the cost of all requests in this mode."""
     return rate.worst(job.store.weights(job.run), is_batched=mode == "batch")
 
 
 def make_plan(job: Job, templates: Templates, prepared: Prepared, api: Api | None, earlier: Store) -> Plan:
-    """What the prepared run of a job would send and cost.
+    """Plan the prepared run of a job: what it would send and cost.
 
-    With `api` input tokens are counted, which is free; `earlier` holds the runs before it.
+    With `api`, the API counts the input tokens, which is free. `earlier` is the store with the previous runs.
     """
     spec, rate, count = job.spec, rate_of(job.spec), job.store.new_requests(job.run)
     found = _estimate(job, templates, api, earlier, rate, count)
@@ -280,7 +285,7 @@ class _Key(msgspec.Struct):
 
 
 def _keys(job: Job) -> list[str | int]:
-    """The first keys of the source, if it has any."""
+    """Return the first 100 keys of the source; none if the spec has no key column."""
     if job.spec.source.key is None:
         return []
     decode = msgspec.json.Decoder(_Key).decode

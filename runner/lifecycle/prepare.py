@@ -1,7 +1,7 @@
-"""Rows become bodies on disk: the first round from the source, each later one from the bodies before it.
+"""Read the source and write the request bodies of the first round to disk.
 
-A request that has an answer already is not sent: see `earlier`. Nothing is sent before the whole source is read,
-so that a mistake in its last row costs nothing.
+Requests that an earlier run already answered are not sent (see `earlier`). Nothing is sent before the whole source
+is read, so that an error in its last row costs nothing. Later rounds are prepared by `again`.
 """
 
 import hashlib
@@ -36,9 +36,9 @@ from runner.store import Digests, Run, RunFolder, Store, Unsent, pieces
 def requests(
     templates: Templates, rows: Iterator[Row], note: Callable[[Attached], None] | None = None
 ) -> Iterator[tuple[Row, Encoded]]:
-    """Each row with its request. Raises InputError that names the template and the row.
+    """Yield each row with its request. Raises InputError that names the template and the row.
 
-    `note` is told of each file that they attach.
+    `note` is called with each file that the requests attach.
     """
     encode, names = encoder(templates, *([note] if note else [])), templates.names
     for row in rows:
@@ -59,28 +59,30 @@ _HASHES, _UNSENT, _SHOWN = 10_000, 10_000, 5
 
 
 def rejection(row: Row, problem: str) -> Finding:
-    """That a row will not be sent, as a warning at its place."""
+    """Return a warning that this row will not be sent, with its location."""
     return Finding("rejected", "warning", row.path, row.line, 0, f"row {row.number} cannot be sent: {problem}")
 
 
 @dataclass(slots=True)
 class Share:
-    """Requests that have a reason in common: how many, and what they weigh (see `Store.weights`)."""
+    """Number and total weight of the requests that are new for the same reason (see `Store.weights`)."""
 
     requests: int = 0
     bytes: int = 0
 
     def add(self, size: int, requests: int = 1) -> None:
-        """Count a request, or several that weigh so much together."""
+        """Add one request, or several with this total weight."""
         self.requests += requests
         self.bytes += size
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A run that is prepared, and why its requests are new: data, prompt, params or failed; `twins` have none.
+    """A prepared run, and the reasons why its requests are new.
 
-    `rejected` says of the first rows that cannot be sent why.
+    `because` is keyed by reason: data, prompt, params or again (see `Reasons`). `reused` counts the rows with a
+    result of an earlier run, and `twins` the duplicates of an earlier row; neither is sent. `rejected` holds a
+    finding for each of the first 5 rows that cannot be sent.
     """
 
     run: Run
@@ -92,7 +94,7 @@ class Prepared:
 
 @dataclass(slots=True)
 class _First:
-    """The first round while it is written: how many rows were read, which are not sent, and hashes of keys."""
+    """State of the first round while it is written: rows read, rows that are not sent, and hashes of keys."""
 
     templates: Templates
     store: Store
@@ -113,18 +115,18 @@ class _First:
     sha256: Any = field(default_factory=hashlib.sha256)
 
     def note_key(self, row: Row) -> None:
-        """Add the hash of a key to those that the store compares at the end."""
+        """Record the hash of a key; the store compares all hashes at the end."""
         self.hashes.append(hash(str(row.key)))
         if len(self.hashes) == _HASHES:
             self.flush_keys()
 
     def flush_keys(self) -> None:
-        """Hand the hashes over."""
+        """Pass the hashes on to the store."""
         self.store.note_keys(self.rows - len(self.hashes) + 1, self.hashes)
         self.hashes.clear()
 
     def flush(self) -> None:
-        """Record the rows that are not sent so far, inside the caller's transaction."""
+        """Record the rows found so far that are not sent, inside the caller's transaction."""
         self.store.add_unsent(self.run, self.unsent)
         self.store.add_twins(self.run, self.twins)
         self.unsent.clear()
@@ -138,7 +140,7 @@ class _First:
         attached_file: BinaryIO,
         earlier: Earlier | None,
     ) -> Iterator[tuple[int, bytes]]:
-        """The (row, params) pairs to send; the other rows are on file as rejected or reused, or noted as twins."""
+        """Yield (row, params) of each request to send; record other rows as rejected, reused or duplicate."""
         spec = self.templates.spec
         encode, salt = msgspec.json.Encoder().encode, salt_of(spec)
         limit, max_rows = largest(spec.batch.max_bytes), spec.limits.max_rows
@@ -155,7 +157,9 @@ class _First:
                 fields = encode(row.fields)
                 line = b'{"key":%b,"row":%b}\n' % (encode(row.key), fields)
             except UnicodeEncodeError as error:
-                raise InputError([Problem(row.path, "half of a surrogate pair is not text", row.line)]) from error
+                raise InputError(
+                    [Problem(row.path, "a field holds half of a surrogate pair", row.line)]
+                ) from error
             rows_file.write(line)
             self.sha256.update(line)
             self.rows = row.number
@@ -185,13 +189,13 @@ class _First:
         return f"{self.run.id}-0-0-{row.number}"
 
     def _is_new(self, row: Row, digest: bytes, unsent_file: BinaryIO, earlier: Earlier) -> bool:
-        """Whether a request has to be sent: no earlier run has an answer to it, and no earlier row sends it."""
+        """Return whether a request must be sent: no earlier run has its result, and no earlier row sends it."""
         if (line := earlier.line(digest, self._unsent_id(row), row.fields)) is not None:
             self.unsent.append(Unsent(row.number, "succeeded", unsent_file.tell(), len(line), digest))
             unsent_file.write(line + b"\n")
             self.reused += 1
             return False
-        # A check sees more of a row than its request does.
+        # Checks can use fields of the row that are not in the request, so that equal requests can differ.
         is_shared = not earlier.form.checks
         if is_shared and (first := self.seen.first(digest, row.number)) != row.number:
             self.twins.append((row.number, first))
@@ -202,12 +206,12 @@ class _First:
 
 
 def salt_of(spec: Spec) -> bytes:
-    """What a digest tells of a request besides its params: the beta features that it asks for."""
+    """Return the key of request digests: a digest of the beta features, which are sent outside the params."""
     return hashlib.blake2b("\n".join(spec.betas).encode(), digest_size=16).digest()
 
 
 def digest_of(salt: bytes, params: bytes) -> bytes:
-    """What tells one request from others, in 16 bytes."""
+    """Return the digest that identifies a request, in 16 bytes."""
     return hashlib.blake2b(params, digest_size=16, key=salt).digest()
 
 
@@ -222,11 +226,11 @@ def prepare(
     run_id: str | None = None,
     earlier: Store | None = None,
 ) -> Prepared:
-    """Read the source and write everything that the first round sends; the run is `prepared` at the end.
+    """Read the source and write all bodies of the first round; the run is `prepared` at the end.
 
-    It is a new run, unless `run_id` is that of one whose state is lost, and which stays `preparing`. Answers of
-    earlier runs are those of `earlier`, by default the store itself. Raises InputError for the first row that is
-    wrong and for keys that repeat, and Interrupted if `stop` is set; the run is then forgotten.
+    This starts a new run. With `run_id`, it restores a run whose state was lost, which stays `preparing`. Results
+    of earlier runs come from `earlier`, by default the store itself. Raises InputError for the first invalid row
+    and for duplicate keys, and Interrupted if `stop` is set. The run is discarded after any error.
     """
     inputs = Inputs(spec.root)
     start = record(spec, templates, limit)
@@ -241,7 +245,7 @@ def prepare(
     try:
         with closing(reasons(earlier, run, start)) as why, closing(Digests()) as seen, pieces() as files:
             first = _First(templates, store, run, stop, why, seen)
-            # What a run that is recovered took from others is lost with its state: it was sent as a whole.
+            # A recovered run reuses no results: what it had reused is lost, so every row is prepared to be sent.
             known = earlier.answers(run) if run_id is None else None
             answers = Earlier(earlier, known, files, form_of(spec.output))
             rows = read(spec.source, inputs, limit=limit)
@@ -260,7 +264,7 @@ def prepare(
                 "rows_sha256": first.sha256.hexdigest(),
                 "spec_sha256": hashlib.sha256(written).hexdigest(),
             }
-            # A run that is recovered has yet to be compared with what was sent.
+            # A recovered run still has to be compared with what was sent.
             state = "prepared" if run_id is None else "preparing"
             run = store.update(run, state=state, rows=first.rows, **digests)
         return Prepared(run, first.because, first.reused, first.twin_count, first.rejected)
@@ -292,7 +296,7 @@ def _write(first: _First, spec: Spec, store: Store, rows: Iterator[Row], report:
 def _packed(
     run: Run, spec: Spec, pairs: Iterator[tuple[int, bytes]], folder: RunFolder
 ) -> Iterator[tuple[str, Body]]:
-    """The bodies of the first round with their lanes: the canary's first, if there is one."""
+    """Yield the bodies of the first round with their lanes; the canary, if there is one, comes first."""
     write, first = partial(pack, run=run.id, round=1, folder=folder.bodies, max_bytes=spec.batch.max_bytes), 1
     if spec.canary:
         for body in write(islice(pairs, spec.canary), max_requests=spec.canary):

@@ -1,4 +1,4 @@
-"""What a run would send and cost, with nothing sent and the state left as it is."""
+"""Plan a run without sending anything or touching its state."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -27,11 +27,11 @@ def plan(
     report: Report = silent,
     stop: Event | None = None,
 ) -> Plan:
-    """What a new run of a spec would send and cost: everything that `run` works out before it asks.
+    """Plan a new run of a spec: everything that `run` computes before it asks for confirmation.
 
-    Input tokens are counted by the API, for free, if there are credentials and it is not `offline`; with
-    `simulate` by the simulator. Errors of the rules are among the findings. Raises InputError for every other
-    mistake.
+    The API counts the input tokens, for free, if there are credentials and `offline` is False. With `simulate`,
+    the simulator counts them. Errors found by the rules are among the findings. Raises InputError for all other
+    errors in the input.
     """
     spec = moved(spec) if simulate else spec
     checked = check(spec, is_tolerant=True)
@@ -47,12 +47,12 @@ def plan(
             job = Job(spec, store, prepared.run, base)
             return make_plan(job, checked.templates, prepared, api, earlier)
     except OSError as error:
-        raise StateError(f"{error.filename or 'the folder for temporary files'}: {error.strerror}") from error
+        raise StateError(f"{error.filename or 'the temporary directory'}: {error.strerror}") from error
 
 
 @contextmanager
 def _earlier(folder: Path, otherwise: Store) -> Iterator[Store]:
-    """The state of the project, if there is one."""
+    """Open the state of the project without its lock; yield `otherwise` if it does not exist."""
     if not (folder / "state.db").exists():
         yield otherwise
         return
@@ -61,7 +61,7 @@ def _earlier(folder: Path, otherwise: Store) -> Iterator[Store]:
 
 
 def _api(stack: ExitStack, spec: Spec, folder: Path, *, simulate: bool) -> Api | None:
-    """A client to count with, if there are credentials."""
+    """Return a client that counts tokens, or None if there are no credentials."""
     if simulate or may_have_credentials():
         with suppress(AccessError):
             return stack.enter_context(connected(folder, simulate=simulate, betas=spec.betas))

@@ -1,4 +1,4 @@
-"""What a run holds of rows and answers, removed; that it was, and what it cost, stays known."""
+"""Delete the stored rows and results of a run, keeping its history and cost."""
 
 import time
 from contextlib import suppress
@@ -18,28 +18,28 @@ _DONE = ("finished", "abandoned")
 
 @dataclass(frozen=True, slots=True)
 class Purged:
-    """A run whose payloads are gone from this machine; `deleted` counts the batches that the API deleted too."""
+    """A run whose data was deleted from this machine; `deleted` counts batches also deleted by the API."""
 
     run: Found
     deleted: int
 
 
 def purgeable(target: str | None = None, *, older_than: float = 0) -> list[Found]:
-    """The ended runs of a project, of a spec, or with this id, that ended more than `older_than` seconds ago.
+    """Return the runs of a project, a spec or this id that ended at least `older_than` seconds ago.
 
-    Raises UsageError if `target` names none, or a run that has not ended.
+    Raises UsageError if no run matches `target`, or if none of those that match has ended.
     """
     found = runs(target)
     if target is not None and not any(run.summary.state in _DONE for run in found):
         raise UsageError(
-            f"{target} is {found[0].summary.state}: finish it, or cancel it and run it to its end, first"
+            f"{target} is {found[0].summary.state}: first finish it, or cancel it and run it to its end"
         )
     now = time.time()
     return [run for run in found if run.summary.state in _DONE and now - run.ended_at >= older_than]
 
 
 def _delete_files(store: Store, run: Run, api: Api) -> None:
-    """Delete the files that were uploaded for a run; what another run needs is uploaded again."""
+    """Delete the files that were uploaded for a run; files that another run needs are uploaded again."""
     path = store.folder(run).attached
     if not path.exists():
         return
@@ -53,10 +53,11 @@ def _delete_files(store: Store, run: Run, api: Api) -> None:
 
 
 def purge(found: Found, *, remote: bool = False) -> Purged:
-    """Remove the rows, bodies and results of an ended run; with `remote` the API's copies first.
+    """Delete the rows, bodies and results of an ended run; with `remote`, the API's copies first.
 
-    Doing it again does no harm. Raises AccessError or Unavailable if the API cannot be asked, with nothing removed
-    here; and StateError if a file cannot be removed.
+    This is safe to repeat. Raises AccessError or Unavailable if the API cannot be reached; nothing is then deleted
+    on this machine. Raises UsageError if the API rejects the deletion of a batch, and StateError if a file cannot
+    be removed.
     """
     deleted = 0
     with opened(found) as (store, run):
@@ -73,8 +74,8 @@ def purge(found: Found, *, remote: bool = False) -> Purged:
                             continue
                         except Refused as error:
                             raise UsageError(
-                                f"the API does not delete {batch.batch_id} yet: {error}; "
-                                f"`runner cancel {run.id}`, and purge once it has ended"
+                                f"the API does not delete {batch.batch_id} yet: {error}; run "
+                                f"`runner cancel {run.id}`, and purge again after the batch has ended"
                             ) from error
         try:
             store.purge(run)

@@ -1,7 +1,8 @@
-"""A create without an answer: find the batch among those of the workspace, or be sure that there is none.
+"""Resolve a create request that got no response: find its batch, or make sure that it does not exist.
 
-A batch has no label. Those of the right time and request count are candidates; once a candidate has ended, the
-custom_ids of its results say whose it is. As long as one has not, nothing is concluded and nothing is sent again.
+Batches have no labels. The candidates are batches of the workspace with a matching creation time and request
+count. Once a candidate has ended, the custom_ids of its results show which run it belongs to. While a candidate is
+unfinished, nothing is concluded and nothing is sent again.
 """
 
 import time
@@ -16,13 +17,16 @@ from runner.lifecycle.submit import bind, unsend
 from runner.outcome import read
 from runner.store import Batch
 
-# By the API's clock; wide, since a listing that is a little late must not hide our batch.
+# On the API's clock. Wide, because a listing that is slightly out of date must not hide our batch.
 MARGIN_SECONDS = 300
 _DAY = 86_400
 
 
 def check_account(batches: Iterable[Batch], api: Api) -> None:
-    """Raise AccessError if batches were sent elsewhere: there they are, and here they never will be."""
+    """Raise AccessError if batches were sent to another base URL or workspace.
+
+    This client would never find them.
+    """
     sent = [batch for batch in batches if batch.base_url is not None]
     if not sent:
         return
@@ -30,16 +34,18 @@ def check_account(batches: Iterable[Batch], api: Api) -> None:
     for batch in sent:
         if batch.base_url != api.base_url:
             raise AccessError(
-                f"{name_of(batch)} was sent to {batch.base_url}, and the base URL now is {api.base_url}"
+                f"{name_of(batch)} was sent to {batch.base_url}, but the base URL is now {api.base_url}: "
+                "set it back"
             )
         if workspace_id and batch.workspace_id and batch.workspace_id != workspace_id:
             raise AccessError(
-                f"{name_of(batch)} is in the workspace {batch.workspace_id}, and the key is of {workspace_id}"
+                f"{name_of(batch)} is in workspace {batch.workspace_id}, but the API key belongs to "
+                f"{workspace_id}: use a key of {batch.workspace_id}"
             )
 
 
 def custom_ids(api: Api, remote: Remote) -> list[str]:
-    """The custom_ids of the first results of a batch that has ended; empty if none can be read."""
+    """Return the custom_ids of the first results of an ended batch; empty if none can be read."""
     first = b""
     try:
         for block in api.results(remote.id):
@@ -58,19 +64,20 @@ def custom_ids(api: Api, remote: Remote) -> list[str]:
 
 
 def search(job: Job, api: Api, batch: Batch) -> tuple[Batch, list[Remote]]:
-    """Look once for the remote batch of a submitting one.
+    """Look once for the remote batch that belongs to a submitting batch.
 
-    Returns it, submitted if a batch that has ended is proved to be it, and the remote batches that could still be
-    it: those that have not ended, and those whose results cannot be read. Raises Unavailable or AccessError.
+    Returns the batch, now submitted if the results of an ended remote batch prove the match. Also returns the
+    remaining candidates: remote batches that have not ended, or whose results cannot be read. Raises Unavailable
+    or AccessError, and StateError if the database is damaged.
     """
     if batch.intent_at is None:
-        raise StateError(f"{name_of(batch)} is submitting, but its intent is not recorded")
+        raise StateError(f"{name_of(batch)} is submitting, but has no recorded intent: the database is damaged")
     if batch.intent_at > api.now + MARGIN_SECONDS:
-        raise StateError(f"{name_of(batch)} is recorded as sent at a time to come: the database is damaged")
+        raise StateError(f"{name_of(batch)} is recorded as sent in the future: the database is damaged")
     if len(job.store.rows_of(batch)) != batch.requests:
-        # A wrong count would hide the batch that is looked for, and it would be paid again.
+        # A wrong count would hide the batch we look for, and its requests would be paid for again.
         raise StateError(
-            f"{name_of(batch)} does not carry {plural(batch.requests, 'row')}: the database is damaged"
+            f"{name_of(batch)} does not have the recorded {plural(batch.requests, 'row')}: the database is damaged"
         )
     undecided = []
     prefix = custom_id(job.run.id, batch.round, batch.batch, 0)[:-1]
@@ -85,26 +92,27 @@ def search(job: Job, api: Api, batch: Batch) -> tuple[Batch, list[Remote]]:
             return batch, []
         if ids:
             job.store.exclude(batch, remote.id)
-            job.tell(f"{name_of(batch)}: {remote.id} is not ours; the search goes on")
+            job.tell(f"{name_of(batch)}: {remote.id} is not ours; still searching")
         else:
             undecided.append(remote)
     return batch, undecided
 
 
 def reconcile(job: Job, api: Api, batch: Batch) -> tuple[Batch, list[Remote]]:
-    """Look once for the remote batch of a submitting one, and draw the conclusion that the time allows.
+    """Look once for the remote batch of a submitting batch, and decide what can be decided by now.
 
-    Returns it submitted if it is found, prepared if the grace period is over, no batch could be it and the spec
-    says to send it again then, and otherwise still submitting, with the remote batches that could be it. Raises
-    Undecided if the spec leaves that to a person, Unavailable, NotFound or AccessError.
+    Returns the batch and the remaining candidates. The batch is submitted if it was found. It is prepared again if
+    the grace period is over, there is no candidate and `batch.on_unknown` is `resubmit`. Otherwise it is still
+    submitting. Raises Undecided if the decision is left to the user, and Unavailable, NotFound, AccessError or
+    StateError.
     """
-    # Asked before the look: a batch that is created after it must not be given up because of it.
+    # Ask for the time before the search: a batch created after the search must not be given up because of it.
     now = api.whereabouts().now
     if batch.unknown_at is None or batch.unknown_since is None:
         batch = job.store.move(batch, "submitting", unknown_at=now, unknown_since=time.time())
     batch, undecided = search(job, api, batch)
-    # By both clocks, since either can jump. The API's shows whole seconds: a difference of n can be a little more
-    # than n - 1.
+    # Measured on both clocks, because either can jump. The API's clock shows whole seconds: a difference of n can
+    # mean only slightly more than n - 1 seconds.
     waited = min(now - (batch.unknown_at or now), time.time() - (batch.unknown_since or time.time()))
     is_waiting = any(_may_tell(remote, now) for remote in undecided)
     if batch.state != "submitting" or is_waiting or waited <= job.spec.batch.grace_seconds:
@@ -112,30 +120,30 @@ def reconcile(job: Job, api: Api, batch: Batch) -> tuple[Batch, list[Remote]]:
     if undecided or job.spec.batch.on_unknown == "ask":
         raise Undecided(_question(job, batch, undecided))
     batch = unsend(job, batch)
-    job.tell(f"{name_of(batch)}: no trace of it after {job.spec.batch.grace_seconds:g} s, so it was never created")
+    job.tell(f"{name_of(batch)}: not found after {job.spec.batch.grace_seconds:g} s; treating it as never created")
     return batch, []
 
 
 def _may_tell(remote: Remote, now: float) -> bool:
-    """Whether the results of a candidate can still come to say whose it is."""
+    """Return whether the results of a candidate may still arrive and identify it."""
     has_ended = remote.processing_status == "ended"
     return remote.archived_at is None and (not has_ended or now - (remote.ended_at or now) < _DAY)
 
 
 def _question(job: Job, batch: Batch, unreadable: list[Remote]) -> str:
-    """What a person needs to decide whether a batch was accepted."""
-    found = "no batch of the workspace could be it"
+    """Return the message that asks the user to decide whether a batch was accepted."""
+    found = "no batch in the workspace could be it"
     if unreadable:
         ids = " or ".join(remote.id for remote in unreadable)
-        found = f"it could be {ids}, whose results cannot be read any more"
+        found = f"it could be {ids}, whose results can no longer be read"
     sent_at = datetime.fromtimestamp(batch.intent_at or 0, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    create = f"Its create of {sent_at} got no answer"
+    create = f"The request to create it, sent at {sent_at}, got no response"
     if job.run.recovered_at is not None and (batch.intent_at or 0) < job.run.recovered_at:
         create = "It may have been created before the state was lost"
     return (
-        f"{name_of(batch)} ({plural(batch.requests, 'request')}): whether it was accepted is not known. {create}, "
-        f"and after {job.spec.batch.grace_seconds:g} s {found}.\n"
-        f"  runner reconcile {job.run.id} --adopt BATCH_ID    if the Console shows it\n"
-        f"  runner reconcile {job.run.id} --assume-not-sent   to send it again (paid twice, if it was accepted)\n"
-        "`batch: {on_unknown: resubmit}` in the spec always sends again then."
+        f"{name_of(batch)} ({plural(batch.requests, 'request')}): it is unknown whether the API accepted it. "
+        f"{create}, and after {job.spec.batch.grace_seconds:g} s {found}.\n"
+        f"  runner reconcile {job.run.id} --adopt BATCH_ID    if the Console shows the batch\n"
+        f"  runner reconcile {job.run.id} --assume-not-sent   to send it again (paid twice if it was accepted)\n"
+        "Set `batch: {on_unknown: resubmit}` in the spec to always send again in this case."
     )

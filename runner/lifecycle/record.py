@@ -1,4 +1,4 @@
-"""What a run was started with: written once, compared and read back ever after."""
+"""Snapshot of a spec that a run was started with: written once, then read back and compared."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -15,10 +15,11 @@ from runner.store import Run, Store
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What a run was started with: `spec.json` of its folder.
+    """Snapshot of what a run was started with, stored as `spec.json` in its folder.
 
-    `record` is the spec's (see `Spec.record`), `templates` the files of prompts/, `limit` the most rows, and
-    `types` JSON schemas of the columns of the source that it knows the types of.
+    `record` holds the spec's settings (see `Spec.record`), and `templates` the files of prompts/. `limit` is the
+    maximum number of rows, and `inputs` the files of the source. `types` holds JSON schemas of the source columns
+    whose types are known.
     """
 
     record: dict[str, Any]
@@ -28,34 +29,37 @@ class Recorded:
     types: dict[str, Any] = field(default_factory=dict)
 
     def fingerprint(self) -> str:
-        """The digest of all that was written by a person; input files are compared by themselves."""
+        """Return the digest of everything the user wrote; input files are compared separately."""
         return fingerprint({"record": self.record, "templates": self.templates, "limit": self.limit})
 
 
 def recorded(store: Store, run: Run) -> Recorded:
-    """Read back what a run was started with. Raises StateError."""
+    """Read the snapshot that a run was started with. Raises StateError if it is damaged or missing."""
     try:
         written = store.folder(run).spec.read_bytes()
         found = msgspec.json.decode(written, type=Recorded)
         is_same = hashlib.sha256(written).hexdigest() == run.spec_sha256 or run.spec_sha256 is None
         if not is_same or found.fingerprint() != run.fingerprint or found.record["name"] != run.spec:
-            raise ValueError("it is not what was written")
+            raise ValueError("its content differs from what was written")
         return found
     except (OSError, ValueError) as error:
         raise StateError(
-            f"the record of run {run.id} is damaged: {store.folder(run).spec}: "
-            f"{getattr(error, 'strerror', error)}; restore it, or let `runner purge {run.id}` forget the run if "
-            "it has ended"
+            f"the spec snapshot of run {run.id} is damaged: {store.folder(run).spec}: "
+            f"{getattr(error, 'strerror', error)}; restore the file, or run `runner purge {run.id}` if the run "
+            "has ended"
         ) from error
 
 
 def record(spec: Spec, templates: Templates, limit: int | None) -> Recorded:
-    """What a run of a spec is started with, before its inputs are read."""
+    """Return the snapshot for a new run of a spec, before its inputs are read."""
     return Recorded(spec.record(), templates.files(), limit, [])
 
 
 def origin(spec: Spec, start: Recorded) -> str:
-    """A digest of what a run is made of: what its id tells of it. With a limit the input is not read for it."""
+    """Return the digest of a run's spec and input, from which the tag in its id is made.
+
+    With a limit or a query, the input is not part of the digest and is not read.
+    """
     is_limited = start.limit is not None or spec.source.limit is not None
     inputs = "" if is_limited or spec.source.is_query else digest(spec.root, spec.source.path)
     return hashlib.sha256(f"{start.fingerprint()} {inputs}".encode()).hexdigest()

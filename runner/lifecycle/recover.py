@@ -1,9 +1,11 @@
-"""The state of a run that is lost, built anew from the spec, the input and the API's own batches.
+"""Rebuild the lost state of a run from its spec, its input and the batches that the API has.
 
-A request's custom_id says of which run, round, batch and row it is, and a run's id by which spec it was made. So
-the first round is prepared again under the old id, and counts as sent: what was found is bound, the rest is
-looked for. If the batches that were found are others (one was divided after a refusal, rows had an answer of an
-earlier run, or `batch` was edited), the round is laid out as they are.
+The custom_id of a request identifies its run, round, batch and row. The id of a run identifies its spec and input.
+So the first round is prepared again under the old id and counts as sent. Batches that were found are bound to it;
+the others are searched for.
+
+The batches found can differ from the prepared ones, and then the round is rebuilt from the batches found. This
+happens if a batch was split after a rejection, rows reused results of an earlier run, or `batch` was edited.
 """
 
 import re
@@ -40,9 +42,9 @@ def recover(
 ) -> Run:
     """Rebuild the state of the newest run of a spec, or of `run_id`, from the batches of the last 29 days.
 
-    Nothing is sent; `lifecycle.run` goes on with it. `say` is told what a person should know. Raises UsageError if
-    there is no such run, if its state is not lost, or if the spec or the input are not what they were; and
-    Unavailable if it is too early to say.
+    Nothing is sent; `lifecycle.run` resumes the run. `say` is called with messages for the user. Raises UsageError
+    if there is no such run, if its state is not lost, or if the spec or the input has changed. Raises Unavailable
+    if unfinished batches must end first.
     """
     templates = check(spec).templates
     own_tag = tag(origin(spec, record(spec, templates, limit)))
@@ -52,21 +54,21 @@ def recover(
         chosen = run_id or max(found, default=None)
         if chosen is None or chosen not in found:
             raise UsageError(
-                f"no batch of the last 29 days is of {run_id or spec.name} as it is now: spec, input, templates, "
-                "vars and --limit must be what they were"
+                f"no batch of the last 29 days belongs to {run_id or spec.name} in its current form: the spec, "
+                "input, templates, vars and --limit must be the same as when the run was started"
             )
         for run in store.runs():
             if run.state == "preparing":
                 store.discard(run)
         if any(run.id == chosen for run in store.runs()):
-            raise UsageError(f"the state of run {chosen} is here: `runner run` goes on with it")
+            raise UsageError(f"the state of run {chosen} is not lost: use `runner run` to resume it")
         newer = sum(
             remote.processing_status != "ended" and remote.created_at > began_at(chosen) for remote in remotes
         )
         if newer:
             say(
-                f"{plural(newer, 'batch')} of the workspace under way were created after run {chosen} began: if a "
-                "newer run of this spec is lost, recover again once they have ended"
+                f"found {plural(newer, 'unfinished batch')} in the workspace, created after run {chosen} began: "
+                "if a newer run of this spec is lost, recover again after they have ended"
             )
         stop = stop or Event()
         run = prepare(spec, templates, store, limit=limit, stop=stop, report=report, run_id=chosen).run
@@ -85,7 +87,10 @@ def recover(
 
 
 def _scan(api: Api, remotes: list[Remote], own_tag: str) -> dict[str, list[Found]]:
-    """The batches that are of runs with this tag, by run. Raises Unavailable if it is too early to say."""
+    """Return the batches of all runs with this tag, by run id.
+
+    Raises Unavailable if none is found and unfinished batches could belong to such a run.
+    """
     found: dict[str, list[Found]] = {}
     for run_id, one in found_in(api, remotes):
         if tag_of(run_id) == own_tag:
@@ -93,14 +98,14 @@ def _scan(api: Api, remotes: list[Remote], own_tag: str) -> dict[str, list[Found
     waiting = sum(remote.processing_status != "ended" for remote in remotes)
     if not found and waiting:
         raise Unavailable(
-            f"{plural(waiting, 'batch')} of the workspace are under way, and whose they are can be read once they "
-            "have ended: recover again then"
+            f"no batch of this spec found yet; {plural(waiting, 'unfinished batch')} in the workspace may belong "
+            "to it: recover again after they have ended"
         )
     return found
 
 
 def found_in(api: Api, remotes: Iterable[Remote]) -> Iterator[tuple[str, Found]]:
-    """The run and the batch of each remote batch that has ended and is one of a run at all."""
+    """Yield the run id and the batch of each ended remote batch that belongs to a run of this program."""
     for remote in list(remotes):
         if remote.processing_status != "ended" or remote.archived_at is not None:
             continue
@@ -111,13 +116,13 @@ def found_in(api: Api, remotes: Iterable[Remote]) -> Iterator[tuple[str, Found]]
 
 
 _TOO_EARLY = (
-    "the batches of this run are not as the spec makes them now, and what is in those under way can be read once "
-    "they have ended: recover again then"
+    "the batches of this run differ from those that the current spec makes, and unfinished batches cannot be "
+    "read yet: recover again after they have ended"
 )
 
 
 def _rows(api: Api, run: Run, one: Found) -> Iterator[int]:
-    """The rows that a remote batch carries."""
+    """Yield the rows that a remote batch contains."""
     prefix = custom_id(run.id, one.round, one.batch, 0)[:-1]
     rest = b""
     for block in api.results(one.batch_id):
@@ -130,6 +135,6 @@ def _rows(api: Api, run: Run, one: Found) -> Iterator[int]:
 
 
 def _is_as_prepared(store: Store, run: Run, found: list[Found]) -> bool:
-    """Whether the first round, as prepared again, has the batches that were sent."""
+    """Return whether the first round, prepared again, has the batches that were sent."""
     prepared = {batch.batch: batch.requests for batch in store.batches(run)}
     return all(prepared.get(one.batch) == one.requests for one in found if one.round == 1)

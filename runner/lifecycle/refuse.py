@@ -1,7 +1,7 @@
-"""A create that the API refuses: find the request that is meant, so that the others can go.
+"""Bisect a batch that the API rejected until the invalid request is found; the others can be sent.
 
-A refused batch is sent in parts, until the part is one request. That this one is at fault, and not something that
-all requests have in common, is certain once another batch has been accepted since.
+A rejected batch is split until a part is a single request. This request is certain to be the culprit once the API
+has accepted another batch since. Until then, the cause may be something that all requests have in common.
 """
 
 import re
@@ -22,26 +22,26 @@ _INDEX = re.compile(r"\brequests\.(\d+)\b")
 
 
 def accepted(job: Job) -> int:
-    """How many batches of a run the API has accepted."""
+    """Return the number of batches of a run that the API has accepted."""
     return sum(batch.batch_id is not None for batch in job.store.batches(job.run))
 
 
 def refuse(job: Job, batch: Batch, error: Refused) -> Batch:
-    """Record what the API said to a prepared batch."""
+    """Record why the API rejected a prepared batch."""
     after = accepted(job) if batch.refused_after is None else batch.refused_after
     return job.store.move(batch, "prepared", refusal=str(error), refused_after=after)
 
 
 def seek(job: Job, batch: Batch) -> bool:
-    """Put parts in the place of a refused batch: the request that the refusal names and the others, or two halves.
+    """Split a rejected batch into the request that the API named and the others, or into two halves.
 
-    Returns whether it could be divided; a batch of one request cannot.
+    Returns False for a batch of one request, which cannot be split.
     """
     requests = job.store.requests_of(batch)
     if len(requests) < 2:
         return False
     divide(job, batch, _parts(requests, batch.refusal or ""))
-    job.tell(f"{name_of(batch)}: was refused, and is sent in two parts to find the request that is meant")
+    job.tell(f"{name_of(batch)}: rejected by the API; splitting it in two to find the invalid request")
     return True
 
 
@@ -50,15 +50,16 @@ def _parts(requests: Sequence[Request], refusal: str) -> list[Sequence[Request]]
     index = int(named[1]) if named else len(requests)
     if index < len(requests):
         return [requests[index : index + 1], [*requests[:index], *requests[index + 1 :]]]
-    # Of different sizes where that can be: a count tells a batch from others.
+    # Different sizes if possible: the request count helps to identify a remote batch.
     half = max(1, (len(requests) - 1) // 2)
     return [requests[:half], requests[half:]]
 
 
 def is_meant(job: Job, batch: Batch) -> bool:
-    """Whether a refused batch of one request is itself at fault.
+    """Return whether this single-request batch is the culprit.
 
-    Another was accepted since; or the API names the request, and has accepted others of this run.
+    It is the culprit if the API has accepted another batch since. If the API named the request, any accepted batch
+    of this run is enough.
     """
     if batch.requests != 1 or batch.refused_after is None:
         return False
@@ -66,7 +67,7 @@ def is_meant(job: Job, batch: Batch) -> bool:
 
 
 def reject(job: Job, batch: Batch) -> None:
-    """End the row of a refused batch of one request as rejected."""
+    """Give the row of a rejected single-request batch its final outcome, `rejected`."""
     [row] = job.store.rows_of(batch)
     line = rejected_line(
         custom_id(job.run.id, batch.round, batch.batch, row), batch.refusal or "refused by the API"
@@ -79,7 +80,7 @@ def reject(job: Job, batch: Batch) -> None:
 
 
 def blame(job: Job, batch: Batch) -> Refused:
-    """What to say of a refused batch that keeps a run from its end."""
+    """Return the error for a rejected batch that blocks the end of a run."""
     rows = job.store.rows_of(batch)
     which = f"row {rows[0]:,}" if len(rows) == 1 else f"rows {rows[0]:,} to {rows[-1]:,}"
-    return Refused(f"{name_of(batch)} ({which}) was refused, nothing of it was accepted: {batch.refusal}")
+    return Refused(f"{name_of(batch)} ({which}) was rejected by the API as a whole: {batch.refusal}")

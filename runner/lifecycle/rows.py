@@ -1,4 +1,4 @@
-"""The rows of a run as they were read, looked up in their order."""
+"""Rows of a run as they were read from the source, looked up in ascending order."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,14 +18,14 @@ _decode = msgspec.json.Decoder(_Row).decode
 
 
 class Rows:
-    """One pass over the rows; each is asked for after those before it."""
+    """A single pass over the rows; row numbers must be requested in ascending order."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._number = 0
 
     def fields(self, number: int) -> dict[str, Any]:
-        """The fields of a row. Raises StateError if it is not there."""
+        """Return the fields of a row. Raises StateError if the row is missing or damaged."""
         line = b""
         while self._number < number:
             line = self._file.readline()
@@ -38,6 +38,6 @@ class Rows:
 
 @contextmanager
 def rows_of(job: Job) -> Iterator[Rows]:
-    """The rows of a run."""
+    """Open the rows of a run."""
     with job.store.folder(job.run).rows.open("rb") as file:
         yield Rows(file)

@@ -1,4 +1,4 @@
-"""A prepared batch is sent once: the intent is durable before the first byte leaves."""
+"""Send a prepared batch exactly once: the intent is durable on disk before the first byte is sent."""
 
 import hashlib
 from pathlib import Path
@@ -16,15 +16,16 @@ _DAY = 86_400
 
 
 def may_have_been_sent(job: Job, batch: Batch) -> bool:
-    """Whether a prepared batch could have been sent by a process that the database knows nothing of."""
+    """Return whether a prepared batch may have been sent although the database has no record of it."""
     return _is_recovered(job, batch) or job.store.folder(job.run).sent(batch.round, batch.batch).exists()
 
 
 def _is_recovered(job: Job, batch: Batch) -> bool:
-    """Whether a batch may have been sent before the state was lost.
+    """Return whether a batch may have been sent before the state was lost.
 
-    A round is prepared when the one before is collected: if one of that was sent since, it cannot have been. Its
-    mark says so; a time would not, since the API's clock is known to the second only.
+    A round is prepared when the previous round is collected. If a batch of the previous round was sent after the
+    recovery, this batch cannot have been sent before it. The `.sent` mark of that batch proves this; a timestamp
+    would not, because the API's clock is known only to the second.
     """
     if job.run.recovered_at is None or batch.unknown_at is not None:
         return False
@@ -36,24 +37,26 @@ def _is_recovered(job: Job, batch: Batch) -> bool:
 def submit(job: Job, api: Api, batch: Batch) -> Batch:
     """POST the body of a prepared batch.
 
-    Returns it submitted; or still submitting if the answer was lost, or if it may have been sent before, for
-    reconcile to find out. Raises Unavailable, Refused or AccessError with the batch prepared again: it was
-    certainly not accepted.
+    Returns the batch as submitted. It is still submitting if the response was lost or if it may have been sent
+    before; `reconcile` resolves these cases. Raises Unavailable, Refused or AccessError if the API certainly did
+    not accept it; the batch is then prepared again. Raises StateError if the body on disk was changed.
     """
     if _is_recovered(job, batch):
         return _find_again(job, api, batch)
     folder = job.store.folder(job.run)
     body, sent = folder.body(batch.round, batch.batch), folder.sent(batch.round, batch.batch)
     if sent.exists():
-        job.tell(f"{name_of(batch)}: was about to be sent before, which the database has forgotten")
+        job.tell(f"{name_of(batch)}: may have been sent before: its intent is on disk, but not in the database")
         return job.store.move(batch, "submitting", **_intent(sent))
     with body.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != batch.sha256:
-            raise StateError(f"{body} is not what was written: its digest differs from the one recorded")
+            raise StateError(
+                f"{body} was changed after it was written: its SHA-256 digest differs from the recorded one"
+            )
     now, workspace_id, newest_at = api.whereabouts()
     intent = {
         "intent_at": now,
-        # A clock on the way may be wrong: what is created from now on is newer than what is there.
+        # A clock in between may be wrong, but a batch created from now on is newer than the newest existing one.
         "search_from": 0.0 if newest_at is None else min(now, newest_at),
         "base_url": api.base_url,
         "workspace_id": workspace_id,
@@ -65,7 +68,7 @@ def submit(job: Job, api: Api, batch: Batch) -> Batch:
     try:
         batch = job.store.move(batch, "submitting", **intent)
     except StateError:
-        # Nothing was sent: a full disk, say, must leave no doubt about it.
+        # Nothing was sent. Remove the mark, so that a full disk, for example, leaves no doubt about it.
         sent.unlink(missing_ok=True)
         raise
     try:
@@ -82,7 +85,7 @@ def submit(job: Job, api: Api, batch: Batch) -> Batch:
 
 
 def _intent(sent: Path) -> dict[str, Any]:
-    """What a mark says of a create. Raises StateError."""
+    """Read the intent from a `.sent` mark. Raises StateError if it is damaged."""
     try:
         return msgspec.json.decode(sent.read_bytes(), type=dict[str, Any])
     except ValueError as error:
@@ -90,14 +93,17 @@ def _intent(sent: Path) -> dict[str, Any]:
 
 
 def unsend(job: Job, batch: Batch) -> Batch:
-    """Prepare a submitting batch again, which is known not to have been accepted."""
+    """Return a submitting batch to `prepared`; it is certain that the API did not accept it."""
     job.store.folder(job.run).sent(batch.round, batch.batch).unlink(missing_ok=True)
     known_at = batch.unknown_at or batch.intent_at
     return job.store.move(batch, "prepared", intent_at=None, unknown_at=known_at, base_url=None, workspace_id=None)
 
 
 def bind(job: Job, batch: Batch, remote: Remote, *, is_proved: bool = True) -> Batch:
-    """Record which remote batch a submitting batch is; what is not proved its results have to prove."""
+    """Bind a submitting batch to its remote batch.
+
+    Unless `is_proved`, its results still have to prove the match.
+    """
     return job.store.move(
         batch,
         "submitted",
@@ -114,29 +120,33 @@ def check_rounds(job: Job) -> None:
     last = max((batch.round for batch in job.store.batches(job.run)), default=0)
     if lost := job.store.found(job.run, last + 1):
         raise StateError(
-            f"{lost[0].batch_id} is of round {last + 1} of run {job.run.id}, which the present `retry` does not "
-            "reach: restore it as it was, move .runner away, and recover again"
+            f"{lost[0].batch_id} belongs to round {last + 1} of run {job.run.id}, but the current `retry` allows "
+            "fewer rounds: restore `retry` as it was, move .runner away, and recover again"
         )
 
 
 def _find_again(job: Job, api: Api, batch: Batch) -> Batch:
-    """Bind a batch of a recovered run that was found, or have it looked for: each may have been sent before."""
+    """Bind a batch of a recovered run to the remote batch found, or leave it submitting.
+
+    Any batch of a recovered run may have been sent before; `reconcile` searches for those not found. Raises
+    StateError if the remote batches do not fit the prepared ones.
+    """
     found = job.store.found(job.run, batch.round)
     known = {other.batch: other for other in job.store.batches(job.run) if other.round == batch.round}
     for one in found:
         if one.batch not in known or known[one.batch].requests != one.requests:
             raise StateError(
                 f"{one.batch_id} is batch {one.batch} of round {one.round} of run {job.run.id} and has "
-                f"{plural(one.requests, 'request')}, which the present spec and input do not give: they were "
-                "edited since. Restore what was sent, also batch.max_requests, batch.max_bytes and retry, and "
-                "recover again."
+                f"{plural(one.requests, 'request')}, but the current spec and input do not produce it: they were "
+                "edited after the run was started. Restore them, including batch.max_requests, batch.max_bytes "
+                "and retry, and recover again."
             )
     began = min([began_at(job.run.id), *(one.created_at for one in found)])
     batch = job.store.move(
         batch,
         "submitting",
         intent_at=began,
-        # The run's id has the time of a clock that may have been wrong.
+        # The time in the run's id comes from a clock that may have been wrong.
         search_from=began - _DAY,
         base_url=api.base_url,
         workspace_id=api.whereabouts().workspace_id,
@@ -145,5 +155,5 @@ def _find_again(job: Job, api: Api, batch: Batch) -> Batch:
         if one.batch == batch.batch:
             remote = api.retrieve(one.batch_id)
             batch = bind(job, batch, remote)
-            job.tell(f"{name_of(batch)}: is {batch.batch_id}")
+            job.tell(f"{name_of(batch)}: found as {batch.batch_id}")
     return batch

@@ -1,4 +1,4 @@
-"""The files of a batch go through the Files API, and their ids take the place of their marks in its requests."""
+"""Upload the files of a batch through the Files API, and put their ids into its requests."""
 
 import hashlib
 import re
@@ -24,11 +24,12 @@ _AT_ONCE = 8
 
 
 def uploads(job: Job, api: Api, batch: Batch, stop: Event) -> bool:
-    """Upload what a prepared batch needs, and write it anew with ids; return whether there was anything to do.
+    """Upload the files of a prepared batch and rewrite its body with their ids.
 
-    Each file is uploaded once for all runs, as long as the API has it: an id that it has no more, or that is of
-    another workspace, is replaced too. After `stop` it ends early. Raises Refused for a file that the API
-    refuses, StateError for one that is not what it was when the run was prepared, and ApiFault.
+    Returns whether the body changed or `stop` was set, which ends the uploads early. Each file is uploaded once
+    for all runs while the API has it. An id that the API no longer has, or that belongs to another workspace, is
+    replaced. Raises Refused for a file that the API rejects, and StateError for a file that has changed since the
+    run was prepared. Raises AccessError if there is no Files API, and ApiFault for other faults.
     """
     if not any(block.upload for block in job.spec.prompt.blocks()):
         return False
@@ -56,7 +57,7 @@ def _upload(
     ids: dict[str, str],
     stop: Event,
 ) -> None:
-    """Upload files, and note their ids by their marks, here and for good."""
+    """Upload files, and record their ids by mark, in `ids` and durably in `store`."""
     if lacking:
         job.tell(f"{name_of(batch)}: {plural(len(lacking), 'file')} to upload")
 
@@ -76,19 +77,21 @@ def _upload(
 
 
 def _id(job: Job, api: Api, one: Attached) -> str:
-    """The id that a file gets. Raises Refused, and AccessError if there is no Files API."""
+    """Upload a file and return its id. Raises Refused, and AccessError if there is no Files API."""
     path = one.path.partition("?")[0] if remote.is_url(one.path) else one.path
     name = _UNSAFE.sub("_", PurePath(path).name)[-_LONGEST:]
     try:
         return api.upload(_data(job, one), name, one.media_type)
     except NotFound as error:
-        raise AccessError(f"there is no Files API here: {error}; leave out `upload`") from error
+        raise AccessError(
+            f"the Files API is not available here: {error}; remove `upload` from the spec"
+        ) from error
     except Refused as error:
-        raise Refused(f"{one.path}: the Files API refuses it: {error}; leave out `upload`") from error
+        raise Refused(f"{one.path}: rejected by the Files API: {error}; remove `upload` from the spec") from error
 
 
 def _named(job: Job, batch: Batch) -> set[str]:
-    """What the requests of a batch hold in the place of ids of files."""
+    """Return the marks and file ids that the requests of a batch contain as `file_id`."""
     found = set[str]()
     path = job.store.folder(job.run).body(batch.round, batch.batch)
     with pieces() as files:
@@ -98,7 +101,7 @@ def _named(job: Job, batch: Batch) -> set[str]:
 
 
 def _attached(job: Job) -> Iterator[tuple[Attached, str]]:
-    """The files that are to be uploaded, each once, with their marks."""
+    """Yield each file to upload once, with its mark."""
     seen = set[str]()
     with job.store.folder(job.run).attached.open("rb") as lines:
         for line in lines:
@@ -109,7 +112,7 @@ def _attached(job: Job) -> Iterator[tuple[Attached, str]]:
 
 
 def _data(job: Job, attached: Attached) -> bytes:
-    """The bytes of a file. Raises StateError if they are not what they were."""
+    """Return the bytes of a file. Raises StateError if it has changed or can no longer be read."""
     try:
         if remote.is_url(attached.path):
             with remote.open_raw(attached.path) as raw:
@@ -118,12 +121,12 @@ def _data(job: Job, attached: Attached) -> bytes:
             data = (job.spec.root / attached.path).read_bytes()
     except OSError as error:
         raise StateError(
-            f"{attached.path} cannot be read any more: {error.strerror or error}; put it back, or start over with "
+            f"{attached.path} can no longer be read: {error.strerror or error}; restore it, or start over with "
             "--new"
         ) from error
     if hashlib.sha256(data).hexdigest() != attached.sha256:
         raise StateError(
-            f"{attached.path} was edited since the run was prepared: put it back, or start over with --new"
+            f"{attached.path} was edited after the run was prepared: restore it, or start over with --new"
         )
     return data
 

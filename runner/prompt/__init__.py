@@ -1,4 +1,4 @@
-"""Jinja templates and expressions: the only place that knows jinja2."""
+"""Jinja templates and expressions: the only package that uses jinja2."""
 
 from runner.prompt.expression import RECORD, expression, path_of
 from runner.prompt.templates import Renderer, Templates, load_templates

@@ -1,4 +1,4 @@
-"""Column expressions: Jinja over the record of one row, plain paths without Jinja's cost."""
+"""Jinja expressions over the record of one row; plain paths are looked up without Jinja's cost."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
@@ -25,10 +25,10 @@ RECORD = (
 
 
 def expression(text: str, *, names: Collection[str] | None = RECORD) -> Callable[[Mapping[str, Any]], Any]:
-    """Compile a Jinja expression, for example `output.total`; what is absent evaluates to None.
+    """Compile a Jinja expression, for example `output.total`; missing values evaluate to None.
 
-    Raises ValueError if it is not an expression, or uses a name that is not one of `names` (any is, if that is
-    None); so does the compiled function if the values do not fit.
+    Raises ValueError if it is not an expression, or uses a name that is not in `names` (None allows any name).
+    The compiled function raises ValueError if it cannot be computed from the values.
     """
     environment = sandbox({}, ChainableUndefined)
     try:
@@ -41,24 +41,24 @@ def expression(text: str, *, names: Collection[str] | None = RECORD) -> Callable
     except DATA_ERRORS as error:
         raise ValueError(f"not an expression: {error}") from error
     for name in sorted(undeclared(tree) - set(names)) if names is not None else ():
-        raise ValueError(f"{name!r} is not offered: {suggest(name, names or ())}")
+        raise ValueError(f"{name!r} is undefined: {suggest(name, names or ())}")
     steps = _steps(_node(tree))
     return _evaluate(compiled) if steps is None else _follow(steps)
 
 
 def _template(text: str) -> str:
-    """A template that prints an expression, and nothing else."""
+    """Return a template that prints an expression, and nothing else."""
     return "{{ (" + text + ") }}"
 
 
 def _node(tree: nodes.Template) -> nodes.Node:
-    """The expression in the tree of such a template."""
+    """Return the expression in the tree of a template made by `_template`."""
     node: nodes.Node = tree.body[0].nodes[0]  # type: ignore[attr-defined]
     return node
 
 
 def path_of(text: str) -> list[str | int] | None:
-    """The steps of a plain path such as `output.lines[0].total`, or None for any other expression."""
+    """Return the steps of a plain path such as `output.lines[0].total`, or None for any other expression."""
     try:
         return _steps(_node(sandbox({}, ChainableUndefined).parse(_template(text))))
     except (TemplateSyntaxError, SyntaxError, *DATA_ERRORS):
@@ -79,7 +79,7 @@ def _evaluate(compiled: Callable[[Mapping[str, Any]], Any]) -> Callable[[Mapping
 
 
 def _steps(node: nodes.Node) -> list[str | int] | None:
-    """The path of a plain expression such as `output.lines[0].total`, or None."""
+    """Return the steps of the tree of a plain path such as `output.lines[0].total`, or None."""
     if isinstance(node, nodes.Name):
         return [node.name]
     if isinstance(node, nodes.Getattr):
@@ -92,7 +92,7 @@ def _steps(node: nodes.Node) -> list[str | int] | None:
 
 
 def _follow(steps: list[str | int]) -> Callable[[Mapping[str, Any]], Any]:
-    """Look a plain path up, about 20 times faster than a compiled expression does."""
+    """Return a function that looks up a plain path, about 20 times faster than a compiled expression."""
 
     def follow(names: Mapping[str, Any]) -> Any:
         value: Any = names

@@ -1,6 +1,6 @@
-"""What a template may not make: texts and numbers so large that they eat the machine before anyone can stop it.
+"""Size limits for the texts, lists and numbers that templates make, to protect the machine's memory.
 
-A single expression of Python builds them in one step that no signal interrupts, so their size is known first.
+Python builds such a value in a single step that no signal interrupts, so its size is checked beforehand.
 """
 
 import re
@@ -14,14 +14,14 @@ from jinja2.filters import FILTERS
 from jinja2.nodes import Concat
 
 LONGEST = 256_000_000
-"""The most characters that a text may have: no body of a batch has more bytes."""
+"""Maximum length of a text in characters: the body of a batch cannot have more bytes."""
 _MOST_BITS = 20_000
 _WIDEST = 99_999
 _WIDTH = re.compile(r"\d{6,}")
 
 
 class TooMuch(SecurityError):
-    """A template would make something too large."""
+    """An error: a template would make a value that is too large."""
 
 
 def allow(size: float, what: str) -> None:
@@ -31,7 +31,7 @@ def allow(size: float, what: str) -> None:
 
 
 def check_operation(operator: str, left: Any, right: Any) -> None:
-    """Raise TooMuch if an arithmetic operation makes too much."""
+    """Raise TooMuch if the result of an arithmetic operation would be too large."""
     if operator == "*":
         if isinstance(left, int) and isinstance(right, int):
             _allow_bits(left.bit_length() + right.bit_length())
@@ -52,7 +52,7 @@ def _allow_bits(bits: int) -> None:
 
 
 def check_format(text: str, values: Any = ()) -> None:
-    """Raise TooMuch if a format asks for a width or precision beyond reason."""
+    """Raise TooMuch if a %-format has a width or precision above 99,999."""
     values = values if isinstance(values, tuple) else (values,)
     if _WIDTH.search(text) or any(
         isinstance(value, int) and abs(value) > _WIDEST for value in values if "*" in text
@@ -61,7 +61,7 @@ def check_format(text: str, values: Any = ()) -> None:
 
 
 def check_call(function: Any, arguments: Iterable[Any]) -> None:
-    """Raise TooMuch if a method of a text or list makes too much."""
+    """Raise TooMuch if the result of a method of a text or list would be too large."""
     owner, name = getattr(function, "__self__", None), getattr(function, "__name__", "")
     if not isinstance(owner, str | bytes | list):
         return
@@ -76,24 +76,24 @@ def check_call(function: Any, arguments: Iterable[Any]) -> None:
 
 
 def _replaced(text: str, old: Any, new: Any) -> int:
-    """The length of a text after a replacement."""
+    """Return the length of a text after a replacement."""
     if not (isinstance(old, str) and isinstance(new, str)):
         return 0
     return len(text) + (text.count(old) if old else len(text) + 1) * (len(new) - len(old))
 
 
 def check_fields(text: str) -> None:
-    """Raise TooMuch if a text for `str.format` has a field of a width beyond reason."""
+    """Raise TooMuch if a `str.format` text has a field whose width is computed or above 99,999."""
     for _, _, spec, _ in Formatter().parse(text):
         if spec and ("{" in spec or _WIDTH.search(spec)):
             raise TooMuch(f"a format has a width that is computed, or is more than {_WIDEST:,}")
 
 
 class Joining(CodeGenerator):
-    """Compiles `a ~ b` to a call that looks at the size first."""
+    """A code generator that compiles `a ~ b` to a call that checks the size first."""
 
     def visit_Concat(self, node: Concat, frame: Frame) -> None:  # noqa: N802 - as Jinja has it
-        """Write the call."""
+        """Write the call to `concatenated`."""
         self.write("environment.concatenated((")
         for part in node.nodes:
             self.visit(part, frame)
@@ -102,14 +102,14 @@ class Joining(CodeGenerator):
 
 
 def concatenated(parts: Iterable[Any]) -> str:
-    """The texts of some values in one."""
+    """Join values as one text. Raises TooMuch."""
     texts = [str(part) for part in parts]
     allow(sum(map(len, texts)), "a text")
     return "".join(texts)
 
 
 def joined(pieces: Iterable[str]) -> str:
-    """The pieces of a rendering in one text."""
+    """Join the pieces of a rendering as one text. Raises TooMuch."""
     texts, size = [], 0
     for piece in pieces:
         size += len(piece)
@@ -120,7 +120,7 @@ def joined(pieces: Iterable[str]) -> str:
 
 
 def _bounded(name: str) -> Callable[..., Any]:
-    """A filter of Jinja whose integers after its value are sizes."""
+    """Return a Jinja filter that first checks its integer arguments, which are sizes."""
     original = FILTERS[name]
     pass_arg = getattr(original, "jinja_pass_arg", None)
 
@@ -152,4 +152,4 @@ BOUNDED = {
     "replace": _replace,
     **{name: _bounded(name) for name in ("center", "indent", "batch", "slice")},
 }
-"""The filters of Jinja that could make too much, looking first."""
+"""Jinja filters whose results could be too large, with a check of the size before each."""

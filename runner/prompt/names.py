@@ -1,4 +1,4 @@
-"""What a parsed template says of itself: the templates that it reaches and the names that it uses."""
+"""Static analysis of parsed templates: the templates they refer to, and the names they use."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,10 @@ from runner.prompt.sandbox import GLOBALS
 
 
 def references(tree: nodes.Template) -> Iterator[tuple[str, int]]:
-    """The (name, line) of every template that this one reaches. Raises TemplateSyntaxError for a computed name."""
+    """Yield the (name, line) of every template that this one includes, imports or extends.
+
+    Raises TemplateSyntaxError for a computed name.
+    """
     for node in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):
         name = node.template.value if isinstance(node.template, nodes.Const) else None  # type: ignore[attr-defined]
         if not isinstance(name, str):
@@ -17,28 +20,28 @@ def references(tree: nodes.Template) -> Iterator[tuple[str, int]]:
 
 
 def undeclared(tree: nodes.Template) -> set[str]:
-    """The names that a template takes from its context."""
+    """Return the names that a template takes from its context."""
     return meta.find_undeclared_variables(tree) - set(GLOBALS)
 
 
 def used_globals(tree: nodes.Template) -> set[str]:
-    """The names of globals that a template uses; a column can have such a name."""
+    """Return the names of globals that a template uses; a column can have the same name."""
     return {node.name for node in tree.find_all(nodes.Name)} & set(GLOBALS)
 
 
 def assigned(tree: nodes.Template) -> set[str]:
-    """The names that a template gives values to: `set`, loops, arguments of macros."""
+    """Return the names that a template assigns: by `set`, in loops, as macro arguments."""
     return {node.name for node in tree.find_all(nodes.Name) if node.ctx != "load"}
 
 
 def first_use(tree: nodes.Template, name: str) -> int | None:
-    """The first line that reads a name, or None."""
+    """Return the first line that reads a name, or None."""
     lines = [node.lineno for node in tree.find_all(nodes.Name) if node.name == name and node.ctx == "load"]
     return min(lines, default=None)
 
 
 def guarded(tree: nodes.Template) -> set[str]:
-    """Names that a template asks about before it uses them: `is defined`, `default(...)`, `'name' in row`."""
+    """Return the names that a template tests before use: `is defined`, `default(...)`, `'name' in row`."""
     tests = [node.node for node in tree.find_all(nodes.Test) if node.name in ("defined", "undefined")]
     filters = [node.node for node in tree.find_all(nodes.Filter) if node.name in ("default", "d")]
     asked = [node.expr for node in tree.find_all(nodes.Compare)]
@@ -50,7 +53,7 @@ def guarded(tree: nodes.Template) -> set[str]:
 
 
 def fields_of_row(tree: nodes.Template) -> Iterator[tuple[str, int]]:
-    """The (name, line) of every `row.name`, calls of a mapping's own methods left out."""
+    """Yield the (name, line) of every `row.name`, except calls of a mapping's own methods."""
     called = {id(node.node) for node in tree.find_all(nodes.Call)}
     for node in tree.find_all(nodes.Getattr):
         of_row = isinstance(node.node, nodes.Name) and node.node.name == "row"

@@ -1,4 +1,4 @@
-"""The sandbox that templates and column expressions run in: which names they have, and what they may print."""
+"""The sandbox of templates and expressions: its globals, filters, size limits and printable values."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ DATA_ERRORS = (
     TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, NameError,
     RecursionError, AssertionError, MemoryError,
 )  # fmt: skip
-"""What a template that does not fit its data can raise."""
+"""The exceptions that a template can raise if it does not fit its data."""
 
 
 def _tojson(value: Any, indent: int | None = None) -> str:
@@ -25,41 +25,41 @@ def _tojson(value: Any, indent: int | None = None) -> str:
     return json.dumps(value, ensure_ascii=False, indent=indent)
 
 
-# `random` would make two renderings of one row differ; Jinja's own `tojson` escapes for HTML.
+# `random` would make two renderings of the same row differ; Jinja's own `tojson` escapes for HTML.
 _FILTERS = {
     **{name: value for name, value in FILTERS.items() if name != "random"},
     **BOUNDED,
     "tojson": _tojson,
 }
 GLOBALS = {"range": safe_range, "dict": dict, "namespace": DEFAULT_NAMESPACE["namespace"]}
-"""The names that every template has besides those of the row."""
+"""The names that every template can use besides those of the row."""
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
-    """A sandbox in which `row.items` is the column called items, and in which nothing grows beyond reason."""
+    """A sandbox in which `row.items` is the column `items`, and in which sizes are limited."""
 
     intercepted_binops = frozenset(("*", "**", "+", "%"))
     code_generator_class = Joining
     concatenated = staticmethod(concatenated)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """The item of a mapping if there is one, else what Jinja finds."""
+        """Return the item of a mapping if there is one, else what Jinja finds."""
         if isinstance(obj, dict) and attribute in obj:
             return obj[attribute]
         return super().getattr(obj, attribute)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """The result of an arithmetic operation that does not make too much."""
+        """Compute an arithmetic operation. Raises TooMuch if its result would be too large."""
         check_operation(operator, left, right)
         return super().call_binop(context, operator, left, right)
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805 - as Jinja has it
-        """The result of a call that does not make too much."""
+        """Call a function. Raises TooMuch if its result would be too large."""
         check_call(__obj, args)
         return super().call(__context, __obj, *args, **kwargs)
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
-        """`str.format` with Jinja's care, and fields of a sane width."""
+        """Wrap `str.format` as Jinja does. Raises TooMuch for a field that is too wide."""
         wrapped = super().wrap_str_format(value)
         if wrapped is not None:
             check_fields(value.__self__)
@@ -67,7 +67,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
 
 def _not_data(value: Any) -> str | None:
-    """What a value is that Python would print in a way that nobody means, or None if it is plain data."""
+    """Describe a value that should not be printed as it is, or return None if it is plain data."""
     if value is None or isinstance(value, str | int | float):
         return None
     if isinstance(value, Undefined):
@@ -77,19 +77,19 @@ def _not_data(value: Any) -> str | None:
         return next(filter(None, map(_not_data, parts)), None)
     if callable(value):
         return "a function: call it"
-    return f"a {type(value).__name__}, which is not data: add |list"
+    return f"a {type(value).__name__}, which is not plain data: add |list"
 
 
 def _printable(value: Any) -> Any:
     if isinstance(value, str | int | float | Undefined):
         return value
     if (what := _not_data(value)) is not None:
-        raise TemplateRuntimeError(f"this prints {what}")
+        raise TemplateRuntimeError(f"cannot print {what}")
     return value
 
 
 def sandbox(texts: Mapping[str, str], undefined: type[Undefined]) -> Sandbox:
-    """An environment whose templates are `texts` by name, and in which what is absent is `undefined`."""
+    """Return an environment with the templates `texts` by name, where missing values are `undefined`."""
     environment = Sandbox(
         loader=DictLoader(texts),
         undefined=undefined,

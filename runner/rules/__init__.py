@@ -1,6 +1,6 @@
-"""What the API would refuse, and what would be paid for in vain: known before anything is sent.
+"""Rules that find requests the API would reject, and wasted costs, before anything is sent.
 
-A rule is a function from a Case to the mistakes that it finds. Errors stop a run; warnings do not, and
+A rule is a function from a Case to the mistakes that it finds. Errors stop a run. Warnings do not, and
 `# runner: allow rule-id` in the spec, or `allow: [rule-id]`, silences them. The facts come from the API's
 documentation, and each message names its page.
 """
@@ -75,16 +75,16 @@ RULES: dict[str, tuple[str, Callable[[Case], Iterator[Mistake]]]] = {
     "cap-with-unknown-files": (ERROR, cap_with_unknown_files),
     "cap-below-estimate": (WARNING, cap_below_estimate),
 }
-"""Every rule by its id: the severity of what it finds, and the function that finds it."""
+"""All rules by id, each with the severity of its findings and its function."""
 
 
 def examine(
     spec: Spec, facts: Facts | None = None, *, keys: Sequence[str | int] = (), today: date | None = None
 ) -> list[Finding]:
-    """What is wrong with a spec, in the order of its lines, allowed warnings left out.
+    """Return the findings in a spec, in the order of its lines, without allowed warnings.
 
-    `facts` are those of a plan; without them the rules that need them are silent. `keys` are the first keys of the
-    source, `today` is the day that models are retired by.
+    `facts` come from a plan; without them, the rules that need them find nothing. `keys` are the first keys of the
+    source. `today` is the day on which a model counts as retired or not.
     """
     case = Case(spec, facts, tuple(map(str, keys)), today or date.today())
     found = [_unknown(spec, name) for name in spec.allow if name not in RULES]

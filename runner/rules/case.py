@@ -1,4 +1,4 @@
-"""What rules are given, and what they give back."""
+"""Inputs and results of rules."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -12,7 +12,10 @@ from runner.spec import Spec
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a rule says of a place in a spec; `severity` is error or warning, lines and columns count from 1."""
+    """A finding of a rule at a place in a spec.
+
+    `severity` is error or warning. Lines and columns count from 1.
+    """
 
     rule: str
     severity: str
@@ -23,7 +26,7 @@ class Finding:
 
     @property
     def problem(self) -> Problem:
-        """The finding as one of the mistakes that stop a run."""
+        """The finding as a problem that stops a run."""
         return Problem(self.path, f"{self.message} [{self.rule}]", self.line, self.column)
 
     def __str__(self) -> str:
@@ -32,10 +35,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a plan knows of a run: how it is sent, and its size; `new` counts the requests that it sends.
+    """Facts about a run that only a plan knows: how it is sent, and its size.
 
-    `prompt_tokens` is the longest prompt, `prefix_tokens` what all prompts begin with; `is_counted` if the API did
-    count them. `expected_cost` is in US dollars.
+    `new` counts the requests that it sends. `prompt_tokens` is the length of the longest prompt, and
+    `prefix_tokens` of the prefix that all prompts share. `is_counted` is true if the API counted these tokens.
+    `expected_cost` is in US dollars.
     """
 
     mode: str
@@ -48,7 +52,7 @@ class Facts:
 
 
 class Mistake(NamedTuple):
-    """A mistake in the value at a dotted path, of the rule's severity unless it has one of its own."""
+    """A mistake in the value at a dotted path. Its severity is the rule's, unless it has its own."""
 
     at: str
     message: str
@@ -71,17 +75,17 @@ class Case:
 
     @cached_property
     def model(self) -> Model | None:
-        """What is known of the spec's model."""
+        """The known facts about the spec's model, or None for an unknown model."""
         return known_model(str(self.params["model"]))
 
     @property
     def is_batched(self) -> bool:
-        """Whether it is known that requests are sent in batches."""
+        """True if it is known that requests are sent in batches."""
         return self._mode == "batch"
 
     @property
     def is_sync(self) -> bool:
-        """Whether it is known that requests are sent synchronously."""
+        """True if it is known that requests are sent synchronously."""
         return self._mode == "sync"
 
     @property
@@ -89,5 +93,5 @@ class Case:
         return self.facts.mode if self.facts is not None else self.spec.mode
 
     def refuses(self, what: str) -> bool:
-        """Whether the model answers something with a 400."""
+        """Return whether the API is known to reject `what` for this model, with status 400."""
         return self.model is not None and what in self.model.refuses

@@ -1,4 +1,4 @@
-"""Jobs that are not what a batch, a deadline, a cap or an output is for."""
+"""Rules about deadlines, batch sizes, keys, sinks and cost caps."""
 
 import os
 import re
@@ -27,58 +27,57 @@ _PERSONAL_VALUES = {
 
 
 def deadline(case: Case) -> Iterator[Mistake]:
-    """A deadline that no batch can promise."""
+    """Report a deadline under 24 hours that a batch may miss because of `on_deadline: wait`."""
     spec = case.spec
     if case.is_batched and spec.deadline is not None and spec.deadline < _DAY and spec.on_deadline == "wait":
         message = (
             "a batch may take 24 hours (platform.claude.com, batch processing, 2026-08), and `on_deadline: "
-            "wait` lets it: use `on_deadline: sync`, or `mode: sync`"
+            "wait` lets it miss the deadline: set `on_deadline: sync` or `mode: sync`"
         )
         yield Mistake("deadline", message)
 
 
 def someone_waits(case: Case) -> Iterator[Mistake]:
-    """Work for which somebody sits and waits."""
+    """Report a deadline that is too short for batches."""
     if (
         case.is_batched
         and case.spec.mode != "auto"
         and case.spec.deadline is not None
         and case.spec.deadline < _HOUR / 2
     ):
-        message = (
-            "who cannot wait for half an hour is not served by batches, most of which take up to one: `mode: sync`"
-        )
+        message = "a deadline under 30 minutes is too short: most batches take up to 1 hour; set `mode: sync`"
         yield Mistake("deadline", message)
 
 
 def few_rows(case: Case) -> Iterator[Mistake]:
-    """So few rows that the discount is not worth the wait."""
+    """Report a batch of so few rows that the discount is not worth the wait."""
     if case.facts is not None and case.is_batched and case.facts.new and case.facts.rows < _FEW:
         message = (
-            f"a batch of {case.facts.rows} rows saves next to nothing and can take a day: `mode: sync` or auto"
+            f"a batch of {case.facts.rows} rows saves almost nothing and can take a day: set `mode: sync` or "
+            "`auto`"
         )
         yield Mistake("source", message)
 
 
 def personal_key(case: Case) -> Iterator[Mistake]:
-    """A key that says who somebody is: it stands in every output, in logs and in the state."""
+    """Report a key that identifies a person: it is in every output, in logs and in the state."""
     name = case.spec.source.key
     if name is None:
         return
-    what = f"{name!r} by its name" if _PERSONAL_NAME.search(name) else None
+    what = f"{name!r}, by its name" if _PERSONAL_NAME.search(name) else None
     for kind, pattern in _PERSONAL_VALUES.items():
         if what is None and any(pattern.fullmatch(key) for key in case.keys):
-            what = f"{name!r} with {kind}"
+            what = f"{name!r} contains {kind}"
     if what is not None:
         message = (
-            f"the key is personal data ({what}): it stands in every output and message. The API does not see "
-            "it; take a neutral id if others do"
+            f"the key looks like personal data ({what}): it appears in every output and message. The API does "
+            "not see it; use a neutral id if other people do"
         )
         yield Mistake("source.key", message)
 
 
 def overwritten(case: Case) -> Iterator[Mistake]:
-    """Sinks that would write over an input, a template, the spec or the state, or over each other."""
+    """Report sinks that would overwrite an input, a template, the spec, the state or each other."""
     spec = case.spec
     source = _real(spec.root, spec.source.path)
     root = Path(os.path.realpath(spec.root))
@@ -93,7 +92,7 @@ def overwritten(case: Case) -> Iterator[Mistake]:
         path = without_password(str(sink.options.get("path") or sink.options.get("url")))
         place = path if is_url(path) else _real(spec.root, path)
         if sink.type == "sql":
-            # A database has room for many tables.
+            # Two sinks may share a database if their tables differ.
             place += f" {sink.options['table']}"
         owner = "source.path" if PurePath(place).match(source) else taken.get(place)
         owner = owner or next(
@@ -105,49 +104,51 @@ def overwritten(case: Case) -> Iterator[Mistake]:
 
 
 def _real(root: Path, path: str) -> str:
-    """Where a path leads, links followed."""
+    """Return the absolute path, with all links resolved."""
     return os.path.realpath(root / path)
 
 
 def cap_without_price(case: Case) -> Iterator[Mistake]:
-    """A cap that cannot be kept, since nobody knows what a request costs."""
+    """Report a cap that cannot be enforced because the price of a request is unknown."""
     if case.spec.limits.max_cost is not None and rate_of(case.spec) is None:
         message = (
-            f"the price of {case.params['model']} is unknown, so no cap can be kept: give `prices`, or remove it"
+            f"the price of {case.params['model']} is unknown, so a cap cannot be enforced: set `prices`, or "
+            "remove the cap"
         )
         yield Mistake("limits.max_cost", message)
     for name in ("speed", "fallbacks"):
         if case.spec.limits.max_cost is not None and case.params.get(name) not in (None, "standard"):
-            message = f"with params.{name} requests have other prices than their model's, so no cap can be kept"
+            message = (
+                f"params.{name} changes the price of requests, so a cap cannot be enforced: remove it, or the cap"
+            )
             yield Mistake("limits.max_cost", message)
 
 
 def cap_with_server_tools(case: Case) -> Iterator[Mistake]:
-    """A cap that cannot be kept, since a tool may make a prompt as long as it likes."""
+    """Report a cap that cannot be enforced because a server tool can make a prompt arbitrarily long."""
     are_bounded = all(is_client_tool(tool) for tool in tools_of(case.params))
     if case.spec.limits.max_cost is not None and not are_bounded:
         message = (
-            "what server tools bring into a prompt has no limit, so no cap can be kept: remove it, or the tools"
+            "server tools can make a prompt arbitrarily long, so a cap cannot be enforced: remove the cap or the "
+            "tools"
         )
         yield Mistake("limits.max_cost", message)
 
 
 def cap_with_unknown_files(case: Case) -> Iterator[Mistake]:
-    """A cap that cannot be kept, since nobody here knows how long a document is."""
+    """Report a cap that cannot be enforced because the length of a document is unknown."""
     unknown = [block for block in case.spec.prompt.blocks() if block.type == "document"]
     if case.spec.limits.max_cost is not None and any(block.given in ("url", "file_id") for block in unknown):
         message = (
-            "how long a document by `url` or `file_id` is, only the API knows, so no cap can be kept: remove "
-            "it, or give the documents by `path`"
+            "the length of a document given by `url` or `file_id` is unknown, so a cap cannot be enforced: remove "
+            "the cap, or give the documents by `path`"
         )
         yield Mistake("limits.max_cost", message)
 
 
 def cap_below_estimate(case: Case) -> Iterator[Mistake]:
-    """A cap that will most likely stop the run."""
+    """Report a cap that will most likely stop the run."""
     cap, cost = case.spec.limits.max_cost, case.facts.expected_cost if case.facts is not None else None
     if cap is not None and cost is not None and cost > cap:
-        message = (
-            f"the run is expected to cost ${cost:,.2f}: it will pause with exit code 7 when it reaches the cap"
-        )
+        message = f"the expected cost is ${cost:,.2f}: the run will pause with exit code 7 when it reaches the cap"
         yield Mistake("limits.max_cost", message)

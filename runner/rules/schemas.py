@@ -1,11 +1,11 @@
-"""Output schemas that structured outputs do not take."""
+"""Rule about output schemas that structured outputs do not support."""
 
 from collections.abc import Iterator
 from typing import Any
 
 from runner.rules.case import Case, Mistake
 
-# platform.claude.com, structured outputs; and what the SDK takes out of a schema (SDK 2.12,
+# Sources: platform.claude.com, structured outputs; and the keywords that the SDK removes from a schema (SDK 2.12,
 # lib/_parse/_transform).
 _PAGE = "platform.claude.com, structured outputs; SDK 2.12"
 _UNSUPPORTED = (
@@ -20,14 +20,17 @@ _LISTS = ("anyOf", "allOf", "oneOf")
 
 
 def output_schema(case: Case) -> Iterator[Mistake]:
-    """Keywords with which the API refuses every request."""
+    """Report schema keywords that make the API reject every request."""
     schema = case.spec.output.schema
     if schema is None or not case.spec.is_schema_sent:
         return
     for path, what in _mistakes(schema, ()):
         at, pointer = ".".join(("output.schema", *path)), "/".join(("#", *path))
-        message = f"structured outputs do not take {what} at {pointer} ({_PAGE}): say it in a description instead"
-        # A schema in a file of its own has no places here.
+        message = (
+            f"structured outputs do not support {what} at {pointer} ({_PAGE}): change it, or state it in a "
+            "description"
+        )
+        # A schema in its own file has no places in this spec.
         yield Mistake(at if at in case.spec.places else "output.schema", message)
 
 
@@ -47,7 +50,7 @@ def _mistakes(schema: Any, at: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...
     if any(isinstance(value, dict | list) for value in schema.get("enum", ())):
         yield at, "an enum of objects or lists"
     if "$ref" in schema and not str(schema["$ref"]).startswith("#/"):
-        yield at, f"the reference {schema['$ref']!r}: only those to $defs of the same schema"
+        yield at, f"the reference {schema['$ref']!r} (only references to $defs of the same schema)"
     yield from _inner(schema, at)
 
 

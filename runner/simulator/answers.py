@@ -1,4 +1,4 @@
-"""Answers drawn from a request's own JSON schema: the same request always gets the same valid answer."""
+"""Valid responses generated from a request's JSON schema; equal requests get equal responses."""
 
 import hashlib
 import math
@@ -22,13 +22,13 @@ _UNUSABLE = (
     jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, re.error,
     ValueError, LookupError, TypeError, AttributeError, RecursionError,
 )  # fmt: skip
-"""What a schema that is none, or that this cannot follow, raises somewhere."""
+"""Exceptions that an invalid or unsupported schema raises."""
 
 Schema = Mapping[str, Any]
 
 
 def _merge(first: Schema, second: Schema) -> dict[str, Any]:
-    """A schema that asks for what both ask for, as far as drawing a value needs."""
+    """Combine the requirements of two schemas, as far as drawing a value needs them."""
     merged = {**first, **second}
     if "properties" in first and "properties" in second:
         merged["properties"] = {**first["properties"], **second["properties"]}
@@ -38,7 +38,7 @@ def _merge(first: Schema, second: Schema) -> dict[str, Any]:
 
 
 def _range(schema: Schema, width: int) -> tuple[Any, Any]:
-    """The least and the most that a number can be, `width` apart where only one is given."""
+    """Return the bounds of a number; a bound that is missing is `width` away from the other."""
     least = schema.get("minimum", schema.get("exclusiveMinimum"))
     most = schema.get("maximum", schema.get("exclusiveMaximum"))
     if least is None:
@@ -47,7 +47,7 @@ def _range(schema: Schema, width: int) -> tuple[Any, Any]:
 
 
 class _Draw:
-    """Draws values of one schema, with words that stand in the request."""
+    """Random values that match one schema, made from words of the request."""
 
     def __init__(self, root: Schema, chance: random.Random, words: Sequence[str]) -> None:
         self.root = root
@@ -68,7 +68,7 @@ class _Draw:
         return getattr(self, f"_{kind}")(schema, depth)
 
     def _resolved(self, schema: Schema, depth: int) -> Schema:
-        """The schema with its references followed, its parts merged and its alternatives chosen."""
+        """Follow the references of a schema, choose among its alternatives, and merge its parts."""
         parts = [self._target(schema["$ref"])] if "$ref" in schema else []
         parts += schema.get("allOf", ())
         parts += [self._option(schema[name], depth) for name in ("anyOf", "oneOf") if name in schema]
@@ -120,7 +120,7 @@ class _Draw:
         return text[: schema.get("maxLength", len(text))]
 
     def quote(self, count: int) -> str:
-        """Neighbouring words of the request."""
+        """Return up to `count` adjacent words of the request."""
         start = self.chance.randrange(len(self.words))
         return " ".join(self.words[start : start + count])
 
@@ -202,13 +202,14 @@ def _schema(encoded: bytes) -> tuple[Schema, Any]:
 
 
 def _chance(seed: bytes) -> random.Random:
-    return random.Random(hashlib.sha256(seed).digest())  # noqa: S311 - an answer, not a secret
+    return random.Random(hashlib.sha256(seed).digest())  # noqa: S311 - a simulated response, not a secret
 
 
 def answer(schema: bytes | None, *, text: str, seed: bytes) -> str | None:
-    """The text of an answer: JSON that is valid against `schema`, or a sentence without one.
+    """Return the text of a response: JSON that is valid against `schema`, or a sentence without one.
 
-    Its words come from `text` and its choices from `seed`. None if no valid answer could be drawn.
+    The words come from `text`, and `seed` determines the random choices. Returns None if no valid response
+    was drawn.
     """
     chance, words = _chance(seed), _WORD.findall(text[:4000])
     if schema is None:

@@ -1,4 +1,4 @@
-"""Message Batches on disk: what a create accepted is still there after the simulator is killed."""
+"""Message Batches, stored on disk: accepted batches survive a kill of the simulator."""
 
 import hashlib
 import random
@@ -38,7 +38,7 @@ class _Create(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Stored(msgspec.Struct):
-    """One batch as it lies on disk; times are Unix seconds."""
+    """Stored form of a batch; times are in Unix seconds."""
 
     id: str
     created_at: float
@@ -50,14 +50,17 @@ class _Stored(msgspec.Struct):
 
 
 UsageOf = Callable[[bytes, dict[str, Any]], dict[str, Any]]
-"""Says what a request used, by its params and by what the simulator would say."""
+"""Function from the params of a request and its default usage to the usage that is reported."""
 
 Mix = Callable[[str], str]
-"""Says by custom_id how a request ends: a result type, or overloaded, invalid, truncated, refused or missing."""
+"""Function from a custom_id to the result of its request.
+
+The result is a result type or an outcome fault, for example overloaded, invalid, truncated, refused or missing.
+"""
 
 
 def parse(body: bytes) -> list[_Request]:
-    """The requests of a create. Raises Invalid with the API's kind of message."""
+    """Parse the requests in the body of a create. Raises Invalid with a message like the API's."""
     try:
         requests = msgspec.json.decode(body, type=_Create).requests
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -77,7 +80,7 @@ def parse(body: bytes) -> list[_Request]:
 
 
 def strangers(requests: Sequence[_Request]) -> list[_Request]:
-    """The same requests under ids of somebody else."""
+    """Return the same requests with custom_ids of another client."""
     return [_Request(f"somebody-1-1-{number}", request.params) for number, request in enumerate(requests, 1)]
 
 
@@ -117,7 +120,7 @@ def _result(raw: bytes, kind: str, version: str, *, is_batched: bool = True) -> 
 
 @dataclass
 class Batches:
-    """The batches of one folder, each about `seconds` from creation to end; `clock` is in Unix seconds."""
+    """Batches of one folder. Each ends about `seconds` after its creation; `clock` returns Unix seconds."""
 
     folder: Path
     seconds: float = 1.0
@@ -133,13 +136,13 @@ class Batches:
         self._stored = {batch.id: batch for batch in sorted(stored, key=lambda batch: batch.created_at)}
 
     def results(self, batch_id: str) -> Path:
-        """The results file of a batch."""
+        """Return the path of the results file of a batch."""
         return self.folder / f"{batch_id}.jsonl"
 
     def create(self, requests: Sequence[_Request], *, version: str, delay: float = 0) -> str:
-        """Accept a batch, `delay` seconds from now, and return its id.
+        """Accept a batch that is created `delay` seconds from now, and return its id.
 
-        Its results are drawn at once and shown when it ends.
+        Its results are drawn immediately and become available when it ends.
         """
         batch_id = "msgbatch_" + secrets.token_hex(12)
         struck = [name for name in _BATCH_FAULTS if self.faults.strikes(name, batch_id)]
@@ -155,7 +158,7 @@ class Batches:
     ) -> dict[str, int]:
         counts = dict.fromkeys(_KINDS, 0)
         shuffled = list(requests)
-        random.Random(batch_id).shuffle(shuffled)  # noqa: S311 - results come in arbitrary order
+        random.Random(batch_id).shuffle(shuffled)  # noqa: S311 - the API returns results in any order
         with replacing(self.results(batch_id), private=True) as file:
             for request in shuffled:
                 kind = "expired" if is_expired else self.faults.outcome(request.custom_id)
@@ -170,7 +173,7 @@ class Batches:
         return counts
 
     def answer(self, params: bytes, *, version: str) -> dict[str, Any]:
-        """The message that answers a synchronous request, written down as paid. Raises Invalid."""
+        """Answer a synchronous request, and record that it was billed. Raises Invalid if it is rejected."""
         kind = self.faults.outcome("") or self.mix("")
         result = _result(params, kind, version, is_batched=False)
         if result["type"] != "succeeded":
@@ -189,13 +192,13 @@ class Batches:
             self._stored[batch.id] = batch
 
     def get(self, batch_id: str, base_url: str) -> dict[str, Any] | None:
-        """A batch as the API shows it, or None."""
+        """Return a batch in the form that the API returns, or None if it does not exist."""
         batch = self._stored.get(batch_id)
         is_there = batch is not None and batch.created_at <= self.clock() and not self._is_deleted(batch)
         return self._shown(batch, base_url) if batch is not None and is_there else None
 
     def newest(self, base_url: str) -> Iterator[dict[str, Any]]:
-        """All batches that the list shows by now, newest first."""
+        """Yield the batches that are listed by now, newest first."""
         with self._lock:
             stored = list(self._stored.values())
         now = self.clock()
@@ -204,7 +207,7 @@ class Batches:
         return (self._shown(batch, base_url) for batch in reversed(seen))
 
     def processing(self) -> int:
-        """How many requests are in batches that have not ended."""
+        """Return the number of requests in unfinished batches."""
         with self._lock:
             stored = list(self._stored.values())
         return sum(batch.total for batch in stored if batch.ends_at > self.clock())
@@ -213,11 +216,11 @@ class Batches:
         return "deleted" in batch.faults and batch.ends_at <= self.clock()
 
     def has_ended(self, batch_id: str) -> bool:
-        """Whether the results of a batch can be read."""
+        """Return whether a batch has ended."""
         return self._stored[batch_id].ends_at <= self.clock()
 
     def cancel(self, batch_id: str) -> None:
-        """Cancel a batch that is in progress: what was not answered just before ends as canceled."""
+        """Cancel a batch in progress; requests that have no response yet end as canceled."""
         batch = self._stored[batch_id]
         if self.has_ended(batch_id) or batch.cancel_initiated_at is not None:
             return
@@ -234,7 +237,7 @@ class Batches:
         self._store(msgspec.structs.replace(batch, counts=counts, cancel_initiated_at=now, ends_at=ends_at))
 
     def delete(self, batch_id: str) -> None:
-        """Delete a batch that has ended, with its results."""
+        """Delete an ended batch and its results."""
         with self._lock:
             del self._stored[batch_id]
         (self.folder / f"{batch_id}.json").unlink()

@@ -1,4 +1,4 @@
-"""Faults on request: what network, server and neighbours do to a client, drawn from a seed and written down."""
+"""Faults of the network, the server and other clients, injected on request, reproducibly, and logged."""
 
 import random
 import re
@@ -18,7 +18,7 @@ _WRITTEN = re.compile(r"([a-z0-9-]+)(?::(\d{1,9}(?:\.\d{1,6})?)(%)?)?")
 
 
 class Answer(Exception):
-    """Answer this call with an error; `code` is the API's error_code, `body` bytes instead of the API's JSON."""
+    """Error response to a call; `code` is the API's error_code, and `body` replaces the API's JSON."""
 
     def __init__(
         self, status: int, text: str, headers: dict[str, str] | None = None, *,
@@ -32,125 +32,140 @@ class Answer(Exception):
 
 
 class Drop(Exception):
-    """Close the connection without a (further) answer."""
+    """Signal to close the connection without sending more."""
 
 
 class Hang(Exception):
-    """Say nothing for as long as a lag, then close the connection."""
+    """Signal to send nothing for the lag, then close the connection."""
 
 
 _FAILURES: dict[str, dict[str, tuple[str, Exception]]] = {
     "any": {
-        "drop": ("the connection closes before a call is handled", Drop()),
-        "storm-429": ("429 with a retry-after", Answer(429, "Rate limited", {"retry-after": "1"})),
-        "storm-500": ("500", Answer(500, "Internal server error")),
-        "storm-529": ("529", Answer(529, "Overloaded")),
-        "html": ("200 with a page of HTML", Answer(200, "", {"content-type": "text/html"}, body=_HTML)),
-        "revoked-key": ("401", Answer(401, "invalid x-api-key")),
-        "forbidden": ("403", Answer(403, "Your API key does not have permission")),
-        "redirect": ("307 to another host", Answer(307, "", {"location": "http://127.0.0.1:9/elsewhere"})),
+        "drop": ("connection closed before the call is handled", Drop()),
+        "storm-429": ("429 with a retry-after header", Answer(429, "Rate limited", {"retry-after": "1"})),
+        "storm-500": ("500 internal server error", Answer(500, "Internal server error")),
+        "storm-529": ("529 overloaded", Answer(529, "Overloaded")),
+        "html": ("200 with an HTML page", Answer(200, "", {"content-type": "text/html"}, body=_HTML)),
+        "revoked-key": ("401 invalid API key", Answer(401, "invalid x-api-key")),
+        "forbidden": ("403 no permission", Answer(403, "Your API key does not have permission")),
+        "redirect": (
+            "307 redirect to another host",
+            Answer(307, "", {"location": "http://127.0.0.1:9/elsewhere"}),
+        ),
     },
     "create": {
         "queue-full": (
-            "429: too many requests in processing",
+            "429 because too many requests are in processing",
             Answer(429, "Number of batch requests in processing exceeds your limit", {"retry-after": "1"}),
         ),
         "spend-limit": (
-            "429 that no waiting mends",
+            "429 for the monthly spend limit: waiting does not help",
             Answer(429, "You have reached your monthly limit", code="enforced_spend_limit_reached"),
         ),
-        "on-hold": ("400 for all of an organization", Answer(400, "On hold", code="organization_on_hold")),
-        "billing": ("402", Answer(402, "Your credit balance is too low")),
-        "refuse": ("400", Answer(400, "anthropic-beta: unknown beta")),
-        "too-large": ("413, from the proxy in front", Answer(413, "", {"content-type": "text/html"}, body=_HTML)),
-        "refuse-504": ("504, and nothing was accepted", Answer(504, "Gateway timeout")),
+        "on-hold": (
+            "400 because the organization is on hold",
+            Answer(400, "On hold", code="organization_on_hold"),
+        ),
+        "billing": ("402 because the credit balance is too low", Answer(402, "Your credit balance is too low")),
+        "refuse": ("400 because of an unknown beta header", Answer(400, "anthropic-beta: unknown beta")),
+        "too-large": (
+            "413 from a proxy in front of the API",
+            Answer(413, "", {"content-type": "text/html"}, body=_HTML),
+        ),
+        "refuse-504": ("504, and the batch is not accepted", Answer(504, "Gateway timeout")),
     },
     "created": {
-        "accept-then-drop": ("accepted, then the connection closes", Drop()),
-        "accept-then-408": ("accepted, then 408", Answer(408, "Request timeout")),
-        "accept-then-409": ("accepted, then 409", Answer(409, "Conflict")),
-        "accept-then-500": ("accepted, then 500", Answer(500, "Internal server error")),
-        "accept-then-504": ("accepted, then 504", Answer(504, "Gateway timeout")),
-        "accept-then-529": ("accepted, then 529", Answer(529, "Overloaded")),
-        "accept-then-hang": ("accepted, then silence for --lag seconds", Hang()),
-        "accept-then-cut": ("accepted, then 200 with half of its JSON", Answer(200, "", body=b'{"id":"msgbat')),
+        "accept-then-drop": ("batch accepted, then the connection closes", Drop()),
+        "accept-then-408": ("batch accepted, then 408", Answer(408, "Request timeout")),
+        "accept-then-409": ("batch accepted, then 409", Answer(409, "Conflict")),
+        "accept-then-500": ("batch accepted, then 500", Answer(500, "Internal server error")),
+        "accept-then-504": ("batch accepted, then 504", Answer(504, "Gateway timeout")),
+        "accept-then-529": ("batch accepted, then 529", Answer(529, "Overloaded")),
+        "accept-then-hang": ("batch accepted, then no response for --lag seconds", Hang()),
+        "accept-then-cut": (
+            "batch accepted, then 200 with half of the JSON",
+            Answer(200, "", body=b'{"id":"msgbat'),
+        ),
         "accept-then-html": (
-            "accepted, then 200 with a page of HTML",
+            "batch accepted, then 200 with an HTML page",
             Answer(200, "", {"content-type": "text/html"}, body=_HTML),
         ),
     },
     "message": {
-        "message-429": ("a synchronous request: 429", Answer(429, "Rate limited", {"retry-after": "0.1"})),
-        "message-529": ("a synchronous request: 529", Answer(529, "Overloaded")),
-        "message-400": ("a synchronous request: 400", Answer(400, "messages: something is wrong")),
+        "message-429": ("429 for a synchronous request", Answer(429, "Rate limited", {"retry-after": "0.1"})),
+        "message-529": ("529 for a synchronous request", Answer(529, "Overloaded")),
+        "message-400": ("400 for a synchronous request", Answer(400, "messages: something is wrong")),
     },
     "answered": {
-        "answer-then-drop": ("a synchronous request is answered, and paid, and the connection closes", Drop()),
+        "answer-then-drop": ("synchronous request answered and billed, then the connection closes", Drop()),
         "answer-then-504": (
-            "a synchronous request is answered, and paid, and 504",
+            "synchronous request answered and billed, then 504",
             Answer(504, "Gateway timeout"),
         ),
         "answer-then-html": (
-            "a synchronous request is answered, and paid, and 200 with a page of HTML",
+            "synchronous request answered and billed, then 200 with an HTML page",
             Answer(200, "", {"content-type": "text/html"}, body=_HTML),
         ),
     },
-    "count_tokens": {"count-500": ("token counting: 500", Answer(500, "Internal server error"))},
-    "retrieve": {"retrieve-404": ("404 for a batch that is there", Answer(404, "message_batch_id: not found"))},
-    "results": {"results-404": ("404 for results that are there", Answer(404, "results: not found"))},
+    "count_tokens": {"count-500": ("500 for token counting", Answer(500, "Internal server error"))},
+    "retrieve": {"retrieve-404": ("404 for a batch that exists", Answer(404, "message_batch_id: not found"))},
+    "results": {"results-404": ("404 for results that exist", Answer(404, "results: not found"))},
 }
-"""What makes a call fail, by the moment in which it does: what is said of it, and what happens."""
+"""Faults that make a call fail, by stage of the call: description and exception to raise."""
 
 _OUTCOMES = {
-    "errored": "a request ends errored: api_error",
-    "overloaded": "a request ends errored: overloaded_error",
-    "expired": "a request ends expired",
-    "canceled": "a request ends canceled",
-    "invalid": "an answer is not what its schema asks for",
-    "stubborn": "an answer is not what its schema asks for, until it is told so",
-    "truncated": "an answer stops at max_tokens",
-    "paused": "an answer pauses twice, as a turn of server tools does",
-    "refused": "an answer is a refusal",
-    "missing": "a request has no result at all",
-    "future-result": "a result is of a type that does not exist yet",
+    "errored": "request ends as errored with api_error",
+    "overloaded": "request ends as errored with overloaded_error",
+    "expired": "request ends as expired",
+    "canceled": "request ends as canceled",
+    "invalid": "response does not match its schema",
+    "stubborn": "invalid response until the request contains an earlier one",
+    "truncated": "response stops at max_tokens",
+    "paused": "response pauses twice, like a server-tool turn",
+    "refused": "response is a refusal",
+    "missing": "request has no result",
+    "future-result": "result has a type that does not exist yet",
 }
 _LINES: dict[str, tuple[str, Callable[[bytes], list[bytes]]]] = {
-    "line-blank": ("a download has a blank line", lambda line: [b"\n", line]),
-    "line-malformed": ("a line is cut in two", lambda line: [line[: len(line) // 2] + b"\n"]),
-    "line-duplicate": ("a line comes twice", lambda line: [line, line]),
-    "line-conflict": ("a second line says something else of a request", lambda line: [line, _expired(line)]),
-    "line-missing": ("a line is not there", lambda _: []),
-    "line-foreign": ("a line of somebody else's batch", lambda line: [line, _expired(line, "somebody-1-1-1")]),
-    "line-bad-utf8": ("a line is not UTF-8", lambda line: [line[:-4] + b"\xff" + line[-4:]]),
+    "line-blank": ("blank line in the results", lambda line: [b"\n", line]),
+    "line-malformed": ("line of the results cut in half", lambda line: [line[: len(line) // 2] + b"\n"]),
+    "line-duplicate": ("duplicate line in the results", lambda line: [line, line]),
+    "line-conflict": ("second line that contradicts the first", lambda line: [line, _expired(line)]),
+    "line-missing": ("line missing from the results", lambda _: []),
+    "line-foreign": (
+        "line of another client's batch in the results",
+        lambda line: [line, _expired(line, "somebody-1-1-1")],
+    ),
+    "line-bad-utf8": ("line that is not valid UTF-8", lambda line: [line[:-4] + b"\xff" + line[-4:]]),
 }
 _CUTS = {
-    "cut-length": "a download ends before its Content-Length",
-    "cut-chunked": "a chunked download ends without its last chunk",
-    "cut-line": "a download of unknown length ends at a line",
-    "cut-inside-line": "a download of unknown length ends inside a line",
-    "cut-short": "a download lacks lines, and its Content-Length says so",
-    "results-html": "a download is 200 with a page of HTML",
+    "cut-length": "download ends before its Content-Length",
+    "cut-chunked": "chunked download ends without its last chunk",
+    "cut-line": "download of unknown length ends after a complete line",
+    "cut-inside-line": "download of unknown length ends inside a line",
+    "cut-short": "download with missing lines, and a Content-Length to match",
+    "results-html": "200 with an HTML page instead of the results",
 }
 _OTHERS = {
-    "late-commit": "a create is cut off, and its batch appears --lag seconds later",
-    "list-lag": "the list shows a batch --lag seconds late",
-    "foreign-batch": "somebody else creates a batch of the same size just before ours",
-    "future-status": "a batch has a processing_status that does not exist yet",
-    "answer-laid-out": "a synchronous answer is JSON on several lines, as a gateway may send it",
-    "batch-hang": "a batch does not end until it is canceled",
-    "cancel-half": "half of a batch is answered before its cancel takes effect",
-    "batch-expired": "every request of a batch expires",
-    "archived": "the results of a batch are archived when it ends",
-    "deleted": "a batch is deleted when it ends",
+    "late-commit": "create is cut off, and its batch appears --lag seconds later",
+    "list-lag": "batch is listed --lag seconds late",
+    "foreign-batch": "another client creates a batch of the same size just before",
+    "future-status": "batch has a processing_status that does not exist yet",
+    "answer-laid-out": "synchronous response is indented JSON, as from a gateway",
+    "batch-hang": "batch does not end until it is canceled",
+    "cancel-half": "half of a batch is answered before it is canceled",
+    "batch-expired": "all requests of a batch expire",
+    "archived": "results of a batch are archived when it ends",
+    "deleted": "batch is deleted when it ends",
 }
 _LIMITS = {
     "max-requests": "400 for a batch of more than N requests",
     "max-bytes": "413 for a body of more than N bytes",
-    "max-queue": "429 for a create as long as more than N requests would be in processing",
-    "date-ahead": "the Date of every answer is N seconds ahead",
-    "date-behind": "the Date of every answer is N seconds behind",
-    "refused-row": "400 that names the request, for a batch with row N",
-    "refused-unnamed-row": "400 that names no request, for a batch with row N",
+    "max-queue": "429 if more than N requests would be in processing",
+    "date-ahead": "Date header of every response is N seconds ahead",
+    "date-behind": "Date header of every response is N seconds behind",
+    "refused-row": "400 that names the request, if the batch contains row N",
+    "refused-unnamed-row": "400 that names no request, if the batch contains row N",
 }
 FAULTS: dict[str, str] = {
     **{name: about for failures in _FAILURES.values() for name, (about, _) in failures.items()},
@@ -160,7 +175,7 @@ FAULTS: dict[str, str] = {
     **_OUTCOMES,
     **_LIMITS,
 }
-"""Every fault by name, with what happens."""
+"""All faults: name and description."""
 
 
 def _expired(line: bytes, custom_id: str | None = None) -> bytes:
@@ -170,7 +185,7 @@ def _expired(line: bytes, custom_id: str | None = None) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """How results go over the wire; `length` is declared, None for a body that ends with the connection."""
+    """Response with results. `length` is its Content-Length, or None if the body ends with the connection."""
 
     body: bytes
     length: int | None = None
@@ -180,7 +195,7 @@ class Download:
 
 @dataclass(slots=True)
 class _Wanted:
-    """How often a fault is to happen: `times` more, or with the probability `share`."""
+    """Requested frequency of a fault: `times` more, or with the probability `share`."""
 
     number: int
     times: int
@@ -196,10 +211,11 @@ class _Wanted:
 
 @dataclass
 class Faults:
-    """The faults that a simulator is to have: `NAME` once, `NAME:N` N times, `NAME:P%` with that probability.
+    """Faults to inject: `NAME` once, `NAME:N` N times, `NAME:P%` with that probability.
 
-    For a limit N is the limit itself. `seed` decides what probabilities draw, `lag` is in seconds. What happened
-    is appended to `log` as JSON lines {time, fault, about}. Raises ValueError for a fault that does not exist.
+    For a limit, N is the limit itself. `seed` makes the probabilities reproducible, and `lag` is in seconds. Each
+    injected fault is appended to `log` as a JSON line {time, fault, about}. Raises ValueError if a fault does not
+    exist.
     """
 
     wanted: Iterable[str] = ()
@@ -214,24 +230,24 @@ class Faults:
             self.add(written)
 
     def add(self, written: str) -> None:
-        """Want one more fault from now on. Raises ValueError if it does not exist."""
+        """Add a fault, written as `NAME`, `NAME:N` or `NAME:P%`. Raises ValueError if it does not exist."""
         match = _WRITTEN.fullmatch(written)
         if match is None or match[1] not in FAULTS:
-            raise ValueError(f"{written!r} is no fault: `runner simulate --list-faults` lists them")
+            raise ValueError(f"{written!r} is not a known fault: `runner simulate --list-faults` lists them")
         name, number, percent = match.groups()
         if percent is None and "." in (number or ""):
-            raise ValueError(f"{written!r}: N counts, so it is a whole number")
+            raise ValueError(f"{written!r}: N must be a whole number")
         share = float(number) / 100 if percent else None
         times = 0 if percent else int(number or 1)
-        chance = random.Random(f"{self.seed} {name}")  # noqa: S311 - to be repeatable is the point
+        chance = random.Random(f"{self.seed} {name}")  # noqa: S311 - must be reproducible
         self._wanted[name] = _Wanted(times, times, share, chance)
 
     def clear(self) -> None:
-        """Want none of the faults any more."""
+        """Remove all faults."""
         self._wanted.clear()
 
     def strikes(self, name: str, about: str = "") -> bool:
-        """Whether a fault happens at this opportunity; if so, it is written down."""
+        """Return whether a fault happens at this opportunity, and log it if so."""
         with self._lock:
             wanted = self._wanted.get(name)
             if wanted is None or not wanted.strikes():
@@ -246,18 +262,22 @@ class Faults:
                 file.write(msgspec.json.encode(entry) + b"\n")
 
     def at(self, moment: str, about: str = "") -> None:
-        """Raise what makes a call fail in this moment, if anything does."""
+        """Raise the exception of a fault that makes the call fail at this stage, if there is one."""
         for name, (_, failure) in _FAILURES.get(moment, {}).items():
             if self.strikes(name, about):
                 raise failure.with_traceback(None)
 
     def limit(self, name: str) -> int | None:
-        """The N of a limit, or None."""
+        """Return the N of a limit, or None if it is not set."""
         wanted = self._wanted.get(name)
         return None if wanted is None else wanted.number
 
     def refuses(self, custom_ids: Iterable[str], size: int, processing: int) -> None:
-        """Raise the refusal that a create with these ids and body bytes earns, with so many requests under way."""
+        """Raise Answer if a limit rejects a create.
+
+        `custom_ids` are those of its requests, `size` is its body in bytes, and `processing` is the number of
+        requests in unfinished batches.
+        """
         ids = list(custom_ids)
         if (most := self.limit("max-requests")) is not None and len(ids) > most:
             self._limited("max-requests", Answer(400, f"requests: List should have at most {most} items"))
@@ -279,11 +299,11 @@ class Faults:
         raise failure
 
     def outcome(self, custom_id: str) -> str | None:
-        """How a request ends other than well, or None."""
+        """Return the outcome fault of a request, or None if there is none."""
         return next((name for name in _OUTCOMES if self.strikes(name, custom_id)), None)
 
     def download(self, path: Path) -> Download | None:
-        """What goes over the wire instead of the results file `path`, or None if that itself does."""
+        """Return the faulty response to send instead of the results file `path`, or None if no fault happens."""
         struck = [name for name in (*_LINES, *_CUTS) if self.strikes(name, path.stem)]
         if not struck:
             return None

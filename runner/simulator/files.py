@@ -1,4 +1,4 @@
-"""The Files API: what was uploaded is described on disk; the bytes themselves are only counted and digested."""
+"""Files API: the metadata of uploads is stored on disk; their bytes are only counted and hashed."""
 
 import hashlib
 import secrets
@@ -16,7 +16,7 @@ from runner.simulator.messages import Invalid
 
 
 class Files:
-    """The files of one folder: `files.jsonl` has a line for each, and for each that was deleted."""
+    """Files of one folder; each upload and each deletion is a line of `files.jsonl`."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "files.jsonl"
@@ -40,7 +40,7 @@ class Files:
         return {name: value for name, value in file.items() if name != "sha256"}
 
     def add(self, content_type: str, body: bytes) -> dict[str, Any]:
-        """Take the file of a multipart form. Raises Invalid if there is none."""
+        """Store the file of a multipart form, and return its metadata. Raises Invalid if the form has no file."""
         form = message_from_bytes(b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + body)
         parts: Any = form.get_payload() if form.is_multipart() else []
         part: Any = next((one for one in parts if 'name="file"' in str(one["content-disposition"])), None)
@@ -62,11 +62,11 @@ class Files:
         )
 
     def find(self, ids: Collection[str]) -> Iterator[dict[str, Any]]:
-        """The files with these ids, or all, newest first."""
+        """Yield the metadata of the files with these ids, newest first; without ids, of all files."""
         for file in reversed(list(self._files.values())):
             if not ids or file["id"] in ids:
                 yield {name: value for name, value in file.items() if name != "sha256"}
 
     def delete(self, file_id: str) -> dict[str, Any] | None:
-        """Forget a file; None if there is none."""
+        """Delete a file; return None if it does not exist."""
         return self._record({"id": file_id, "type": "file_deleted"}) if file_id in self._files else None

@@ -1,4 +1,4 @@
-"""What the Messages API would say to one request: an answer, or the error that its parameters earn."""
+"""Messages API: the response to one request, or the error about its parameters."""
 
 import base64
 import hashlib
@@ -11,7 +11,7 @@ import msgspec
 from runner.simulator.answers import answer
 
 VERSION = "2026-10-21"
-# Parameters that an item of a batch cannot have (platform.claude.com, batch processing, 2026-08).
+# Parameters that requests in a batch must not have (platform.claude.com, batch processing, 2026-08).
 _NOT_IN_BATCHES = (
     "stream",
     "speed",
@@ -21,7 +21,7 @@ _NOT_IN_BATCHES = (
     "context_hint",
     "fallbacks",
 )
-# Refused even at their defaults since API version 2026-10-21 (platform.claude.com, migration guide).
+# Rejected, even with their default values, since API version 2026-10-21 (platform.claude.com, migration guide).
 _SAMPLING = ("temperature", "top_p", "top_k")
 _DATA = re.compile(rb'"[A-Za-z0-9+/]{64,}={0,2}"|"(?:upload|file)_[A-Za-z0-9]+"')
 _FILE_TOKENS = 1_500
@@ -54,7 +54,7 @@ _decode = msgspec.json.Decoder(_Params).decode
 
 
 class Invalid(Exception):
-    """The request is refused; the text is the API's message."""
+    """The API rejects the request; the text is its message."""
 
 
 def _check(raw: bytes, *, version: str) -> _Params:
@@ -84,7 +84,7 @@ def _check_batched(raw: bytes) -> None:
 
 
 def _check_sources(messages: list[dict[str, Any]]) -> None:
-    """Raise Invalid for a document or image that is not what it says."""
+    """Raise Invalid if the source of a document or image is invalid or does not have the declared type."""
     for turn, message in enumerate(messages):
         content = message.get("content")
         for index, block in enumerate(content if isinstance(content, list) else ()):
@@ -129,7 +129,7 @@ def _last_text(messages: list[dict[str, Any]]) -> str:
 
 
 def _called(params: _Params) -> dict[str, Any] | None:
-    """The client tool that is called: the one that is forced, or the only one that is offered."""
+    """Return the client tool to call: the forced one, or the only one offered; None if there is none."""
     tools = [tool for tool in params.tools if "input_schema" in tool]
     if params.tool_choice.get("type") == "tool":
         return next((tool for tool in tools if tool.get("name") == params.tool_choice.get("name")), None)
@@ -141,13 +141,13 @@ def _tokens(text: bytes | str) -> int:
 
 
 def _input_tokens(raw: bytes) -> int:
-    """A token for four bytes of text, and a page's worth for each file."""
+    """Estimate input tokens: one for every four bytes of text, plus one page for each file."""
     texts, files = _DATA.subn(b'""', raw)
     return _tokens(texts) + files * _FILE_TOKENS
 
 
 def count_tokens(raw: bytes) -> int:
-    """About how many input tokens a request has: a token is about four bytes. Raises Invalid."""
+    """Estimate the input tokens of a request. Raises Invalid if it is not a JSON object."""
     try:
         msgspec.json.decode(raw, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -156,14 +156,14 @@ def count_tokens(raw: bytes) -> int:
 
 
 def pause(done: int) -> dict[str, Any]:
-    """What an answer is that pauses after its `done`th search and one more."""
+    """Return the fields of a response that pauses after one more search; `done` searches came before it."""
     call = {"type": "server_tool_use", "id": f"srvtoolu_{done}", "name": "web_search", "input": {"query": "more"}}
     found = {"type": "web_search_tool_result", "tool_use_id": call["id"], "content": []}
     return {"content": [call, found], "stop_reason": "pause_turn", "container": {"id": "container_1"}}
 
 
 def message(raw: bytes, *, version: str, is_batched: bool) -> dict[str, Any]:
-    """The message that answers the params `raw`, seeded by them. Raises Invalid."""
+    """Answer the params `raw` with a message that they also seed. Raises Invalid if they are rejected."""
     params = _check(raw, version=version)
     if is_batched:
         _check_batched(raw)

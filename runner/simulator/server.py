@@ -1,4 +1,4 @@
-"""The Message Batches API over HTTP on loopback, with the API's status codes, fields and error bodies."""
+"""HTTP server on loopback with the status codes, fields and error bodies of the Message Batches API."""
 
 import json
 import re
@@ -51,9 +51,10 @@ _ROUTES: list[tuple[str, re.Pattern[str], str]] = [
 ]
 
 On = Callable[[str], None]
-"""Called at each moment of a call, with its name: create, created, retrieve, list, results, results-half, …
+"""Callback for each stage of a call, with the name of the stage.
 
-It may raise Answer or Drop, to make the call fail in that moment.
+Stages are create, created, retrieve, list, results, results-half, and so on.
+It may raise Answer or Drop to make the call fail at that stage.
 """
 
 
@@ -71,7 +72,7 @@ class _Server(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Stay quiet about clients that went away: killing them is what the simulator is for."""
+        """Ignore clients that disconnect: tests kill them on purpose."""
 
 
 class _Call(BaseHTTPRequestHandler):
@@ -86,7 +87,7 @@ class _Call(BaseHTTPRequestHandler):
     do_POST = do_DELETE = do_GET  # noqa: N815
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Keep the terminal for the runner's own words."""
+        """Log nothing: the terminal belongs to the runner's messages."""
 
     def _answer(self) -> None:
         try:
@@ -156,7 +157,7 @@ class _Call(BaseHTTPRequestHandler):
         self.end_headers()
 
     def date_time_string(self, timestamp: float | None = None) -> str:
-        """The time of an answer, by the clock of the batches."""
+        """Return the Date header of a response, by the clock of the batches."""
         faults = self.server.faults
         shift = (faults.limit("date-ahead") or 0) - (faults.limit("date-behind") or 0)
         now = self.server.batches.clock() + shift
@@ -299,7 +300,7 @@ def _model(name: str) -> dict[str, Any]:
 
 
 def _page(data: list[dict[str, Any]], query: dict[str, str], limit: int) -> tuple[list[dict[str, Any]], bool]:
-    """The page of a newest-first list that cursors ask for, and whether there is more in that direction."""
+    """Return the requested page of a newest-first list, and whether there is more in that direction."""
     ids = [item["id"] for item in data]
     if "before_id" in query:
         end = ids.index(query["before_id"]) if query["before_id"] in ids else 0
@@ -325,13 +326,14 @@ def serve(
 ) -> Iterator[str]:
     """Serve the API on 127.0.0.1 until the context ends; yield its base URL.
 
-    Batches live in `folder` and take about `seconds` each; port 0 picks a free one. `mix` says how each request
-    ends and `usage` what its answer used, `on` sees each moment of each call, and `workspace` is the one that
-    the key belongs to. `faults`, `seed` and `lag` are those of `Faults`, which writes what happened to
-    `faults.jsonl` in `folder`, or `faults` is one that the caller goes on changing. `clock` tells the server's
-    time in Unix seconds.
+    Batches are stored in `folder` and take about `seconds` each. Port 0 picks a free port. `mix` chooses the
+    result of each request, and `usage` its token usage. `on` is called at each stage of each call. `workspace` is
+    the workspace of the API key. `clock` returns the server's time in Unix seconds.
 
-    Raises OSError if the port is taken, and ValueError for a fault that does not exist.
+    `faults`, `seed` and `lag` are the arguments of `Faults`, which logs to `faults.jsonl` in `folder`. `faults`
+    can also be a `Faults` object, which the caller can change later.
+
+    Raises OSError if the port is in use, and ValueError if a fault does not exist.
     """
     wanted = faults if isinstance(faults, Faults) else Faults(faults, seed, lag, folder / "faults.jsonl")
     server = _Server(port, Batches(folder, seconds, mix, usage, clock, wanted), on, workspace)

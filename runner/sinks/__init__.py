@@ -1,4 +1,4 @@
-"""Outcomes out: every sink type is one function that writes rows of values to its place."""
+"""Sinks for outcomes: each sink type is a function that writes rows of values to a place."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -23,10 +23,10 @@ from runner.spec import Sink, Spec, suggest
 
 __all__ = ["SINKS", "Place", "check", "check_place", "open_sink", "place"]
 
-_REMEDY = "correct the sink and run again: nothing is lost and nothing is sent twice"
+_REMEDY = "fix the sink and run again: nothing is lost, and no request is sent twice"
 
 Record = Mapping[str, Any]
-"""What is known of one row at the end, by the names in `prompt.RECORD`."""
+"""The final record of one row, by the names in `prompt.RECORD`."""
 
 SINKS: dict[str, Callable[..., AbstractContextManager[Callable[[Sequence[Any]], None]]]] = {
     "csv": write_csv,
@@ -43,7 +43,7 @@ _PLACE = ("path", "url")
 
 
 def _expressions(sink: Sink) -> dict[str, str]:
-    """The columns of a sink, names with their expressions; those of a file are its name and its content."""
+    """Return the columns of a sink by name, as expressions; a `files` sink has `name` and `content`."""
     if sink.type == "files":
         return {"name": sink.options["name"], "content": sink.options.get("content", "output")}
     return sink.columns or {name: name for name in RECORD}
@@ -54,7 +54,7 @@ def _at(sink: Sink, index: int, name: str) -> str:
 
 
 def check(spec: Spec) -> list[Problem]:
-    """What is wrong with the sinks of a spec, as far as can be told without looking at their places."""
+    """Return the problems of a spec's sinks that can be found without accessing their places."""
     problems = []
     for index, sink in enumerate(spec.sinks):
         columns, path = _expressions(sink), str(sink.options.get("path", ""))
@@ -70,18 +70,18 @@ def check(spec: Spec) -> list[Problem]:
                 message = f"there is no column {name!r}: {suggest(name, columns)}"
                 problems.append(spec.problem(f"sinks.{index}.types.{name}", message))
         if sink.type in _PACKS_ITSELF and is_packed(path):
-            message = f"{path} would be compressed twice: a file of the type {sink.type} is by itself"
+            message = f"{path} would be compressed twice ({sink.type} files already are): remove the suffix"
             problems.append(spec.problem(f"sinks.{index}.path", message))
         if sink.type == "sql" and (key := sink.options.get("key", "key")) not in columns:
-            message = f"no column is called {key!r}, which tells the rows of the table apart: name one with `key`"
+            message = f"there is no column {key!r} to identify the rows of the table: set `key` to a column"
             problems.append(spec.problem(f"sinks.{index}", message))
     return problems
 
 
 def check_place(spec: Spec, index: int, place: Place, types: Mapping[str, Any] | None = None) -> Problem | None:
-    """Why a sink cannot write to its place, as far as a look can tell, or None.
+    """Return why a sink cannot write to its place, as far as can be told without writing, or None.
 
-    Given the `types` of the source's columns, a table is also asked whether it takes rows of such columns.
+    `types` are the schemas of the source's columns. If given, check also that a table accepts such values.
     """
     sink = spec.sinks[index]
     at = f"sinks.{index}.{next(name for name in _PLACE if name in sink.options)}"
@@ -89,14 +89,14 @@ def check_place(spec: Spec, index: int, place: Place, types: Mapping[str, Any] |
     if sink.type != "sql" or place.path is not None:
         message = cannot_write(place, is_folder=sink.type == "files")
     if message is None and sink.type == "files" and place.path is None:
-        message = "files are written to a folder of this machine"
+        message = "a files sink must write to a folder on this machine"
     if message is None and sink.type == "sql" and (place.path is None or place.path.exists()):
         message = _unfit(spec, sink, place, types)
     return spec.problem(at, message) if message is not None else None
 
 
 def _unfit(spec: Spec, sink: Sink, place: Place, types: Mapping[str, Any] | None) -> str | None:
-    """Why a table does not take the rows of a sink, or None."""
+    """Return why a table does not accept the rows of a sink, or None."""
     found = schemas(spec, sink, _expressions(sink), types or {})
     key = sink.options.get("key", "key")
     try:
@@ -106,18 +106,22 @@ def _unfit(spec: Spec, sink: Sink, place: Place, types: Mapping[str, Any] | None
 
 
 _UNFIT = (ValueError, TypeError, RecursionError, ArithmeticError)
-"""What values that do not fit raise, in a column or in what writes them."""
+"""Exceptions raised for values that do not fit their column, by a converter or by a writer."""
 
 
 def _problem(spec: Spec, index: int, place: Place, error: Exception) -> InputError:
-    """That a sink cannot be written, with what can be done."""
+    """Return the error for a sink that cannot be written, with its remedy."""
     reason = (error.strerror or error) if isinstance(error, OSError) else error
     return InputError([spec.problem(f"sinks.{index}", f"cannot write {place}: {reason}; {_REMEDY}")])
 
 
 @contextmanager
 def _open(spec: Spec, index: int, sink: AbstractContextManager[T], place: Place) -> Iterator[T]:
-    """What a sink yields; its own failures at the beginning and at the end name it, those between do not."""
+    """Yield the function that a sink yields.
+
+    Errors of the sink itself, at the beginning and at the end, become an InputError that names it. Errors of the
+    body pass unchanged.
+    """
     own = (OSError, database.Failed, *_UNFIT)
     try:
         write = sink.__enter__()
@@ -126,7 +130,7 @@ def _open(spec: Spec, index: int, sink: AbstractContextManager[T], place: Place)
     try:
         yield write
     except BaseException as error:
-        # Whatever leaving it raises, this is why it is left.
+        # An error while closing the sink must not hide this one.
         with suppress(Exception):
             sink.__exit__(type(error), error, error.__traceback__)
         raise
@@ -137,9 +141,9 @@ def _open(spec: Spec, index: int, sink: AbstractContextManager[T], place: Place)
 
 
 def _converted(values: Sequence[Any], converters: Mapping[str, Convert], *, has_succeeded: bool) -> list[Any]:
-    """Values of the types of their columns. Raises ValueError that names the column.
+    """Return values converted to the types of their columns. Raises ValueError that names the column.
 
-    What a row without success has in the place of an output need not be of its type: then it is null.
+    For a row that did not succeed, a value that does not fit its type becomes null.
     """
     found = []
     for value, (name, convert) in zip(values, converters.items(), strict=True):
@@ -156,10 +160,10 @@ def _converted(values: Sequence[Any], converters: Mapping[str, Convert], *, has_
 def open_sink(
     spec: Spec, index: int, place: Place, types: Mapping[str, Any]
 ) -> Iterator[Callable[[Record], bool]]:
-    """Yield a function that takes each record in turn and returns whether it was one for this sink.
+    """Yield a function that writes one record and returns whether the record belongs in this sink.
 
-    What it writes is there when the context ends without an error. `types` are schemas of the columns of the
-    source. Raises InputError if a column cannot be computed or is not of its type.
+    The output appears when the context ends without an error. `types` are the schemas of the source's columns.
+    Raises InputError if a column cannot be computed, does not fit its type, or cannot be written.
     """
     sink = spec.sinks[index]
     columns = {name: expression(text) for name, text in _expressions(sink).items()}
@@ -184,7 +188,7 @@ def open_sink(
             except (OSError, database.Failed) as error:
                 raise _problem(spec, index, place, error) from error
             except _UNFIT as error:
-                message = f"a column cannot be computed for the row {record['key']!r}: {error}; {_REMEDY}"
+                message = f"cannot write the row {record['key']!r}: {error}; {_REMEDY}"
                 raise InputError([spec.problem(f"sinks.{index}.columns", message)]) from error
             return True
 

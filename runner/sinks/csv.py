@@ -1,4 +1,4 @@
-"""CSV out: text and numbers as they are, absent values empty, lists and mappings as JSON."""
+"""CSV sink: text and numbers are unchanged, null is an empty cell, all other values are JSON."""
 
 import csv
 import re
@@ -33,7 +33,10 @@ def _guarded(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class _Lines:
-    """Ends each record with a line feed, though the csv module was told CR LF: so it quotes a CR in a field."""
+    """A file that ends each record with LF.
+
+    The csv module is set to CR LF so that it quotes a CR in a field.
+    """
 
     file: BinaryIO
 

@@ -1,4 +1,4 @@
-"""One file per row."""
+"""Files sink: one file per row."""
 
 import os
 import shutil
@@ -15,13 +15,14 @@ _LONGEST = 255
 
 @contextmanager
 def write_files(place: Place, columns: Mapping[str, Any]) -> Iterator[Callable[[Sequence[Any]], None]]:
-    """Yield a function that writes one file, of a name and a content; text as it is, everything else as JSON.
+    """Yield a function that writes one file from a name and a content.
 
-    The files are written beside the folder, and moved into it at the end; what else is there stays.
+    Text is written unchanged, other values as JSON. The files are written to a folder beside the target, and moved into it at the end. Other files in the target
+    stay. The function raises ValueError for an invalid or duplicate name.
     """
     folder = place.path
     if folder is None or len(columns) != 2:
-        raise ValueError("files are written to a folder of this machine")
+        raise ValueError("a files sink must write to a folder on this machine")
     beside = folder.with_name(f".{folder.name}.runner-tmp")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
@@ -35,10 +36,10 @@ def write_files(place: Place, columns: Mapping[str, Any]) -> Iterator[Callable[[
                 with target.open("x", encoding="utf-8", newline="") as file:
                     file.write(as_text(content) or "")
             except FileExistsError as error:
-                raise ValueError(f"{name!r} is the name of an earlier row's file already") from error
+                raise ValueError(f"the file name {name!r} is already used by an earlier row") from error
 
         yield write
-        # Once for all of them: a sync of each would take longer than the run.
+        # One sync for all files: syncing each would take longer than the run.
         os.sync()
         _move(beside, folder)
     finally:
@@ -46,25 +47,28 @@ def write_files(place: Place, columns: Mapping[str, Any]) -> Iterator[Callable[[
 
 
 def _checked(name: Any) -> PurePosixPath:
-    """A name that stays in its folder. Raises ValueError for one that does not."""
+    """Return a file name as a path inside its folder. Raises ValueError for an invalid or outside name."""
     if not isinstance(name, str | int) or isinstance(name, bool) or not str(name).strip():
-        raise ValueError(f"{name!r} cannot be the name of a file")
+        raise ValueError(f"{name!r} is not a valid file name")
     path = PurePosixPath(str(name))
     if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in str(name):
-        raise ValueError(f"{name!r} leads out of the folder")
+        raise ValueError(f"{name!r} is not a path inside the folder")
     if any(len(part.encode()) > _LONGEST for part in path.parts):
-        raise ValueError(f"{str(name)[:40]!r}… is longer than the {_LONGEST} bytes that a name can have")
+        raise ValueError(f"{str(name)[:40]!r}… is too long: a file name can have at most {_LONGEST} bytes")
     return path
 
 
 def _move(beside: Path, folder: Path) -> None:
-    """Put every file below one folder in its place below another. Raises OSError if a link leads out of that."""
+    """Move every file below one folder to the same place below another.
+
+    Raises OSError if a link in the target leads to a place outside it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     real = folder.resolve()
     for parent, _, names in os.walk(beside):
         to = folder / Path(parent).relative_to(beside)
         to.mkdir(parents=True, exist_ok=True)
         if not to.resolve().is_relative_to(real):
-            raise OSError(None, f"{to} is a link out of {folder}")
+            raise OSError(None, f"{to} is a link to a place outside {folder}")
         for name in names:
             (Path(parent) / name).replace(to / name)

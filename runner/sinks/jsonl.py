@@ -1,4 +1,4 @@
-"""JSON Lines out: one object per row."""
+"""JSON Lines sink: one object per row."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Parquet out, with a type for each column."""
+"""Parquet sink with a type for each column."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,6 +12,6 @@ from runner.sinks.place import Place
 def write_parquet(
     place: Place, columns: Mapping[str, Any], *, compression: str = "zstd"
 ) -> Iterator[Callable[[Sequence[Any]], None]]:
-    """Yield a function that writes one row of values, already of the types that `columns` say."""
+    """Yield a function that writes one row of values, which must already have the types in `columns`."""
     with place.file() as file, arrow.writing(file, columns, compression) as write:
         yield write

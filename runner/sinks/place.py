@@ -1,4 +1,4 @@
-"""Where sinks write: files that appear whole or not at all, here or behind a URL."""
+"""Places that sinks write to: local files, which are replaced atomically, URLs and databases."""
 
 import os
 import re
@@ -20,7 +20,10 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A path on this machine, or a URL: of a file, or of a database, written in one of `transactions` if given."""
+    """A local path, or the URL of a file or database.
+
+    A database is written within `transactions` if they are given.
+    """
 
     path: Path | None = None
     url: str = ""
@@ -31,14 +34,14 @@ class Place:
 
     @property
     def database(self) -> str:
-        """The URL of the database that is here."""
+        """The URL of the database at this place."""
         return self.url if self.path is None else f"sqlite:///{self.path}"
 
     @contextmanager
     def file(self) -> Iterator[BinaryIO]:
-        """A file to write, compressed by its suffix; it is there once the context ends without an error.
+        """Yield a file to write, compressed according to its suffix. Raises OSError.
 
-        It can be written from its beginning to its end only. Raises OSError.
+        It is write-only and not seekable. It appears once the context ends without an error.
         """
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,16 +56,16 @@ class Place:
 
 
 def place(sink: Sink, *, root: Path, base: Path) -> Place:
-    """Where a sink writes: below `base`, which is the project's folder `root` or, simulated, one inside it.
+    """Return the place of a sink below `base`.
 
-    In the first case an absolute path and a URL stay what they are. In the second they are moved below `base`:
-    there `s3://bucket/a` is `s3/bucket/a`, and a database a SQLite file.
+    `base` is the project's folder `root`, or a folder inside it in a simulation. In a real run, absolute paths and URLs are unchanged. In a simulation they are moved below `base`:
+    `s3://bucket/a` becomes `s3/bucket/a`, and a database becomes a SQLite file.
     """
     is_simulated = base != root
     url = sink.options.get("url")
     written = str(sink.options.get("path", url))
     if url is None and not remote.is_url(written):
-        # Simulated, neither a root nor a `..` leads out.
+        # In a simulation, neither an absolute path nor `..` may leave `base`.
         return Place(base / (os.path.normpath(f"/{written}").lstrip("/") if is_simulated else written))
     if not is_simulated:
         return Place(url=written)
@@ -73,7 +76,7 @@ def place(sink: Sink, *, root: Path, base: Path) -> Place:
 
 
 def cannot_write(place: Place, *, is_folder: bool = False) -> str | None:
-    """Why nothing can be written at a place, as far as a look can tell, or None."""
+    """Return why nothing can be written at a place, as far as can be told without writing, or None."""
     if place.path is None:
         return remote.cannot_write(place.url)
     path = place.path
@@ -82,12 +85,12 @@ def cannot_write(place: Place, *, is_folder: bool = False) -> str | None:
             folder for folder in ((path, *path.parents) if is_folder else path.parents) if folder.exists()
         )
         if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-            return f"{parent} is not a folder that can be written"
+            return f"{parent} is not a writable folder"
         if path.is_dir() and not is_folder:
-            return f"{path} is a folder"
+            return f"{path} is a folder, not a file"
         if path.exists() and not path.is_file() and not is_folder:
-            # The output would take its place: root's /dev/null would be gone.
-            return f"{path} is not a file"
+            # The output would replace it: a run as root would delete /dev/null.
+            return f"{path} is not a regular file"
     except OSError as error:
-        return f"{path} cannot be looked at: {error.strerror}"
+        return f"{path} cannot be accessed: {error.strerror}"
     return None

@@ -1,4 +1,4 @@
-"""The types of the columns of a sink: as it says, or as they follow from what its expressions name."""
+"""Column types of a sink: declared, or inferred from the names in its expressions."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,9 +12,9 @@ _ERROR = {"type": "object", "properties": {"type": _TEXT, "message": _TEXT}, "ad
 
 
 def schemas(spec: Spec, sink: Sink, columns: Mapping[str, str], types: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON schema of each column, empty where it is not known: then it is stored as text.
+    """Return the JSON schema of each column. It is empty if the type is unknown: the column is then text.
 
-    `types` are schemas of the columns of the source, as far as it knows them.
+    `types` are the known schemas of the source's columns.
     """
     known = _record(spec, types)
     found = {}
@@ -29,7 +29,7 @@ def schemas(spec: Spec, sink: Sink, columns: Mapping[str, str], types: Mapping[s
 
 
 def _record(spec: Spec, types: Mapping[str, Any]) -> dict[str, Any]:
-    """The schemas of what is known of a row at the end."""
+    """Return the schemas of the fields of a row's final record."""
     texts = dict.fromkeys(("outcome", "stop_reason", "model", "custom_id", "batch_id"), _TEXT)
     row = {"type": "object", "properties": dict(types), "additionalProperties": False} if types else {}
     key = {"type": "integer"} if spec.source.key is None else types.get(spec.source.key, _TEXT)

@@ -1,4 +1,4 @@
-"""A table of a database, written in one transaction; a row takes the place of an older one with its key."""
+"""SQL sink: a table, written in one transaction. A row replaces an older row with the same key."""
 
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,15 +14,15 @@ from runner.sinks.place import Place
 def write_sql(
     place: Place, columns: Mapping[str, Any], *, table: str, key: str = "key"
 ) -> Iterator[Callable[[Sequence[Any]], None]]:
-    """Yield a function that writes one row of values, already of the types that `columns` say.
+    """Yield a function that writes one row of values, which must already have the types in `columns`.
 
-    It raises ValueError for a row without a key, or with that of an earlier one: one of the two would be lost.
-    So does the end, if the table takes two keys for one.
+    It raises ValueError for a row without a key, and for a duplicate key, because one of the rows would be lost.
+    The end of the context raises it too, if the table treats two keys as equal.
     """
     if place.path is not None:
         place.path.parent.mkdir(parents=True, exist_ok=True)
     at = list(columns).index(key)
-    # On disk, and gone with the connection.
+    # An empty name is a temporary database on disk, which is deleted with the connection.
     with Transactions() as own, closing(sqlite3.connect("", isolation_level=None)) as seen:
         target = (place.transactions or own, place.database, table, columns, key)
         seen.executescript(
@@ -31,9 +31,9 @@ def write_sql(
 
         def write_once(values: Sequence[Any]) -> None:
             if values[at] is None:
-                raise ValueError(f"{key} is null, and tells the rows of the table apart")
+                raise ValueError(f"{key} is null, but must identify the row in the table")
             if not seen.execute("INSERT OR IGNORE INTO key VALUES (?)", (str(values[at]),)).rowcount:
-                raise ValueError(f"{key} {values[at]!r} is that of an earlier row already")
+                raise ValueError(f"{key} {values[at]!r} is already used by an earlier row")
             write(values)
 
         with database.upserting(*target) as write:
@@ -41,5 +41,5 @@ def write_sql(
         keys = (found for (found,) in seen.execute("SELECT key FROM key ORDER BY key"))
         if (lost := database.replaced(*target, keys)) is not None:
             raise ValueError(
-                f"{table} takes {key} {lost!r} for another row's, by the type or collation of its column"
+                f"{table} stores {key} {lost!r} under another row's key: check the type or collation of its column"
             )

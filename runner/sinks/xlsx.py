@@ -1,4 +1,4 @@
-"""An Excel workbook with one sheet: a bold header, numbers and dates as such, lists and mappings as JSON."""
+"""Excel sink: one sheet with a bold header. Numbers and dates are typed; lists and mappings are JSON."""
 
 import base64
 import re
@@ -16,7 +16,7 @@ from runner.sinks.place import Place
 
 _ROWS, _CHARACTERS, _EXACT, _DIGITS = 1_048_576, 32_767, 10**15, 15
 _TIME = (1980, 1, 1, 0, 0, 0)
-# The last is text that looks as if it was written so.
+# The last alternative matches text that already looks like such an escape.
 _UNHELD = re.compile(r"[\x00-\x08\x0b-\x1f\ufffe\uffff]|_(?=x[0-9A-Fa-f]{4}_)")
 
 
@@ -24,9 +24,9 @@ _UNHELD = re.compile(r"[\x00-\x08\x0b-\x1f\ufffe\uffff]|_(?=x[0-9A-Fa-f]{4}_)")
 def write_xlsx(
     place: Place, columns: Mapping[str, Any], *, sheet: str = "Sheet1"
 ) -> Iterator[Callable[[Sequence[Any]], None]]:
-    """Yield a function that writes one row of values, already of the types that `columns` say, below a header.
+    """Yield a function that writes one row of values, which must already have the types in `columns`.
 
-    It raises ValueError for what a sheet cannot hold.
+    A header comes first. The function raises ValueError for a value that a sheet cannot hold.
     """
     import openpyxl
     from openpyxl.cell import WriteOnlyCell
@@ -44,7 +44,7 @@ def write_xlsx(
         if not isinstance(plain, str):
             return plain
         made = WriteOnlyCell(page, value=_escaped(plain))
-        # What begins with = is text here, no formula.
+        # Text that begins with = must stay text: it is not a formula.
         made.data_type = "s"
         if is_header:
             made.font = Font(bold=True)
@@ -54,7 +54,7 @@ def write_xlsx(
         nonlocal rows
         rows += 1
         if rows >= _ROWS:
-            raise ValueError(f"a sheet holds {_ROWS - 1:,} rows below its header")
+            raise ValueError(f"a sheet can hold at most {_ROWS - 1:,} rows below its header")
         page.append([cell(value) for value in values])
 
     page.append([cell(name, is_header=True) for name in columns])
@@ -62,23 +62,23 @@ def write_xlsx(
         with place.file() as file:
             yield write
             with _Timeless(file, "w") as archive:
-                # The book's own `save` puts the present time in.
+                # The book's own `save` would write the current time.
                 ExcelWriter(book, archive).save()
     except BaseException:
-        # Left alone it complains when it is collected.
+        # An unclosed page complains when it is garbage-collected.
         with suppress(Exception):
             page.close()
         raise
 
 
 def _plain(value: Any) -> Any:
-    """A value as a cell holds it."""
+    """Return a value in the form that a cell can hold. Raises ValueError for text that is too long."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo is not None else value
     if isinstance(value, bool | date | time | float) or value is None:
         return value
     if isinstance(value, int | Decimal):
-        # A sheet has floating-point numbers only, of fifteen digits.
+        # A sheet has only floating-point numbers, with 15 digits.
         number = Decimal(value)
         is_exact = number.copy_abs() <= _EXACT and len(number.as_tuple().digits) <= _DIGITS
         return value if is_exact else str(value)
@@ -86,17 +86,17 @@ def _plain(value: Any) -> Any:
         value = base64.b64encode(value).decode()
     text = as_text(value) or ""
     if len(text) > _CHARACTERS:
-        raise ValueError(f"a cell holds {_CHARACTERS:,} characters, and this text has {len(text):,}")
+        raise ValueError(f"a cell can hold at most {_CHARACTERS:,} characters, but this text has {len(text):,}")
     return text
 
 
 def _escaped(text: str) -> str:
-    """Text with the characters that XML cannot hold written as the format has them: `_x0007_`."""
+    """Return text with characters that XML cannot hold escaped in the format's way: `_x0007_`."""
     return _UNHELD.sub(lambda match: f"_x{ord(match[0][0]):04X}_{match[0][1:]}", text)
 
 
 class _Timeless(zipfile.ZipFile):
-    """An archive that does not tell when it was made: the same rows give the same bytes."""
+    """An archive without the time of its creation, so that the same rows give the same bytes."""
 
     def _entry(self, name: str) -> IO[bytes]:
         entry = zipfile.ZipInfo(name, _TIME)

@@ -1,4 +1,4 @@
-"""Rows in: every source type is one function that yields (path, line, fields)."""
+"""Sources of rows: each source type is a function that yields (path, line, fields)."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -38,9 +38,10 @@ _EXTRAS = {"parquet": "data", "xlsx": "xlsx"}
 
 
 class Row(NamedTuple):
-    """One input row; a NamedTuple, since one is made per row and a frozen dataclass costs 4 times as much.
+    """One input row.
 
-    `number` counts from 1 over the whole source, `line` from 1 in the file `path`.
+    `number` counts from 1 over the whole source, `line` from 1 in the file `path`. It is a NamedTuple because
+    creating a frozen dataclass for each row costs 4 times as much.
     """
 
     number: int
@@ -60,9 +61,10 @@ def _key(column: str, fields: dict[str, Any], path: str, line: int) -> str | int
 
 
 def read(source: Source, inputs: Inputs, *, limit: int | None = None) -> Iterator[Row]:
-    """The rows of a source in order, at most `limit`. Raises InputError with file and line.
+    """Yield the rows of a source in order, at most `limit`.
 
-    That keys are unique is for the store to say, since it takes all of them to know.
+    Raises InputError with file and line. Duplicate keys are found later, in the store, because that needs all
+    keys.
     """
     settings = source.options if source.output is None else {**source.options, "path": source.output}
     if (extra := _EXTRAS.get(source.type, "sql" if source.is_query else "")) and (lacks := lacking(extra)):
@@ -78,5 +80,5 @@ def read(source: Source, inputs: Inputs, *, limit: int | None = None) -> Iterato
         reason = without_password(getattr(error, "strerror", None) or str(error))
         raise InputError([Problem(inputs.current, f"cannot read: {reason}")]) from error
     if number == 0:
-        none = "the source has no rows" if source.where is None else "no row of the source fits `where`"
+        none = "the source has no rows" if source.where is None else "no row of the source matches `where`"
         raise InputError([Problem(without_password(source.path), none)])

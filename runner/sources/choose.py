@@ -1,4 +1,4 @@
-"""Which rows of a source are taken: those that fit an expression, a sample of them, and no more than so many."""
+"""Selection of rows by `where`, `sample` and `limit`, and of their columns and types."""
 
 import random
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ from runner.spec import Source, suggest
 Found = tuple[str, int, dict[str, Any]]
 """(path, line, fields) of one row."""
 
-# Its rows need not have the same fields, so that a name which the first lacks says nothing.
+# Rows of these types may have different fields: a name that is missing from the first row proves nothing.
 _LOOSE = ("json", "jsonl")
 
 
 def chosen(source: Source, rows: Iterator[Found], limit: int | None) -> Iterator[Found]:
-    """The rows that a spec asks for, in their order, at most `limit` of them. Raises InputError."""
+    """Yield the rows that a spec selects, in source order, at most `limit`. Raises InputError."""
     if source.columns or source.types:
         rows = _typed(source, rows)
     if source.where is not None:
@@ -30,7 +30,7 @@ def chosen(source: Source, rows: Iterator[Found], limit: int | None) -> Iterator
 
 
 def _typed(source: Source, rows: Iterator[Found]) -> Iterator[Found]:
-    """Rows of the columns that are asked for, their text read as the types say."""
+    """Yield rows with the selected columns only, and with text converted to the declared types."""
     readers = {name: reader(written) for name, written in source.types.items()}
     is_loose = source.type in _LOOSE
     never = {*source.columns, *readers} if is_loose else set[str]()
@@ -47,11 +47,13 @@ def _typed(source: Source, rows: Iterator[Found]) -> Iterator[Found]:
                 elif not is_loose:
                     raise ValueError(f"there is no such column: {suggest(name, fields)}")
             except (ValueError, RecursionError) as error:
-                message = f"{name} is not of the type {source.types[name]}: {error}"
+                message = f"cannot read {name} as {source.types[name]}: {error}"
                 raise InputError([Problem(path, message, line)]) from error
         yield path, line, fields
     for name in sorted(never):
-        raise InputError([Problem(path, f"no row has a field {name!r}, which source.columns or types names")])
+        raise InputError(
+            [Problem(path, f"no row has the field {name!r} that source.columns or source.types names")]
+        )
 
 
 def _fitting(source: Source, where: str, rows: Iterator[Found]) -> Iterator[Found]:
@@ -64,13 +66,13 @@ def _fitting(source: Source, where: str, rows: Iterator[Found]) -> Iterator[Foun
                 yield path, line, fields
         except ValueError as error:
             at = "source.where" if fits is None else path
-            message = str(error) if fits is None else f"source.where cannot be computed: {error}"
+            message = str(error) if fits is None else f"cannot evaluate source.where: {error}"
             raise InputError([Problem(at, message, 0 if fits is None else line)]) from error
 
 
 def _sample(rows: Iterator[Found], count: int, seed: int) -> Iterator[Found]:
-    """So many rows, each with the same chance, and the same ones for the same seed; only they are held."""
-    chance, held = random.Random(seed), list[tuple[int, Found]]()  # noqa: S311 - to be repeatable is the point
+    """Yield a uniform sample of `count` rows, reproducible for a seed; memory holds only the sample."""
+    chance, held = random.Random(seed), list[tuple[int, Found]]()  # noqa: S311 - must be repeatable
     for number, row in enumerate(rows):
         if len(held) < count:
             held.append((number, row))

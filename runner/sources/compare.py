@@ -1,4 +1,4 @@
-"""Whether input files are still what they were when a run read them."""
+"""Comparison of input files with their state when a run read them."""
 
 import errno
 import hashlib
@@ -14,9 +14,10 @@ from runner.spec import without_password
 
 
 def digest(root: Path, pattern: str) -> str:
-    """A digest of the files that a path or glob names; empty if they can be read once only. Raises InputError.
+    """Return a digest of the files that match a path or glob. Raises InputError.
 
-    Of remote files it is one of their versions, if they all have one.
+    It is empty if a file can be read only once, such as standard input. For remote files it is a digest of their
+    versions, and empty if one has no version.
     """
     if remote.is_url(pattern):
         return _digest_of_versions(root, pattern)
@@ -47,10 +48,10 @@ def _digest_of_versions(root: Path, pattern: str) -> str:
 
 
 def changed(root: Path, pattern: str, recorded: Iterable[InputFile], *, is_limited: bool = False) -> list[str]:
-    """The input files that are not what was recorded: edited, gone or new.
+    """Return the input files that differ from the recorded ones: edited, deleted or new.
 
-    If a limit ended the reading, files that it did not reach are not new. Standard input is read to compare it,
-    unless it is a terminal.
+    If a limit ended the reading, files that it did not reach do not count as new. Standard input is read for the
+    comparison, unless it is a terminal.
     """
     if pattern == "-":
         same = is_limited or (not sys.stdin.isatty() and Hashing(stdin()).drain() == _digest_of(recorded))
@@ -72,9 +73,10 @@ def _digest_of(recorded: Iterable[InputFile]) -> str:
 
 
 def is_same(root: Path, recorded: InputFile, *, follows: bool = True) -> bool:
-    """Whether a file is still what was recorded; one of a negative size was not there.
+    """Return whether a file is unchanged since it was recorded; a negative size records a missing file.
 
-    Redirects of a web server are followed or not, as they were then. Raises InputError if a server does not say.
+    With `follows`, redirects of a web server are followed; it must be as it was when the file was recorded. Raises
+    InputError if a server does not answer.
     """
     path = root / recorded.path
     try:
@@ -87,7 +89,7 @@ def is_same(root: Path, recorded: InputFile, *, follows: bool = True) -> bool:
             return False
         log = path.with_name(f"{path.name}-wal")
         if log.exists() and log.stat().st_size:
-            # What SQLite has committed there is not yet in the database itself.
+            # SQLite has committed changes to this log that are not in the database file yet.
             return False
         return now.st_mtime_ns == recorded.mtime_ns or sha256_of(path) == recorded.sha256
     except (OSError, ValueError, RuntimeError):

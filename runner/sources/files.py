@@ -1,4 +1,4 @@
-"""One row per file of any kind: what it is, not what it holds."""
+"""Files source: one row per file of any kind, with its metadata but not its content."""
 
 from collections.abc import Iterator
 from pathlib import PurePath
@@ -11,7 +11,11 @@ _HEAD = 4096
 
 
 def read_files(inputs: Inputs, *, path: str) -> Iterator[tuple[str, int, dict[str, Any]]]:
-    """`path`, `name` without folders, `media_type` by the bytes, `size` in bytes, and `modified` in UTC."""
+    """Yield one row per file.
+
+    Its fields are `path`, `name` without folders, `media_type` detected from the content, `size` in bytes, and
+    `modified` in UTC.
+    """
     for name, head, size, modified in inputs.heads(path, _HEAD):
         fields = {
             "path": name,

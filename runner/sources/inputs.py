@@ -1,4 +1,4 @@
-"""Input files as byte streams: globs, URLs, standard input; each file's digest is taken while it is read."""
+"""Input files as byte streams: globs, URLs and standard input. Each file is hashed while it is read."""
 
 import glob
 import hashlib
@@ -26,10 +26,10 @@ _BLOCK = 1 << 18
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """A file as it was read: its path in the project, size in bytes, time of change, and SHA-256.
+    """A file that was read: its path in the project, size in bytes, modification time, and SHA-256.
 
-    The digest is empty if a limit ended the reading before the end, or if the file was not read in order. A remote
-    file has no time of change but a `version`, empty if its server tells none.
+    The digest is empty if reading stopped at a limit, or if only the head of a remote file was read. A remote file
+    has a `version` instead of a modification time; it is empty if the server provides none.
     """
 
     path: str
@@ -40,7 +40,7 @@ class InputFile:
 
 
 class Hashing(io.RawIOBase):
-    """A raw file that digests what passes through it."""
+    """A raw file that computes the SHA-256 of the bytes read through it."""
 
     def __init__(self, raw: io.RawIOBase) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Hashing(io.RawIOBase):
         return count
 
     def drain(self) -> str:
-        """Read what is left (a gzip trailer, or rows past a limit) and return the digest of it all."""
+        """Read the rest, for example a gzip trailer, and return the digest of the whole file."""
         block = bytearray(_BLOCK)
         while self.readinto(block):
             pass
@@ -65,9 +65,10 @@ class Hashing(io.RawIOBase):
 
 @dataclass(slots=True)
 class Inputs:
-    """Opens the files of a source, relative to `root`; `files` holds those that were read.
+    """Access to the files of a source, relative to `root`.
 
-    `types` are JSON schemas of the columns whose types the source knows, by name.
+    `files` lists the files that were read, and `current` is the file being read. `types` maps the names of columns
+    with a known type to their JSON schemas.
     """
 
     root: Path
@@ -76,22 +77,22 @@ class Inputs:
     types: dict[str, Any] = field(default_factory=dict)
 
     def find(self, pattern: str) -> list[str]:
-        """The files that a path or glob names, in name order.
+        """Return the files that match a path or glob, sorted by name.
 
-        Raises InputError if there are none, or for one that cannot be looked at or recorded.
+        Raises InputError if a glob matches none, or if a file cannot be inspected or its name cannot be recorded.
         """
         if remote.is_url(pattern):
             return self._find_remote(pattern)
         if pattern == "-" or self._is_file(pattern) or not glob.has_magic(pattern):
             return [pattern]
-        names = glob.glob(pattern, root_dir=self.root, recursive=True)  # noqa: PTH207 - takes absolute patterns too
+        names = glob.glob(pattern, root_dir=self.root, recursive=True)  # noqa: PTH207 - accepts absolute patterns too
         found = sorted({name for name in names if self._is_file(name)})
         if not found:
             raise InputError([Problem(pattern, f"no file matches in {self.root}")])
         for name in found:
             shown = os.fsencode(name).decode(errors="replace")
             if shown != name:
-                raise InputError([Problem(shown, "the name of the file is not UTF-8 text: rename it")])
+                raise InputError([Problem(shown, "the file name is not valid UTF-8: rename the file")])
         self._check_links(pattern, found)
         return found
 
@@ -114,7 +115,7 @@ class Inputs:
             raise InputError([Problem(name, f"cannot read: {error.strerror}")]) from error
 
     def _check_links(self, pattern: str, found: list[str]) -> None:
-        """Raise InputError if a link among the files that a pattern matches leads out of where it starts."""
+        """Raise InputError if a matched file is a link to a place outside the fixed part of the pattern."""
         fixed = takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts)
         start = self.root.joinpath(*fixed).resolve()
         folders = {folder: folder.resolve() for folder in {(self.root / name).parent for name in found}}
@@ -122,12 +123,12 @@ class Inputs:
             path = self.root / name
             real = path.resolve() if path.is_symlink() else folders[path.parent]
             if not real.is_relative_to(start):
-                raise InputError([Problem(name, f"is a link out of {start}: name what it leads to instead")])
+                raise InputError([Problem(name, f"is a link to a file outside {start}: name its target instead")])
 
     def open(self, pattern: str) -> Iterator[tuple[str, BinaryIO]]:
-        """Yield (path, bytes) of each matching file, decompressed; each is closed when the next is asked for.
+        """Yield (path, stream) of each matching file, decompressed. Each is closed when the next is requested.
 
-        Raises InputError for a file that changed while it was read, OSError for one that cannot be read.
+        Raises InputError if a file changed while it was read, and OSError if it cannot be read.
         """
         for path in self.find(pattern):
             self.current = path
@@ -141,9 +142,9 @@ class Inputs:
                 yield from self._file(path)
 
     def whole(self, pattern: str) -> Iterator[tuple[str, BinaryIO]]:
-        """Yield (path, file) of each matching file, to be read anywhere in it; each is closed after its turn.
+        """Yield (path, seekable file) of each matching file. Each is closed when the next is requested.
 
-        Raises InputError for a file that changed while it was read, OSError for one that cannot be read.
+        Raises InputError if a file changed while it was read, and OSError if it cannot be read.
         """
         if not remote.is_url(pattern):
             for path, place in self.places(pattern):
@@ -153,7 +154,7 @@ class Inputs:
         for url in self.find(pattern):
             self.current = without_password(url)
             before = remote.look(url)
-            # Not every server lets a file be read anywhere but from its beginning.
+            # Not every server supports seeking in a file, so a copy is made first.
             with remote.open_raw(url) as raw, tempfile.TemporaryFile() as file:
                 hashing = Hashing(raw)
                 shutil.copyfileobj(hashing, file, _BLOCK)
@@ -162,9 +163,9 @@ class Inputs:
                 yield self.current, cast(BinaryIO, file)
 
     def heads(self, pattern: str, size: int) -> Iterator[tuple[str, bytes, int, str | None]]:
-        """Yield (path, first bytes, size in bytes, time of change in ISO format) of each matching file.
+        """Yield (path, first bytes, size in bytes, modification time in ISO format) of each matching file.
 
-        Raises InputError for a file that changed while it was read, OSError for one that cannot be read.
+        Raises InputError if a file changed while it was read, and OSError if it cannot be read.
         """
         for path in self.find(pattern):
             self.current = without_password(path)
@@ -182,14 +183,14 @@ class Inputs:
             yield path, head, known.bytes, modified
 
     def places(self, pattern: str) -> Iterator[tuple[str, Path]]:
-        """Yield (path, absolute path) of each matching file, for what opens files by itself.
+        """Yield (path, absolute path) of each matching file, for libraries that open files themselves.
 
-        Raises InputError for a file that changed while it was read.
+        Raises InputError if a file changed while it was read.
         """
         if pattern == "-":
-            raise InputError([Problem("-", "standard input cannot be read here: name a file")])
+            raise InputError([Problem("-", "this source cannot read standard input: name a file")])
         if remote.is_url(pattern):
-            raise InputError([Problem(pattern, "has to be a file on this machine")])
+            raise InputError([Problem(pattern, "must be a file on this machine")])
         for path in self.find(pattern):
             self.current = path
             place = self.root / path
@@ -197,7 +198,7 @@ class Inputs:
             try:
                 yield path, place
             except GeneratorExit:
-                # A limit was reached: hashing all of it could take longer than the run.
+                # A limit was reached: hashing the whole file could take longer than the run.
                 self.files.append(InputFile(path, before.st_size, before.st_mtime_ns, ""))
                 raise
             self._note(path, before, place.stat(), sha256_of(place))
@@ -246,14 +247,14 @@ class Inputs:
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file on this machine. Raises OSError."""
+    """Return the SHA-256 of a local file. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def stdin() -> io.FileIO:
-    """Standard input, to be read and closed."""
+    """Return standard input as a file that the caller reads and closes. Raises InputError if it is closed."""
     if sys.stdin is None:
         raise InputError([Problem("-", "standard input is closed")])
-    # A copy of the descriptor: it is closed with the stream that is made of it.
+    # Duplicate the descriptor, because it is closed together with the returned file.
     return io.FileIO(os.dup(sys.stdin.fileno()))

@@ -1,4 +1,4 @@
-"""Rows of a JSON array of objects, read bit by bit however long it is."""
+"""JSON source: an array of objects of any length, read incrementally."""
 
 import codecs
 import json
@@ -15,7 +15,7 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not valid JSON")
 
 
 def _real(text: str) -> float:
@@ -25,7 +25,7 @@ def _real(text: str) -> float:
 
 
 class _Text:
-    """The text of a file from some place on; what has been read is forgotten."""
+    """The text of a file from the current position on. Text that was parsed is dropped from memory."""
 
     def __init__(self, path: str, stream: BinaryIO) -> None:
         self._path, self._stream = path, stream
@@ -35,7 +35,7 @@ class _Text:
 
     def _more(self) -> None:
         rest = self._buffer[self._at :]
-        # As much again as there is, so that a long object is parsed few times.
+        # Read as much as is buffered already, so that a long object is parsed only a few times.
         block = self._stream.read(max(_BLOCK, len(rest)))
         self._is_whole = not block
         try:
@@ -48,7 +48,7 @@ class _Text:
         self._at = end
 
     def next(self) -> str:
-        """The next character that is not space, which stays; empty at the end."""
+        """Return the next non-space character without consuming it, or an empty string at the end."""
         while True:
             match = _SPACE.match(self._buffer, self._at)
             self._pass(match.end() if match else self._at)
@@ -57,13 +57,13 @@ class _Text:
             self._more()
 
     def take(self, character: str, where: str) -> None:
-        """Pass over one character that has to stand here."""
+        """Consume the character that is expected here. Raises InputError if it is another one."""
         if (found := self.next()) != character:
-            fail(self._path, f"{found or 'the end of the file'!r} instead of {character!r} {where}", self._line)
+            fail(self._path, f"expected {character!r} {where}, not {found or 'the end of the file'!r}", self._line)
         self._pass(self._at + 1)
 
     def value(self) -> tuple[int, Any]:
-        """The next value, with the line that it begins on."""
+        """Return the line on which the next value begins, and the value. Raises InputError if it is not valid."""
         self.next()
         while True:
             try:
@@ -75,18 +75,22 @@ class _Text:
                 message, place = str(error), self._at
                 if isinstance(error, json.JSONDecodeError):
                     message, place = error.msg, error.pos
-                fail(self._path, f"not JSON: {message}", self._line + self._buffer.count("\n", self._at, place))
+                fail(
+                    self._path,
+                    f"not valid JSON: {message}",
+                    self._line + self._buffer.count("\n", self._at, place),
+                )
             line = self._line
             self._pass(end)
             return line, value
 
 
 def read_json(inputs: Inputs, *, path: str) -> Iterator[tuple[str, int, dict[str, Any]]]:
-    """One row per object of the array, with the line that it begins on."""
+    """Yield one row per object of the array. `line` is the line on which the object begins."""
     for name, stream in inputs.open(path):
         text = _Text(name, stream)
         if text.next() == "{":
-            fail(name, "an object, where an array of objects is expected: is it a jsonl source?", 1)
+            fail(name, "expected an array of objects, not an object: is this a jsonl file?", 1)
         text.take("[", "at the beginning of the array")
         is_first = True
         while text.next() != "]":
@@ -94,9 +98,9 @@ def read_json(inputs: Inputs, *, path: str) -> Iterator[tuple[str, int, dict[str
                 text.take(",", "between two objects")
             line, row = text.value()
             if not isinstance(row, dict):
-                fail(name, f"an element of the array is a {type(row).__name__}, and has to be an object", line)
+                fail(name, f"an element of the array must be an object, not {type(row).__name__}", line)
             yield name, line, row
             is_first = False
         text.take("]", "at the end of the array")
         if rest := text.next():
-            fail(name, f"{rest!r} after the end of the array: is it a jsonl source?")
+            fail(name, f"unexpected {rest!r} after the end of the array: is this a jsonl file?")

@@ -1,4 +1,4 @@
-"""JSON Lines rows: one object per line; numbers keep their size, blank lines are passed over."""
+"""JSON Lines source: one object per line. Large numbers keep their value, and blank lines are skipped."""
 
 import codecs
 import re
@@ -17,12 +17,12 @@ def _explain(line: bytes, error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return "not UTF-8 text"
     if _SURROGATE.search(line):
-        return "half of a surrogate pair (\\ud8.. to \\udf..) is not text"
+        return "half of a surrogate pair (\\ud8.. to \\udf..) is not valid text"
     return f"not a JSON object: {error}"
 
 
 def read_jsonl(inputs: Inputs, *, path: str) -> Iterator[tuple[str, int, dict[str, Any]]]:
-    """One row per line that is not blank."""
+    """Yield one row per non-blank line."""
     decode = msgspec.json.Decoder(dict[str, Any]).decode
     for name, stream in inputs.open(path):
         for number, line in enumerate(stream, 1):

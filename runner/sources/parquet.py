@@ -1,4 +1,4 @@
-"""Parquet rows: numbers, null and nested lists stay what they are; dates, decimals and binary become text."""
+"""Parquet source: dates, decimals and binary become text; other values keep their type."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +10,10 @@ from runner.sources.values import check_names, plain_row
 
 
 def read_parquet(inputs: Inputs, *, path: str) -> Iterator[tuple[str, int, dict[str, Any]]]:
-    """One row per row, which `line` counts; several files must have the same columns."""
+    """Yield one row per Parquet row. All files must have the same columns.
+
+    `line` is the number of the row in its file.
+    """
     first: list[tuple[str, dict[str, Any]]] = []
     for name, file in inputs.whole(path):
         number = 0
@@ -20,9 +23,7 @@ def read_parquet(inputs: Inputs, *, path: str) -> Iterator[tuple[str, int, dict[
             first = first or columns
             if columns != first:
                 shown = ", ".join(column for column, _ in first)
-                fail(
-                    name, f"the columns are {', '.join(names)}, but the files before have {shown}, or other types"
-                )
+                fail(name, f"the columns are {', '.join(names)}, but earlier files have {shown}, or other types")
             inputs.types = {**dict(columns), **inputs.types}
             for batch in batches:
                 for values in batch:

@@ -1,4 +1,4 @@
-"""Rows of another job: its outputs, as the job wrote them."""
+"""Run source: the outputs that another job wrote."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,12 +14,12 @@ _KEPT = {"succeeded": True, "failed": False}
 def read_run(
     inputs: Inputs, *, spec: str, rows: str = "succeeded", path: str
 ) -> Iterator[tuple[str, int, dict[str, Any]]]:
-    """One row per output in `path`, the JSONL file that the job of `spec` writes.
+    """Yield one row per output in `path`, the JSONL file that the job of `spec` writes.
 
-    Its fields are `key`, `input` (the row that the job was given), `outcome`, `output` and `error`.
+    Its fields are `key`, `input` (the input row of that job), `outcome`, `output` and `error`.
     """
     if not (inputs.root / path).exists():
-        fail(path, f"is not there: {spec} writes it, so run that first")
+        fail(path, f"not found: {spec} writes this file, so run that spec first")
     decode = msgspec.json.Decoder(dict[str, Any]).decode
     for name, stream in inputs.open(path):
         for number, line in enumerate(stream, 1):
@@ -29,6 +29,6 @@ def read_run(
                 names = {"key": "key", "input": "row", "outcome": "outcome", "output": "output", "error": "error"}
                 fields = {field: record[column] for field, column in names.items()}
             except (msgspec.DecodeError, UnicodeDecodeError, KeyError) as error:
-                fail(name, f"is no output of {spec}: {error}", number)
+                fail(name, f"is not a valid output of {spec}: {error}", number)
             if is_kept:
                 yield name, number, fields

@@ -1,4 +1,4 @@
-"""Rows of a query: on a SQLite file, which is opened read-only, or on a database by its URL."""
+"""SQL source: the rows of a query on a SQLite file, opened read-only, or on a database given by URL."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,10 @@ from runner.spec import without_password
 def read_sql(
     inputs: Inputs, *, query: str, path: str | None = None, url: str | None = None
 ) -> Iterator[tuple[str, int, dict[str, Any]]]:
-    """One row per row of the result, in its order, which `line` counts; dates, decimals and binary become text."""
+    """Yield one row per row of the result, in its order; `line` is the row's number.
+
+    Dates, decimals and binary become text. Raises InputError if the query fails.
+    """
     if url is not None:
         inputs.current = name = without_password(url)
         try:
@@ -31,7 +34,7 @@ def read_sql(
             with closing(sqlite3.connect(f"file:{quote(str(place))}?mode=ro", uri=True)) as connection:
                 cursor = connection.execute(query)
                 if cursor.description is None:
-                    fail(name, "source.query gives no rows: it has to be a SELECT")
+                    fail(name, "source.query returns no rows: it must be a SELECT")
                 yield from _rows(name, [column[0] for column in cursor.description], cursor)
         except (sqlite3.Error, sqlite3.Warning, UnicodeDecodeError) as error:
             raise InputError([Problem(name, f"the query fails: {error}")]) from error

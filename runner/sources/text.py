@@ -1,4 +1,4 @@
-"""Text out of bytes: strict decoding that names the line, and the source of one row per text file."""
+"""Strict text decoding with line numbers in errors, and the source with one row per text file."""
 
 import codecs
 import io
@@ -15,12 +15,14 @@ REMEDY = "set `encoding` if the file is not UTF-8"
 
 
 def codec(encoding: str) -> str:
-    """The codec of a `source.encoding`; utf-8 also takes a byte order mark. Raises InputError."""
+    """Return the codec of a `source.encoding`; utf-8 also accepts a byte order mark. Raises InputError."""
     try:
         name = codecs.lookup(encoding).name
-        io.TextIOWrapper(io.BytesIO(), encoding=name)  # refuses codecs that are not of text, such as hex
+        io.TextIOWrapper(io.BytesIO(), encoding=name)  # rejects codecs that are not text encodings, such as hex
     except (LookupError, ValueError) as error:
-        raise InputError([Problem("source.encoding", f"Python knows no text encoding {encoding!r}")]) from error
+        raise InputError(
+            [Problem("source.encoding", f"{encoding!r} is not a text encoding that Python supports")]
+        ) from error
     return "utf-8-sig" if name == "utf-8" else name
 
 
@@ -30,22 +32,25 @@ def fail(path: str, message: str, line: int = 0) -> NoReturn:
 
 
 def lines(path: str, stream: BinaryIO, encoding: str) -> Iterator[str]:
-    """The lines of a text with their ends, strictly decoded. NUL and undecodable bytes are errors with a line."""
+    """Yield the decoded lines of a text, with their line ends.
+
+    Raises InputError with a line number for a NUL character and for bytes that cannot be decoded.
+    """
     text = io.TextIOWrapper(stream, encoding=codec(encoding), newline="")
     number = 0
     try:
         for number, line in enumerate(text, 1):
             if "\0" in line:
-                fail(path, "a NUL character: the file is damaged, or binary", number)
+                fail(path, "contains a NUL character: the file is damaged or binary", number)
             yield line
     except UnicodeDecodeError as error:
-        # Text is decoded ahead of the lines, so that the bad bytes are on a later line than the last one.
+        # Text is decoded ahead of the lines, so the bad bytes are on a later line than the last one that was read.
         bad = " ".join(f"{byte:02x}" for byte in error.object[error.start : error.end][:4])
-        fail(path, f"bytes {bad} are not {encoding} text; {REMEDY}", _bad_line(error, encoding, number))
+        fail(path, f"bytes {bad} are not valid {encoding} text; {REMEDY}", _bad_line(error, encoding, number))
     except UnicodeError as error:
-        fail(path, f"not {encoding} text: {error}; {REMEDY}", number + 1)
+        fail(path, f"not valid {encoding} text: {error}; {REMEDY}", number + 1)
     finally:
-        # Closed already if both are garbage at once.
+        # It is closed already if both are garbage-collected at once.
         if not stream.closed:
             text.detach()
 
@@ -58,7 +63,7 @@ def _bad_line(error: UnicodeDecodeError, encoding: str, lines_before: int) -> in
 
 
 def read_text(inputs: Inputs, *, path: str, encoding: str = "utf-8") -> Iterator[tuple[str, int, dict[str, Any]]]:
-    """One row per file: `path` in the project, `name` without folders, `text`."""
+    """Yield one row per file, with the fields `path` in the project, `name` without folders, and `text`."""
     for name, stream in inputs.open(path):
         text = "".join(lines(name, stream, encoding))
         yield name, 1, {"path": name, "name": PurePath(name).name, "text": text}

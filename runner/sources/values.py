@@ -1,4 +1,4 @@
-"""Values of databases, spreadsheets and Parquet as JSON has them."""
+"""Conversion of values from databases, spreadsheets and Parquet to JSON values."""
 
 import base64
 import math
@@ -9,24 +9,24 @@ from uuid import UUID
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it: dates and decimals as text, binary as base64, not-a-number as null.
+    """Return a value as a JSON value: dates and decimals as text, binary as base64, NaN as null.
 
-    Raises ValueError for one that JSON cannot say.
+    Raises ValueError for a value that JSON cannot express.
     """
     if value is None or isinstance(value, str | int):
         return value
     if isinstance(value, float):
         if math.isinf(value):
-            raise ValueError("is infinite, which JSON cannot say")
+            raise ValueError("is infinite, which JSON cannot express")
         return None if math.isnan(value) else value
     if isinstance(value, datetime) and value.tzinfo is not None:
-        # In the zone of nobody: a server's or a session's would make other requests of the same rows.
+        # Normalize to UTC: the time zone of a server or session must not change the requests of the same rows.
         return value.astimezone(UTC).isoformat()
     if isinstance(value, date | time):
         return value.isoformat()
     if isinstance(value, Decimal):
         if not value.is_finite():
-            raise ValueError("is no number")
+            raise ValueError("is not a finite number")
         return format(value, "f")
     if isinstance(value, bytes | bytearray | memoryview):
         return base64.b64encode(value).decode()
@@ -36,11 +36,11 @@ def plain(value: Any) -> Any:
         return [plain(part) for part in value]
     if isinstance(value, UUID | timedelta):
         return str(value)
-    raise ValueError(f"is a {type(value).__name__}, which JSON cannot say: convert it to text")
+    raise ValueError(f"is a {type(value).__name__}, which JSON cannot express: convert it to text")
 
 
 def plain_row(columns: list[str], values: Any) -> dict[str, Any]:
-    """A row as JSON has it. Raises ValueError that names the column."""
+    """Return a row as JSON values by column name. Raises ValueError that names the column."""
     fields = dict(zip(columns, values, strict=True))
     for name, value in fields.items():
         if value is not None and not isinstance(value, str | int):
@@ -52,10 +52,10 @@ def plain_row(columns: list[str], values: Any) -> dict[str, Any]:
 
 
 def check_names(columns: list[Any], what: str) -> list[str]:
-    """The names of columns. Raises ValueError if one has none, or if two are the same."""
+    """Return the names of columns. Raises ValueError if a column has no name, or for a duplicate name."""
     for index, name in enumerate(columns, 1):
         if not isinstance(name, str) or not name.strip():
             raise ValueError(f"column {index} has no name in {what}")
         if columns.index(name) != index - 1:
-            raise ValueError(f"two columns are called {name!r} in {what}")
+            raise ValueError(f"two columns are named {name!r} in {what}")
     return columns

@@ -1,4 +1,4 @@
-"""Rows of a sheet of an Excel workbook: the first row is the header; formulas count with their last result."""
+"""Excel source: the rows of one sheet, below a header. Formulas have their last saved result."""
 
 import re
 import warnings
@@ -15,7 +15,7 @@ _ESCAPED = re.compile("_x([0-9A-Fa-f]{4})_")
 
 
 def read_xlsx(inputs: Inputs, *, path: str, sheet: str | None = None) -> Iterator[tuple[str, int, dict[str, Any]]]:
-    """One row per row of the sheet `sheet`, by default the first, that has a value; `line` is its row."""
+    """Yield one row per non-empty row of `sheet`, by default the first sheet; `line` is its row number."""
     for name, file in inputs.whole(path):
         header: list[str] = []
         for number, cells in enumerate(_rows(name, file, sheet), 1):
@@ -28,55 +28,55 @@ def read_xlsx(inputs: Inputs, *, path: str, sheet: str | None = None) -> Iterato
                     header = check_names(names, f"row {number}, the header")
                     continue
                 if bad := next((cell for cell in cells if cell.data_type == "e"), None):
-                    fail(name, f"{bad.coordinate} holds the error {bad.value}", number)
+                    fail(name, f"{bad.coordinate} contains the error {bad.value}", number)
                 if len(values) > len(header) and any(value is not None for value in values[len(header) :]):
-                    fail(name, f"there is a value beside the {len(header)} columns of the header", number)
+                    fail(name, f"there is a value outside the {len(header)} columns of the header", number)
                 padded = [*values, *[None] * (len(header) - len(values))][: len(header)]
                 yield name, number, plain_row(header, [_unescaped(value) for value in padded])
             except ValueError as error:
                 fail(name, str(error), number)
         if not header:
-            fail(name, "the sheet is empty: a header row is expected")
+            fail(name, "the sheet is empty: expected a header row")
 
 
 def _value(cell: Any) -> Any:
-    """What a cell holds; a time of day is part of it only where its format shows one."""
+    """Return the value of a cell; midnight becomes a date unless the cell's format shows hours."""
     value = cell.value
     is_date = isinstance(value, datetime) and value.time() == time() and "h" not in cell.number_format.lower()
     return value.date() if is_date else value
 
 
 def _unescaped(value: Any) -> Any:
-    """Text with the characters that XML cannot hold, which the format writes as `_x0007_`."""
+    """Return text with escapes such as `_x0007_` replaced by their characters, which XML cannot hold."""
     is_escaped = isinstance(value, str) and "_x" in value
     return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), value) if is_escaped else value
 
 
 def _without_end(values: list[Any]) -> list[Any]:
-    """The cells of a header up to the last that is not empty."""
+    """Return the cells of a header up to the last non-empty one."""
     last = max(index for index, value in enumerate(values) if value is not None)
     return values[: last + 1]
 
 
 def _rows(name: str, file: BinaryIO, sheet: str | None) -> Iterator[tuple[Any, ...]]:
-    """The rows of cells of a sheet, one at a time."""
+    """Yield the rows of a sheet as tuples of cells. Raises InputError if the workbook cannot be read."""
     import openpyxl
 
     try:
         with warnings.catch_warnings():
-            # It warns of what it does not read: styles, extensions, validations.
+            # openpyxl warns about parts that it does not read: styles, extensions, validations.
             warnings.simplefilter("ignore")
             book = openpyxl.load_workbook(file, read_only=True, data_only=True)
             if sheet is not None and sheet not in book.sheetnames:
-                fail(name, f"there is no sheet {sheet!r}: it has {', '.join(book.sheetnames)}")
+                fail(name, f"there is no sheet {sheet!r}: the file has {', '.join(book.sheetnames)}")
             found: Any = book[sheet] if sheet is not None else book.worksheets[0]
-            # What a workbook says of its size need not be true.
+            # The dimensions stored in a workbook can be wrong.
             found.reset_dimensions()
             yield from found.iter_rows()
     except InputError:
         raise
     except Exception as error:
-        # A damaged workbook makes the library raise whatever it happens to meet.
+        # For a damaged workbook, the library can raise any exception.
         if isinstance(error, OSError) and error.errno is not None:
             raise
         fail(name, f"cannot be read as an Excel workbook (.xlsx, without a password): {error}")

@@ -1,4 +1,4 @@
-"""A YAML file becomes a checked, frozen Spec, or a list of its mistakes with their places."""
+"""Load a YAML file as a checked, frozen Spec, or report all of its mistakes with their places."""
 
 from runner.spec.check import schema_text, suggest
 from runner.spec.document import parse

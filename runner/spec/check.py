@@ -1,4 +1,4 @@
-"""A document held against the spec's JSON schema: every mistake at once, each with its place and a remedy."""
+"""Validate a document against the JSON schema of a spec; report all mistakes with place and remedy."""
 
 import json
 import re
@@ -25,26 +25,26 @@ _TYPES = {
     "null": "empty",
 }
 _PATTERNS = {
-    "name": "a name is 1 to 32 of a-z 0-9 _ -, beginning with a letter",
-    "delimiter": "a delimiter is one character, and no quote or line break",
-    "max_bytes": "a size is a number of bytes, or written as 64KB or 200MB",
-    "tool": "a tool's name is 1 to 128 of A-Z a-z 0-9 _ -",
-    "deadline": "a time span is written as 90m, 6h or 2d",
-    "sheet": "the name of a sheet has none of [ ] : * ? / \\",
-    "url": "the URL of a database is written as postgresql://user@host/name",
-    "types": "a type is string, integer, number, boolean, date, timestamp, json or decimal(precision,scale)",
-    "vars": "a variable's name is letters, digits and _, not beginning with a digit",
+    "name": "expected 1 to 32 characters of a-z, 0-9, _ and -, starting with a letter",
+    "delimiter": "expected one character that is not a quote or a line break",
+    "max_bytes": "expected a number of bytes, or a size such as 64KB or 200MB",
+    "tool": "expected 1 to 128 characters of A-Z, a-z, 0-9, _ and -",
+    "deadline": "expected a time span such as 90m, 6h or 2d",
+    "sheet": "expected a sheet name without [ ] : * ? / \\",
+    "url": "expected a database URL such as postgresql://user@host/name",
+    "types": "expected string, integer, number, boolean, date, timestamp, json or decimal(precision,scale)",
+    "vars": "expected letters, digits and _, not starting with a digit",
 }
 _BASE = jsonschema.Draft202012Validator
 
 
 def _whole_pattern(_: Any, pattern: str, value: object, __: Any) -> Iterator[jsonschema.ValidationError]:
-    # Python's `$` also matches before a line feed at the end.
+    # Python's `$` also matches before a trailing line feed.
     if isinstance(value, str) and not re.fullmatch(pattern.removesuffix("$"), value):
         yield jsonschema.ValidationError("no match")
 
 
-# A count is written as one: 1e4 is a float, and would be sent as 10000.0.
+# A count must be written as an integer: 1e4 is a float, and would be sent as 10000.0.
 _Strict = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
     _BASE,
     {"pattern": _whole_pattern},
@@ -54,42 +54,42 @@ _LIMITS = {
     "minimum": "be at least",
     "exclusiveMinimum": "be more than",
     "maximum": "be at most",
-    "minLength": "not be shorter than",
-    "maxLength": "not be longer than",
-    "minItems": "not have fewer items than",
-    "minProperties": "not have fewer entries than",
+    "minLength": "have at least this many characters:",
+    "maxLength": "have at most this many characters:",
+    "minItems": "have at least this many items:",
+    "minProperties": "have at least this many entries:",
 }
 
 
 @cache
 def schema_text() -> str:
-    """The JSON schema of a spec, as text."""
+    """Return the JSON schema of a spec, as text."""
     return files("runner.spec").joinpath("schema.json").read_text("utf-8")
 
 
 def describe(value: object) -> str:
-    """A value as a person reads it in a message, with its kind where that could surprise."""
+    """Describe a value for a message; text is marked as text, so that it is not mistaken for a number."""
     if isinstance(value, bool):
         return str(value).lower()
     if value is None:
-        return "empty"
+        return "an empty value"
     if isinstance(value, dict | list):
         return "a mapping" if isinstance(value, dict) else "a list"
     return f"the text {without_password(value)!r}" if isinstance(value, str) else repr(value)
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
-    """The end of a message about an unknown word: the nearest known one, or all of them."""
+    """Return the end of a message about an unknown word: the nearest known word, or else all of them."""
     known = list(known)
     near = get_close_matches(word, known, n=1, cutoff=0.6)
     if near:
         return f"did you mean {near[0]!r}?"
-    return f"expected one of: {', '.join(known)}" if known else "there are none"
+    return f"expected one of: {', '.join(known)}" if known else "none are available"
 
 
 @dataclass(frozen=True, slots=True)
 class _Error:
-    """What is used of a jsonschema error: the keyword, its value, the value it failed on, and places."""
+    """The used parts of a jsonschema error: the keyword, its value, the invalid value and its place."""
 
     keyword: str
     limit: Any
@@ -130,15 +130,15 @@ def _message(error: _Error) -> str:
             if error.is_key:
                 subject = f"{where}: the key {error.instance!r}"
             elif error.at[-1] == "url":
-                # What is no URL may be a password.
-                subject = f"{where} is no URL"
+                # An invalid URL may itself be a password, so it is not shown.
+                subject = f"{where} is not a valid URL"
             return f"{subject}: {_PATTERNS.get(str(error.at[-1])) or _PATTERNS[str(error.at[-2])]}"
         case "anyOf":
             return f"{where} needs `user` or `messages`"
         case "uniqueItems":
-            return f"{where} names one thing twice"
+            return f"{where} has a duplicate item"
         case "not":
-            return f"{where} is not a parameter here: it comes from `prompt`"
+            return f"{where} is not allowed here: it comes from `prompt`"
         case name:
             return f"{where} must {_LIMITS[name]} {limit}"
 
@@ -166,7 +166,7 @@ def _problems(errors: Iterable[_Error], document: Document, path: str) -> Iterat
 
 
 def check(document: Document, *, path: str) -> None:
-    """Raise InputError with every way in which the document is not a spec; `path` names its file."""
+    """Raise InputError with all violations of the JSON schema of a spec; `path` names the file."""
     validator = _Strict(json.loads(schema_text()))
     errors = [_Error.of(error) for error in validator.iter_errors(document.value)]
     problems = sorted(set(_problems(errors, document, path)), key=lambda p: (p.line, p.column, p.message))
@@ -175,12 +175,12 @@ def check(document: Document, *, path: str) -> None:
 
 
 def schema_mistake(schema: object) -> str | None:
-    """What makes a value no JSON schema of draft 2020-12, or None."""
+    """Return why a value is not a JSON schema of draft 2020-12, or None if it is one."""
     if not isinstance(schema, dict):
-        return f"a JSON schema is an object, not {describe(schema)}"
+        return f"a JSON schema must be an object, not {describe(schema)}"
     try:
         _BASE.check_schema(schema)
     except jsonschema.SchemaError as error:
         place = ".".join(str(part) for part in error.absolute_path) or "the top level"
-        return f"not a JSON schema: at {place}: {error.message}"
+        return f"not a valid JSON schema: at {place}: {error.message}"
     return None

@@ -1,4 +1,4 @@
-"""What the JSON schema of a spec cannot say: how its parts fit together, and where its paths lead."""
+"""Checks of a spec beyond its JSON schema: combinations of settings, and paths outside the project."""
 
 import glob
 import os
@@ -11,7 +11,7 @@ from types import NoneType
 from typing import Any
 
 GIVEN = ("path", "url", "base64", "file_id", "text")
-"""How a document or image is given: exactly one of these."""
+"""The settings that give the content of a document or image; exactly one of them is set."""
 
 _MARKS = 4
 _UNITS = {"KB": 1_000, "MB": 1_000_000, "B": 1}
@@ -21,7 +21,7 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def size_in_bytes(size: int | str) -> int:
-    """A size as written, 200MB or a number of bytes, in bytes."""
+    """Return a size in bytes; it is written as a number of bytes, or as 200MB."""
     if isinstance(size, int):
         return size
     unit = next(unit for unit in _UNITS if size.endswith(unit))
@@ -29,17 +29,20 @@ def size_in_bytes(size: int | str) -> int:
 
 
 def span_in_seconds(span: str) -> float:
-    """A time span as written, 90m or 6h, in seconds."""
+    """Return a time span, written as 90m or 6h, in seconds."""
     return float(span[:-1]) * _SECONDS[span[-1]]
 
 
 def _leaves(root: Path, folder: Path, path: str) -> bool:
-    """Whether a relative path leads out of the project, also by a link; a linked folder of specs is part of it."""
+    """Return whether a relative path is outside the project, also after following links.
+
+    A linked folder of specs counts as part of the project.
+    """
     if Path(path).is_absolute():
         return False
     if not Path(_absolute(root, path)).is_relative_to(root):
         return True
-    # Up to the first wildcard; whether what that matches leads out is seen when it is read.
+    # Up to the first wildcard: the matches of a wildcard are checked when they are read.
     fixed = takewhile(lambda part: not glob.has_magic(part), Path(path).parts)
     real = root.joinpath(*fixed).resolve()
     return not any(real.is_relative_to(place.resolve()) for place in (root, folder))
@@ -62,35 +65,38 @@ def _named_paths(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def cross_checks(value: dict[str, Any], path: Path, root: Path) -> Iterator[tuple[str, str]]:
-    """What the JSON schema cannot say, as (dotted path, message)."""
+    """Yield the mistakes that the JSON schema cannot express, as (dotted path, message)."""
     for at, named in _named_paths(value):
         if "\0" in named:
-            yield at, "a path cannot hold a NUL character"
+            yield at, "a path cannot contain a NUL character"
         elif not _URL.match(named) and _leaves(root, path.parent, named):
-            yield at, f"{named} leaves the project's folder {root}: write an absolute path if that is meant"
+            yield at, f"{named} is outside the project folder {root}: if intended, use an absolute path"
     yield from _blocks(value["prompt"])
     yield from _decimals("source", value["source"].get("types", {}))
     for index, sink in enumerate(value["sinks"]):
         yield from _decimals(f"sinks.{index}", sink.get("types", {}))
     if value["source"]["type"] == "sql" and ("path" in value["source"]) == ("url" in value["source"]):
-        yield "source", "a query needs either the `path` of a SQLite file or the `url` of a database"
+        yield "source", "a query needs exactly one of `path` (a SQLite file) and `url` (a database)"
     for index, sink in enumerate(value["sinks"]):
         if sink["type"] == "sql" and ("path" in sink) == ("url" in sink):
-            yield f"sinks.{index}", "a table is in either the `path` of a SQLite file or the `url` of a database"
+            yield f"sinks.{index}", "a table needs exactly one of `path` (a SQLite file) and `url` (a database)"
     if "cache" in value["prompt"] and "system" not in value["prompt"]:
-        yield "prompt.cache", "there is no system prompt to cache"
+        yield "prompt.cache", "there is no system prompt to cache: add prompt.system or remove `cache`"
     output_config = value["params"].get("output_config")
     yield from _outputs(value.get("output", {}), value["params"])
     if not isinstance(output_config, dict | NoneType):
-        yield "params.output_config", "must be a mapping"
+        yield "params.output_config", "params.output_config must be a mapping"
     elif "schema" in value.get("output", {}) and output_config and "format" in output_config:
-        yield "params.output_config.format", "output.schema is sent as this already: keep one of the two"
+        yield (
+            "params.output_config.format",
+            "output.schema is already sent as output_config.format: remove one of the two",
+        )
     if not 1 <= size_in_bytes(value.get("batch", {}).get("max_bytes", 1)) <= _MAX_BYTES:
-        yield "batch.max_bytes", "must be from 1 byte to the 256MB that the API takes"
+        yield "batch.max_bytes", "batch.max_bytes must be between 1 byte and 256MB, the API's limit"
 
 
 def _decimals(at: str, types: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """Decimals that have more places than digits."""
+    """Yield a mistake for each decimal type with more decimal places than digits."""
     for name, written in types.items():
         match = re.fullmatch(r"decimal\((\d+),(\d+)\)", written)
         if match and int(match[2]) > int(match[1]):
@@ -98,7 +104,7 @@ def _decimals(at: str, types: dict[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _blocks(prompt: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """How the settings of content blocks go together, and where blocks can stand."""
+    """Yield the mistakes in the settings of content blocks, and in where blocks are used."""
     turns = [
         (f"prompt.messages.{n}.content", t["role"], t["content"]) for n, t in enumerate(prompt.get("messages", ()))
     ]
@@ -111,27 +117,27 @@ def _blocks(prompt: dict[str, Any]) -> Iterator[tuple[str, str]]:
                 continue
             given = [name for name in GIVEN if name in block]
             if role == "assistant":
-                yield f"{at}.{index}", f"an {block['type']} cannot stand in a turn of the assistant"
+                yield f"{at}.{index}", f"an assistant turn cannot contain a block of type {block['type']}"
             if len(given) != 1:
-                yield f"{at}.{index}", f"needs exactly one of {', '.join(GIVEN)}"
+                yield f"{at}.{index}", f"the {block['type']} needs exactly one of {', '.join(GIVEN)}"
             if block.get("upload") and "path" not in block:
-                yield f"{at}.{index}.upload", "only a file with a `path` can be uploaded"
+                yield f"{at}.{index}.upload", "`upload` needs a `path`: only a file named by one can be uploaded"
             if "folder" in block and "path" not in block:
-                yield f"{at}.{index}.folder", "is where a `path` leads, and there is none"
+                yield f"{at}.{index}.folder", "`folder` needs a `path`, and this block has none"
     if marks > _MARKS:
-        yield "prompt", f"has {marks} cache marks, and {_MARKS} is the most"
+        yield "prompt", f"the prompt has {marks} cache marks; the API accepts at most {_MARKS}"
 
 
 def _outputs(output: dict[str, Any], params: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """How the ways to take an output from an answer go together."""
+    """Yield the conflicts between the settings that extract an output from an answer."""
     if "tool" in output and "parse" in output:
-        yield "output.parse", "an output is the input of a tool or is parsed from text: keep one of the two"
+        yield "output.parse", "an output is the input of a tool or parsed from text: remove `tool` or `parse`"
     if ("pattern" in output) != (output.get("parse") == "regex"):
-        yield "output", "`pattern` goes with `parse: regex`, and is needed there"
+        yield "output", "`pattern` and `parse: regex` need each other: set both or neither"
     tools = params.get("tools")
     named = [tool.get("name") for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
     if "tool" in output and "schema" not in output and output["tool"] not in named:
         yield (
             "output.tool",
-            f"params.tools has no {output['tool']}: define it there, or give its input as output.schema",
+            f"params.tools does not define {output['tool']}: define it there, or set output.schema",
         )

@@ -1,8 +1,8 @@
-"""Strict YAML: text in, plain values and the place of each one out.
+"""A strict YAML parser that returns plain values and the place of each one.
 
-A plain scalar is a number, true, false or null only where JSON would say so too (in any letter case): `on`,
-`no`, `1_0`, `010` and dates stay the text that was written. Tags, merge keys, duplicate keys, several documents
-and bombs of aliases are errors.
+Plain scalars are numbers, true, false or null much as in JSON (`True`, `TRUE`, `~` and empty text count too).
+`on`, `no`, `1_0`, `010` and dates stay text as written. Tags, merge keys, duplicate keys, several documents and
+alias bombs are errors.
 """
 
 import math
@@ -33,15 +33,15 @@ _CONSTANTS: dict[str, bool | None] = {
 }
 _ENV = re.compile(r"\$\{env:([^}]*)\}")
 _SECRET = re.compile(r"API_?KEY|ACCESS_?KEY|TOKEN(?!S)|SECRET|PASSW", re.IGNORECASE)
-_UNQUOTED = 'a value that begins with {{ must be quoted, since { opens a YAML mapping: write "{{ name }}"'
+_UNQUOTED = 'a value that starts with {{ must be quoted, because { opens a YAML mapping: write "{{ name }}"'
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
     """A YAML file as plain values, with lines and columns counted from 1.
 
-    `places` gives where each value begins (the text of a block scalar: its first line, and 0 as column), `keys`
-    where its key stands; both are keyed by path, for example `("sinks", 0, "path")`.
+    `places` maps each path, for example `("sinks", 0, "path")`, to where its value begins. `keys` maps each path
+    to the place of its key. The text of a block scalar begins at its first line, with 0 as column.
     """
 
     value: Any
@@ -80,7 +80,7 @@ class _Composer:
         next(self.events)
         end = next(self.events)
         if not isinstance(end, yaml.StreamEndEvent):
-            raise _Invalid("a file holds one document: remove the second `---`", _place(end))
+            raise _Invalid("a spec file contains one document: remove the second `---`", _place(end))
         return node
 
     def node(self, event: Any, *, depth: int) -> _Node:
@@ -91,7 +91,7 @@ class _Composer:
                 raise _Invalid(f"the alias *{event.anchor} has no anchor above it", _place(event))
             return self.anchors[event.anchor]
         if event.tag and event.tag != "!":
-            raise _Invalid(f"the tag {event.tag} is not allowed: plain YAML values only", _place(event))
+            raise _Invalid(f"the tag {event.tag} is not allowed: use plain YAML values", _place(event))
         node = self._content(event, depth=depth)
         if event.anchor:
             self.anchors[event.anchor] = node
@@ -122,7 +122,7 @@ class _Composer:
 
 
 def _is_database(path: Path) -> bool:
-    """Whether a value is the URL of a database, of which everything but the password is recorded."""
+    """Return whether a value is a database URL, which is recorded without its password."""
     return path[:1] in (("source",), ("sinks",)) and path[-1] == "url"
 
 
@@ -154,7 +154,7 @@ class _Builder:
                 raise _Invalid("YAML 1.2 has no merge key: write the values out", key.place)
             if name in value:
                 line = self.keys[(*path, name)][0]
-                raise _Invalid(f"the key {name!r} is already on line {line}", key.place)
+                raise _Invalid(f"duplicate key {name!r}: already on line {line}", key.place)
             self.keys[(*path, name)] = key.place
             value[name] = self.build(item, (*path, name))
         return value
@@ -166,8 +166,8 @@ class _Builder:
     def _env(self, name: str, node: _Node, *, may_be_secret: bool) -> str:
         if _SECRET.search(name) and not may_be_secret:
             raise _Invalid(
-                f"${{env:{name}}} looks like a secret, and a spec is recorded as it stands: "
-                "the API key is read from the environment by itself",
+                f"${{env:{name}}} looks like a secret, and the values of a spec are stored unencrypted: "
+                "remove it; the API key is read from the environment without being named in a spec",
                 node.place,
             )
         if name not in self.environ:
@@ -200,11 +200,11 @@ def _fail(path: str, message: str, place: Place) -> NoReturn:
 def _explain(error: yaml.YAMLError, text: str) -> tuple[str, Place]:
     if isinstance(error, yaml.reader.ReaderError):
         line = text.encode()[: error.position].count(b"\n") + 1
-        return "not valid YAML: a control character, or one that is no character at all", (line, 0)
+        return "not valid YAML: it contains a control character or an invalid character", (line, 0)
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     message = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
     if "maximum nesting depth" in message:
-        # libyaml 0.2.6 looks ahead, and stops at a limit of its own before the events reach ours.
+        # libyaml 0.2.6 reads ahead, and stops at its own limit before the events reach ours.
         return f"nested deeper than {MAX_DEPTH} levels", (mark.line + 1, mark.column + 1) if mark else (0, 0)
     if "cannot start any token" in message:
         message += " (indent with spaces, not tabs; quote text that begins with @ or `)"
@@ -213,7 +213,7 @@ def _explain(error: yaml.YAMLError, text: str) -> tuple[str, Place]:
 
 def _decode(data: bytes, path: str) -> str:
     if len(data) > MAX_BYTES:
-        _fail(path, f"larger than {MAX_BYTES:,} bytes: a spec names its data, it does not hold it", (0, 0))
+        _fail(path, f"larger than {MAX_BYTES:,} bytes: move the data to a file that the spec names", (0, 0))
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -221,7 +221,7 @@ def _decode(data: bytes, path: str) -> str:
 
 
 def parse(data: bytes, *, path: str, environ: Mapping[str, str] | None = None) -> Document:
-    """Read one YAML document strictly, with `${env:NAME}` replaced from `environ` (default: the process's).
+    """Read one YAML document strictly, and replace `${env:NAME}` from `environ` (default: os.environ).
 
     `data` is UTF-8 text, at most 1 MiB; `path` names the file in errors. Raises InputError.
     """

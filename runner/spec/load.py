@@ -1,4 +1,4 @@
-"""A checked document becomes a frozen Spec: files named by it are found, defaults filled in, sizes in bytes."""
+"""Build a frozen Spec from a checked document: read files that it names, set defaults, convert units."""
 
 import hashlib
 import json
@@ -38,14 +38,14 @@ _ALLOW = re.compile(r"#\s*runner:\s*allow\s+([a-z0-9_-]+(?:[\s,]+[a-z0-9_-]+)*)"
 
 
 def from_record(record: Mapping[str, Any], *, path: Path, root: Path) -> Spec:
-    """The Spec that a run recorded, with the editable settings at their defaults."""
+    """Return the Spec of a run's snapshot, with the editable settings at their defaults."""
     output = {**record.get("output", {}), "schema": record.get("output_schema")}
     plain = {"sinks": [], **record, "output": output, "path": str(path), "root": str(root)}
     return msgspec.convert(plain, Spec, dec_hook=lambda kind, value: kind(value))
 
 
 def resumed(record: Mapping[str, Any], *, like: Spec) -> Spec:
-    """The Spec that a run recorded, with the editable settings of `like`, the spec as it is now."""
+    """Return the Spec of a run's snapshot, with the editable settings of `like`, the current spec."""
     settings = {name: getattr(like, name) for name in EDITABLE}
     recorded = from_record(record, path=like.path, root=like.root)
     own = {name: getattr(like, name) for name in ("places", "allow_at", "key_lines", "schema_path")}
@@ -53,14 +53,14 @@ def resumed(record: Mapping[str, Any], *, like: Spec) -> Spec:
 
 
 def fingerprint(record: Mapping[str, Any]) -> str:
-    """The SHA-256 of a record, whatever the order of its keys."""
+    """Return the SHA-256 of a snapshot; the order of its keys does not matter."""
     text = json.dumps(record, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def project_root(path: Path) -> Path:
-    """The nearest folder above a spec that holds `prompts/` or `.runner/`, else the spec's own folder."""
-    # Links are not followed: a linked folder of specs belongs to the project that it is linked into.
+    """Return the nearest folder above a spec that holds `prompts/` or `.runner/`, else its own folder."""
+    # Links are not followed: a linked folder of specs belongs to the project that links to it.
     start = Path(os.path.abspath(path)).parent
     for folder in (start, *start.parents):
         if (folder / "prompts").is_dir() or (folder / ".runner").is_dir():
@@ -116,7 +116,7 @@ def _dotted(document: Document) -> dict[str, tuple[int, int]]:
 
 
 def _allowed(text: str) -> dict[int, tuple[str, ...]]:
-    """The rules that comments allow, by line; a comment that stands alone is about the next line that does not."""
+    """Return the rules that comments allow, by line; a comment on its own line is for the next YAML line."""
     found: dict[int, tuple[str, ...]] = {}
     waiting: tuple[str, ...] = ()
     for number, line in enumerate(text.splitlines(), 1):
@@ -140,23 +140,24 @@ def _not_text(vars: Mapping[str, str]) -> Iterator[str]:
 def _upstream(
     source: dict[str, Any], path: Path, shown: str, place: tuple[int, int], chain: tuple[Path, ...]
 ) -> tuple[str | None, list[Problem]]:
-    """The file of outputs that the spec of a run source writes, and what is wrong with it."""
+    """Return the outputs file of the spec that a run source names, or None, and the mistakes."""
     root, named, rows = project_root(path), source["spec"], source.get("rows", "succeeded")
     chain, other = (*chain, Path(os.path.realpath(path))), Path(os.path.realpath(root / named))
     if other in chain:
         names = " → ".join(one.name for one in (*chain, other))
-        return None, [Problem(shown, f"source.spec: the specs lead in a circle: {names}", *place)]
+        return None, [Problem(shown, f"source.spec: the specs refer to each other in a circle: {names}", *place)]
     try:
         upstream = load_spec(root / named, chain=chain)
     except InputError as error:
         return None, list(error.problems)
     if upstream.root != root:
-        return None, [Problem(shown, f"source.spec: {named} is of another project, {upstream.root}", *place)]
+        return None, [Problem(shown, f"source.spec: {named} belongs to another project, {upstream.root}", *place)]
     fitting = [sink for sink in upstream.sinks if sink.type == "jsonl" and sink.columns is None]
     fitting = [sink for sink in fitting if sink.rows in ("all", rows) and "://" not in sink.options["path"]]
     if not fitting:
         message = (
-            f"source.spec: {named} needs a jsonl sink on this machine, without columns, of all or {rows} rows"
+            f"source.spec: {named} needs a jsonl sink on this machine, without `columns`, "
+            f"whose `rows` is all or {rows}"
         )
         return None, [Problem(shown, message, *place)]
     return str(fitting[0].options["path"]), []
@@ -165,9 +166,9 @@ def _upstream(
 def load_spec(
     path: str | os.PathLike[str], *, vars: Mapping[str, str] | None = None, chain: tuple[Path, ...] = ()
 ) -> Spec:
-    """Read and check a YAML spec and what it names, an output schema or another spec; `vars` override its own.
+    """Read and check a YAML spec, and the output schema or spec that it names; `vars` override its own.
 
-    `chain` holds the specs that lead here. Raises InputError with every mistake and its line and column.
+    `chain` holds the specs that refer to this one. Raises InputError with every mistake and its line and column.
     """
     path, shown = Path(path), str(path)
     try:

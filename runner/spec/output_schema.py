@@ -1,4 +1,4 @@
-"""The output schema of a spec: inline or in a JSON file, checked before anything else relies on it."""
+"""The output schema of a spec, inline or in a JSON file, checked before anything else uses it."""
 
 import json
 from dataclasses import replace
@@ -14,7 +14,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = [name for name, _ in pairs]
     for name in names:
         if names.count(name) > 1:
-            raise ValueError(f"the key {name!r} stands twice in one object")
+            raise ValueError(f"duplicate key {name!r} in one object")
     return dict(pairs)
 
 
@@ -23,7 +23,7 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _read_schema(path: str, root: Path) -> Any:
-    """The content of a JSON file. Raises InputError with its line."""
+    """Return the content of a JSON file. Raises InputError, for invalid JSON with the line."""
     try:
         text = (root / path).read_bytes().decode()
         schema = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
@@ -38,7 +38,7 @@ def _read_schema(path: str, root: Path) -> Any:
 
 
 def output_schema(document: Document, shown: str, root: Path) -> tuple[dict[str, Any] | None, list[Problem]]:
-    """The output schema, if there is one, and what is wrong with it."""
+    """Return the output schema of a spec, or None, and its mistakes."""
     if "schema" not in document.value.get("output", {}):
         return None, []
     schema = document.value["output"]["schema"]

@@ -1,8 +1,8 @@
-"""URLs without what is secret in them: passwords, and parameters that are as good as one."""
+"""Removal of secrets from URLs: passwords, and query parameters that may hold one."""
 
 import re
 
-# Greedy, since a password may hold any sign: what is hidden too much does no harm.
+# Greedy, because a password may contain any character: hiding too much does no harm.
 _USER = re.compile(r"(://[^:/?]*):.*@", re.DOTALL)
 _PARAMETER = re.compile(
     r"([?&;][^=&;]*(?:pass|pwd|secret|token|sig|key|credential|odbc)[^=&;]*=)[^&;]*", re.IGNORECASE
@@ -10,7 +10,7 @@ _PARAMETER = re.compile(
 
 
 def without_password(url: str) -> str:
-    """A URL, or a text with one, without the passwords in it."""
+    """Return a URL, or a text that contains one, without its passwords and secret parameters."""
     if "://" not in url:
         return url
     return _PARAMETER.sub(r"\1…", _USER.sub(r"\1@", url))

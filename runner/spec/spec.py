@@ -1,4 +1,4 @@
-"""A spec as the rest of the program sees it: frozen, with every default filled in."""
+"""The Spec that the rest of the program uses: frozen, with every default filled in."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,19 +14,19 @@ EDITABLE = (
     "description", "batch", "retry", "sinks", "mode", "deadline", "on_deadline", "canary", "reuse", "limits",
     "prices", "sync", "allow",
 )  # fmt: skip
-"""The settings that may be edited while a run is under way."""
+"""The settings that may be edited while a run is unfinished."""
 
 CHOICE = ("columns", "types", "where", "sample", "seed", "limit")
-"""The settings of a source that choose its rows and columns."""
+"""The settings of a source that select its rows and columns."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A content block that is more than text; what it holds are templates.
+    """A content block that is more than plain text; its content consists of templates.
 
-    `type` is text, document or image. `given` says how it is given: text, path, url, base64 or file_id; `value`
-    is that. A path leads into `folder`, by default the project's. `cache` is the time to live of its cache mark.
-    With `upload` its file goes through the Files API.
+    `type` is text, document or image. `given` is text, path, url, base64 or file_id, and `value` is its template.
+    A path must be inside `folder`, by default the project's. `cache` is the time to live of its cache mark. With
+    `upload`, its file is sent through the Files API.
     """
 
     type: str
@@ -40,7 +40,7 @@ class Block:
     upload: bool = False
 
     def templates(self) -> Iterator[tuple[str, str]]:
-        """The templates of the block by the names of its settings."""
+        """Yield the templates of the block as (setting, template)."""
         yield self.given, self.value
         for name in ("title", "context"):
             if (written := getattr(self, name)) is not None:
@@ -48,20 +48,20 @@ class Block:
 
 
 Content = str | tuple[str | Block, ...]
-"""One template sent as a string, or several blocks, of which those of plain text are strings."""
+"""One template that is sent as a string, or several blocks; blocks of plain text are strings."""
 
 
 def block_place(at: str, index: int, name: str = "text") -> str:
-    """The dotted path of a setting of one content block of the content at `at`."""
+    """Return the dotted path of a setting of one block in the content at `at`."""
     return f"{at}.{index}.{name}"
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where rows come from. `options` are the settings of its type, as written.
+    """The source of the rows. `options` are the settings of its type, as written.
 
-    Taken are those that the expression `where` fits, of these a `sample` of so many rows, drawn by `seed`, and
-    of these the first `limit`; of each the `columns`, all if there are none, their text read as `types` say.
+    `columns` selects columns (all if it is empty), and `types` converts their text. Then `where` filters rows,
+    `sample` draws that many of them with the random `seed`, and `limit` keeps the first of those.
     """
 
     type: str
@@ -77,14 +77,14 @@ class Source:
 
     @property
     def path(self) -> str:
-        """The file, glob or URL that rows are read from, a database's without its password."""
+        """The file, glob or URL that rows are read from; a database URL is without its password."""
         if self.output is not None:
             return self.output
         return str(self.options["path"]) if "path" in self.options else without_password(str(self.options["url"]))
 
     @property
     def is_query(self) -> bool:
-        """Whether only asking again can tell if the rows are still the same."""
+        """True for a database URL: only a new query can find out if its rows have changed."""
         return "url" in self.options
 
 
@@ -98,7 +98,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What the model is asked; `cache` is the time to live of the system prompt's cache mark: 5m or 1h."""
+    """The prompt; `cache` is the time to live of the system prompt's cache mark: 5m or 1h."""
 
     system: Content | None = None
     messages: tuple[Turn, ...] = ()
@@ -106,14 +106,14 @@ class Prompt:
     cache: str | None = None
 
     def turns(self) -> Iterator[tuple[str, Turn]]:
-        """The conversation in order, each turn's content with its dotted path in the spec."""
+        """Yield the turns in order, each with the dotted path of its content in the spec."""
         for index, turn in enumerate(self.messages):
             yield f"prompt.messages.{index}.content", turn
         if self.user is not None:
             yield "prompt.user", Turn("user", self.user)
 
     def texts(self) -> Iterator[tuple[str, str]]:
-        """Every template as written, with its dotted path in the spec."""
+        """Yield every template as written, with its dotted path in the spec."""
         for at, content in self._contents():
             if isinstance(content, str):
                 yield at, content
@@ -128,14 +128,14 @@ class Prompt:
         yield from ((at, turn.content) for at, turn in self.turns())
 
     def blocks(self) -> Iterator[Block]:
-        """Every block that is more than text."""
+        """Yield every block that is more than plain text."""
         for _, content in self._contents():
             yield from (part for part in content if isinstance(part, Block))
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A Jinja expression that has to be true of an output, and what is said if it is not."""
+    """A Jinja expression that must be true of an output, and the message if it is not."""
 
     check: str
     message: str
@@ -143,10 +143,10 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What an answer must be: valid against a JSON `schema`, and taken from the input of a tool, or from its text.
+    """The extraction of an output from an answer, and its validation against a JSON `schema`.
 
-    `parse` is json, regex (with `pattern`) or lines; without it and without `tool` a schema is sent as
-    output_config.format.
+    An output is the input of `tool`, or is parsed from text: `parse` is json, regex (with `pattern`) or lines.
+    Without both, the schema is sent as output_config.format.
     """
 
     schema: dict[str, Any] | None = None
@@ -160,7 +160,7 @@ class Output:
 class Sink:
     """One output. `rows` is all, succeeded or failed; `columns` maps names to expressions, in order.
 
-    `types` are those of its columns that are not as they follow from the expressions.
+    `types` overrides the types of columns that otherwise follow from the expressions.
     """
 
     type: str
@@ -172,9 +172,9 @@ class Sink:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """How requests are packed (counts, bytes) and batches followed (seconds).
+    """Limits of a batch (requests, bytes), and the times for following it (seconds).
 
-    `on_unknown` is ask or resubmit: what to do when no trace of a batch is found in `grace_seconds`.
+    `on_unknown` is ask or resubmit: the action if a batch is not found within `grace_seconds`.
     """
 
     max_requests: int = 10_000
@@ -186,9 +186,9 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How often a row is sent at most, after which outcomes, and whether an invalid answer is shown again.
+    """The retries: maximum attempts per row, the outcomes to retry, and `repair` of invalid answers.
 
-    A turn of server tools that paused goes on in the next round, up to round `max_rounds`.
+    `repair` shows the model its invalid answer. A paused server-tool turn is continued up to round `max_rounds`.
     """
 
     attempts: int = 3
@@ -199,7 +199,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a run may not exceed: US dollars, rows."""
+    """The limits of a run: US dollars and rows."""
 
     max_cost: float | None = None
     max_rows: int | None = None
@@ -207,19 +207,18 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Sync:
-    """How requests are sent synchronously: `concurrency` is the most in flight."""
+    """Settings for synchronous requests: at most `concurrency` are in flight."""
 
     concurrency: int = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """One job, checked. Paths inside are relative to `root`, the project's folder.
+    """One checked job. Its paths are relative to `root`, the project's folder.
 
-    `mode` is batch, sync or auto, `deadline` seconds from a run's start, `prices` US dollars per million tokens.
-    `places` says where each value stands in the file, by dotted path: `{"prompt.user": (line, column)}`;
-    `key_lines` the lines of their keys, `allow_at` which rules are allowed by a comment, by the line that it is
-    about.
+    `mode` is batch, sync or auto. `deadline` is in seconds from the start of a run, `prices` in US dollars per
+    million tokens. `places` maps dotted paths to places in the file: `{"prompt.user": (line, column)}`.
+    `key_lines` maps them to the lines of their keys, and `allow_at` maps lines to the rules that comments allow.
     """
 
     path: Path
@@ -251,25 +250,25 @@ class Spec:
 
     @property
     def is_schema_sent(self) -> bool:
-        """Whether answers are held to the schema by the API itself, as output_config.format."""
+        """True if the API itself enforces the schema, sent as output_config.format."""
         return self.output.schema is not None and self.output.tool is None and self.output.parse is None
 
     def problem(self, at: str, message: str, *, line: int = 1) -> Problem:
-        """A mistake in the value at the dotted path `at`; `line` counts inside a text of several lines."""
+        """Return a mistake in the value at the dotted path `at`; `line` counts inside a multi-line text."""
         first, column = self.places.get(at, (0, 0))
-        # Of a text in quotes only the beginning is known: a line of it need not be one of the file.
+        # Only the start of a quoted text is known: its lines need not match lines of the file.
         is_block = first > 0 and column == 0
         return Problem(str(self.path), message, first + line - 1 if is_block else first, column)
 
     def record(self) -> dict[str, Any]:
-        """Everything that decides the requests and their outcomes, as plain values.
+        """Return the snapshot of the spec: everything that affects requests and outcomes, as plain values.
 
-        What may be edited while a run is under way is left out: how it is described, followed and written.
+        It excludes the settings that may be edited during a run, such as its description, polling and sinks.
         """
         record: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self, enc_hook=str))
         for name in ("path", "root", "places", "schema_path", "allow_at", "key_lines", *EDITABLE):
             del record[name]
-        # As runs recorded it that were begun before there was anything else.
+        # Compatibility: older snapshots store the schema at the top level, and have no `output`.
         record["output_schema"] = record["output"].pop("schema")
         if not any(record["output"].values()):
             del record["output"]
@@ -280,6 +279,6 @@ class Spec:
             if record["source"][name] in (0, None, [], {}):
                 del record["source"][name]
         if not self.betas:
-            # As runs recorded it that were begun before there were any.
+            # Compatibility: older snapshots have no `betas`.
             del record["betas"]
         return record

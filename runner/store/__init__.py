@@ -1,4 +1,4 @@
-"""What must survive a crash: runs, batches and rows in SQLite, payloads in the files of each run."""
+"""State that survives a crash: runs, batches and rows in SQLite, payloads in the files of each run."""
 
 from runner.store.folder import Pieces, RunFolder, pieces
 from runner.store.ids import began_at, tag, tag_of

@@ -1,4 +1,4 @@
-"""The database file of a state folder: made, opened, versioned, and locked against other runners."""
+"""Create, open, upgrade and lock the database of a state folder."""
 
 import os
 import sqlite3
@@ -12,7 +12,7 @@ from runner.errors import Locked, StateError
 
 VERSION = 4
 _REMOTE = ("cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "lustre", "9p", "fuse.sshfs", "fuse.s3fs")
-_REMEDY = "restore it, or move .runner away and let `runner recover SPEC` rebuild it from the API"
+_REMEDY = "restore it, or move .runner away and run `runner recover SPEC` to rebuild it from the API"
 
 
 @contextmanager
@@ -35,25 +35,25 @@ def _connect(folder: Path) -> sqlite3.Connection:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if not 0 <= version <= VERSION:
         connection.close()
-        raise StateError(f"{path} was written by a newer runner: upgrade this one")
+        raise StateError(f"{path} was written by a newer runner: upgrade this runner")
     if version == 0 and any((folder / "runs").glob("*")):
         connection.close()
-        raise StateError(f"{path} is gone or empty, but {folder}/runs holds runs: {_REMEDY}")
+        raise StateError(f"{path} is missing or empty, but {folder}/runs contains runs: {_REMEDY}")
     if version == 0:
         _execute(connection, "schema.sql", VERSION)
     return connection
 
 
 def _execute(connection: sqlite3.Connection, script: str, version: int) -> None:
-    """Run a script of this package in one transaction, at the end of which the database has a version."""
+    """Run a script of this package and set the database version, in one transaction."""
     text = files("runner.store").joinpath(script).read_text("utf-8")
     connection.executescript(f"BEGIN IMMEDIATE;\n{text}\nPRAGMA user_version = {version};\nCOMMIT;")
 
 
 def _upgrade(connection: sqlite3.Connection, folder: Path) -> None:
-    """Bring a database of an older version to this one, keeping a copy of what it was."""
+    """Upgrade an older database version by version, and keep a copy of each version."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    # Version 1 left files to be read by whoever may look into the folder.
+    # Version 1 left its files readable by anyone with access to the folder.
     for file in folder.rglob("*"):
         file.chmod(0o700 if file.is_dir() else 0o600)
     for old in range(version, VERSION):
@@ -65,7 +65,7 @@ def _upgrade(connection: sqlite3.Connection, folder: Path) -> None:
 
 
 def _is_remote(folder: Path) -> bool:
-    """Whether a folder is on a file system of the network: WAL needs memory that all its users share."""
+    """Return whether a folder is on a network file system, where WAL's shared memory does not work."""
     try:
         lines = Path("/proc/mounts").read_text("utf-8", "replace").splitlines()
     except OSError:
@@ -76,7 +76,7 @@ def _is_remote(folder: Path) -> bool:
 
 
 def _make_folder(folder: Path) -> None:
-    # Rows and answers can be anybody's secrets. A folder that was opened to others is closed again.
+    # Rows and answers may be confidential, so a folder that was opened to others is made private again.
     private_folder(folder)
     ignore = folder / ".gitignore"
     if not ignore.exists():
@@ -93,7 +93,7 @@ def _locked(folder: Path) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout as error:
-        raise Locked(f"another runner is at work on {folder}: let it finish, or stop it first") from error
+        raise Locked(f"another runner is using {folder}: wait until it finishes, or stop it") from error
     try:
         yield
     finally:
@@ -101,7 +101,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _check(connection: sqlite3.Connection, folder: Path) -> None:
-    """Raise StateError if the database is damaged, or does not know a run on disk of which something was sent."""
+    """Raise StateError if the database is damaged, or has no record of a run on disk that was sent."""
     found = [text for (text,) in connection.execute("PRAGMA integrity_check(3)")]
     if found != ["ok"]:
         raise StateError(f"{folder}/state.db is damaged ({'; '.join(found)}): {_REMEDY}")
@@ -111,15 +111,16 @@ def _check(connection: sqlite3.Connection, folder: Path) -> None:
     for path in sorted((folder / "runs").glob("*")):
         sent = (found for kind in ("*.sent", "*.noted") for found in (path / "bodies").glob(kind))
         if path.name not in known and any(sent):
-            raise StateError(f"{folder}/state.db does not know the run {path.name}, which was sent: {_REMEDY}")
+            raise StateError(f"{folder}/state.db has no record of the run {path.name}, which was sent: {_REMEDY}")
 
 
 @contextmanager
 def open_database(folder: Path, *, lock: bool) -> Iterator[sqlite3.Connection]:
-    """Open the database of a state folder, making both if need be; `lock` keeps every other runner out meanwhile.
+    """Open the database of a state folder, creating both if necessary.
 
-    With the lock an older database is brought up to date, and the whole of it is checked. Raises Locked, and
-    StateError if the database cannot be used, also in the middle of its use.
+    `lock` keeps other runners out until the database is closed, and checks the whole database first. An older
+    database is upgraded, which always takes the lock. Raises Locked, and StateError if the database is unusable,
+    even if that shows only while it is open.
     """
     _make_folder(folder)
     with _translated(folder), ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""The files of one run: where each is, and pieces of them by offset."""
+"""Paths of a run's files, and reads by byte offset."""
 
 import os
 import shutil
@@ -14,13 +14,13 @@ _OPEN_FILES = 32
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """`runs/<run>/` of the state folder."""
+    """The folder of one run: `runs/<run>/` in the state folder."""
 
     path: Path
 
     @property
     def spec(self) -> Path:
-        """The recorded spec, templates and inputs, as JSON."""
+        """The snapshot of the spec, its templates and inputs, as JSON."""
         return self.path / "spec.json"
 
     @property
@@ -39,23 +39,23 @@ class RunFolder:
         return self.path / "bodies"
 
     def body(self, round: int, batch: int) -> Path:
-        """The body of one batch."""
+        """Return the path of a batch's body."""
         return self.bodies / f"{round}-{batch}.json"
 
     def results(self, round: int, batch: int) -> Path:
-        """The exact bytes that came back for one batch; 0, 0 holds the rows that could not be sent."""
+        """Return the path of a batch's results, byte for byte; 0, 0 holds the rows that were not sent."""
         return self.path / "results" / f"{round}-{batch}.jsonl"
 
     def sent(self, round: int, batch: int) -> Path:
-        """Where it is marked that a body was about to be sent, for a database that has forgotten it."""
+        """Return the path of the mark that a body was about to be sent, in case the database is lost."""
         return self.bodies / f"{round}-{batch}.sent"
 
     def noted(self, round: int, batch: int) -> Path:
-        """Where the rows of a batch are noted that are about to be sent synchronously."""
+        """Return the path of the list of rows that are about to be sent synchronously."""
         return self.bodies / f"{round}-{batch}.noted"
 
     def purge(self) -> None:
-        """Remove what holds rows and answers; the record of the spec stays. Raises OSError."""
+        """Delete the files that hold rows and answers, and keep the spec snapshot. Raises OSError."""
         self.rows.unlink(missing_ok=True)
         self.attached.unlink(missing_ok=True)
         for folder in (self.bodies, self.path / "results"):
@@ -63,19 +63,22 @@ class RunFolder:
                 shutil.rmtree(folder)
 
     def create(self) -> None:
-        """Make the empty folders."""
+        """Create the empty folders."""
         for folder in (self.path.parent, self.path, self.bodies, self.path / "results"):
             private_folder(folder)
 
 
 @dataclass(slots=True)
 class Pieces:
-    """Reads pieces of many files where they lie, few files open at once; a map of them would count as memory."""
+    """A reader of byte ranges in many files, of which at most 32 are open at once.
+
+    It does not map the files: a map would count as memory of the process.
+    """
 
     descriptors: dict[Path, int] = field(default_factory=dict)
 
     def read(self, path: Path, offset: int, length: int) -> bytes:
-        """`length` bytes of a file from `offset` on."""
+        """Return at most `length` bytes of a file, starting at `offset`."""
         if path not in self.descriptors:
             if len(self.descriptors) >= _OPEN_FILES:
                 os.close(self.descriptors.pop(next(iter(self.descriptors))))
@@ -85,7 +88,7 @@ class Pieces:
 
 @contextmanager
 def pieces() -> Iterator[Pieces]:
-    """A reader of pieces, whose files are closed at the end."""
+    """Yield a reader of byte ranges, and close its files at the end."""
     reader = Pieces()
     try:
         yield reader

@@ -1,4 +1,4 @@
-"""The ids of runs, which tell when a run began and what it was made of."""
+"""Run ids, which encode when a run began and the digest of its origin."""
 
 import secrets
 import time
@@ -15,20 +15,20 @@ def _base_36(number: int, width: int) -> str:
 
 
 def new_id(origin: str) -> str:
-    """Thirteen characters: the time, four that tell its origin, and three that let no two runs share an id."""
+    """Return 13 characters: six for the time, four for the origin, and three at random to be unique."""
     return _base_36(int(time.time()), 6) + tag(origin) + _base_36(secrets.randbelow(36**3), 3)
 
 
 def tag(origin: str) -> str:
-    """The four characters in a run's id that stand for a digest of the spec and the input that it was made of."""
+    """Return the four characters of a run id that stand for `origin`, the digest of its spec and input."""
     return _base_36(int(origin[:12], 16), 4)
 
 
 def tag_of(run_id: str) -> str:
-    """The tag in a run's id."""
+    """Return the tag in a run id."""
     return run_id[6:10]
 
 
 def began_at(run_id: str) -> float:
-    """When a run began, in Unix seconds, as its id tells. Raises ValueError if it is no run's id."""
+    """Return when a run began, in Unix seconds, from its id. Raises ValueError for an invalid id."""
     return float(int(run_id[:6], 36))

@@ -1,11 +1,14 @@
-"""Requests by their digests: which have been seen in this run, and which have an answer already."""
+"""Requests by digest: those already seen in this run, and those already answered in other runs."""
 
 import sqlite3
 from typing import NamedTuple
 
 
 class Digests:
-    """Numbers by digest, in a file that vanishes: memory stays flat, and nothing waits for the disk."""
+    """A map from digests to numbers, in a temporary file.
+
+    Memory stays flat, and nothing waits for the disk.
+    """
 
     def __init__(self) -> None:
         self._db = sqlite3.connect("", isolation_level=None)
@@ -15,7 +18,7 @@ class Digests:
         )
 
     def first(self, digest: bytes, number: int) -> int:
-        """The number that a digest was first given: this one, if it is new."""
+        """Return the number first stored for a digest; a new digest gets `number`."""
         values = (digest, number)
         if self._db.execute("INSERT INTO digest VALUES (?, ?) ON CONFLICT DO NOTHING", values).rowcount:
             return number
@@ -29,12 +32,12 @@ class Digests:
         return self._number(digest) is not None
 
     def close(self) -> None:
-        """Forget them all."""
+        """Delete all digests."""
         self._db.close()
 
 
 class Answered(NamedTuple):
-    """Where the result of a request that succeeded stands: run, round, batch, and offset and length in bytes."""
+    """The location of a successful result: run, round, batch, and offset and length in bytes."""
 
     run: int
     round: int
@@ -44,7 +47,7 @@ class Answered(NamedTuple):
 
 
 class Answers:
-    """The requests that succeeded in runs before one, by their digests."""
+    """Successful requests of other runs, by digest."""
 
     def __init__(self, db: sqlite3.Connection, run: int | None) -> None:
         self._db = db
@@ -53,7 +56,7 @@ class Answers:
         self._has_any = bool(db.execute(query).fetchone()[0])
 
     def find(self, digest: bytes) -> Answered | None:
-        """The newest answer to a request, or None."""
+        """Return the location of a request's newest answer, or None."""
         if not self._has_any:
             return None
         found = self._db.execute(

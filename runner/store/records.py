@@ -1,4 +1,4 @@
-"""Runs, batches and rows, as the database holds them."""
+"""Records of runs, batches and rows, as the database stores them."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -8,10 +8,13 @@ from typing import NamedTuple
 class Run:
     """One execution of a spec. Times are Unix seconds; `rows` counts the rows of the source.
 
-    `state`: preparing (bodies are being written), prepared (nothing sent yet), running, finished, or
-    abandoned for a newer run. A purged run has no payloads any more; of a recovered one, every batch may have
-    been sent before. `mode` is how its batches are sent, batch or sync, as decided when it was agreed to;
-    `started_at` is when that was, by the API's clock, and `estimated` what it was to cost then, in US dollars.
+    - `state`: preparing (bodies are being written), prepared (nothing sent yet), running, finished, or abandoned
+      (replaced by a newer run).
+    - `purged_at`: when its payloads were deleted.
+    - `recovered_at`: when it was recovered. Any batch of a recovered run may have been sent before.
+    - `mode`: how its batches are sent, batch or sync, as decided on consent.
+    - `started_at`: when the user gave consent, by the API's clock.
+    - `estimated`: the cost estimated at that time, in US dollars.
     """
 
     number: int
@@ -36,21 +39,29 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One remote batch to be, or that was. Sizes are bytes; times are Unix seconds by the API's clock.
+    """One remote batch, before or after it is sent.
 
-    `state`: prepared, submitting (the intent is recorded, the answer is not), submitted, ended, collected.
-    `search_from` is the creation of the newest batch that was there before the create. `unknown_at` is when it
-    was first asked whether a create without an answer was accepted, `unknown_since` the same by the local clock;
-    of a submitted batch `unknown_at` says that a person took it for this one, which is not proved.
-    `faulty_since` is when the API first did not know it any more, `downloads` how many downloads lacked results.
-    `refusal` is what the API said when it refused it, `refused_after` how many batches of the run had been
-    accepted when it, or the batch that it is a part of, was first refused. `counts` is the JSON of the API's
-    request_counts at the end, `usage` of the tokens that its answers used, `odd` of how many lines of its
-    results were of no use, by kind. `lane` is how it is sent: batch, sync (one request after the other, through
-    the Messages API; it is submitted while that goes on), or canary (sync, before any other). Amounts are US
-    dollars, None if no price is known: `reserved` is the most it can cost, set when it is sent, `cost` what it
-    did cost, `synchronous` what that would have been synchronously. `canceled_at` is when the run asked for it
-    to be canceled because it could not wait: then its rows are sent again.
+    Sizes are bytes. Times are Unix seconds by the API's clock. Amounts are US dollars, None if no price is known.
+
+    - `state`: prepared, submitting (the intent is recorded, the answer is not), submitted, ended, collected.
+    - `search_from`: creation time of the newest batch that existed before the create.
+    - `unknown_at`: when the runner first checked whether a create without an answer was accepted. On a submitted
+      batch it means that a person chose this remote batch without proof.
+    - `unknown_since`: the time of that first check by the local clock.
+    - `faulty_since`: when the API first reported the batch as not found.
+    - `downloads`: number of downloads with missing results.
+    - `refusal`: the API's message when it rejected the batch.
+    - `refused_after`: number of accepted batches of the run when this batch, or the batch it was split from, was
+      first rejected.
+    - `counts`: the API's request_counts at the end, as JSON.
+    - `usage`: the tokens that its answers used, as JSON.
+    - `odd`: number of unusable lines in its results by kind, as JSON.
+    - `lane`: batch, sync (single requests to the Messages API; the state is submitted meanwhile), or canary (sync,
+      before all others).
+    - `reserved`: upper bound of its cost, set when it is sent.
+    - `cost`: its actual cost.
+    - `synchronous`: the cost of the same requests if sent synchronously.
+    - `canceled_at`: when the run canceled it because it could not wait. Its rows are then sent again.
     """
 
     run: int
@@ -86,7 +97,7 @@ class Batch:
 
 
 class Unsent(NamedTuple):
-    """A row that is not sent; `offset` and `length` are bytes, of its line in the results file 0, 0."""
+    """A row that is not sent; `offset` and `length` locate its line in results file 0, 0, in bytes."""
 
     row: int
     outcome: str
@@ -97,7 +108,7 @@ class Unsent(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A remote batch whose results say which batch of a run it is."""
+    """A remote batch that its results identify as a certain batch of a run."""
 
     batch_id: str
     round: int

@@ -1,4 +1,4 @@
--- Payloads are files in the run's folder; this holds what must change in step, and integers per row.
+-- Payloads are files in the run's folder. The database holds what must change together, and integers per row.
 CREATE TABLE run (
     number      INTEGER PRIMARY KEY,
     id          TEXT NOT NULL UNIQUE,
@@ -54,7 +54,7 @@ CREATE TABLE batch (
     PRIMARY KEY (run, round, batch)
 ) STRICT, WITHOUT ROWID;
 
--- Remote batches that looked like one of ours, and whose results showed that they are not.
+-- Remote batches that looked like one of ours until their results ruled them out.
 CREATE TABLE stranger (
     run      INTEGER NOT NULL REFERENCES run (number) ON DELETE CASCADE,
     round    INTEGER NOT NULL,
@@ -63,7 +63,7 @@ CREATE TABLE stranger (
     PRIMARY KEY (run, round, batch, batch_id)
 ) STRICT, WITHOUT ROWID;
 
--- Remote batches whose results say that they are of a run, noted while its state is recovered.
+-- Remote batches that their results identify as part of a run; recorded while its state is recovered.
 CREATE TABLE found (
     run        INTEGER NOT NULL REFERENCES run (number) ON DELETE CASCADE,
     batch_id   TEXT NOT NULL,
@@ -74,9 +74,9 @@ CREATE TABLE found (
     PRIMARY KEY (run, batch_id)
 ) STRICT, WITHOUT ROWID;
 
--- round and batch are those of the latest attempt; offset and length are bytes: of the params in that batch's
--- body, and of the line in its results (for a row that was never sent: round 0, batch 0). digest tells one request
--- from others; a row whose request is that of an earlier row of the run has none, and names that row in same_as.
+-- round and batch are those of the latest attempt; both are 0 for a row that was never sent. Offsets and lengths
+-- are bytes: body_* locate the params in that batch's body, result_* the line in its results. digest identifies a
+-- request. A row whose request equals that of an earlier row of the run has none, and names that row in same_as.
 CREATE TABLE row (
     run           INTEGER NOT NULL REFERENCES run (number) ON DELETE CASCADE,
     row           INTEGER NOT NULL,
@@ -90,14 +90,14 @@ CREATE TABLE row (
     result_length INTEGER,
     digest        BLOB,
     same_as       INTEGER,
-    -- By how much the bytes of a request say too little of its tokens: what it attaches weighs otherwise than text.
+    -- Correction of the byte length for attachments, whose token count does not follow from their size.
     extra         INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (run, row)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX answered ON row (digest) WHERE outcome = 'succeeded';
 CREATE INDEX twin ON row (run, same_as) WHERE same_as IS NOT NULL;
 
--- How many rows of a run have each outcome now, kept in step with `row`.
+-- Number of rows of a run per current outcome, kept in step with `row`.
 CREATE TABLE tally (
     run     INTEGER NOT NULL REFERENCES run (number) ON DELETE CASCADE,
     outcome TEXT NOT NULL,

@@ -1,7 +1,7 @@
-"""Runs, batches and rows, and the changes of state that they can make.
+"""Runs, batches and rows, and their state transitions.
 
-Every change of state is one transaction; a batch changes its state by
-compare-and-set, so that a step which is done twice fails instead of happening twice.
+Each transition is one transaction. A batch changes its state by compare-and-set, so that a repeated step fails
+instead of taking effect twice.
 """
 
 import shutil
@@ -23,7 +23,7 @@ from runner.store.records import Batch, Found, Run, Unsent
 
 _CHUNK = 10_000
 WHATEVER_ATTEMPTS = 2
-"""How a row is marked that is sent again though it was sent as often as the spec says."""
+"""Value of `again` for a row that is sent again however many attempts it has had."""
 _NO_DIGESTS: Mapping[int, bytes] = {}
 _NO_EXTRAS: Mapping[int, int] = {}
 
@@ -36,7 +36,7 @@ _RUN, _BATCH, _FOUND = _columns(Run), _columns(Batch), _columns(Found)
 
 
 class Store:
-    """Everything that must survive, for all runs of a project."""
+    """Durable state of all runs of a project."""
 
     def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
         self.path = folder
@@ -44,7 +44,7 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All that is written inside becomes durable together at the end, or not at all."""
+        """Commit all writes inside the block together at its end, or none of them."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -54,23 +54,23 @@ class Store:
         self._db.execute("COMMIT")
 
     def folder(self, run: Run) -> RunFolder:
-        """The files of a run."""
+        """Return the folder of a run."""
         return self.folder_of(run.id)
 
     def folder_of(self, run_id: str) -> RunFolder:
-        """The files of the run with this id."""
+        """Return the folder of the run with this id."""
         return RunFolder(self.path / "runs" / run_id)
 
     def runs(self, spec: str | None = None) -> list[Run]:
-        """All runs, or those of one spec by its name, newest first."""
+        """Return all runs, or the runs of the spec with this name, newest first."""
         where, values = ("WHERE spec = ?", (spec,)) if spec is not None else ("", ())
         rows = self._db.execute(f"SELECT {_RUN} FROM run {where} ORDER BY number DESC", values)
         return [_run(row) for row in rows]
 
     def start(self, *, spec: str, spec_path: str, fingerprint: str, origin: str, run_id: str | None = None) -> Run:
-        """Record a run in the state `preparing`, with its empty folder; its id tells its origin, a digest.
+        """Record a run in the state `preparing`, and create its empty folder.
 
-        It is a new one, unless `run_id` says which it is: then it counts as recovered from the first moment.
+        The new id encodes `origin`, a digest. A run with a given `run_id` counts as recovered from the start.
         """
         values = (run_id or new_id(origin), spec, spec_path, fingerprint, "preparing", time.time())
         columns = "id, spec, spec_path, fingerprint, state, created_at, recovered_at"
@@ -81,12 +81,12 @@ class Store:
         return run
 
     def discard(self, run: Run) -> None:
-        """Forget a run of which nothing was ever sent."""
+        """Delete a run that never sent anything."""
         self._db.execute("DELETE FROM run WHERE number = ?", (run.number,))
         shutil.rmtree(self.folder(run).path, ignore_errors=True)
 
     def purge(self, run: Run) -> Run:
-        """Remove all that a run holds of its rows and answers; what was spent, and its outcomes, stay known."""
+        """Delete the rows and answers of a run, and keep its costs and the counts of its outcomes."""
         with self.transaction():
             run = self.update(run, purged_at=run.purged_at or time.time())
             self._db.execute("DELETE FROM row WHERE run = ?", (run.number,))
@@ -100,14 +100,14 @@ class Store:
         return replace(run, **columns)
 
     def note_keys(self, first_row: int, hashes: Iterable[int]) -> None:
-        """Keep the hashes of the keys of consecutive rows until `repeated` asks for them."""
+        """Store the hashes of the keys of consecutive rows until `repeated` is called."""
         with self.transaction():
             self._db.execute("CREATE TEMP TABLE IF NOT EXISTS seen (hash INTEGER, row INTEGER)")
             pairs = ((hash, row) for row, hash in enumerate(hashes, first_row))
             self._db.executemany("INSERT INTO seen VALUES (?, ?)", pairs)
 
     def repeated(self) -> list[tuple[int, int]]:
-        """The pairs of rows, earlier first, whose keys have one hash; at most 20. The hashes are forgotten.
+        """Return at most 20 pairs of rows, earlier first, whose keys have equal hashes; delete all hashes.
 
         SQLite sorts them on disk, so that memory stays flat.
         """
@@ -127,8 +127,8 @@ class Store:
     ) -> None:
         """Record a body that is on disk as a prepared batch, inside the caller's transaction.
 
-        `digests` and `extras` (see `request.Encoded`) have those of new requests, by row; a request that is sent
-        again has its own already.
+        `digests` and `extras` (see `request.Encoded`) hold the values of new requests, by row. A request that is
+        sent again keeps its own.
         """
         values = (run.number, round, body.batch, "prepared", len(body.requests), body.bytes, body.sha256, lane)
         columns = "run, round, batch, state, requests, bytes, sha256, lane"
@@ -145,21 +145,21 @@ class Store:
         )
 
     def new_requests(self, run: Run) -> int:
-        """How many requests the first round of a prepared run sends."""
+        """Return the number of requests in the first round of a prepared run."""
         return sum(batch.requests for batch in self.batches(run))
 
     def weights(self, run: Run) -> Iterator[int]:
-        """What each request that a prepared run sends weighs: bytes of text, or what stands for as many tokens."""
+        """Return the weight of each request of a prepared run: its bytes, corrected for attachments."""
         query = "SELECT body_length + extra FROM row WHERE run = ? AND batch > 0"
         return (weight for (weight,) in self._db.execute(query, (run.number,)))
 
     def weights_of(self, batch: Batch) -> list[int]:
-        """What each request of a batch weighs, in the order of `requests_of`."""
+        """Return the weight of each request of a batch, in the order of `requests_of`."""
         query = "SELECT body_length + extra FROM row WHERE run = ? AND round = ? AND batch = ? ORDER BY row"
         return [weight for (weight,) in self._db.execute(query, (batch.run, batch.round, batch.batch))]
 
     def nth_requests(self, run: Run, places: Iterable[int]) -> Iterator[tuple[int, int, int, int]]:
-        """(batch, offset, length, weight) of some requests of a prepared run, by their places from 0 on."""
+        """Yield (batch, offset, length, weight) of the requests at these places in a prepared run, from 0."""
         query = (
             "SELECT batch, body_offset, body_length, body_length + extra FROM row WHERE run = ? AND batch > 0"
             " ORDER BY row LIMIT 1 OFFSET ?"
@@ -168,11 +168,11 @@ class Store:
             yield from self._db.execute(query, (run.number, place))
 
     def earlier(self, run: Run) -> Iterator[Run]:
-        """The runs of the same spec before one, newest first."""
+        """Return the other runs of the same spec, newest first."""
         return (other for other in self.runs(run.spec) if other.id != run.id)
 
     def add_unsent(self, run: Run, rows: Iterable[Unsent]) -> None:
-        """Record rows that are not sent, and have their outcome."""
+        """Record rows that are not sent, together with their outcomes."""
         self._db.executemany(
             "INSERT INTO row (run, row, round, batch, body_offset, body_length, outcome, result_offset,"
             " result_length, digest) VALUES (?, ?, 0, 0, 0, 0, ?, ?, ?, ?)",
@@ -180,13 +180,13 @@ class Store:
         )
 
     def add_twins(self, run: Run, rows: Iterable[tuple[int, int]]) -> None:
-        """Record rows that are not sent, since their request is that of an earlier row: (row, the earlier one)."""
+        """Record rows that are not sent because an earlier row has the same request: (row, earlier row)."""
         columns = "run, row, round, batch, body_offset, body_length, same_as"
         values = ((run.number, row, first) for row, first in rows)
         self._db.executemany(f"INSERT INTO row ({columns}) VALUES (?, ?, 0, 0, 0, 0, ?)", values)
 
     def recount(self, run: Run) -> None:
-        """Count the outcomes of all rows anew, inside the caller's transaction."""
+        """Recount the outcomes of all rows, inside the caller's transaction."""
         self._db.execute(
             "UPDATE row SET outcome = (SELECT outcome FROM row AS first WHERE first.run = row.run"
             " AND first.row = row.same_as) WHERE run = ? AND same_as IS NOT NULL",
@@ -200,18 +200,18 @@ class Store:
         )
 
     def tally(self, run: Run) -> dict[str, int]:
-        """How many rows have each outcome so far."""
+        """Return the number of rows per outcome so far."""
         return dict(
             self._db.execute("SELECT outcome, rows FROM tally WHERE run = ? ORDER BY outcome", (run.number,))
         )
 
     def batches(self, run: Run) -> list[Batch]:
-        """All batches of a run, in the order of rounds and batches."""
+        """Return all batches of a run, ordered by round and batch."""
         query = f"SELECT {_BATCH} FROM batch WHERE run = ? ORDER BY round, batch"
         return [Batch(*row) for row in self._db.execute(query, (run.number,))]
 
     def move(self, batch: Batch, state: str, **columns: Any) -> Batch:
-        """Change the state of a batch, and columns with it, if it still is in the state that `batch` says."""
+        """Change the state and columns of a batch. Raises StateError if it is no longer in `batch.state`."""
         names = "".join(f", {name} = ?" for name in columns)
         cursor = self._db.execute(
             f"UPDATE batch SET state = ?{names} WHERE run = ? AND round = ? AND batch = ? AND state = ?",
@@ -219,12 +219,12 @@ class Store:
         )
         if cursor.rowcount != 1:
             raise StateError(
-                f"batch {batch.round}-{batch.batch} is not {batch.state} any more: two runners at once?"
+                f"batch {batch.round}-{batch.batch} is no longer {batch.state}: is another runner using it?"
             )
         return replace(batch, state=state, **columns)
 
     def part(self, batch: Batch, bodies: Iterable[Body]) -> None:
-        """Put bodies in the place of a prepared batch whose rows they carry, inside the caller's transaction."""
+        """Replace a prepared batch by bodies with the same rows, inside the caller's transaction."""
         run = next(run for run in self.runs() if run.number == batch.run)
         for body in bodies:
             self.add_batch(run, batch.round, body)
@@ -239,33 +239,33 @@ class Store:
         )
 
     def lay_out(self, run: Run, bodies: Iterable[Body]) -> None:
-        """Put bodies in the place of all batches of a first round, inside the caller's transaction."""
+        """Replace all batches of a first round by bodies, inside the caller's transaction."""
         self._db.execute("DELETE FROM batch WHERE run = ?", (run.number,))
         for body in bodies:
             self.add_batch(run, 1, body)
 
     def place_of(self, run: Run, row: int) -> tuple[int, int, int] | None:
-        """(batch, offset, length) of the latest params of a row, or None if it is not sent."""
+        """Return (batch, offset, length) of the latest params of a row, or None if it is not sent."""
         query = "SELECT batch, body_offset, body_length FROM row WHERE run = ? AND row = ? AND batch > 0"
         found: tuple[int, int, int] | None = self._db.execute(query, (run.number, row)).fetchone()
         return found
 
     def forget_refusals(self, run: Run) -> None:
-        """Let what the API refused be tried again."""
+        """Clear the rejections of prepared batches, so that they are sent again."""
         self._db.execute("UPDATE batch SET refusal = NULL WHERE run = ? AND state = 'prepared'", (run.number,))
 
     def note_found(self, run: Run, found: Iterable[Found]) -> None:
-        """Keep remote batches that are known to be of a run, inside the caller's transaction."""
+        """Record remote batches that belong to a run, inside the caller's transaction."""
         values = [(run.number, *(getattr(one, field.name) for field in fields(Found))) for one in found]
         self._db.executemany(f"INSERT OR IGNORE INTO found (run, {_FOUND}) VALUES (?, ?, ?, ?, ?, ?)", values)
 
     def found(self, run: Run, round: int) -> list[Found]:
-        """The remote batches that are known to be of one round of a run."""
+        """Return the recorded remote batches of one round of a run."""
         query = f"SELECT {_FOUND} FROM found WHERE run = ? AND round = ? ORDER BY created_at"
         return [Found(*row) for row in self._db.execute(query, (run.number, round))]
 
     def is_excluded(self, batch: Batch, batch_id: str) -> bool:
-        """Whether a remote batch cannot be this one: it is bound to one of ours, or its results said no."""
+        """Return whether a remote batch cannot be this one: it is bound already, or its results rule it out."""
         query = (
             "SELECT 1 FROM batch WHERE batch_id = ?1"
             " UNION SELECT 1 FROM stranger WHERE batch_id = ?1 AND run = ?2 AND round = ?3 AND batch = ?4"
@@ -274,27 +274,27 @@ class Store:
         return self._db.execute(query, values).fetchone() is not None
 
     def is_bound(self, batch_id: str) -> bool:
-        """Whether a remote batch is one of ours already."""
+        """Return whether a remote batch is already bound to a recorded batch."""
         return self._db.execute("SELECT 1 FROM batch WHERE batch_id = ?", (batch_id,)).fetchone() is not None
 
     def exclude(self, batch: Batch, batch_id: str) -> None:
-        """Note that a remote batch is not this one."""
+        """Record that a remote batch is not this one."""
         values = (batch.run, batch.round, batch.batch, batch_id)
         self._db.execute("INSERT OR IGNORE INTO stranger VALUES (?, ?, ?, ?)", values)
 
     def rows_of(self, batch: Batch) -> list[int]:
-        """The row numbers that a batch carries, ascending, while it is the latest attempt of its rows."""
+        """Return the numbers of the rows whose latest attempt is this batch, ascending."""
         return [row for row, _, _ in self.requests_of(batch)]
 
     def requests_of(self, batch: Batch) -> list[tuple[int, int, int]]:
-        """(row, offset, length) of the params of each row that a batch carries, as `rows_of`."""
+        """Return (row, offset, length) of the params of each row in `rows_of`."""
         query = (
             "SELECT row, body_offset, body_length FROM row WHERE run = ? AND round = ? AND batch = ? ORDER BY row"
         )
         return self._db.execute(query, (batch.run, batch.round, batch.batch)).fetchall()
 
     def results_of(self, batch: Batch) -> list[tuple[int, int, int]]:
-        """(row, offset, length) of the result of each row that a batch carries, ascending, as `rows_of`."""
+        """Return (row, offset, length) of the result of each row in `rows_of` that has one."""
         query = (
             "SELECT row, result_offset, result_length FROM row WHERE run = ? AND round = ? AND batch = ?"
             " AND result_offset IS NOT NULL ORDER BY row"
@@ -304,9 +304,9 @@ class Store:
     def collect(
         self, batch: Batch, outcomes: Iterable[tuple[int, str, int, int | None, int | None]], **columns: Any
     ) -> Batch:
-        """Record (row, outcome, again, offset, length) of every row of a batch, and that it is collected.
+        """Record (row, outcome, again, offset, length) of every row, and mark the batch as collected.
 
-        `again` is 0 for a final outcome, 1 if the row is sent again, 2 if whatever its attempts.
+        `again` is 0 for a final outcome, 1 if the row is sent again, and 2 if that holds whatever its attempts.
         """
         counts: dict[str, int] = {}
         rows: list[int] = []
@@ -332,7 +332,7 @@ class Store:
             return self.move(batch, "collected", **columns)
 
     def _settle_twins(self, batch: Batch, rows: list[int]) -> list[tuple[str, int]]:
-        """Give the outcomes of a batch to the rows that have the same requests; return (outcome, rows)."""
+        """Copy the outcomes of a batch to duplicates of its rows; return (outcome, number of duplicates)."""
         query = "SELECT EXISTS (SELECT 1 FROM row WHERE run = ? AND same_as IS NOT NULL)"
         if not rows or not self._db.execute(query, (batch.run,)).fetchone()[0]:
             return []
@@ -352,10 +352,10 @@ class Store:
     def again(
         self, run: Run, *, least: int = 1
     ) -> Iterator[tuple[int, int, int, int, int, int | None, int | None]]:
-        """The rows to send again, ascending; with a `least` of 2 only those to send whatever their attempts.
+        """Yield the rows to send again, ascending; `least` 2 selects those sent whatever their attempts.
 
-        Yields (row, round, batch, offset, length) of their latest params, and the offset and length of their
-        line in the results of that batch. They are read in chunks, so that the caller can write rows meanwhile.
+        Each is (row, round, batch, offset, length) of its latest params, then the offset and length of its line in
+        the results of that batch. Rows are read in chunks, so that the caller can write rows meanwhile.
         """
         query = (
             "SELECT row, round, batch, body_offset, body_length, result_offset, result_length FROM row"
@@ -367,9 +367,10 @@ class Store:
             last = chunk[-1][0]
 
     def outcomes(self, run: Run) -> Iterator[tuple[int, str | None, int, int, int | None, int | None, int]]:
-        """Every row in order: (row, outcome, round, batch, offset, length of its line in the results, row there).
+        """Yield every row in order: (row, outcome, round, batch, offset, length, row in the results).
 
-        The last differs from the first where an earlier row has the same request.
+        Offset and length locate its line in the results, in bytes. The last number differs from the first if an
+        earlier row has the same request.
         """
         query = (
             "SELECT row.row, row.outcome, one.round, one.batch, one.result_offset, one.result_length, one.row"
@@ -379,7 +380,7 @@ class Store:
         yield from self._db.execute(query, (run.number,))
 
     def answers(self, run: Run) -> Answers:
-        """The requests that succeeded in other runs than this one, which may be of another store."""
+        """Return the successful requests of all runs but this one, which may belong to another store."""
         is_ours = any(other.id == run.id for other in self.runs())
         return Answers(self._db, run.number if is_ours else None)
 
@@ -391,7 +392,7 @@ def _run(row: tuple[Any, ...]) -> Run:
 
 @contextmanager
 def open_store(folder: Path, *, lock: bool = True) -> Iterator[Store]:
-    """Open a state folder, making it if need be; `lock` keeps every other runner out meanwhile.
+    """Open a state folder, creating it if necessary; `lock` keeps other runners out until it is closed.
 
     Raises Locked, and StateError if the database cannot be used.
     """

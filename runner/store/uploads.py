@@ -1,4 +1,4 @@
-"""The files that went through the Files API: the id that each got, for every run after."""
+"""Ids of files uploaded through the Files API, kept for later runs."""
 
 import os
 from collections.abc import Iterator
@@ -20,19 +20,19 @@ class _Uploaded(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Uploads:
-    """`files.jsonl` of the state folder: ids by the mark of the file's bytes, of one API and workspace."""
+    """The uploads to one API and workspace: ids by mark, in `files.jsonl` of the state folder."""
 
     path: Path
     base_url: str
     workspace_id: str | None
 
     def ids(self) -> dict[str, str]:
-        """The newest id of each mark in this workspace. Raises StateError if the file is damaged."""
+        """Return the newest id of each mark in this workspace. Raises StateError if the file is damaged."""
         here = (self.base_url, self.workspace_id)
         return {one.mark: one.file_id for one in self._all() if (one.base_url, one.workspace_id) == here}
 
     def marks(self) -> dict[str, str]:
-        """The mark of each id, of whichever workspace. Raises StateError if the file is damaged."""
+        """Return the mark of each id in any workspace. Raises StateError if the file is damaged."""
         return {one.file_id: one.mark for one in self._all()}
 
     def _all(self) -> Iterator[_Uploaded]:
@@ -43,10 +43,10 @@ class Uploads:
             try:
                 yield msgspec.json.decode(line, type=_Uploaded)
             except msgspec.DecodeError as error:
-                raise StateError(f"{self.path}:{number}: is damaged: {error}; remove the line") from error
+                raise StateError(f"{self.path}:{number}: damaged line: {error}; remove it") from error
 
     def add(self, mark: str, file_id: str) -> None:
-        """Record that a file was uploaded, for good."""
+        """Record durably that a file was uploaded."""
         one = _Uploaded(mark, file_id, self.base_url, self.workspace_id)
         with appending(self.path) as file:
             file.write(msgspec.json.encode(one) + b"\n")
@@ -54,7 +54,7 @@ class Uploads:
             os.fsync(file.fileno())
 
     def _mend(self) -> None:
-        """Cut off a line that a process died on; its file is uploaded once more."""
+        """Cut off an incomplete last line, left by a killed process; its file is uploaded again."""
         if self.path.exists():
             data = self.path.read_bytes()
             if not data.endswith(b"\n"):
