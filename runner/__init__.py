@@ -12,19 +12,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from runner.lifecycle import Plan, Summary, plan, run
-    from runner.spec import Spec, load_spec
+    from runner.lifecycle.execute import run
+    from runner.lifecycle.job import Summary
+    from runner.lifecycle.planning import Plan
+    from runner.lifecycle.preview import plan
+    from runner.spec.load import load_spec
+    from runner.spec.spec import Spec
 
 __all__ = ["Plan", "Spec", "Summary", "load_spec", "plan", "run"]
 
 # Imported on first use, because `--help` must not wait for modules that only a run needs.
 _HOMES = {
-    "Plan": "runner.lifecycle",
-    "Spec": "runner.spec",
-    "Summary": "runner.lifecycle",
-    "load_spec": "runner.spec",
-    "plan": "runner.lifecycle",
-    "run": "runner.lifecycle",
+    "Plan": "runner.lifecycle.planning",
+    "Spec": "runner.spec.spec",
+    "Summary": "runner.lifecycle.job",
+    "load_spec": "runner.spec.load",
+    "plan": "runner.lifecycle.preview",
+    "run": "runner.lifecycle.execute",
 }
 
 

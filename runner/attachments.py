@@ -11,7 +11,7 @@ import msgspec
 
 from runner.load import Load, Unsendable, limits, weighed
 from runner.reach import Reach
-from runner.spec import Block
+from runner.spec.spec import Block
 
 _HELD_BYTES = 8_000_000
 _ENTRY_BYTES = 1_000

@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 
 from runner.outcome import Usage
-from runner.spec import Spec, parse
+from runner.spec.document import parse
+from runner.spec.spec import Spec
 
 _MILLION, _CHUNK = 1_000_000, 10_000
 # Cache prices relative to the input price, if only that is known (platform.claude.com, pricing, 2026-08-21).

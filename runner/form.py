@@ -9,8 +9,8 @@ import jsonschema_rs
 import msgspec
 
 from runner.errors import InputError, Problem
-from runner.prompt import expression
-from runner.spec import Output
+from runner.prompt.expression import expression
+from runner.spec.spec import Output
 
 _LONGEST = 500
 _SURROGATE = re.compile(rb"\\\\|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})(\\u[dD][c-fC-F][0-9a-fA-F]{2})?")

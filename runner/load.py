@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from runner.cost import Limits, catalogue, known_model
 from runner.media import IMAGES, is_text, media_type
-from runner.spec import Block, Spec
+from runner.spec.spec import Block, Spec
 
 _HEAD = 4096
 _PAGE = re.compile(rb"/Type\s*/Page(?![a-zA-Z])")

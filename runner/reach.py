@@ -11,7 +11,8 @@ from urllib.parse import unquote
 from runner import remote
 from runner.errors import InputError, Problem
 from runner.load import Unsendable
-from runner.spec import Block, Spec, without_password
+from runner.spec.secrets import without_password
+from runner.spec.spec import Block, Spec
 
 _LARGEST = 256_000_000
 _LONGEST_URL = 8_000

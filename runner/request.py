@@ -14,9 +14,9 @@ from runner.attachments import Attached, Attachments
 from runner.cost import known_model
 from runner.errors import InputError
 from runner.load import Load, Unsendable, check_load
-from runner.prompt import Renderer, Templates
+from runner.prompt.templates import Renderer, Templates
 from runner.reach import Reach
-from runner.spec import Block, Content, Spec, block_place
+from runner.spec.spec import Block, Content, Spec, block_place
 
 _RECORD = "Records the result. Call it exactly once, with the whole result as its input."
 

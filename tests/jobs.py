@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from runner.cli import main
-from runner.simulator import serve
 from runner.simulator.batches import Mix
+from runner.simulator.server import serve
 
 _PORTS: dict[Path, int] = {}
 SCHEMA = {

@@ -21,9 +21,9 @@ from runner import Summary, load_spec, plan, run
 from runner.attachments import mark_of
 from runner.errors import InputError, RunnerError, StateError, UsageError
 from runner.lifecycle.check import check
-from runner.prompt import load_templates
+from runner.prompt.templates import load_templates
 from runner.request import Encoded, encoder
-from runner.simulator import Answer, Drop
+from runner.simulator.faults import Answer, Drop
 from tests.files import image, pdf
 from tests.jobs import SPEC, command, end, kill, paid, records, simulator, start, write_job
 from tests.servers import web
@@ -627,9 +627,7 @@ def test_one_file_that_is_gone_before_it_is_uploaded_does_not_hold_up_the_others
         if name == "uploaded":
             (letters / "3.txt").unlink(missing_ok=True)
 
-    with pytest.raises(
-        StateError, match=r"3\.txt can no longer be read: .*restore it, or start over with --new"
-    ):
+    with pytest.raises(StateError, match=r"3\.txt can no longer be read: .*restore it, or start over with --new"):
         job(on=on)
     assert sum(paid(letters / "api").values()) == 2
     (letters / "3.txt").write_text("three")

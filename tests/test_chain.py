@@ -9,7 +9,8 @@ import pytest
 
 from runner import load_spec, plan
 from runner.errors import InputError
-from runner.lifecycle import check, in_order
+from runner.lifecycle.chain import in_order
+from runner.lifecycle.check import check
 from tests.jobs import (
     SPEC,
     accepted,

@@ -10,8 +10,9 @@ import pytest
 
 from runner import Summary
 from runner.errors import InputError
-from runner.sources import Inputs, read
-from runner.spec import Source
+from runner.sources import read
+from runner.sources.inputs import Inputs
+from runner.spec.spec import Source
 from tests.jobs import SPEC, accepted, paid, records, write_job
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.simulator import Answer
+from runner.simulator.faults import Answer
 from tests.jobs import accepted, command, end, records, simulator, start, write_job
 
 ROOT = Path(__file__).parent.parent

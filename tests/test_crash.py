@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.simulator import Answer, Drop
+from runner.simulator.faults import Answer, Drop
 from tests.jobs import (
     accepted,
     command,

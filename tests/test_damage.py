@@ -13,7 +13,7 @@ import pytest
 
 from runner import load_spec, run
 from runner.errors import RunnerError
-from runner.simulator import Drop
+from runner.simulator.faults import Drop
 from tests.jobs import SPEC, command, end, kill, outputs, paid, simulator, start, write_job
 
 RUN = ("run", "job.yaml", "--yes")

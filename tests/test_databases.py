@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from runner import Summary
-from runner.database import Failed, query
+from runner.database.connection import Failed, query
 from runner.errors import InputError, UsageError
 from tests.jobs import paid, write_job
 from tests.servers import mariadb, postgres

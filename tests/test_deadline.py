@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from runner import Summary, load_spec, plan
-from runner.lifecycle import check
-from runner.simulator import Drop
+from runner.lifecycle.check import check
+from runner.simulator.faults import Drop
 from tests.jobs import SPEC, accepted, answered, paid, records, write_job
 
 BATCH = {**SPEC["batch"], "max_requests": 5, "grace_seconds": 1}

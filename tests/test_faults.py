@@ -8,7 +8,7 @@ import pytest
 
 from runner import Summary
 from runner.errors import AccessError, Refused, ResultsGone, Undecided
-from runner.simulator import FAULTS, Answer
+from runner.simulator.faults import FAULTS, Answer
 from tests.jobs import SPEC, accepted, outputs, paid, records, write_job
 
 ROWS, BATCHES = 20, 3

@@ -11,7 +11,7 @@ import pytest
 from runner import Summary, load_spec
 from runner.errors import CanaryFailed, InputError
 from runner.form import Block, Form, form_of, validator
-from runner.spec import Check, Output
+from runner.spec.spec import Check, Output
 from tests.jobs import SCHEMA, SPEC, paid, records, write_job
 
 GOOD = {"label": "good", "score": 3}

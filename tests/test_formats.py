@@ -24,8 +24,10 @@ import sqlalchemy as sa
 
 from runner import Summary, load_spec
 from runner.errors import InputError
-from runner.sources import InputFile, Inputs, Row, changed, digest, read
-from runner.spec import Source
+from runner.sources import Row, read
+from runner.sources.compare import changed, digest
+from runner.sources.inputs import InputFile, Inputs
+from runner.spec.spec import Source
 from tests.jobs import paid, write_job
 from tests.servers import postgres, web
 

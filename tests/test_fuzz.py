@@ -27,17 +27,22 @@ from runner.body import custom_id
 from runner.cli import main
 from runner.errors import InputError
 from runner.form import Form, validator
-from runner.lifecycle import check
+from runner.lifecycle.check import check
 from runner.lifecycle.collect import _read
 from runner.outcome import OUTCOMES, Outcome, Usage, read, tokens
-from runner.prompt import RECORD, expression, load_templates
+from runner.prompt.expression import RECORD, expression
+from runner.prompt.templates import load_templates
 from runner.request import encoder
 from runner.simulator.batches import Batches, parse
-from runner.sinks import SINKS, Place
-from runner.sources import Inputs, Row
+from runner.sinks import SINKS
+from runner.sinks.place import Place
+from runner.sources import Row
 from runner.sources import read as read_rows
-from runner.spec import Prompt, Source, Spec, load_spec, schema_text
+from runner.sources.inputs import Inputs
+from runner.spec.check import schema_text
 from runner.spec.document import parse as parse_yaml
+from runner.spec.load import load_spec
+from runner.spec.spec import Prompt, Source, Spec
 from tests.jobs import SCHEMA, SPEC
 
 INPUTS = 10_000

@@ -12,9 +12,9 @@ import pytest
 
 from runner import Summary, load_spec, run
 from runner.errors import AccessError, InputError, Locked, Refused, ResultsGone, StateError, UsageError
-from runner.lifecycle import cancel
-from runner.simulator import Answer, Drop
-from runner.store import open_store
+from runner.lifecycle.inspect import cancel
+from runner.simulator.faults import Answer, Drop
+from runner.store.state import open_store
 from tests.jobs import SPEC, accepted, paid, records, simulator, write_job
 from tests.test_cli import IMPOSSIBLE
 

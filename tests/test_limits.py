@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import InputError
-from runner.prompt import expression
+from runner.prompt.expression import expression
 from runner.prompt.limits import LONGEST
 from tests.test_prompt import rendered, templates
 

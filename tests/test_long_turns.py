@@ -9,7 +9,7 @@ import pytest
 
 from runner import Summary
 from runner.lifecycle.conversation import continued, repaired
-from runner.simulator import Drop
+from runner.simulator.faults import Drop
 from tests.jobs import SPEC, command, end, kill, paid, records, simulator, start, write_job
 
 SEARCH = {**SPEC["params"], "tools": [{"type": "web_search_20260209", "name": "web_search"}]}

@@ -17,8 +17,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from runner import Summary, load_spec, run
 from runner.errors import AccessError, ApiFault, UsageError
 from runner.lifecycle.doctor import doctor
-from runner.simulator import Faults, serve
-from runner.store import open_store
+from runner.simulator.faults import Faults
+from runner.simulator.server import serve
+from runner.store.state import open_store
 from tests.jobs import SPEC, paid, records, write_job
 
 ROWS = 9

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from runner.errors import InputError
-from runner.prompt import Templates, expression, load_templates
-from runner.spec import load_spec
+from runner.prompt.expression import expression
+from runner.prompt.templates import Templates, load_templates
+from runner.spec.load import load_spec
 
 RECORD = {
     "key": "k1",

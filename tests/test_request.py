@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from runner.body import Body, custom_id, largest, pack, row_of
 from runner.errors import InputError
-from runner.prompt import load_templates
+from runner.prompt.templates import load_templates
 from runner.request import encoder
-from runner.spec import load_spec
+from runner.spec.load import load_spec
 
 PARAMS: dict[str, Any] = {"model": "m", "max_tokens": 9}
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))

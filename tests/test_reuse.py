@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from runner import Summary, load_spec
-from runner.lifecycle import doctor, purge, purgeable
+from runner.lifecycle.doctor import doctor
+from runner.lifecycle.purge import purge, purgeable
 from tests.jobs import SPEC, accepted, paid, records, write_job
 
 PROMPT = {"system": "Label the text with care.", "user": "{{ text }}"}

@@ -8,8 +8,9 @@ import pytest
 
 from runner import load_spec, plan
 from runner.errors import InputError
-from runner.lifecycle import check
-from runner.rules import RULES, Finding, examine
+from runner.lifecycle.check import check
+from runner.rules import RULES, examine
+from runner.rules.case import Finding
 
 HERE = Path(__file__).parent
 EXAMPLES = sorted((HERE / "rules").glob("*.yaml"))

@@ -15,7 +15,8 @@ import pytest
 from anthropic.types.messages import MessageBatch, MessageBatchIndividualResponse
 from anthropic.types.messages.batch_create_params import Request
 
-from runner.simulator import Answer, Drop, serve
+from runner.simulator.faults import Answer, Drop
+from runner.simulator.server import serve
 
 PARAMS: dict[str, Any] = {
     "model": "claude-haiku-4-5",

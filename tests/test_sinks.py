@@ -15,10 +15,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runner.errors import InputError
-from runner.prompt import RECORD
-from runner.sinks import SINKS, Place, check, open_sink, place
+from runner.prompt.expression import RECORD
+from runner.sinks import SINKS, check, open_sink
 from runner.sinks.csv import write_csv
-from runner.spec import Spec, load_spec, schema_text
+from runner.sinks.place import Place, place
+from runner.spec.check import schema_text
+from runner.spec.load import load_spec
+from runner.spec.spec import Spec
 
 COMMON = {"type", "path", "url", "rows", "columns", "types", "name", "content"}
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -144,7 +147,9 @@ def test_a_csv_can_have_another_delimiter(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("delimiter", ['"', "\n", "\r", "\0", "", ";;"])
 def test_a_delimiter_that_breaks_the_file_is_refused(tmp_path: Path, delimiter: str) -> None:
-    with pytest.raises(InputError, match=r"sinks\.0\.delimiter .* one character that is not a quote or a line break"):
+    with pytest.raises(
+        InputError, match=r"sinks\.0\.delimiter .* one character that is not a quote or a line break"
+    ):
         spec_with(tmp_path, {"type": "csv", "delimiter": delimiter})
 
 

@@ -17,8 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.errors import InputError, Problem
-from runner.sources import SOURCES, InputFile, Inputs, Row, changed, read
-from runner.spec import Source, schema_text
+from runner.sources import SOURCES, Row, read
+from runner.sources.compare import changed
+from runner.sources.inputs import InputFile, Inputs
+from runner.spec.check import schema_text
+from runner.spec.spec import Source
 
 REPO = Path(__file__).parents[1]
 SCHEMA = json.loads(schema_text())["properties"]["source"]

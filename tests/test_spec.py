@@ -13,21 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.errors import InputError, Problem
-from runner.spec import (
-    Batch,
-    Prompt,
-    Retry,
-    Sink,
-    Source,
-    Spec,
-    Turn,
-    fingerprint,
-    load_spec,
-    project_root,
-    resumed,
-    schema_text,
-    suggest,
-)
+from runner.spec.check import schema_text, suggest
+from runner.spec.load import fingerprint, load_spec, project_root, resumed
+from runner.spec.spec import Batch, Prompt, Retry, Sink, Source, Spec, Turn
 
 HERE = Path(__file__).parent
 SHIPPED = sorted((HERE.parent / "specs").glob("*.yaml"))
@@ -295,7 +283,10 @@ def test_an_output_schema_file_is_found_from_the_project_root(project: Path) -> 
         (b'{"title": "\xff"}', "a.json: not usable as JSON: "),
         (b"[1]", "a.json: a JSON schema must be an object, not a list"),
         (b"true", "a.json: a JSON schema must be an object, not true"),
-        (b'{"properties": {"a": {"type": "strng"}}}', "a.json: not a valid JSON schema: at properties.a.type: 'strng'"),
+        (
+            b'{"properties": {"a": {"type": "strng"}}}',
+            "a.json: not a valid JSON schema: at properties.a.type: 'strng'",
+        ),
         (b'{"type": "string", "pattern": "("}', "a.json: not a valid JSON schema: at pattern"),
         (b'{"required": "a"}', "a.json: not a valid JSON schema: at required"),
     ],
@@ -485,7 +476,10 @@ def test_a_count_is_written_as_a_whole_number(project: Path, line: str) -> None:
 
 
 def test_a_line_feed_at_the_end_does_not_pass_a_pattern(project: Path) -> None:
-    assert "expected 1 to 32 characters" in problems(project, base=MINIMAL.replace("name: good", 'name: "s\\n"'))[0].message
+    assert (
+        "expected 1 to 32 characters"
+        in problems(project, base=MINIMAL.replace("name: good", 'name: "s\\n"'))[0].message
+    )
 
 
 @pytest.mark.parametrize("text", ['{"minimum": NaN}', '{"a": 1, "a": 2}', '{"title": "\\ud800"}'])

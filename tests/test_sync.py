@@ -10,7 +10,7 @@ import pytest
 
 from runner import Summary
 from runner.errors import AccessError, CanaryFailed
-from runner.lifecycle import doctor
+from runner.lifecycle.doctor import doctor
 from tests.jobs import (
     SPEC,
     accepted,

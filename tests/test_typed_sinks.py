@@ -20,11 +20,12 @@ import pytest
 import sqlalchemy as sa
 
 from runner import Summary, load_spec, run
-from runner.database import Transactions
+from runner.database.connection import Transactions
 from runner.errors import InputError
-from runner.sinks import Place, check, check_place, open_sink, place
+from runner.sinks import check, check_place, open_sink
+from runner.sinks.place import Place, place
 from runner.sinks.xlsx import write_xlsx
-from runner.spec import Spec
+from runner.spec.spec import Spec
 from tests.jobs import SPEC, paid, write_job
 from tests.servers import postgres
 from tests.test_formats import TYPED

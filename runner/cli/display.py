@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runner.cost import rounded
-from runner.lifecycle import Found, Plan, Report, Summary, Unknown, plural
+from runner.lifecycle.decide import Unknown
+from runner.lifecycle.inspect import Found
+from runner.lifecycle.job import Report, Summary, plural
+from runner.lifecycle.planning import Plan
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -15,7 +15,8 @@ from runner.errors import InputError, Interrupted
 
 if TYPE_CHECKING:
     from runner.cli.display import Progress
-    from runner.lifecycle import Plan, Summary
+    from runner.lifecycle.job import Summary
+    from runner.lifecycle.planning import Plan
 
 
 @click.command()
@@ -26,8 +27,8 @@ def validate(specs: tuple[Path, ...], variables: dict[str, str]) -> None:
 
     Checks the settings, templates, schemas, sinks and first rows, and reports all problems at once.
     """
-    from runner.lifecycle import check, check_places
-    from runner.spec import load_spec
+    from runner.lifecycle.check import check, check_places
+    from runner.spec.load import load_spec
 
     failed = False
     for path in specs:
@@ -54,10 +55,10 @@ def render(spec: Path, limit: int | None, variables: dict[str, str]) -> None:
 
     Sends nothing.
     """
-    from runner import lifecycle
-    from runner.spec import load_spec
+    from runner.lifecycle.check import render as lifecycle_render
+    from runner.spec.load import load_spec
 
-    for line in lifecycle.render(load_spec(spec, vars=variables), limit=limit):
+    for line in lifecycle_render(load_spec(spec, vars=variables), limit=limit):
         click.echo(line)
 
 
@@ -75,12 +76,12 @@ def plan(
 
     Sends nothing.
     """
-    from runner import lifecycle
     from runner.cli import display
-    from runner.spec import load_spec
+    from runner.lifecycle.preview import plan as lifecycle_plan
+    from runner.spec.load import load_spec
 
     with stopping() as stop, display.progress() as progress:
-        made = lifecycle.plan(
+        made = lifecycle_plan(
             load_spec(spec, vars=variables),
             simulate=simulate,
             offline=offline,
@@ -150,19 +151,20 @@ def run(
 
     A spec that reads the outputs of another spec runs after it.
     """
-    from runner import lifecycle
     from runner.cli import display
-    from runner.spec import load_spec
+    from runner.lifecycle.chain import in_order
+    from runner.lifecycle.execute import run as lifecycle_run
+    from runner.spec.load import load_spec
 
     if resume and new:
         raise click.UsageError("--resume and --new cannot be combined")
     warn()
-    chain = lifecycle.in_order([load_spec(path, vars=variables) for path in specs])
+    chain = in_order([load_spec(path, vars=variables) for path in specs])
     code = 0
     with stopping() as stop:
         for spec in chain:
             with display.progress() as progress:
-                summary = lifecycle.run(
+                summary = lifecycle_run(
                     spec,
                     simulate=simulate,
                     consent=partial(_ask, progress, is_agreed=yes or simulate),
@@ -210,16 +212,17 @@ def recover(spec: Path, *, run_id: str | None, limit: int | None, variables: dic
 
     Finds its batches of the last 29 days by the ids in their results.
     """
-    from runner import lifecycle
     from runner.cli import display
-    from runner.spec import load_spec
+    from runner.lifecycle.execute import run as lifecycle_run
+    from runner.lifecycle.recover import recover as lifecycle_recover
+    from runner.spec.load import load_spec
 
     warn()
     loaded = load_spec(spec, vars=variables)
     with stopping() as stop, display.progress() as progress:
         say = partial(click.echo, err=True)
-        run = lifecycle.recover(loaded, limit=limit, run_id=run_id, stop=stop, say=say, report=progress.report)
+        run = lifecycle_recover(loaded, limit=limit, run_id=run_id, stop=stop, say=say, report=progress.report)
         click.echo(f"run {run.id} was recovered", err=True)
-        summary = lifecycle.run(loaded, limit=limit, report=progress.report, stop=stop)
+        summary = lifecycle_run(loaded, limit=limit, report=progress.report, stop=stop)
     _conclude(summary, simulate=False, as_json=False)
     sys.exit(_exit_code(summary, stop))

@@ -16,10 +16,10 @@ def status(target: str | None, as_json: bool) -> None:
 
     With SPEC, shows the newest run of that spec; with RUN, shows that run.
     """
-    from runner import lifecycle
     from runner.cli import display
+    from runner.lifecycle.inspect import runs as lifecycle_runs
 
-    found = lifecycle.runs(target)
+    found = lifecycle_runs(target)
     if target is not None:
         found = found[:1]
     if as_json:
@@ -42,9 +42,9 @@ def cancel(target: str) -> None:
 
     Cancels the batches in progress. Unsent batches are never sent.
     """
-    from runner import lifecycle
+    from runner.lifecycle.inspect import cancel as lifecycle_cancel
 
-    canceled, left = lifecycle.cancel(target)
+    canceled, left = lifecycle_cancel(target)
     for line in left:
         click.echo(line, err=True)
     kind = "simulated run" if canceled.is_simulated else "run"
@@ -70,14 +70,14 @@ def reconcile(target: str, *, adopt: str | None, assume_not_sent: bool) -> None:
 
     If they cannot be found, --adopt or --assume-not-sent resolves them manually.
     """
-    from runner import lifecycle
     from runner.cli import display
+    from runner.lifecycle.decide import reconcile_run
 
     if adopt and assume_not_sent:
         raise click.UsageError("--adopt and --assume-not-sent cannot be combined: use one, then the other")
     warn()
     with display.progress() as progress:
-        found, unknown = lifecycle.reconcile_run(
+        found, unknown = reconcile_run(
             target, adopt=adopt, assume_not_sent=assume_not_sent, report=progress.report
         )
     for batch in unknown:
@@ -94,13 +94,14 @@ def doctor(*, remote: bool) -> None:
 
     Also reports what the next runs would do.
     """
-    from runner import lifecycle
+    from runner.lifecycle.doctor import doctor as lifecycle_doctor
+    from runner.lifecycle.job import plural
 
-    diagnosis = lifecycle.doctor(remote=remote)
+    diagnosis = lifecycle_doctor(remote=remote)
     for line in (*diagnosis.findings, *diagnosis.plans):
         click.echo(line)
     wrong = len(diagnosis.findings)
-    click.echo(f"{lifecycle.plural(diagnosis.runs, 'run')}, {lifecycle.plural(wrong, 'finding')}")
+    click.echo(f"{plural(diagnosis.runs, 'run')}, {plural(wrong, 'finding')}")
     sys.exit(8 if wrong else 0)
 
 
@@ -126,19 +127,21 @@ def purge(target: str | None, *, older_than: float | None, remote: bool, yes: bo
 
     Outputs are kept, and so are the history and the cost of the runs.
     """
-    from runner import lifecycle
+    from runner.lifecycle.job import plural
+    from runner.lifecycle.purge import purge as lifecycle_purge
+    from runner.lifecycle.purge import purgeable
 
     if target is None and older_than is None:
         raise click.UsageError("specify a run, a spec or --older-than")
-    found = lifecycle.purgeable(target, older_than=older_than or 0)
+    found = purgeable(target, older_than=older_than or 0)
     names = ", ".join(run.summary.run for run in found)
     if found and not yes:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise click.UsageError(f"cannot ask before purging {names} without a terminal: add `--yes`")
         click.confirm(f"purge {names}? Outputs cannot be written again afterwards", err=True, abort=True)
     for run in found:
-        purged = lifecycle.purge(run, remote=remote)
-        also = f", with {lifecycle.plural(purged.deleted, 'batch')} at the API" if remote else ""
+        purged = lifecycle_purge(run, remote=remote)
+        also = f", with {plural(purged.deleted, 'batch')} at the API" if remote else ""
         click.echo(f"run {purged.run.summary.run} was purged{also}")
     if not found:
         click.echo("no runs to purge", err=True)

@@ -10,7 +10,7 @@ import click
 @click.command()
 def schema() -> None:
     """Print the JSON schema of specs, for editors."""
-    from runner.spec import schema_text
+    from runner.spec.check import schema_text
 
     click.echo(schema_text(), nl=False)
 
@@ -43,7 +43,8 @@ def simulate(
 
     For trials and tests. Logs each injected fault to simulated/server/faults.jsonl.
     """
-    from runner.simulator import FAULTS, serve
+    from runner.simulator.faults import FAULTS
+    from runner.simulator.server import serve
 
     if list_faults:
         width = max(map(len, FAULTS))

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner.spec import without_password
+from runner.spec.secrets import without_password
 
 if TYPE_CHECKING:
     import sqlalchemy as sa

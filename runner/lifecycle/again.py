@@ -12,7 +12,8 @@ from runner.lifecycle.conversation import continued, repaired
 from runner.lifecycle.job import Job
 from runner.lifecycle.rows import Rows, rows_of
 from runner.outcome import PAUSED, read
-from runner.store import WHATEVER_ATTEMPTS, Pieces, pieces
+from runner.store.folder import Pieces, pieces
+from runner.store.state import WHATEVER_ATTEMPTS
 
 
 def prepare_again(job: Job, form: Form) -> bool:

@@ -24,7 +24,8 @@ from runner.errors import AccessError, CreateUnknown, RunnerError, StateError, U
 from runner.lifecycle.divide import Request, divide
 from runner.lifecycle.job import Job, name_of
 from runner.outcome import NO_ANSWER, result_type
-from runner.store import Batch, pieces
+from runner.store.folder import pieces
+from runner.store.records import Batch
 
 AT_ONCE = 200
 """Maximum number of requests in a batch that is answered synchronously."""

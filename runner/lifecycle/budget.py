@@ -9,7 +9,7 @@ from runner.cost import rate_of
 from runner.errors import CapReached
 from runner.lifecycle.divide import divide
 from runner.lifecycle.job import Job, name_of
-from runner.store import Batch
+from runner.store.records import Batch
 
 # Stop at 5 %: otherwise ever smaller batches would nibble at the remaining budget for days.
 _LEAST_SHARE = 0.05

@@ -9,7 +9,8 @@ from runner.form import Form
 from runner.lifecycle.job import Job, plural
 from runner.lifecycle.rows import rows_of
 from runner.outcome import Outcome, read
-from runner.store import Batch, pieces
+from runner.store.folder import pieces
+from runner.store.records import Batch
 
 _SHOWN, _LONGER_ID = 3, 20
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 
-from runner.spec import Spec
+from runner.spec.spec import Spec
 
 
 def in_order(specs: Sequence[Spec]) -> list[Spec]:

@@ -5,17 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from runner import sinks
 from runner.errors import InputError, Problem
 from runner.extras import lacking
 from runner.form import form_of
 from runner.lifecycle.prepare import rejection, requests
-from runner.prompt import Templates, load_templates
+from runner.prompt.templates import Templates, load_templates
 from runner.remote import is_url
-from runner.rules import Finding, examine
-from runner.sinks import Place
-from runner.sources import Inputs, Row, read
-from runner.spec import Spec
+from runner.rules import examine
+from runner.rules.case import Finding
+from runner.sinks import check as check_sinks
+from runner.sinks import check_place
+from runner.sinks.place import Place, place
+from runner.sources import Row, read
+from runner.sources.inputs import Inputs
+from runner.spec.spec import Spec
 
 T = TypeVar("T")
 _SAMPLE_ROWS = 100
@@ -35,7 +38,7 @@ def check(spec: Spec, *, is_tolerant: bool = False) -> Checked:
     This covers the templates, the names they use, the columns and the first 100 rows. Raises InputError that lists
     all problems, including the errors found by the rules unless `is_tolerant`.
     """
-    problems = sinks.check(spec)
+    problems = check_sinks(spec)
     if any(block.type != "text" for block in spec.prompt.blocks()) and (lacks := lacking("documents")):
         problems.append(spec.problem("prompt", f"documents and images: {lacks}"))
     _note(problems, lambda: form_of(spec.output))
@@ -59,9 +62,9 @@ def check_places(spec: Spec, base: Path, *, asks_databases: bool = True) -> list
     Raises InputError for places that cannot be written, as far as this can be known without writing. Databases are
     only checked with `asks_databases`.
     """
-    places = [sinks.place(sink, root=spec.root, base=base) for sink in spec.sinks]
+    places = [place(sink, root=spec.root, base=base) for sink in spec.sinks]
     asked = [index for index, sink in enumerate(spec.sinks) if asks_databases or sink.type != "sql"]
-    if problems := [one for index in asked if (one := sinks.check_place(spec, index, places[index]))]:
+    if problems := [one for index in asked if (one := check_place(spec, index, places[index]))]:
         raise InputError(problems)
     return places
 

@@ -9,10 +9,14 @@ import msgspec
 
 from runner.errors import UsageError
 from runner.lifecycle.record import Recorded, recorded
-from runner.prompt import Templates
-from runner.sources import InputFile, changed, is_same
-from runner.spec import Spec, resumed
-from runner.store import Run, RunFolder, Store
+from runner.prompt.templates import Templates
+from runner.sources.compare import changed, is_same
+from runner.sources.inputs import InputFile
+from runner.spec.load import resumed
+from runner.spec.spec import Spec
+from runner.store.folder import RunFolder
+from runner.store.records import Run
+from runner.store.state import Store
 
 _SHOWN = 10
 

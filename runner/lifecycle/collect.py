@@ -17,7 +17,9 @@ from runner.lifecycle.budget import worst
 from runner.lifecycle.job import Job, decoded, name_of, plural
 from runner.lifecycle.rows import rows_of
 from runner.outcome import NO_ANSWER, PAUSED, Usage, read, tokens
-from runner.store import WHATEVER_ATTEMPTS, Batch, pieces
+from runner.store.folder import pieces
+from runner.store.records import Batch
+from runner.store.state import WHATEVER_ATTEMPTS
 
 
 @dataclass(slots=True)

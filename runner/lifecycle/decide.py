@@ -12,8 +12,8 @@ from runner.lifecycle.job import Job, Report, name_of, plural, silent, summarize
 from runner.lifecycle.reconcile import check_account, custom_ids, search
 from runner.lifecycle.record import recorded
 from runner.lifecycle.submit import bind, unsend
-from runner.spec import from_record
-from runner.store import Batch
+from runner.spec.load import from_record
+from runner.store.records import Batch
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,15 +12,17 @@ from typing import Any
 import msgspec
 
 from runner.body import custom_id
-from runner.database import Failed, Transactions
+from runner.database.connection import Failed, Transactions
 from runner.errors import InputError, Problem, StateError
 from runner.form import Form
 from runner.lifecycle.job import Job
 from runner.lifecycle.record import recorded
 from runner.outcome import Outcome, read
-from runner.sinks import open_sink, place
-from runner.spec import Sink
-from runner.store import Batch, Pieces, pieces
+from runner.sinks import open_sink
+from runner.sinks.place import place
+from runner.spec.spec import Sink
+from runner.store.folder import Pieces, pieces
+from runner.store.records import Batch
 
 _NEVER_SENT = {
     "missing": "the API returned no result for this request",

@@ -10,7 +10,8 @@ from itertools import chain
 from runner.body import pack
 from runner.durable import sync_folder
 from runner.lifecycle.job import Job
-from runner.store import Batch, pieces
+from runner.store.folder import pieces
+from runner.store.records import Batch
 
 _LONGER_ID = 20
 _LONGER = 1_000

@@ -22,8 +22,10 @@ from runner.lifecycle.record import recorded
 from runner.lifecycle.recover import found_in
 from runner.outcome import OUTCOMES, read
 from runner.remote import is_url
-from runner.spec import project_root
-from runner.store import Batch, Pieces, Run, Store, open_store, pieces
+from runner.spec.load import project_root
+from runner.store.folder import Pieces, pieces
+from runner.store.records import Batch, Run
+from runner.store.state import Store, open_store
 
 # The shape of an API key; the state must not contain any.
 _KEY = re.compile(rb"sk-ant-[A-Za-z0-9_-]{20,}")

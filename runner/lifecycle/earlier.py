@@ -12,7 +12,10 @@ from runner.errors import StateError
 from runner.form import Form
 from runner.lifecycle.record import Recorded, recorded
 from runner.outcome import read
-from runner.store import Answers, Digests, Pieces, Run, Store
+from runner.store.folder import Pieces
+from runner.store.known import Answers, Digests
+from runner.store.records import Run
+from runner.store.state import Store
 
 _SEEN = ("running", "finished", "abandoned")
 

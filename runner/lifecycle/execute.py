@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 
-from runner import sinks
 from runner.api import Api, connect
 from runner.errors import CapReached, InputError, StateError, UsageError
 from runner.form import Form, form_of
@@ -23,8 +22,10 @@ from runner.lifecycle.job import Job, Report, Summary, plural, silent, summarize
 from runner.lifecycle.planning import Plan, make_plan
 from runner.lifecycle.prepare import prepare
 from runner.lifecycle.record import recorded
-from runner.spec import Spec
-from runner.store import open_store
+from runner.sinks import check_place
+from runner.sinks.place import Place
+from runner.spec.spec import Spec
+from runner.store.state import open_store
 
 SIMULATED = "simulated"
 # Size of a short result with its ids and usage: once as received, and once in an output.
@@ -61,11 +62,11 @@ def _check_space(job: Job, plan: Plan) -> None:
         )
 
 
-def _check_tables(job: Job, places: Sequence[sinks.Place]) -> None:
+def _check_tables(job: Job, places: Sequence[Place]) -> None:
     """Discard a prepared run and raise InputError if a table does not accept its column types."""
     types = recorded(job.store, job.run).types
     tables = [index for index, sink in enumerate(job.spec.sinks) if sink.type == "sql"]
-    unfit = [sinks.check_place(job.spec, index, places[index], types) for index in tables]
+    unfit = [check_place(job.spec, index, places[index], types) for index in tables]
     if problems := [problem for problem in unfit if problem]:
         job.store.discard(job.run)
         raise InputError(problems)
@@ -106,7 +107,7 @@ def connected(folder: Path, *, simulate: bool, betas: Sequence[str] = ()) -> Ite
     with ExitStack() as stack:
         if simulate:
             # Imported here, so that `validate` does not wait for the import of an HTTP server.
-            from runner.simulator import serve
+            from runner.simulator.server import serve
 
             url = stack.enter_context(serve(folder / "simulator"))
             own = {"base_url": url, "api_key": "simulated", "name": "simulator"}

@@ -37,7 +37,7 @@ from runner.lifecycle.reconcile import check_account, reconcile
 from runner.lifecycle.refuse import blame, is_meant, refuse, reject, seek
 from runner.lifecycle.submit import check_rounds, may_have_been_sent, submit
 from runner.lifecycle.upload import uploads
-from runner.store import Batch
+from runner.store.records import Batch
 
 _DOWNLOADS = 3
 _DAY = 86_400

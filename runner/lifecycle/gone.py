@@ -6,7 +6,7 @@ from runner.api import Api
 from runner.errors import NotFound, ResultsGone
 from runner.lifecycle.job import Job, name_of, plural
 from runner.lifecycle.reconcile import MARGIN_SECONDS
-from runner.store import Batch
+from runner.store.records import Batch
 
 _DAY = 86_400
 RETENTION_SECONDS = 29 * _DAY

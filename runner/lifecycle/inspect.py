@@ -9,8 +9,9 @@ from runner.api import Api
 from runner.errors import ApiFault, Refused, UsageError
 from runner.lifecycle.execute import SIMULATED, connected
 from runner.lifecycle.job import Summary, name_of, summarize
-from runner.spec import load_spec, project_root
-from runner.store import Batch, Run, Store, open_store
+from runner.spec.load import load_spec, project_root
+from runner.store.records import Batch, Run
+from runner.store.state import Store, open_store
 
 _SPEC_SUFFIXES = (".yaml", ".yml")
 

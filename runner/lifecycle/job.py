@@ -10,8 +10,9 @@ import msgspec
 
 from runner.errors import StateError
 from runner.outcome import OUTCOMES, Usage
-from runner.spec import Spec
-from runner.store import Batch, Run, Store
+from runner.spec.spec import Spec
+from runner.store.records import Batch, Run
+from runner.store.state import Store
 
 T = TypeVar("T")
 

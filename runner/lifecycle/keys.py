@@ -5,9 +5,11 @@ from collections.abc import Iterator
 import msgspec
 
 from runner.errors import InputError, Problem
-from runner.sources import Inputs, read
-from runner.spec import Spec
-from runner.store import RunFolder, Store
+from runner.sources import read
+from runner.sources.inputs import Inputs
+from runner.spec.spec import Spec
+from runner.store.folder import RunFolder
+from runner.store.state import Store
 
 
 class _Key(msgspec.Struct):

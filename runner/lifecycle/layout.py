@@ -8,8 +8,10 @@ from typing import Any
 from runner.body import Body, pack
 from runner.durable import sync_folder
 from runner.errors import UsageError
-from runner.spec import Spec
-from runner.store import Run, Store, pieces
+from runner.spec.spec import Spec
+from runner.store.folder import pieces
+from runner.store.records import Run
+from runner.store.state import Store
 
 _MOST_BYTES = 256_000_000
 

@@ -2,8 +2,8 @@
 
 from runner.cost import catalogue, known_model
 from runner.lifecycle.job import plural
-from runner.rules import for_sync_only, is_client_tool, tools_of
-from runner.spec import Spec
+from runner.rules.params import for_sync_only, is_client_tool, tools_of
+from runner.spec.spec import Spec
 
 _FEW = 50
 _HOUR = 3_600.0

@@ -17,11 +17,13 @@ from runner.lifecycle.job import Job, decoded, plural
 from runner.lifecycle.outlook import choose, outlook, synchronous_seconds
 from runner.lifecycle.prepare import Prepared, Share
 from runner.outcome import Usage
-from runner.prompt import Templates
+from runner.prompt.templates import Templates
 from runner.request import prefix_bytes
-from runner.rules import Facts, Finding, examine
-from runner.spec import Spec
-from runner.store import Store, pieces
+from runner.rules import examine
+from runner.rules.case import Facts, Finding
+from runner.spec.spec import Spec
+from runner.store.folder import pieces
+from runner.store.state import Store
 
 _SAMPLE, _SAMPLE_BYTES = 16, 8 << 20
 _CHUNK = 10_000

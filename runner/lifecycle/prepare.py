@@ -25,12 +25,16 @@ from runner.lifecycle.job import Report, plural, summarize
 from runner.lifecycle.keys import check_keys
 from runner.lifecycle.record import origin, record
 from runner.outcome import rejected_line
-from runner.prompt import Templates
+from runner.prompt.templates import Templates
 from runner.request import Encoded, encoder
-from runner.rules import Finding
-from runner.sources import Inputs, Row, read
-from runner.spec import Spec
-from runner.store import Digests, Run, RunFolder, Store, Unsent, pieces
+from runner.rules.case import Finding
+from runner.sources import Row, read
+from runner.sources.inputs import Inputs
+from runner.spec.spec import Spec
+from runner.store.folder import RunFolder, pieces
+from runner.store.known import Digests
+from runner.store.records import Run, Unsent
+from runner.store.state import Store
 
 
 def requests(

@@ -14,8 +14,8 @@ from runner.lifecycle.execute import connected, home, moved
 from runner.lifecycle.job import Job, Report, silent
 from runner.lifecycle.planning import Plan, make_plan
 from runner.lifecycle.prepare import prepare
-from runner.spec import Spec
-from runner.store import Store, open_store
+from runner.spec.spec import Spec
+from runner.store.state import Store, open_store
 
 
 def plan(

@@ -11,7 +11,9 @@ from runner.errors import NotFound, Refused, StateError, UsageError
 from runner.lifecycle.execute import connected
 from runner.lifecycle.inspect import Found, opened, runs
 from runner.lifecycle.reconcile import check_account
-from runner.store import Run, Store, Uploads
+from runner.store.records import Run
+from runner.store.state import Store
+from runner.store.uploads import Uploads
 
 _DONE = ("finished", "abandoned")
 

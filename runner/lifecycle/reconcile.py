@@ -15,7 +15,7 @@ from runner.errors import AccessError, NotFound, StateError, Undecided
 from runner.lifecycle.job import Job, name_of, plural
 from runner.lifecycle.submit import bind, unsend
 from runner.outcome import read
-from runner.store import Batch
+from runner.store.records import Batch
 
 # On the API's clock. Wide, because a listing that is slightly out of date must not hide our batch.
 MARGIN_SECONDS = 300

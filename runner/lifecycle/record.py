@@ -7,10 +7,13 @@ from typing import Any
 import msgspec
 
 from runner.errors import StateError
-from runner.prompt import Templates
-from runner.sources import InputFile, digest
-from runner.spec import Spec, fingerprint
-from runner.store import Run, Store
+from runner.prompt.templates import Templates
+from runner.sources.compare import digest
+from runner.sources.inputs import InputFile
+from runner.spec.load import fingerprint
+from runner.spec.spec import Spec
+from runner.store.records import Run
+from runner.store.state import Store
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,10 @@ from runner.lifecycle.prepare import prepare
 from runner.lifecycle.reconcile import custom_ids
 from runner.lifecycle.record import origin, record
 from runner.outcome import read
-from runner.spec import Spec
-from runner.store import Found, Run, Store, began_at, open_store, tag, tag_of
+from runner.spec.spec import Spec
+from runner.store.ids import began_at, tag, tag_of
+from runner.store.records import Found, Run
+from runner.store.state import Store, open_store
 
 _KEPT_SECONDS = 29 * 86_400
 _OURS = re.compile(r"([0-9a-z]{13})-(\d{1,4})-(\d{1,9})-(\d{1,18})")

@@ -15,7 +15,7 @@ from runner.errors import Refused
 from runner.lifecycle.divide import Request, divide
 from runner.lifecycle.job import Job, name_of
 from runner.outcome import rejected_line
-from runner.store import Batch
+from runner.store.records import Batch
 
 # Pydantic's way of naming an item: `requests.17.params: Field required`.
 _INDEX = re.compile(r"\brequests\.(\d+)\b")

@@ -10,7 +10,8 @@ from runner.api import Api, Remote
 from runner.durable import replacing
 from runner.errors import CreateUnknown, RunnerError, StateError
 from runner.lifecycle.job import Job, name_of, plural
-from runner.store import Batch, began_at
+from runner.store.ids import began_at
+from runner.store.records import Batch
 
 _DAY = 86_400
 

@@ -15,7 +15,9 @@ from runner.attachments import Attached
 from runner.errors import AccessError, NotFound, Refused, StateError
 from runner.lifecycle.divide import divide
 from runner.lifecycle.job import Job, name_of, plural
-from runner.store import Batch, Uploads, pieces
+from runner.store.folder import pieces
+from runner.store.records import Batch
+from runner.store.uploads import Uploads
 
 _FILE = re.compile(rb'(?<="file_id":")[^"\\]+(?=")')
 _UNSAFE = re.compile(r'[<>:"|?*\\/\x00-\x1f]')

@@ -7,7 +7,7 @@ from jinja2 import ChainableUndefined, TemplateSyntaxError, UndefinedError, node
 
 from runner.prompt.names import undeclared
 from runner.prompt.sandbox import DATA_ERRORS, sandbox
-from runner.spec import suggest
+from runner.spec.check import suggest
 
 RECORD = (
     "key",

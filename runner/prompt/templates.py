@@ -17,7 +17,8 @@ from runner.errors import InputError, Problem
 from runner.prompt.limits import joined
 from runner.prompt.names import assigned, fields_of_row, first_use, guarded, references, undeclared, used_globals
 from runner.prompt.sandbox import DATA_ERRORS, GLOBALS, Sandbox, sandbox
-from runner.spec import Spec, suggest
+from runner.spec.check import suggest
+from runner.spec.spec import Spec
 
 Renderer = Callable[[Mapping[str, Any]], str]
 """Renders one template with the names of one row (see `Templates.names`)."""

@@ -40,7 +40,8 @@ from runner.rules.params import (
 )
 from runner.rules.prompts import cache_5m, cache_minimum
 from runner.rules.schemas import output_schema
-from runner.spec import Spec, suggest
+from runner.spec.check import suggest
+from runner.spec.spec import Spec
 
 __all__ = ["RULES", "Facts", "Finding", "examine", "for_sync_only", "is_client_tool", "tools_of"]
 

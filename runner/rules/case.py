@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from runner.cost import Model, known_model
 from runner.errors import Problem
-from runner.spec import Spec
+from runner.spec.spec import Spec
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from runner.cost import rate_of
 from runner.remote import is_url
 from runner.rules.case import Case, Mistake
 from runner.rules.params import is_client_tool, tools_of
-from runner.spec import without_password
+from runner.spec.secrets import without_password
 
 _DAY, _HOUR = 86_400, 3_600
 _FEW = 5

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 
 from runner.cost import catalogue
 from runner.rules.case import Case, Mistake
-from runner.spec import suggest
+from runner.spec.check import suggest
 
 _PAGE = "platform.claude.com, model deprecations, 2026-08, and release notes"
 

@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, TypeVar
 
-from runner import database
 from runner.columns import Convert, converter
 from runner.compressed import is_packed
+from runner.database.connection import Failed
+from runner.database.tables import unfit
 from runner.errors import InputError, Problem
 from runner.extras import lacking
-from runner.prompt import RECORD, expression
+from runner.prompt.expression import RECORD, expression
 from runner.remote import is_url
 from runner.sinks.csv import write_csv
 from runner.sinks.files import write_files
@@ -19,7 +20,8 @@ from runner.sinks.place import Place, cannot_write, place
 from runner.sinks.schemas import schemas
 from runner.sinks.sql import write_sql
 from runner.sinks.xlsx import write_xlsx
-from runner.spec import Sink, Spec, suggest
+from runner.spec.check import suggest
+from runner.spec.spec import Sink, Spec
 
 __all__ = ["SINKS", "Place", "check", "check_place", "open_sink", "place"]
 
@@ -100,8 +102,8 @@ def _unfit(spec: Spec, sink: Sink, place: Place, types: Mapping[str, Any] | None
     found = schemas(spec, sink, _expressions(sink), types or {})
     key = sink.options.get("key", "key")
     try:
-        return database.unfit(place.database, sink.options["table"], found, key, is_typed=types is not None)
-    except database.Failed as error:
+        return unfit(place.database, sink.options["table"], found, key, is_typed=types is not None)
+    except Failed as error:
         return f"cannot write: {error}"
 
 
@@ -122,7 +124,7 @@ def _open(spec: Spec, index: int, sink: AbstractContextManager[T], place: Place)
     Errors of the sink itself, at the beginning and at the end, become an InputError that names it. Errors of the
     body pass unchanged.
     """
-    own = (OSError, database.Failed, *_UNFIT)
+    own = (OSError, Failed, *_UNFIT)
     try:
         write = sink.__enter__()
     except own as error:
@@ -185,7 +187,7 @@ def open_sink(
                 if sink.type in _TYPED:
                     values = _converted(values, converters, has_succeeded=has_succeeded)
                 write(values)
-            except (OSError, database.Failed) as error:
+            except (OSError, Failed) as error:
                 raise _problem(spec, index, place, error) from error
             except _UNFIT as error:
                 message = f"cannot write the row {record['key']!r}: {error}; {_REMEDY}"

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from runner import arrow
+from runner.arrow import writing
 from runner.sinks.place import Place
 
 
@@ -13,5 +13,5 @@ def write_parquet(
     place: Place, columns: Mapping[str, Any], *, compression: str = "zstd"
 ) -> Iterator[Callable[[Sequence[Any]], None]]:
     """Yield a function that writes one row of values, which must already have the types in `columns`."""
-    with place.file() as file, arrow.writing(file, columns, compression) as write:
+    with place.file() as file, writing(file, columns, compression) as write:
         yield write

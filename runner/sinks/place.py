@@ -11,9 +11,10 @@ from typing import BinaryIO
 
 from runner import remote
 from runner.compressed import packing
-from runner.database import Transactions
+from runner.database.connection import Transactions
 from runner.durable import replacing
-from runner.spec import Sink, without_password
+from runner.spec.secrets import without_password
+from runner.spec.spec import Sink
 
 _BLOCK = 1 << 20
 

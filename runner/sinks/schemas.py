@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from runner.columns import below, inlined, schema_of
-from runner.prompt import path_of
-from runner.spec import Sink, Spec
+from runner.prompt.expression import path_of
+from runner.spec.spec import Sink, Spec
 
 _TEXT = {"type": "string"}
 _ERROR = {"type": "object", "properties": {"type": _TEXT, "message": _TEXT}, "additionalProperties": False}

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
-from runner import database
-from runner.database import Transactions
+from runner.database.connection import Transactions
+from runner.database.tables import replaced, upserting
 from runner.sinks.place import Place
 
 
@@ -36,10 +36,10 @@ def write_sql(
                 raise ValueError(f"{key} {values[at]!r} is already used by an earlier row")
             write(values)
 
-        with database.upserting(*target) as write:
+        with upserting(*target) as write:
             yield write_once
         keys = (found for (found,) in seen.execute("SELECT key FROM key ORDER BY key"))
-        if (lost := database.replaced(*target, keys)) is not None:
+        if (lost := replaced(*target, keys)) is not None:
             raise ValueError(
                 f"{table} stores {key} {lost!r} under another row's key: check the type or collation of its column"
             )

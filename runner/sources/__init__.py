@@ -19,7 +19,9 @@ from runner.sources.run import read_run
 from runner.sources.sql import read_sql
 from runner.sources.text import read_text
 from runner.sources.xlsx import read_xlsx
-from runner.spec import Source, suggest, without_password
+from runner.spec.check import suggest
+from runner.spec.secrets import without_password
+from runner.spec.spec import Source
 
 __all__ = ["SOURCES", "InputFile", "Inputs", "Row", "changed", "digest", "is_same", "read"]
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from runner.columns import reader
 from runner.errors import InputError, Problem
-from runner.prompt import expression
-from runner.spec import Source, suggest
+from runner.prompt.expression import expression
+from runner.spec.check import suggest
+from runner.spec.spec import Source
 
 Found = tuple[str, int, dict[str, Any]]
 """(path, line, fields) of one row."""

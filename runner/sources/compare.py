@@ -10,7 +10,7 @@ from pathlib import Path
 from runner import remote
 from runner.errors import InputError, Problem
 from runner.sources.inputs import Hashing, InputFile, Inputs, sha256_of, stdin
-from runner.spec import without_password
+from runner.spec.secrets import without_password
 
 
 def digest(root: Path, pattern: str) -> str:

@@ -19,7 +19,7 @@ from runner import remote
 from runner.compressed import unpacked
 from runner.errors import InputError, Problem
 from runner.extras import lacking
-from runner.spec import without_password
+from runner.spec.secrets import without_password
 
 _BLOCK = 1 << 18
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from runner import arrow
+from runner.arrow import Damaged, read
 from runner.sources.inputs import Inputs
 from runner.sources.text import fail
 from runner.sources.values import check_names, plain_row
@@ -18,7 +18,7 @@ def read_parquet(inputs: Inputs, *, path: str) -> Iterator[tuple[str, int, dict[
     for name, file in inputs.whole(path):
         number = 0
         try:
-            columns, batches = arrow.read(file)
+            columns, batches = read(file)
             names = check_names([column for column, _ in columns], "the file")
             first = first or columns
             if columns != first:
@@ -29,7 +29,7 @@ def read_parquet(inputs: Inputs, *, path: str) -> Iterator[tuple[str, int, dict[
                 for values in batch:
                     number += 1
                     yield name, number, plain_row(names, values)
-        except arrow.Damaged as error:
+        except Damaged as error:
             fail(name, f"cannot be read as Parquet: {error}", number and number + 1)
         except ValueError as error:
             fail(name, str(error), number)

@@ -6,12 +6,13 @@ from contextlib import closing
 from typing import Any
 from urllib.parse import quote
 
-from runner import database
+from runner.database.connection import Failed
+from runner.database.connection import query as open_query
 from runner.errors import InputError, Problem
 from runner.sources.inputs import Inputs
 from runner.sources.text import fail
 from runner.sources.values import check_names, plain_row
-from runner.spec import without_password
+from runner.spec.secrets import without_password
 
 
 def read_sql(
@@ -24,9 +25,9 @@ def read_sql(
     if url is not None:
         inputs.current = name = without_password(url)
         try:
-            with database.query(url, query) as (columns, rows):
+            with open_query(url, query) as (columns, rows):
                 yield from _rows(name, columns, rows)
-        except database.Failed as error:
+        except Failed as error:
             raise InputError([Problem(name, f"the query fails: {error}")]) from error
         return
     for name, place in inputs.places(path or ""):

@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from runner import load_spec
-from runner.prompt import RECORD
-from runner.sinks import Place, open_sink
-from runner.sources import Inputs, read
-from runner.spec import Source
+from runner.prompt.expression import RECORD
+from runner.sinks import open_sink
+from runner.sinks.place import Place
+from runner.sources import read
+from runner.sources.inputs import Inputs
+from runner.spec.spec import Source
 
 _GROUP = 50_000
 _FIRST = date(2020, 1, 1)
