@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Plan", "Spec", "Summary", "load_spec", "plan", "run"]
 
 # Imported on first use, because `--help` must not wait for modules that only a run needs.
-_HOMES = {
+_MODULES = {
     "Plan": "runner.lifecycle.planning",
     "Spec": "runner.spec.spec",
     "Summary": "runner.lifecycle.job",
@@ -33,6 +33,6 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'runner' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)

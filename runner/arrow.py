@@ -4,21 +4,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from runner.columns import digits, kind_of
+from runner.columns import column_kind, decimal_precision
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _ROWS, _GROUP_BYTES = 512, 32 << 20
-_NARROW = 38
+_DECIMAL128_DIGITS = 38
 _INTEGERS = ("int8", "int16", "int32", "uint8", "uint16", "uint32", "uint64")
 
 
-class Damaged(ValueError):
+class InvalidParquet(ValueError):
     """An error: a file is not Parquet, or contains values that cannot be read."""
 
 
-def read(file: BinaryIO) -> tuple[list[tuple[str, dict[str, Any]]], Iterator[list[tuple[Any, ...]]]]:
+def read_parquet_file(file: BinaryIO) -> tuple[list[tuple[str, dict[str, Any]]], Iterator[list[tuple[Any, ...]]]]:
     """Return the columns of a Parquet file as (name, JSON schema), and an iterator of chunks of its rows.
 
     Rows are tuples of Python values. Raises Damaged, as does the iterator.
@@ -29,21 +29,21 @@ def read(file: BinaryIO) -> tuple[list[tuple[str, dict[str, Any]]], Iterator[lis
     try:
         # Buffering ahead would hold a whole row group in memory.
         parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 18)
-        columns = [(field.name, _schema(field.type)) for field in parquet.schema_arrow]
+        columns = [(field.name, _json_schema(field.type)) for field in parquet.schema_arrow]
     except (pa.ArrowException, ValueError) as error:
-        raise Damaged(str(error)) from error
+        raise InvalidParquet(str(error)) from error
 
     def batches() -> Iterator[list[tuple[Any, ...]]]:
         try:
             for batch in parquet.iter_batches(batch_size=_ROWS):
-                yield list(zip(*(_microseconds(column).to_pylist() for column in batch.columns), strict=True))
+                yield list(zip(*(_to_microseconds(column).to_pylist() for column in batch.columns), strict=True))
         except (pa.ArrowException, ValueError, OverflowError) as error:
-            raise Damaged(str(error)) from error
+            raise InvalidParquet(str(error)) from error
 
     return columns, batches()
 
 
-def _microseconds(column: "pa.Array") -> "pa.Array":
+def _to_microseconds(column: "pa.Array") -> "pa.Array":
     """Return a column with its times in microseconds, the resolution of Python and of specs."""
     import pyarrow as pa
 
@@ -53,16 +53,16 @@ def _microseconds(column: "pa.Array") -> "pa.Array":
     return column.cast(pa.time64("us"), safe=False) if kind == pa.time64("ns") else column
 
 
-def _schema(kind: "pa.DataType") -> dict[str, Any]:
+def _json_schema(kind: "pa.DataType") -> dict[str, Any]:
     """Return the JSON schema of an Arrow type."""
     from pyarrow import types as t
 
     if t.is_dictionary(kind):
-        return _schema(kind.value_type)
+        return _json_schema(kind.value_type)
     if t.is_list(kind) or t.is_large_list(kind) or t.is_fixed_size_list(kind):
-        return {"type": "array", "items": _schema(kind.value_type)}
+        return {"type": "array", "items": _json_schema(kind.value_type)}
     if t.is_struct(kind):
-        parts = {kind.field(index).name: _schema(kind.field(index).type) for index in range(kind.num_fields)}
+        parts = {kind.field(index).name: _json_schema(kind.field(index).type) for index in range(kind.num_fields)}
         return {"type": "object", "properties": parts, "additionalProperties": False}
     if t.is_decimal(kind):
         return {"type": "string", "format": f"decimal({kind.precision},{kind.scale})"}
@@ -88,18 +88,18 @@ def _schema(kind: "pa.DataType") -> dict[str, Any]:
     return {}
 
 
-def _type(schema: Mapping[str, Any]) -> "pa.DataType":
+def _arrow_type(schema: Mapping[str, Any]) -> "pa.DataType":
     """Return the Arrow type of a column with this JSON schema."""
     import pyarrow as pa
 
-    kind = kind_of(schema)
+    kind = column_kind(schema)
     if kind == "array":
-        return pa.list_(_type(schema["items"]))
+        return pa.list_(_arrow_type(schema["items"]))
     if kind == "object":
-        return pa.struct([pa.field(name, _type(part)) for name, part in schema["properties"].items()])
+        return pa.struct([pa.field(name, _arrow_type(part)) for name, part in schema["properties"].items()])
     if kind == "decimal":
-        precision, scale = digits(schema) or (38, 0)
-        return (pa.decimal128 if precision <= _NARROW else pa.decimal256)(precision, scale)
+        precision, scale = decimal_precision(schema) or (38, 0)
+        return (pa.decimal128 if precision <= _DECIMAL128_DIGITS else pa.decimal256)(precision, scale)
     if kind == "integer":
         wanted = schema.get("format")
         return pa.type_for_alias(wanted) if wanted in _INTEGERS else pa.int64()
@@ -117,7 +117,7 @@ def _type(schema: Mapping[str, Any]) -> "pa.DataType":
 
 
 @contextmanager
-def writing(
+def open_parquet_writer(
     file: BinaryIO, columns: Mapping[str, Mapping[str, Any]], compression: str
 ) -> Iterator[Callable[[Sequence[Any]], None]]:
     """Yield a function that takes the converted values of one row; write the rows as Parquet.
@@ -128,7 +128,7 @@ def writing(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = pa.schema([pa.field(name, _type(one)) for name, one in columns.items()])
+    schema = pa.schema([pa.field(name, _arrow_type(one)) for name, one in columns.items()])
     waiting: list[Sequence[Any]] = []
     batches: list[pa.RecordBatch] = []
 

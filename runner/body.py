@@ -13,22 +13,22 @@ from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from runner.durable import private_file
+from runner.durable import open_private_file
 
 _OPEN, _BETWEEN, _CLOSE = b'{"requests":[\n', b",\n", b"\n]}"
-_HELD_REQUESTS, _HELD_BYTES = 64, 8 << 20
-_ROW = re.compile(r"0|[1-9][0-9]{0,17}")
+_MAX_PENDING_REQUESTS, _MAX_PENDING_BYTES = 64, 8 << 20
+_ROW_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 
 
-def custom_id(run: str, round: int, batch: int, row: int) -> str:
+def make_custom_id(run: str, round: int, batch: int, row: int) -> str:
     """Return the id of a request; it identifies its row without revealing a key of the user's data."""
     return f"{run}-{round}-{batch}-{row}"
 
 
-def row_of(custom_id: str, *, prefix: str) -> int | None:
+def parse_row_number(custom_id: str, *, prefix: str) -> int | None:
     """Return the row number in a custom_id, or None if it does not start with the batch's `prefix`."""
     number = custom_id.removeprefix(prefix)
-    return int(number) if number != custom_id and _ROW.fullmatch(number) else None
+    return int(number) if number != custom_id and _ROW_NUMBER.fullmatch(number) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +45,17 @@ class Body:
     sha256: str
 
 
-_LINE = b'{"custom_id":"%b%d","params":%b}'
-_ID_BYTES = 64
+_REQUEST_LINE = b'{"custom_id":"%b%d","params":%b}'
+_MAX_ID_BYTES = 64
 
 
-def largest(max_bytes: int) -> int:
+def max_params_bytes(max_bytes: int) -> int:
     """Return the maximum size in bytes of one request's params in a body of `max_bytes`."""
-    return max_bytes - len(_OPEN) - len(_CLOSE) - len(_LINE % (b"", 0, b"")) - _ID_BYTES
+    return max_bytes - len(_OPEN) - len(_CLOSE) - len(_REQUEST_LINE % (b"", 0, b"")) - _MAX_ID_BYTES
 
 
 @dataclass(slots=True)
-class _Writer:
+class _BodyWriter:
     """Writer of one body, which holds back the last requests so that some can move to the next batch.
 
     A held request is (row, bytes of its params, line in the body).
@@ -65,88 +65,92 @@ class _Writer:
     prefix: bytes
     size: int = len(_OPEN) + len(_CLOSE) - len(_BETWEEN)
     count: int = 0
-    held: deque[tuple[int, bytes, bytes]] = field(default_factory=deque)
-    held_bytes: int = 0
+    pending: deque[tuple[int, bytes, bytes]] = field(default_factory=deque)
+    pending_bytes: int = 0
     requests: list[tuple[int, int, int]] = field(default_factory=list)
     written: int = 0
     digest: Any = field(default_factory=hashlib.sha256)
 
     def add(self, row: int, params: bytes, max_bytes: int) -> bool:
         """Add a request if the body stays within `max_bytes`; return whether it was added."""
-        line = _LINE % (self.prefix, row, params)
+        line = _REQUEST_LINE % (self.prefix, row, params)
         size = self.size + len(line) + len(_BETWEEN)
         if size > max_bytes:
             return False
         self.size = size
         self.count += 1
-        self.held.append((row, params, line))
-        self.held_bytes += len(line)
-        while len(self.held) > _HELD_REQUESTS or (self.held_bytes > _HELD_BYTES and len(self.held) > 1):
-            self._write()
+        self.pending.append((row, params, line))
+        self.pending_bytes += len(line)
+        while len(self.pending) > _MAX_PENDING_REQUESTS or (
+            self.pending_bytes > _MAX_PENDING_BYTES and len(self.pending) > 1
+        ):
+            self._write_next()
         return True
 
-    def take_back(self) -> tuple[int, bytes]:
+    def pop_last(self) -> tuple[int, bytes]:
         """Remove and return the last request, which must not be written yet."""
-        row, params, line = self.held.pop()
+        row, params, line = self.pending.pop()
         self.count -= 1
-        self.held_bytes -= len(line)
+        self.pending_bytes -= len(line)
         self.size -= len(line) + len(_BETWEEN)
         return row, params
 
-    def _put(self, data: bytes) -> None:
+    def _write_bytes(self, data: bytes) -> None:
         self.file.write(data)
         self.digest.update(data)
         self.written += len(data)
 
-    def _write(self) -> None:
-        row, params, line = self.held.popleft()
-        self.held_bytes -= len(line)
-        self._put((_BETWEEN if self.requests else _OPEN) + line)
+    def _write_next(self) -> None:
+        row, params, line = self.pending.popleft()
+        self.pending_bytes -= len(line)
+        self._write_bytes((_BETWEEN if self.requests else _OPEN) + line)
         self.requests.append((row, self.written - len(params) - 1, len(params)))
 
     def finish(self) -> None:
         """Write the held requests and the end of the body, and make the file durable."""
-        while self.held:
-            self._write()
-        self._put(_CLOSE)
+        while self.pending:
+            self._write_next()
+        self._write_bytes(_CLOSE)
         self.file.flush()
         os.fsync(self.file.fileno())
 
 
-def _target(max_requests: int, used: set[int]) -> int:
+def _target_count(max_requests: int, used: set[int]) -> int:
     """Return the largest unused count above half of `max_requests`, or `max_requests` if all are used."""
     free = (count for count in range(max_requests, max_requests // 2, -1) if count not in used)
     return next(free, max_requests)
 
 
 @dataclass(slots=True)
-class _Stream:
+class _RequestQueue:
     """Remaining requests: first those that a body returned, then those of the source."""
 
     source: Iterator[tuple[int, bytes]]
-    given_up: deque[tuple[int, bytes]] = field(default_factory=deque)
+    returned: deque[tuple[int, bytes]] = field(default_factory=deque)
 
-    def next(self) -> tuple[int, bytes] | None:
-        return self.given_up.popleft() if self.given_up else next(self.source, None)
+    def next_request(self) -> tuple[int, bytes] | None:
+        return self.returned.popleft() if self.returned else next(self.source, None)
 
 
-def _fill(writer: _Writer, stream: _Stream, used: set[int], max_requests: int, max_bytes: int) -> None:
+def _fill_body(
+    writer: _BodyWriter, stream: _RequestQueue, used: set[int], max_requests: int, max_bytes: int
+) -> None:
     """Write requests until the body is full, then return as many as its count needs to be unique."""
-    target = _target(max_requests, used)
-    while writer.count < target and (request := stream.next()):
+    target = _target_count(max_requests, used)
+    while writer.count < target and (request := stream.next_request()):
         if not writer.add(*request, max_bytes):
             if writer.count == 0:
                 raise ValueError(f"the request of row {request[0]} does not fit into {max_bytes:,} bytes")
-            stream.given_up.appendleft(request)
+            stream.returned.appendleft(request)
             break
-    fewest = max(writer.count - len(writer.held), writer.count // 2)
-    distinct = next((count for count in range(writer.count, fewest, -1) if count not in used), writer.count)
+    min_count = max(writer.count - len(writer.pending), writer.count // 2)
+    distinct = next((count for count in range(writer.count, min_count, -1) if count not in used), writer.count)
     while writer.count > distinct:
-        stream.given_up.appendleft(writer.take_back())
+        stream.returned.appendleft(writer.pop_last())
     used.add(writer.count)
 
 
-def pack(
+def pack_requests(
     requests: Iterable[tuple[int, bytes]],
     *,
     run: str,
@@ -154,23 +158,24 @@ def pack(
     folder: Path,
     max_requests: int,
     max_bytes: int,
-    first: int = 1,
+    first_number: int = 1,
 ) -> Iterator[Body]:
     """Write (row, params) pairs to `<round>-<batch>.json` in `folder`; yield each body when durable.
 
-    A body has at most `max_requests` requests and `max_bytes` bytes. Raises ValueError for params that do not fit
-    (see `largest`). Batches are numbered from `first`. Their request counts differ if possible, so that a count
-    identifies a batch. Only one body is open at a time, and only its last requests are in memory.
+    A body has at most `max_requests` requests and `max_bytes` bytes. Raises ValueError for params that do not
+    fit (see `max_params_bytes`). Batches are numbered from `first_number`. Their request counts differ if
+    possible, so that a count identifies a batch. Only one body is open at a time, and only its last requests
+    are in memory.
     """
-    stream, used = _Stream(iter(requests)), set[int]()
-    for batch in count(first):
-        request = stream.next()
+    stream, used = _RequestQueue(iter(requests)), set[int]()
+    for batch in count(first_number):
+        request = stream.next_request()
         if request is None:
             return
-        stream.given_up.appendleft(request)
+        stream.returned.appendleft(request)
         path = folder / f"{round}-{batch}.json"
-        with private_file(path) as file:
-            writer = _Writer(file, custom_id(run, round, batch, 0)[:-1].encode())
-            _fill(writer, stream, used, max_requests, max_bytes)
+        with open_private_file(path) as file:
+            writer = _BodyWriter(file, make_custom_id(run, round, batch, 0)[:-1].encode())
+            _fill_body(writer, stream, used, max_requests, max_bytes)
             writer.finish()
         yield Body(batch, path, writer.requests, writer.written, writer.digest.hexdigest())

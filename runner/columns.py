@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-_SCHEMAS: dict[str, dict[str, Any]] = {
+_SCHEMA_BY_TYPE: dict[str, dict[str, Any]] = {
     "string": {"type": "string"},
     "integer": {"type": "integer"},
     "number": {"type": "number"},
@@ -25,27 +25,35 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
     "json": {},
 }
 _DECIMAL = re.compile(r"decimal\((\d+),(\d+)\)")
-_WHOLE = re.compile(r"[+-]?[0-9]+")
-_REAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_INTEGER_TEXT = re.compile(r"[+-]?[0-9]+")
+_NUMBER_TEXT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _TRUE, _FALSE = ("true", "t", "yes", "1"), ("false", "f", "no", "0")
-_TEXTS = {"date": "date", "date-time": "timestamp", "local-date-time": "local", "time": "time", "byte": "binary"}
+_KIND_BY_FORMAT = {
+    "date": "date",
+    "date-time": "timestamp",
+    "local-date-time": "local",
+    "time": "time",
+    "byte": "binary",
+}
 
-Convert = Callable[[Any], Any]
+Converter = Callable[[Any], Any]
 """Converts a JSON value to the value that a typed sink stores. Raises ValueError."""
 
 
-def schema_of(written: str) -> dict[str, Any]:
+def schema_for_type(type_name: str) -> dict[str, Any]:
     """Return the JSON schema of a type as written in a spec, for example `decimal(12,2)`."""
-    return _SCHEMAS.get(written) or ({} if written == "json" else {"type": "string", "format": written})
+    return _SCHEMA_BY_TYPE.get(type_name) or (
+        {} if type_name == "json" else {"type": "string", "format": type_name}
+    )
 
 
-def digits(schema: Mapping[str, Any]) -> tuple[int, int] | None:
+def decimal_precision(schema: Mapping[str, Any]) -> tuple[int, int] | None:
     """Return the precision and scale of a decimal, or None if the schema has another type."""
     match = _DECIMAL.fullmatch(str(schema.get("format", "")))
     return (int(match[1]), int(match[2])) if match else None
 
 
-def inlined(schema: Any, root: Mapping[str, Any], *, depth: int = 12) -> dict[str, Any]:
+def resolve_refs(schema: Any, root: Mapping[str, Any], *, depth: int = 12) -> dict[str, Any]:
     """Return a schema without null, and with references into `root` replaced by the schemas they refer to.
 
     Parts nested deeper than `depth`, such as recursive ones, become the empty schema. So do unions of
@@ -58,19 +66,21 @@ def inlined(schema: Any, root: Mapping[str, Any], *, depth: int = 12) -> dict[st
         found: Any = root if reference.startswith("#") else {}
         for step in reference.split("/")[1:]:
             found = found.get(step, {}) if isinstance(found, Mapping) else {}
-        return inlined(found, root, depth=depth - 1)
+        return resolve_refs(found, root, depth=depth - 1)
     variants = [one for one in schema.get("anyOf") or schema.get("oneOf") or () if one != {"type": "null"}]
     if variants:
-        return inlined(variants[0], root, depth=depth - 1) if len(variants) == 1 else {}
+        return resolve_refs(variants[0], root, depth=depth - 1) if len(variants) == 1 else {}
     inner = dict(schema)
     if isinstance(properties := schema.get("properties"), Mapping):
-        inner["properties"] = {name: inlined(part, root, depth=depth - 1) for name, part in properties.items()}
+        inner["properties"] = {
+            name: resolve_refs(part, root, depth=depth - 1) for name, part in properties.items()
+        }
     if "items" in schema:
-        inner["items"] = inlined(schema["items"], root, depth=depth - 1)
+        inner["items"] = resolve_refs(schema["items"], root, depth=depth - 1)
     return inner
 
 
-def kind_of(schema: Mapping[str, Any]) -> str:
+def column_kind(schema: Mapping[str, Any]) -> str:
     """Return the kind of a schema's values.
 
     It is string, integer, number, boolean, date, timestamp, local (a timestamp without a zone), time, binary,
@@ -82,7 +92,7 @@ def kind_of(schema: Mapping[str, Any]) -> str:
         values = [*schema.get("enum", ()), *([schema["const"]] if "const" in schema else [])]
         return "string" if values and all(isinstance(value, str) for value in values) else "json"
     if names == ["string"]:
-        return "decimal" if digits(schema) else _TEXTS.get(str(schema.get("format")), "string")
+        return "decimal" if decimal_precision(schema) else _KIND_BY_FORMAT.get(str(schema.get("format")), "string")
     if names == ["array"]:
         return "array" if schema.get("items") else "json"
     if names == ["object"]:
@@ -90,7 +100,7 @@ def kind_of(schema: Mapping[str, Any]) -> str:
     return names[0] if len(names) == 1 else "number" if set(names) == {"integer", "number"} else "json"
 
 
-def below(schema: Mapping[str, Any], steps: Sequence[str | int]) -> dict[str, Any]:
+def subschema_at(schema: Mapping[str, Any], steps: Sequence[str | int]) -> dict[str, Any]:
     """Return the schema at these names and indexes below a schema, or an empty one if it is not defined."""
     found: Any = schema
     for step in steps:
@@ -101,14 +111,14 @@ def below(schema: Mapping[str, Any], steps: Sequence[str | int]) -> dict[str, An
     return dict(found)
 
 
-def as_text(value: Any) -> str | None:
+def to_text(value: Any) -> str | None:
     """Return a JSON value as text: text is unchanged, null is None, everything else is JSON."""
     return value if value is None or isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-def _integer(value: Any) -> Any:
+def _to_integer(value: Any) -> Any:
     is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-    if isinstance(value, bool) or not (is_whole or (isinstance(value, str) and _WHOLE.fullmatch(value))):
+    if isinstance(value, bool) or not (is_whole or (isinstance(value, str) and _INTEGER_TEXT.fullmatch(value))):
         raise ValueError(f"{value!r} is not a whole number")
     number = int(value)
     if not -(2**63) <= number < 2**64:
@@ -116,9 +126,11 @@ def _integer(value: Any) -> Any:
     return number
 
 
-def _number(value: Any) -> Any:
+def _to_number(value: Any) -> Any:
     is_text = isinstance(value, str)
-    if isinstance(value, bool) or not (isinstance(value, int | float) or (is_text and _REAL.fullmatch(value))):
+    if isinstance(value, bool) or not (
+        isinstance(value, int | float) or (is_text and _NUMBER_TEXT.fullmatch(value))
+    ):
         raise ValueError(f"{value!r} is not a number")
     try:
         number = float(value)
@@ -129,7 +141,7 @@ def _number(value: Any) -> Any:
     return number
 
 
-def _boolean(value: Any) -> Any:
+def _to_boolean(value: Any) -> Any:
     if isinstance(value, bool):
         return value
     if isinstance(value, str) and value.strip().lower() in (*_TRUE, *_FALSE):
@@ -137,7 +149,7 @@ def _boolean(value: Any) -> Any:
     raise ValueError(f"{value!r} is neither true nor false")
 
 
-def _timestamp(value: Any) -> Any:
+def _to_timestamp(value: Any) -> Any:
     # The format allows lower-case letters and a leap second (:60); Python does not.
     found = datetime.fromisoformat(re.sub(r":60\b", ":59", str(value).upper()))
     if found.tzinfo is None:
@@ -149,7 +161,7 @@ def _timestamp(value: Any) -> Any:
         raise ValueError(f"{value!r} is out of range in UTC") from error
 
 
-def _decimal(precision: int, scale: int) -> Convert:
+def _make_decimal_converter(precision: int, scale: int) -> Converter:
     context, unit = Context(prec=precision), Decimal(1).scaleb(-scale)
 
     def convert(value: Any) -> Any:
@@ -168,66 +180,66 @@ def _decimal(precision: int, scale: int) -> Convert:
     return convert
 
 
-_CONVERT: dict[str, Convert] = {
-    "string": as_text,
-    "json": as_text,
-    "integer": _integer,
-    "number": _number,
-    "boolean": _boolean,
+_CONVERTERS: dict[str, Converter] = {
+    "string": to_text,
+    "json": to_text,
+    "integer": _to_integer,
+    "number": _to_number,
+    "boolean": _to_boolean,
     "date": lambda value: date.fromisoformat(str(value)),
     "time": lambda value: time.fromisoformat(str(value)),
-    "timestamp": _timestamp,
+    "timestamp": _to_timestamp,
     "local": lambda value: datetime.fromisoformat(str(value)).replace(tzinfo=None),
     "binary": lambda value: base64.b64decode(str(value), validate=True),
 }
 
 
-def converter(schema: Mapping[str, Any], *, is_flat: bool = False) -> Convert:
+def make_converter(schema: Mapping[str, Any], *, keep_nested: bool = False) -> Converter:
     """Return the function that converts a JSON value to the value that a typed sink stores; null is None.
 
     A date becomes a `datetime.date`, a timestamp an aware `datetime`, a decimal a `Decimal`, binary `bytes`. If
-    `is_flat`, lists and mappings stay JSON values.
+    `keep_nested`, lists and mappings stay JSON values.
     """
-    kind = kind_of(schema)
-    if is_flat and kind in ("array", "object"):
+    kind = column_kind(schema)
+    if keep_nested and kind in ("array", "object"):
         return lambda value: value
     if kind == "array":
-        each = converter(schema["items"])
-        inner: Convert = lambda value: [each(one) for one in _expect(list, value)]  # noqa: E731
+        each = make_converter(schema["items"])
+        inner: Converter = lambda value: [each(one) for one in _expect_type(list, value)]  # noqa: E731
     elif kind == "object":
-        parts = {name: converter(part) for name, part in schema["properties"].items()}
-        inner = lambda value: {n: part(_expect(dict, value).get(n)) for n, part in parts.items()}  # noqa: E731
+        parts = {name: make_converter(part) for name, part in schema["properties"].items()}
+        inner = lambda value: {n: part(_expect_type(dict, value).get(n)) for n, part in parts.items()}  # noqa: E731
     elif kind == "decimal":
-        inner = _decimal(*(digits(schema) or (38, 0)))
+        inner = _make_decimal_converter(*(decimal_precision(schema) or (38, 0)))
     else:
-        inner = _CONVERT[kind]
+        inner = _CONVERTERS[kind]
     return lambda value: None if value is None else inner(value)
 
 
-def _expect(kind: type, value: Any) -> Any:
+def _expect_type(kind: type, value: Any) -> Any:
     if not isinstance(value, kind):
         raise ValueError(f"{value!r} is not an {'array' if kind is list else 'object'}")
     return value
 
 
-def reader(written: str) -> Convert:
+def make_text_parser(type_name: str) -> Converter:
     """Return the function that reads a source's text as a JSON value of a type.
 
     Empty text becomes null, except for the type string. Values that are not text stay the same.
     The function raises ValueError for values that are not of the type.
     """
-    convert = converter(schema_of(written))
-    is_plain = written in ("integer", "number", "boolean")
+    convert = make_converter(schema_for_type(type_name))
+    is_plain = type_name in ("integer", "number", "boolean")
 
     def read(value: Any) -> Any:
-        if written in ("json", "string") and not isinstance(value, str):
+        if type_name in ("json", "string") and not isinstance(value, str):
             return value
         if not isinstance(value, str):
             found = convert(value)
             return found if is_plain else value
-        if written == "json":
+        if type_name == "json":
             return None if not value.strip() else msgspec.json.decode(value)
-        if written == "string":
+        if type_name == "string":
             return value
         if not value.strip():
             return None

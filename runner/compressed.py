@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import PurePath
 from typing import BinaryIO, cast
 
-DAMAGE = (EOFError, zlib.error, lzma.LZMAError)
+DECOMPRESSION_ERRORS = (EOFError, zlib.error, lzma.LZMAError)
 """Exceptions, besides OSError, from reading a damaged file."""
 
 
@@ -19,7 +19,7 @@ def _suffix(name: str) -> str:
     return PurePath(name.partition("?")[0] if is_web else name).suffix.lower()
 
 
-def unpacked(name: str, stream: BinaryIO) -> BinaryIO:
+def decompress(name: str, stream: BinaryIO) -> BinaryIO:
     """Decompress a stream if its file name has a compression suffix."""
     match _suffix(name):
         case ".gz":
@@ -31,7 +31,7 @@ def unpacked(name: str, stream: BinaryIO) -> BinaryIO:
     return stream
 
 
-def packing(name: str, stream: BinaryIO) -> AbstractContextManager[BinaryIO]:
+def compress(name: str, stream: BinaryIO) -> AbstractContextManager[BinaryIO]:
     """Return a writer into `stream` that compresses by suffix; equal input gives equal bytes."""
     match _suffix(name):
         case ".gz":
@@ -44,6 +44,6 @@ def packing(name: str, stream: BinaryIO) -> AbstractContextManager[BinaryIO]:
     return nullcontext(stream)
 
 
-def is_packed(name: str) -> bool:
+def is_compressed(name: str) -> bool:
     """Return whether a file name has a compression suffix."""
     return _suffix(name) in (".gz", ".bz2", ".xz")

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from runner.outcome import Usage
-from runner.spec.document import parse
+from runner.spec.document import parse_yaml
 from runner.spec.spec import Spec
 
 _MILLION, _CHUNK = 1_000_000, 10_000
@@ -31,7 +31,7 @@ class Price(msgspec.Struct, frozen=True):
     write_1h: float
     read: float
 
-    def of(self, usage: Usage) -> float:
+    def cost_of(self, usage: Usage) -> float:
         """Return the cost of tokens in millionths of a US dollar, at standard rates."""
         written = usage.cache_creation_input_tokens or 0
         long = (usage.cache_creation and usage.cache_creation.ephemeral_1h_input_tokens) or 0
@@ -44,7 +44,7 @@ class Price(msgspec.Struct, frozen=True):
         )
 
 
-class Above(msgspec.Struct, frozen=True):
+class LongContextPrice(msgspec.Struct, frozen=True):
     """The price of requests whose whole prompt exceeds `tokens` tokens."""
 
     tokens: int
@@ -61,7 +61,7 @@ class Model(msgspec.Struct, frozen=True):
     id: str
     source: str
     price: Price | None = None
-    above: Above | None = None
+    above: LongContextPrice | None = None
     context: int | None = None
     max_output: int | None = None
     max_output_beta: int | None = None
@@ -75,7 +75,7 @@ class Model(msgspec.Struct, frozen=True):
     dated_id: str | None = None
 
 
-class Limits(msgspec.Struct, frozen=True):
+class AttachmentLimits(msgspec.Struct, frozen=True):
     """Limits on the attachments of a request, and upper bounds of their tokens.
 
     `side` is the longest side of an image in pixels. `side_of_many` is the same for requests with more than `many`
@@ -104,104 +104,114 @@ class Catalogue(msgspec.Struct, frozen=True):
     cache_hits: dict[str, float]
     hidden_tokens: dict[str, int]
     enqueued: int
-    attachments: Limits
+    attachments: AttachmentLimits
     models: tuple[Model, ...]
 
 
 @cache
-def catalogue() -> Catalogue:
+def load_catalogue() -> Catalogue:
     """Return the facts about all models and prices."""
-    document = parse(files("runner").joinpath("models.yaml").read_bytes(), path="models.yaml", environ={})
+    document = parse_yaml(files("runner").joinpath("models.yaml").read_bytes(), path="models.yaml", environ={})
     return msgspec.convert(document.value, Catalogue)
 
 
-def known_model(name: str) -> Model | None:
+def find_model(name: str) -> Model | None:
     """Return the model with this id, dated or undated, or None."""
-    return next((model for model in catalogue().models if name in (model.id, model.dated_id)), None)
+    return next((model for model in load_catalogue().models if name in (model.id, model.dated_id)), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
     """The rate at which the requests of one spec are billed.
 
-    `ttls` are the times to live of its cache marks. `hidden` is the number of tokens that the API may add to each
-    prompt.
+    `ttls` are the times to live of its cache marks. `hidden_tokens` is the number of tokens that the API may
+    add to each prompt.
     """
 
     price: Price
-    above: Above | None
-    geo: float
+    long_context: LongContextPrice | None
+    geo_multiplier: float
     ttls: frozenset[str]
-    hidden: int
+    hidden_tokens: int
     max_tokens: int
 
-    def _price(self, prompt: float) -> Price:
-        return self.above.price if self.above is not None and prompt > self.above.tokens else self.price
+    def _price_for(self, prompt: float) -> Price:
+        return (
+            self.long_context.price
+            if self.long_context is not None and prompt > self.long_context.tokens
+            else self.price
+        )
 
-    def synchronous(self, usage: Usage) -> float:
+    def synchronous_cost(self, usage: Usage) -> float:
         """Return the synchronous cost of one answer; because prices have tiers, usages must not be summed."""
         prompt = (
             (usage.input_tokens or 0)
             + (usage.cache_read_input_tokens or 0)
             + (usage.cache_creation_input_tokens or 0)
         )
-        geo = catalogue().us if usage.inference_geo == "us" else 1.0
-        return self._price(prompt).of(usage) * geo / _MILLION + _searches(usage)
+        geo = load_catalogue().us if usage.inference_geo == "us" else 1.0
+        return self._price_for(prompt).cost_of(usage) * geo / _MILLION + _search_cost(usage)
 
-    def batched(self, usage: Usage) -> float:
+    def batch_cost(self, usage: Usage) -> float:
         """Return the batch cost of one answer with this usage."""
-        return self.discounted(self.synchronous(usage), usage)
+        return self.apply_batch_discount(self.synchronous_cost(usage), usage)
 
-    def discounted(self, synchronous: float, usage: Usage) -> float:
+    def apply_batch_discount(self, full_cost: float, usage: Usage) -> float:
         """Return the batch cost of an answer from its synchronous cost; searches are never discounted."""
-        searches = _searches(usage)
-        return (synchronous - searches) * catalogue().batch + searches
+        searches = _search_cost(usage)
+        return (full_cost - searches) * load_catalogue().batch + searches
 
-    def expected(self, prompt: float, output: float, *, cached: float = 0, ttl: str = "") -> float:
+    def expected_cost(self, prompt: float, output: float, *, cached: float = 0, ttl: str = "") -> float:
         """Return the expected synchronous cost of one request.
 
         `prompt` and `output` are tokens. With a `ttl` (5m or 1h), some requests read `cached` tokens of the prompt
         from the cache, and the others write them to it.
         """
-        price = self._price(prompt)
+        price = self._price_for(prompt)
         prefix = cached * price.input
         if ttl:
-            hits, write = catalogue().cache_hits[ttl], price.write_5m if ttl == "5m" else price.write_1h
+            hits, write = load_catalogue().cache_hits[ttl], price.write_5m if ttl == "5m" else price.write_1h
             prefix = cached * (hits * price.read + (1 - hits) * write)
-        return ((prompt - cached) * price.input + prefix + output * price.output) * self.geo / _MILLION
+        return ((prompt - cached) * price.input + prefix + output * price.output) * self.geo_multiplier / _MILLION
 
-    def worst(self, weights: Iterable[int], *, is_batched: bool) -> float:
-        """Return an upper bound of the cost of requests with these weights in bytes (see `Store.weights`).
+    def cost_upper_bound(self, sizes: Iterable[int], *, is_batched: bool) -> float:
+        """Return an upper bound of the cost of requests with these weights in bytes (see `Store.request_sizes`).
 
         A token has at least one byte, and an answer has at most `max_tokens`. The caller must exclude server
         tools, which can make a prompt arbitrarily long.
         """
-        tier = math.inf if self.above is None else self.above.tokens - self.hidden
-        rest, dollars = iter(weights), 0.0
+        tier = math.inf if self.long_context is None else self.long_context.tokens - self.hidden_tokens
+        rest, dollars = iter(sizes), 0.0
         # Within a tier only the sum matters, and one call per request would take seconds for a million.
         while chunk := list(islice(rest, _CHUNK)):
             high = [weight for weight in chunk if weight > tier]
             low = sum(chunk) - sum(high)
-            dollars += self._most(len(chunk) - len(high), low, self.price)
-            dollars += self._most(len(high), sum(high), self.above.price) if self.above is not None else 0.0
-        return dollars * (catalogue().batch if is_batched else 1.0)
+            dollars += self._tier_upper_bound(len(chunk) - len(high), low, self.price)
+            dollars += (
+                self._tier_upper_bound(len(high), sum(high), self.long_context.price)
+                if self.long_context is not None
+                else 0.0
+            )
+        return dollars * (load_catalogue().batch if is_batched else 1.0)
 
-    def _most(self, count: int, weight: int, price: Price) -> float:
+    def _tier_upper_bound(self, count: int, size: int, price: Price) -> float:
         """Return an upper bound of the synchronous cost of `count` requests in a tier with this total weight."""
         written = {"5m": price.write_5m, "1h": price.write_1h}
-        dearest = max([price.input, *(written[ttl] for ttl in self.ttls), *([price.read] if self.ttls else [])])
+        highest_input_price = max(
+            [price.input, *(written[ttl] for ttl in self.ttls), *([price.read] if self.ttls else [])]
+        )
         # A workspace setting can keep requests in the US without the spec asking for it.
-        geo = max(self.geo, catalogue().us)
-        prompt = weight + count * self.hidden
-        return (prompt * dearest + count * self.max_tokens * price.output) * geo / _MILLION
+        geo = max(self.geo_multiplier, load_catalogue().us)
+        prompt = size + count * self.hidden_tokens
+        return (prompt * highest_input_price + count * self.max_tokens * price.output) * geo / _MILLION
 
 
-def _searches(usage: Usage) -> float:
+def _search_cost(usage: Usage) -> float:
     found = usage.server_tool_use and usage.server_tool_use.web_search_requests
-    return (found or 0) * catalogue().web_search
+    return (found or 0) * load_catalogue().web_search
 
 
-def _own_price(prices: Mapping[str, float], model: Model | None) -> Price | None:
+def _price_from_spec(prices: Mapping[str, float], model: Model | None) -> Price | None:
     """Return the spec's own price, completed from its model, or the model's price, or None."""
     if not prices:
         return model.price if model is not None else None
@@ -214,7 +224,7 @@ def _own_price(prices: Mapping[str, float], model: Model | None) -> Price | None
     return Price(**{**derived, **prices})
 
 
-def cache_ttls(spec: Spec) -> set[str]:
+def find_cache_ttls(spec: Spec) -> set[str]:
     """Return the times to live of all cache marks in a spec: 5m, 1h."""
     found = {spec.prompt.cache} if spec.prompt.cache else set()
 
@@ -233,10 +243,10 @@ def cache_ttls(spec: Spec) -> set[str]:
     return {ttl for ttl in (*found, *(block.cache for block in spec.prompt.blocks())) if ttl}
 
 
-def rate_of(spec: Spec) -> Rate | None:
+def rate_for_spec(spec: Spec) -> Rate | None:
     """Return the rate of a spec's requests, or None if the price of its model is unknown."""
-    known, model = catalogue(), known_model(str(spec.params["model"]))
-    price = _own_price(spec.prices, model)
+    known, model = load_catalogue(), find_model(str(spec.params["model"]))
+    price = _price_from_spec(spec.prices, model)
     if price is None:
         return None
     hidden = 64
@@ -246,14 +256,14 @@ def rate_of(spec: Spec) -> Rate | None:
         hidden += known.hidden_tokens["tools"]
     return Rate(
         price=price,
-        above=model.above if model is not None and not spec.prices else None,
-        geo=known.us if spec.params.get("inference_geo") == "us" else 1.0,
-        ttls=frozenset(cache_ttls(spec) & {"5m", "1h"}),
-        hidden=hidden,
+        long_context=model.above if model is not None and not spec.prices else None,
+        geo_multiplier=known.us if spec.params.get("inference_geo") == "us" else 1.0,
+        ttls=frozenset(find_cache_ttls(spec) & {"5m", "1h"}),
+        hidden_tokens=hidden,
         max_tokens=int(spec.params["max_tokens"]),
     )
 
 
-def rounded(dollars: float) -> float:
+def round_up_cost(dollars: float) -> float:
     """Round an amount up to a hundredth of a cent for display."""
     return math.ceil(dollars * 10_000 - 1e-6) / 10_000

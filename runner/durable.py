@@ -19,20 +19,20 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def private_folder(folder: Path) -> None:
+def make_private_folder(folder: Path) -> None:
     """Create a folder if necessary, accessible to its owner only, whatever the umask."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
 
 
-def private_file(path: Path) -> BinaryIO:
+def open_private_file(path: Path) -> BinaryIO:
     """Open an empty file for writing, readable by its owner only, whatever the umask."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     os.fchmod(descriptor, 0o600)
     return os.fdopen(descriptor, "wb", _BUFFER)
 
 
-def appending(path: Path) -> BinaryIO:
+def open_for_append(path: Path) -> BinaryIO:
     """Open a file for appending, readable by its owner only, whatever the umask."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.fchmod(descriptor, 0o600)
@@ -40,20 +40,20 @@ def appending(path: Path) -> BinaryIO:
 
 
 @contextmanager
-def replacing(path: Path, *, private: bool = False, keeps_same: bool = False) -> Iterator[BinaryIO]:
+def atomic_write(path: Path, *, private: bool = False, skip_if_unchanged: bool = False) -> Iterator[BinaryIO]:
     """Write a temporary file and rename it over `path` at the end; an error leaves `path` unchanged.
 
-    With `keeps_same`, `path` also stays unchanged, including its modification time, if it already has the same
-    bytes. The temporary name is always the same, so a killed process leaves at most one file, which the next write
-    overwrites.
+    With `skip_if_unchanged`, `path` also stays unchanged, including its modification time, if it already has
+    the same bytes. The temporary name is always the same, so a killed process leaves at most one file, which
+    the next write overwrites.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with private_file(temporary) if private else temporary.open("wb", buffering=_BUFFER) as file:
+        with open_private_file(temporary) if private else temporary.open("wb", buffering=_BUFFER) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        if keeps_same and path.exists() and filecmp.cmp(temporary, path, shallow=False):
+        if skip_if_unchanged and path.exists() and filecmp.cmp(temporary, path, shallow=False):
             temporary.unlink()
         else:
             temporary.replace(path)

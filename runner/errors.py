@@ -4,19 +4,19 @@ RunnerError                 1  a defect in the runner or its environment
 ├── InputError              2  problems in a spec, template, schema or source, each with its location
 ├── UsageError              2  the command cannot run with these arguments
 ├── CanaryFailed            2  the first rows failed, and the others were not sent
-├── Undecided               5  a person must decide whether a batch was accepted
-├── Locked                  6  another runner is using the state
+├── ManualDecisionRequired               5  a person must decide whether a batch was accepted
+├── StateLocked                  6  another runner is using the state
 ├── AccessError             7  credentials, permission or spend limit
-│   └── CapReached             the spec's own cost cap
+│   └── CostCapReached             the spec's own cost cap
 ├── StateError              8  the state on disk is unusable
-├── ResultsGone             9  the API no longer has the results
+├── ResultsLost             9  the API no longer has the results
 ├── Interrupted           130  a signal stopped the command before anything was sent
-└── ApiFault                4  one call failed; the lifecycle handles it, so it rarely ends a run
+└── ApiError                4  one call failed; the lifecycle handles it, so it rarely ends a run
     ├── Unavailable            try again later
-    │   └── Incomplete         a download with missing results
+    │   └── ResultsIncomplete         a download with missing results
     ├── NotFound               the id is unknown, or not visible yet
-    ├── Refused             2  the API rejected the request
-    └── CreateUnknown          a create that may or may not have been accepted
+    ├── RequestRejected             2  the API rejected the request
+    └── AcceptanceUnknown          a create that may or may not have been accepted
 
 A failed row is not an error but data: see `outcome`.
 """
@@ -70,13 +70,13 @@ class CanaryFailed(RunnerError):
     exit_code = 2
 
 
-class Undecided(RunnerError):
+class ManualDecisionRequired(RunnerError):
     """A create without an answer, whose batch was not found, and that the spec leaves to a person."""
 
     exit_code = 5
 
 
-class Locked(RunnerError):
+class StateLocked(RunnerError):
     """Another runner is using the state."""
 
     exit_code = 6
@@ -88,7 +88,7 @@ class AccessError(RunnerError):
     exit_code = 7
 
 
-class CapReached(AccessError):
+class CostCapReached(AccessError):
     """The cost cap is reached, or too low for the next batch."""
 
 
@@ -98,7 +98,7 @@ class StateError(RunnerError):
     exit_code = 8
 
 
-class ResultsGone(RunnerError):
+class ResultsLost(RunnerError):
     """The API no longer has the results of a batch."""
 
     exit_code = 9
@@ -110,13 +110,13 @@ class Interrupted(RunnerError):
     exit_code = 130
 
 
-class ApiFault(RunnerError):
+class ApiError(RunnerError):
     """One call to the API failed."""
 
     exit_code = 4
 
 
-class Unavailable(ApiFault):
+class Unavailable(ApiError):
     """The API cannot answer now. `retry_after` is the delay that it advises in seconds, or None."""
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
@@ -124,19 +124,19 @@ class Unavailable(ApiFault):
         self.retry_after = retry_after
 
 
-class Incomplete(Unavailable):
+class ResultsIncomplete(Unavailable):
     """Results of the batch are missing from its results file."""
 
 
-class NotFound(ApiFault):
+class NotFound(ApiError):
     """The id is unknown; right after a create this can be temporary (anthropic-sdk-python issue 1432)."""
 
 
-class Refused(ApiFault):
+class RequestRejected(ApiError):
     """The API rejected the request; sending the same bytes again cannot succeed."""
 
     exit_code = 2
 
 
-class CreateUnknown(ApiFault):
+class AcceptanceUnknown(ApiError):
     """The call failed, but the API may have accepted the request."""

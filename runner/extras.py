@@ -10,7 +10,7 @@ _PACKAGES = {
 }
 
 
-def lacking(extra: str) -> str | None:
+def missing_package_message(extra: str) -> str | None:
     """Return an installation hint if a package of an extra is missing, or None."""
     absent = [name for name in _PACKAGES[extra] if find_spec(name) is None]
     return f"{absent[0]} is not installed: pip install 'message-batch-runner[{extra}]'" if absent else None

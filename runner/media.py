@@ -14,12 +14,12 @@ _MAGIC = (
     (b"MM\x00*", "image/tiff"),
     (b"BM", "image/bmp"),
 )
-_ZIPPED = ("application/vnd.", "application/epub")
-IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+_ZIP_BASED_TYPES = ("application/vnd.", "application/epub")
+IMAGE_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 """Image types that the API accepts (platform.claude.com, vision, 2026-08)."""
 
 
-def media_type(head: bytes, name: str = "") -> str:
+def detect_media_type(head: bytes, name: str = "") -> str:
     """Return the media type of a file from its first bytes; at most 4,096 are needed.
 
     The bytes do not distinguish the many kinds of text and archives, so for those the name decides.
@@ -29,7 +29,7 @@ def media_type(head: bytes, name: str = "") -> str:
     named = mimetypes.guess_type(name)[0] or ""
     for magic, kind in _MAGIC:
         if head.startswith(magic):
-            return named if kind == "application/zip" and named.startswith(_ZIPPED) else kind
+            return named if kind == "application/zip" and named.startswith(_ZIP_BASED_TYPES) else kind
     if is_text(head):
         return named if named.startswith(("text/", "application/json", "application/xml")) else "text/plain"
     return "application/pdf" if b"%PDF-" in head[:1024] else "application/octet-stream"

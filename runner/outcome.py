@@ -5,21 +5,21 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
-from runner.form import TEXT, Block, Form, text_of, whole
+from runner.form import TEXT_FORMAT, AnswerBlock, OutputFormat, extract_text, replace_surrogates
 
 OUTCOMES = (
     "succeeded", "invalid", "truncated", "refused", "errored", "expired", "canceled", "missing", "rejected"
 )  # fmt: skip
 """Outcomes of a row: the first four have an answer; `missing` and `rejected` never had a result."""
 
-_FINISHED = ("end_turn", "stop_sequence", "tool_use")
-PAUSED = "pause_turn"
+_FINAL_STOP_REASONS = ("end_turn", "stop_sequence", "tool_use")
+PAUSE_TURN = "pause_turn"
 """The stop reason of a server-tool turn that continues when it is sent back."""
 
-_TRUNCATED = ("max_tokens", "model_context_window_exceeded", PAUSED)
+_TRUNCATED_STOP_REASONS = ("max_tokens", "model_context_window_exceeded", PAUSE_TURN)
 
 # With these error types, the same request fails again (platform.claude.com, API errors, 2026-08).
-_HOPELESS = frozenset(
+_PERMANENT_ERRORS = frozenset(
     {
         "rejected",
         "authentication_error",
@@ -31,7 +31,7 @@ _HOPELESS = frozenset(
         "unknown_result",
     }
 )
-NO_ANSWER = "no_answer"
+LOST_ANSWER = "no_answer"
 """The error type of a synchronous request whose answer was lost, and which may be billed."""
 
 
@@ -39,7 +39,7 @@ class Outcome(NamedTuple):
     """The outcome of one request; a NamedTuple for speed, because one is created per row.
 
     `output` is the answer in the form that the spec asks for, else its text. `error` is {type, message}. `usage`
-    is the API's own JSON. `again` means that sending the request again could help.
+    is the API's own JSON. `is_retryable` means that sending the request again could help.
     """
 
     custom_id: str
@@ -49,7 +49,7 @@ class Outcome(NamedTuple):
     usage: msgspec.Raw | None = None
     stop_reason: str | None = None
     model: str | None = None
-    again: bool = True
+    is_retryable: bool = True
 
 
 class _StopDetails(msgspec.Struct):
@@ -58,7 +58,7 @@ class _StopDetails(msgspec.Struct):
 
 
 class _Message(msgspec.Struct):
-    content: list[Block]
+    content: list[AnswerBlock]
     model: str
     usage: msgspec.Raw
     stop_reason: str | None = None
@@ -91,29 +91,29 @@ class _Line(msgspec.Struct):
 
 
 # Bounded, because a sum of unbounded floats can be infinite.
-Count = Annotated[int, msgspec.Meta(ge=0, le=10**15)] | Annotated[float, msgspec.Meta(ge=0, le=1e15)] | None
+TokenCount = Annotated[int, msgspec.Meta(ge=0, le=10**15)] | Annotated[float, msgspec.Meta(ge=0, le=1e15)] | None
 
 
 class CacheCreation(msgspec.Struct):
     """Tokens written to the cache, by their time to live."""
 
-    ephemeral_5m_input_tokens: Count = 0
-    ephemeral_1h_input_tokens: Count = 0
+    ephemeral_5m_input_tokens: TokenCount = 0
+    ephemeral_1h_input_tokens: TokenCount = 0
 
 
 class ServerToolUse(msgspec.Struct):
     """Server tool calls that are billed per call."""
 
-    web_search_requests: Count = 0
+    web_search_requests: TokenCount = 0
 
 
 class Usage(msgspec.Struct):
     """Token counts under the API's names; null counts as zero."""
 
-    input_tokens: Count = 0
-    output_tokens: Count = 0
-    cache_creation_input_tokens: Count = 0
-    cache_read_input_tokens: Count = 0
+    input_tokens: TokenCount = 0
+    output_tokens: TokenCount = 0
+    cache_creation_input_tokens: TokenCount = 0
+    cache_read_input_tokens: TokenCount = 0
     cache_creation: CacheCreation | None = None
     server_tool_use: ServerToolUse | None = None
     inference_geo: str | None = None
@@ -130,7 +130,7 @@ class Usage(msgspec.Struct):
         )
 
 
-def tokens(usage: msgspec.Raw) -> Usage:
+def parse_usage(usage: msgspec.Raw) -> Usage:
     """Return the token counts in a usage of the API; zero if this version does not know its shape."""
     try:
         return _decode_usage(usage)
@@ -142,41 +142,43 @@ _decode = msgspec.json.Decoder(_Line).decode
 _decode_usage = msgspec.json.Decoder(Usage).decode
 
 
-def _parsed(line: bytes) -> _Line:
+def _parse_line(line: bytes) -> _Line:
     try:
         return _decode(line)
     except msgspec.ValidationError as error:
         # This version does not know the shape of the result.
-        other = msgspec.json.decode(whole(line), type=_AnyLine)
+        other = msgspec.json.decode(replace_surrogates(line), type=_AnyLine)
         message = f"a {other.result.get('type')!r} result of a shape that is not known to this version: {error}"
         return _Line(other.custom_id, _Result("errored", error=_ErrorResponse(_Error("unknown_result", message))))
     except msgspec.DecodeError:
         # A model can emit half of a surrogate pair, which UTF-8 cannot encode: U+FFFD replaces it.
-        repaired = whole(line)
+        repaired = replace_surrogates(line)
         if repaired == line:
             raise
-        return _parsed(repaired)
+        return _parse_line(repaired)
 
 
-def _succeeded(line: _Line, message: _Message, form: Form, row: Mapping[str, Any] | None) -> Outcome:
-    reason, output, wrong = message.stop_reason, text_of(message.content), None
-    if reason in _FINISHED:
-        output, wrong = form.answer(message.content, reason, row)
+def _outcome_of_answer(
+    line: _Line, message: _Message, output_format: OutputFormat, row: Mapping[str, Any] | None
+) -> Outcome:
+    reason, output, wrong = message.stop_reason, extract_text(message.content), None
+    if reason in _FINAL_STOP_REASONS:
+        output, wrong = output_format.parse_answer(message.content, reason, row)
     name, why, again = "invalid", wrong, True
     if reason == "refusal":
         details = message.stop_details or _StopDetails()
         name, why = "refused", details.explanation or details.category or "the model refused to answer"
-    elif reason in _TRUNCATED:
+    elif reason in _TRUNCATED_STOP_REASONS:
         name, why = "truncated", f"the answer stopped at {reason}"
-    elif reason not in _FINISHED:
+    elif reason not in _FINAL_STOP_REASONS:
         why, again = f"the stop_reason {reason!r} is not known to this version", False
     elif wrong is None:
         name, again = "succeeded", False
     error = None if why is None else {"type": name, "message": why}
-    return Outcome(line.custom_id, name, output, error, _usage(message), reason, message.model, again)
+    return Outcome(line.custom_id, name, output, error, _readable_usage(message), reason, message.model, again)
 
 
-def _usage(message: _Message) -> msgspec.Raw | None:
+def _readable_usage(message: _Message) -> msgspec.Raw | None:
     # msgspec does not check raw JSON, and invalid JSON here would break the writing of all outputs.
     try:
         msgspec.json.decode(message.usage)
@@ -185,30 +187,34 @@ def _usage(message: _Message) -> msgspec.Raw | None:
     return message.usage
 
 
-def read(line: bytes, form: Form = TEXT, row: Mapping[str, Any] | None = None) -> Outcome:
-    """Read one line of a results file into an outcome, and validate the answer against `form`.
+def parse_result(
+    line: bytes, output_format: OutputFormat = TEXT_FORMAT, row: Mapping[str, Any] | None = None
+) -> Outcome:
+    """Read one line of a results file into an outcome, and validate the answer against `output_format`.
 
     Raises ValueError if it is not a line of a results file. A result that this version does not know never counts
     as success.
     """
     try:
-        parsed = _parsed(line)
+        parsed = _parse_line(line)
     except RecursionError as too_deep:
         raise ValueError("nested too deep") from too_deep
     result = parsed.result
     if result.type == "succeeded" and result.message is not None:
-        return _succeeded(parsed, result.message, form, row)
+        return _outcome_of_answer(parsed, result.message, output_format, row)
     if result.type in ("errored", "rejected") and result.error is not None:
         error = {"type": result.error.error.type, "message": result.error.error.message}
-        return Outcome(parsed.custom_id, result.type, error=error, again=error["type"] not in _HOPELESS)
+        return Outcome(
+            parsed.custom_id, result.type, error=error, is_retryable=error["type"] not in _PERMANENT_ERRORS
+        )
     if result.type in ("expired", "canceled"):
         error = {"type": result.type, "message": f"the API {result.type} the request"}
-        return Outcome(parsed.custom_id, result.type, error=error, again=result.type == "expired")
+        return Outcome(parsed.custom_id, result.type, error=error, is_retryable=result.type == "expired")
     error = {
         "type": "unknown_result",
         "message": f"the result type {result.type!r} is not known to this version",
     }
-    return Outcome(parsed.custom_id, "errored", error=error, again=False)
+    return Outcome(parsed.custom_id, "errored", error=error, is_retryable=False)
 
 
 class _Type(msgspec.Struct):
@@ -218,12 +224,12 @@ class _Type(msgspec.Struct):
 _decode_type = msgspec.json.Decoder(_Type).decode
 
 
-def result_type(result: bytes) -> str:
+def parse_result_type(result: bytes) -> str:
     """Return the type of a result: succeeded, errored, canceled or expired."""
     return _decode_type(result).type
 
 
-def rejected_line(custom_id: str, message: str) -> bytes:
+def make_rejected_line(custom_id: str, message: str) -> bytes:
     """Return a line in the form of a results file for a row that cannot be sent."""
     error = {"type": "error", "error": {"type": "rejected", "message": message}}
     return msgspec.json.encode({"custom_id": custom_id, "result": {"type": "rejected", "error": error}}) + b"\n"

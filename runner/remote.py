@@ -11,18 +11,18 @@ from typing import Any, NamedTuple
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 # Keys under which file systems report the version of a file, best first.
-_VERSIONS = (
+_VERSION_KEYS = (
     "ETag", "etag", "md5Hash", "Content-MD5", "Digest", "LastModified", "last_modified", "Last-Modified",
     "updated", "mtime", "created",
 )  # fmt: skip
 
 
-class Facts(NamedTuple):
+class RemoteFileInfo(NamedTuple):
     """File metadata from a server: size in bytes, version marker, and ISO modification time."""
 
     size: int
     version: str
-    modified: str | None
+    modified_at: str | None
 
 
 def is_url(path: str) -> bool:
@@ -31,7 +31,7 @@ def is_url(path: str) -> bool:
 
 
 @contextmanager
-def _translated(url: str) -> Iterator[None]:
+def _map_errors(url: str) -> Iterator[None]:
     """Translate all exceptions to OSError, because each file system has exceptions of its own.
 
     Its errno is ENOENT if the file does not exist, as far as the server's reply is reliable.
@@ -52,14 +52,14 @@ def _translated(url: str) -> Iterator[None]:
         raise OSError(None, f"{type(error).__name__}: {error}", url) from error
 
 
-def _opened(url: str, *, follows: bool = True) -> tuple[Any, str]:
+def _open_filesystem(url: str, *, follow_redirects: bool = True) -> tuple[Any, str]:
     """Return the file system of a URL, and the path in it."""
     import fsspec
 
     # Not `url_to_fs`: it parses `::` in a name as the start of another URL, of any file system.
     scheme, _, rest = url.partition("://")
     url, kind = f"{scheme.lower()}://{rest}", fsspec.get_filesystem_class(scheme.lower())
-    options = {} if follows or not _is_web(url) else {"allow_redirects": False}
+    options = {} if follow_redirects or not _is_web(url) else {"allow_redirects": False}
     return kind(**kind._get_kwargs_from_urls(url), **options), kind._strip_protocol(url)
 
 
@@ -67,12 +67,12 @@ def _is_web(url: str) -> bool:
     return url.startswith(("http://", "https://"))
 
 
-def find(pattern: str) -> list[str]:
+def find_urls(pattern: str) -> list[str]:
     """Return the URLs that match a URL or glob, in name order. Raises OSError."""
-    with _translated(pattern):
+    with _map_errors(pattern):
         if not re.search(r"[*\[]", pattern):
             return [pattern]
-        system, path = _opened(pattern)
+        system, path = _open_filesystem(pattern)
         # The folder may have changed since it was last listed.
         system.invalidate_cache()
         if "[" in path and system.isfile(path):
@@ -81,39 +81,40 @@ def find(pattern: str) -> list[str]:
         return [system.unstrip_protocol(name) for name in sorted(system.glob(path)) if system.isfile(name)]
 
 
-def look(url: str, *, follows: bool = True, anew: bool = False) -> Facts:
+def stat_url(url: str, *, follow_redirects: bool = True, refresh: bool = False) -> RemoteFileInfo:
     """Return the metadata of a file without reading it. Raises OSError.
 
-    `follows` allows redirects of a web server. `anew` bypasses metadata cached from a listing of the folder.
+    `follow_redirects` allows redirects of a web server. `refresh` bypasses metadata cached from a listing of
+    the folder.
     """
-    with _translated(url):
-        system, path = _opened(url, follows=follows)
-        if anew:
+    with _map_errors(url):
+        system, path = _open_filesystem(url, follow_redirects=follow_redirects)
+        if refresh:
             system.invalidate_cache(path)
         info = system.info(path)
         if info.get("type") == "directory":
             raise IsADirectoryError(errno.EISDIR, "is a folder: name files, for example with /*", url)
-        version = next((info[name] for name in _VERSIONS if info.get(name)), "")
+        version = next((info[name] for name in _VERSION_KEYS if info.get(name)), "")
         shown = version.isoformat() if isinstance(version, datetime) else str(version)
         times = (value.isoformat() for value in info.values() if isinstance(value, datetime))
-        return Facts(int(info.get("size") or 0), shown, next(times, None))
+        return RemoteFileInfo(int(info.get("size") or 0), shown, next(times, None))
 
 
-class _Raw(io.RawIOBase):
+class _RemoteFile(io.RawIOBase):
     """A remote file that raises every failure as an OSError."""
 
-    def __init__(self, url: str, *, follows: bool) -> None:
+    def __init__(self, url: str, *, follow_redirects: bool) -> None:
         super().__init__()
         self._url = url
-        with _translated(url):
-            system, path = _opened(url, follows=follows)
+        with _map_errors(url):
+            system, path = _open_filesystem(url, follow_redirects=follow_redirects)
             self._file = system.open(path, "rb")
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        with _translated(self._url):
+        with _map_errors(self._url):
             block = self._file.read(len(buffer))
         buffer[: len(block)] = block
         return len(block)
@@ -124,25 +125,25 @@ class _Raw(io.RawIOBase):
         super().close()
 
 
-def open_raw(url: str, *, follows: bool = True) -> io.RawIOBase:
-    """Open a file for reading; `follows` allows web redirects. Raises OSError, and so does reading."""
-    return _Raw(url, follows=follows)
+def open_url(url: str, *, follow_redirects: bool = True) -> io.RawIOBase:
+    """Open a file for reading; `follow_redirects` allows web redirects. Raises OSError, and so does reading."""
+    return _RemoteFile(url, follow_redirects=follow_redirects)
 
 
-def put(file: Path, url: str) -> None:
+def upload_file(file: Path, url: str) -> None:
     """Copy a local file to a URL, atomically if the server supports that. Raises OSError."""
-    with _translated(url):
-        system, path = _opened(url)
+    with _map_errors(url):
+        system, path = _open_filesystem(url)
         system.put_file(str(file), path)
 
 
-def cannot_write(url: str) -> str | None:
+def why_not_writable(url: str) -> str | None:
     """Return why a URL cannot be written, or None. Does not connect, so it cannot find every reason."""
     if _is_web(url.lower()):
         return "cannot write outputs to a web server"
     try:
-        with _translated(url):
-            _, path = _opened(url)
+        with _map_errors(url):
+            _, path = _open_filesystem(url)
     except OSError as error:
         return str(error.strerror)
     is_file = "/" in path and not url.endswith("/")

@@ -10,70 +10,72 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from runner.attachments import Attached, Attachments
-from runner.cost import known_model
+from runner.attachments import AttachedFile, AttachmentEncoder
+from runner.cost import find_model
 from runner.errors import InputError
-from runner.load import Load, Unsendable, check_load
+from runner.load import AttachmentTotals, RowRejected, check_attachment_limits
 from runner.prompt.templates import Renderer, Templates
-from runner.reach import Reach
-from runner.spec.spec import Block, Content, Spec, block_place
+from runner.reach import AllowedFiles
+from runner.spec.spec import Block, Content, Spec, block_setting
 
-_RECORD = "Records the result. Call it exactly once, with the whole result as its input."
+_TOOL_DESCRIPTION = "Records the result. Call it exactly once, with the whole result as its input."
 
-Slot = tuple[str, str, Block | None]
+Placeholder = tuple[str, str, Block | None]
 """The dotted path of a template, its text, and the block whose source it renders, or None."""
 
 
-class Encoded(NamedTuple):
+class EncodedRequest(NamedTuple):
     """The JSON of one row's `params`, or the problem that prevents it.
 
-    `extra` corrects the byte length of the params for attachments, whose token count does not follow from their
-    size. It can be negative.
+    `size_adjustment` corrects the byte length of the params for attachments, whose token count does not follow
+    from their size. It can be negative.
     """
 
     params: bytes
-    extra: int = 0
+    size_adjustment: int = 0
     problem: str | None = None
 
 
-Encoder = Callable[[Mapping[str, Any]], Encoded]
+RequestEncoder = Callable[[Mapping[str, Any]], EncodedRequest]
 """A function that encodes the request of one row from the names of its templates."""
 
 
-def _params(spec: Spec, slot: Callable[[Slot], str]) -> dict[str, Any]:
-    """Return the params of a request, in which `slot` replaces each template."""
+def _build_params(spec: Spec, add_placeholder: Callable[[Placeholder], str]) -> dict[str, Any]:
+    """Return the params of a request, in which `add_placeholder` replaces each template."""
 
     def content(at: str, written: Content) -> Any:
         if isinstance(written, str):
-            return slot((at, written, None))
-        return [_block(at, index, part, slot) for index, part in enumerate(written)]
+            return add_placeholder((at, written, None))
+        return [_build_block(at, index, part, add_placeholder) for index, part in enumerate(written)]
 
     params = dict(spec.params)
     if spec.is_schema_sent:
         schema = {"type": "json_schema", "schema": spec.output.schema}
         params["output_config"] = {**(params.get("output_config") or {}), "format": schema}
     if spec.output.tool is not None:
-        params = _with_tool(spec, params)
+        params = _add_output_tool(spec, params)
     if spec.prompt.system is not None:
-        params["system"] = _cached(content("prompt.system", spec.prompt.system), spec.prompt.cache)
+        params["system"] = _add_cache_control(content("prompt.system", spec.prompt.system), spec.prompt.cache)
     turns = spec.prompt.turns()
     params["messages"] = [{"role": turn.role, "content": content(at, turn.content)} for at, turn in turns]
     return params
 
 
-def _block(at: str, index: int, part: str | Block, slot: Callable[[Slot], str]) -> dict[str, Any]:
+def _build_block(
+    setting: str, index: int, part: str | Block, add_placeholder: Callable[[Placeholder], str]
+) -> dict[str, Any]:
     """Return one content block in the form of the API."""
     if isinstance(part, str):
-        return {"type": "text", "text": slot((block_place(at, index), part, None))}
-    given = (block_place(at, index, part.given), part.value)
+        return {"type": "text", "text": add_placeholder((block_setting(setting, index), part, None))}
+    given = (block_setting(setting, index, part.given), part.value)
     block: dict[str, Any] = {"type": part.type}
     if part.type == "text":
-        block["text"] = slot((*given, None))
+        block["text"] = add_placeholder((*given, None))
     else:
-        block["source"] = slot((*given, part))
+        block["source"] = add_placeholder((*given, part))
     for name in ("title", "context"):
         if (written := getattr(part, name)) is not None:
-            block[name] = slot((block_place(at, index, name), written, None))
+            block[name] = add_placeholder((block_setting(setting, index, name), written, None))
     if part.citations:
         block["citations"] = {"enabled": True}
     if part.cache is not None:
@@ -81,83 +83,89 @@ def _block(at: str, index: int, part: str | Block, slot: Callable[[Slot], str]) 
     return block
 
 
-def _with_tool(spec: Spec, params: dict[str, Any]) -> dict[str, Any]:
+def _add_output_tool(spec: Spec, params: dict[str, Any]) -> dict[str, Any]:
     """Add the tool whose input is the output, and force its use if the model allows that."""
     tools, name = list(params.get("tools") or ()), spec.output.tool
     if not any(isinstance(tool, dict) and tool.get("name") == name for tool in tools):
-        tools.append({"name": name, "description": _RECORD, "input_schema": spec.output.schema})
-    model = known_model(str(params["model"]))
+        tools.append({"name": name, "description": _TOOL_DESCRIPTION, "input_schema": spec.output.schema})
+    model = find_model(str(params["model"]))
     is_forced = "tool_choice" not in params and not (model and "forced_tool_choice" in model.refuses)
     choice = {"tool_choice": {"type": "tool", "name": name}} if is_forced else {}
     return {**params, "tools": tools, **choice}
 
 
-def _cached(system: Any, ttl: str | None) -> Any:
+def _add_cache_control(system: Any, ttl: str | None) -> Any:
     if ttl is None:
         return system
     blocks = [{"type": "text", "text": system}] if isinstance(system, str) else system
     return [*blocks[:-1], {**blocks[-1], "cache_control": {"type": "ephemeral", "ttl": ttl}}]
 
 
-def _encode_text(templates: Templates, at: str, render: Renderer, names: Mapping[str, Any]) -> bytes:
+def _encode_text(templates: Templates, setting: str, render: Renderer, names: Mapping[str, Any]) -> bytes:
     text = render(names)
     if not text or text.isspace():
-        raise InputError([templates.spec.problem(at, f"{at} renders to empty text, which the API rejects")])
+        raise InputError(
+            [templates.spec.problem(setting, f"{setting} renders to empty text, which the API rejects")]
+        )
     try:
         return msgspec.json.encode(text)
     except UnicodeEncodeError as error:
-        raise InputError([templates.spec.problem(at, f"{at} contains half of a surrogate pair")]) from error
+        raise InputError(
+            [templates.spec.problem(setting, f"{setting} contains half of a surrogate pair")]
+        ) from error
 
 
-def _render(
+def _encode_placeholder(
     templates: Templates,
-    attachments: Attachments,
-    slot: Slot,
+    attachments: AttachmentEncoder,
+    placeholder: Placeholder,
     renderer: Renderer,
     names: Mapping[str, Any],
-    load: Load,
+    totals: AttachmentTotals,
 ) -> bytes:
-    """Return the JSON that replaces a slot. Raises InputError and Unsendable."""
-    at, _, block = slot
+    """Return the JSON that replaces a slot. Raises InputError and RowRejected."""
+    at, _, block = placeholder
     if block is None:
         return _encode_text(templates, at, renderer, names)
-    return attachments.source(block, renderer(names), load)
+    return attachments.encode_source(block, renderer(names), totals)
 
 
-def _ignore(_: Attached) -> None:
-    """Ignore attached files: the default for `note`."""
+def _ignore_attachment(_: AttachedFile) -> None:
+    """Ignore attached files: the default for `on_attach`."""
 
 
-def encoder(templates: Templates, note: Callable[[Attached], None] = _ignore) -> Encoder:
-    """Return the function that encodes the request of one row from its names (see `Templates.names`).
+def make_request_encoder(
+    templates: Templates, on_attach: Callable[[AttachedFile], None] = _ignore_attachment
+) -> RequestEncoder:
+    """Return the function that encodes the request of one row from its names (see `Templates.variables`).
 
-    Building it renders the templates that are the same for all rows. Raises InputError, as does each call. `note`
-    is called with the files that requests attach.
+    Building it renders the templates that are the same for all rows. Raises InputError, as does each call.
+    `on_attach` is called with the files that requests attach.
     """
-    slots: list[Slot] = []
+    placeholders: list[Placeholder] = []
     mark = f"slot-{secrets.token_hex(16)}-"
 
-    def slot(one: Slot) -> str:
-        slots.append(one)
-        return f"{mark}{len(slots) - 1}"
+    def add_placeholder(one: Placeholder) -> str:
+        placeholders.append(one)
+        return f"{mark}{len(placeholders) - 1}"
 
-    encoded = msgspec.json.encode(_params(templates.spec, slot))
-    parts: list[bytes | tuple[Slot, Renderer]] = [b""]
+    encoded = msgspec.json.encode(_build_params(templates.spec, add_placeholder))
+    parts: list[bytes | tuple[Placeholder, Renderer]] = [b""]
     for index, piece in enumerate(re.split(b'"%b(\\d+)"' % mark.encode(), encoded)):
         if index % 2 == 0:
-            _append(parts, piece)
+            _append_bytes(parts, piece)
             continue
-        one = slots[int(piece)]
-        render = templates.renderer(*one[:2])
-        if one[2] is None and templates.is_constant(*one[:2]):
-            _append(parts, _encode_text(templates, one[0], render, templates.names({})))
+        placeholder = placeholders[int(piece)]
+        render = templates.make_renderer(*placeholder[:2])
+        if placeholder[2] is None and templates.is_constant(*placeholder[:2]):
+            _append_bytes(parts, _encode_text(templates, placeholder[0], render, templates.variables({})))
         else:
-            parts += [(one, render), b""]
-    if any(block is not None for _, _, block in slots):
-        return _attaching(templates, parts, note)
+            parts += [(placeholder, render), b""]
+    if any(block is not None for _, _, block in placeholders):
+        return _make_attachment_encoder(templates, parts, on_attach)
 
-    def encode(names: Mapping[str, Any]) -> Encoded:
-        return Encoded(
+    def encode(names: Mapping[str, Any]) -> EncodedRequest:
+        return EncodedRequest(
             b"".join(
                 [
                     part if isinstance(part, bytes) else _encode_text(templates, part[0][0], part[1], names)
@@ -169,28 +177,32 @@ def encoder(templates: Templates, note: Callable[[Attached], None] = _ignore) ->
     return encode
 
 
-def _attaching(
-    templates: Templates, parts: list[bytes | tuple[Slot, Renderer]], note: Callable[[Attached], None]
-) -> Encoder:
+def _make_attachment_encoder(
+    templates: Templates,
+    parts: list[bytes | tuple[Placeholder, Renderer]],
+    on_attach: Callable[[AttachedFile], None],
+) -> RequestEncoder:
     """Return the function that encodes requests with documents or images."""
-    attachments = Attachments(Reach(templates.spec), note)
+    attachments = AttachmentEncoder(AllowedFiles(templates.spec), on_attach)
 
-    def encode(names: Mapping[str, Any]) -> Encoded:
-        load = Load()
+    def encode(names: Mapping[str, Any]) -> EncodedRequest:
+        load = AttachmentTotals()
         try:
             pieces = [
-                part if isinstance(part, bytes) else _render(templates, attachments, *part, names, load)
+                part
+                if isinstance(part, bytes)
+                else _encode_placeholder(templates, attachments, *part, names, load)
                 for part in parts
             ]
-            check_load(templates.spec, load)
-        except Unsendable as error:
-            return Encoded(b"", problem=str(error))
-        return Encoded(b"".join(pieces), load.extra)
+            check_attachment_limits(templates.spec, load)
+        except RowRejected as error:
+            return EncodedRequest(b"", problem=str(error))
+        return EncodedRequest(b"".join(pieces), load.size_adjustment)
 
     return encode
 
 
-def prefix_bytes(templates: Templates) -> int:
+def count_prefix_bytes(templates: Templates) -> int:
     """Return the size in bytes of the JSON that all requests start with: tools, then system prompt.
 
     That is the order in which the API reads them. The system prompt counts up to its first block that differs
@@ -202,13 +214,13 @@ def prefix_bytes(templates: Templates) -> int:
     written = [("prompt.system", system)] if isinstance(system, str) else []
     if isinstance(system, tuple):
         texts = [part.value if isinstance(part, Block) else part for part in system]
-        written = [(block_place("prompt.system", index), text) for index, text in enumerate(texts)]
+        written = [(block_setting("prompt.system", index), text) for index, text in enumerate(texts)]
     for at, text in written:
         if not templates.is_constant(at, text):
             break
-        size += len(_encode_text(templates, at, templates.renderer(at, text), templates.names({})))
+        size += len(_encode_text(templates, at, templates.make_renderer(at, text), templates.variables({})))
     return size
 
 
-def _append(parts: list[Any], piece: bytes) -> None:
+def _append_bytes(parts: list[Any], piece: bytes) -> None:
     parts[-1] += piece

@@ -26,7 +26,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Summar
         lag: float = 0.5,
         **options: Any,
     ) -> Summary:
-        settings = {"workspace": workspace, "faults": faults, "lag": lag}
+        settings = {"workspace": workspace, "faults": faults, "fault_delay": lag}
         with simulator(folder, mix=mix, on=on, seconds=seconds, **settings) as environ:
             for name in ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"):
                 monkeypatch.setenv(name, environ[name])

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.cli import main
-from runner.simulator.batches import Mix
+from runner.simulator.batches import OutcomePicker
 from runner.simulator.server import serve
 
 _PORTS: dict[Path, int] = {}
@@ -67,12 +67,12 @@ def simulator(
     folder: Path,
     *,
     seconds: float = 0.2,
-    mix: Mix = lambda _: "succeeded",
+    mix: OutcomePicker = lambda _: "succeeded",
     on: Callable[[str], None] = lambda _: None,
     **settings: Any,
 ) -> Iterator[dict[str, str]]:
     """Serve the API; yield the environment in which the runner calls it."""
-    with serve(folder, port=_port(folder), seconds=seconds, mix=mix, on=on, **settings) as url:
+    with serve(folder, port=_port(folder), seconds=seconds, pick_outcome=mix, hook=on, **settings) as url:
         yield {**os.environ, "ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "simulated"}
 
 

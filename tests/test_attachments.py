@@ -18,28 +18,32 @@ import pypdfium2
 import pytest
 
 from runner import Summary, load_spec, plan, run
-from runner.attachments import mark_of
+from runner.attachments import make_upload_placeholder
 from runner.errors import InputError, RunnerError, StateError, UsageError
-from runner.lifecycle.check import check
+from runner.lifecycle.check import validate_spec
 from runner.prompt.templates import load_templates
-from runner.request import Encoded, encoder
-from runner.simulator.faults import Answer, Drop
+from runner.request import EncodedRequest, make_request_encoder
+from runner.simulator.faults import DropConnection, ErrorResponse
 from tests.files import image, pdf
 from tests.jobs import SPEC, command, end, kill, paid, records, simulator, start, write_job
 from tests.servers import web
 
 
-def encoding(root: Path, *blocks: dict[str, Any], source: dict[str, Any] | None = None) -> Callable[..., Encoded]:
+def encoding(
+    root: Path, *blocks: dict[str, Any], source: dict[str, Any] | None = None
+) -> Callable[..., EncodedRequest]:
     """The function that encodes a row, by its columns, whose prompt is these blocks."""
     (root / "prompts").mkdir(exist_ok=True)
     spec = {**SPEC, "prompt": {"user": list(blocks)}, "source": source or SPEC["source"]}
     (root / "blocks.yaml").write_text(json.dumps(spec))
     templates = load_templates(load_spec(root / "blocks.yaml"))
-    encode = encoder(templates)
-    return lambda **row: encode(templates.names(row))
+    encode = make_request_encoder(templates)
+    return lambda **row: encode(templates.variables(row))
 
 
-def encoded(root: Path, *blocks: dict[str, Any], source: dict[str, Any] | None = None, **row: Any) -> Encoded:
+def encoded(
+    root: Path, *blocks: dict[str, Any], source: dict[str, Any] | None = None, **row: Any
+) -> EncodedRequest:
     """What becomes of one row whose prompt is these blocks."""
     return encoding(root, *blocks, source=source)(**row)
 
@@ -55,7 +59,7 @@ def sent(root: Path, *blocks: dict[str, Any], **row: Any) -> list[dict[str, Any]
 def problem(root: Path, *blocks: dict[str, Any], **row: Any) -> str:
     """Why a row cannot be sent."""
     found = encoded(root, *blocks, **row)
-    assert (found.params, found.extra) == (b"", 0)
+    assert (found.params, found.size_adjustment) == (b"", 0)
     return str(found.problem)
 
 
@@ -223,11 +227,11 @@ def test_what_a_document_weighs_does_not_depend_on_its_bytes(tmp_path: Path) -> 
     (tmp_path / "small").write_bytes(pdf(2))
     (tmp_path / "large").write_bytes(pdf(2, size=300_000))
     small, large = (encoded(tmp_path, PATH, path=name) for name in ("small", "large"))
-    weights = [len(one.params) + one.extra for one in (small, large)]
+    weights = [len(one.params) + one.size_adjustment for one in (small, large)]
     assert weights[0] == weights[1]
     assert 2 * 8000 < weights[0] < 2 * 8000 + 500
     by_url = encoded(tmp_path, {"type": "document", "url": "https://x.org/a"})
-    assert by_url.extra == 20 * 8000
+    assert by_url.size_adjustment == 20 * 8000
 
 
 @pytest.fixture
@@ -252,7 +256,7 @@ def test_rows_that_cannot_be_sent_are_rejected_and_the_others_go(scans: Path, jo
 
 def test_validate_and_plan_name_the_rows_that_cannot_be_sent(scans: Path) -> None:
     spec = load_spec(scans / "job.yaml")
-    for findings in (check(spec).findings, plan(spec, offline=True).findings):
+    for findings in (validate_spec(spec).findings, plan(spec, offline=True).findings):
         shown = [(found.path, found.rule, found.severity) for found in findings if found.rule == "rejected"]
         assert shown == [("scans/1.pdf", "rejected", "warning"), ("scans/3.pdf", "rejected", "warning")]
 
@@ -263,7 +267,7 @@ def test_a_plan_reckons_documents_by_their_pages(scans: Path) -> None:
     # Six pages, of which each is reckoned at 8,000 bytes of text.
     assert 6 * 8000 / 3.1 < made.input_tokens["value"] < 6 * 8000 / 3.1 + 1_200
     simulated = plan(load_spec(scans / "job.yaml"), simulate=True)
-    assert simulated.cost["worst"] == pytest.approx(made.cost["worst"])
+    assert simulated.cost["max"] == pytest.approx(made.cost["max"])
 
 
 def test_a_document_that_was_edited_is_sent_again_and_no_other(scans: Path, job: Callable[..., Summary]) -> None:
@@ -311,14 +315,14 @@ def test_a_file_that_many_rows_attach_is_read_once_while_memory_allows(tmp_path:
         (tmp_path / name).write_bytes(pdf(3, size=size))
     encode = encoding(tmp_path, {**PATH, "upload": upload})
     first = encode(path="a")
-    assert (encode(path="none").params, first.extra == 3 * 8_000) == (b"", upload)
+    assert (encode(path="none").params, first.size_adjustment == 3 * 8_000) == (b"", upload)
     (tmp_path / "a").unlink()
     (tmp_path / "none").write_bytes(pdf())
     assert (encode(path="a"), encode(path="none").params) == (first, b"")
     for path in "bcd":
         encode(path=path)
     assert encode(path="a") == (
-        first if upload else Encoded(b"", 0, "a cannot be read: No such file or directory")
+        first if upload else EncodedRequest(b"", 0, "a cannot be read: No such file or directory")
     )
 
 
@@ -388,7 +392,7 @@ def test_a_run_killed_while_it_uploads_goes_on(letters: Path, time: int) -> None
         seen.append(name)
         if name == "uploaded" and seen.count(name) == time:
             kill(process.pid)
-            raise Drop
+            raise DropConnection
 
     with simulator(letters / "api", on=on) as environ:
         process = start(letters, environ, "run", "job.yaml", "--yes")
@@ -406,7 +410,7 @@ def test_a_fault_of_an_upload_is_tried_again(job: Callable[..., Summary]) -> Non
     def on(name: str) -> None:
         seen.append(name)
         if name == "upload" and seen.count(name) < 3:
-            raise Answer(529, "Overloaded")
+            raise ErrorResponse(529, "Overloaded")
 
     assert job(on=on).outcomes == {"succeeded": 3}
     assert seen.count("upload") == 4
@@ -422,7 +426,7 @@ def test_a_file_that_was_edited_before_it_was_uploaded_stops_the_run(
         if name == "upload" and seen.count(name) < 3:
             (letters / "2.txt").write_text("edited")
             (letters / "1.txt").write_text("edited")
-            raise Answer(529, "Overloaded")
+            raise ErrorResponse(529, "Overloaded")
 
     with pytest.raises(StateError, match=r"1\.txt was edited after the run was prepared"):
         job(on=on)
@@ -504,7 +508,7 @@ def test_a_file_that_no_body_can_hold_is_not_read(tmp_path: Path) -> None:
 
 def test_a_pdf_that_lies_about_its_pages_weighs_what_it_has(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(pdf(50).replace(b"/Count 50", b"/Count 1 "))
-    assert encoded(tmp_path, PATH, path="a").extra > 48 * 8000
+    assert encoded(tmp_path, PATH, path="a").size_adjustment > 48 * 8000
 
 
 def test_a_file_that_was_absent_and_comes_is_sent(scans: Path, job: Callable[..., Summary]) -> None:
@@ -572,7 +576,7 @@ def test_a_row_that_leads_out_of_the_project_does_not_keep_a_run_from_going_on(
 
 
 def test_text_that_looks_like_a_mark_is_sent_as_it_stands(letters: Path, job: Callable[..., Summary]) -> None:
-    mark = mark_of(hashlib.sha256(b"one").hexdigest(), "text/plain")
+    mark = make_upload_placeholder(hashlib.sha256(b"one").hexdigest(), "text/plain")
     for number, text in enumerate((mark, "upload_" + "0" * 24, f'"file_id":"{mark}"')):
         user = [UPLOADED, {"type": "text", "text": f"see {text} in the log"}]
         write_job(letters, **{**json.loads((letters / "job.yaml").read_text()), "prompt": {"user": user}})
@@ -609,7 +613,7 @@ def test_an_upload_that_is_refused_ends_the_run_and_says_so(
 ) -> None:
     def on(name: str) -> None:
         if name == "upload":
-            raise Answer(status, "no")
+            raise ErrorResponse(status, "no")
 
     (letters / 'a:b?"c.txt').write_text("odd name")
     with pytest.raises(RunnerError, match=words):

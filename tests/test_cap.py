@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from runner import Summary, load_spec, run
-from runner.cost import rate_of
-from runner.errors import CanaryFailed, CapReached, InputError, ResultsGone, Undecided
+from runner.cost import rate_for_spec
+from runner.errors import CanaryFailed, CostCapReached, InputError, ManualDecisionRequired, ResultsLost
 from tests.jobs import SPEC, accepted, command, records, simulator, write_job
 from tests.test_cli import without_key
 
@@ -66,7 +66,7 @@ def finished(root: Path, **how: Any) -> bool:
     """Run a job under its cap; whether it came to its end."""
     try:
         return run(load_spec(root / "job.yaml"), **how).state == "finished"
-    except (CapReached, CanaryFailed):
+    except (CostCapReached, CanaryFailed):
         return False
 
 
@@ -88,7 +88,7 @@ def test_the_bill_never_exceeds_the_cap(tmp_path: Path, monkeypatch: pytest.Monk
         )
         faults = chance.choice([[], ["answer-then-drop:2"], ["invalid:20%"], ["accept-then-drop", "expired:30%"]])
         usage = spending(seed)
-        with simulator(root / "api", seconds=0.02, usage=usage, faults=faults, lag=0.1) as environ:
+        with simulator(root / "api", seconds=0.02, usage=usage, faults=faults, fault_delay=0.1) as environ:
             for name in ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"):
                 monkeypatch.setenv(name, environ[name])
             try:
@@ -101,13 +101,15 @@ def test_a_run_that_reaches_its_cap_pauses_delivers_and_goes_on_under_a_higher_o
     tmp_path: Path, job: Callable[..., Summary]
 ) -> None:
     write_job(tmp_path, params=PARAMS, limits={"max_cost": 0.0004})
-    with pytest.raises(CapReached, match=r"the run is paused: .* raise the cap and run the same command again"):
+    with pytest.raises(
+        CostCapReached, match=r"the run is paused: .* raise the cap and run the same command again"
+    ):
         job(consent=False)
     done = records(tmp_path / "out/all.jsonl")
     sent = accepted(tmp_path / "api")
     assert 0 < len(done) < 20
     assert {one["outcome"] for one in done} == {"succeeded"}
-    with pytest.raises(CapReached):
+    with pytest.raises(CostCapReached):
         job(consent=False)
     assert accepted(tmp_path / "api") == sent
     write_job(tmp_path, params=PARAMS, limits={"max_cost": 1})
@@ -127,7 +129,7 @@ def test_a_batch_that_does_not_fit_is_divided(tmp_path: Path, job: Callable[...,
 
 def test_without_room_for_one_request_nothing_is_sent(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(tmp_path, params=PARAMS, limits={"max_cost": 0.0001})
-    with pytest.raises(CapReached):
+    with pytest.raises(CostCapReached):
         job(consent=False)
     assert accepted(tmp_path / "api") == 0
     assert records(tmp_path / "out/all.jsonl") == []
@@ -164,7 +166,9 @@ def test_a_cap_without_a_price_is_refused(tmp_path: Path) -> None:
     assert (ended.returncode, "[cap-without-price]" in ended.stderr) == (2, True)
 
 
-@pytest.mark.parametrize(("fault", "error"), [("late-commit:1", Undecided), ("archived:1", ResultsGone)])
+@pytest.mark.parametrize(
+    ("fault", "error"), [("late-commit:1", ManualDecisionRequired), ("archived:1", ResultsLost)]
+)
 def test_a_batch_that_nobody_can_collect_does_not_hold_a_capped_run_up(
     tmp_path: Path, job: Callable[..., Summary], fault: str, error: type[Exception]
 ) -> None:
@@ -199,6 +203,6 @@ def test_a_tool_of_anthropics_that_the_caller_runs_can_be_capped(tmp_path: Path)
 def test_what_is_written_to_a_cache_counts_though_input_is_free(tmp_path: Path) -> None:
     prompt = {"system": "Label it.", "user": "{{ text }}", "cache": "5m"}
     prices = {"input": 0, "output": 0, "write_5m": 5}
-    rate = rate_of(load_spec(write_job(tmp_path, prompt=prompt, prices=prices)))
+    rate = rate_for_spec(load_spec(write_job(tmp_path, prompt=prompt, prices=prices)))
     assert rate is not None
-    assert rate.worst([1_000_000], is_batched=False) > 5
+    assert rate.cost_upper_bound([1_000_000], is_batched=False) > 5

@@ -9,8 +9,8 @@ import pytest
 
 from runner import load_spec, plan
 from runner.errors import InputError
-from runner.lifecycle.chain import in_order
-from runner.lifecycle.check import check
+from runner.lifecycle.chain import sort_by_dependency
+from runner.lifecycle.check import validate_spec
 from tests.jobs import (
     SPEC,
     accepted,
@@ -142,7 +142,7 @@ def test_after_an_edit_of_the_first_only_what_it_changes_is_sent(tmp_path: Path)
 def test_a_job_whose_source_has_not_run_yet_says_so(tmp_path: Path) -> None:
     write_chain(tmp_path)
     spec = load_spec(tmp_path / "second.yaml")
-    assert check(spec).findings == []
+    assert validate_spec(spec).findings == []
     with pytest.raises(
         InputError, match=r"out/all\.jsonl: not found: first\.yaml writes this file, so run that spec first"
     ):
@@ -172,7 +172,7 @@ def test_a_source_that_leads_nowhere_is_an_error(tmp_path: Path, spec: str, mess
 def test_specs_that_do_not_read_each_other_keep_their_order(tmp_path: Path) -> None:
     write_chain(tmp_path)
     loaded = [load_spec(tmp_path / f"{name}.yaml") for name in ("third", "first")]
-    assert [spec.name for spec in in_order(loaded)] == ["third", "first"]
+    assert [spec.name for spec in sort_by_dependency(loaded)] == ["third", "first"]
 
 
 def test_a_limited_chain_resumes_by_itself(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from runner import Summary
 from runner.errors import InputError
-from runner.sources import read
+from runner.sources import read_rows
 from runner.sources.inputs import Inputs
 from runner.spec.spec import Source
 from tests.jobs import SPEC, accepted, paid, records, write_job
@@ -18,7 +18,7 @@ from tests.jobs import SPEC, accepted, paid, records, write_job
 
 def keys(root: Path, **choice: Any) -> list[str]:
     source = Source("csv", "id", {"path": "rows.csv"}, **choice)
-    return [str(row.key) for row in read(source, Inputs(root))]
+    return [str(row.key) for row in read_rows(source, Inputs(root))]
 
 
 def test_columns_are_taken_and_their_text_is_read_as_the_types_say(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_columns_are_taken_and_their_text_is_read_as_the_types_say(tmp_path: Pat
         "n": "integer", "x": "number", "ok": "boolean", "day": "date", "sum": "decimal(8,2)", "tags": "json"
     }  # fmt: skip
     source = Source("csv", "id", {"path": "rows.csv"}, columns=("id", *types), types=types)
-    first, second = (row.fields for row in read(source, Inputs(tmp_path)))
+    first, second = (row.fields for row in read_rows(source, Inputs(tmp_path)))
     assert first == {
         "id": "1", "n": 7, "x": 1000.0, "ok": True, "day": "2026-11-25", "sum": "12.30", "tags": [1, {"a": None}]
     }  # fmt: skip
@@ -64,7 +64,7 @@ def test_text_that_is_not_of_its_type_is_named_with_its_line(
 ) -> None:
     (tmp_path / "rows.csv").write_text(f"id\n{cell}\n")
     with pytest.raises(InputError) as caught:
-        list(read(Source("csv", None, {"path": "rows.csv"}, types={"id": type}), Inputs(tmp_path)))
+        list(read_rows(Source("csv", None, {"path": "rows.csv"}, types={"id": type}), Inputs(tmp_path)))
     [problem] = caught.value.problems
     assert (problem.path, problem.line) == ("rows.csv", 2)
     assert problem.message.startswith(message)
@@ -115,7 +115,7 @@ def test_every_row_has_the_same_chance(project: Path) -> None:
 
 def test_a_limit_is_that_of_the_spec_or_of_the_command_if_that_is_less(project: Path) -> None:
     source = Source("csv", "id", {"path": "rows.csv"}, where="id[1:] | int > 10", sample=30, limit=5)
-    assert [len(list(read(source, Inputs(project), limit=limit))) for limit in (None, 3, 9)] == [5, 3, 5]
+    assert [len(list(read_rows(source, Inputs(project), limit=limit))) for limit in (None, 3, 9)] == [5, 3, 5]
     assert keys(project, where="id[1:] | int > 10", limit=2) == ["r11", "r12"]
 
 
@@ -140,7 +140,7 @@ def test_an_expression_that_does_not_fit_the_rows_is_an_error(
 def test_an_absent_field_of_a_json_object_is_none(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"a": 1}\n{"a": 2, "b": 5}\n')
     source = Source("jsonl", None, {"path": "a.jsonl"}, where="b == 5")
-    assert [row.fields for row in read(source, Inputs(tmp_path))] == [{"a": 2, "b": 5}]
+    assert [row.fields for row in read_rows(source, Inputs(tmp_path))] == [{"a": 2, "b": 5}]
 
 
 def test_a_job_of_chosen_rows_goes_on_and_is_not_sent_again(tmp_path: Path, job: Callable[..., Summary]) -> None:
@@ -167,7 +167,7 @@ TICKETS = (
 
 def queried(root: Path, query: str) -> list[Any]:
     source = Source("sql", "id", {"path": "t.db", "query": query})
-    return [(row.key, row.line, row.fields) for row in read(source, Inputs(root))]
+    return [(row.key, row.line, row.fields) for row in read_rows(source, Inputs(root))]
 
 
 def test_the_rows_of_a_query_come_in_its_order_with_their_types(tmp_path: Path) -> None:

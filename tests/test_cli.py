@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.simulator.faults import Answer
+from runner.simulator.faults import ErrorResponse
 from tests.jobs import accepted, command, end, records, simulator, start, write_job
 
 ROOT = Path(__file__).parent.parent
@@ -188,7 +188,7 @@ def test_a_refused_key_exits_with_7(tmp_path: Path) -> None:
     write_job(tmp_path)
 
     def refuse(_: str) -> None:
-        raise Answer(401, "invalid x-api-key")
+        raise ErrorResponse(401, "invalid x-api-key")
 
     with simulator(tmp_path / "api", on=refuse) as environ:
         done = command(tmp_path, environ, "run", "job.yaml", "--yes")

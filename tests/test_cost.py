@@ -7,14 +7,14 @@ import msgspec
 import pytest
 
 from runner import load_spec
-from runner.cost import Rate, catalogue, known_model, rate_of, rounded
-from runner.outcome import tokens
+from runner.cost import Rate, find_model, load_catalogue, rate_for_spec, round_up_cost
+from runner.outcome import parse_usage
 from tests.jobs import write_job
 
 
 def rate(root: Path, model: str, **changes: Any) -> Rate:
     params = {"model": model, "max_tokens": 100, **changes.pop("params", {})}
-    found = rate_of(load_spec(write_job(root, params=params, **changes)))
+    found = rate_for_spec(load_spec(write_job(root, params=params, **changes)))
     assert found is not None
     return found
 
@@ -102,22 +102,22 @@ BILLS = [
 def test_a_bill_is_what_the_price_list_says(
     tmp_path: Path, model: str, usage: dict[str, Any], batched: float, synchronous: float
 ) -> None:
-    found = tokens(msgspec.Raw(msgspec.json.encode(usage)))
+    found = parse_usage(msgspec.Raw(msgspec.json.encode(usage)))
     prices = rate(tmp_path, model)
-    assert prices.batched(found) == pytest.approx(batched, abs=5e-10)
-    assert prices.synchronous(found) == pytest.approx(synchronous, abs=5e-10)
+    assert prices.batch_cost(found) == pytest.approx(batched, abs=5e-10)
+    assert prices.synchronous_cost(found) == pytest.approx(synchronous, abs=5e-10)
 
 
 def test_own_prices_go_before_the_published_ones_and_before_their_tiers(tmp_path: Path) -> None:
     own = {"input": 0.08, "output": 0.4}
-    usage = tokens(msgspec.Raw(b'{"input_tokens": 500000, "output_tokens": 100000}'))
-    assert rate(tmp_path, "claude-haiku-5-5", prices=own).synchronous(usage) == pytest.approx(0.08)
-    assert rate(tmp_path, "claude-of-tomorrow", prices=own).batched(usage) == pytest.approx(0.04)
+    usage = parse_usage(msgspec.Raw(b'{"input_tokens": 500000, "output_tokens": 100000}'))
+    assert rate(tmp_path, "claude-haiku-5-5", prices=own).synchronous_cost(usage) == pytest.approx(0.08)
+    assert rate(tmp_path, "claude-of-tomorrow", prices=own).batch_cost(usage) == pytest.approx(0.04)
 
 
 def test_the_price_of_an_unknown_model_is_unknown(tmp_path: Path) -> None:
     params = {"model": "claude-of-tomorrow", "max_tokens": 9}
-    assert rate_of(load_spec(write_job(tmp_path, params=params))) is None
+    assert rate_for_spec(load_spec(write_job(tmp_path, params=params))) is None
 
 
 @pytest.mark.parametrize("cache", [None, "5m", "1h"])
@@ -129,13 +129,13 @@ def test_no_answer_costs_more_than_the_worst_case(tmp_path: Path, cache: str | N
         long, short = (size, 0) if cache == "1h" else (0, size)
         cached = {"input_tokens": 0, "output_tokens": 100, **written(long, short)}
         for usage in (uncached, cached) if cache else (uncached,):
-            found = tokens(msgspec.Raw(msgspec.json.encode(usage)))
-            assert prices.batched(found) <= prices.worst([size], is_batched=True)
-            assert prices.synchronous(found) <= prices.worst([size], is_batched=False)
+            found = parse_usage(msgspec.Raw(msgspec.json.encode(usage)))
+            assert prices.batch_cost(found) <= prices.cost_upper_bound([size], is_batched=True)
+            assert prices.synchronous_cost(found) <= prices.cost_upper_bound([size], is_batched=False)
 
 
 def test_every_model_has_a_source_and_every_price_its_multiples() -> None:
-    for model in catalogue().models:
+    for model in load_catalogue().models:
         assert model.source
         for price in (model.price, model.above.price if model.above else None):
             if price is None:
@@ -143,19 +143,21 @@ def test_every_model_has_a_source_and_every_price_its_multiples() -> None:
             assert price.write_5m == pytest.approx(1.25 * price.input)
             assert price.write_1h == pytest.approx(2 * price.input)
             assert price.read <= price.input / 10
-    assert known_model("claude-sonnet-4-5") == known_model("claude-sonnet-4-5-20250929")
+    assert find_model("claude-sonnet-4-5") == find_model("claude-sonnet-4-5-20250929")
 
 
 def test_an_amount_is_never_shown_as_less_than_it_is() -> None:
-    assert [rounded(dollars) for dollars in (0.0, 0.00001, 0.1234, 2.00005)] == [0.0, 0.0001, 0.1234, 2.0001]
+    assert [round_up_cost(dollars) for dollars in (0.0, 0.00001, 0.1234, 2.00005)] == [0.0, 0.0001, 0.1234, 2.0001]
 
 
 def test_the_worst_of_many_requests_is_the_sum_of_what_each_can_cost(tmp_path: Path) -> None:
     prices = rate(tmp_path, "claude-haiku-5-5")
-    assert prices.above is not None
-    weights = [number * 37 % (2 * prices.above.tokens) for number in range(25_000)]
-    each = sum(prices.worst([weight], is_batched=True) for weight in weights)
-    assert prices.worst(iter(weights), is_batched=True) == pytest.approx(each, rel=1e-12)
-    assert prices.worst([], is_batched=False) == 0
-    below, beyond = (prices.above.tokens - prices.hidden + more for more in (0, 1))
-    assert prices.worst([beyond], is_batched=False) > 1.5 * prices.worst([below], is_batched=False)
+    assert prices.long_context is not None
+    weights = [number * 37 % (2 * prices.long_context.tokens) for number in range(25_000)]
+    each = sum(prices.cost_upper_bound([weight], is_batched=True) for weight in weights)
+    assert prices.cost_upper_bound(iter(weights), is_batched=True) == pytest.approx(each, rel=1e-12)
+    assert prices.cost_upper_bound([], is_batched=False) == 0
+    below, beyond = (prices.long_context.tokens - prices.hidden_tokens + more for more in (0, 1))
+    assert prices.cost_upper_bound([beyond], is_batched=False) > 1.5 * prices.cost_upper_bound(
+        [below], is_batched=False
+    )

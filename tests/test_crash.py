@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.simulator.faults import Answer, Drop
+from runner.simulator.faults import DropConnection, ErrorResponse
 from tests.jobs import (
     accepted,
     command,
@@ -35,8 +35,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 CASES: dict[str, tuple[str, Exception | None]] = {
-    "the answer to a create is dropped": ("created", Drop()),
-    "504 after a batch was accepted": ("created", Answer(504, "Gateway timeout")),
+    "the answer to a create is dropped": ("created", DropConnection()),
+    "504 after a batch was accepted": ("created", ErrorResponse(504, "Gateway timeout")),
     "killed during a create": ("created", None),
     "killed while polling": ("retrieve", None),
 }
@@ -56,7 +56,7 @@ def test_one_batch_is_paid_and_the_job_is_finished(
         if name == moment and seen.count(moment) == time:
             if error is None:
                 kill(process.pid)
-                raise Drop
+                raise DropConnection
             raise error
 
     write_job(tmp_path, rows=ROWS, batch={"max_requests": 8, "poll_seconds": 0.1})
@@ -81,7 +81,7 @@ def test_a_run_killed_during_a_call_goes_on(
         seen.append(name)
         if seen.count(moment) == time and name == moment:
             kill(pid[0])
-            raise Drop
+            raise DropConnection
 
     write_job(tmp_path, rows=ROWS)
     with simulator(tmp_path / "api", on=on) as environ:

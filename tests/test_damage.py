@@ -13,7 +13,7 @@ import pytest
 
 from runner import load_spec, run
 from runner.errors import RunnerError
-from runner.simulator.faults import Drop
+from runner.simulator.faults import DropConnection
 from tests.jobs import SPEC, command, end, kill, outputs, paid, simulator, start, write_job
 
 RUN = ("run", "job.yaml", "--yes")
@@ -73,7 +73,7 @@ def interrupt(root: Path) -> None:
             time.sleep(0.4)
         if name == "created" and seen.count(name) == 5:
             kill(pid[0])
-            raise Drop
+            raise DropConnection
 
     with simulator(root / "api", on=on) as environ:
         process = start(root, environ, *RUN)

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from runner import Summary
-from runner.database.connection import Failed, query
+from runner.database.connection import DatabaseError, open_query
 from runner.errors import InputError, UsageError
 from tests.jobs import paid, write_job
 from tests.servers import mariadb, postgres
@@ -182,9 +182,12 @@ def test_the_rest_of_a_result_is_not_waited_for(tmp_path: Path) -> None:
     with server("mariadb", tmp_path) as url:
         # It would take a minute.
         endless = "SELECT seq, SLEEP(0.001) FROM seq_1_to_60000"
-        with query(url, endless) as (columns, rows):
+        with open_query(url, endless) as (columns, rows):
             assert (columns[0], next(rows)[0]) == ("seq", 1)
-        with pytest.raises(Failed, match="unexpected keyword argument 'sslmode'"), query(f"{url}?sslmode=on", "x"):
+        with (
+            pytest.raises(DatabaseError, match="unexpected keyword argument 'sslmode'"),
+            open_query(f"{url}?sslmode=on", "x"),
+        ):
             pass
 
 
@@ -200,7 +203,7 @@ def test_a_database_that_is_not_there_is_not_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, words: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(Failed, match=words) as caught, query(url, "SELECT 1"):
+    with pytest.raises(DatabaseError, match=words) as caught, open_query(url, "SELECT 1"):
         pass
     assert list(tmp_path.iterdir()) == []
     assert "secret" not in str(caught.value)

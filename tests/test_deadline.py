@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from runner import Summary, load_spec, plan
-from runner.lifecycle.check import check
-from runner.simulator.faults import Drop
+from runner.lifecycle.check import validate_spec
+from runner.simulator.faults import DropConnection
 from tests.jobs import SPEC, accepted, answered, paid, records, write_job
 
 BATCH = {**SPEC["batch"], "max_requests": 5, "grace_seconds": 1}
@@ -54,7 +54,7 @@ def test_a_batch_whose_answer_was_lost_is_looked_for_before_its_rows_are_sent_sy
     def on(moment: str) -> None:
         created.append(moment)
         if moment == "created" and created.count("created") == 3:
-            raise Drop
+            raise DropConnection
 
     assert job(faults=HANGING, on=on).outcomes == {"succeeded": 20}
     assert each_once(tmp_path)
@@ -157,4 +157,4 @@ def test_auto_chooses_what_takes_the_params(tmp_path: Path, params: dict[str, An
     spec = load_spec(write_job(tmp_path, rows=20, mode="auto", params=params, betas=betas))
     made = plan(spec, offline=True)
     assert (made.mode, [one.rule for one in made.findings]) == (mode, [])
-    assert check(spec).findings == []
+    assert validate_spec(spec).findings == []

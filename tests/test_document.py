@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.errors import InputError, Problem
-from runner.spec.document import MAX_BYTES, MAX_DEPTH, MAX_NODES, Document, parse
+from runner.spec.document import MAX_BYTES, MAX_DEPTH, MAX_NODES, Document, parse_yaml
 
 BMP = st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"]), max_size=20)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | BMP
@@ -18,7 +18,7 @@ MARKUP = st.text(st.sampled_from("ab01.-:,?{}[]|>&*!#%@'\"\\\n\r\t ~<\u2028\x85�
 
 def read(text: str | bytes, **environ: str) -> Document:
     data = text.encode() if isinstance(text, str) else text
-    return parse(data, path="s.yaml", environ=environ)
+    return parse_yaml(data, path="s.yaml", environ=environ)
 
 
 def problem(text: str | bytes, **environ: str) -> Problem:
@@ -113,7 +113,7 @@ def test_keys_are_always_text(key: str) -> None:
 
 def test_places_count_lines_and_columns_from_one() -> None:
     document = read("# first\na: 1\nb:\n  - x\n  - {c: y}\n")
-    assert document.places == {
+    assert document.positions == {
         (): (2, 1),
         ("a",): (2, 4),
         ("b",): (4, 3),
@@ -127,25 +127,25 @@ def test_places_count_lines_and_columns_from_one() -> None:
 @pytest.mark.parametrize("style", ["|", ">", "|-", ">+", "|2"])
 def test_the_place_of_a_block_scalar_is_its_first_line(style: str) -> None:
     document = read(f"a: {style}\n  one\n  two\nb: 1\n")
-    assert document.places["a",] == (2, 0)
-    assert document.places["b",] == (4, 4)
+    assert document.positions["a",] == (2, 0)
+    assert document.positions["b",] == (4, 4)
 
 
 def test_columns_count_characters_and_not_bytes() -> None:
-    assert read("{é😀: 1, b: 2}\n").places["b",] == (1, 12)
+    assert read("{é😀: 1, b: 2}\n").positions["b",] == (1, 12)
 
 
 @pytest.mark.parametrize("text", ["a: 1\r\nb: |\r\n  x\r\n  y\r\n", "\ufeffa: 1\nb: |\n  x\n  y\n"])
 def test_windows_line_ends_and_a_byte_order_mark_change_nothing(text: str) -> None:
     document = read(text)
     assert document.value == {"a": 1, "b": "x\ny\n"}
-    assert document.places == {(): (1, 1), ("a",): (1, 4), ("b",): (3, 0)}
+    assert document.positions == {(): (1, 1), ("a",): (1, 4), ("b",): (3, 0)}
 
 
 def test_an_alias_repeats_the_value_of_its_anchor() -> None:
     document = read("a: &x {n: 1}\nb: [*x, *x]\n")
     assert document.value == {"a": {"n": 1}, "b": [{"n": 1}, {"n": 1}]}
-    assert document.places["b", 1, "n"] == (1, 11)
+    assert document.positions["b", 1, "n"] == (1, 11)
 
 
 def test_a_redefined_anchor_counts_from_there_on() -> None:
@@ -284,7 +284,7 @@ def test_a_secret_is_refused_before_its_value_is_looked_at(name: str) -> None:
 
 def test_the_environment_of_the_process_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNNER_TEST_REGION", "north")
-    assert parse(b"a: ${env:RUNNER_TEST_REGION}", path="s.yaml").value == {"a": "north"}
+    assert parse_yaml(b"a: ${env:RUNNER_TEST_REGION}", path="s.yaml").value == {"a": "north"}
 
 
 @settings(max_examples=150, deadline=None)
@@ -303,7 +303,7 @@ def test_any_text_is_a_document_or_one_problem_with_a_place(text: str) -> None:
         [found] = error.problems
         assert 1 <= found.line <= len(text.splitlines()) + 1
     else:
-        assert document.places[()] >= (1, 1)
+        assert document.positions[()] >= (1, 1)
 
 
 @settings(max_examples=150, deadline=None)

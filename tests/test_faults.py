@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from runner import Summary
-from runner.errors import AccessError, Refused, ResultsGone, Undecided
-from runner.simulator.faults import FAULTS, Answer
+from runner.errors import AccessError, ManualDecisionRequired, RequestRejected, ResultsLost
+from runner.simulator.faults import FAULTS, ErrorResponse
 from tests.jobs import SPEC, accepted, outputs, paid, records, write_job
 
 ROWS, BATCHES = 20, 3
@@ -86,7 +86,7 @@ def test_a_row_that_makes_the_api_refuse_its_batch_is_rejected_alone(
 
 def test_what_every_request_has_in_common_rejects_no_row(tmp_path: Path, job: Callable[..., Summary]) -> None:
     for _ in range(2):
-        with pytest.raises(Refused, match="unknown beta"):
+        with pytest.raises(RequestRejected, match="unknown beta"):
             job(faults=["refuse:9999"])
     assert job().outcomes == {"succeeded": ROWS}
     assert paid(tmp_path / "api") == EACH_ONCE
@@ -96,9 +96,9 @@ def test_what_every_request_has_in_common_rejects_no_row(tmp_path: Path, job: Ca
 def test_results_that_are_gone_stop_the_run_after_the_other_batches(
     tmp_path: Path, job: Callable[..., Summary], fault: str
 ) -> None:
-    with pytest.raises(ResultsGone, match="The payment for 8 requests is lost"):
+    with pytest.raises(ResultsLost, match="The payment for 8 requests is lost"):
         job(faults=[fault])
-    with pytest.raises(ResultsGone):
+    with pytest.raises(ResultsLost):
         job()
     summary = job(accept_loss=True)
     assert (summary.outcomes, summary.exit_code) == ({"succeeded": 12, "missing": 8}, 3)
@@ -140,7 +140,9 @@ def test_results_of_somebody_else_are_never_delivered(tmp_path: Path, job: Calla
 def test_a_result_that_contradicts_another_shows_in_the_exit_code(job: Callable[..., Summary]) -> None:
     summary = job(faults=["line-conflict:1"])
     assert (summary.outcomes, summary.exit_code) == ({"succeeded": ROWS}, 3)
-    assert [batch["odd"] for batch in summary.batches if "odd" in batch] == [{"contradicting": 1}]
+    assert [batch["ignored_lines"] for batch in summary.batches if "ignored_lines" in batch] == [
+        {"contradicting": 1}
+    ]
 
 
 def test_whether_a_batch_was_accepted_is_asked_when_no_trace_of_it_is_found(
@@ -148,7 +150,7 @@ def test_whether_a_batch_was_accepted_is_asked_when_no_trace_of_it_is_found(
 ) -> None:
     write_job(tmp_path, batch={**SPEC["batch"], "on_unknown": "ask"})
     for _ in range(2):
-        with pytest.raises(Undecided, match=r"reconcile \w+ --assume-not-sent"):
+        with pytest.raises(ManualDecisionRequired, match=r"reconcile \w+ --assume-not-sent"):
             job(faults=["refuse-504:1"] if not (tmp_path / "api").exists() else [])
         assert accepted(tmp_path / "api") == BATCHES - 1
     spec = json.loads((tmp_path / "job.yaml").read_text())
@@ -176,7 +178,7 @@ def test_a_refusal_that_may_concern_every_request_is_for_a_person_to_judge(
 ) -> None:
     write_job(tmp_path, rows=9)
     for _ in range(2):
-        with pytest.raises(Refused, match=r"row 9\)"):
+        with pytest.raises(RequestRejected, match=r"row 9\)"):
             job(faults=["refused-unnamed-row:9"])
     assert job(faults=["refused-unnamed-row:9"], accept_loss=True).outcomes == {"succeeded": 8, "rejected": 1}
 
@@ -192,7 +194,7 @@ def test_a_candidate_that_cannot_be_read_is_for_a_person_to_judge(
     tmp_path: Path, job: Callable[..., Summary], policy: str
 ) -> None:
     write_job(tmp_path, batch={**SPEC["batch"], "on_unknown": policy})
-    with pytest.raises(Undecided, match="can no longer be read"):
+    with pytest.raises(ManualDecisionRequired, match="can no longer be read"):
         job(faults=["foreign-batch", "archived:2", "accept-then-drop"])
     assert paid(tmp_path / "api") == EACH_ONCE
 
@@ -230,7 +232,7 @@ def test_a_fault_while_a_fault_is_looked_into_passes(tmp_path: Path, job: Callab
         moments.append(moment)
         if "results" in moments and moment == "retrieve" and len(broken) < 2:
             broken.append(moment)
-            raise Answer(500, "boom")
+            raise ErrorResponse(500, "boom")
 
     moments: list[str] = []
     broken: list[str] = []

@@ -10,19 +10,19 @@ import pytest
 
 from runner import Summary, load_spec
 from runner.errors import CanaryFailed, InputError
-from runner.form import Block, Form, form_of, validator
+from runner.form import AnswerBlock, OutputFormat, build_output_format, make_validator
 from runner.spec.spec import Check, Output
 from tests.jobs import SCHEMA, SPEC, paid, records, write_job
 
 GOOD = {"label": "good", "score": 3}
 
 
-def text(*parts: str) -> list[Block]:
-    return [Block("text", text=part) for part in parts]
+def text(*parts: str) -> list[AnswerBlock]:
+    return [AnswerBlock("text", text=part) for part in parts]
 
 
-def call(name: str, given: Any) -> Block:
-    return Block("tool_use", id="toolu_1", name=name, input=given)
+def call(name: str, given: Any) -> AnswerBlock:
+    return AnswerBlock("tool_use", id="toolu_1", name=name, input=given)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def call(name: str, given: Any) -> Block:
     ],
 )
 def test_an_output_is_parsed_from_text(output: Output, answer: str, expected: Any) -> None:
-    assert form_of(output).answer(text(answer), "end_turn", {}) == (expected, None)
+    assert build_output_format(output).parse_answer(text(answer), "end_turn", {}) == (expected, None)
 
 
 @pytest.mark.parametrize(
@@ -52,21 +52,24 @@ def test_an_output_is_parsed_from_text(output: Output, answer: str, expected: An
     ],
 )
 def test_what_cannot_be_parsed_is_invalid(output: Output, answer: str, wrong: str) -> None:
-    _, found = form_of(output).answer(text(answer), "end_turn", {})
+    _, found = build_output_format(output).parse_answer(text(answer), "end_turn", {})
     assert found is not None
     assert re.sub('"', "'", found).find(wrong) >= 0, found
 
 
 def test_the_output_is_the_input_of_the_tool() -> None:
-    form = Form(validator(SCHEMA), tool="record")
-    assert form.answer([*text("Here:"), call("record", GOOD)], "tool_use", {}) == (GOOD, None)
-    assert form.answer([call("record", {})], "tool_use", {})[1] is not None
+    form = OutputFormat(make_validator(SCHEMA), tool="record")
+    assert form.parse_answer([*text("Here:"), call("record", GOOD)], "tool_use", {}) == (GOOD, None)
+    assert form.parse_answer([call("record", {})], "tool_use", {})[1] is not None
     assert (
-        form.answer([call("other", GOOD)], "tool_use", {})[1]
+        form.parse_answer([call("other", GOOD)], "tool_use", {})[1]
         == "the model called record 0 times, and once is meant"
     )
-    assert form.answer([call("record", GOOD)] * 2, "tool_use", {})[1] is not None
-    assert form.answer(text("no"), "end_turn", {}) == ("no", "the model called record 0 times, and once is meant")
+    assert form.parse_answer([call("record", GOOD)] * 2, "tool_use", {})[1] is not None
+    assert form.parse_answer(text("no"), "end_turn", {}) == (
+        "no",
+        "the model called record 0 times, and once is meant",
+    )
 
 
 def test_a_pattern_that_is_none_is_an_error(tmp_path: Path, job: Callable[..., Summary]) -> None:
@@ -142,18 +145,18 @@ CHECKS = [
 
 def test_checks_see_the_output_its_fields_and_the_row() -> None:
     checks = tuple(Check(one["check"], one.get("message", one["check"])) for one in CHECKS)
-    form = form_of(Output(schema=SCHEMA, checks=checks))
+    form = build_output_format(Output(schema=SCHEMA, checks=checks))
     found = [
-        form.answer(text(json.dumps({"label": "good", "score": score})), "end_turn", {"id": row})[1]
+        form.parse_answer(text(json.dumps({"label": "good", "score": score})), "end_turn", {"id": row})[1]
         for score, row in ((1, "r1"), (0, "r1"), (20_000, "r1"), (1, "r7"))
     ]
     assert found == [None, "score > 0", "odd label", "row 7 never passes"]
 
 
 def test_a_check_that_cannot_be_computed_fails_with_the_reason() -> None:
-    form = form_of(Output(parse="json", checks=(Check("1 / n > 0", "n counts"),)))
-    assert form.answer(text('{"n": 0}'), "end_turn", {})[1] == "n counts (division by zero)"
-    assert form.answer(text("{}"), "end_turn", {})[1] is not None
+    form = build_output_format(Output(parse="json", checks=(Check("1 / n > 0", "n counts"),)))
+    assert form.parse_answer(text('{"n": 0}'), "end_turn", {})[1] == "n counts (division by zero)"
+    assert form.parse_answer(text("{}"), "end_turn", {})[1] is not None
 
 
 def test_a_check_with_a_name_that_the_schema_does_not_have_is_an_error(

@@ -24,8 +24,8 @@ import sqlalchemy as sa
 
 from runner import Summary, load_spec
 from runner.errors import InputError
-from runner.sources import Row, read
-from runner.sources.compare import changed, digest
+from runner.sources import Row, read_rows
+from runner.sources.compare import digest_files, find_changed_files
 from runner.sources.inputs import InputFile, Inputs
 from runner.spec.spec import Source
 from tests.jobs import paid, write_job
@@ -35,7 +35,7 @@ PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 16
 
 
 def rows(root: Path, type: str, path: str, *, inputs: Inputs | None = None, **options: Any) -> list[Row]:
-    return list(read(Source(type, None, {"path": path, **options}), inputs or Inputs(root)))
+    return list(read_rows(Source(type, None, {"path": path, **options}), inputs or Inputs(root)))
 
 
 def fields(root: Path, type: str, path: str, **options: Any) -> list[dict[str, Any]]:
@@ -246,11 +246,11 @@ def test_a_glob_of_urls_is_read_in_name_order_and_recorded_with_versions(tmp_pat
         (f"{bucket}/one.csv", {"a": "1"}), (f"{bucket}/two.csv", {"a": "2"})
     ]  # fmt: skip
     assert all(file.version and file.sha256 for file in inputs.files)
-    before = digest(tmp_path, f"{bucket}/*.csv")
-    assert (changed(tmp_path, f"{bucket}/*.csv", inputs.files), len(before)) == ([], 64)
+    before = digest_files(tmp_path, f"{bucket}/*.csv")
+    assert (find_changed_files(tmp_path, f"{bucket}/*.csv", inputs.files), len(before)) == ([], 64)
     fsspec.filesystem("memory").pipe("/bucket/two.csv", b"a\n3\n")
-    assert changed(tmp_path, f"{bucket}/*.csv", inputs.files) == [f"{bucket}/two.csv"]
-    assert digest(tmp_path, f"{bucket}/*.csv") != before
+    assert find_changed_files(tmp_path, f"{bucket}/*.csv", inputs.files) == [f"{bucket}/two.csv"]
+    assert digest_files(tmp_path, f"{bucket}/*.csv") != before
 
 
 @pytest.mark.parametrize(
@@ -290,11 +290,11 @@ def test_files_of_every_format_are_read_from_a_web_server(tmp_path: Path) -> Non
             inputs = Inputs(tmp_path)
             found = rows(tmp_path, name.split(".")[1], f"{url}/{name}", inputs=inputs)
             assert [row.fields for row in found] == [{"a": "1"}, {"a": "2"}], name
-            assert changed(tmp_path, f"{url}/{name}", inputs.files) == []
+            assert find_changed_files(tmp_path, f"{url}/{name}", inputs.files) == []
         [row] = fields(tmp_path, "files", f"{url}/t.parquet")
         assert (row["name"], row["size"]) == ("t.parquet", (tmp_path / "t.parquet").stat().st_size)
         os.utime(tmp_path / "t.json", (1, 1))
-        assert changed(tmp_path, f"{url}/t.json", [InputFile(f"{url}/t.json", 24, 0, "0", "x")]) != []
+        assert find_changed_files(tmp_path, f"{url}/t.json", [InputFile(f"{url}/t.json", 24, 0, "0", "x")]) != []
 
 
 def test_the_rows_of_a_query_on_postgresql_have_json_values(tmp_path: Path) -> None:
@@ -305,17 +305,17 @@ def test_the_rows_of_a_query_on_postgresql_have_json_values(tmp_path: Path) -> N
     """
     with postgres() as url:
         source = Source("sql", "id", {"url": url, "query": query})
-        [row] = read(source, Inputs(tmp_path))
+        [row] = read_rows(source, Inputs(tmp_path))
         assert row.fields == {
             "id": 1, "total": "12.30", "day": "2026-11-25", "data": {"a": [1]}, "list": [1, None], "scan": "AAE=",
             "none": None, "text": "100% of :x", "at": "2026-11-25T01:02:03",
         }  # fmt: skip
         for text, words in (("SELECT x", 'column "x" does not exist'), ("CREATE TABLE t ()", "syntax error")):
             with pytest.raises(InputError, match=words) as caught:
-                list(read(Source("sql", None, {"url": url, "query": text}), Inputs(tmp_path)))
+                list(read_rows(Source("sql", None, {"url": url, "query": text}), Inputs(tmp_path)))
             assert "secret" not in str(caught.value)
     with pytest.raises(InputError, match=r"connection failed|refused"):
-        list(read(source, Inputs(tmp_path)))
+        list(read_rows(source, Inputs(tmp_path)))
 
 
 def test_any_database_that_sqlalchemy_knows_can_be_asked(tmp_path: Path) -> None:
@@ -323,9 +323,9 @@ def test_any_database_that_sqlalchemy_knows_can_be_asked(tmp_path: Path) -> None
     with sa.create_engine(url).begin() as connection:
         connection.exec_driver_sql("CREATE TABLE t AS SELECT 1 AS id, 'a' AS text")
     source = Source("sql", "id", {"url": url, "query": "SELECT * FROM t"})
-    assert [(row.key, row.fields) for row in read(source, Inputs(tmp_path))] == [(1, {"id": 1, "text": "a"})]
+    assert [(row.key, row.fields) for row in read_rows(source, Inputs(tmp_path))] == [(1, {"id": 1, "text": "a"})]
     with pytest.raises(InputError, match="nosuch"):
-        list(read(Source("sql", None, {"url": "nosuch://x", "query": "SELECT 1"}), Inputs(tmp_path)))
+        list(read_rows(Source("sql", None, {"url": "nosuch://x", "query": "SELECT 1"}), Inputs(tmp_path)))
 
 
 def without(folder: Path, *packages: str) -> None:
@@ -382,7 +382,7 @@ def test_the_password_of_a_database_is_neither_recorded_nor_part_of_what_makes_a
         records = []
         for password in ("secret", "rotated"):
             patch.setenv("DB_PASSWORD", password)
-            records.append(load_spec(tmp_path / "job.yaml").record())
+            records.append(load_spec(tmp_path / "job.yaml").to_record())
     assert records[0] == records[1]
     assert records[0]["source"]["options"]["url"] == "postgresql://me@db/x"
 
@@ -422,7 +422,7 @@ def test_a_field_that_no_row_has_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / "t.jsonl").write_text('{"id": 1}\n{"id": 2}\n')
     choice: Any = {"columns": ("id", "idd")} if name == "columns" else {"types": {"idd": "integer"}}
     with pytest.raises(InputError, match="no row has the field 'idd'"):
-        list(read(Source("jsonl", None, {"path": "t.jsonl"}, **choice), Inputs(tmp_path)))
+        list(read_rows(Source("jsonl", None, {"path": "t.jsonl"}, **choice), Inputs(tmp_path)))
 
 
 SECRETS = [
@@ -441,8 +441,8 @@ def test_no_secret_of_a_url_is_shown_or_recorded(tmp_path: Path, url: str) -> No
     write_job(tmp_path, source=source)
     try:
         spec = load_spec(tmp_path / "job.yaml")
-        assert "PASSWORD" not in json.dumps(spec.record())
-        list(read(spec.source, Inputs(tmp_path)))
+        assert "PASSWORD" not in json.dumps(spec.to_record())
+        list(read_rows(spec.source, Inputs(tmp_path)))
     except InputError as error:
         assert "PASSWORD" not in str(error)
 

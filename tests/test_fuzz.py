@@ -23,24 +23,24 @@ from click.testing import CliRunner
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from runner.body import custom_id
+from runner.body import make_custom_id
 from runner.cli import main
 from runner.errors import InputError
-from runner.form import Form, validator
-from runner.lifecycle.check import check
-from runner.lifecycle.collect import _read
-from runner.outcome import OUTCOMES, Outcome, Usage, read, tokens
-from runner.prompt.expression import RECORD, expression
+from runner.form import OutputFormat, make_validator
+from runner.lifecycle.check import validate_spec
+from runner.lifecycle.collect import _read_results
+from runner.outcome import OUTCOMES, Outcome, Usage, parse_result, parse_usage
+from runner.prompt.expression import RECORD_FIELDS, compile_expression
 from runner.prompt.templates import load_templates
-from runner.request import encoder
-from runner.simulator.batches import Batches, parse
+from runner.request import make_request_encoder
+from runner.simulator.batches import SimulatedBatches, parse_create
 from runner.sinks import SINKS
-from runner.sinks.place import Place
+from runner.sinks.place import Destination
 from runner.sources import Row
-from runner.sources import read as read_rows
+from runner.sources import read_rows as read_rows
 from runner.sources.inputs import Inputs
 from runner.spec.check import schema_text
-from runner.spec.document import parse as parse_yaml
+from runner.spec.document import parse_yaml as parse_yaml
 from runner.spec.load import load_spec
 from runner.spec.spec import Prompt, Source, Spec
 from tests.jobs import SCHEMA, SPEC
@@ -136,11 +136,11 @@ def load_and_check(path: Path) -> Spec | None:
     """What `runner validate` does with a file."""
     try:
         spec = load_spec(path)
-        check(spec)
+        validate_spec(spec)
     except InputError as error:
         assert_clear(error, path)
         return None
-    spec.record()
+    spec.to_record()
     return spec
 
 
@@ -521,7 +521,7 @@ def test_what_json_writes_line_by_line_comes_back_value_by_value(
 
 KINDS = ("succeeded", "errored", "overloaded", "invalid", "truncated", "refused", "canceled", "expired")
 CALL = {"type": "tool_use", "id": "t1", "name": "look", "input": {"a": 1}}
-CHECK = Form(validator(SCHEMA))
+CHECK = OutputFormat(make_validator(SCHEMA))
 
 
 @cache
@@ -534,16 +534,18 @@ def results() -> list[bytes]:
         "messages": [{"role": "user", "content": "label this"}],
     }
     requests = [
-        {"custom_id": custom_id("run", 1, 1, 2 * number + has_schema), "params": params | extra}
+        {"custom_id": make_custom_id("run", 1, 1, 2 * number + has_schema), "params": params | extra}
         for number in range(1, len(KINDS) + 1)
         for has_schema, extra in enumerate(({}, {"output_config": form}))
     ]
     with TemporaryDirectory() as folder:
-        batches = Batches(Path(folder), mix=lambda id: KINDS[int(id.split("-")[3]) // 2 - 1])
-        batch = batches.create(parse(json.dumps({"requests": requests}).encode()), version="2023-06-01")
-        lines = sorted(batches.results(batch).read_bytes().splitlines(keepends=True))
+        batches = SimulatedBatches(Path(folder), pick_outcome=lambda id: KINDS[int(id.split("-")[3]) // 2 - 1])
+        batch = batches.create_batch(
+            parse_create(json.dumps({"requests": requests}).encode()), version="2023-06-01"
+        )
+        lines = sorted(batches.results_path(batch).read_bytes().splitlines(keepends=True))
     called = json.loads(next(line for line in lines if b'"end_turn"' in line))
-    called["custom_id"] = custom_id("run", 1, 1, 99)
+    called["custom_id"] = make_custom_id("run", 1, 1, 99)
     called["result"]["message"] |= {"stop_reason": "tool_use", "content": [CALL]}
     return [*lines, json.dumps(called).encode() + b"\n"]
 
@@ -582,18 +584,18 @@ def is_valid(text: str) -> bool:
 def outcome_of(line: bytes, *, has_schema: bool) -> Outcome | None:
     """The outcome of a line, or None if it is none at all; what it says holds together."""
     try:
-        found = read(line, CHECK if has_schema else Form())
+        found = parse_result(line, CHECK if has_schema else OutputFormat())
     except ValueError:
         return None
     assert found.outcome in OUTCOMES and isinstance(found.custom_id, str)
     assert (found.error is None) == (found.outcome == "succeeded")
-    assert not (found.outcome == "succeeded" and found.again)
+    assert not (found.outcome == "succeeded" and found.is_retryable)
     msgspec.json.encode(found)
     if found.usage is not None:
         msgspec.json.decode(found.usage)
         total = Usage()
-        total.add(tokens(found.usage))
-        total.add(tokens(found.usage))
+        total.add(parse_usage(found.usage))
+        total.add(parse_usage(found.usage))
         msgspec.json.encode(total)
     return found
 
@@ -732,22 +734,22 @@ def test_a_damaged_file_of_results_gives_each_row_its_own_line_or_none(
     path = project / "results.jsonl"
     path.write_bytes(data)
     expected = {int(json.loads(line)["custom_id"].split("-")[3]): line for line in good}
-    found = _read(
+    found = _read_results(
         path,
         prefix="run-1-1-",
         expected=set(expected),
         retry_on=("errored",),
-        form=CHECK if has_schema else Form(),
+        output_format=CHECK if has_schema else OutputFormat(),
     )
     lines = data.removesuffix(b"\n").count(b"\n") + bool(data)
-    assert len(found.rows) + sum(found.odd.values()) == lines
+    assert len(found.rows) + sum(found.ignored_lines.values()) == lines
     for row, (name, _, offset, length) in found.rows.items():
         line = data[offset : offset + length]
         assert offset == 0 or data[offset - 1 : offset] == b"\n"
         assert data[offset + length :].lstrip(b"\r")[:1] in (b"\n", b"")
         outcome = outcome_of(line, has_schema=has_schema)
         assert outcome is not None and outcome.outcome == name
-        assert outcome.custom_id == custom_id("run", 1, 1, row)
+        assert outcome.custom_id == make_custom_id("run", 1, 1, row)
     whole = set(data.split(b"\n"))
     assert {row for row, line in expected.items() if line.removesuffix(b"\n") in whole} <= set(found.rows)
 
@@ -789,10 +791,10 @@ def render(spec: Spec) -> bytes | None:
     """The params of one row, or None if something is wrong with the templates."""
     try:
         templates = load_templates(spec)
-        if problems := templates.check(["id", "text"]):
+        if problems := templates.check_variables(["id", "text"]):
             raise InputError(problems)
-        encode = encoder(templates)
-        names = templates.names({"id": "r1", "text": "one"})
+        encode = make_request_encoder(templates)
+        names = templates.variables({"id": "r1", "text": "one"})
         first = encode(names).params
         assert encode(names).params == first
     except InputError as error:
@@ -827,7 +829,7 @@ def test_a_damaged_template_renders_or_is_a_mistake_with_its_line(
     try:
         (project / "prompts" / name).write_bytes(edited(data, edits))
         folder = name.partition("/")[0]
-        check(shipped(project, "invoices" if folder == "shared" else folder))
+        validate_spec(shipped(project, "invoices" if folder == "shared" else folder))
     except InputError as error:
         assert_clear(error, project / "prompts" / name)
     finally:
@@ -847,11 +849,11 @@ RECORDS: list[dict[str, Any]] = [
         "custom_id": "run-1-1-1",
         "batch_id": "msgbatch_1",
     },
-    dict.fromkeys(RECORD),
+    dict.fromkeys(RECORD_FIELDS),
 ]
 EXPRESSIONS = st.lists(
     st.sampled_from(
-        [*RECORD, "output.lines", "output.lines[0].n", "row.text", "output.items", "['score']", "['a', 1]"]
+        [*RECORD_FIELDS, "output.lines", "output.lines[0].n", "row.text", "output.items", "['score']", "['a', 1]"]
     )
     | PIECES,
     min_size=1,
@@ -866,7 +868,7 @@ EXPRESSIONS = st.lists(
 @example("1٣.5")
 def test_any_text_is_an_expression_with_a_value_or_no_expression(text: str) -> None:
     try:
-        evaluate = expression(text)
+        evaluate = compile_expression(text)
     except ValueError as error:
         assert str(error)
         return
@@ -878,7 +880,7 @@ def test_any_text_is_an_expression_with_a_value_or_no_expression(text: str) -> N
 def assert_written_or_refused(value: Callable[[], Any], write: Callable[..., Any]) -> None:
     """A value goes into a file, or is refused as a sink expects it."""
     try:
-        with TemporaryDirectory(dir=MEMORY) as folder, write(Place(Path(folder) / "out"), ["a"]) as put:
+        with TemporaryDirectory(dir=MEMORY) as folder, write(Destination(Path(folder) / "out"), ["a"]) as put:
             put([value()])
     except (ValueError, TypeError, RecursionError) as error:
         assert str(error)
@@ -895,12 +897,12 @@ def test_any_vars_are_taken_or_a_mistake(project: Path, vars: dict[str, str], us
     path.write_text(json.dumps({**SPEC, "vars": {"tone": "calm"}, "prompt": {"user": user}}))
     try:
         spec = load_spec(path, vars=vars)
-        check(spec)
+        validate_spec(spec)
     except InputError as error:
         assert_clear(error, path)
     else:
         assert spec.vars == {"tone": "calm", **vars}
-        msgspec.json.encode(spec.record())
+        msgspec.json.encode(spec.to_record())
 
 
 @tries(250)

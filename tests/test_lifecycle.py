@@ -11,9 +11,17 @@ from typing import Any
 import pytest
 
 from runner import Summary, load_spec, run
-from runner.errors import AccessError, InputError, Locked, Refused, ResultsGone, StateError, UsageError
-from runner.lifecycle.inspect import cancel
-from runner.simulator.faults import Answer, Drop
+from runner.errors import (
+    AccessError,
+    InputError,
+    RequestRejected,
+    ResultsLost,
+    StateError,
+    StateLocked,
+    UsageError,
+)
+from runner.lifecycle.inspect import cancel_run
+from runner.simulator.faults import DropConnection, ErrorResponse
 from runner.store.state import open_store
 from tests.jobs import SPEC, accepted, paid, records, simulator, write_job
 from tests.test_cli import IMPOSSIBLE
@@ -74,7 +82,9 @@ def test_a_row_that_fails_every_time_is_sent_as_often_as_the_spec_says(
     assert [batch["requests"] for batch in summary.batches] == [8, 7, 5, 1]
 
 
-@pytest.mark.parametrize("error", [Answer(429, "queue full", {"retry-after": "0.3"}), Answer(429, "slow down")])
+@pytest.mark.parametrize(
+    "error", [ErrorResponse(429, "queue full", {"retry-after": "0.3"}), ErrorResponse(429, "slow down")]
+)
 def test_a_create_that_is_refused_for_now_is_tried_again(
     tmp_path: Path, job: Callable[..., Summary], error: Exception
 ) -> None:
@@ -84,14 +94,16 @@ def test_a_create_that_is_refused_for_now_is_tried_again(
 
 def test_a_retry_after_of_a_day_is_capped(job: Callable[..., Summary]) -> None:
     lines: list[str] = []
-    error = Answer(429, "wait", {"retry-after": "86400"})
+    error = ErrorResponse(429, "wait", {"retry-after": "86400"})
     summary = job(on=raising("create", error), wait=False, report=lambda line, _: lines.append(line))
     assert summary.state == "running"
     assert [line for line in lines if "trying again in 300 s" in line]
 
 
 @pytest.mark.parametrize("moment", ["created", "create"])
-@pytest.mark.parametrize("error", [Drop(), Answer(500, "boom"), Answer(504, "late"), Answer(529, "busy")])
+@pytest.mark.parametrize(
+    "error", [DropConnection(), ErrorResponse(500, "boom"), ErrorResponse(504, "late"), ErrorResponse(529, "busy")]
+)
 def test_a_create_without_an_answer_is_never_paid_twice(
     tmp_path: Path, job: Callable[..., Summary], moment: str, error: Exception
 ) -> None:
@@ -109,7 +121,7 @@ def test_a_batch_of_somebody_else_is_never_taken_for_ours(
         os.environ.update({name: environ[name] for name in ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY")})
         run(load_spec(other / "job.yaml"), consent=True)
     lines: list[str] = []
-    summary = job(on=raising(moment, Drop()), report=lambda line, _: lines.append(line))
+    summary = job(on=raising(moment, DropConnection()), report=lambda line, _: lines.append(line))
     assert [line for line in lines if told in line]
     assert (summary.outcomes, accepted(tmp_path / "api")) == ({"succeeded": 20}, 6)
 
@@ -118,32 +130,34 @@ def test_nothing_is_sent_again_while_a_batch_that_could_be_ours_is_under_way(
     tmp_path: Path, job: Callable[..., Summary]
 ) -> None:
     write_job(tmp_path, rows=5, batch={**SPEC["batch"], "grace_seconds": 0})
-    assert job(on=raising("created", Drop()), seconds=3).outcomes == {"succeeded": 5}
+    assert job(on=raising("created", DropConnection()), seconds=3).outcomes == {"succeeded": 5}
     assert accepted(tmp_path / "api") == 1
 
 
 def test_lost_answers_to_batches_of_one_size_are_told_apart(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(tmp_path, rows=3, batch={**SPEC["batch"], "max_requests": 1})
-    assert job(on=raising("created", Drop(), times=3)).outcomes == {"succeeded": 3}
+    assert job(on=raising("created", DropConnection(), times=3)).outcomes == {"succeeded": 3}
     assert accepted(tmp_path / "api") == 3
 
 
 @pytest.mark.parametrize("moment", ["retrieve", "results"])
 def test_a_404_on_a_known_batch_passes(tmp_path: Path, job: Callable[..., Summary], moment: str) -> None:
-    assert job(on=raising(moment, Answer(404, "not found"), times=2)).outcomes == {"succeeded": 20}
+    assert job(on=raising(moment, ErrorResponse(404, "not found"), times=2)).outcomes == {"succeeded": 20}
     assert accepted(tmp_path / "api") == 3
 
 
 def test_a_batch_that_stays_unknown_ends_the_run_and_nothing_is_sent_again(
     tmp_path: Path, job: Callable[..., Summary]
 ) -> None:
-    with pytest.raises(ResultsGone, match="Nothing was sent again"):
+    with pytest.raises(ResultsLost, match="Nothing was sent again"):
         job(faults=["deleted:3"])
     assert accepted(tmp_path / "api") == 3
 
 
 @pytest.mark.parametrize("moment", ["retrieve", "list", "results"])
-@pytest.mark.parametrize("error", [Drop(), Answer(500, "boom"), Answer(529, "busy"), Answer(429, "slow")])
+@pytest.mark.parametrize(
+    "error", [DropConnection(), ErrorResponse(500, "boom"), ErrorResponse(529, "busy"), ErrorResponse(429, "slow")]
+)
 def test_a_fault_of_a_call_that_reads_passes(
     tmp_path: Path, job: Callable[..., Summary], moment: str, error: Exception
 ) -> None:
@@ -152,7 +166,7 @@ def test_a_fault_of_a_call_that_reads_passes(
 
 
 def test_a_download_that_breaks_off_is_made_again(job: Callable[..., Summary]) -> None:
-    assert job(on=raising("results-half", Drop(), times=2)).outcomes == {"succeeded": 20}
+    assert job(on=raising("results-half", DropConnection(), times=2)).outcomes == {"succeeded": 20}
 
 
 def test_results_that_stay_away_are_missing_and_sent_again(job: Callable[..., Summary]) -> None:
@@ -295,8 +309,8 @@ def test_a_canceled_batch_is_asked_again_until_it_ends(
 ) -> None:
     job(wait=False, seconds=20)
     monkeypatch.chdir(tmp_path)
-    with simulator(tmp_path / "api", seconds=20, on=raising("cancel", Answer(529, "busy"))):
-        _, left = cancel("job.yaml")
+    with simulator(tmp_path / "api", seconds=20, on=raising("cancel", ErrorResponse(529, "busy"))):
+        _, left = cancel_run("job.yaml")
     moments: list[str] = []
     job(wait=False, on=moments.append, seconds=20)
     assert (len(left), moments.count("cancel")) == (1, 1)
@@ -363,14 +377,14 @@ def test_a_key_that_is_refused_stops_the_run_until_it_is_mended(
     tmp_path: Path, job: Callable[..., Summary], status: int
 ) -> None:
     with pytest.raises(AccessError, match=f"HTTP {status}"):
-        job(on=raising("retrieve", Answer(status, "no")))
+        job(on=raising("retrieve", ErrorResponse(status, "no")))
     assert (job().outcomes, accepted(tmp_path / "api")) == ({"succeeded": 20}, 3)
 
 
 def test_a_create_that_is_refused_for_good_stops_the_run_and_loses_nothing(
     tmp_path: Path, job: Callable[..., Summary]
 ) -> None:
-    fail = raising("create", Answer(400, "bad"), times=99)
+    fail = raising("create", ErrorResponse(400, "bad"), times=99)
     sent: list[str] = []
 
     def on(name: str) -> None:
@@ -378,7 +392,7 @@ def test_a_create_that_is_refused_for_good_stops_the_run_and_loses_nothing(
         if sent.count("create") > 1:
             fail(name)
 
-    with pytest.raises(Refused, match=r"batch \d+ \(row 9\) was rejected by the API as a whole"):
+    with pytest.raises(RequestRejected, match=r"batch \d+ \(row 9\) was rejected by the API as a whole"):
         job(on=on)
     assert "results" in sent
     assert job().outcomes == {"succeeded": 20}
@@ -386,7 +400,7 @@ def test_a_create_that_is_refused_for_good_stops_the_run_and_loses_nothing(
 
 
 def test_two_runners_never_share_a_state(tmp_path: Path, job: Callable[..., Summary]) -> None:
-    with open_store(tmp_path / ".runner"), pytest.raises(Locked, match="another runner"):
+    with open_store(tmp_path / ".runner"), pytest.raises(StateLocked, match="another runner"):
         job()
     assert job().state == "finished"
 
@@ -394,11 +408,11 @@ def test_two_runners_never_share_a_state(tmp_path: Path, job: Callable[..., Summ
 def test_a_canceled_run_collects_what_has_finished(
     tmp_path: Path, job: Callable[..., Summary], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = job(wait=False, seconds=5, on=raising("create", Answer(429, "full"), times=0))
+    first = job(wait=False, seconds=5, on=raising("create", ErrorResponse(429, "full"), times=0))
     monkeypatch.chdir(tmp_path)
     with simulator(tmp_path / "api") as environ:
         monkeypatch.setenv("ANTHROPIC_BASE_URL", environ["ANTHROPIC_BASE_URL"])
-        assert cancel(first.run)[0].summary.run == first.run
+        assert cancel_run(first.run)[0].summary.run == first.run
     done = job()
     assert (done.run, done.outcomes) == (first.run, {"canceled": 20})
     assert records(tmp_path / "out" / "all.jsonl")[0]["error"]["type"] == "canceled"
@@ -412,7 +426,7 @@ def test_what_was_not_sent_before_a_cancel_never_is(
     monkeypatch.chdir(tmp_path)
     with simulator(tmp_path / "api") as environ:
         monkeypatch.setenv("ANTHROPIC_BASE_URL", environ["ANTHROPIC_BASE_URL"])
-        cancel(first.run)
+        cancel_run(first.run)
     assert job().outcomes["canceled"] >= 12
     assert accepted(tmp_path / "api") == 1
 
@@ -436,7 +450,7 @@ def test_a_batch_under_way_is_never_looked_for_at_another_address(
     tmp_path: Path, job: Callable[..., Summary], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     write_job(tmp_path, batch={**SPEC["batch"], "grace_seconds": 0})
-    job(wait=False, on=raising("created", Drop()))
+    job(wait=False, on=raising("created", DropConnection()))
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     with pytest.raises(AccessError, match="was sent to http"):
         job(folder=elsewhere)
@@ -481,7 +495,7 @@ def test_every_kind_of_mistake_is_found_at_once(tmp_path: Path, job: Callable[..
 def test_a_run_never_goes_on_in_another_workspace(
     tmp_path: Path, job: Callable[..., Summary], moment: str
 ) -> None:
-    job(wait=False, on=raising(moment, Drop()))
+    job(wait=False, on=raising(moment, DropConnection()))
     with pytest.raises(AccessError, match="workspace wrkspc_simulated, but the API key belongs to wrkspc_other"):
         job(workspace="wrkspc_other")
     assert (job().outcomes, accepted(tmp_path / "api")) == ({"succeeded": 20}, 3)

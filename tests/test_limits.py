@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from runner.errors import InputError
-from runner.prompt.expression import expression
-from runner.prompt.limits import LONGEST
+from runner.prompt.expression import compile_expression
+from runner.prompt.limits import MAX_CHARS
 from tests.test_prompt import rendered, templates
 
 TOO_MUCH = (
@@ -56,8 +56,8 @@ def test_what_people_write_still_works(tmp_path: Path, text: str, expected: str)
 
 def test_column_expressions_have_the_same_limits() -> None:
     with pytest.raises(ValueError, match="is the most"):
-        expression("'x' * 2000000000")({})
+        compile_expression("'x' * 2000000000")({})
 
 
 def test_a_text_may_be_as_long_as_a_body(tmp_path: Path) -> None:
-    assert len(rendered(templates(tmp_path, "{{ 'x' * n }}"), n=LONGEST)) == LONGEST
+    assert len(rendered(templates(tmp_path, "{{ 'x' * n }}"), n=MAX_CHARS)) == MAX_CHARS

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from runner import Summary
-from runner.lifecycle.conversation import continued, repaired
-from runner.simulator.faults import Drop
+from runner.lifecycle.conversation import ask_for_repair, continue_turn
+from runner.simulator.faults import DropConnection
 from tests.jobs import SPEC, command, end, kill, paid, records, simulator, start, write_job
 
 SEARCH = {**SPEC["params"], "tools": [{"type": "web_search_20260209", "name": "web_search"}]}
@@ -70,7 +70,7 @@ def test_a_run_killed_between_rounds_goes_on(tmp_path: Path, round: int) -> None
         seen.append(name)
         if name == "created" and seen.count(name) == round:
             kill(process.pid)
-            raise Drop
+            raise DropConnection
 
     run = ("run", "job.yaml", "--yes")
     with simulator(tmp_path / "api", mix=paused, on=on) as environ:
@@ -90,20 +90,20 @@ def line(*content: dict[str, Any]) -> bytes:
 def test_an_answer_joins_the_turn_of_the_assistant_that_is_there() -> None:
     params = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "So"}]}
     given, answer = json.dumps(params).encode(), {"type": "text", "text": "far"}
-    [_, turn] = json.loads(continued(given, line(answer)))["messages"]
+    [_, turn] = json.loads(continue_turn(given, line(answer)))["messages"]
     assert turn == {"role": "assistant", "content": [{"type": "text", "text": "So"}, answer]}
-    [_, turn, asked] = json.loads(repaired(given, line(answer), "too short"))["messages"]
+    [_, turn, asked] = json.loads(ask_for_repair(given, line(answer), "too short"))["messages"]
     assert (turn["content"][1], asked["role"]) == (answer, "user")
 
 
 def test_an_answer_without_content_is_asked_for_once_more() -> None:
     given = json.dumps({"messages": [{"role": "user", "content": "q"}]}).encode()
-    assert continued(given, line()) == given
+    assert continue_turn(given, line()) == given
 
 
 def test_a_container_keeps_what_was_asked_of_it() -> None:
     params = {"messages": [{"role": "user", "content": "q"}], "container": {"skills": [{"skill_id": "pptx"}]}}
     message = {"content": [{"type": "text", "text": "So"}], "container": {"id": "container_1"}}
     answer = json.dumps({"custom_id": "r", "result": {"type": "succeeded", "message": message}}).encode()
-    found = json.loads(continued(json.dumps(params).encode(), answer))["container"]
+    found = json.loads(continue_turn(json.dumps(params).encode(), answer))["container"]
     assert found == {"skills": [{"skill_id": "pptx"}], "id": "container_1"}

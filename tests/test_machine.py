@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from runner import Summary, load_spec, run
-from runner.errors import AccessError, ApiFault, UsageError
-from runner.lifecycle.doctor import doctor
+from runner.errors import AccessError, ApiError, UsageError
+from runner.lifecycle.doctor import diagnose_state
 from runner.simulator.faults import Faults
 from runner.simulator.server import serve
 from runner.store.state import open_store
@@ -53,7 +53,7 @@ class Runs(RuleBasedStateMachine):
         self.root = Path(tempfile.mkdtemp())
         self.now = 1_790_000_000.0
         self.stack = ExitStack()
-        self.faults = Faults(lag=LAG)
+        self.faults = Faults(delay=LAG)
         self.last: Summary | None = None
 
     @initialize()
@@ -70,7 +70,7 @@ class Runs(RuleBasedStateMachine):
         patch.setattr("time.time", lambda: self.now)
 
     def call(self, **options: Any) -> None:
-        with suppress(ApiFault, AccessError, UsageError, Killed):
+        with suppress(ApiError, AccessError, UsageError, Killed):
             self.last = run(load_spec(self.root / "job.yaml"), consent=True, wait=False, **options)
 
     @rule()
@@ -131,7 +131,7 @@ class Runs(RuleBasedStateMachine):
             return
         write_job(self.root, rows=ROWS, **{"batch": BATCH, **change})
         if "prompt" in change:
-            with pytest.raises((UsageError, ApiFault, AccessError)):
+            with pytest.raises((UsageError, ApiError, AccessError)):
                 run(load_spec(self.root / "job.yaml"), consent=True, wait=False)
         else:
             self.call()
@@ -181,7 +181,7 @@ class Runs(RuleBasedStateMachine):
         before = Path.cwd()
         os.chdir(self.root)
         try:
-            assert doctor(remote=True).findings == []
+            assert diagnose_state(remote=True).findings == []
         finally:
             os.chdir(before)
 

@@ -11,8 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runner.errors import InputError
-from runner.form import TEXT, Form, validator
-from runner.outcome import OUTCOMES, Outcome, Usage, read, rejected_line, tokens
+from runner.form import TEXT_FORMAT, OutputFormat, make_validator
+from runner.outcome import OUTCOMES, Outcome, Usage, make_rejected_line, parse_result, parse_usage
 
 COUNT = {
     "type": "object",
@@ -52,9 +52,9 @@ def failed(type: str) -> bytes:
 
 
 def test_a_finished_text_is_a_success_with_all_that_is_known_of_it() -> None:
-    found = read(message("hi"))
+    found = parse_result(message("hi"))
     assert found[:4] == ("r-1-1-1", "succeeded", "hi", None)
-    assert (found.stop_reason, found.model, found.again) == ("end_turn", "m", False)
+    assert (found.stop_reason, found.model, found.is_retryable) == ("end_turn", "m", False)
     assert found.usage is not None and json.loads(bytes(found.usage)) == MESSAGE["usage"]
 
 
@@ -76,28 +76,32 @@ def test_a_finished_text_is_a_success_with_all_that_is_known_of_it() -> None:
 def test_the_stop_reason_decides_the_outcome(
     reason: str | None, outcome: str, again: bool, has_schema: bool
 ) -> None:
-    found = read(message('{"n": 1}', stop_reason=reason), Form(validator(COUNT)) if has_schema else TEXT)
-    assert (found.outcome, found.again, found.stop_reason) == (outcome, again, reason)
+    found = parse_result(
+        message('{"n": 1}', stop_reason=reason), OutputFormat(make_validator(COUNT)) if has_schema else TEXT_FORMAT
+    )
+    assert (found.outcome, found.is_retryable, found.stop_reason) == (outcome, again, reason)
     assert (found.error is None) == (outcome == "succeeded")
     assert found.output == ({"n": 1} if has_schema and outcome == "succeeded" else '{"n": 1}')
 
 
 @pytest.mark.parametrize("reason", [*get_args(StopReason), None, "", "END_TURN", "end_turn "])
 def test_every_stop_reason_of_the_sdk_has_an_outcome(reason: str | None) -> None:
-    found = read(message("hi", stop_reason=reason))
+    found = parse_result(message("hi", stop_reason=reason))
     assert found.outcome in OUTCOMES
     assert (found.outcome == "succeeded") == (reason in ("end_turn", "stop_sequence"))
 
 
 def test_no_stop_reason_of_the_sdk_is_unknown() -> None:
     content = [CALL, *MESSAGE["content"]]
-    outcomes = [read(message(content=content, stop_reason=reason)).outcome for reason in get_args(StopReason)]
+    outcomes = [
+        parse_result(message(content=content, stop_reason=reason)).outcome for reason in get_args(StopReason)
+    ]
     assert len(outcomes) > 5 and "invalid" not in outcomes
 
 
 def test_tool_calls_are_the_output_of_a_turn_that_stops_for_them() -> None:
     content = [{"type": "text", "text": "let me see"}, CALL]
-    found = read(message(content=content, stop_reason="tool_use"))
+    found = parse_result(message(content=content, stop_reason="tool_use"))
     assert found.outcome == "succeeded"
     assert found.output == [{"id": "t1", "name": "look", "input": {"a": [10**30]}}]
 
@@ -115,7 +119,10 @@ def test_tool_calls_are_the_output_of_a_turn_that_stops_for_them() -> None:
 def test_a_turn_that_stops_for_tools_is_invalid_without_calls_or_under_a_schema(
     content: list[Any], has_schema: bool
 ) -> None:
-    found = read(message(content=content, stop_reason="tool_use"), Form(validator(COUNT)) if has_schema else TEXT)
+    found = parse_result(
+        message(content=content, stop_reason="tool_use"),
+        OutputFormat(make_validator(COUNT)) if has_schema else TEXT_FORMAT,
+    )
     assert (found.outcome, found.stop_reason) == ("invalid", "tool_use")
     assert found.error is not None and "called a tool" in found.error["message"]
 
@@ -130,7 +137,7 @@ def test_a_turn_that_stops_for_tools_is_invalid_without_calls_or_under_a_schema(
     ],
 )
 def test_a_refusal_says_why(details: Any, why: str) -> None:
-    found = read(message("", stop_reason="refusal", stop_details=details))
+    found = parse_result(message("", stop_reason="refusal", stop_details=details))
     assert (found.outcome, found.error) == ("refused", {"type": "refused", "message": why})
 
 
@@ -149,26 +156,26 @@ def test_a_refusal_says_why(details: Any, why: str) -> None:
     ],
 )
 def test_an_answer_that_breaks_the_schema_is_invalid_and_kept(text: str, output: Any, why: str) -> None:
-    found = read(message(text), Form(validator(COUNT)))
-    assert (found.outcome, found.output, found.again) == ("invalid", output, True)
+    found = parse_result(message(text), OutputFormat(make_validator(COUNT)))
+    assert (found.outcome, found.output, found.is_retryable) == ("invalid", output, True)
     assert found.error is not None and found.error["message"].startswith(why)
 
 
 def test_what_is_wrong_deep_in_an_answer_is_said_with_its_place() -> None:
     schema = {"type": "object", "properties": {"lines": {"type": "array", "items": COUNT}}}
-    found = read(message('{"lines": [{"n": 1}, {"n": "x"}]}'), Form(validator(schema)))
+    found = parse_result(message('{"lines": [{"n": 1}, {"n": "x"}]}'), OutputFormat(make_validator(schema)))
     assert found.error == {"type": "invalid", "message": 'lines[1].n: "x" is not of type "integer"'}
 
 
 @pytest.mark.parametrize("depth", [3000, 100_000])
 def test_an_answer_that_is_nested_too_deep_is_invalid_and_kept(depth: int) -> None:
     text = "[" * depth + "]" * depth
-    found = read(message(text), Form(validator({})))
+    found = parse_result(message(text), OutputFormat(make_validator({})))
     assert (found.outcome, found.output) == ("invalid", text)
 
 
 def test_what_is_wrong_with_a_long_answer_is_said_in_short() -> None:
-    found = read(message(json.dumps({"n": "x" * 100_000})), Form(validator(COUNT)))
+    found = parse_result(message(json.dumps({"n": "x" * 100_000})), OutputFormat(make_validator(COUNT)))
     assert found.error is not None and found.error["message"].startswith('n: "xxx')
     assert len(found.error["message"]) < 1000
 
@@ -180,8 +187,8 @@ def test_only_text_blocks_are_the_answer() -> None:
         {"type": "not_known_yet", "data": [1]},
         {"type": "text", "text": ": 1}"},
     ]
-    assert read(message(content=content), Form(validator(COUNT))).output == {"n": 1}
-    assert read(message(content=content)).output == '{"n": 1}'
+    assert parse_result(message(content=content), OutputFormat(make_validator(COUNT))).output == {"n": 1}
+    assert parse_result(message(content=content)).output == '{"n": 1}'
 
 
 @pytest.mark.parametrize(
@@ -194,28 +201,28 @@ def test_only_text_blocks_are_the_answer() -> None:
     ],
 )
 def test_a_block_of_an_unknown_shape_does_not_lose_the_answer(block: dict[str, Any]) -> None:
-    found = read(message(content=[block, {"type": "text", "text": "hi"}]))
+    found = parse_result(message(content=[block, {"type": "text", "text": "hi"}]))
     assert (found.outcome, found.output) == ("succeeded", "hi")
 
 
 @pytest.mark.parametrize("block", [{"type": "text"}, {"type": "text", "text": None}, {"type": "text", "text": 5}])
 def test_a_text_block_without_text_is_no_answer(block: dict[str, Any]) -> None:
-    found = read(message(content=[{"type": "text", "text": "hi"}, block]))
+    found = parse_result(message(content=[{"type": "text", "text": "hi"}, block]))
     assert (found.outcome, found.output) == ("invalid", ["hi", block.get("text")])
 
 
 @pytest.mark.parametrize("half", ["\\ud800", "\\udc00", "\\ud83d\\ude00\\ud83d"])
 def test_a_surrogate_in_a_result_of_an_unknown_shape_does_not_lose_it(half: str) -> None:
     data = f'{{"custom_id": "r-1-1-1", "result": {{"type": 5, "text": "{half}"}}}}'.encode()
-    found = read(data)
+    found = parse_result(data)
     assert (found.outcome, found.error and found.error["type"]) == ("errored", "unknown_result")
 
 
 @pytest.mark.parametrize("number", [2**63 - 1, 2**64, -(2**64) - 1, 10**40, 10**400])
 def test_integers_of_any_size_are_kept(number: int) -> None:
-    found = read(message(f'{{"n": {number}}}'), Form(validator(COUNT)))
+    found = parse_result(message(f'{{"n": {number}}}'), OutputFormat(make_validator(COUNT)))
     assert (found.outcome, found.output) == ("succeeded", {"n": number})
-    assert read(message(f'{{"n": "x{number}"}}'), Form(validator(COUNT))).outcome == "invalid"
+    assert parse_result(message(f'{{"n": "x{number}"}}'), OutputFormat(make_validator(COUNT))).outcome == "invalid"
 
 
 @pytest.mark.parametrize(
@@ -235,14 +242,14 @@ def test_integers_of_any_size_are_kept(number: int) -> None:
     ],
 )
 def test_an_error_that_must_repeat_itself_is_not_sent_again(type: str, again: bool) -> None:
-    found = read(failed(type))
-    assert found == Outcome("r-1-1-1", "errored", error={"type": type, "message": "why"}, again=again)
+    found = parse_result(failed(type))
+    assert found == Outcome("r-1-1-1", "errored", error={"type": type, "message": "why"}, is_retryable=again)
 
 
 @pytest.mark.parametrize(("type", "again"), [("expired", True), ("canceled", False)])
 def test_requests_that_never_ran_are_expired_or_canceled(type: str, again: bool) -> None:
-    found = read(line({"type": type}))
-    assert (found.outcome, found.output, found.usage, found.again) == (type, None, None, again)
+    found = parse_result(line({"type": type}))
+    assert (found.outcome, found.output, found.usage, found.is_retryable) == (type, None, None, again)
     assert found.error is not None and found.error["type"] == type
 
 
@@ -269,21 +276,21 @@ def test_requests_that_never_ran_are_expired_or_canceled(type: str, again: bool)
     ],
 )
 def test_results_that_are_not_known_never_count_as_success(result: Any) -> None:
-    found = read(line(result))
-    assert (found.outcome, found.output, found.again) == ("errored", None, False)
+    found = parse_result(line(result))
+    assert (found.outcome, found.output, found.is_retryable) == ("errored", None, False)
     assert found.error is not None and found.error["type"] == "unknown_result"
 
 
 @given(st.text(max_size=20) | st.sampled_from(["errored", "expired", "canceled", "rejected", "succeeded"]))
 def test_no_other_result_type_counts_as_success(type: str) -> None:
     error = {"error": {"type": "api_error"}}
-    found = read(line({"type": type, "message": MESSAGE, "error": error}))
+    found = parse_result(line({"type": type, "message": MESSAGE, "error": error}))
     assert (found.outcome == "succeeded") == (type == "succeeded")
 
 
 @given(st.text(max_size=20))
 def test_success_needs_a_stop_reason_that_is_known(reason: str) -> None:
-    found = read(message('{"n": 1}', stop_reason=reason), Form(validator(COUNT)))
+    found = parse_result(message('{"n": 1}', stop_reason=reason), OutputFormat(make_validator(COUNT)))
     is_known = reason in ("end_turn", "stop_sequence")
     assert (found.outcome == "succeeded") == is_known
 
@@ -295,13 +302,13 @@ def test_success_needs_a_stop_reason_that_is_known(reason: str) -> None:
 def test_halves_of_surrogate_pairs_become_replacement_characters(text: str) -> None:
     whole = json.loads(json.dumps(text))
     expected = re.sub("[\ud800-\udfff]", "\ufffd", whole)
-    assert read(message(text)).output == expected
+    assert parse_result(message(text)).output == expected
 
 
 @pytest.mark.parametrize("text", ['{"t": "x\ud83d"}', '{"t": "x\\ud83d"}'], ids=["in the line", "in the answer"])
 def test_a_surrogate_in_an_answer_does_not_make_it_invalid(text: str) -> None:
     schema = {"type": "object", "properties": {"t": {"type": "string"}}}
-    found = read(message(text), Form(validator(schema)))
+    found = parse_result(message(text), OutputFormat(make_validator(schema)))
     assert (found.outcome, found.output) == ("succeeded", {"t": "x\ufffd"})
 
 
@@ -310,8 +317,8 @@ def test_a_surrogate_in_an_answer_does_not_make_it_invalid(text: str) -> None:
 def test_any_text_arrives_as_it_was_sent(text: str) -> None:
     raw = json.dumps({"custom_id": "x", "result": {"type": "succeeded", "message": MESSAGE}}, ensure_ascii=False)
     escaped = json.dumps(text, ensure_ascii=False)
-    assert read(raw.replace('"hi"', escaped).encode()).output == text
-    assert read(message(text)).output == text
+    assert parse_result(raw.replace('"hi"', escaped).encode()).output == text
+    assert parse_result(message(text)).output == text
 
 
 @pytest.mark.parametrize(
@@ -339,7 +346,7 @@ def test_any_text_arrives_as_it_was_sent(text: str) -> None:
 )
 def test_what_is_not_a_line_of_results_raises_value_error(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"\w"):
-        read(data)
+        parse_result(data)
 
 
 @settings(max_examples=250, deadline=None)
@@ -351,7 +358,7 @@ def test_what_is_not_a_line_of_results_raises_value_error(data: bytes) -> None:
 )
 def test_a_damaged_line_gives_an_outcome_or_value_error(base: bytes, at: int, cut: int, junk: bytes) -> None:
     try:
-        found = read(base[:at] + junk + base[at + cut :], Form(validator(COUNT)))
+        found = parse_result(base[:at] + junk + base[at + cut :], OutputFormat(make_validator(COUNT)))
     except ValueError as error:
         assert str(error)
     else:
@@ -362,38 +369,38 @@ def test_a_damaged_line_gives_an_outcome_or_value_error(base: bytes, at: int, cu
 @given(st.binary(max_size=60))
 def test_random_bytes_are_never_a_result(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"\w"):
-        read(data)
+        parse_result(data)
 
 
 def test_a_rejected_row_reads_back_with_its_reason() -> None:
     why = 'the request has 9,999 bytes "é"\n\0'
-    data = rejected_line("r-0-0-7", why)
-    found = read(data)
+    data = make_rejected_line("r-0-0-7", why)
+    found = parse_result(data)
     assert found[:4] == ("r-0-0-7", "rejected", None, {"type": "rejected", "message": why})
-    assert found.again is False
+    assert found.is_retryable is False
     assert data.endswith(b"\n") and data.count(b"\n") == 1
 
 
 def test_usage_adds_up_and_absent_tokens_count_as_none() -> None:
     total = Usage()
-    total.add(tokens(msgspec.Raw(b'{"input_tokens": 1, "output_tokens": 2, "service_tier": "batch"}')))
-    total.add(tokens(msgspec.Raw(b'{"cache_creation_input_tokens": null, "cache_read_input_tokens": 5}')))
+    total.add(parse_usage(msgspec.Raw(b'{"input_tokens": 1, "output_tokens": 2, "service_tier": "batch"}')))
+    total.add(parse_usage(msgspec.Raw(b'{"cache_creation_input_tokens": null, "cache_read_input_tokens": 5}')))
     total.add(Usage(10, 20, 30, None))
     assert total == Usage(11, 22, 30, 5)
 
 
 @pytest.mark.parametrize("usage", [None, [], "x", {"input_tokens": None}, {"output_tokens": "3"}, {}])
 def test_a_usage_of_an_unknown_shape_counts_as_nothing(usage: Any) -> None:
-    found = read(message("hi", usage=usage))
+    found = parse_result(message("hi", usage=usage))
     assert (found.outcome, found.output) == ("succeeded", "hi")
     total = Usage()
-    total.add(tokens(found.usage or msgspec.Raw(b"{}")))
+    total.add(parse_usage(found.usage or msgspec.Raw(b"{}")))
     assert total == Usage()
 
 
 @pytest.mark.parametrize("usage", [b'"\xff"', b'"\\ud800"', b'{"a": 1e999}'])
 def test_a_usage_that_cannot_be_read_does_not_lose_the_answer(usage: bytes) -> None:
-    found = read(message("hi", usage="here").replace(b'"here"', usage))
+    found = parse_result(message("hi", usage="here").replace(b'"here"', usage))
     assert (found.outcome, found.output) == ("succeeded", "hi")
     assert found.usage is None or json.loads(bytes(found.usage))
 
@@ -402,13 +409,13 @@ def test_a_usage_that_cannot_be_read_does_not_lose_the_answer(usage: bytes) -> N
 def test_tokens_that_cannot_be_counted_count_as_none(count: str) -> None:
     total = Usage(1)
     for _ in range(2):
-        total.add(tokens(msgspec.Raw(f'{{"input_tokens": {count}}}'.encode())))
+        total.add(parse_usage(msgspec.Raw(f'{{"input_tokens": {count}}}'.encode())))
     assert total == Usage(1)
 
 
 def test_a_usage_is_kept_as_the_api_wrote_it() -> None:
     usage = {"input_tokens": 1, "not_known_yet": {"a": [1.50, 10**30]}}
-    found = read(message("hi", usage=usage))
+    found = parse_result(message("hi", usage=usage))
     assert msgspec.json.encode(found.usage) == json.dumps(usage).encode()
 
 
@@ -426,7 +433,7 @@ def test_a_usage_is_kept_as_the_api_wrote_it() -> None:
 )
 def test_a_schema_that_cannot_be_used_is_an_input_error(schema: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=r"output\.schema: cannot be used: \S") as caught:
-        validator(schema)
+        make_validator(schema)
     assert "\n" not in str(caught.value)
 
 
@@ -444,6 +451,6 @@ def test_a_schema_that_cannot_be_used_is_an_input_error(schema: dict[str, Any]) 
     ],
 )
 def test_answers_are_held_against_the_schema(schema: dict[str, Any], good: Any, bad: Any) -> None:
-    validate = validator(schema)
+    validate = make_validator(schema)
     assert validate(good) is None
     assert validate(bad)

@@ -24,10 +24,10 @@ def edited(root: Path, **changes: Any) -> Plan:
 def test_the_plan_of_a_first_run_says_what_it_sends(tmp_path: Path) -> None:
     made = edited(tmp_path)
     assert (made.rows, made.new, made.reused, made.batches, made.mode) == (20, 20, 0, 3, "batch")
-    assert list(made.because) == ["data"]
-    assert made.output_tokens["worst"] == 2000
+    assert list(made.reasons) == ["data"]
+    assert made.output_tokens["max"] == 2000
     assert made.cost["batch"] == pytest.approx((made.cost["sync"] or 0) / 2, abs=1e-6)
-    assert (made.cost["worst"] or 0) > (made.cost["batch"] or 0) > 0
+    assert (made.cost["max"] or 0) > (made.cost["batch"] or 0) > 0
     assert not (tmp_path / ".runner").exists()
 
 
@@ -36,7 +36,7 @@ def test_json_has_the_documented_keys(tmp_path: Path) -> None:
     ended = command(tmp_path, without_key(), "plan", "job.yaml", "--json")
     shown = json.loads(ended.stdout)
     assert (ended.returncode, [key for key in KEYS if key not in shown]) == (0, [])
-    assert set(shown["cost"]) == {"sync", "batch", "batch_cache_5m", "batch_cache_1h", "worst"}
+    assert set(shown["cost"]) == {"sync", "batch", "batch_cache_5m", "batch_cache_1h", "max", "worst"}
     assert set(shown["input_tokens"]) == {"value", "method", "error"}
     assert "without the API" in shown["input_tokens"]["method"]
 
@@ -75,18 +75,18 @@ def test_an_api_that_cannot_count_leaves_an_estimate(tmp_path: Path) -> None:
 def test_it_says_why_requests_are_new_and_what_that_costs(tmp_path: Path, job: Callable[..., Summary]) -> None:
     job()
     unchanged = edited(tmp_path)
-    assert (unchanged.new, unchanged.reused, unchanged.because) == (0, 20, {})
+    assert (unchanged.new, unchanged.reused, unchanged.reasons) == (0, 20, {})
     more = edited(tmp_path, rows=23)
-    assert (more.new, {why: share["rows"] for why, share in more.because.items()}) == (3, {"data": 3})
+    assert (more.new, {why: share["rows"] for why, share in more.reasons.items()}) == (3, {"data": 3})
     prompt = {"system": "Label it well.", "user": "{{ text }}"}
-    assert {why: share["rows"] for why, share in edited(tmp_path, prompt=prompt).because.items()} == {"prompt": 20}
+    assert {why: share["rows"] for why, share in edited(tmp_path, prompt=prompt).reasons.items()} == {"prompt": 20}
     params = {**SPEC["params"], "max_tokens": 90}
-    assert {why: share["rows"] for why, share in edited(tmp_path, params=params).because.items()} == {"params": 20}
+    assert {why: share["rows"] for why, share in edited(tmp_path, params=params).reasons.items()} == {"params": 20}
     both = edited(tmp_path, rows=22, params=params)
-    assert {why: share["rows"] for why, share in both.because.items()} == {"data": 2, "params": 20}
-    costs = [share["cost"] for share in both.because.values()]
+    assert {why: share["rows"] for why, share in both.reasons.items()} == {"data": 2, "params": 20}
+    costs = [share["cost"] for share in both.reasons.values()]
     assert sum(costs) == pytest.approx(both.cost["batch"], abs=2e-6)
-    assert {why: share["rows"] for why, share in edited(tmp_path, reuse=False).because.items()} == {"again": 20}
+    assert {why: share["rows"] for why, share in edited(tmp_path, reuse=False).reasons.items()} == {"again": 20}
 
 
 def test_identical_rows_count_as_answered_already(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_plan_leaves_the_state_and_a_run_under_way_as_they_are(tmp_path: Path)
     with simulator(tmp_path / "api", seconds=2) as environ:
         assert command(tmp_path, environ, "run", "job.yaml", "--yes", "--no-wait").returncode == 4
         ended = command(tmp_path, environ, "plan", "job.yaml", "--json")
-        assert (ended.returncode, json.loads(ended.stdout)["under_way"] is not None) == (0, True)
+        assert (ended.returncode, json.loads(ended.stdout)["unfinished_run"] is not None) == (0, True)
         assert command(tmp_path, environ, "run", "job.yaml", "--yes").returncode == 0
     assert max(paid(tmp_path / "api").values()) == 1
 
@@ -140,7 +140,7 @@ def test_an_error_that_only_a_plan_finds_stops_a_run(tmp_path: Path, job: Callab
 def test_an_unknown_model_has_no_price_and_runs_all_the_same(tmp_path: Path, job: Callable[..., Summary]) -> None:
     params = {"model": "claude-of-tomorrow", "max_tokens": 9}
     made = edited(tmp_path, params=params)
-    assert (set(made.cost.values()), made.estimated, made.cheapest) == ({None}, None, None)
+    assert (set(made.cost.values()), made.estimated_cost, made.cheapest) == ({None}, None, None)
     shown = command(tmp_path, without_key(), "plan", "job.yaml").stdout
     assert ("unknown  in batches\n" in shown, "[unknown-model]" in shown) == (True, True)
     summary = job()
@@ -151,11 +151,11 @@ def test_a_long_beginning_that_all_prompts_share_is_cheapest_in_the_cache(tmp_pa
     prompt = {"system": "These are the rules of labelling. " * 500, "user": "{{ text }}"}
     made = edited(tmp_path, params={"model": "claude-sonnet-5", "max_tokens": 10}, prompt=prompt)
     assert made.cheapest == "batch_cache_1h"
-    assert made.cheapest_why.endswith("set `prompt.cache: 1h`")
+    assert made.cheapest_reason.endswith("set `prompt.cache: 1h`")
     cached = edited(
         tmp_path, params={"model": "claude-sonnet-5", "max_tokens": 10}, prompt={**prompt, "cache": "1h"}
     )
-    assert cached.estimated == cached.cost["batch_cache_1h"]
+    assert cached.estimated_cost == cached.cost["batch_cache_1h"]
 
 
 def test_the_cost_of_a_run_is_in_its_summary_and_in_its_status(tmp_path: Path) -> None:
@@ -166,6 +166,6 @@ def test_the_cost_of_a_run_is_in_its_summary_and_in_its_status(tmp_path: Path) -
         shown = json.loads(command(tmp_path, environ, "status", "job.yaml", "--json").stdout)
         table = command(tmp_path, environ, "status").stdout
     assert shown["cost"] == cost
-    assert set(cost) == {"estimated", "actual", "synchronous", "saved"}
-    assert cost["saved"] == pytest.approx(cost["synchronous"] - cost["actual"], abs=2e-6)
+    assert set(cost) == {"estimated", "actual", "at_sync_price", "saved", "synchronous"}
+    assert cost["saved"] == pytest.approx(cost["at_sync_price"] - cost["actual"], abs=2e-6)
     assert "$0.000" in table

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from runner.errors import InputError
-from runner.prompt.expression import expression
+from runner.prompt.expression import compile_expression
 from runner.prompt.templates import Templates, load_templates
 from runner.spec.load import load_spec
 
@@ -52,7 +52,7 @@ def rendered(found: Templates, **row: Any) -> str:
     """The user prompt of one row."""
     user = found.spec.prompt.user
     assert isinstance(user, str)
-    return found.renderer("prompt.user", user)(found.names(row))
+    return found.make_renderer("prompt.user", user)(found.variables(row))
 
 
 def is_constant(found: Templates) -> bool:
@@ -130,7 +130,7 @@ def test_files_in_prompts_include_and_import_each_other(
 ) -> None:
     found = templates(tmp_path, "x.j2", files)
     assert rendered(found, a="A") == expected
-    assert found.files() == files
+    assert found.file_texts() == files
 
 
 def test_a_template_that_extends_another_fails_on_every_row_as_on_the_first(tmp_path: Path) -> None:
@@ -139,24 +139,24 @@ def test_a_template_that_extends_another_fails_on_every_row_as_on_the_first(tmp_
         "x.j2": "{% extends 'b.j2' %}",
     }
     found = templates(tmp_path, "x.j2", files)
-    render = found.renderer("prompt.user", "x.j2")
+    render = found.make_renderer("prompt.user", "x.j2")
     for _ in range(3):
-        assert render(found.names({"a": ""})) == ""
+        assert render(found.variables({"a": ""})) == ""
         with pytest.raises(InputError, match="no parent block"):
-            render(found.names({"a": "A"}))
+            render(found.variables({"a": "A"}))
 
 
 def test_the_byte_order_mark_of_a_file_is_not_part_of_its_text(tmp_path: Path) -> None:
     found = templates(tmp_path, "x.j2", {"x.j2": "\ufeff{% include 'y.j2' %}", "y.j2": "\ufeff{{ a }}"})
     assert rendered(found, a="\ufeffA") == "\ufeffA"
-    assert found.files()["y.j2"] == "{{ a }}"
+    assert found.file_texts()["y.j2"] == "{{ a }}"
 
 
 def test_an_included_file_sees_the_names_that_are_set_around_it(tmp_path: Path) -> None:
     files = {"x.j2": "{% for line in a %}{% include 'y.j2' %}{% endfor %}", "y.j2": "[{{ line }}]"}
     found = templates(tmp_path, "x.j2", files)
     assert rendered(found, a=[1, 2]) == "[1][2]"
-    assert found.check(["a"]) == []
+    assert found.check_variables(["a"]) == []
 
 
 @pytest.mark.parametrize(
@@ -265,30 +265,30 @@ def test_what_python_prints_of_things_that_are_not_data_is_not_sent(tmp_path: Pa
 def test_a_column_with_the_name_of_a_method_of_a_dict_is_reached_through_row(tmp_path: Path, name: str) -> None:
     found = templates(tmp_path, f"{{{{ row.{name} }}}} {{{{ row['{name}'] }}}} {{{{ {name} }}}}")
     assert rendered(found, **{name: "X"}) == "X X X"
-    assert found.check([name]) == []
+    assert found.check_variables([name]) == []
 
 
 @pytest.mark.parametrize("name", ["range", "dict", "namespace"])
 def test_a_column_with_the_name_of_a_global_is_what_a_template_sees(tmp_path: Path, name: str) -> None:
     found = templates(tmp_path, f"{{{{ {name} }}}}")
     assert rendered(found, **{name: "X"}) == "X"
-    assert found.check([name]) == [] and not is_constant(found)
+    assert found.check_variables([name]) == [] and not is_constant(found)
 
 
 def test_a_column_called_row_is_reached_through_the_whole_row(tmp_path: Path) -> None:
     found = templates(tmp_path, "{{ row['row'] }} {{ row|tojson }}")
     assert rendered(found, row="X") == 'X {"row": "X"}'
-    assert found.check(["row"]) == []
+    assert found.check_variables(["row"]) == []
 
 
 def test_a_column_called_self_is_reached_through_row_alone(tmp_path: Path) -> None:
     found = templates(tmp_path, "{{ row['self'] }} {{ row.self }}")
     assert rendered(found, self="X") == "X X"
-    assert found.check(["self"]) == []
+    assert found.check_variables(["self"]) == []
 
 
 def test_the_bare_name_self_is_reported_where_it_is_a_column(tmp_path: Path) -> None:
-    (problem,) = templates(tmp_path, "{{ self }}").check(["a", "self"])
+    (problem,) = templates(tmp_path, "{{ self }}").check_variables(["a", "self"])
     assert "write row['self']" in problem.message
 
 
@@ -426,14 +426,14 @@ def test_a_template_that_is_not_utf_8_is_an_error(tmp_path: Path) -> None:
 def test_names_that_the_source_does_not_offer_are_reported_with_file_and_line(
     tmp_path: Path, files: dict[str, str], place: str, message: str
 ) -> None:
-    problems = templates(tmp_path, "x.j2", files).check(["vendor"])
+    problems = templates(tmp_path, "x.j2", files).check_variables(["vendor"])
     assert len(problems) == 1
     assert str(problems[0]).startswith(f"{place}: {message}")
 
 
 def test_a_name_in_an_inline_block_is_reported_at_its_place_in_the_spec(tmp_path: Path) -> None:
     blocks = [{"type": "text", "text": "{{ a }}"}, {"type": "text", "text": "{{ zzz }}"}]
-    (problem,) = templates(tmp_path, {"user": blocks}).check(["a"])
+    (problem,) = templates(tmp_path, {"user": blocks}).check_variables(["a"])
     assert problem.line == line_of("zzz", tmp_path)
     assert problem.message.startswith("prompt.user.1.text: 'zzz' is undefined")
 
@@ -459,7 +459,7 @@ def test_a_name_in_an_inline_block_is_reported_at_its_place_in_the_spec(tmp_path
 )
 def test_names_that_are_guarded_or_made_in_the_template_are_not_missing(tmp_path: Path, text: str) -> None:
     found = templates(tmp_path, text, v="V")
-    assert found.check(["a"]) == []
+    assert found.check_variables(["a"]) == []
     assert isinstance(rendered(found, a="A"), str)
 
 
@@ -473,19 +473,19 @@ def test_names_that_are_guarded_or_made_in_the_template_are_not_missing(tmp_path
 )
 def test_a_template_can_give_the_name_row_to_something_else(tmp_path: Path, text: str) -> None:
     found = templates(tmp_path, text)
-    assert found.check(["a"]) == []
+    assert found.check_variables(["a"]) == []
     assert rendered(found, a=[{"x": 1}]) == "1"
 
 
 def test_a_guard_around_an_include_holds_in_the_included_file(tmp_path: Path) -> None:
     guard = "{% if b is defined %}{% include 'y.j2' %}{% endif %}{{ a }}"
     found = templates(tmp_path, "x.j2", {"x.j2": guard, "y.j2": "{{ b }}"})
-    assert found.check(["a"]) == []
+    assert found.check_variables(["a"]) == []
     assert rendered(found, a="A") == "A"
 
 
 def test_a_var_with_the_name_of_a_column_is_a_mistake(tmp_path: Path) -> None:
-    (problem,) = templates(tmp_path, "{{ a }}", a="V").check(["a"])
+    (problem,) = templates(tmp_path, "{{ a }}", a="V").check_variables(["a"])
     assert "vars.a has the same name as a column" in problem.message
     assert problem.line == line_of('"a": "V"', tmp_path)
 
@@ -538,7 +538,7 @@ def test_only_texts_that_reach_no_name_of_a_row_are_constant(
     ],
 )
 def test_an_expression_evaluates_and_what_is_absent_is_none(text: str, expected: Any) -> None:
-    assert expression(text)(RECORD) == expected
+    assert compile_expression(text)(RECORD) == expected
 
 
 @pytest.mark.parametrize(
@@ -561,7 +561,7 @@ def test_an_expression_evaluates_and_what_is_absent_is_none(text: str, expected:
 )
 def test_what_is_not_an_expression_is_refused(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=r"\w") as caught:
-        expression(text)
+        compile_expression(text)
     assert str(caught.value).startswith(message)
 
 
@@ -570,7 +570,7 @@ def test_what_is_not_an_expression_is_refused(text: str, message: str) -> None:
     ["output.total / 0", "key + 1", "row.clear()", "key|truncate(1)"],
 )
 def test_an_expression_that_does_not_fit_the_values_raises_value_error(text: str) -> None:
-    compiled = expression(text)
+    compiled = compile_expression(text)
     with pytest.raises(ValueError, match=r"\w"):
         compiled(RECORD)
     assert RECORD["row"] == {"a": 1}
@@ -578,9 +578,9 @@ def test_an_expression_that_does_not_fit_the_values_raises_value_error(text: str
 
 @pytest.mark.parametrize("path", ["output.total", "output.lines[0].x", "row.a", "error.type", "output.lines[9].x"])
 def test_a_plain_path_gives_what_a_compiled_expression_gives(path: str) -> None:
-    assert expression(path)(RECORD) == expression(f"({path}) if true else none")(RECORD)
+    assert compile_expression(path)(RECORD) == compile_expression(f"({path}) if true else none")(RECORD)
 
 
 @pytest.mark.parametrize("text", ["output.no + 1", "output.no.deeper * 2", "key.nope()"])
 def test_an_expression_of_what_is_absent_is_none(text: str) -> None:
-    assert expression(text)({**RECORD, "output": {}, "key": "k"}) is None
+    assert compile_expression(text)({**RECORD, "output": {}, "key": "k"}) is None

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from runner import Summary
-from runner.lifecycle.conversation import repaired
+from runner.lifecycle.conversation import ask_for_repair
 from tests.jobs import SCHEMA, SPEC, paid, records, write_job
 
 REPAIR = {"attempts": 3, "repair": True}
@@ -91,4 +91,4 @@ def test_a_repaired_answer_is_reused_under_its_first_request(
 def test_an_answer_without_text_is_not_shown_again() -> None:
     params = b'{"messages":[{"role":"user","content":"Hi"}]}'
     line = b'{"custom_id":"x","result":{"message":{"content":[{"type":"text","text":" "}]}}}'
-    assert repaired(params, line, "it is empty") == params
+    assert ask_for_repair(params, line, "it is empty") == params

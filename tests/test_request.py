@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.body import Body, custom_id, largest, pack, row_of
+from runner.body import Body, make_custom_id, max_params_bytes, pack_requests, parse_row_number
 from runner.errors import InputError
 from runner.prompt.templates import load_templates
-from runner.request import encoder
+from runner.request import make_request_encoder
 from runner.spec.load import load_spec
 
 PARAMS: dict[str, Any] = {"model": "m", "max_tokens": 9}
@@ -39,15 +39,15 @@ def encode_with(
     }
     (root / "t.yaml").write_text(json.dumps(written, indent=1, ensure_ascii=False))
     templates = load_templates(load_spec(root / "t.yaml"))
-    encode = encoder(templates)
-    return lambda row: encode(templates.names(row)).params
+    encode = make_request_encoder(templates)
+    return lambda row: encode(templates.variables(row)).params
 
 
 def pack_into(folder: Path, params: Sequence[bytes], *, max_requests: int, max_bytes: int) -> list[Body]:
     """The bodies of requests for the rows 1, 2, 3 and so on."""
     pairs = enumerate(params, 1)
     limits = {"max_requests": max_requests, "max_bytes": max_bytes}
-    return list(pack(pairs, run="r", round=1, folder=folder, **limits))
+    return list(pack_requests(pairs, run="r", round=1, folder=folder, **limits))
 
 
 def sized(size: int) -> bytes:
@@ -202,15 +202,15 @@ def test_half_of_a_surrogate_pair_is_an_error(tmp_path: Path) -> None:
 
 @given(st.integers(0, 10**9), st.integers(1, 99), st.integers(1, 10**5))
 def test_a_custom_id_leads_back_to_its_row_in_its_batch_only(row: int, round: int, batch: int) -> None:
-    made = custom_id("20261122-abc", round, batch, row)
+    made = make_custom_id("20261122-abc", round, batch, row)
     assert re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", made)
-    assert row_of(made, prefix=custom_id("20261122-abc", round, batch, 0)[:-1]) == row
-    assert row_of(made, prefix=custom_id("20261122-abc", round, batch + 1, 0)[:-1]) is None
+    assert parse_row_number(made, prefix=make_custom_id("20261122-abc", round, batch, 0)[:-1]) == row
+    assert parse_row_number(made, prefix=make_custom_id("20261122-abc", round, batch + 1, 0)[:-1]) is None
 
 
 @pytest.mark.parametrize("end", ["", "x", "-3", "3 ", "٣", "²", "1e3", "3-4", "0x1", "+1", "01", "9" * 5000])
 def test_an_id_without_a_row_number_is_nobodys(end: str) -> None:
-    assert row_of(f"r-1-2-{end}", prefix="r-1-2-") is None
+    assert parse_row_number(f"r-1-2-{end}", prefix="r-1-2-") is None
 
 
 @settings(max_examples=80, deadline=None)
@@ -269,7 +269,7 @@ def test_one_huge_row_takes_a_body_of_its_own_without_moving_the_others(
     tmp_path: Path, around: tuple[int, int]
 ) -> None:
     before, after = around
-    params = [sized(99)] * before + [sized(largest(5000))] + [sized(99)] * after
+    params = [sized(99)] * before + [sized(max_params_bytes(5000))] + [sized(99)] * after
     bodies = pack_into(tmp_path, params, max_requests=10, max_bytes=5000)
     assert [len(value) for _, value in packed(bodies)] == [len(each) - 2 for each in params]
     assert [1] in [[row - before for row, _, _ in body.requests] for body in bodies]
@@ -279,15 +279,15 @@ def test_one_huge_row_takes_a_body_of_its_own_without_moving_the_others(
 @pytest.mark.parametrize("row", [1, 2, 3])
 def test_params_that_fit_into_no_body_end_the_packing(tmp_path: Path, row: int) -> None:
     requests = enumerate([sized(50)] * (row - 1) + [sized(500), sized(50)], 1)
-    bodies = pack(requests, run="r", round=1, folder=tmp_path, max_requests=5, max_bytes=200)
+    bodies = pack_requests(requests, run="r", round=1, folder=tmp_path, max_requests=5, max_bytes=200)
     with pytest.raises(ValueError, match=f"the request of row {row} does not fit into 200 bytes"):
         list(islice(bodies, 5))
 
 
 def test_the_largest_params_fit_with_the_longest_id(tmp_path: Path) -> None:
     run = "r" * (64 - len("-1-1-1"))
-    pairs = [(1, sized(largest(700)))]
-    (body,) = pack(pairs, run=run, round=1, folder=tmp_path, max_requests=1, max_bytes=700)
+    pairs = [(1, sized(max_params_bytes(700)))]
+    (body,) = pack_requests(pairs, run=run, round=1, folder=tmp_path, max_requests=1, max_bytes=700)
     assert len(packed([body])[0][0]) == 64
     assert 690 < body.bytes <= 700
 
@@ -310,6 +310,6 @@ def test_batches_that_bytes_limit_get_distinct_counts_too(tmp_path: Path) -> Non
 def test_requests_are_taken_from_the_source_as_they_are_needed(tmp_path: Path) -> None:
     taken: list[int] = []
     pairs = ((row, sized(9)) for row in range(1, 1000) if taken.append(row) is None)  # type: ignore[func-returns-value]
-    bodies = pack(pairs, run="r", round=1, folder=tmp_path, max_requests=10, max_bytes=10**6)
+    bodies = pack_requests(pairs, run="r", round=1, folder=tmp_path, max_requests=10, max_bytes=10**6)
     assert len(next(bodies).requests) == 10
     assert len(taken) <= 11

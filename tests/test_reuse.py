@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from runner import Summary, load_spec
-from runner.lifecycle.doctor import doctor
-from runner.lifecycle.purge import purge, purgeable
+from runner.lifecycle.doctor import diagnose_state
+from runner.lifecycle.purge import find_purgeable, purge_run
 from tests.jobs import SPEC, accepted, paid, records, write_job
 
 PROMPT = {"system": "Label the text with care.", "user": "{{ text }}"}
@@ -80,7 +80,7 @@ def test_an_answer_is_taken_from_a_run_that_took_it(
     monkeypatch.chdir(tmp_path)
     first = job()
     job(new=True)
-    purge(next(run for run in purgeable() if run.summary.run == first.run))
+    purge_run(next(run for run in find_purgeable() if run.summary.run == first.run))
     assert (job(new=True).outcomes, sent(tmp_path)) == ({"succeeded": 20}, 20)
 
 
@@ -108,7 +108,7 @@ def test_identical_requests_are_sent_once(
     assert [one["key"] for one in found] == [f"r{number}" for number in range(1, 11)]
     assert all(found[index]["output"] == found[index + 1]["output"] for index in range(0, 10, 2))
     monkeypatch.chdir(tmp_path)
-    assert doctor().findings == []
+    assert diagnose_state().findings == []
 
 
 def test_a_row_ends_as_the_one_whose_request_it_shares(tmp_path: Path, job: Callable[..., Summary]) -> None:

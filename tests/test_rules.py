@@ -8,8 +8,8 @@ import pytest
 
 from runner import load_spec, plan
 from runner.errors import InputError
-from runner.lifecycle.check import check
-from runner.rules import RULES, examine
+from runner.lifecycle.check import validate_spec
+from runner.rules import RULES, run_rules
 from runner.rules.case import Finding
 
 HERE = Path(__file__).parent
@@ -22,7 +22,7 @@ def found(path: Path) -> list[Finding]:
     """What the rules find: with the facts of a plan, and on a day on which no further model has retired."""
     spec = load_spec(path)
     planned = plan(spec, offline=True).findings
-    dated = examine(spec, today=DAY)
+    dated = run_rules(spec, today=DAY)
     return [*dated, *(finding for finding in planned if finding not in dated and "model" not in finding.rule)]
 
 
@@ -52,9 +52,11 @@ def test_a_shipped_spec_has_no_finding(path: Path) -> None:
 
 
 def test_errors_stop_a_spec_and_warnings_do_not(project: Path) -> None:
-    assert [one.rule for one in check(load_spec(project / "client-tools.bad.yaml")).findings] == ["client-tools"]
+    assert [one.rule for one in validate_spec(load_spec(project / "client-tools.bad.yaml")).findings] == [
+        "client-tools"
+    ]
     with pytest.raises(InputError, match=r"sampling\.bad\.yaml:8:16: the API rejects temperature.*\[sampling\]"):
-        check(load_spec(project / "sampling.bad.yaml"))
+        validate_spec(load_spec(project / "sampling.bad.yaml"))
 
 
 @pytest.mark.parametrize(
@@ -63,31 +65,31 @@ def test_errors_stop_a_spec_and_warnings_do_not(project: Path) -> None:
 def test_a_warning_is_silenced_for_its_line_or_for_the_spec(project: Path, comment: str) -> None:
     path = project / "personal-key.bad.yaml"
     path.write_text(path.read_text().replace("key: email}", comment))
-    assert examine(load_spec(path)) == []
+    assert run_rules(load_spec(path)) == []
 
 
 def test_a_comment_above_a_line_is_about_it(project: Path) -> None:
     path = project / "personal-key.bad.yaml"
     path.write_text(path.read_text().replace("source:", "# runner: allow few-rows, personal-key\nsource:"))
-    assert examine(load_spec(path)) == []
+    assert run_rules(load_spec(path)) == []
 
 
 def test_a_comment_elsewhere_silences_nothing(project: Path) -> None:
     path = project / "personal-key.bad.yaml"
     path.write_text(path.read_text() + "# runner: allow personal-key\n")
-    assert [one.rule for one in examine(load_spec(path))] == ["personal-key"]
+    assert [one.rule for one in run_rules(load_spec(path))] == ["personal-key"]
 
 
 def test_an_error_cannot_be_allowed(project: Path) -> None:
     path = project / "sampling.bad.yaml"
     path.write_text(path.read_text() + "allow: [sampling]\n")
-    assert [one.rule for one in examine(load_spec(path))] == ["sampling"]
+    assert [one.rule for one in run_rules(load_spec(path))] == ["sampling"]
 
 
 def test_a_rule_that_does_not_exist_is_an_error_with_the_one_that_was_meant(project: Path) -> None:
     path = project / "sampling.good.yaml"
     path.write_text(path.read_text() + "allow: [cliant-tools]\n")
-    [one] = examine(load_spec(path))
+    [one] = run_rules(load_spec(path))
     assert (one.severity, one.message) == (
         "error",
         "there is no rule 'cliant-tools': did you mean 'client-tools'?",
@@ -96,9 +98,9 @@ def test_a_rule_that_does_not_exist_is_an_error_with_the_one_that_was_meant(proj
 
 def test_a_model_that_retires_meanwhile_is_told_and_one_that_has_is_refused(project: Path) -> None:
     spec = load_spec(project / "deprecated-model.bad.yaml")
-    [before] = examine(spec, today=date(2026, 11, 1))
-    [soon] = examine(spec, today=date(2026, 11, 29))
-    [after] = examine(spec, today=date(2026, 11, 30))
+    [before] = run_rules(spec, today=date(2026, 11, 1))
+    [soon] = run_rules(spec, today=date(2026, 11, 29))
+    [after] = run_rules(spec, today=date(2026, 11, 30))
     assert ("plan to use another" in before.message, "before this run ends" in soon.message) == (True, True)
     assert (before.severity, soon.severity, after.rule, after.severity) == (
         "warning",
@@ -111,7 +113,7 @@ def test_a_model_that_retires_meanwhile_is_told_and_one_that_has_is_refused(proj
 def test_what_only_third_parties_say_is_a_warning(project: Path) -> None:
     path = project / "forced-tool-choice.bad.yaml"
     path.write_text(path.read_text().replace("claude-opus-5-5", "claude-fable-5-2"))
-    severities = {one.rule: one.severity for one in examine(load_spec(path), today=DAY)}
+    severities = {one.rule: one.severity for one in run_rules(load_spec(path), today=DAY)}
     assert severities == {"forced-tool-choice": "warning", "client-tools": "warning"}
 
 
@@ -125,7 +127,7 @@ def test_a_sink_cannot_overwrite_what_the_job_reads_or_writes(project: Path, sin
     path.write_text(
         path.read_text().replace("[{type: csv, path: out/rows.csv}]", sinks) + "output: {schema: schema.json}\n"
     )
-    [one] = [one for one in examine(load_spec(path)) if one.rule == "overwritten"]
+    [one] = [one for one in run_rules(load_spec(path)) if one.rule == "overwritten"]
     assert f"{sink} would overwrite" in one.message
 
 
@@ -138,7 +140,7 @@ def test_a_sink_cannot_lead_to_what_the_job_is_made_of(project: Path, sink: str,
     (project / "ln").symlink_to(project)
     path = project / "overwritten.good.yaml"
     path.write_text(path.read_text().replace("out/rows.csv", sink))
-    [one] = [one for one in examine(load_spec(path)) if one.rule == "overwritten"]
+    [one] = [one for one in run_rules(load_spec(path)) if one.rule == "overwritten"]
     assert f"{sink} would overwrite {owner}" in one.message
 
 
@@ -153,7 +155,7 @@ def test_a_comment_at_the_key_of_a_list_is_about_it(project: Path, place: str) -
     lines = [line for line in text.splitlines(keepends=True) if not line.startswith("  tools:")]
     at = next(number for number, line in enumerate(lines) if "max_tokens" in line) + 1
     path.write_text("".join([*lines[:at], place, item, *lines[at:]]))
-    assert examine(load_spec(path)) == []
+    assert run_rules(load_spec(path)) == []
 
 
 def test_prices_beyond_reason_are_refused(project: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from anthropic.types.messages import MessageBatch, MessageBatchIndividualResponse
 from anthropic.types.messages.batch_create_params import Request
 
-from runner.simulator.faults import Answer, Drop
+from runner.simulator.faults import DropConnection, ErrorResponse
 from runner.simulator.server import serve
 
 PARAMS: dict[str, Any] = {
@@ -524,7 +524,7 @@ def test_batches_survive_a_restart_on_the_same_folder(tmp_path: Path) -> None:
 def test_a_request_ends_as_it_was_told_to(tmp_path: Path, kind: str) -> None:
     mix = {"odd": kind}
     with (
-        serve(tmp_path, seconds=0, mix=lambda custom_id: mix.get(custom_id, "succeeded")) as url,
+        serve(tmp_path, seconds=0, pick_outcome=lambda custom_id: mix.get(custom_id, "succeeded")) as url,
         client(url) as api,
     ):
         batch = create(api, "odd", "even")
@@ -535,7 +535,10 @@ def test_a_request_ends_as_it_was_told_to(tmp_path: Path, kind: str) -> None:
 
 
 def test_a_missing_result_is_counted_but_not_in_the_file(tmp_path: Path) -> None:
-    with serve(tmp_path, seconds=0, mix={"a": "missing", "b": "refused"}.__getitem__) as url, client(url) as api:
+    with (
+        serve(tmp_path, seconds=0, pick_outcome={"a": "missing", "b": "refused"}.__getitem__) as url,
+        client(url) as api,
+    ):
         batch = create(api, "a", "b")
         (found,) = results(api, batch).values()
         assert api.messages.batches.retrieve(batch.id).request_counts.succeeded == 2
@@ -556,9 +559,9 @@ def test_a_call_can_be_told_to_fail_before_anything_happens(
 ) -> None:
     def fail(moment: str) -> None:
         if moment == "create":
-            raise Answer(status, "as told", {"retry-after": "7"})
+            raise ErrorResponse(status, "as told", {"retry-after": "7"})
 
-    with serve(tmp_path, on=fail) as url, client(url) as api:
+    with serve(tmp_path, hook=fail) as url, client(url) as api:
         with pytest.raises(error, match="as told") as caught:
             create(api, "a")
         assert caught.value.response.headers["retry-after"] == "7"
@@ -568,9 +571,9 @@ def test_a_call_can_be_told_to_fail_before_anything_happens(
 def test_a_connection_dropped_after_the_create_leaves_a_batch_behind(tmp_path: Path) -> None:
     def drop(moment: str) -> None:
         if moment == "created":
-            raise Drop
+            raise DropConnection
 
-    with serve(tmp_path, on=drop) as url, client(url) as api:
+    with serve(tmp_path, hook=drop) as url, client(url) as api:
         with pytest.raises(anthropic.APIConnectionError):
             create(api, "a", "b")
         assert [batch.request_counts.processing for batch in api.messages.batches.list()] == [2]
@@ -579,9 +582,9 @@ def test_a_connection_dropped_after_the_create_leaves_a_batch_behind(tmp_path: P
 def test_a_download_dropped_half_way_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:
     def drop(moment: str) -> None:
         if moment == "results-half":
-            raise Drop
+            raise DropConnection
 
-    with serve(tmp_path, seconds=0, on=drop) as url, client(url) as api:
+    with serve(tmp_path, seconds=0, hook=drop) as url, client(url) as api:
         batch = create(api, *(f"r{n}" for n in range(50)))
         with pytest.raises(httpx2.RemoteProtocolError, match=r"peer closed|incomplete"):
             results(api, batch)

@@ -52,7 +52,7 @@ def call(
 def exchange(folder: Path, *faults: str) -> tuple[object, ...]:
     """What a client sees of one batch from its creation to its results, without ids and times."""
     now = [1_790_000_000.0]
-    with serve(folder, seconds=10, faults=faults, lag=0.3, clock=lambda: now[0]) as url:
+    with serve(folder, seconds=10, faults=faults, fault_delay=0.3, clock=lambda: now[0]) as url:
         created, answer = call(url, "POST", "", BODY)
         listed = json.loads(call(url, "GET", "?limit=9")[1] or b"{}") if created else {}
         now[0] += 1
@@ -106,7 +106,7 @@ def test_a_fault_happens_as_often_as_asked_and_is_recorded(tmp_path: Path) -> No
 def test_a_seed_decides_which_chances_strike() -> None:
     def drawn(seed: int) -> list[bool]:
         faults = Faults(["errored:30%"], seed=seed)
-        return [faults.strikes("errored") for _ in range(200)]
+        return [faults.fires("errored") for _ in range(200)]
 
     assert drawn(1) == drawn(1) != drawn(2)
     assert 30 < sum(drawn(1)) < 90

@@ -15,10 +15,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runner.errors import InputError
-from runner.prompt.expression import RECORD
-from runner.sinks import SINKS, check, open_sink
+from runner.prompt.expression import RECORD_FIELDS
+from runner.sinks import SINKS, check_sinks, open_sink
 from runner.sinks.csv import write_csv
-from runner.sinks.place import Place, place
+from runner.sinks.place import Destination, resolve_destination
 from runner.spec.check import schema_text
 from runner.spec.load import load_spec
 from runner.spec.spec import Spec
@@ -47,13 +47,13 @@ def spec_with(root: Path, *sinks: dict[str, Any]) -> Spec:
 
 def record(outcome: str = "succeeded", **known: Any) -> dict[str, Any]:
     """What is known of one row at the end."""
-    return {**dict.fromkeys(RECORD), "key": "k1", "row": {"a": 1}, "outcome": outcome, **known}
+    return {**dict.fromkeys(RECORD_FIELDS), "key": "k1", "row": {"a": 1}, "outcome": outcome, **known}
 
 
 def written(root: Path, records: Iterable[dict[str, Any]], *, name: str = "o", **sink: Any) -> bytes:
     """The bytes of the file that a sink makes of records."""
     path = root / "out" / name
-    with open_sink(spec_with(root, sink), 0, Place(path), {}) as take:
+    with open_sink(spec_with(root, sink), 0, Destination(path), {}) as take:
         for each in records:
             take(each)
     return path.read_bytes()
@@ -68,7 +68,7 @@ def guarded(value: Any) -> str:
     """What a CSV sink makes of one value."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "guarded"
-        with write_csv(Place(path), ["v"]) as write:
+        with write_csv(Destination(path), ["v"]) as write:
             write([value])
         return cells(path.read_bytes())[1][0]
 
@@ -97,13 +97,13 @@ def test_jsonl_has_one_object_per_row_with_all_that_is_known(tmp_path: Path) -> 
     rows = [record(output={"t": "é\u2028\n"}), record("invalid", key="k2", output=[1, {"n": 10**30}])]
     data = written(tmp_path, rows)
     assert [json.loads(line) for line in data.split(b"\n")[:-1]] == rows
-    assert list(json.loads(data.split(b"\n")[0])) == list(RECORD)
+    assert list(json.loads(data.split(b"\n")[0])) == list(RECORD_FIELDS)
 
 
 def test_csv_has_a_header_and_nested_values_as_json(tmp_path: Path) -> None:
     data = written(tmp_path, [record(output=[1, {"é": None}], error={"type": "x"})], type="csv")
     header, row = cells(data)
-    assert header == list(RECORD)
+    assert header == list(RECORD_FIELDS)
     assert row[:5] == ["k1", '{"a":1}', "succeeded", '[1,{"é":null}]', '{"type":"x"}']
     assert row[5:] == [""] * 5
 
@@ -115,7 +115,7 @@ def test_csv_has_a_header_and_nested_values_as_json(tmp_path: Path) -> None:
 def test_a_sink_takes_the_rows_that_it_is_for(tmp_path: Path, type: str, rows: str, keys: list[str]) -> None:
     spec = spec_with(tmp_path, {"type": type, "rows": rows, "columns": {"key": "key"}})
     path = tmp_path / "out" / "o"
-    with open_sink(spec, 0, Place(path), {}) as take:
+    with open_sink(spec, 0, Destination(path), {}) as take:
         outcomes = enumerate(["succeeded", "invalid", "expired"], 1)
         taken = [str(n) for n, outcome in outcomes if take(record(outcome, key=str(n)))]
     assert taken == keys
@@ -159,7 +159,7 @@ def test_a_delimiter_that_breaks_the_file_is_refused(tmp_path: Path, delimiter: 
 def test_a_csv_without_guard_reads_back_as_it_was_written(rows: list[tuple[Any, Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "plain"
-        with write_csv(Place(path), ["a", "b"], formula_guard=False) as write:
+        with write_csv(Destination(path), ["a", "b"], formula_guard=False) as write:
             for row in rows:
                 write(row)
         data = path.read_bytes()
@@ -175,7 +175,7 @@ def test_a_csv_without_guard_reads_back_as_it_was_written(rows: list[tuple[Any, 
 def test_jsonl_reads_back_as_it_was_written(values: list[dict[str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "plain"
-        with SINKS["jsonl"](Place(path), ["v", "n"]) as write:
+        with SINKS["jsonl"](Destination(path), ["v", "n"]) as write:
             for number, value in enumerate(values):
                 write([value, number])
         lines = path.read_bytes().split(b"\n")[:-1]
@@ -257,7 +257,7 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path, name: str
         path.write_bytes(old)
     with (
         pytest.raises(KeyboardInterrupt),
-        open_sink(spec_with(tmp_path, {"type": "csv"}), 0, Place(path), {}) as take,
+        open_sink(spec_with(tmp_path, {"type": "csv"}), 0, Destination(path), {}) as take,
     ):
         take(record())
         raise KeyboardInterrupt
@@ -266,7 +266,7 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path, name: str
 
 def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "er" / "o.jsonl"
-    with open_sink(spec_with(tmp_path, {}), 0, Place(path), {}) as take:
+    with open_sink(spec_with(tmp_path, {}), 0, Destination(path), {}) as take:
         take(record())
         assert not path.exists()
     assert [file.name for file in path.parent.iterdir()] == ["o.jsonl"]
@@ -319,7 +319,7 @@ def test_all_bad_columns_are_reported_with_their_lines(tmp_path: Path) -> None:
     first = {"columns": {"ok": "key", "bad": "key +", "typo": "outptu.x"}}
     spec = spec_with(tmp_path, first, {"path": "out/p", "columns": {"worse": "lipsum()"}})
     lines = (tmp_path / "t.yaml").read_text().splitlines()
-    problems = check(spec)
+    problems = check_sinks(spec)
     assert [lines[problem.line - 1].split('"')[1] for problem in problems] == ["bad", "typo", "worse"]
     assert "did you mean 'output'?" in problems[1].message
 
@@ -336,4 +336,4 @@ def test_all_bad_columns_are_reported_with_their_lines(tmp_path: Path) -> None:
 )
 def test_a_simulated_run_writes_below_its_own_folder(tmp_path: Path, path: str, base: str, expected: str) -> None:
     (sink,) = spec_with(tmp_path, {"path": path}).sinks
-    assert place(sink, root=tmp_path, base=tmp_path / base).path == tmp_path / expected
+    assert resolve_destination(sink, root=tmp_path, base=tmp_path / base).path == tmp_path / expected

@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.errors import InputError, Problem
-from runner.sources import SOURCES, Row, read
-from runner.sources.compare import changed
+from runner.sources import SOURCES, Row, read_rows
+from runner.sources.compare import find_changed_files
 from runner.sources.inputs import InputFile, Inputs
 from runner.spec.check import schema_text
 from runner.spec.spec import Source
@@ -49,7 +49,7 @@ JSON = st.recursive(
 def rows(
     root: Path, type: str, path: str, *, key: str | None = None, limit: int | None = None, **o: Any
 ) -> list[Row]:
-    return list(read(Source(type, key, {"path": path, **o}), Inputs(root), limit=limit))
+    return list(read_rows(Source(type, key, {"path": path, **o}), Inputs(root), limit=limit))
 
 
 def problem(root: Path, type: str, path: str, *, key: str | None = None, **o: Any) -> Problem:
@@ -63,7 +63,7 @@ def problem(root: Path, type: str, path: str, *, key: str | None = None, **o: An
 
 def files(root: Path, type: str, path: str, *, limit: int | None = None) -> list[InputFile]:
     inputs = Inputs(root)
-    for _ in read(Source(type, None, {"path": path}), inputs, limit=limit):
+    for _ in read_rows(Source(type, None, {"path": path}), inputs, limit=limit):
         pass
     return inputs.files
 
@@ -192,7 +192,7 @@ def test_a_malformed_csv_is_named_with_its_line(tmp_path: Path, data: bytes, lin
 
 def test_rows_before_a_mistake_are_yielded_first(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"a,b\n1,2\n3\n")
-    found = read(Source("csv", None, {"path": "a.csv"}), Inputs(tmp_path))
+    found = read_rows(Source("csv", None, {"path": "a.csv"}), Inputs(tmp_path))
     assert next(found).fields == {"a": "1", "b": "2"}
     with pytest.raises(InputError, match=r"^a\.csv:3: the header has 2 fields, but this record has 1"):
         next(found)
@@ -481,7 +481,7 @@ def test_a_file_that_a_limit_cut_short_is_recorded_without_a_digest(tmp_path: Pa
 @pytest.mark.parametrize("edit", [b"a\n" + b"1\n" * 9, b"", LONG.replace(b"1", b"2")])
 def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, edit: bytes) -> None:
     (tmp_path / "a.csv").write_bytes(LONG)
-    found = read(Source("csv", None, {"path": "a.csv"}), Inputs(tmp_path))
+    found = read_rows(Source("csv", None, {"path": "a.csv"}), Inputs(tmp_path))
     next(found)
     (tmp_path / "a.csv").write_bytes(edit)
     os.utime(tmp_path / "a.csv", ns=(1, 1))
@@ -493,24 +493,24 @@ def test_a_file_that_is_replaced_while_it_is_read_is_read_to_its_end(tmp_path: P
     (tmp_path / "a.csv").write_bytes(LONG)
     (tmp_path / "new").write_text("a\n2\n")
     inputs = Inputs(tmp_path)
-    found = read(Source("csv", None, {"path": "a.csv"}), inputs)
+    found = read_rows(Source("csv", None, {"path": "a.csv"}), inputs)
     next(found)
     (tmp_path / "new").replace(tmp_path / "a.csv")
     assert sum(1 for _ in found) == 899
-    assert changed(tmp_path, "a.csv", inputs.files) == ["a.csv"]
+    assert find_changed_files(tmp_path, "a.csv", inputs.files) == ["a.csv"]
 
 
 def test_untouched_files_have_not_changed(tmp_path: Path) -> None:
     for name in ("1.csv", "2.csv"):
         (tmp_path / name).write_text("a\n1\n")
-    assert changed(tmp_path, "*.csv", files(tmp_path, "csv", "*.csv")) == []
+    assert find_changed_files(tmp_path, "*.csv", files(tmp_path, "csv", "*.csv")) == []
 
 
 def test_a_file_that_was_only_touched_has_not_changed(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a\n1\n")
     recorded = files(tmp_path, "csv", "a.csv")
     os.utime(tmp_path / "a.csv", ns=(1, 1))
-    assert changed(tmp_path, "a.csv", recorded) == []
+    assert find_changed_files(tmp_path, "a.csv", recorded) == []
 
 
 def test_edited_new_and_missing_files_have_changed_in_name_order(tmp_path: Path) -> None:
@@ -522,15 +522,15 @@ def test_edited_new_and_missing_files_have_changed_in_name_order(tmp_path: Path)
     os.utime(tmp_path / "edited.csv", ns=(1, 1))
     (tmp_path / "longer.csv").write_text("a\n1\n2\n")
     (tmp_path / "added.csv").write_text("a\n1\n")
-    assert changed(tmp_path, "*.csv", recorded) == ["added.csv", "edited.csv", "gone.csv", "longer.csv"]
+    assert find_changed_files(tmp_path, "*.csv", recorded) == ["added.csv", "edited.csv", "gone.csv", "longer.csv"]
 
 
 def test_files_that_are_all_gone_have_changed(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a\n1\n")
     recorded = files(tmp_path, "csv", "*.csv")
     (tmp_path / "a.csv").unlink()
-    assert changed(tmp_path, "*.csv", recorded) == ["a.csv"]
-    assert changed(tmp_path, "a.csv", recorded) == ["a.csv"]
+    assert find_changed_files(tmp_path, "*.csv", recorded) == ["a.csv"]
+    assert find_changed_files(tmp_path, "a.csv", recorded) == ["a.csv"]
 
 
 @settings(max_examples=100, deadline=None)
@@ -583,19 +583,19 @@ def test_files_that_a_limit_did_not_reach_are_not_new(tmp_path: Path) -> None:
     for name in ("1.csv", "2.csv"):
         (tmp_path / name).write_text("a\n1\n")
     inputs = Inputs(tmp_path)
-    assert len(list(read(Source("csv", None, {"path": "*.csv"}), inputs, limit=1))) == 1
-    assert changed(tmp_path, "*.csv", inputs.files, is_limited=True) == []
+    assert len(list(read_rows(Source("csv", None, {"path": "*.csv"}), inputs, limit=1))) == 1
+    assert find_changed_files(tmp_path, "*.csv", inputs.files, is_limited=True) == []
 
 
 def test_a_file_that_two_stars_find_twice_is_read_once(tmp_path: Path) -> None:
     (tmp_path / "d" / "e").mkdir(parents=True)
     (tmp_path / "d" / "e" / "1.csv").write_text("a\n1\n")
-    assert len(list(read(Source("csv", None, {"path": "d/**/**/*.csv"}), Inputs(tmp_path)))) == 1
+    assert len(list(read_rows(Source("csv", None, {"path": "d/**/**/*.csv"}), Inputs(tmp_path)))) == 1
 
 
 def test_a_name_with_brackets_can_be_a_file(tmp_path: Path) -> None:
     (tmp_path / "x[1].csv").write_text("a\n1\n")
-    assert len(list(read(Source("csv", None, {"path": "x[1].csv"}), Inputs(tmp_path)))) == 1
+    assert len(list(read_rows(Source("csv", None, {"path": "x[1].csv"}), Inputs(tmp_path)))) == 1
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "hex", "undefined", "a\0b"])
@@ -614,7 +614,7 @@ def test_a_link_out_of_the_folder_of_a_pattern_is_not_followed(tmp_path: Path) -
     (tmp_path / "project" / "texts").mkdir(parents=True)
     (tmp_path / "project" / "texts" / "a.txt").write_text("harmless")
     source = Source("text", None, {"path": "texts/**/*.txt"})
-    assert [row.fields["text"] for row in read(source, Inputs(tmp_path / "project"))] == ["harmless"]
+    assert [row.fields["text"] for row in read_rows(source, Inputs(tmp_path / "project"))] == ["harmless"]
     (tmp_path / "project" / "texts" / "b.txt").symlink_to(tmp_path / "secret.txt")
     with pytest.raises(InputError, match=r"^texts/b\.txt: is a link to a file outside"):
-        list(read(source, Inputs(tmp_path / "project")))
+        list(read_rows(source, Inputs(tmp_path / "project")))

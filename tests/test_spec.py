@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.errors import InputError, Problem
-from runner.spec.check import schema_text, suggest
-from runner.spec.load import fingerprint, load_spec, project_root, resumed
+from runner.spec.check import schema_text, suggest_similar
+from runner.spec.load import compute_fingerprint, find_project_root, load_spec, restore_with_edits
 from runner.spec.spec import Batch, Prompt, Retry, Sink, Source, Spec, Turn
 
 HERE = Path(__file__).parent
@@ -160,8 +160,8 @@ def test_a_prompt_has_turns_in_order_with_their_places(project: Path) -> None:
         ("prompt.user", Turn("user", "u.j2")),
     ]
     texts = {"prompt.system.0.text": "s", "prompt.messages.0.content": "q", "prompt.user": "u.j2"}
-    assert dict(spec.prompt.texts()) == texts
-    assert [spec.places[at][0] for at in texts] == [5, 6, 7]
+    assert dict(spec.prompt.templates()) == texts
+    assert [spec.positions[at][0] for at in texts] == [5, 6, 7]
 
 
 def test_sink_settings_are_kept_apart_from_rows_and_columns(project: Path) -> None:
@@ -225,15 +225,15 @@ def test_the_project_root_is_the_nearest_folder_above_with_a_marker(tmp_path: Pa
     (tmp_path / "prompts").mkdir()
     (tmp_path / "a" / marker).mkdir(parents=True)
     (tmp_path / "a" / "b" / "c").mkdir(parents=True)
-    assert project_root(tmp_path / "a" / "b" / "c" / "s.yaml") == (tmp_path / "a").resolve()
-    assert project_root(tmp_path / "s.yaml") == tmp_path.resolve()
+    assert find_project_root(tmp_path / "a" / "b" / "c" / "s.yaml") == (tmp_path / "a").resolve()
+    assert find_project_root(tmp_path / "s.yaml") == tmp_path.resolve()
 
 
 def test_a_file_called_prompts_does_not_mark_a_project(tmp_path: Path) -> None:
     (tmp_path / "prompts").mkdir()
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "prompts").touch()
-    assert project_root(tmp_path / "a" / "s.yaml") == tmp_path.resolve()
+    assert find_project_root(tmp_path / "a" / "s.yaml") == tmp_path.resolve()
 
 
 def test_the_project_root_does_not_depend_on_the_current_folder(
@@ -354,7 +354,7 @@ def test_a_problem_in_a_block_text_points_at_its_line(project: Path) -> None:
 
 def test_a_problem_in_a_quoted_text_points_at_its_beginning(project: Path) -> None:
     spec = load(project, base=MINIMAL.replace("hi}", '"a\\n\\n{{ b"}'))
-    line, column = spec.places["prompt.user"]
+    line, column = spec.positions["prompt.user"]
     assert str(spec.problem("prompt.user", "wrong", line=3)) == f"{spec.path}:{line}:{column}: wrong"
 
 
@@ -372,8 +372,8 @@ def test_there_are_four_shipped_specs() -> None:
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_a_recorded_spec_comes_back_the_same(path: Path) -> None:
     spec = load_spec(path)
-    again = resumed(json.loads(json.dumps(spec.record())), like=spec)
-    assert again.record() == spec.record()
+    again = restore_with_edits(json.loads(json.dumps(spec.to_record())), current=spec)
+    assert again.to_record() == spec.to_record()
     assert (again.prompt, again.params, again.sinks, again.batch) == (
         spec.prompt,
         spec.params,
@@ -383,24 +383,28 @@ def test_a_recorded_spec_comes_back_the_same(path: Path) -> None:
 
 
 def test_what_may_be_edited_during_a_run_is_not_recorded(project: Path) -> None:
-    before = load(project).record()
+    before = load(project).to_record()
     base = MINIMAL.replace("out.jsonl", "other.jsonl")
-    after = load(project, "description: x", "batch: {max_requests: 5}", "retry: {attempts: 1}", base=base).record()
-    assert fingerprint(before) == fingerprint(after)
+    after = load(
+        project, "description: x", "batch: {max_requests: 5}", "retry: {attempts: 1}", base=base
+    ).to_record()
+    assert compute_fingerprint(before) == compute_fingerprint(after)
 
 
 @pytest.mark.parametrize(
     ("old", "new"), [("hi", "ho"), ("model: m", "model: n"), ("tokens: 5", "tokens: 6"), ("in.csv", "in2.csv")]
 )
 def test_what_decides_a_request_changes_the_fingerprint(project: Path, old: str, new: str) -> None:
-    before = load(project).record()
-    assert fingerprint(before) != fingerprint(load(project, base=MINIMAL.replace(old, new)).record())
+    before = load(project).to_record()
+    assert compute_fingerprint(before) != compute_fingerprint(
+        load(project, base=MINIMAL.replace(old, new)).to_record()
+    )
 
 
 def test_a_fingerprint_does_not_depend_on_the_order_of_keys(project: Path) -> None:
-    before = load(project).record()
+    before = load(project).to_record()
     swapped = MINIMAL.replace("{model: m, max_tokens: 5}", "{max_tokens: 5, model: m}")
-    assert fingerprint(before) == fingerprint(load(project, base=swapped).record())
+    assert compute_fingerprint(before) == compute_fingerprint(load(project, base=swapped).to_record())
 
 
 def test_the_spec_schema_is_a_valid_schema_of_draft_2020_12() -> None:
@@ -438,7 +442,7 @@ def test_every_stated_default_satisfies_its_own_schema() -> None:
     [("cvs", ["csv", "text"], "did you mean 'csv'?"), ("zzz", ["csv", "text"], "expected one of: csv, text")],
 )
 def test_an_unknown_word_is_answered_with_the_nearest_or_all(word: str, known: list[str], end: str) -> None:
-    assert suggest(word, known) == end
+    assert suggest_similar(word, known) == end
 
 
 @settings(max_examples=100, deadline=None)

@@ -6,11 +6,30 @@ from pathlib import Path
 
 import pytest
 
-from runner.store.database import VERSION
+from runner.store.database import SCHEMA_VERSION
 from tests.jobs import accepted, command, simulator, write_job
 
 RUN = ("run", "job.yaml", "--yes")
 OLD = sorted(Path(__file__).parent.glob("state_version_*.sql"))
+NAMES_NOW = {
+    "stranger": "excluded_batch",
+    "tally": "outcome_count",
+    "run.estimated": "estimated_cost",
+    "batch.unknown_at": "search_started_at",
+    "batch.unknown_since": "search_started_local",
+    "batch.faulty_since": "not_found_since",
+    "batch.downloads": "incomplete_downloads",
+    "batch.refused_after": "accepted_before_rejection",
+    "batch.refusal": "rejection",
+    "batch.odd": "ignored_lines",
+    "batch.lane": "send_mode",
+    "batch.reserved": "reserved_cost",
+    "batch.synchronous": "synchronous_cost",
+    "row.again": "retry",
+    "row.same_as": "duplicate_of",
+    "row.extra": "size_adjustment",
+}
+"""Tables and columns of versions 1 to 4 whose names have changed since."""
 
 
 def make_old(root: Path, script: Path, version: int) -> None:
@@ -22,8 +41,11 @@ def make_old(root: Path, script: Path, version: int) -> None:
         old.executescript(script.read_text("utf-8"))
         old.execute("ATTACH ? AS new", (str(new),))
         for table in ("run", "batch", "stranger", "row", "tally"):
-            columns = ", ".join(f'"{row[1]}"' for row in old.execute(f"PRAGMA table_info({table})"))
-            old.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM new.{table}")  # noqa: S608
+            columns = [row[1] for row in old.execute(f"PRAGMA table_info({table})")]
+            now = ", ".join(NAMES_NOW.get(f"{table}.{column}", column) for column in columns)
+            source = f"new.{NAMES_NOW.get(table, table)}"
+            quoted = ", ".join(f'"{column}"' for column in columns)
+            old.execute(f"INSERT INTO {table} ({quoted}) SELECT {now} FROM {source}")  # noqa: S608
         old.execute(f"PRAGMA user_version = {version}")
     old.close()
 
@@ -57,7 +79,7 @@ def test_a_state_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     with simulator(tmp_path / "api") as environ:
         assert command(tmp_path, environ, *RUN).returncode == 0
         with sqlite3.connect(tmp_path / ".runner/state.db") as database:
-            database.execute(f"PRAGMA user_version = {VERSION + 1}")
+            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
         database.close()
         for words in (RUN, ("status",), ("doctor",)):
             ended = command(tmp_path, environ, *words)

@@ -10,7 +10,7 @@ import pytest
 
 from runner import Summary
 from runner.errors import AccessError, CanaryFailed
-from runner.lifecycle.doctor import doctor
+from runner.lifecycle.doctor import diagnose_state
 from tests.jobs import (
     SPEC,
     accepted,
@@ -42,7 +42,7 @@ def test_one_word_of_the_spec_sends_everything_synchronously(tmp_path: Path, job
     assert (summary.outcomes, summary.state) == (batched.outcomes, "finished")
     assert [one["output"] for one in records(tmp_path / "out/all.jsonl")] == before
     assert (each_once(tmp_path), accepted(tmp_path / "api")) == (True, 3)
-    assert summary.cost["actual"] == pytest.approx(summary.cost["synchronous"])
+    assert summary.cost["actual"] == pytest.approx(summary.cost["at_sync_price"])
     assert batched.cost["actual"] == pytest.approx((summary.cost["actual"] or 0) / 2, abs=2e-6)
 
 
@@ -200,7 +200,7 @@ def test_a_canary_that_gets_no_answer_at_all_is_sent_once_more(
     assert job(faults=["answer-then-drop:2"]).outcomes == {"succeeded": 20}
     assert len(answered(tmp_path / "api")) == 4
     monkeypatch.chdir(tmp_path)
-    assert doctor().findings == []
+    assert diagnose_state().findings == []
     write_job(tmp_path, canary=2, reuse=False)
     with pytest.raises(CanaryFailed, match="2 of 2 rows"):
         job(faults=["answer-then-drop:99"], new=True)

@@ -22,8 +22,8 @@ import sqlalchemy as sa
 from runner import Summary, load_spec, run
 from runner.database.connection import Transactions
 from runner.errors import InputError
-from runner.sinks import check, check_place, open_sink
-from runner.sinks.place import Place, place
+from runner.sinks import check_destination, check_sinks, open_sink
+from runner.sinks.place import Destination, resolve_destination
 from runner.sinks.xlsx import write_xlsx
 from runner.spec.spec import Spec
 from tests.jobs import SPEC, paid, write_job
@@ -71,14 +71,14 @@ def typed_spec(root: Path, **sink: Any) -> Spec:
 FAILED = record("invalid", key="k2", output="no JSON", error={"type": "invalid", "message": "not JSON"})
 
 
-def write(spec: Spec, at: Place, *records: dict[str, Any], types: Any = None) -> None:
+def write(spec: Spec, at: Destination, *records: dict[str, Any], types: Any = None) -> None:
     with open_sink(spec, 0, at, types or {}) as take:
         for one in records:
             take(one)
 
 
 def test_parquet_has_the_types_of_the_output_schema(tmp_path: Path) -> None:
-    write(typed_spec(tmp_path, type="parquet"), Place(tmp_path / "o"), record(output=ANSWER), FAILED)
+    write(typed_spec(tmp_path, type="parquet"), Destination(tmp_path / "o"), record(output=ANSWER), FAILED)
     table = pq.read_table(tmp_path / "o")
     assert {field.name: str(field.type) for field in table.schema} == {
         "id": "string", "total": "double", "count": "int64", "sure": "bool", "day": "date32[day]",
@@ -117,7 +117,7 @@ def test_every_type_of_a_parquet_source_comes_back_out_of_a_parquet_sink(
 
 
 def test_parquet_without_rows_has_its_columns(tmp_path: Path) -> None:
-    write(typed_spec(tmp_path, type="parquet"), Place(tmp_path / "o"))
+    write(typed_spec(tmp_path, type="parquet"), Destination(tmp_path / "o"))
     assert (pq.read_table(tmp_path / "o").num_rows, pq.read_schema(tmp_path / "o").names[0]) == (0, "id")
 
 
@@ -127,7 +127,7 @@ def test_the_same_rows_give_the_same_bytes(tmp_path: Path, type: str) -> None:
         if name == "b":
             # Formats have times in seconds.
             time.sleep(1.1)
-        write(typed_spec(tmp_path, type=type), Place(tmp_path / name), *[record(output=ANSWER)] * 3)
+        write(typed_spec(tmp_path, type=type), Destination(tmp_path / name), *[record(output=ANSWER)] * 3)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -136,14 +136,14 @@ def test_a_succeeded_value_that_is_not_of_its_type_names_the_row_and_the_column(
     own = {"sql": {"table": "t", "key": "id"}}.get(type, {})
     spec = typed_spec(tmp_path, type=type, types={"label": "integer"}, **own)
     with pytest.raises(InputError) as caught:
-        write(spec, Place(tmp_path / "o"), record(output=ANSWER))
+        write(spec, Destination(tmp_path / "o"), record(output=ANSWER))
     assert "the row 'k1': label: 'a' is not a whole number" in str(caught.value)
 
 
 def test_a_workbook_has_numbers_dates_and_text_that_is_no_formula(tmp_path: Path) -> None:
     spec = typed_spec(tmp_path, type="xlsx", sheet="Out")
     answer = {**ANSWER, "label": "=1+1\x07", "count": 10**17}
-    write(spec, Place(tmp_path / "o.xlsx"), record(output=answer), FAILED)
+    write(spec, Destination(tmp_path / "o.xlsx"), record(output=answer), FAILED)
     page = openpyxl.load_workbook(tmp_path / "o.xlsx")["Out"]
     header, first, second = page.iter_rows()
     found = {str(name.value): cell for name, cell in zip(header, first, strict=True)}
@@ -158,7 +158,9 @@ def test_a_workbook_has_numbers_dates_and_text_that_is_no_formula(tmp_path: Path
 
 def test_a_text_that_no_cell_holds_is_an_error_and_nothing_is_written(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="a cell can hold at most 32,767 characters, but this text has 40,000"):
-        write(spec_with(tmp_path, {"type": "xlsx"}), Place(tmp_path / "o"), record(key=1, output="x" * 40_000))
+        write(
+            spec_with(tmp_path, {"type": "xlsx"}), Destination(tmp_path / "o"), record(key=1, output="x" * 40_000)
+        )
     assert not (tmp_path / "o").exists()
 
 
@@ -170,23 +172,23 @@ def rows_of(url: str, table: str = "t") -> list[tuple[Any, ...]]:
 
 def test_a_table_is_made_once_and_a_row_takes_the_place_of_an_older_one(tmp_path: Path) -> None:
     spec = typed_spec(tmp_path, type="sql", table="t", key="id")
-    at = Place(tmp_path / "out" / "o.db")
+    at = Destination(tmp_path / "out" / "o.db")
     for _ in range(2):
         write(spec, at, record(output=ANSWER), FAILED)
-    assert len(rows_of(at.database)) == 2
+    assert len(rows_of(at.database_url)) == 2
     write(spec, at, record(output={**ANSWER, "total": 4}))
-    found = rows_of(at.database)
+    found = rows_of(at.database_url)
     assert [row[:2] for row in found] == [("k1", 4.0), ("k2", None)]
     with pytest.raises(KeyboardInterrupt), open_sink(spec, 0, at, {}) as take:
         take(record(output={**ANSWER, "total": 5}))
         raise KeyboardInterrupt
-    assert rows_of(at.database) == found
+    assert rows_of(at.database_url) == found
 
 
 def test_postgresql_has_typed_columns_and_takes_rows_twice_without_a_change(tmp_path: Path) -> None:
     spec = typed_spec(tmp_path, type="sql", table="made.t", key="id")
     with postgres() as url:
-        at = Place(url=url)
+        at = Destination(url=url)
         engine = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"), poolclass=sa.pool.NullPool)
         with engine.begin() as connection:
             connection.exec_driver_sql("CREATE SCHEMA made")
@@ -210,24 +212,24 @@ def test_postgresql_has_typed_columns_and_takes_rows_twice_without_a_change(tmp_
 def test_a_table_that_does_not_fit_is_named_before_anything_is_sent(
     tmp_path: Path, statement: str, words: str
 ) -> None:
-    at = Place(tmp_path / "o.db")
-    with sa.create_engine(at.database).begin() as connection:
+    at = Destination(tmp_path / "o.db")
+    with sa.create_engine(at.database_url).begin() as connection:
         connection.exec_driver_sql(statement)
     columns = {"id": "key", **(COLUMNS if "total" in statement else {"label": "output.label"})}
     spec = typed_spec(tmp_path, type="sql", table="t", key="id", columns=columns, types={"label": "string"})
-    problem = check_place(spec, 0, at)
+    problem = check_destination(spec, 0, at)
     assert problem is not None and words in problem.message
 
 
 def test_a_database_that_cannot_be_reached_is_named_without_its_password(tmp_path: Path) -> None:
     spec = typed_spec(tmp_path, type="sql", table="t", key="id")
-    problem = check_place(spec, 0, Place(url="postgresql://me:secret@127.0.0.1:9/x"))
+    problem = check_destination(spec, 0, Destination(url="postgresql://me:secret@127.0.0.1:9/x"))
     assert problem is not None and problem.message.startswith("cannot write: postgresql://me@127.0.0.1:9/x: ")
     assert "secret" not in problem.message
 
 
 def test_the_key_of_a_table_has_to_be_a_column(tmp_path: Path) -> None:
-    [problem] = check(typed_spec(tmp_path, type="sql", table="t"))
+    [problem] = check_sinks(typed_spec(tmp_path, type="sql", table="t"))
     assert problem.message.startswith("there is no column 'key' to identify the rows of the table")
 
 
@@ -243,7 +245,7 @@ def test_a_row_is_a_file_whose_name_and_content_are_expressions(tmp_path: Path) 
     (tmp_path / "f").mkdir()
     (tmp_path / "f" / "other").write_text("stays")
     for text in ("old", "é\r\n"):
-        write(spec, Place(tmp_path / "f"), record(output=text), FAILED, record(key="k3", output={"n": [1]}))
+        write(spec, Destination(tmp_path / "f"), record(output=text), FAILED, record(key="k3", output={"n": [1]}))
     found = {str(path.relative_to(tmp_path / "f")): path.read_bytes() for path in tmp_path.glob("f/**/*.*")}
     assert found == {"1/k1.md": "é\r\n".encode(), "1/k3.md": b'{"n":[1]}'}
     assert sorted(path.name for path in tmp_path.iterdir() if path.name not in ("prompts", "files.yaml")) == ["f"]
@@ -267,7 +269,7 @@ def test_a_name_that_cannot_be_taken_is_an_error_and_nothing_is_written(
     tmp_path: Path, name: str, words: str
 ) -> None:
     with pytest.raises(InputError) as caught:
-        write(files_spec(tmp_path, name=name), Place(tmp_path / "f"), record(output="x"), record(output="y"))
+        write(files_spec(tmp_path, name=name), Destination(tmp_path / "f"), record(output="x"), record(output="y"))
     assert words in str(caught.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["files.yaml", "prompts"]
 
@@ -277,14 +279,14 @@ def test_a_link_does_not_lead_files_out_of_their_folder(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "f" / "sub").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(InputError, match="is a link to a place outside"):
-        write(files_spec(tmp_path, name="'sub/' ~ key"), Place(tmp_path / "f"), record(output="x"))
+        write(files_spec(tmp_path, name="'sub/' ~ key"), Destination(tmp_path / "f"), record(output="x"))
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
 @pytest.mark.parametrize(("suffix", "unpack"), [("bz2", bz2.decompress), ("xz", lzma.decompress)])
 def test_an_output_is_compressed_by_its_suffix(tmp_path: Path, suffix: str, unpack: Any) -> None:
     spec = spec_with(tmp_path, {"columns": {"k": "key"}})
-    write(spec, Place(tmp_path / f"o.jsonl.{suffix}"), record())
+    write(spec, Destination(tmp_path / f"o.jsonl.{suffix}"), record())
     assert unpack((tmp_path / f"o.jsonl.{suffix}").read_bytes()) == b'{"k":"k1"}\n'
 
 
@@ -292,13 +294,13 @@ def test_an_output_is_compressed_by_its_suffix(tmp_path: Path, suffix: str, unpa
 def test_an_output_behind_a_url_appears_whole_or_not_at_all(tmp_path: Path, type: str) -> None:
     spec, store = spec_with(tmp_path, {"type": type, "path": "memory:///out/o", "columns": {"k": "key"}}), "/out/o"
     memory = fsspec.filesystem("memory")
-    at = place(spec.sinks[0], root=tmp_path, base=tmp_path)
+    at = resolve_destination(spec.sinks[0], root=tmp_path, base=tmp_path)
     with pytest.raises(KeyboardInterrupt), open_sink(spec, 0, at, {}) as take:
         take(record(key=1))
         raise KeyboardInterrupt
     assert not memory.exists(store)
     write(spec, at, record(key=1))
-    write(spec, Place(tmp_path / "same"), record(key=1))
+    write(spec, Destination(tmp_path / "same"), record(key=1))
     assert memory.cat(store) == (tmp_path / "same").read_bytes()
     memory.rm(store)
 
@@ -314,7 +316,7 @@ def test_an_output_behind_a_url_appears_whole_or_not_at_all(tmp_path: Path, type
     ],
 )
 def test_a_url_that_takes_no_output_is_named_before_anything_is_sent(tmp_path: Path, url: str, words: str) -> None:
-    problem = check_place(spec_with(tmp_path, {"path": url}), 0, Place(url=url))
+    problem = check_destination(spec_with(tmp_path, {"path": url}), 0, Destination(url=url))
     assert problem is not None and words in problem.message
 
 
@@ -412,7 +414,7 @@ def test_two_sinks_on_one_table_are_refused(tmp_path: Path, job: Callable[..., S
 
 
 def test_a_row_without_a_key_or_with_that_of_another_is_named_and_nothing_is_written(tmp_path: Path) -> None:
-    at = Place(tmp_path / "o.db")
+    at = Destination(tmp_path / "o.db")
     for columns, words in (
         ({"id": "outcome"}, "is already used by an earlier row"),
         ({"id": "row.no"}, "id is null"),
@@ -420,7 +422,7 @@ def test_a_row_without_a_key_or_with_that_of_another_is_named_and_nothing_is_wri
         spec = spec_with(tmp_path, {"type": "sql", "table": "t", "key": "id", "columns": columns})
         with pytest.raises(InputError, match=words):
             write(spec, at, record(key=1), record(key=2))
-        assert rows_of(at.database) == []
+        assert rows_of(at.database_url) == []
 
 
 UNFIT: dict[str, tuple[str, dict[str, str]]] = {
@@ -454,8 +456,8 @@ def test_the_sink_that_fails_is_the_one_that_is_named(tmp_path: Path) -> None:
     spec = spec_with(tmp_path, {"type": "parquet", "columns": {"n": "output"}, "types": {"n": "integer"}}, {})
     with (
         pytest.raises(InputError, match=r"cannot write .*first: .* too large"),
-        open_sink(spec, 0, Place(tmp_path / "first"), {}) as first,
-        open_sink(spec, 1, Place(tmp_path / "second"), {}) as second,
+        open_sink(spec, 0, Destination(tmp_path / "first"), {}) as first,
+        open_sink(spec, 1, Destination(tmp_path / "second"), {}) as second,
     ):
         for take in (first, second):
             take(record(key=1, output=2**64 - 1))
@@ -472,7 +474,7 @@ def test_the_sink_that_fails_is_the_one_that_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_a_workbook_holds_every_kind_of_value_as_exactly_as_it_can(tmp_path: Path, value: Any, kept: Any) -> None:
-    with write_xlsx(Place(tmp_path / "o.xlsx"), {"v": {}}) as put:
+    with write_xlsx(Destination(tmp_path / "o.xlsx"), {"v": {}}) as put:
         put([value])
     page = openpyxl.load_workbook(tmp_path / "o.xlsx").active
     assert page is not None and page["A2"].value == kept
@@ -480,7 +482,7 @@ def test_a_workbook_holds_every_kind_of_value_as_exactly_as_it_can(tmp_path: Pat
 
 @pytest.mark.parametrize("type", ["parquet", "xlsx"])
 def test_what_compresses_itself_has_no_suffix_of_compression(tmp_path: Path, type: str) -> None:
-    [problem] = check(spec_with(tmp_path, {"type": type, "path": "out/o.gz"}))
+    [problem] = check_sinks(spec_with(tmp_path, {"type": type, "path": "out/o.gz"}))
     assert problem.message == f"out/o.gz would be compressed twice ({type} files already are): remove the suffix"
 
 
@@ -490,7 +492,7 @@ def test_keys_that_a_schema_does_not_list_are_not_dropped(tmp_path: Path) -> Non
     (tmp_path / "typed.yaml").write_text(json.dumps(spec))
     write(
         load_spec(tmp_path / "typed.yaml"),
-        Place(tmp_path / "o"),
+        Destination(tmp_path / "o"),
         record(output={**ANSWER, "more": {"k": "a", "z": 1}}),
     )
     assert pq.read_table(tmp_path / "o").column("more").to_pylist() == ['{"k":"a","z":1}']
@@ -499,5 +501,5 @@ def test_keys_that_a_schema_does_not_list_are_not_dropped(tmp_path: Path) -> Non
 @pytest.mark.parametrize("path", ["/tmp/../../../escaped", "a/../../escaped"])  # noqa: S108 - nothing is written
 def test_no_path_leads_a_simulated_run_out_of_its_folder(tmp_path: Path, path: str) -> None:
     [sink] = spec_with(tmp_path, {"path": "x"}).sinks
-    moved = place(replace(sink, options={"path": path}), root=tmp_path, base=tmp_path / "simulated")
+    moved = resolve_destination(replace(sink, options={"path": path}), root=tmp_path, base=tmp_path / "simulated")
     assert moved.path is not None and moved.path.resolve().is_relative_to(tmp_path / "simulated")

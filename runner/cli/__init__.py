@@ -6,10 +6,10 @@ A command imports what it needs when it runs, so that `--help` responds at once.
 import click
 
 from runner.cli import jobs, runs, tools
-from runner.cli.common import Commands
+from runner.cli.common import RunnerGroup
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=RunnerGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="message-batch-runner", message="runner %(version)s")
 def main() -> None:
     """Run declarative jobs on Anthropic's Message Batches API."""

@@ -14,26 +14,26 @@ import click
 
 from runner.errors import InputError, Interrupted, RunnerError, StateError
 
-SPEC = click.Path(dir_okay=False, path_type=Path)
+SPEC_PATH = click.Path(dir_okay=False, path_type=Path)
 
 
-class Commands(click.Group):
+class RunnerGroup(click.Group):
     """Command group that ends a failed command with a message and exit code; only bugs show a traceback."""
 
     def main(self, *args: Any, **options: Any) -> Any:
         try:
             return super().main(*args, **options)
         except OSError as error:
-            _fail(_unusable(error))
+            _exit_with_error(_file_error(error))
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except RunnerError as error:
-            _fail(error)
+            _exit_with_error(error)
 
 
-def _unusable(error: OSError) -> RunnerError:
+def _file_error(error: OSError) -> RunnerError:
     """Return the error for an unusable file; without a file name, it is usually stdout."""
     if error.filename is not None:
         return StateError(f"{error.filename}: {error.strerror}")
@@ -43,14 +43,14 @@ def _unusable(error: OSError) -> RunnerError:
     return RunnerError(f"cannot write: {error.strerror or error}")
 
 
-def _fail(error: RunnerError) -> NoReturn:
+def _exit_with_error(error: RunnerError) -> NoReturn:
     # If stderr cannot be written either, the exit code still reports the failure.
     with suppress(OSError):
         click.echo(str(error) if isinstance(error, InputError) else f"error: {error}", err=True)
     sys.exit(error.exit_code)
 
 
-def _variables(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+def _parse_variables(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
     pairs = [value.partition("=") for value in values]
     for name, equals, _ in pairs:
         if not (name and equals):
@@ -58,24 +58,52 @@ def _variables(ctx: click.Context, option: click.Parameter, values: tuple[str, .
     return {name: value for name, _, value in pairs}
 
 
-VAR = click.option(
+VAR_OPTION = click.option(
     "--var",
     "variables",
     multiple=True,
-    callback=_variables,
+    callback=_parse_variables,
     metavar="NAME=VALUE",
     help="Override a variable of the spec; can be repeated.",
 )
-JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line.")
+JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line.")
+
+
+_OLD_NAMES = {
+    "reasons": "because",
+    "mode_reason": "why",
+    "cheapest_reason": "cheapest_why",
+    "duration": "outlook",
+    "unfinished_run": "under_way",
+    "estimated_cost": "estimated",
+    "output_tokens.max": "output_tokens.worst",
+    "cost.max": "cost.worst",
+    "cost.at_sync_price": "cost.synchronous",
+    "batches.ignored_lines": "batches.odd",
+    "batches.mode": "batches.lane",
+}
+"""Names in JSON output with the names that version 0.1 had for them, which are printed too until version 0.3."""
+
+
+def _add_old_names(value: Any, path: str = "") -> None:
+    for item in value if isinstance(value, list) else []:
+        _add_old_names(item, path)
+    for name, inner in list(value.items()) if isinstance(value, dict) else []:
+        _add_old_names(inner, f"{path}{name}.")
+        if (old := _OLD_NAMES.get(f"{path}{name}")) is not None:
+            value[old.rpartition(".")[2]] = inner
 
 
 def echo_json(value: Any) -> None:
+    """Print a value as one JSON object, under today's names and those of the version before."""
     import msgspec
 
-    click.echo(msgspec.json.encode(value))
+    shown = msgspec.to_builtins(value)
+    _add_old_names(shown)
+    click.echo(msgspec.json.encode(shown))
 
 
-class Stop(Event):
+class StopEvent(Event):
     """Event that the first SIGINT or SIGTERM sets; the same signal again ends the process immediately."""
 
     signal: int | None = None
@@ -89,8 +117,8 @@ class Stop(Event):
 
 
 @contextmanager
-def stopping() -> Iterator[Stop]:
-    stop = Stop()
+def handle_stop_signals() -> Iterator[StopEvent]:
+    stop = StopEvent()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     try:
@@ -100,6 +128,6 @@ def stopping() -> Iterator[Stop]:
         sys.exit(128 + (stop.signal or signal.SIGINT))
 
 
-def warn() -> None:
+def warn_of_debug_log() -> None:
     if os.environ.get("ANTHROPIC_LOG") == "debug":
         click.echo("warning: ANTHROPIC_LOG=debug prints every request, including its prompt", err=True)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.cost import rounded
-from runner.lifecycle.decide import Unknown
-from runner.lifecycle.inspect import Found
-from runner.lifecycle.job import Report, Summary, plural
+from runner.cost import round_up_cost
+from runner.lifecycle.decide import UnknownBatch
+from runner.lifecycle.inspect import RunInfo
+from runner.lifecycle.job import ProgressCallback, Summary, pluralize
 from runner.lifecycle.planning import Plan
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _BAR_WIDTH = 28
 
 
-def size(count: float) -> str:
+def format_size(count: float) -> str:
     """Format a number of bytes with its unit."""
     for unit in ("B", "kB", "MB"):
         if count < 1000:
@@ -33,7 +33,7 @@ def size(count: float) -> str:
     return f"{count:.1f} GB"
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Format a number of seconds, in minutes and hours if it is long."""
     if seconds < 100:
         return f"{seconds:.1f} s"
@@ -42,49 +42,49 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
 
 
-def _states(summary: Summary) -> str:
+def _format_states(summary: Summary) -> str:
     counts: dict[str, int] = {}
     for batch in summary.batches:
         counts[batch["state"]] = counts.get(batch["state"], 0) + 1
     return ", ".join(f"{count:,} {state}" for state, count in counts.items()) or "none yet"
 
 
-def _outcomes(summary: Summary) -> str:
+def _format_outcomes(summary: Summary) -> str:
     return ", ".join(f"{count:,} {outcome}" for outcome, count in summary.outcomes.items()) or "none yet"
 
 
-def _table(summary: Summary, line: str, began: float) -> "Table":
+def _build_progress_table(summary: Summary, line: str, began: float) -> "Table":
     from rich.progress_bar import ProgressBar
     from rich.table import Table
 
     table = Table(title=f"{summary.spec}  run {summary.run}", title_justify="left", show_header=False, box=None)
     done = sum(summary.outcomes.values())
-    table.add_row("batches", _states(summary))
+    table.add_row("batches", _format_states(summary))
     table.add_row("rows", f"{done:,} of {summary.rows:,}")
     table.add_row("", ProgressBar(total=summary.rows or 1, completed=done, width=_BAR_WIDTH))
-    table.add_row("outcomes", _outcomes(summary))
-    table.add_row("elapsed", duration(summary.seconds + time.monotonic() - began))
+    table.add_row("outcomes", _format_outcomes(summary))
+    table.add_row("elapsed", format_duration(summary.seconds + time.monotonic() - began))
     table.add_row("now", line)
     return table
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """Display that a run reports to; `paused` stops its refresh while a question is asked."""
+class ProgressDisplay:
+    """Display that a run reports to; `pause` stops its refresh while a question is asked."""
 
-    report: Report
-    paused: Callable[[], AbstractContextManager[None]] = nullcontext
+    report: ProgressCallback
+    pause: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 @contextmanager
-def _live() -> Iterator[Progress]:
+def _show_live() -> Iterator[ProgressDisplay]:
     from rich.console import Console
     from rich.live import Live
 
     shown: dict[str, Any] = {}
 
     def render() -> Any:
-        return _table(shown["summary"], shown["line"], shown["at"]) if shown else "starting"
+        return _build_progress_table(shown["summary"], shown["line"], shown["at"]) if shown else "starting"
 
     def report(line: str, summary: Summary) -> None:
         shown.update(line=line, summary=summary, at=time.monotonic())
@@ -98,26 +98,26 @@ def _live() -> Iterator[Progress]:
         live.start()
 
     with Live(get_renderable=render, console=Console(stderr=True), refresh_per_second=5) as live:
-        yield Progress(report, paused)
+        yield ProgressDisplay(report, paused)
 
 
-def _print(line: str, summary: Summary) -> None:
+def _print_line(line: str, summary: Summary) -> None:
     # A log that cannot be written must not stop the run.
     with suppress(OSError):
         click.echo(f"{time.strftime('%H:%M:%S')} {summary.spec}: {line}", err=True)
 
 
 @contextmanager
-def progress() -> Iterator[Progress]:
+def show_progress() -> Iterator[ProgressDisplay]:
     """Show reports on stderr: as a live table if it is a terminal, else as one line each."""
     if not sys.stderr.isatty():
-        yield Progress(_print)
+        yield ProgressDisplay(_print_line)
         return
-    with _live() as live:
+    with _show_live() as live:
         yield live
 
 
-def _shown_place(sink: Mapping[str, Any]) -> str:
+def _format_destination(sink: Mapping[str, Any]) -> str:
     """Return the destination of a sink; a path below the working folder is shown relative to it."""
     path = str(sink["path"])
     relative = path if "://" in path else os.path.relpath(path)
@@ -125,44 +125,46 @@ def _shown_place(sink: Mapping[str, Any]) -> str:
     return (path if relative.startswith("..") else relative) + table
 
 
-def _bill(summary: Summary) -> Iterator[str]:
+def _format_cost(summary: Summary) -> Iterator[str]:
     cost = summary.cost
     if cost["actual"] is None:
         return
-    estimate = f", estimated {dollars(cost['estimated'])}" if cost["estimated"] is not None else ""
-    saved = f"; saved {dollars(cost['saved'])} compared to synchronous requests" if cost["saved"] else ""
-    yield f"  cost    {dollars(cost['actual'])}{estimate}{saved}"
+    estimate = f", estimated {format_dollars(cost['estimated'])}" if cost["estimated"] is not None else ""
+    saved = f"; saved {format_dollars(cost['saved'])} compared to synchronous requests" if cost["saved"] else ""
+    yield f"  cost    {format_dollars(cost['actual'])}{estimate}{saved}"
 
 
-def conclusion(summary: Summary, *, is_simulated: bool) -> str:
+def format_conclusion(summary: Summary, *, is_simulated: bool) -> str:
     """Return the summary of a finished run: outcomes, duration, tokens, cost and outputs."""
-    took = duration(summary.seconds) + (" (simulated)" if is_simulated else "")
+    took = format_duration(summary.seconds) + (" (simulated)" if is_simulated else "")
     lines = [
-        f"{summary.spec}: {plural(summary.rows, 'row')}, {_outcomes(summary)}, in {took}",
+        f"{summary.spec}: {pluralize(summary.rows, 'row')}, {_format_outcomes(summary)}, in {took}",
         f"  run     {summary.run}",
         f"  tokens  {summary.usage['input_tokens']:,} in, {summary.usage['output_tokens']:,} out",
-        *_bill(summary),
+        *_format_cost(summary),
     ]
-    paths = [_shown_place(sink) for sink in summary.sinks]
+    paths = [_format_destination(sink) for sink in summary.sinks]
     width = max(map(len, paths), default=0)
     for index, (path, sink) in enumerate(zip(paths, summary.sinks, strict=True)):
-        lines.append(f"  {'' if index else 'wrote':6}  {path:{width}}  {plural(sink['rows'], 'row')}")
+        lines.append(f"  {'' if index else 'wrote':6}  {path:{width}}  {pluralize(sink['rows'], 'row')}")
     return "\n".join(lines)
 
 
-def unfinished(summary: Summary, command: str) -> str:
+def format_unfinished(summary: Summary, command: str) -> str:
     """Return the message about an unfinished run, with the command that resumes it."""
     return (
-        f"{summary.spec}: run {summary.run} is unfinished (batches: {_states(summary)}); nothing was canceled\n"
+        f"{summary.spec}: run {summary.run} is unfinished (batches: "
+        f"{_format_states(summary)}); nothing was canceled\n"
         f"  resume with: {command}"
     )
 
 
-def unknown(batch: Unknown) -> str:
+def format_unknown_batch(batch: UnknownBatch) -> str:
     """Describe a batch whose creation got no response, and the remote batches that could be it."""
     sent_at = datetime.fromtimestamp(batch.intent_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     lines = [
-        f"{batch.name} ({plural(batch.requests, 'request')}), sent at {sent_at}: unknown whether it was accepted"
+        f"{batch.name} ({pluralize(batch.requests, 'request')}), sent at {sent_at}: "
+        "unknown whether it was accepted"
     ]
     for remote in batch.candidates:
         created_at = datetime.fromtimestamp(remote.created_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
@@ -172,13 +174,13 @@ def unknown(batch: Unknown) -> str:
     return "\n".join(lines)
 
 
-_WAYS = {
+_MODE_LABELS = {
     "sync": "synchronously",
     "batch": "in batches",
     "batch_cache_5m": "in batches, cached for 5 minutes",
     "batch_cache_1h": "in batches, cached for 1 hour",
 }
-_REASONS = {
+_REASON_LABELS = {
     "data": "the row data is new or changed",
     "prompt": "the prompt has changed",
     "params": "the params have changed",
@@ -186,59 +188,61 @@ _REASONS = {
 }
 
 
-def dollars(amount: float | None) -> str:
+def format_dollars(amount: float | None) -> str:
     """Format an amount in US dollars, rounded up."""
     if amount is None:
         return "unknown"
-    return f"${math.ceil(amount * 100 - 1e-6) / 100:,.2f}" if amount >= 10 else f"${rounded(amount):,.4f}"
+    return f"${math.ceil(amount * 100 - 1e-6) / 100:,.2f}" if amount >= 10 else f"${round_up_cost(amount):,.4f}"
 
 
-def _requests(plan: Plan) -> str:
+def _format_requests(plan: Plan) -> str:
     reused = f", {plan.reused:,} reused" if plan.reused else ""
     rejected = f", {plan.rejected:,} rejected" if plan.rejected else ""
-    where = f" in {plural(plan.batches, 'batch')} ({size(plan.bytes)})" if plan.new else ""
+    where = f" in {pluralize(plan.batches, 'batch')} ({format_size(plan.bytes)})" if plan.new else ""
     return f"{plan.new:,} to send{where}{reused}{rejected}"
 
 
-def plan(made: Plan) -> str:
+def format_plan(run_plan: Plan) -> str:
     """Return a plan as text: what a run would send and cost."""
-    tokens, output = made.input_tokens, made.output_tokens
+    tokens, output = run_plan.input_tokens, run_plan.output_tokens
     lines = [
-        f"{made.spec}: {plural(made.rows, 'row')} for {made.model}",
-        f"  requests  {_requests(made)}",
+        f"{run_plan.spec}: {pluralize(run_plan.rows, 'row')} for {run_plan.model}",
+        f"  requests  {_format_requests(run_plan)}",
     ]
-    if made.new:
+    if run_plan.new:
         error = f" ± {max(tokens['error'], 0.001):.1%}" if tokens["error"] else ""
-        is_told = made.reused or list(made.because) != ["data"]
+        is_told = run_plan.reused or list(run_plan.reasons) != ["data"]
         lines += [
-            *(_reason(reason, share) for reason, share in made.because.items() if is_told),
+            *(_format_reason(reason, share) for reason, share in run_plan.reasons.items() if is_told),
             f"  input     {tokens['value']:,} tokens{error}, {tokens['method']}",
-            f"  output    {output['expected']:,} tokens, {output['method']}; maximum {output['worst']:,}",
-            f"  time      {made.outlook}",
-            *_costs(made),
+            f"  output    {output['expected']:,} tokens, {output['method']}; maximum {output['max']:,}",
+            f"  time      {run_plan.duration}",
+            *_format_costs(run_plan),
         ]
-    if made.why:
-        lines.append(f"  mode      {'synchronously' if made.mode == 'sync' else 'in batches'}, {made.why}")
-    if made.under_way is not None:
-        lines.append(f"  unfinished run {made.under_way} of this spec")
-    return "\n".join([*lines, *map(str, made.findings)])
+    if run_plan.mode_reason:
+        lines.append(
+            f"  mode      {'synchronously' if run_plan.mode == 'sync' else 'in batches'}, {run_plan.mode_reason}"
+        )
+    if run_plan.unfinished_run is not None:
+        lines.append(f"  unfinished run {run_plan.unfinished_run} of this spec")
+    return "\n".join([*lines, *map(str, run_plan.findings)])
 
 
-def _reason(reason: str, share: dict[str, Any]) -> str:
-    return f"            {share['rows']:,} ({dollars(share['cost'])}) because {_REASONS[reason]}"
+def _format_reason(reason: str, share: dict[str, Any]) -> str:
+    return f"            {share['rows']:,} ({format_dollars(share['cost'])}) because {_REASON_LABELS[reason]}"
 
 
-def _costs(made: Plan) -> Iterator[str]:
-    amounts = {way: dollars(made.cost[way]) for way in _WAYS}
+def _format_costs(run_plan: Plan) -> Iterator[str]:
+    amounts = {way: format_dollars(run_plan.cost[way]) for way in _MODE_LABELS}
     width = max(map(len, amounts.values()))
-    for index, (way, label) in enumerate(_WAYS.items()):
-        mark = f"  cheapest: {made.cheapest_why}" if way == made.cheapest else ""
+    for index, (way, label) in enumerate(_MODE_LABELS.items()):
+        mark = f"  cheapest: {run_plan.cheapest_reason}" if way == run_plan.cheapest else ""
         yield f"  {'' if index else 'cost':8}  {amounts[way]:>{width}}  {label}{mark}"
-    cap = f", capped at {dollars(made.max_cost)}" if made.max_cost is not None else ""
-    yield f"            {dollars(made.cost['worst']):>{width}}  maximum{cap}"
+    cap = f", capped at {format_dollars(run_plan.max_cost)}" if run_plan.max_cost is not None else ""
+    yield f"            {format_dollars(run_plan.cost['max']):>{width}}  maximum{cap}"
 
 
-def runs(found: Sequence[Found]) -> "Table":
+def build_runs_table(found: Sequence[RunInfo]) -> "Table":
     """Return a table of runs."""
     from rich.table import Table
 
@@ -253,9 +257,9 @@ def runs(found: Sequence[Found]) -> "Table":
             summary.spec,
             summary.state,
             f"{summary.rows:,}",
-            _outcomes(summary),
-            _states(summary),
-            "" if summary.cost["actual"] is None else dollars(summary.cost["actual"]),
+            _format_outcomes(summary),
+            _format_states(summary),
+            "" if summary.cost["actual"] is None else format_dollars(summary.cost["actual"]),
             note,
         )
     return table

@@ -10,34 +10,42 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.common import JSON, SPEC, VAR, Stop, echo_json, stopping, warn
+from runner.cli.common import (
+    JSON_OPTION,
+    SPEC_PATH,
+    VAR_OPTION,
+    StopEvent,
+    echo_json,
+    handle_stop_signals,
+    warn_of_debug_log,
+)
 from runner.errors import InputError, Interrupted
 
 if TYPE_CHECKING:
-    from runner.cli.display import Progress
+    from runner.cli.display import ProgressDisplay
     from runner.lifecycle.job import Summary
     from runner.lifecycle.planning import Plan
 
 
 @click.command()
-@click.argument("specs", nargs=-1, required=True, type=SPEC)
-@VAR
+@click.argument("specs", nargs=-1, required=True, type=SPEC_PATH)
+@VAR_OPTION
 def validate(specs: tuple[Path, ...], variables: dict[str, str]) -> None:
     """Check specs without sending anything.
 
     Checks the settings, templates, schemas, sinks and first rows, and reports all problems at once.
     """
-    from runner.lifecycle.check import check, check_places
+    from runner.lifecycle.check import check_destinations, validate_spec
     from runner.spec.load import load_spec
 
     failed = False
     for path in specs:
         try:
             spec = load_spec(path, vars=variables)
-            for finding in check(spec).findings:
+            for finding in validate_spec(spec).findings:
                 click.echo(str(finding), err=True)
             # Databases may be unreachable where specs are validated (CI).
-            check_places(spec, spec.root, asks_databases=False)
+            check_destinations(spec, spec.root, query_databases=False)
         except InputError as error:
             failed = True
             click.echo(str(error), err=True)
@@ -47,28 +55,28 @@ def validate(specs: tuple[Path, ...], variables: dict[str, str]) -> None:
 
 
 @click.command()
-@click.argument("spec", type=SPEC)
+@click.argument("spec", type=SPEC_PATH)
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N rows.")
-@VAR
+@VAR_OPTION
 def render(spec: Path, limit: int | None, variables: dict[str, str]) -> None:
     """Print the requests of a spec as JSON lines.
 
     Sends nothing.
     """
-    from runner.lifecycle.check import render as lifecycle_render
+    from runner.lifecycle.check import render_requests
     from runner.spec.load import load_spec
 
-    for line in lifecycle_render(load_spec(spec, vars=variables), limit=limit):
+    for line in render_requests(load_spec(spec, vars=variables), limit=limit):
         click.echo(line)
 
 
 @click.command()
-@click.argument("spec", type=SPEC)
+@click.argument("spec", type=SPEC_PATH)
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N rows.")
 @click.option("--offline", is_flag=True, help="Estimate tokens without the API, whose count is free.")
 @click.option("--simulate", is_flag=True, help="Plan a simulated run; the simulator counts tokens.")
-@VAR
-@JSON
+@VAR_OPTION
+@JSON_OPTION
 def plan(
     spec: Path, *, limit: int | None, offline: bool, simulate: bool, variables: dict[str, str], as_json: bool
 ) -> None:
@@ -77,11 +85,11 @@ def plan(
     Sends nothing.
     """
     from runner.cli import display
-    from runner.lifecycle.preview import plan as lifecycle_plan
+    from runner.lifecycle.preview import plan as plan_spec
     from runner.spec.load import load_spec
 
-    with stopping() as stop, display.progress() as progress:
-        made = lifecycle_plan(
+    with handle_stop_signals() as stop, display.show_progress() as progress:
+        made = plan_spec(
             load_spec(spec, vars=variables),
             simulate=simulate,
             offline=offline,
@@ -92,15 +100,15 @@ def plan(
     if as_json:
         echo_json(made)
     else:
-        click.echo(display.plan(made))
+        click.echo(display.format_plan(made))
     sys.exit(2 if any(finding.severity == "error" for finding in made.findings) else 0)
 
 
-def _ask(progress: "Progress", made: "Plan", *, is_agreed: bool) -> bool:
+def _ask_consent(progress: "ProgressDisplay", made: "Plan", *, is_agreed: bool) -> bool:
     from runner.cli import display
 
-    with progress.paused():
-        click.echo(display.plan(made), err=True)
+    with progress.pause():
+        click.echo(display.format_plan(made), err=True)
         if is_agreed or made.max_cost is not None or made.new == 0:
             return True
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
@@ -115,7 +123,7 @@ def _ask(progress: "Progress", made: "Plan", *, is_agreed: bool) -> bool:
             raise Interrupted("nothing was sent") from error
 
 
-def _command() -> str:
+def _resume_command() -> str:
     """Return the command line that resumes this run."""
     words = [word for word in sys.argv[1:] if word not in ("--new", "--no-wait")]
     if words[:1] == ["recover"]:
@@ -128,7 +136,7 @@ def _command() -> str:
 
 
 @click.command()
-@click.argument("specs", nargs=-1, required=True, type=SPEC)
+@click.argument("specs", nargs=-1, required=True, type=SPEC_PATH)
 @click.option("--simulate", is_flag=True, help="Use the local simulator: no key, no cost. Writes to simulated/.")
 @click.option("--yes", is_flag=True, help="Send without asking for confirmation.")
 @click.option("--no-wait", is_flag=True, help="Exit (code 4) instead of waiting for batches; run again to resume.")
@@ -141,8 +149,8 @@ def _command() -> str:
 @click.option(
     "--poll-seconds", type=click.FloatRange(min=0, min_open=True), help="Seconds between two checks of a batch."
 )
-@VAR
-@JSON
+@VAR_OPTION
+@JSON_OPTION
 def run(
     specs: tuple[Path, ...], *, simulate: bool, yes: bool, resume: bool, new: bool, as_json: bool,
     no_wait: bool, accept_loss: bool, limit: int | None, poll_seconds: float | None, variables: dict[str, str],
@@ -152,22 +160,22 @@ def run(
     A spec that reads the outputs of another spec runs after it.
     """
     from runner.cli import display
-    from runner.lifecycle.chain import in_order
-    from runner.lifecycle.execute import run as lifecycle_run
+    from runner.lifecycle.chain import sort_by_dependency
+    from runner.lifecycle.execute import run as run_spec
     from runner.spec.load import load_spec
 
     if resume and new:
         raise click.UsageError("--resume and --new cannot be combined")
-    warn()
-    chain = in_order([load_spec(path, vars=variables) for path in specs])
+    warn_of_debug_log()
+    chain = sort_by_dependency([load_spec(path, vars=variables) for path in specs])
     code = 0
-    with stopping() as stop:
+    with handle_stop_signals() as stop:
         for spec in chain:
-            with display.progress() as progress:
-                summary = lifecycle_run(
+            with display.show_progress() as progress:
+                summary = run_spec(
                     spec,
                     simulate=simulate,
-                    consent=partial(_ask, progress, is_agreed=yes or simulate),
+                    consent=partial(_ask_consent, progress, is_agreed=yes or simulate),
                     wait=not no_wait,
                     limit=limit,
                     resume=resume,
@@ -177,7 +185,7 @@ def run(
                     report=progress.report,
                     stop=stop,
                 )
-            _conclude(summary, simulate=simulate, as_json=as_json)
+            _print_summary(summary, simulate=simulate, as_json=as_json)
             code = max(code, _exit_code(summary, stop))
             if stop.signal is not None and spec is not chain[-1]:
                 code = 128 + stop.signal
@@ -186,43 +194,43 @@ def run(
     sys.exit(code)
 
 
-def _exit_code(summary: "Summary", stop: Stop) -> int:
+def _exit_code(summary: "Summary", stop: StopEvent) -> int:
     interrupted = stop.signal is not None and summary.state != "finished"
     return 128 + (stop.signal or 0) if interrupted else summary.exit_code
 
 
-def _conclude(summary: "Summary", *, simulate: bool, as_json: bool) -> None:
+def _print_summary(summary: "Summary", *, simulate: bool, as_json: bool) -> None:
     from runner.cli import display
 
     if summary.state != "finished":
-        click.echo(display.unfinished(summary, _command()), err=True)
+        click.echo(display.format_unfinished(summary, _resume_command()), err=True)
     elif not as_json:
-        click.echo(display.conclusion(summary, is_simulated=simulate))
+        click.echo(display.format_conclusion(summary, is_simulated=simulate))
     if as_json:
         echo_json(summary)
 
 
 @click.command()
-@click.argument("spec", type=SPEC)
+@click.argument("spec", type=SPEC_PATH)
 @click.option("--run", "run_id", metavar="RUN", help="The run to recover (default: the newest one found).")
 @click.option("--limit", type=click.IntRange(min=1), help="The --limit the run was started with.")
-@VAR
+@VAR_OPTION
 def recover(spec: Path, *, run_id: str | None, limit: int | None, variables: dict[str, str]) -> None:
     """Rebuild a lost run from the API, and resume it.
 
     Finds its batches of the last 29 days by the ids in their results.
     """
     from runner.cli import display
-    from runner.lifecycle.execute import run as lifecycle_run
-    from runner.lifecycle.recover import recover as lifecycle_recover
+    from runner.lifecycle.execute import run as run_spec
+    from runner.lifecycle.recover import recover_run
     from runner.spec.load import load_spec
 
-    warn()
+    warn_of_debug_log()
     loaded = load_spec(spec, vars=variables)
-    with stopping() as stop, display.progress() as progress:
+    with handle_stop_signals() as stop, display.show_progress() as progress:
         say = partial(click.echo, err=True)
-        run = lifecycle_recover(loaded, limit=limit, run_id=run_id, stop=stop, say=say, report=progress.report)
+        run = recover_run(loaded, limit=limit, run_id=run_id, stop=stop, warn=say, report=progress.report)
         click.echo(f"run {run.id} was recovered", err=True)
-        summary = lifecycle_run(loaded, limit=limit, report=progress.report, stop=stop)
-    _conclude(summary, simulate=False, as_json=False)
+        summary = run_spec(loaded, limit=limit, report=progress.report, stop=stop)
+    _print_summary(summary, simulate=False, as_json=False)
     sys.exit(_exit_code(summary, stop))

@@ -5,21 +5,21 @@ from typing import Any
 
 import click
 
-from runner.cli.common import JSON, echo_json, warn
+from runner.cli.common import JSON_OPTION, echo_json, warn_of_debug_log
 
 
 @click.command()
 @click.argument("target", required=False, metavar="[SPEC|RUN]")
-@JSON
+@JSON_OPTION
 def status(target: str | None, as_json: bool) -> None:
     """Show the runs of this project.
 
     With SPEC, shows the newest run of that spec; with RUN, shows that run.
     """
     from runner.cli import display
-    from runner.lifecycle.inspect import runs as lifecycle_runs
+    from runner.lifecycle.inspect import find_runs
 
-    found = lifecycle_runs(target)
+    found = find_runs(target)
     if target is not None:
         found = found[:1]
     if as_json:
@@ -32,7 +32,7 @@ def status(target: str | None, as_json: bool) -> None:
     from rich.console import Console
 
     # A pipe has no width.
-    Console(width=None if sys.stdout.isatty() else 200).print(display.runs(found))
+    Console(width=None if sys.stdout.isatty() else 200).print(display.build_runs_table(found))
 
 
 @click.command()
@@ -42,9 +42,9 @@ def cancel(target: str) -> None:
 
     Cancels the batches in progress. Unsent batches are never sent.
     """
-    from runner.lifecycle.inspect import cancel as lifecycle_cancel
+    from runner.lifecycle.inspect import cancel_run
 
-    canceled, left = lifecycle_cancel(target)
+    canceled, left = cancel_run(target)
     for line in left:
         click.echo(line, err=True)
     kind = "simulated run" if canceled.is_simulated else "run"
@@ -75,13 +75,13 @@ def reconcile(target: str, *, adopt: str | None, assume_not_sent: bool) -> None:
 
     if adopt and assume_not_sent:
         raise click.UsageError("--adopt and --assume-not-sent cannot be combined: use one, then the other")
-    warn()
-    with display.progress() as progress:
+    warn_of_debug_log()
+    with display.show_progress() as progress:
         found, unknown = reconcile_run(
             target, adopt=adopt, assume_not_sent=assume_not_sent, report=progress.report
         )
     for batch in unknown:
-        click.echo(display.unknown(batch), err=True)
+        click.echo(display.format_unknown_batch(batch), err=True)
     if not unknown:
         click.echo(f"run {found.summary.run}: all batches are accounted for; run the spec again to continue")
     sys.exit(5 if unknown else 0)
@@ -94,18 +94,18 @@ def doctor(*, remote: bool) -> None:
 
     Also reports what the next runs would do.
     """
-    from runner.lifecycle.doctor import doctor as lifecycle_doctor
-    from runner.lifecycle.job import plural
+    from runner.lifecycle.doctor import diagnose_state
+    from runner.lifecycle.job import pluralize
 
-    diagnosis = lifecycle_doctor(remote=remote)
-    for line in (*diagnosis.findings, *diagnosis.plans):
+    diagnosis = diagnose_state(remote=remote)
+    for line in (*diagnosis.findings, *diagnosis.next_steps):
         click.echo(line)
     wrong = len(diagnosis.findings)
-    click.echo(f"{plural(diagnosis.runs, 'run')}, {plural(wrong, 'finding')}")
+    click.echo(f"{pluralize(diagnosis.runs, 'run')}, {pluralize(wrong, 'finding')}")
     sys.exit(8 if wrong else 0)
 
 
-class _Age(click.ParamType[float]):
+class _AgeType(click.ParamType[float]):
     """Option type: a time span in days or hours, converted to seconds."""
 
     name = "age"
@@ -119,7 +119,9 @@ class _Age(click.ParamType[float]):
 
 @click.command()
 @click.argument("target", required=False, metavar="[RUN|SPEC]")
-@click.option("--older-than", type=_Age(), metavar="30d", help="Purge all runs that ended at least this long ago.")
+@click.option(
+    "--older-than", type=_AgeType(), metavar="30d", help="Purge all runs that ended at least this long ago."
+)
 @click.option("--remote", is_flag=True, help="Also delete the copies at the API; needs a key.")
 @click.option("--yes", is_flag=True, help="Delete without asking for confirmation.")
 def purge(target: str | None, *, older_than: float | None, remote: bool, yes: bool) -> None:
@@ -127,21 +129,20 @@ def purge(target: str | None, *, older_than: float | None, remote: bool, yes: bo
 
     Outputs are kept, and so are the history and the cost of the runs.
     """
-    from runner.lifecycle.job import plural
-    from runner.lifecycle.purge import purge as lifecycle_purge
-    from runner.lifecycle.purge import purgeable
+    from runner.lifecycle.job import pluralize
+    from runner.lifecycle.purge import find_purgeable, purge_run
 
     if target is None and older_than is None:
         raise click.UsageError("specify a run, a spec or --older-than")
-    found = purgeable(target, older_than=older_than or 0)
+    found = find_purgeable(target, older_than=older_than or 0)
     names = ", ".join(run.summary.run for run in found)
     if found and not yes:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise click.UsageError(f"cannot ask before purging {names} without a terminal: add `--yes`")
         click.confirm(f"purge {names}? Outputs cannot be written again afterwards", err=True, abort=True)
     for run in found:
-        purged = lifecycle_purge(run, remote=remote)
-        also = f", with {plural(purged.deleted, 'batch')} at the API" if remote else ""
+        purged = purge_run(run, remote=remote)
+        also = f", with {pluralize(purged.deleted, 'batch')} at the API" if remote else ""
         click.echo(f"run {purged.run.summary.run} was purged{also}")
     if not found:
         click.echo("no runs to purge", err=True)

@@ -58,7 +58,7 @@ def simulate(
         Path("simulated").mkdir(exist_ok=True)
         (Path("simulated") / ".gitignore").write_text("*\n")
         folder = Path("simulated") / "server"
-        with serve(folder, port=port, seconds=seconds, faults=faults, seed=seed, lag=lag) as url:
+        with serve(folder, port=port, seconds=seconds, faults=faults, seed=seed, fault_delay=lag) as url:
             click.echo(url)
             click.echo(f"export ANTHROPIC_BASE_URL={url} ANTHROPIC_API_KEY=simulated", err=True)
             stop.wait()

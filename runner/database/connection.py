@@ -6,84 +6,84 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner.spec.secrets import without_password
+from runner.spec.secrets import redact_passwords
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-ROWS = 1_000
+ROWS_PER_BATCH = 1_000
 """Number of rows that are read or written at a time."""
 _WAIT_SECONDS = 600
 # MySQL truncates values that are too long for a column, unless it is in strict mode.
-_MYSQL = (
+_MYSQL_SESSION = (
     "SET SESSION lock_wait_timeout = LEAST(@@lock_wait_timeout, {0}),"
     " sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')"
 )
-_SESSION = {
+_SESSION_SETUP = {
     "postgresql": "SELECT set_config('lock_timeout', '{0}s', true) WHERE current_setting('lock_timeout') = '0'",
-    "mysql": _MYSQL,
-    "mariadb": _MYSQL,
+    "mysql": _MYSQL_SESSION,
+    "mariadb": _MYSQL_SESSION,
     "sqlite": "PRAGMA busy_timeout = {0}000",
 }
 _DRIVERS = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 
 
-class Failed(ValueError):
+class DatabaseError(ValueError):
     """An error of a database or its driver, without passwords."""
 
 
 @contextmanager
-def translated(url: str) -> Iterator[None]:
+def map_errors(url: str) -> Iterator[None]:
     """Convert the exceptions of SQLAlchemy and of drivers to Failed."""
     import sqlalchemy as sa
 
     try:
         yield
     except sa.exc.DBAPIError as error:
-        raise Failed(f"{without_password(url)}: {' '.join(str(error.orig).split())}") from error
+        raise DatabaseError(f"{redact_passwords(url)}: {' '.join(str(error.orig).split())}") from error
     # Drivers raise the last two for values that they or Python cannot represent.
     except (sa.exc.SQLAlchemyError, ImportError, NotImplementedError, OverflowError) as error:
-        text = without_password((str(error) or type(error).__name__).splitlines()[0])
-        raise Failed(f"{without_password(url)}: {text}") from error
+        text = redact_passwords((str(error) or type(error).__name__).splitlines()[0])
+        raise DatabaseError(f"{redact_passwords(url)}: {text}") from error
 
 
 @contextmanager
-def connected(url: str, *, seconds: int = _WAIT_SECONDS) -> Iterator["sa.Connection"]:
+def open_connection(url: str, *, lock_timeout: int = _WAIT_SECONDS) -> Iterator["sa.Connection"]:
     """Yield a connection with one transaction, which is committed at the end.
 
-    It waits at most `seconds` for locks of other connections. Raises Failed.
+    It waits at most `lock_timeout` for locks of other connections. Raises Failed.
     """
     import sqlalchemy as sa
 
     scheme, separator, rest = url.partition("://")
     if not separator:
         # The whole text could be a password.
-        raise Failed(f"{url.partition(':')[0]}: not a valid database URL")
+        raise DatabaseError(f"{url.partition(':')[0]}: not a valid database URL")
     if rest.partition("?")[0].count("@") > 1:
         # Part of the password would be parsed as the host, and shown.
-        raise Failed(f"{without_password(url)}: write an @ in the user or password as %40")
+        raise DatabaseError(f"{redact_passwords(url)}: write an @ in the user or password as %40")
     # psycopg logs warnings to standard error about failures that are raised here anyway.
     logging.getLogger("psycopg").setLevel(logging.ERROR)
-    with translated(url):
+    with map_errors(url):
         try:
             engine = sa.create_engine(f"{_DRIVERS.get(scheme, scheme)}://{rest}", poolclass=sa.pool.NullPool)
         except ValueError as error:
             # Its message may contain the password.
-            raise Failed(f"{without_password(url)}: not a valid database URL") from error
+            raise DatabaseError(f"{redact_passwords(url)}: not a valid database URL") from error
         try:
             with ExitStack() as stack:
                 try:
                     connection = stack.enter_context(engine.begin())
                 except TypeError as error:
                     # A driver raises it for an option that it does not have.
-                    raise Failed(f"{without_password(url)}: {error}") from error
-                _begin(connection, seconds)
+                    raise DatabaseError(f"{redact_passwords(url)}: {error}") from error
+                _set_lock_timeout(connection, lock_timeout)
                 yield connection
         finally:
             engine.dispose()
 
 
-def _begin(connection: "sa.Connection", seconds: int) -> None:
+def _set_lock_timeout(connection: "sa.Connection", lock_timeout: int) -> None:
     """Set the lock timeout of a session, and strict mode on MySQL.
 
     Some databases wait forever by default, and SQLite's driver five seconds. A timeout in the URL is kept.
@@ -91,47 +91,47 @@ def _begin(connection: "sa.Connection", seconds: int) -> None:
     name = connection.dialect.name
     if name == "sqlite" and connection.exec_driver_sql("PRAGMA busy_timeout").scalar() != 5_000:
         return
-    if name in _SESSION:
-        connection.exec_driver_sql(_SESSION[name].format(seconds))
+    if name in _SESSION_SETUP:
+        connection.exec_driver_sql(_SESSION_SETUP[name].format(lock_timeout))
 
 
-def _file(url: str) -> Path | None:
+def _sqlite_path(url: str) -> Path | None:
     """Return the file of a SQLite URL, or None for other URLs and in-memory databases. Raises Failed."""
     import sqlalchemy as sa
 
     if not url.startswith("sqlite"):
         return None
-    with translated(url):
+    with map_errors(url):
         try:
             path = sa.make_url(url).database
         except ValueError as error:
-            raise Failed(f"{without_password(url)}: not a valid database URL") from error
+            raise DatabaseError(f"{redact_passwords(url)}: not a valid database URL") from error
     return Path(path) if path and path != ":memory:" and not path.startswith("file:") else None
 
 
 @contextmanager
-def query(url: str, text: str) -> Iterator[tuple[list[str], Iterator[Sequence[Any]]]]:
+def open_query(url: str, text: str) -> Iterator[tuple[list[str], Iterator[Sequence[Any]]]]:
     """Yield the columns and rows of a query; the server sends 1,000 rows at a time. Raises Failed."""
-    path = _file(url)
+    path = _sqlite_path(url)
     if path is not None and not path.exists():
         # Connecting would create it.
-        raise Failed(f"{without_password(url)}: no such file")
-    with connected(url) as connection, translated(url):
+        raise DatabaseError(f"{redact_passwords(url)}: no such file")
+    with open_connection(url) as connection, map_errors(url):
         # Run as written: a colon or a percent sign in it is not a parameter.
-        how = {"stream_results": True, "max_row_buffer": ROWS, "no_parameters": True}
+        how = {"stream_results": True, "max_row_buffer": ROWS_PER_BATCH, "no_parameters": True}
         cursor = connection.execution_options(**how).exec_driver_sql(text)
         if not cursor.returns_rows:
-            raise Failed("source.query returns no rows: it must be a SELECT")
+            raise DatabaseError("source.query returns no rows: it must be a SELECT")
         raw: Any = connection.connection.dbapi_connection
         try:
             yield list(cursor.keys()), iter(cursor)
         finally:
-            _leave(connection, raw)
+            _discard_result(connection, raw)
         # The transaction only read.
         connection.rollback()
 
 
-def _leave(connection: "sa.Connection", raw: Any) -> None:
+def _discard_result(connection: "sa.Connection", raw: Any) -> None:
     """Discard a result that was not read to its end: PyMySQL would first read all of it."""
     left = getattr(raw, "_result", None)
     if left is not None and getattr(left, "unbuffered_active", False):
@@ -154,9 +154,9 @@ class Transactions:
 
     def connection(self, url: str) -> "sa.Connection":
         """Return the connection to a database, and open it if necessary. Raises Failed."""
-        file = _file(url)
+        file = _sqlite_path(url)
         # One connection per file, however its URL is written: a second one would wait for the first.
         name = url if file is None else str(file.resolve())
         if name not in self._connections:
-            self._connections[name] = self._stack.enter_context(connected(url))
+            self._connections[name] = self._stack.enter_context(open_connection(url))
         return self._connections[name]

@@ -7,8 +7,8 @@ from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from runner.columns import digits, kind_of
-from runner.database.connection import ROWS, Failed, Transactions, connected, translated
+from runner.columns import column_kind, decimal_precision
+from runner.database.connection import ROWS_PER_BATCH, DatabaseError, Transactions, map_errors, open_connection
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -20,7 +20,7 @@ _DOUBLE_DIGITS = 15
 
 
 @cache
-def _written_out() -> "sa.types.TypeEngine[Any]":
+def _decimal_text_type() -> "sa.types.TypeEngine[Any]":
     """Return the type of decimals that are stored as text."""
     import sqlalchemy as sa
 
@@ -33,16 +33,16 @@ def _written_out() -> "sa.types.TypeEngine[Any]":
     return WrittenOut()
 
 
-def _type(schema: Mapping[str, Any], *, is_key: bool = False) -> "sa.types.TypeEngine[Any]":
+def _column_type(schema: Mapping[str, Any], *, is_key: bool = False) -> "sa.types.TypeEngine[Any]":
     """Return the SQL type of a column with this JSON schema."""
     import sqlalchemy as sa
     from sqlalchemy.dialects import mysql
 
-    kind = kind_of(schema)
+    kind = column_kind(schema)
     if kind == "decimal":
-        precision, scale = digits(schema) or (38, 0)
+        precision, scale = decimal_precision(schema) or (38, 0)
         exact: sa.types.TypeEngine[Any] = sa.Numeric(precision, scale)
-        return exact if precision <= _DOUBLE_DIGITS else exact.with_variant(_written_out(), "sqlite")
+        return exact if precision <= _DOUBLE_DIGITS else exact.with_variant(_decimal_text_type(), "sqlite")
     # The longest key that MySQL can index. Its collation is binary, because keys that differ in case are distinct.
     text = mysql.VARCHAR(768, charset="utf8mb4", collation="utf8mb4_bin") if is_key else mysql.LONGTEXT()
     plain: dict[str, sa.types.TypeEngine[Any]] = {
@@ -60,30 +60,32 @@ def _type(schema: Mapping[str, Any], *, is_key: bool = False) -> "sa.types.TypeE
     return plain.get(kind, sa.Text().with_variant(text, *_MYSQLS))
 
 
-def _table(name: str, columns: Mapping[str, Any], key: str) -> "sa.Table":
+def _build_table(name: str, columns: Mapping[str, Any], key: str) -> "sa.Table":
     import sqlalchemy as sa
 
     schema, _, own = name.rpartition(".")
     made = [
-        sa.Column(column, _type(one, is_key=column == key), primary_key=column == key, autoincrement=False)
+        sa.Column(column, _column_type(one, is_key=column == key), primary_key=column == key, autoincrement=False)
         for column, one in columns.items()
     ]
     return sa.Table(own, sa.MetaData(), *made, schema=schema or None)
 
 
-def _upsert(table: "sa.Table", dialect: str, key: str, *, of: Any = None) -> Any:
+def _upsert_statement(table: "sa.Table", dialect: str, key: str, *, query: Any = None) -> Any:
     """Return the statement that inserts a row or replaces the one with its key.
 
-    The rows come from the query `of`, if given. Raises Failed.
+    The rows come from the query `query`, if given. Raises Failed.
     """
     from sqlalchemy.dialects import mysql, postgresql, sqlite
 
     if dialect not in ("postgresql", "sqlite", "mysql", "mariadb"):
-        raise Failed(f"replacing rows is not supported for {dialect}: use PostgreSQL, SQLite, MySQL or MariaDB")
+        raise DatabaseError(
+            f"replacing rows is not supported for {dialect}: use PostgreSQL, SQLite, MySQL or MariaDB"
+        )
     inserts: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
     statement = inserts.get(dialect, mysql.insert)(table)
-    if of is not None:
-        statement = statement.from_select([column.name for column in table.columns], of)
+    if query is not None:
+        statement = statement.from_select([column.name for column in table.columns], query)
     if dialect in _MYSQLS:
         return statement.on_duplicate_key_update({c.name: statement.inserted[c.name] for c in table.columns})
     others = {column.name: statement.excluded[column.name] for column in table.columns if column.name != key}
@@ -93,7 +95,7 @@ def _upsert(table: "sa.Table", dialect: str, key: str, *, of: Any = None) -> Any
 
 
 @contextmanager
-def upserting(
+def open_upsert(
     transactions: Transactions, url: str, table: str, columns: Mapping[str, Any], key: str
 ) -> Iterator[Callable[[Sequence[Any]], None]]:
     """Yield a function that takes the values of one row; write the rows in their database's transaction.
@@ -101,20 +103,20 @@ def upserting(
     `columns` maps names to JSON schemas, and the values have their types. The table is created if it does not
     exist. A row replaces an existing row with the same key. Raises Failed.
     """
-    made, waiting = _table(table, columns, key), list[dict[str, Any]]()
+    made, waiting = _build_table(table, columns, key), list[dict[str, Any]]()
     connection = transactions.connection(url)
-    with translated(url):
+    with map_errors(url):
         made.create(connection, checkfirst=True)
-        statement = _upsert(made, connection.dialect.name, key)
+        statement = _upsert_statement(made, connection.dialect.name, key)
 
     def flush() -> None:
-        with translated(url):
+        with map_errors(url):
             connection.execute(statement, waiting)
         waiting.clear()
 
     def write(values: Sequence[Any]) -> None:
         waiting.append(dict(zip(columns, values, strict=True)))
-        if len(waiting) == ROWS:
+        if len(waiting) == ROWS_PER_BATCH:
             flush()
 
     yield write
@@ -122,7 +124,7 @@ def upserting(
         flush()
 
 
-def replaced(
+def find_overwritten_key(
     transactions: Transactions, url: str, table: str, columns: Mapping[str, Any], key: str, keys: Iterable[str]
 ) -> str | None:
     """Return the first written key that has no row of its own in the table, or None. Raises Failed.
@@ -131,15 +133,15 @@ def replaced(
     """
     import sqlalchemy as sa
 
-    made = _table(table, columns, key)
+    made = _build_table(table, columns, key)
     column, connection, rest = made.columns[key], transactions.connection(url), iter(keys)
     if not isinstance(column.type, sa.Text):
         return None
     # On disk: keys that share a row can be far apart.
     with closing(sqlite3.connect("", isolation_level=None)) as own:
         own.executescript("PRAGMA synchronous = OFF; CREATE TABLE row (key PRIMARY KEY) WITHOUT ROWID; BEGIN")
-        while chunk := list(islice(rest, ROWS)):
-            with translated(url):
+        while chunk := list(islice(rest, ROWS_PER_BATCH)):
+            with map_errors(url):
                 values = connection.execute(sa.select(column).where(column.in_(chunk))).scalars().all()
             new = sum(own.execute("INSERT OR IGNORE INTO row VALUES (?)", (repr(v),)).rowcount for v in values)
             if new != len(chunk):
@@ -148,51 +150,57 @@ def replaced(
     return None
 
 
-def unfit(url: str, table: str, columns: Mapping[str, Any], key: str, *, is_typed: bool) -> str | None:
+def find_schema_mismatch(
+    url: str, table: str, columns: Mapping[str, Any], key: str, *, is_typed: bool
+) -> str | None:
     """Return why rows with these columns cannot be written to a table, or None. Raises Failed.
 
     Nothing is written. If `is_typed`, the types of the columns are checked too.
     """
     import sqlalchemy as sa
 
-    made = _table(table, columns, key)
-    with connected(url, seconds=_CHECK_SECONDS) as connection, translated(url):
+    made = _build_table(table, columns, key)
+    with open_connection(url, lock_timeout=_CHECK_SECONDS) as connection, map_errors(url):
         look = sa.inspect(connection)
         dialect = connection.dialect.name
         if look.has_table(made.name, made.schema):
-            if (wrong := _misfit(look, made, columns, key, dialect)) is not None:
+            if (wrong := _find_mismatch(look, made, columns, key, dialect)) is not None:
                 return wrong
         elif dialect != "postgresql":
             # Here a created table would stay despite the rollback.
-            _upsert(made, dialect, key)
+            _upsert_statement(made, dialect, key)
             return None
         else:
             made.create(connection)
         if is_typed:
             # Inserts no row, but fails if the table, a type or the permission to write is missing.
             nulls = [sa.null() if dialect in _MYSQLS else sa.cast(sa.null(), one.type) for one in made.columns]
-            connection.execute(_upsert(made, dialect, key, of=sa.select(*nulls).where(sa.false())))
+            connection.execute(_upsert_statement(made, dialect, key, query=sa.select(*nulls).where(sa.false())))
         connection.rollback()
     return None
 
 
-def _misfit(look: Any, made: "sa.Table", columns: Mapping[str, Any], key: str, dialect: str) -> str | None:
+def _find_mismatch(
+    inspector: Any, expected: "sa.Table", columns: Mapping[str, Any], key: str, dialect: str
+) -> str | None:
     """Return why an existing table cannot store rows with these columns, or None."""
     # In other databases, names are not case-sensitive.
     fold = str if dialect == "postgresql" else str.casefold
-    there = {fold(column["name"]) for column in look.get_columns(made.name, made.schema)}
+    there = {fold(column["name"]) for column in inspector.get_columns(expected.name, expected.schema)}
     if absent := [name for name in columns if fold(name) not in there]:
-        return f"the table {made.fullname} has no column {', '.join(absent)}"
-    unique: list[Any] = [look.get_pk_constraint(made.name, made.schema)["constrained_columns"]]
-    unique += [one["column_names"] for one in look.get_unique_constraints(made.name, made.schema)]
-    unique += [one["column_names"] for one in look.get_indexes(made.name, made.schema) if one["unique"]]
+        return f"the table {expected.fullname} has no column {', '.join(absent)}"
+    unique: list[Any] = [inspector.get_pk_constraint(expected.name, expected.schema)["constrained_columns"]]
+    unique += [one["column_names"] for one in inspector.get_unique_constraints(expected.name, expected.schema)]
+    unique += [
+        one["column_names"] for one in inspector.get_indexes(expected.name, expected.schema) if one["unique"]
+    ]
     unique = [[fold(name) for name in names if name is not None] for names in unique]
     if dialect in _MYSQLS:
         own = {fold(name) for name in columns}
         if others := [names for names in unique if fold(key) not in names and own & set(names)]:
             wanted = f"a unique index on {', '.join(others[0])}, by which {dialect} would also replace other rows"
-            return f"the table {made.fullname} has {wanted}"
+            return f"the table {expected.fullname} has {wanted}"
     if [fold(key)] not in unique:
         wanted = f"neither a primary key nor a unique index on {key}, which identifies its rows"
-        return f"the table {made.fullname} has {wanted}"
+        return f"the table {expected.fullname} has {wanted}"
     return None

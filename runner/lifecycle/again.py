@@ -4,71 +4,79 @@ from collections.abc import Iterator
 
 import msgspec
 
-from runner.body import largest, pack
+from runner.body import max_params_bytes, pack_requests
 from runner.durable import sync_folder
 from runner.errors import StateError
-from runner.form import Form
-from runner.lifecycle.conversation import continued, repaired
-from runner.lifecycle.job import Job
-from runner.lifecycle.rows import Rows, rows_of
-from runner.outcome import PAUSED, read
-from runner.store.folder import Pieces, pieces
-from runner.store.state import WHATEVER_ATTEMPTS
+from runner.form import OutputFormat
+from runner.lifecycle.conversation import ask_for_repair, continue_turn
+from runner.lifecycle.job import RunContext
+from runner.lifecycle.rows import RowReader, open_row_reader
+from runner.outcome import PAUSE_TURN, parse_result
+from runner.store.folder import FileSlices, open_slices
+from runner.store.state import RETRY_ALWAYS
 
 
-def prepare_again(job: Job, form: Form) -> bool:
+def prepare_next_round(context: RunContext, output_format: OutputFormat) -> bool:
     """Write the next round from the rows that may be sent again; return whether there are any.
 
     Raises StateError if the files of the run do not confirm that a row may be sent again.
     """
-    round = max((batch.round for batch in job.store.batches(job.run)), default=0) + 1
-    if job.run.is_canceled or round == 1:
+    round = max((batch.round for batch in context.store.batches(context.run)), default=0) + 1
+    if context.run.is_canceled or round == 1:
         return False
-    least = 1 if round <= job.spec.retry.attempts else WHATEVER_ATTEMPTS
-    folder = job.store.folder(job.run)
-    with job.store.transaction(), pieces() as files, rows_of(job) as rows:
+    min_retry = 1 if round <= context.spec.retry.attempts else RETRY_ALWAYS
+    folder = context.store.folder(context.run)
+    with context.store.transaction(), open_slices() as files, open_row_reader(context) as rows:
         # The limit may have been lowered since: a request that fitted before must still fit.
-        longest = max(batch.bytes for batch in job.store.batches(job.run)) + 64
+        longest = max(batch.bytes for batch in context.store.batches(context.run)) + 64
         limits = {
-            "max_requests": job.spec.batch.max_requests,
-            "max_bytes": max(job.spec.batch.max_bytes, longest),
+            "max_requests": context.spec.batch.max_requests,
+            "max_bytes": max(context.spec.batch.max_bytes, longest),
         }
         bodies = 0
-        for body in pack(
-            _again(job, files, rows, form, least), run=job.run.id, round=round, folder=folder.bodies, **limits
+        for body in pack_requests(
+            _retry_requests(context, files, rows, output_format, min_retry),
+            run=context.run.id,
+            round=round,
+            folder=folder.bodies,
+            **limits,
         ):
-            job.store.add_batch(job.run, round, body)
+            context.store.add_batch(context.run, round, body)
             bodies += 1
-        job.store.recount(job.run)
+        context.store.recount_outcomes(context.run)
         sync_folder(folder.bodies)
     return bodies > 0
 
 
-def _again(job: Job, files: Pieces, rows: Rows, form: Form, least: int) -> Iterator[tuple[int, bytes]]:
+def _retry_requests(
+    context: RunContext, files: FileSlices, rows: RowReader, output_format: OutputFormat, min_retry: int
+) -> Iterator[tuple[int, bytes]]:
     """Yield (row, params) of the rows to send again.
 
     Their results are read again, so that a damaged mark in the database cannot make anyone pay twice.
     """
-    folder, longest = job.store.folder(job.run), largest(job.spec.batch.max_bytes)
+    folder, longest = context.store.folder(context.run), max_params_bytes(context.spec.batch.max_bytes)
     is_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-    for row, round, batch, offset, size, result_offset, length in job.store.again(job.run, least=least):
+    for row, round, batch, offset, size, result_offset, length in context.store.rows_to_retry(
+        context.run, min_retry=min_retry
+    ):
         try:
             params = files.read(folder.body(round, batch), offset, size)
             is_object(params)
             if result_offset is not None:
                 line = files.read(folder.results(round, batch), result_offset, length or 0)
-                found = read(line, form, rows.fields(row) if form.checks else None)
-                if not (found.again or found.outcome == "canceled"):
+                found = parse_result(line, output_format, rows.read_fields(row) if output_format.checks else None)
+                if not (found.is_retryable or found.outcome == "canceled"):
                     raise ValueError("its result is final")
                 longer = params
-                if found.stop_reason == PAUSED:
-                    longer = continued(params, line)
-                elif found.outcome == "invalid" and job.spec.retry.repair:
-                    longer = repaired(params, line, (found.error or {}).get("message", "it is not valid"))
+                if found.stop_reason == PAUSE_TURN:
+                    longer = continue_turn(params, line)
+                elif found.outcome == "invalid" and context.spec.retry.repair:
+                    longer = ask_for_repair(params, line, (found.error or {}).get("message", "it is not valid"))
                 # A conversation that has become too long is dropped: the same request is sent again.
                 params = longer if len(longer) <= longest else params
         except (ValueError, OSError) as error:
             raise StateError(
-                f"run {job.run.id}: row {row} is marked to be sent again, but cannot be: {error}"
+                f"run {context.run.id}: row {row} is marked to be sent again, but cannot be: {error}"
             ) from error
         yield row, params

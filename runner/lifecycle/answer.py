@@ -18,109 +18,109 @@ from typing import BinaryIO
 import msgspec
 
 from runner.api import Api
-from runner.body import custom_id, row_of
-from runner.durable import appending
-from runner.errors import AccessError, CreateUnknown, RunnerError, StateError, Unavailable
-from runner.lifecycle.divide import Request, divide
-from runner.lifecycle.job import Job, name_of
-from runner.outcome import NO_ANSWER, result_type
-from runner.store.folder import pieces
+from runner.body import make_custom_id, parse_row_number
+from runner.durable import open_for_append
+from runner.errors import AcceptanceUnknown, AccessError, RunnerError, StateError, Unavailable
+from runner.lifecycle.divide import RequestLocation, split_batch
+from runner.lifecycle.job import RunContext, batch_label
+from runner.outcome import LOST_ANSWER, parse_result_type
+from runner.store.folder import open_slices
 from runner.store.records import Batch
 
-AT_ONCE = 200
+MAX_SYNC_BATCH = 200
 """Maximum number of requests in a batch that is answered synchronously."""
 
-_TRIES = 8
-_LONGEST_DELAY = 60.0
-_TELL_SECONDS = 2.0
-_CANCELED = b'{"type":"canceled"}'
+_MAX_TRIES = 8
+_MAX_DELAY_SECONDS = 60.0
+_REPORT_SECONDS = 2.0
+_CANCELED_RESULT = b'{"type":"canceled"}'
 
 
 @dataclass(slots=True)
-class _Gate:
+class _Throttle:
     """A gate for requests: some faults close it for a while, others for good."""
 
     stop: Event
-    until: float = 0.0
-    fault: RunnerError | None = None
+    closed_until: float = 0.0
+    error: RunnerError | None = None
 
     @property
-    def is_shut(self) -> bool:
+    def is_closed(self) -> bool:
         """True if no further request may be sent."""
-        return self.fault is not None or self.stop.is_set()
+        return self.error is not None or self.stop.is_set()
 
-    def passes(self) -> bool:
+    def wait_until_open(self) -> bool:
         """Wait until the gate is open; return False if it is shut."""
-        while not self.is_shut and (left := self.until - time.monotonic()) > 0:
+        while not self.is_closed and (left := self.closed_until - time.monotonic()) > 0:
             self.stop.wait(min(left, 0.5))
-        return not self.is_shut
+        return not self.is_closed
 
-    def close_for(self, advice: float | None, tries: int) -> None:
+    def close_for(self, retry_after: float | None, tries: int) -> None:
         """Close the gate for a while after a failed try.
 
-        The delay doubles with each try, or is `advice` (the API's retry-after in seconds) if that is longer. It is
-        at most 60 seconds.
+        The delay doubles with each try, or is `retry_after` (the API's retry-after in seconds) if that is
+        longer. It is at most 60 seconds.
         """
-        delay = min(max(0.5 * 2.0 ** min(tries, 10), advice or 0.0), _LONGEST_DELAY)
-        self.until = max(self.until, time.monotonic() + delay)
+        delay = min(max(0.5 * 2.0 ** min(tries, 10), retry_after or 0.0), _MAX_DELAY_SECONDS)
+        self.closed_until = max(self.closed_until, time.monotonic() + delay)
 
 
-def _send(api: Api, params: bytes, gate: _Gate) -> bytes | None:
+def _send_request(api: Api, params: bytes, throttle: _Throttle) -> bytes | None:
     """Send one request and return its result, or None if it was certainly not processed."""
-    for tries in range(_TRIES):
-        if not gate.passes():
+    for tries in range(_MAX_TRIES):
+        if not throttle.wait_until_open():
             return None
         try:
-            return api.message(params)
-        except CreateUnknown as error:
-            return _errored(f"{error}: it may have been answered, and paid")
+            return api.create_message(params)
+        except AcceptanceUnknown as error:
+            return _lost_answer_result(f"{error}: it may have been answered, and paid")
         except AccessError as error:
-            gate.fault = error
+            throttle.error = error
         except Unavailable as error:
-            gate.close_for(error.retry_after, tries)
-            if tries == _TRIES - 1:
-                gate.fault = error
+            throttle.close_for(error.retry_after, tries)
+            if tries == _MAX_TRIES - 1:
+                throttle.error = error
     return None
 
 
-def _errored(message: str) -> bytes:
-    error = {"type": "error", "error": {"type": NO_ANSWER, "message": message}}
+def _lost_answer_result(message: str) -> bytes:
+    error = {"type": "error", "error": {"type": LOST_ANSWER, "message": message}}
     return msgspec.json.encode({"type": "errored", "error": error})
 
 
 @dataclass(slots=True)
-class _Lane:
+class _SyncJournal:
     """A batch that is being answered: its open files, and the number of its results by type."""
 
     prefix: str
     results: BinaryIO
-    notes: BinaryIO
+    intents: BinaryIO
     counts: dict[str, int] = field(default_factory=dict)
 
-    def record(self, answers: Iterable[tuple[int, bytes]]) -> None:
+    def record_results(self, answers: Iterable[tuple[int, bytes]]) -> None:
         """Append (row, result) pairs to the results file, durably."""
         for row, result in answers:
             self.results.write(b'{"custom_id":"%b%d","result":%b}\n' % (self.prefix.encode(), row, result))
-            self.count(result)
-        _sync(self.results)
+            self.count_result(result)
+        _flush_to_disk(self.results)
 
-    def count(self, result: bytes) -> None:
+    def count_result(self, result: bytes) -> None:
         """Count a result by its type."""
-        kind = result_type(result)
+        kind = parse_result_type(result)
         self.counts[kind] = self.counts.get(kind, 0) + 1
 
-    def note(self, rows: Iterable[int]) -> None:
+    def record_intents(self, rows: Iterable[int]) -> None:
         """Note durably that rows are about to be sent; a negative number means that the row was not sent."""
-        self.notes.write(b"".join(b"%d\n" % row for row in rows))
-        _sync(self.notes)
+        self.intents.write(b"".join(b"%d\n" % row for row in rows))
+        _flush_to_disk(self.intents)
 
 
-def _sync(file: BinaryIO) -> None:
+def _flush_to_disk(file: BinaryIO) -> None:
     file.flush()
     os.fsync(file.fileno())
 
 
-def _noted(path: Path) -> set[int]:
+def _read_intents(path: Path) -> set[int]:
     """Return the rows that may have been sent, and cut off an incomplete last line."""
     found: set[int] = set()
     *lines, torn = path.read_bytes().split(b"\n") if path.exists() else [b""]
@@ -139,7 +139,7 @@ class _Line(msgspec.Struct):
     result: msgspec.Raw
 
 
-def _answered(path: Path, prefix: str) -> Iterator[tuple[int, bytes]]:
+def _read_results(path: Path, prefix: str) -> Iterator[tuple[int, bytes]]:
     """Yield (row, result) of each complete line, and cut off a line that a dying process left incomplete.
 
     Raises StateError if a complete line is damaged.
@@ -156,69 +156,86 @@ def _answered(path: Path, prefix: str) -> Iterator[tuple[int, bytes]]:
                 found = msgspec.json.decode(line, type=_Line)
             except msgspec.DecodeError as error:
                 raise StateError(f"{path} is damaged: {error}") from error
-            yield row_of(found.custom_id, prefix=prefix) or 0, bytes(found.result)
+            yield parse_row_number(found.custom_id, prefix=prefix) or 0, bytes(found.result)
     os.truncate(path, size)
 
 
-def needs_parts(batch: Batch) -> bool:
+def needs_splitting(batch: Batch) -> bool:
     """Return whether a prepared batch is too large to be answered in one piece."""
-    return batch.requests > AT_ONCE
+    return batch.requests > MAX_SYNC_BATCH
 
 
-def part(job: Job, batch: Batch) -> None:
+def split_into_chunks(context: RunContext, batch: Batch) -> None:
     """Replace a prepared batch with batches that are small enough to be answered synchronously."""
-    requests = job.store.requests_of(batch)
-    divide(job, batch, [requests[first : first + AT_ONCE] for first in range(0, len(requests), AT_ONCE)])
+    requests = context.store.requests_of(batch)
+    split_batch(
+        context,
+        batch,
+        [requests[first : first + MAX_SYNC_BATCH] for first in range(0, len(requests), MAX_SYNC_BATCH)],
+    )
 
 
-def answer(job: Job, api: Api, batch: Batch, *, stop: Event) -> Batch:
+def send_synchronously(context: RunContext, api: Api, batch: Batch, *, stop: Event) -> Batch:
     """Send the remaining requests of a batch; return it ended, or unfinished if `stop` was set.
 
     Raises AccessError or Unavailable if it cannot continue now; the answers to requests in flight are then on
     disk.
     """
-    folder = job.store.folder(job.run)
-    results, notes = folder.results(batch.round, batch.batch), folder.noted(batch.round, batch.batch)
-    prefix = custom_id(job.run.id, batch.round, batch.batch, 0)[:-1]
+    folder = context.store.folder(context.run)
+    results, notes = folder.results(batch.round, batch.batch), folder.sync_journal(batch.round, batch.batch)
+    prefix = make_custom_id(context.run.id, batch.round, batch.batch, 0)[:-1]
     if batch.state == "prepared":
-        batch = job.store.move(batch, "submitted")
-    done, noted = dict(_answered(results, prefix)), _noted(notes)
-    gate = _Gate(stop)
-    with appending(results) as results_file, appending(notes) as notes_file:
-        lane = _Lane(prefix, results_file, notes_file)
+        batch = context.store.transition(batch, "submitted")
+    done, intended = dict(_read_results(results, prefix)), _read_intents(notes)
+    throttle = _Throttle(stop)
+    with open_for_append(results) as results_file, open_for_append(notes) as notes_file:
+        journal = _SyncJournal(prefix, results_file, notes_file)
         for result in done.values():
-            lane.count(result)
-        lost = [row for row in sorted(noted) if row not in done]
-        lane.record((row, _errored("the runner ended before the answer came: it may be paid")) for row in lost)
-        left = [request for request in job.store.requests_of(batch) if request[0] not in noted]
-        if job.run.is_canceled:
-            lane.record((row, _CANCELED) for row, _, _ in left)
+            journal.count_result(result)
+        lost = [row for row in sorted(intended) if row not in done]
+        journal.record_results(
+            (row, _lost_answer_result("the runner ended before the answer came: it may be paid")) for row in lost
+        )
+        left = [request for request in context.store.requests_of(batch) if request[0] not in intended]
+        if context.run.is_canceled:
+            journal.record_results((row, _CANCELED_RESULT) for row, _, _ in left)
         else:
-            _send_all(job, api, batch, lane, left, gate)
-    if gate.fault is not None:
-        raise gate.fault
-    if sum(lane.counts.values()) < batch.requests:
+            _send_all(context, api, batch, journal, left, throttle)
+    if throttle.error is not None:
+        raise throttle.error
+    if sum(journal.counts.values()) < batch.requests:
         return batch
-    return job.store.move(batch, "ended", counts=msgspec.json.encode(lane.counts).decode())
+    return context.store.transition(batch, "ended", counts=msgspec.json.encode(journal.counts).decode())
 
 
-def _send_all(job: Job, api: Api, batch: Batch, lane: _Lane, left: list[Request], gate: _Gate) -> None:
+def _send_all(
+    context: RunContext,
+    api: Api,
+    batch: Batch,
+    journal: _SyncJournal,
+    left: list[RequestLocation],
+    throttle: _Throttle,
+) -> None:
     """Send requests, at most `sync.concurrency` at a time, until all are answered or the gate is shut."""
-    body, todo = job.store.folder(job.run).body(batch.round, batch.batch), iter(left)
-    most, flying = job.spec.sync.concurrency, dict[Future[bytes | None], int]()
-    told = time.monotonic()
-    with pieces() as files, ThreadPoolExecutor(most) as pool:
+    body, todo = context.store.folder(context.run).body(batch.round, batch.batch), iter(left)
+    concurrency, in_flight = context.spec.sync.concurrency, dict[Future[bytes | None], int]()
+    reported_at = time.monotonic()
+    with open_slices() as files, ThreadPoolExecutor(concurrency) as pool:
         while True:
-            fresh = [] if gate.is_shut else list(islice(todo, most - len(flying)))
-            if fresh:
-                lane.note(row for row, _, _ in fresh)
-            for row, *where in fresh:
-                flying[pool.submit(_send, api, files.read(body, *where), gate)] = row
-            if not flying:
+            next_requests = [] if throttle.is_closed else list(islice(todo, concurrency - len(in_flight)))
+            if next_requests:
+                journal.record_intents(row for row, _, _ in next_requests)
+            for row, *where in next_requests:
+                in_flight[pool.submit(_send_request, api, files.read(body, *where), throttle)] = row
+            if not in_flight:
                 return
-            landed = {flying.pop(one): one.result() for one in wait(flying, return_when=FIRST_COMPLETED).done}
-            lane.record((row, result) for row, result in landed.items() if result is not None)
-            lane.note(-row for row, result in landed.items() if result is None)
-            if time.monotonic() - told > _TELL_SECONDS:
-                told = time.monotonic()
-                job.tell(f"{name_of(batch)}: {sum(lane.counts.values()):,} of {batch.requests:,} answered")
+            completed = {
+                in_flight.pop(one): one.result() for one in wait(in_flight, return_when=FIRST_COMPLETED).done
+            }
+            journal.record_results((row, result) for row, result in completed.items() if result is not None)
+            journal.record_intents(-row for row, result in completed.items() if result is None)
+            if time.monotonic() - reported_at > _REPORT_SECONDS:
+                reported_at = time.monotonic()
+                context.report(
+                    f"{batch_label(batch)}: {sum(journal.counts.values()):,} of {batch.requests:,} answered"
+                )

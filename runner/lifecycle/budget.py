@@ -5,70 +5,76 @@ A batch in progress counts with the upper bound of its cost, a collected batch w
 
 from collections.abc import Sequence
 
-from runner.cost import rate_of
-from runner.errors import CapReached
-from runner.lifecycle.divide import divide
-from runner.lifecycle.job import Job, name_of
+from runner.cost import rate_for_spec
+from runner.errors import CostCapReached
+from runner.lifecycle.divide import split_batch
+from runner.lifecycle.job import RunContext, batch_label
 from runner.store.records import Batch
 
 # Stop at 5 %: otherwise ever smaller batches would nibble at the remaining budget for days.
-_LEAST_SHARE = 0.05
+_MIN_SHARE = 0.05
 
 
-def worst(job: Job, weights: Sequence[int], *, is_batched: bool) -> float | None:
+def cost_upper_bound(context: RunContext, sizes: Sequence[int], *, is_batched: bool) -> float | None:
     """Return the upper bound of the cost of these requests in US dollars, or None if no price is known."""
-    rate = rate_of(job.spec)
-    return None if rate is None else rate.worst(weights, is_batched=is_batched)
+    rate = rate_for_spec(context.spec)
+    return None if rate is None else rate.cost_upper_bound(sizes, is_batched=is_batched)
 
 
-def _charge(job: Job, batch: Batch) -> float:
+def _committed_cost_of(context: RunContext, batch: Batch) -> float:
     if batch.state == "prepared":
         return 0.0
     if batch.cost is not None:
         return batch.cost
-    if batch.reserved is None and batch.state != "collected":
-        return worst(job, job.store.weights_of(batch), is_batched=batch.lane == "batch") or 0.0
-    return batch.reserved or 0.0
+    if batch.reserved_cost is None and batch.state != "collected":
+        return (
+            cost_upper_bound(context, context.store.request_sizes_of(batch), is_batched=batch.send_mode == "batch")
+            or 0.0
+        )
+    return batch.reserved_cost or 0.0
 
 
-def spent(job: Job) -> float:
+def committed_cost(context: RunContext) -> float:
     """Return the cost of a run so far in US dollars; batches in progress count with their upper bound."""
-    return sum(_charge(job, batch) for batch in job.store.batches(job.run))
+    return sum(_committed_cost_of(context, batch) for batch in context.store.batches(context.run))
 
 
-def reserve(job: Job, batch: Batch, lane: str, *, can_wait: bool) -> Batch | None:
+def reserve_cost(context: RunContext, batch: Batch, send_mode: str, *, can_wait: bool) -> Batch | None:
     """Reserve the upper bound of a prepared batch's cost; return the batch, or None if it has to wait.
 
-    A batch that does not fit under the cap waits if `can_wait`: batches in progress may cost less than reserved.
-    Otherwise it is split, so that as many requests as fit become a batch of their own. Raises CapReached if not
-    even one request fits, or if at most 5 % of the cap is left.
+    A batch that does not fit under the cap waits if `can_wait`: batches in progress may cost less than
+    reserved. Otherwise it is split, so that as many requests as fit become a batch of their own. Raises
+    CostCapReached if not even one request fits, or if at most 5 % of the cap is left.
     """
-    weights, is_batched = job.store.weights_of(batch), lane == "batch"
-    most, cap = worst(job, weights, is_batched=is_batched), job.spec.limits.max_cost
-    if cap is None or most is None:
-        return job.store.move(batch, "prepared", lane=lane, reserved=most)
-    room = cap - spent(job)
-    if most <= room:
-        return job.store.move(batch, "prepared", lane=lane, reserved=most)
+    sizes, is_batched = context.store.request_sizes_of(batch), send_mode == "batch"
+    upper_bound, cap = cost_upper_bound(context, sizes, is_batched=is_batched), context.spec.limits.max_cost
+    if cap is None or upper_bound is None:
+        return context.store.transition(batch, "prepared", send_mode=send_mode, reserved_cost=upper_bound)
+    remaining = cap - committed_cost(context)
+    if upper_bound <= remaining:
+        return context.store.transition(batch, "prepared", send_mode=send_mode, reserved_cost=upper_bound)
     if can_wait:
         return None
-    fits = _leading(job, weights, room, is_batched=is_batched) if room > cap * _LEAST_SHARE else 0
+    fits = (
+        _count_that_fits(context, sizes, remaining, is_batched=is_batched) if remaining > cap * _MIN_SHARE else 0
+    )
     if fits == 0:
-        raise CapReached(
-            f"the run is paused: it has cost up to ${cap - room:,.4f} of limits.max_cost ${cap:,.2f}, and "
-            f"{name_of(batch)} can cost up to ${most:,.4f}. The finished rows are in the outputs; to continue, "
+        raise CostCapReached(
+            f"the run is paused: it has cost up to ${cap - remaining:,.4f} of limits.max_cost ${cap:,.2f}, and "
+            f"{batch_label(batch)} can cost up to ${upper_bound:,.4f}. The finished rows are in "
+            "the outputs; to continue, "
             "raise the cap and run the same command again"
         )
-    requests = job.store.requests_of(batch)
-    divide(job, batch, [requests[:fits], requests[fits:]])
+    requests = context.store.requests_of(batch)
+    split_batch(context, batch, [requests[:fits], requests[fits:]])
     return None
 
 
-def _leading(job: Job, weights: Sequence[int], room: float, *, is_batched: bool) -> int:
-    """Return how many requests, counted from the first, fit into `room` US dollars."""
-    rate = rate_of(job.spec)
-    for count, weight in enumerate(weights):
-        room -= rate.worst([weight], is_batched=is_batched) if rate is not None else 0.0
+def _count_that_fits(context: RunContext, sizes: Sequence[int], room: float, *, is_batched: bool) -> int:
+    """Return how many requests, counted from the first, fit into `remaining` US dollars."""
+    rate = rate_for_spec(context.spec)
+    for count, weight in enumerate(sizes):
+        room -= rate.cost_upper_bound([weight], is_batched=is_batched) if rate is not None else 0.0
         if room < 0:
             return count
-    return len(weights)
+    return len(sizes)

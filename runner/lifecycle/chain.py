@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from runner.spec.spec import Spec
 
 
-def in_order(specs: Sequence[Spec]) -> list[Spec]:
+def sort_by_dependency(specs: Sequence[Spec]) -> list[Spec]:
     """Return the specs in their given order, but each after the one whose outputs it reads, if given."""
     by_path = {os.path.realpath(spec.path): spec for spec in specs}
     done: dict[str, Spec] = {}

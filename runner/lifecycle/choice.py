@@ -8,51 +8,51 @@ from typing import Any
 import msgspec
 
 from runner.errors import UsageError
-from runner.lifecycle.record import Recorded, recorded
+from runner.lifecycle.record import SpecSnapshot, read_snapshot
 from runner.prompt.templates import Templates
-from runner.sources.compare import changed, is_same
+from runner.sources.compare import find_changed_files, is_unchanged
 from runner.sources.inputs import InputFile
-from runner.spec.load import resumed
+from runner.spec.load import restore_with_edits
 from runner.spec.spec import Spec
 from runner.store.folder import RunFolder
 from runner.store.records import Run
 from runner.store.state import Store
 
-_SHOWN = 10
+_MAX_SHOWN = 10
 
 
-def _changes(old: Any, new: Any, at: str = "") -> Iterator[str]:
+def _describe_changes(old: Any, new: Any, at: str = "") -> Iterator[str]:
     if isinstance(old, dict) and isinstance(new, dict):
         for name in dict.fromkeys((*old, *new)):
-            yield from _changes(old.get(name), new.get(name), f"{at}.{name}" if at else name)
+            yield from _describe_changes(old.get(name), new.get(name), f"{at}.{name}" if at else name)
     elif old != new:
         short = [text if len(text) <= 40 else f"{text[:37]}..." for text in map(repr, (old, new))]
         yield f"{at}: {short[0]} → {short[1]}"
 
 
-def _edited(spec: Spec, folder: RunFolder) -> Iterator[str]:
+def _find_changed_attachments(spec: Spec, folder: RunFolder) -> Iterator[str]:
     """Yield the attached files that have changed since the run was prepared."""
-    if folder.attached.exists():
-        with folder.attached.open("rb") as lines:
+    if folder.attachments.exists():
+        with folder.attachments.open("rb") as lines:
             for line in lines:
                 file = msgspec.json.decode(line, type=InputFile)
-                if not is_same(spec.root, file, follows=False):
+                if not is_unchanged(spec.root, file, follow_redirects=False):
                     yield file.path
 
 
-def _differences(spec: Spec, before: Recorded, now: Recorded, folder: RunFolder) -> list[str]:
+def _describe_differences(spec: Spec, before: SpecSnapshot, now: SpecSnapshot, folder: RunFolder) -> list[str]:
     """Describe the differences between the snapshot of a run and the current settings and files."""
-    found = list(_changes(before.record, now.record))
+    found = list(_describe_changes(before.record, now.record))
     names = dict.fromkeys((*before.templates, *now.templates))
     found += [f"prompts/{n}: edited" for n in names if before.templates.get(n) != now.templates.get(n)]
     if before.limit != now.limit:
         found.append(f"--limit: {before.limit} → {now.limit}")
-    edited = dict.fromkeys(islice(_edited(spec, folder), _SHOWN))
+    edited = dict.fromkeys(islice(_find_changed_attachments(spec, folder), _MAX_SHOWN))
     if spec.source.is_query:
         # The rows of a query are those it returned when the run was prepared.
         return [*found, *(f"{path}: edited or missing" for path in edited)]
     is_limited = before.limit is not None or spec.source.limit is not None
-    files = changed(spec.root, spec.source.path, before.inputs, is_limited=is_limited)
+    files = find_changed_files(spec.root, spec.source.path, before.inputs, is_limited=is_limited)
     return [
         *found,
         *(f"{path}: edited" for path in files),
@@ -61,7 +61,7 @@ def _differences(spec: Spec, before: Recorded, now: Recorded, folder: RunFolder)
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class RunSelector:
     """Selection of the run to work on, by the user's options and the current files."""
 
     spec: Spec
@@ -70,54 +70,54 @@ class Choice:
     resume: bool
     new: bool
 
-    def find(self, store: Store) -> tuple[Run, Spec] | None:
+    def select_run(self, store: Store) -> tuple[Run, Spec] | None:
         """Return the run to continue and its spec, or None if a new run is needed.
 
         A run whose preparation was cut off is discarded. Raises UsageError if the options or the current files do
         not allow a choice, and StateError if the snapshot of a run is damaged.
         """
-        for left in [left for left in store.runs(self.spec.name) if left.state in ("preparing", "prepared")]:
-            if left.recovered_at is not None:
-                raise UsageError(f"the recovery of run {left.id} did not finish: run `runner recover` again")
-            store.discard(left)
+        for incomplete in [left for left in store.runs(self.spec.name) if left.state in ("preparing", "prepared")]:
+            if incomplete.recovered_at is not None:
+                raise UsageError(f"the recovery of run {incomplete.id} did not finish: run `runner recover` again")
+            store.delete_run(incomplete)
         # Also runs of other names: a run that is no longer recognized would be sent, and paid for, again.
         for known in store.runs():
             if known.purged_at is None and known.state != "preparing":
-                recorded(store, known)
+                read_snapshot(store, known)
         runs = [run for run in store.runs(self.spec.name) if run.state != "abandoned"]
-        under_way = next((run for run in runs if run.state == "running"), None)
-        run = under_way or next(iter(runs), None)
-        if run is None or self.new or (self.resume and under_way is None):
+        unfinished = next((run for run in runs if run.state == "running"), None)
+        run = unfinished or next(iter(runs), None)
+        if run is None or self.new or (self.resume and unfinished is None):
             if self.resume:
                 raise UsageError(f"there is no unfinished run of {self.spec.name} to resume: run without --resume")
             return None
-        return self._matching(store, run)
+        return self._match_run(store, run)
 
-    def _matching(self, store: Store, run: Run) -> tuple[Run, Spec] | None:
+    def _match_run(self, store: Store, run: Run) -> tuple[Run, Spec] | None:
         """Return the run and its spec if it matches the current files or is to be resumed anyway, else None.
 
         Raises UsageError if an unfinished run does not match.
         """
         if run.purged_at is not None and run.state != "finished":
             return None
-        before = recorded(store, run)
+        before = read_snapshot(store, run)
         if run.state == "finished" and (self.spec.source.path == "-" or self.spec.source.is_query):
             return None
         # Not computed for --resume, because the input may no longer exist.
-        differences = [] if self.resume else self._differences(before, store.folder(run))
+        differences = [] if self.resume else self._find_differences(before, store.folder(run))
         if not differences:
-            return run, resumed(before.record, like=self.spec)
+            return run, restore_with_edits(before.record, current=self.spec)
         if run.state == "running":
-            raise UsageError(self._refusal(run, differences))
+            raise UsageError(self._changed_run_message(run, differences))
         return None
 
-    def _differences(self, before: Recorded, folder: RunFolder) -> list[str]:
-        files = self.templates.files() if self.templates else {}
-        now = Recorded(self.spec.record(), files, self.limit, [])
-        return _differences(self.spec, before, now, folder)
+    def _find_differences(self, before: SpecSnapshot, folder: RunFolder) -> list[str]:
+        files = self.templates.file_texts() if self.templates else {}
+        now = SpecSnapshot(self.spec.to_record(), files, self.limit, [])
+        return _describe_differences(self.spec, before, now, folder)
 
-    def _refusal(self, run: Run, differences: list[str]) -> str:
-        shown = "\n".join(f"  {line}" for line in differences[:_SHOWN])
+    def _changed_run_message(self, run: Run, differences: list[str]) -> str:
+        shown = "\n".join(f"  {line}" for line in differences[:_MAX_SHOWN])
         return (
             f"run {run.id} of {self.spec.name} is unfinished, and there are changes since it began:\n{shown}\n"
             "Use --resume to finish it with its original spec, or --new to start over. Requests already sent are "

@@ -3,21 +3,28 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runner.api import Api, Remote
-from runner.body import custom_id
+from runner.api import Api, RemoteBatch
+from runner.body import make_custom_id
 from runner.errors import NotFound, UsageError
-from runner.lifecycle.execute import connected
-from runner.lifecycle.inspect import Found, one_run, opened
-from runner.lifecycle.job import Job, Report, name_of, plural, silent, summarize
-from runner.lifecycle.reconcile import check_account, custom_ids, search
-from runner.lifecycle.record import recorded
-from runner.lifecycle.submit import bind, unsend
-from runner.spec.load import from_record
+from runner.lifecycle.execute import open_client
+from runner.lifecycle.inspect import RunInfo, find_run, open_run
+from runner.lifecycle.job import (
+    ProgressCallback,
+    RunContext,
+    batch_label,
+    ignore_progress,
+    pluralize,
+    summarize_run,
+)
+from runner.lifecycle.reconcile import check_workspace, find_batch, read_custom_ids
+from runner.lifecycle.record import read_snapshot
+from runner.lifecycle.submit import assign_batch_id, reset_to_prepared
+from runner.spec.load import spec_from_record
 from runner.store.records import Batch
 
 
 @dataclass(frozen=True, slots=True)
-class Unknown:
+class UnknownBatch:
     """A batch whose create request got no response, and the remote batches that could be it.
 
     `intent_at` is in Unix seconds.
@@ -26,12 +33,16 @@ class Unknown:
     name: str
     requests: int
     intent_at: float
-    candidates: list[Remote]
+    candidates: list[RemoteBatch]
 
 
 def reconcile_run(
-    target: str, *, adopt: str | None = None, assume_not_sent: bool = False, report: Report = silent
-) -> tuple[Found, list[Unknown]]:
+    target: str,
+    *,
+    adopt: str | None = None,
+    assume_not_sent: bool = False,
+    report: ProgressCallback = ignore_progress,
+) -> tuple[RunInfo, list[UnknownBatch]]:
     """Search once for batches whose create request got no response, and apply the user's decision.
 
     `adopt` is the id of a remote batch that is one of them. With `assume_not_sent`, the next run sends those still
@@ -40,59 +51,63 @@ def reconcile_run(
     Raises UsageError if no run matches, or if the remote batch cannot be one of its batches. Also raises
     UsageError for `assume_not_sent` while an unfinished remote batch could be one of them.
     """
-    found = one_run(target)
+    found = find_run(target)
     with (
-        opened(found) as (store, run),
-        connected(store.path, simulate=found.is_simulated) as api,
+        open_run(found) as (store, run),
+        open_client(store.path, simulate=found.is_simulated) as api,
     ):
-        spec = from_record(recorded(store, run).record, path=Path(run.spec_path), root=found.base)
-        job = Job(spec, store, run, found.base, report)
-        check_account(store.batches(run), api)
+        spec = spec_from_record(read_snapshot(store, run).record, path=Path(run.spec_path), root=found.output_root)
+        context = RunContext(spec, store, run, found.output_root, report)
+        check_workspace(store.batches(run), api)
         unknown = []
-        for batch in _submitting(job):
-            batch, candidates = search(job, api, batch)
+        for batch in _submitting_batches(context):
+            batch, candidates = find_batch(context, api, batch)
             if batch.state == "submitting":
                 unknown.append((batch, candidates))
         if adopt is not None and unknown:
-            adopted = _adopt(job, api, adopt, [batch for batch, _ in unknown])
+            adopted = _adopt_batch(context, api, adopt, [batch for batch, _ in unknown])
             unknown = [(batch, candidates) for batch, candidates in unknown if batch != adopted]
         if assume_not_sent:
-            _refuse_too_early(unknown)
+            _require_ended_candidates(unknown)
             for batch, _ in unknown:
-                unsend(job, batch)
-                job.tell(f"{name_of(batch)}: treated as never sent; the next run sends it")
+                reset_to_prepared(context, batch)
+                context.report(f"{batch_label(batch)}: treated as never sent; the next run sends it")
             unknown = []
-        left = [Unknown(name_of(one), one.requests, one.intent_at or 0, candidates) for one, candidates in unknown]
-        return replace(found, summary=summarize(job.store, job.run)), left
+        left = [
+            UnknownBatch(batch_label(one), one.requests, one.intent_at or 0, candidates)
+            for one, candidates in unknown
+        ]
+        return replace(found, summary=summarize_run(context.store, context.run)), left
 
 
-def _refuse_too_early(unknown: list[tuple[Batch, list[Remote]]]) -> None:
+def _require_ended_candidates(unknown: list[tuple[Batch, list[RemoteBatch]]]) -> None:
     """Raise UsageError if an unfinished remote batch could be one of the unknown batches."""
     for batch, candidates in unknown:
         for remote in candidates:
             if remote.processing_status != "ended":
                 raise UsageError(
-                    f"{name_of(batch)} could be {remote.id}, which is unfinished: wait until it has ended and its "
+                    f"{batch_label(batch)} could be {remote.id}, which is unfinished: wait "
+                    "until it has ended and its "
                     "results identify it, or the batch may be paid twice"
                 )
 
 
-def _submitting(job: Job) -> list[Batch]:
-    return [batch for batch in job.store.batches(job.run) if batch.state == "submitting"]
+def _submitting_batches(context: RunContext) -> list[Batch]:
+    return [batch for batch in context.store.batches(context.run) if batch.state == "submitting"]
 
 
-def _adopt(job: Job, api: Api, batch_id: str, unknown: list[Batch]) -> Batch:
+def _adopt_batch(context: RunContext, api: Api, batch_id: str, unknown: list[Batch]) -> Batch:
     """Bind a remote batch to the only batch of `unknown` that it can be; raise UsageError otherwise."""
     try:
-        remote = api.retrieve(batch_id)
+        remote = api.retrieve_batch(batch_id)
     except NotFound as error:
         raise UsageError(f"{batch_id} not found in this workspace: check the ID and the API key") from error
-    if job.store.is_bound(batch_id):
+    if context.store.is_assigned(batch_id):
         raise UsageError(f"{batch_id} already belongs to another batch of this project")
     fitting, is_proved = [batch for batch in unknown if batch.requests == remote.requests], False
     if remote.processing_status == "ended":
-        ids = custom_ids(api, remote)
-        prefixes = [custom_id(job.run.id, batch.round, batch.batch, 0)[:-1] for batch in fitting]
+        ids = read_custom_ids(api, remote)
+        prefixes = [make_custom_id(context.run.id, batch.round, batch.batch, 0)[:-1] for batch in fitting]
         proved = [
             batch
             for batch, prefix in zip(fitting, prefixes, strict=True)
@@ -107,9 +122,12 @@ def _adopt(job: Job, api: Api, batch_id: str, unknown: list[Batch]) -> Batch:
             else "its request count or its custom_ids match none of the unknown batches"
         )
         raise UsageError(
-            f"{batch_id} ({plural(remote.requests, 'request')}) cannot be adopted by run {job.run.id}: {why}"
+            f"{batch_id} ({pluralize(remote.requests, 'request')}) cannot be adopted by "
+            f"run {context.run.id}: {why}"
         )
     [batch] = fitting
-    bound = bind(job, batch, remote, is_proved=is_proved)
-    job.tell(f"{name_of(bound)}: adopted {batch_id}" + ("" if is_proved else "; its results will confirm it"))
+    bound = assign_batch_id(context, batch, remote, is_proved=is_proved)
+    context.report(
+        f"{batch_label(bound)}: adopted {batch_id}" + ("" if is_proved else "; its results will confirm it")
+    )
     return batch

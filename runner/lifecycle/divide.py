@@ -7,51 +7,52 @@ in pieces.
 from collections.abc import Callable, Sequence
 from itertools import chain
 
-from runner.body import pack
+from runner.body import pack_requests
 from runner.durable import sync_folder
-from runner.lifecycle.job import Job
-from runner.store.folder import pieces
+from runner.lifecycle.job import RunContext
+from runner.store.folder import open_slices
 from runner.store.records import Batch
 
-_LONGER_ID = 20
-_LONGER = 1_000
+_EXTRA_ID_BYTES = 20
+_EXTRA_PARAMS_BYTES = 1_000
 
-Request = tuple[int, int, int]
+RequestLocation = tuple[int, int, int]
 """(row, offset, length in bytes) of the params of one request in the body of its batch."""
 
 
-def _as_it_is(params: bytes) -> bytes:
+def _unchanged(params: bytes) -> bytes:
     return params
 
 
-def divide(
-    job: Job,
+def split_batch(
+    context: RunContext,
     batch: Batch,
-    parts: Sequence[Sequence[Request]],
+    parts: Sequence[Sequence[RequestLocation]],
     *,
-    change: Callable[[bytes], bytes] = _as_it_is,
+    transform: Callable[[bytes], bytes] = _unchanged,
 ) -> None:
     """Replace a prepared batch with batches of these parts, which together have exactly its requests.
 
-    `change` converts the prepared params to those that are sent, which may be a few bytes longer.
+    `transform` converts the prepared params to those that are sent, which may be a few bytes longer.
     """
-    folder = job.store.folder(job.run)
-    number = max(other.batch for other in job.store.batches(job.run) if other.round == batch.round)
-    with pieces() as files, job.store.transaction():
+    folder = context.store.folder(context.run)
+    number = max(other.batch for other in context.store.batches(context.run) if other.round == batch.round)
+    with open_slices() as files, context.store.transaction():
         bodies = chain.from_iterable(
-            pack(
+            pack_requests(
                 (
-                    (row, change(files.read(folder.body(batch.round, batch.batch), offset, size)))
+                    (row, transform(files.read(folder.body(batch.round, batch.batch), offset, size)))
                     for row, offset, size in part
                 ),
-                run=job.run.id,
+                run=context.run.id,
                 round=batch.round,
                 folder=folder.bodies,
                 max_requests=len(part),
-                max_bytes=batch.bytes + (_LONGER_ID if change is _as_it_is else _LONGER) * len(part),
-                first=number + index,
+                max_bytes=batch.bytes
+                + (_EXTRA_ID_BYTES if transform is _unchanged else _EXTRA_PARAMS_BYTES) * len(part),
+                first_number=number + index,
             )
             for index, part in enumerate(parts, 1)
         )
-        job.store.part(batch, bodies)
+        context.store.replace_batch(batch, bodies)
         sync_folder(folder.bodies)

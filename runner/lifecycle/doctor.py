@@ -14,31 +14,31 @@ from pathlib import Path
 from typing import Any
 
 from runner.api import Api
-from runner.body import custom_id
+from runner.body import make_custom_id
 from runner.errors import StateError
-from runner.lifecycle.execute import SIMULATED, connected
-from runner.lifecycle.job import decoded, name_of, plural
-from runner.lifecycle.record import recorded
-from runner.lifecycle.recover import found_in
-from runner.outcome import OUTCOMES, read
+from runner.lifecycle.execute import SIMULATED_FOLDER, open_client
+from runner.lifecycle.job import batch_label, decode_column, pluralize
+from runner.lifecycle.record import read_snapshot
+from runner.lifecycle.recover import identify_batches
+from runner.outcome import OUTCOMES, parse_result
 from runner.remote import is_url
-from runner.spec.load import project_root
-from runner.store.folder import Pieces, pieces
+from runner.spec.load import find_project_root
+from runner.store.folder import FileSlices, open_slices
 from runner.store.records import Batch, Run
 from runner.store.state import Store, open_store
 
 # The shape of an API key; the state must not contain any.
-_KEY = re.compile(rb"sk-ant-[A-Za-z0-9_-]{20,}")
-_BLOCK = 1 << 20
-_KEPT_SECONDS = 29 * 86_400
-_SHOWN = 10
-_NEXT = {
+_API_KEY = re.compile(rb"sk-ant-[A-Za-z0-9_-]{20,}")
+_BLOCK_BYTES = 1 << 20
+_RETENTION_SECONDS = 29 * 86_400
+_MAX_SHOWN = 10
+_NEXT_STEPS = {
     "prepared": "sends",
     "submitting": "searches for",
     "submitted": "polls",
     "ended": "collects",
 }
-_RECOVER = "move .runner away and run `runner recover SPEC` to rebuild it from the API"
+_RECOVER_HINT = "move .runner away and run `runner recover SPEC` to rebuild it from the API"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,41 +46,41 @@ class Diagnosis:
     """Findings, one line per problem, and the next steps, one line per unfinished run."""
 
     findings: list[str]
-    plans: list[str]
+    next_steps: list[str]
     runs: int
 
 
-def doctor(*, remote: bool = False) -> Diagnosis:
+def diagnose_state(*, remote: bool = False) -> Diagnosis:
     """Check the real and simulated state of the project around the working folder.
 
-    With `remote`, the batches of the workspace are compared too. Raises Locked if another runner holds the state,
-    and StateError if a database cannot be opened.
+    With `remote`, the batches of the workspace are compared too. Raises StateLocked if another runner holds the
+    state, and StateError if a database cannot be opened.
     """
-    root = project_root(Path.cwd() / "spec")
+    root = find_project_root(Path.cwd() / "spec")
     findings: list[str] = []
     plans: list[str] = []
     count = 0
-    for base in (root, root / SIMULATED):
+    for base in (root, root / SIMULATED_FOLDER):
         folder = base / ".runner"
         if not (folder / "state.db").exists():
             if any((folder / "runs").glob("*")):
-                findings.append(f"{folder}/state.db is missing, but {folder}/runs contains runs: {_RECOVER}")
+                findings.append(f"{folder}/state.db is missing, but {folder}/runs contains runs: {_RECOVER_HINT}")
             continue
-        findings += _modes(folder)
+        findings += _check_permissions(folder)
         with open_store(folder) as store:
             runs = store.runs()
             count += len(runs)
-            findings += _keys(folder)
+            findings += _find_api_keys(folder)
             for run in runs:
-                findings += [f"run {run.id}: {line}" for line in _run(store, run)]
-                plans += _plan(store, run)
+                findings += [f"run {run.id}: {line}" for line in _check_run(store, run)]
+                plans += _describe_next_run(store, run)
             if remote and base == root:
-                with connected(store.path, simulate=False) as api:
-                    findings += _remote(store, api)
+                with open_client(store.path, simulate=False) as api:
+                    findings += _find_untracked_batches(store, api)
     return Diagnosis(findings, plans, count)
 
 
-def _modes(folder: Path) -> Iterator[str]:
+def _check_permissions(folder: Path) -> Iterator[str]:
     """Yield files and folders that other users can read.
 
     Checked first, because opening the state makes its folder private.
@@ -90,7 +90,7 @@ def _modes(folder: Path) -> Iterator[str]:
             yield f"{path} can be read by other users: run `chmod go= {path}`"
 
 
-def _keys(folder: Path) -> Iterator[str]:
+def _find_api_keys(folder: Path) -> Iterator[str]:
     for path in folder.rglob("*"):
         if path.is_file() and "simulator" not in path.parts and _holds_key(path):
             yield f"{path} contains what looks like an API key: replace the key unless it comes from your rows"
@@ -99,14 +99,14 @@ def _keys(folder: Path) -> Iterator[str]:
 def _holds_key(path: Path) -> bool:
     rest = b""
     with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            if _KEY.search(rest + block):
+        while block := file.read(_BLOCK_BYTES):
+            if _API_KEY.search(rest + block):
                 return True
             rest = block[-100:]
     return False
 
 
-def _run(store: Store, run: Run) -> Iterator[str]:
+def _check_run(store: Store, run: Run) -> Iterator[str]:
     """Yield the problems of one run."""
     if run.state == "preparing":
         yield "was killed while it was being prepared; nothing was sent, and the next run discards it"
@@ -114,23 +114,23 @@ def _run(store: Store, run: Run) -> Iterator[str]:
     if run.purged_at is not None:
         return
     try:
-        recorded(store, run)
+        read_snapshot(store, run)
     except StateError as error:
         yield str(error)
-    yield from _rows(store, run)
+    yield from _check_rows(store, run)
     batches = store.batches(run)
     for batch in batches:
-        yield from (f"{name_of(batch)}: {line}" for line in _batch(store, run, batch))
+        yield from (f"{batch_label(batch)}: {line}" for line in _check_batch(store, run, batch))
     for before, after in pairwise(batches):
         if before.round < after.round and before.state != "collected":
-            yield f"{name_of(after)}: was prepared before {name_of(before)} was collected"
-    for sink in decoded(run.sinks, list[dict[str, Any]]):
+            yield f"{batch_label(after)}: was prepared before {batch_label(before)} was collected"
+    for sink in decode_column(run.sinks, list[dict[str, Any]]):
         # Outputs behind a URL are not checked.
         if run.state == "finished" and not is_url(sink["path"]) and not Path(sink["path"]).exists():
             yield f"{sink['path']} is missing: run the spec again to write it; nothing is sent"
 
 
-def _rows(store: Store, run: Run) -> Iterator[str]:
+def _check_rows(store: Store, run: Run) -> Iterator[str]:
     """Check that each row is in rows.jsonl and in the database once, and its outcome counted once."""
     path, sha256 = store.folder(run).rows, hashlib.sha256()
     try:
@@ -139,51 +139,51 @@ def _rows(store: Store, run: Run) -> Iterator[str]:
             for lines, line in enumerate(file, 1):  # noqa: B007
                 sha256.update(line)
         if sha256.hexdigest() != (run.rows_sha256 or sha256.hexdigest()):
-            yield f"rows.jsonl differs from what was written: {_RECOVER}"
+            yield f"rows.jsonl differs from what was written: {_RECOVER_HINT}"
     except OSError as error:
-        yield f"rows.jsonl cannot be read ({error.strerror}): {_RECOVER}"
+        yield f"rows.jsonl cannot be read ({error.strerror}): {_RECOVER_HINT}"
         lines = run.rows
     counts: dict[str, int] = {}
     number = 0
-    for number, (row, outcome, *_) in enumerate(store.outcomes(run), 1):
+    for number, (row, outcome, *_) in enumerate(store.row_outcomes(run), 1):
         if row != number:
-            yield f"row {number} is missing from the database, and row {row} follows: {_RECOVER}"
+            yield f"row {number} is missing from the database, and row {row} follows: {_RECOVER_HINT}"
             return
         if outcome is not None:
             counts[outcome] = counts.get(outcome, 0) + 1
     if not lines == number == run.rows:
         found = f"{lines:,} are in rows.jsonl and {number:,} in the database"
-        yield f"should have {run.rows:,} rows, but {found}: {_RECOVER}"
-    if counts != store.tally(run) or not counts.keys() <= set(OUTCOMES):
-        yield f"outcome counts are wrong: {store.tally(run)} instead of {counts}"
+        yield f"should have {run.rows:,} rows, but {found}: {_RECOVER_HINT}"
+    if counts != store.outcome_counts(run) or not counts.keys() <= set(OUTCOMES):
+        yield f"outcome counts are wrong: {store.outcome_counts(run)} instead of {counts}"
 
 
-def _batch(store: Store, run: Run, batch: Batch) -> Iterator[str]:
+def _check_batch(store: Store, run: Run, batch: Batch) -> Iterator[str]:
     """Yield the problems of one batch and its files."""
     folder = store.folder(run)
     carried = store.rows_of(batch)
     # The rows of a canary without answers belong to the next canary.
-    is_last = batch.lane != "canary" and batch.round == max(other.round for other in store.batches(run))
+    is_last = batch.send_mode != "canary" and batch.round == max(other.round for other in store.batches(run))
     if len(carried) > batch.requests or (is_last and len(carried) != batch.requests):
-        yield f"has {len(carried):,} rows, but {plural(batch.requests, 'request')}: {_RECOVER}"
-    has_no_id = batch.lane != "batch" or batch.state in ("prepared", "submitting")
+        yield f"has {len(carried):,} rows, but {pluralize(batch.requests, 'request')}: {_RECOVER_HINT}"
+    has_no_id = batch.send_mode != "batch" or batch.state in ("prepared", "submitting")
     if (batch.batch_id is None) != has_no_id and batch.state != "collected":
-        yield f"is {batch.state}, but its batch ID is {batch.batch_id}: {_RECOVER}"
-    if batch.state == "prepared" and folder.sent(batch.round, batch.batch).exists():
+        yield f"is {batch.state}, but its batch ID is {batch.batch_id}: {_RECOVER_HINT}"
+    if batch.state == "prepared" and folder.intent_marker(batch.round, batch.batch).exists():
         yield "is prepared, but may have been sent before: the next run searches for it first"
-    counts = decoded(batch.counts, dict[str, int])
+    counts = decode_column(batch.counts, dict[str, int])
     if counts and sum(counts.values()) != batch.requests:
-        yield f"has {plural(batch.requests, 'request')}, but the API counted {counts}"
+        yield f"has {pluralize(batch.requests, 'request')}, but the API counted {counts}"
     age = time.time() - (batch.created_at or time.time())
-    if batch.state in ("submitted", "ended") and age > _KEPT_SECONDS:
+    if batch.state in ("submitted", "ended") and age > _RETENTION_SECONDS:
         yield "is older than 29 days: the API no longer has its results (--accept-loss continues without them)"
     if batch.state == "collected":
-        yield from _results(store, run, batch)
+        yield from _check_results(store, run, batch)
     if batch.state != "collected" or run.state == "running":
-        yield from _body(folder.body(batch.round, batch.batch), batch)
+        yield from _check_body(folder.body(batch.round, batch.batch), batch)
 
 
-def _digest(path: Path) -> str | None:
+def _file_sha256(path: Path) -> str | None:
     """Return the SHA-256 of a file, or None if it cannot be read."""
     try:
         with path.open("rb") as file:
@@ -192,53 +192,58 @@ def _digest(path: Path) -> str | None:
         return None
 
 
-def _body(path: Path, batch: Batch) -> Iterator[str]:
-    if _digest(path) != batch.sha256:
+def _check_body(path: Path, batch: Batch) -> Iterator[str]:
+    if _file_sha256(path) != batch.sha256:
         yield f"{path.name} differs from what was written: it will not be sent, nor will its rows be sent again"
 
 
-def _results(store: Store, run: Run, batch: Batch) -> Iterator[str]:
+def _check_results(store: Store, run: Run, batch: Batch) -> Iterator[str]:
     """Check that the results are as received, and that each outcome has a line with the id of its row."""
     path = store.folder(run).results(batch.round, batch.batch)
-    with pieces() as files:
-        for row, outcome, round, number, offset, length, sent in store.outcomes(run):
+    with open_slices() as files:
+        for row, outcome, round, number, offset, length, sent in store.row_outcomes(run):
             if (round, number) != (batch.round, batch.batch) or offset is None or length is None:
                 continue
-            if not _agrees(files, path, offset, length, run, batch, sent):
-                yield f"the result of row {row} ({outcome}) is not at its recorded place in its file: {_RECOVER}"
+            if not _matches_row(files, path, offset, length, run, batch, sent):
+                yield (
+                    f"the result of row {row} ({outcome}) is not at its recorded place in "
+                    f"its file: {_RECOVER_HINT}"
+                )
                 return
-    if batch.results_sha256 is not None and _digest(path) != batch.results_sha256:
-        yield f"{path.name} differs from what was received: {_RECOVER}"
+    if batch.results_sha256 is not None and _file_sha256(path) != batch.results_sha256:
+        yield f"{path.name} differs from what was received: {_RECOVER_HINT}"
 
 
-def _agrees(files: Pieces, path: Path, offset: int, length: int, run: Run, batch: Batch, row: int) -> bool:
+def _matches_row(
+    files: FileSlices, path: Path, offset: int, length: int, run: Run, batch: Batch, row: int
+) -> bool:
     try:
-        line = read(files.read(path, offset, length))
+        line = parse_result(files.read(path, offset, length))
     except (ValueError, OSError):
         return False
-    return line.custom_id == custom_id(run.id, batch.round, batch.batch, row)
+    return line.custom_id == make_custom_id(run.id, batch.round, batch.batch, row)
 
 
-def _remote(store: Store, api: Api) -> Iterator[str]:
+def _find_untracked_batches(store: Store, api: Api) -> Iterator[str]:
     """Yield batches of our runs in the workspace that the state does not have: paid for, but not used."""
     known = {run.id: {(one.round, one.batch): one for one in store.batches(run)} for run in store.runs()}
-    for run_id, found in found_in(api, api.newest(until=api.now - 29 * 86_400)):
+    for run_id, found in identify_batches(api, api.list_batches(created_after=api.now - 29 * 86_400)):
         ours = known.get(run_id, {}).get((found.round, found.batch))
         if run_id not in known or (ours is not None and ours.batch_id in (found.batch_id, None)):
             continue
         cost = "paid for, but not used" if ours is None else "paid twice"
         which = f"batch {found.batch} of round {found.round}"
-        yield f"run {run_id}: {found.batch_id} was sent as {which}: {plural(found.requests, 'request')} {cost}"
+        yield f"run {run_id}: {found.batch_id} was sent as {which}: {pluralize(found.requests, 'request')} {cost}"
 
 
-def _plan(store: Store, run: Run) -> Iterator[str]:
+def _describe_next_run(store: Store, run: Run) -> Iterator[str]:
     """Yield a line that says what the next run of the spec does with an unfinished run."""
     if run.state != "running":
         return
     left = [batch for batch in store.batches(run) if batch.state != "collected"]
-    steps = [f"{_NEXT[batch.state]} {name_of(batch)}" for batch in left[:_SHOWN]]
-    if len(left) > _SHOWN:
-        steps.append(f"continues with {len(left) - _SHOWN:,} more")
+    steps = [f"{_NEXT_STEPS[batch.state]} {batch_label(batch)}" for batch in left[:_MAX_SHOWN]]
+    if len(left) > _MAX_SHOWN:
+        steps.append(f"continues with {len(left) - _MAX_SHOWN:,} more")
     yield (
         f"run {run.id} of {run.spec}: the next run "
         f"{', '.join(steps) or 'writes the outputs or prepares another round'}"

@@ -9,15 +9,15 @@ from typing import Any
 import msgspec
 
 from runner.errors import StateError
-from runner.form import Form
-from runner.lifecycle.record import Recorded, recorded
-from runner.outcome import read
-from runner.store.folder import Pieces
-from runner.store.known import Answers, Digests
+from runner.form import OutputFormat
+from runner.lifecycle.record import SpecSnapshot, read_snapshot
+from runner.outcome import parse_result
+from runner.store.folder import FileSlices
+from runner.store.known import DigestIndex, SucceededRequests
 from runner.store.records import Run
 from runner.store.state import Store
 
-_SEEN = ("running", "finished", "abandoned")
+_COMPARED_STATES = ("running", "finished", "abandoned")
 
 
 class _Line(msgspec.Struct):
@@ -28,47 +28,47 @@ class _Row(msgspec.Struct):
     row: msgspec.Raw
 
 
-_decode = msgspec.json.Decoder(_Line).decode
-Place = tuple[int, int, int]
+_decode_line = msgspec.json.Decoder(_Line).decode
+RunBatchKey = tuple[int, int, int]
 """Run, round and batch."""
 
 
 @dataclass(frozen=True, slots=True)
-class Earlier:
+class PreviousResults:
     """Results of the runs in `store` that are still valid for a spec.
 
-    `paths` caches the results file of each batch, or None if the file is missing or was changed.
+    `verified_paths` caches the results file of each batch, or None if the file is missing or was changed.
     """
 
     store: Store
-    answers: Answers | None
-    files: Pieces
-    form: Form
-    paths: dict[Place, Path | None] = field(default_factory=dict)
+    index: SucceededRequests | None
+    slices: FileSlices
+    output_format: OutputFormat
+    verified_paths: dict[RunBatchKey, Path | None] = field(default_factory=dict)
 
-    def line(self, digest: bytes, custom_id: str, row: Mapping[str, Any]) -> bytes | None:
+    def find_result(self, digest: bytes, custom_id: str, row: Mapping[str, Any]) -> bytes | None:
         """Return the result line for a request, under the given custom_id; None if there is no intact one."""
-        found = self.answers.find(digest) if self.answers is not None else None
+        found = self.index.find(digest) if self.index is not None else None
         if found is None:
             return None
         place = found[:3]
-        if place not in self.paths:
-            self.paths[place] = self._sound(*place)
-        path = self.paths[place]
+        if place not in self.verified_paths:
+            self.verified_paths[place] = self._verify_path(*place)
+        path = self.verified_paths[place]
         if path is None:
             return None
         try:
-            line = self.files.read(path, found.offset, found.length)
+            line = self.slices.read(path, found.offset, found.length)
             # A result that a run reused from another (batch 0) is not covered by a file digest. The rules for
             # a valid output can have changed as well.
-            is_in_doubt = found.batch == 0 or self.form.is_local
-            if is_in_doubt and read(line, self.form, row).outcome != "succeeded":
+            is_in_doubt = found.batch == 0 or self.output_format.has_local_checks
+            if is_in_doubt and parse_result(line, self.output_format, row).outcome != "succeeded":
                 return None
-            return b'{"custom_id":"%b","result":%b}' % (custom_id.encode(), bytes(_decode(line).result))
+            return b'{"custom_id":"%b","result":%b}' % (custom_id.encode(), bytes(_decode_line(line).result))
         except (OSError, ValueError):
             return None
 
-    def _sound(self, number: int, round: int, batch: int) -> Path | None:
+    def _verify_path(self, number: int, round: int, batch: int) -> Path | None:
         """Return the results file of a batch, or None if it is missing or was changed.
 
         In that case the requests of the batch are sent again.
@@ -85,32 +85,32 @@ class Earlier:
 
 
 @dataclass(slots=True)
-class Reasons:
+class ChangeReasons:
     """Reasons why requests have no result yet: the changes since the previous run of the spec.
 
-    `before` is that run, and `otherwise` the reason for rows that it had too.
+    `previous_run` is that run, and `default` the reason for rows that it had too.
     """
 
     store: Store
-    before: Run | None
-    otherwise: str
-    _rows: Digests | None = field(default=None)
+    previous_run: Run | None
+    default: str
+    _row_digests: DigestIndex | None = field(default=None)
 
-    def of(self, fields: bytes) -> str:
+    def reason_for(self, fields: bytes) -> str:
         """Return why the request of a row with this JSON is new.
 
         `data`: the previous run had no such row. `prompt` or `params`: these have changed. `again`: nothing has
         changed, but there is no result to reuse.
         """
-        if self.before is None:
+        if self.previous_run is None:
             return "data"
-        if self._rows is None:
-            self._rows = Digests()
-            for number, row in enumerate(self._recorded(self.before), 1):
-                self._rows.first(_digest(row), number)
-        return self.otherwise if _digest(fields) in self._rows else "data"
+        if self._row_digests is None:
+            self._row_digests = DigestIndex()
+            for number, row in enumerate(self._read_rows(self.previous_run), 1):
+                self._row_digests.setdefault(_digest_row(row), number)
+        return self.default if _digest_row(fields) in self._row_digests else "data"
 
-    def _recorded(self, run: Run) -> Iterator[bytes]:
+    def _read_rows(self, run: Run) -> Iterator[bytes]:
         decode = msgspec.json.Decoder(_Row).decode
         try:
             with self.store.folder(run).rows.open("rb") as file:
@@ -122,28 +122,28 @@ class Reasons:
 
     def close(self) -> None:
         """Release the digests of the previous run's rows."""
-        if self._rows is not None:
-            self._rows.close()
+        if self._row_digests is not None:
+            self._row_digests.close()
 
 
-def _digest(row: bytes) -> bytes:
+def _digest_row(row: bytes) -> bytes:
     return hashlib.blake2b(row, digest_size=16).digest()
 
 
-def reasons(store: Store, run: Run, start: Recorded) -> Reasons:
+def find_change_reasons(store: Store, run: Run, snapshot: SpecSnapshot) -> ChangeReasons:
     """Compare a run with the previous one of its spec, to explain why its requests have no result yet."""
-    runs = (one for one in store.runs(run.spec) if one.id != run.id and one.state in _SEEN)
+    runs = (one for one in store.runs(run.spec) if one.id != run.id and one.state in _COMPARED_STATES)
     before = next((one for one in runs if one.purged_at is None), None)
     if before is None:
-        return Reasons(store, None, "data")
+        return ChangeReasons(store, None, "data")
     try:
-        then = recorded(store, before)
+        then = read_snapshot(store, before)
     except StateError:
-        return Reasons(store, None, "data")
-    return Reasons(store, before, _changed(then, start))
+        return ChangeReasons(store, None, "data")
+    return ChangeReasons(store, before, _find_default_reason(then, snapshot))
 
 
-def _changed(then: Recorded, now: Recorded) -> str:
+def _find_default_reason(then: SpecSnapshot, now: SpecSnapshot) -> str:
     if then.templates != now.templates or any(then.record.get(n) != now.record.get(n) for n in ("prompt", "vars")):
         return "prompt"
     is_same = all(then.record.get(n) == now.record.get(n) for n in ("params", "output_schema", "output", "betas"))

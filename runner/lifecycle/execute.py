@@ -12,22 +12,22 @@ from typing import Any
 import msgspec
 
 from runner.api import Api, connect
-from runner.errors import CapReached, InputError, StateError, UsageError
-from runner.form import Form, form_of
-from runner.lifecycle.check import check, check_places
-from runner.lifecycle.choice import Choice
-from runner.lifecycle.deliver import deliver
-from runner.lifecycle.follow import follow
-from runner.lifecycle.job import Job, Report, Summary, plural, silent, summarize
-from runner.lifecycle.planning import Plan, make_plan
-from runner.lifecycle.prepare import prepare
-from runner.lifecycle.record import recorded
-from runner.sinks import check_place
-from runner.sinks.place import Place
+from runner.errors import CostCapReached, InputError, StateError, UsageError
+from runner.form import OutputFormat, build_output_format
+from runner.lifecycle.check import check_destinations, validate_spec
+from runner.lifecycle.choice import RunSelector
+from runner.lifecycle.deliver import write_outputs
+from runner.lifecycle.follow import follow_run
+from runner.lifecycle.job import ProgressCallback, RunContext, Summary, ignore_progress, pluralize, summarize_run
+from runner.lifecycle.planning import Plan, build_plan
+from runner.lifecycle.prepare import prepare_first_round
+from runner.lifecycle.record import read_snapshot
+from runner.sinks import check_destination
+from runner.sinks.place import Destination
 from runner.spec.spec import Spec
 from runner.store.state import open_store
 
-SIMULATED = "simulated"
+SIMULATED_FOLDER = "simulated"
 # Size of a short result with its ids and usage: once as received, and once in an output.
 _RESULT_BYTES = 2 * 700
 # A simulated batch takes about a second, and the simulator ends with the runner: no create can be late.
@@ -37,42 +37,42 @@ _SIMULATED_POLL, _SIMULATED_GRACE = 0.2, 2.0
 Consent = bool | Callable[[Plan], bool]
 
 
-def moved(spec: Spec) -> Spec:
+def with_simulated_paths(spec: Spec) -> Spec:
     """Return the spec to simulate, which reads the simulated output of the spec before it, if any."""
     output = spec.source.output
     if output is None:
         return spec
     path = Path(output)
-    below = Path(SIMULATED) / (path.relative_to(path.anchor))
+    below = Path(SIMULATED_FOLDER) / (path.relative_to(path.anchor))
     return replace(spec, source=replace(spec.source, output=str(below)))
 
 
-def home(spec: Spec, *, simulate: bool) -> Path:
+def find_output_root(spec: Spec, *, simulate: bool) -> Path:
     """Return the folder that contains `.runner/` and that output paths are relative to."""
-    return spec.root / SIMULATED if simulate else spec.root
+    return spec.root / SIMULATED_FOLDER if simulate else spec.root
 
 
-def _check_space(job: Job, plan: Plan) -> None:
+def _check_disk_space(context: RunContext, plan: Plan) -> None:
     """Raise StateError if the disk certainly has no room for the results."""
-    needed, free = plan.new * _RESULT_BYTES, shutil.disk_usage(job.store.path).free
+    needed, free = plan.new * _RESULT_BYTES, shutil.disk_usage(context.store.path).free
     if free < needed:
         raise StateError(
-            f"{job.store.path}: only {free:,} bytes are free, but {plural(plan.new, 'result')} need at "
+            f"{context.store.path}: only {free:,} bytes are free, but {pluralize(plan.new, 'result')} need at "
             f"least {needed:,}; nothing was sent: free up space and run again"
         )
 
 
-def _check_tables(job: Job, places: Sequence[Place]) -> None:
+def _check_tables(context: RunContext, places: Sequence[Destination]) -> None:
     """Discard a prepared run and raise InputError if a table does not accept its column types."""
-    types = recorded(job.store, job.run).types
-    tables = [index for index, sink in enumerate(job.spec.sinks) if sink.type == "sql"]
-    unfit = [check_place(job.spec, index, places[index], types) for index in tables]
+    types = read_snapshot(context.store, context.run).types
+    tables = [index for index, sink in enumerate(context.spec.sinks) if sink.type == "sql"]
+    unfit = [check_destination(context.spec, index, places[index], types) for index in tables]
     if problems := [problem for problem in unfit if problem]:
-        job.store.discard(job.run)
+        context.store.delete_run(context.run)
         raise InputError(problems)
 
 
-def _agree(job: Job, plan: Plan, consent: Consent) -> None:
+def _start_if_confirmed(context: RunContext, plan: Plan, consent: Consent) -> None:
     """Start a prepared run if sending it is agreed to.
 
     Otherwise discard it, and raise InputError for errors found by the rules, or UsageError without consent. Raises
@@ -81,28 +81,30 @@ def _agree(job: Job, plan: Plan, consent: Consent) -> None:
     try:
         if errors := [finding.problem for finding in plan.findings if finding.severity == "error"]:
             raise InputError(errors)
-        _check_space(job, plan)
+        _check_disk_space(context, plan)
         is_agreed = consent(plan) if callable(consent) else consent
-        if not (is_agreed or plan.new == 0 or job.spec.limits.max_cost is not None):
+        if not (is_agreed or plan.new == 0 or context.spec.limits.max_cost is not None):
             raise UsageError("nothing was sent: the run was not confirmed")
     except (InputError, UsageError):
-        job.store.discard(job.run)
+        context.store.delete_run(context.run)
         raise
-    with job.store.transaction():
+    with context.store.transaction():
         # Only now, so that a new run that is declined, or killed before, leaves the unfinished run unchanged.
-        for other in job.store.runs(job.run.spec):
-            if other.number != job.run.number and other.state in ("running", "prepared"):
-                job.store.update(other, state="abandoned")
-        job.run = job.store.update(job.run, state="running", mode=plan.mode, estimated=plan.estimated)
+        for other in context.store.runs(context.run.spec):
+            if other.number != context.run.number and other.state in ("running", "prepared"):
+                context.store.update_run(other, state="abandoned")
+        context.run = context.store.update_run(
+            context.run, state="running", mode=plan.mode, estimated_cost=plan.estimated_cost
+        )
 
 
-def _ignore(folder: Path) -> None:
+def _write_gitignore(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     (folder / ".gitignore").write_text("*\n")
 
 
 @contextmanager
-def connected(folder: Path, *, simulate: bool, betas: Sequence[str] = ()) -> Iterator[Api]:
+def open_client(folder: Path, *, simulate: bool, betas: Sequence[str] = ()) -> Iterator[Api]:
     """Open a client of the API, or of a simulator that keeps its batches in the state folder `folder`."""
     with ExitStack() as stack:
         if simulate:
@@ -127,7 +129,7 @@ def run(
     new: bool = False,
     accept_loss: bool = False,
     poll_seconds: float | None = None,
-    report: Report = silent,
+    report: ProgressCallback = ignore_progress,
     stop: Event | None = None,
 ) -> Summary:
     """Run a spec to its end, or resume its unfinished run, and return the summary.
@@ -143,11 +145,11 @@ def run(
     Without `wait`, or after `stop` is set, the summary may be that of an unfinished run: call again to continue.
     Raises a RunnerError (see `runner.errors` for its kinds).
     """
-    spec = moved(spec) if simulate else spec
+    spec = with_simulated_paths(spec) if simulate else spec
     # A run is resumed from its snapshot: its templates and input may be broken or missing by now.
-    templates = None if resume else check(spec).templates
+    templates = None if resume else validate_spec(spec).templates
     stop = stop or Event()
-    base = home(spec, simulate=simulate)
+    base = find_output_root(spec, simulate=simulate)
     if simulate:
         poll_seconds = poll_seconds or _SIMULATED_POLL
         spec = replace(
@@ -158,55 +160,59 @@ def run(
                 on_unknown="resubmit",
             ),
         )
-        _ignore(base)
-    places = check_places(spec, base)
+        _write_gitignore(base)
+    places = check_destinations(spec, base)
     try:
         with (
             open_store(base / ".runner") as store,
-            connected(store.path, simulate=simulate, betas=spec.betas) as api,
+            open_client(store.path, simulate=simulate, betas=spec.betas) as api,
         ):
-            found = Choice(spec, templates, limit, resume, new).find(store)
+            found = RunSelector(spec, templates, limit, resume, new).select_run(store)
             if found is None:
-                templates = templates or check(spec).templates
-                prepared = prepare(spec, templates, store, limit=limit, stop=stop, report=report)
-                job = Job(spec, store, prepared.run, base, report)
+                templates = templates or validate_spec(spec).templates
+                prepared = prepare_first_round(spec, templates, store, limit=limit, stop=stop, report=report)
+                context = RunContext(spec, store, prepared.run, base, report)
                 is_agreed = consent if callable(consent) else simulate or consent
-                _check_tables(job, places)
-                _agree(job, make_plan(job, templates, prepared, api, store), is_agreed)
+                _check_tables(context, places)
+                _start_if_confirmed(context, build_plan(context, templates, prepared, api, store), is_agreed)
             else:
-                job = Job(found[1], store, found[0], base, report)
+                context = RunContext(found[1], store, found[0], base, report)
             seconds = poll_seconds or spec.batch.poll_seconds
-            return _finish(job, api, poll_seconds=seconds, wait=wait, accept_loss=accept_loss, stop=stop)
+            return _complete_run(context, api, poll_seconds=seconds, wait=wait, accept_loss=accept_loss, stop=stop)
     except OSError as error:
         raise StateError(f"{error.filename or base}: {error.strerror or error}") from error
 
 
-def _finish(job: Job, api: Api, *, stop: Event, **how: Any) -> Summary:
-    form = form_of(job.spec.output)
-    if job.run.purged_at is not None:
-        job.tell(f"run {job.run.id} is finished and nothing has changed; its rows and answers were purged")
-        return summarize(job.store, job.run)
-    if job.run.state == "finished":
-        lacks = job.store.tally(job.run).get("succeeded", 0) < job.run.rows
+def _complete_run(context: RunContext, api: Api, *, stop: Event, **how: Any) -> Summary:
+    form = build_output_format(context.spec.output)
+    if context.run.purged_at is not None:
+        context.report(
+            f"run {context.run.id} is finished and nothing has changed; its rows and answers were purged"
+        )
+        return summarize_run(context.store, context.run)
+    if context.run.state == "finished":
+        lacks = context.store.outcome_counts(context.run).get("succeeded", 0) < context.run.rows
         hint = "; use --new to send the rows that did not succeed" if lacks else ""
-        job.tell(f"run {job.run.id} is finished and nothing has changed: writing its outputs again{hint}")
-        _deliver(job, form)
-        return summarize(job.store, job.run)
-    count = len(job.store.batches(job.run))
-    job.tell(f"run {job.run.id}: {plural(job.run.rows, 'row')} in {plural(count, 'batch')}")
+        context.report(
+            f"run {context.run.id} is finished and nothing has changed: writing its outputs again{hint}"
+        )
+        _finish_run(context, form)
+        return summarize_run(context.store, context.run)
+    count = len(context.store.batches(context.run))
+    context.report(f"run {context.run.id}: {pluralize(context.run.rows, 'row')} in {pluralize(count, 'batch')}")
     try:
-        is_done = follow(job, api, form, stop=stop, **how)
-    except CapReached:
-        written = deliver(job, form, is_partial=True)
-        job.store.update(job.run, sinks=msgspec.json.encode(written).decode())
+        is_done = follow_run(context, api, form, stop=stop, **how)
+    except CostCapReached:
+        written = write_outputs(context, form, is_partial=True)
+        context.store.update_run(context.run, sinks=msgspec.json.encode(written).decode())
         raise
     if is_done:
-        _deliver(job, form)
-        job.tell(f"run {job.run.id}: finished")
-    return summarize(job.store, job.run)
+        _finish_run(context, form)
+        context.report(f"run {context.run.id}: finished")
+    return summarize_run(context.store, context.run)
 
 
-def _deliver(job: Job, form: Form) -> None:
-    written = msgspec.json.encode(deliver(job, form)).decode()
-    finished_at = job.run.finished_at or time.time()
-    job.run = job.store.update(job.run, state="finished", finished_at=finished_at, sinks=written)
+def _finish_run(context: RunContext, output_format: OutputFormat) -> None:
+    written = msgspec.json.encode(write_outputs(context, output_format)).decode()
+    finished_at = context.run.finished_at or time.time()
+    context.run = context.store.update_run(context.run, state="finished", finished_at=finished_at, sinks=written)

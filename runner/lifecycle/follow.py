@@ -12,71 +12,71 @@ import msgspec
 
 from runner.api import Api
 from runner.errors import (
-    ApiFault,
-    CapReached,
-    Incomplete,
+    ApiError,
+    CostCapReached,
+    ManualDecisionRequired,
     NotFound,
-    Refused,
-    ResultsGone,
+    RequestRejected,
+    ResultsIncomplete,
+    ResultsLost,
     RunnerError,
     StateError,
     Unavailable,
-    Undecided,
 )
-from runner.form import Form
+from runner.form import OutputFormat
 from runner.lifecycle import answer
-from runner.lifecycle.again import prepare_again
-from runner.lifecycle.budget import reserve
-from runner.lifecycle.canary import judge
-from runner.lifecycle.collect import collect, give_up
-from runner.lifecycle.gone import RETENTION_SECONDS, gone, is_gone
-from runner.lifecycle.haste import Haste
-from runner.lifecycle.job import Job, name_of
-from runner.lifecycle.pace import CREATES, Key, Pace
-from runner.lifecycle.reconcile import check_account, reconcile
-from runner.lifecycle.refuse import blame, is_meant, refuse, reject, seek
-from runner.lifecycle.submit import check_rounds, may_have_been_sent, submit
-from runner.lifecycle.upload import uploads
+from runner.lifecycle.again import prepare_next_round
+from runner.lifecycle.budget import reserve_cost
+from runner.lifecycle.canary import check_canary
+from runner.lifecycle.collect import collect_results, mark_missing
+from runner.lifecycle.gone import RETENTION_SECONDS, are_results_lost, results_lost_error
+from runner.lifecycle.haste import Deadline
+from runner.lifecycle.job import RunContext, batch_label
+from runner.lifecycle.pace import CREATE_KEY, BatchKey, Schedule
+from runner.lifecycle.reconcile import check_workspace, reconcile_batch
+from runner.lifecycle.refuse import bisect_batch, is_culprit, record_rejection, reject_row, rejected_batch_error
+from runner.lifecycle.submit import check_no_lost_round, may_have_been_sent, submit_batch
+from runner.lifecycle.upload import upload_files
 from runner.store.records import Batch
 
-_DOWNLOADS = 3
+_MAX_DOWNLOADS = 3
 _DAY = 86_400
 _WARNING_SECONDS = 21 * _DAY
 # Halving 100,000 requests down to one takes 17 steps of two creates.
-_MOST_REFUSALS = 40
+_MAX_REJECTIONS = 40
 
 
-def _own(batch: Batch) -> Key:
+def _batch_key(batch: Batch) -> BatchKey:
     return batch.round, batch.batch
 
 
-def _key(batch: Batch) -> Key:
-    return CREATES if batch.state == "prepared" else _own(batch)
+def _schedule_key(batch: Batch) -> BatchKey:
+    return CREATE_KEY if batch.state == "prepared" else _batch_key(batch)
 
 
 @dataclass(slots=True)
-class _Follower:
-    """Does the steps; `stuck` holds what keeps a batch from its end in this process, while the others go on."""
+class _RunLoop:
+    """Does the steps; `blocked` holds what keeps a batch from its end in this process, while the others go on."""
 
-    job: Job
+    job: RunContext
     api: Api
-    form: Form
-    pace: Pace
+    output_format: OutputFormat
+    schedule: Schedule
     accept_loss: bool
     stop: Event
-    haste: Haste
-    stuck: dict[Key, RunnerError] = field(default_factory=dict)
-    refusals: int = 0
-    looks: dict[Key, int] = field(default_factory=dict)
-    retried: set[Key] = field(default_factory=set)
-    candidates: dict[Key, set[str]] = field(default_factory=dict)
-    uploaded: set[Key] = field(default_factory=set)
-    is_judged: bool = False
+    deadline: Deadline
+    blocked: dict[BatchKey, RunnerError] = field(default_factory=dict)
+    rejections: int = 0
+    search_attempts: dict[BatchKey, int] = field(default_factory=dict)
+    retried: set[BatchKey] = field(default_factory=set)
+    candidates: dict[BatchKey, set[str]] = field(default_factory=dict)
+    uploaded: set[BatchKey] = field(default_factory=set)
+    has_canary_passed: bool = False
 
-    def step(self, batch: Batch) -> None:
+    def run_step(self, batch: Batch) -> None:
         """Do the next step of one batch; a fault that may pass puts the batch off."""
         steps = {
-            "prepared": self._submit,
+            "prepared": self._send_prepared,
             "submitting": self._reconcile,
             "submitted": self._poll,
             "ended": self._collect,
@@ -85,218 +85,225 @@ class _Follower:
             try:
                 steps[batch.state](batch)
             except NotFound as error:
-                if batch.batch_id is not None and is_gone(self.job, self.api, batch):
-                    self._let_go(batch, error)
+                if batch.batch_id is not None and are_results_lost(self.job, self.api, batch):
+                    self._handle_lost_results(batch, error)
                 else:
-                    self._put_off(batch, error)
-        except Incomplete as error:
-            self.job.store.move(batch, batch.state, downloads=batch.downloads + 1)
-            self._put_off(batch, error)
-        except (Refused, NotFound) as error:
-            self._put_off(batch, error)
+                    self._retry_later(batch, error)
+        except ResultsIncomplete as error:
+            self.job.store.transition(batch, batch.state, incomplete_downloads=batch.incomplete_downloads + 1)
+            self._retry_later(batch, error)
+        except (RequestRejected, NotFound) as error:
+            self._retry_later(batch, error)
         except Unavailable as error:
-            self._put_off(batch, error, error.retry_after)
-        except Undecided as error:
-            self.stuck[_own(batch)] = error
-        except CapReached as error:
-            self.stuck[CREATES] = error
+            self._retry_later(batch, error, error.retry_after)
+        except ManualDecisionRequired as error:
+            self.blocked[_batch_key(batch)] = error
+        except CostCapReached as error:
+            self.blocked[CREATE_KEY] = error
 
-    def _put_off(self, batch: Batch, error: ApiFault, advice: float | None = None) -> None:
-        delay = self.pace.back_off(_key(batch), advice)
-        self.job.tell(f"{name_of(batch)}: {error}; trying again in {delay:.0f} s")
+    def _retry_later(self, batch: Batch, error: ApiError, retry_after: float | None = None) -> None:
+        delay = self.schedule.backoff(_schedule_key(batch), retry_after)
+        self.job.report(f"{batch_label(batch)}: {error}; trying again in {delay:.0f} s")
 
-    def _let_go(self, batch: Batch, error: NotFound | None = None) -> None:
+    def _handle_lost_results(self, batch: Batch, error: NotFound | None = None) -> None:
         if self.accept_loss:
-            give_up(self.job, batch)
+            mark_missing(self.job, batch)
         else:
-            self.stuck[_own(batch)] = gone(batch, error)
+            self.blocked[_batch_key(batch)] = results_lost_error(batch, error)
 
-    def _submit(self, batch: Batch) -> None:
-        if batch.lane == "batch" and may_have_been_sent(self.job, batch):
-            self._create(batch)
+    def _send_prepared(self, batch: Batch) -> None:
+        if batch.send_mode == "batch" and may_have_been_sent(self.job, batch):
+            self._create_batch(batch)
             return
-        if self.job.run.is_canceled and not self._is_noted(batch):
+        if self.job.run.is_canceled and not self._has_sync_journal(batch):
             never_sent = ((row, "canceled", False, None, None) for row in self.job.store.rows_of(batch))
-            self.job.store.collect(batch, never_sent)
+            self.job.store.collect_batch(batch, never_sent)
             return
-        if batch.refusal is not None:
-            if not seek(self.job, batch):
-                self.stuck[_own(batch)] = blame(self.job, batch)
+        if batch.rejection is not None:
+            if not bisect_batch(self.job, batch):
+                self.blocked[_batch_key(batch)] = rejected_batch_error(self.job, batch)
             return
-        if batch.lane != "canary" and not self.is_judged:
-            self.is_judged = judge(self.job, self.form)
-            if not self.is_judged:
+        if batch.send_mode != "canary" and not self.has_canary_passed:
+            self.has_canary_passed = check_canary(self.job, self.output_format)
+            if not self.has_canary_passed:
                 return
-        if _own(batch) not in self.uploaded:
+        if _batch_key(batch) not in self.uploaded:
             try:
-                is_changed = uploads(self.job, self.api, batch, self.stop)
-            except (Refused, StateError) as error:
-                self.stuck[_own(batch)] = error
+                is_changed = upload_files(self.job, self.api, batch, self.stop)
+            except (RequestRejected, StateError) as error:
+                self.blocked[_batch_key(batch)] = error
                 return
-            self.uploaded.add(_own(batch))
+            self.uploaded.add(_batch_key(batch))
             if is_changed:
-                self.pace.rest(CREATES, 0)
+                self.schedule.delay(CREATE_KEY, 0)
                 return
-        is_begun = self._is_noted(batch)
-        lane = "sync" if batch.lane == "batch" and (self.haste.is_on or is_begun) else batch.lane
-        if lane == "sync" and not is_begun and answer.needs_parts(batch):
-            answer.part(self.job, batch)
+        is_begun = self._has_sync_journal(batch)
+        send_mode = (
+            "sync" if batch.send_mode == "batch" and (self.deadline.requires_sync or is_begun) else batch.send_mode
+        )
+        if send_mode == "sync" and not is_begun and answer.needs_splitting(batch):
+            answer.split_into_chunks(self.job, batch)
             return
-        reserved = reserve(self.job, batch, lane, can_wait=self._are_others_under_way())
+        reserved = reserve_cost(self.job, batch, send_mode, can_wait=self._has_unfinished_batches())
         if reserved is None:
-            self.pace.rest(CREATES, min(1.0, self.pace.poll_seconds))
-        elif lane == "batch":
-            self._create(reserved)
+            self.schedule.delay(CREATE_KEY, min(1.0, self.schedule.poll_seconds))
+        elif send_mode == "batch":
+            self._create_batch(reserved)
         else:
-            self._answer(reserved)
+            self._send_synchronously(reserved)
 
-    def _are_others_under_way(self) -> bool:
+    def _has_unfinished_batches(self) -> bool:
         """Whether a batch is under way that will be collected."""
         batches = self.job.store.batches(self.job.run)
-        return any(one.state in _UNDER_WAY and not self.is_stuck(one) for one in batches)
+        return any(one.state in _UNFINISHED_STATES and not self.is_blocked(one) for one in batches)
 
-    def _is_noted(self, batch: Batch) -> bool:
+    def _has_sync_journal(self, batch: Batch) -> bool:
         """Whether some of a prepared batch was sent synchronously, which the database has forgotten."""
-        return self.job.store.folder(self.job.run).noted(batch.round, batch.batch).exists()
+        return self.job.store.folder(self.job.run).sync_journal(batch.round, batch.batch).exists()
 
-    def _answer(self, batch: Batch) -> None:
-        answer.answer(self.job, self.api, batch, stop=self.stop)
-        self.pace.rest(_own(batch), 0)
-        self.pace.rest(CREATES, 0)
+    def _send_synchronously(self, batch: Batch) -> None:
+        answer.send_synchronously(self.job, self.api, batch, stop=self.stop)
+        self.schedule.delay(_batch_key(batch), 0)
+        self.schedule.delay(CREATE_KEY, 0)
 
-    def _create(self, batch: Batch) -> None:
+    def _create_batch(self, batch: Batch) -> None:
         try:
-            batch = submit(self.job, self.api, batch)
-        except Refused as error:
+            batch = submit_batch(self.job, self.api, batch)
+        except RequestRejected as error:
             # What was one request already when it was refused before says nothing new.
-            self.refusals += batch.refused_after is None or batch.requests > 1
-            batch = refuse(self.job, batch, error)
-            if self.refusals >= _MOST_REFUSALS:
-                self.stuck[CREATES] = blame(self.job, batch)
+            self.rejections += batch.accepted_before_rejection is None or batch.requests > 1
+            batch = record_rejection(self.job, batch, error)
+            if self.rejections >= _MAX_REJECTIONS:
+                self.blocked[CREATE_KEY] = rejected_batch_error(self.job, batch)
             return
-        self.refusals = 0
-        self.pace.rest(CREATES, 0)
-        key, is_sent = _own(batch), batch.state == "submitted"
-        self.pace.rest(key, self.pace.poll_seconds if is_sent else self._search_seconds(key))
+        self.rejections = 0
+        self.schedule.delay(CREATE_KEY, 0)
+        key, is_sent = _batch_key(batch), batch.state == "submitted"
+        self.schedule.delay(key, self.schedule.poll_seconds if is_sent else self._next_search_delay(key))
 
     def _reconcile(self, batch: Batch) -> None:
-        key = _own(batch)
-        batch, candidates = reconcile(self.job, self.api, batch)
+        key = _batch_key(batch)
+        batch, candidates = reconcile_batch(self.job, self.api, batch)
         if batch.state == "submitted":
-            self.refusals = 0
+            self.rejections = 0
         ids = {remote.id for remote in candidates}
         if ids - self.candidates.get(key, set()):
-            self.job.tell(
-                f"{name_of(batch)}: could be {' or '.join(sorted(ids))}; waiting for its results to identify it"
+            self.job.report(
+                f"{batch_label(batch)}: could be {' or '.join(sorted(ids))}; waiting for "
+                "its results to identify it"
             )
         self.candidates[key] = ids
-        self.pace.rest(key, self._search_seconds(key) if batch.state == "submitting" else 0)
+        self.schedule.delay(key, self._next_search_delay(key) if batch.state == "submitting" else 0)
 
     def _poll(self, batch: Batch) -> None:
-        if batch.lane != "batch":
-            self._answer(batch)
+        if batch.send_mode != "batch":
+            self._send_synchronously(batch)
             return
-        remote = self.api.retrieve(batch.batch_id or "")
-        if batch.faulty_since is not None:
-            batch = self.job.store.move(batch, batch.state, faulty_since=None)
+        remote = self.api.retrieve_batch(batch.batch_id or "")
+        if batch.not_found_since is not None:
+            batch = self.job.store.transition(batch, batch.state, not_found_since=None)
         if remote.processing_status != "ended":
-            is_unwanted = self.job.run.is_canceled or self.haste.is_on
+            is_unwanted = self.job.run.is_canceled or self.deadline.requires_sync
             if is_unwanted and remote.processing_status == "in_progress":
                 if batch.canceled_at is None and not self.job.run.is_canceled:
                     # Recorded first: whatever is edited later, its rows are still to be sent.
-                    batch = self.job.store.move(batch, batch.state, canceled_at=self.api.now)
-                with suppress(Refused):  # it has ended meanwhile
-                    self.api.cancel(remote.id)
-            self.pace.rest(_own(batch), min(self.pace.poll_seconds, 5.0 if is_unwanted else math.inf))
+                    batch = self.job.store.transition(batch, batch.state, canceled_at=self.api.now)
+                with suppress(RequestRejected):  # it has ended meanwhile
+                    self.api.cancel_batch(remote.id)
+            self.schedule.delay(
+                _batch_key(batch), min(self.schedule.poll_seconds, 5.0 if is_unwanted else math.inf)
+            )
             return
         if remote.archived_at is not None:
-            self._let_go(batch)
+            self._handle_lost_results(batch)
             return
         counts = msgspec.json.encode(remote.counts).decode()
-        self.job.store.move(batch, "ended", ended_at=remote.ended_at, counts=counts)
-        self.pace.rest(_own(batch), 0)
-        self.job.tell(f"{name_of(batch)}: ended")
+        self.job.store.transition(batch, "ended", ended_at=remote.ended_at, counts=counts)
+        self.schedule.delay(_batch_key(batch), 0)
+        self.job.report(f"{batch_label(batch)}: ended")
 
     def _collect(self, batch: Batch) -> None:
         # Results that are late can still come; what is given up is sent, and paid, again.
         age = self.api.now - (batch.ended_at or 0)
-        is_last_try = batch.downloads >= _DOWNLOADS - 1 and age > self.job.spec.batch.grace_seconds
+        is_last_try = batch.incomplete_downloads >= _MAX_DOWNLOADS - 1 and age > self.job.spec.batch.grace_seconds
         is_lost = self.accept_loss or age > _DAY
         sends_canceled = batch.canceled_at is not None and not self.job.run.is_canceled
-        how = {"is_last_try": is_last_try, "accept_loss": is_lost, "sends_canceled": sends_canceled}
-        collect(self.job, self.api, batch, self.form, **how)
-        self.pace.rest(_own(batch), 0)
+        how = {"is_last_try": is_last_try, "accept_loss": is_lost, "resend_canceled": sends_canceled}
+        collect_results(self.job, self.api, batch, self.output_format, **how)
+        self.schedule.delay(_batch_key(batch), 0)
 
-    def _search_seconds(self, key: Key) -> float:
+    def _next_search_delay(self, key: BatchKey) -> float:
         """How long to wait for the next look for a batch: what is there mostly shows soon."""
-        looks = self.looks[key] = self.looks.get(key, 0) + 1
-        return min(max(self.job.spec.batch.grace_seconds / 10, 0.2), 0.5 * 2.0 ** min(looks, 10), 30.0)
+        attempts = self.search_attempts[key] = self.search_attempts.get(key, 0) + 1
+        return min(max(self.job.spec.batch.grace_seconds / 10, 0.2), 0.5 * 2.0 ** min(attempts, 10), 30.0)
 
-    def is_stuck(self, batch: Batch) -> bool:
+    def is_blocked(self, batch: Batch) -> bool:
         """Whether nothing more can be done for a batch in this process."""
-        return _own(batch) in self.stuck or (batch.state == "prepared" and CREATES in self.stuck)
+        return _batch_key(batch) in self.blocked or (batch.state == "prepared" and CREATE_KEY in self.blocked)
 
-    def pass_over(self, batches: list[Batch], stop: Event) -> bool:
+    def run_due_steps(self, batches: list[Batch], stop: Event) -> bool:
         """Do the step of every batch that is due, one create at most; return whether there was any."""
         worked = created = False
         # What was refused is looked into once there is nothing else to send, its smallest part first.
-        refused = [batch for batch in batches if batch.refusal is not None]
-        ordered = [batch for batch in batches if batch.refusal is None]
-        ordered.sort(key=lambda batch: batch.refused_after is not None and batch.requests == 1)
-        ordered += sorted(refused, key=lambda batch: batch.requests)
+        rejected = [batch for batch in batches if batch.rejection is not None]
+        ordered = [batch for batch in batches if batch.rejection is None]
+        ordered.sort(key=lambda batch: batch.accepted_before_rejection is not None and batch.requests == 1)
+        ordered += sorted(rejected, key=lambda batch: batch.requests)
         for batch in ordered:
             if stop.is_set():
                 break
             is_create = batch.state == "prepared"
-            if (is_create and created) or self.is_stuck(batch) or not self.pace.is_due(_key(batch)):
+            if (is_create and created) or self.is_blocked(batch) or not self.schedule.is_due(_schedule_key(batch)):
                 continue
-            self.step(batch)
+            self.run_step(batch)
             worked = True
             created = created or is_create
         return worked
 
-    def hurry(self) -> None:
+    def poll_all_now(self) -> None:
         """Look at every batch now; what may not be canceled yet is said."""
-        self.pace.due.clear()
+        self.schedule.due_at.clear()
         for batch in self.job.store.batches(self.job.run):
             if batch.state == "submitting":
-                self.job.tell(f"{name_of(batch)}: its rows wait until it is known whether the API accepted it")
+                self.job.report(
+                    f"{batch_label(batch)}: its rows wait until it is known whether the API accepted it"
+                )
 
-    def conclude(self, batches: list[Batch]) -> None:
+    def resolve_blocked(self, batches: list[Batch]) -> None:
         """Once every batch is stuck: reject the requests that are at fault; raise what is left."""
-        refused = [batch for batch in batches if batch.refusal is not None and batch.requests == 1]
-        meant = [batch for batch in refused if self.accept_loss or is_meant(self.job, batch)]
-        for batch in meant:
-            if _own(batch) in self.retried or self.accept_loss:
-                reject(self.job, batch)
+        rejected = [batch for batch in batches if batch.rejection is not None and batch.requests == 1]
+        culprits = [batch for batch in rejected if self.accept_loss or is_culprit(self.job, batch)]
+        for batch in culprits:
+            if _batch_key(batch) in self.retried or self.accept_loss:
+                reject_row(self.job, batch)
             else:
                 # What all had in common may have passed meanwhile.
-                self.retried.add(_own(batch))
-                self.job.store.move(batch, "prepared", refusal=None)
-            self.stuck.pop(_own(batch), None)
-        if not meant:
-            errors = list(self.stuck.values())
-            gravest = next(error for kind in _GRAVE for error in errors if isinstance(error, kind))
-            same = [str(error) for error in errors if type(error) is type(gravest)]
-            raise type(gravest)("\n".join(same)) from gravest.__cause__
+                self.retried.add(_batch_key(batch))
+                self.job.store.transition(batch, "prepared", rejection=None)
+            self.blocked.pop(_batch_key(batch), None)
+        if not culprits:
+            errors = list(self.blocked.values())
+            most_severe = next(error for kind in _BY_SEVERITY for error in errors if isinstance(error, kind))
+            same = [str(error) for error in errors if type(error) is type(most_severe)]
+            raise type(most_severe)("\n".join(same)) from most_severe.__cause__
 
-    def begin(self, *, wait: bool, stop: Event) -> None:
+    def start(self, *, wait: bool, stop: Event) -> None:
         """Make sure that this is where the run belongs, as soon as the API can be reached."""
         while not stop.is_set():
             try:
-                check_account(self.job.store.batches(self.job.run), self.api)
+                check_workspace(self.job.store.batches(self.job.run), self.api)
                 if self.job.run.started_at is None:
-                    self.job.run = self.job.store.update(self.job.run, started_at=self.api.now)
-                self.warn()
+                    self.job.run = self.job.store.update_run(self.job.run, started_at=self.api.now)
+                self.warn_of_expiry()
                 return
             except Unavailable as error:
                 if not wait:
                     raise
-                delay = self.pace.back_off(CREATES, error.retry_after)
-                self.job.tell(f"{error}; trying again in {delay:.0f} s")
+                delay = self.schedule.backoff(CREATE_KEY, error.retry_after)
+                self.job.report(f"{error}; trying again in {delay:.0f} s")
                 stop.wait(delay)
 
-    def warn(self) -> None:
+    def warn_of_expiry(self) -> None:
         """Say which results will be gone soon, by the API's clock."""
         for batch in self.job.store.batches(self.job.run):
             if batch.state not in ("submitted", "ended"):
@@ -304,17 +311,19 @@ class _Follower:
             age = self.api.now - batch.created_at if batch.created_at is not None else 0
             if _WARNING_SECONDS < age < RETENTION_SECONDS:
                 left = (RETENTION_SECONDS - age) / _DAY
-                self.job.tell(f"{name_of(batch)}: warning: the API will delete its results in {left:.1f} days")
+                self.job.report(
+                    f"{batch_label(batch)}: warning: the API will delete its results in {left:.1f} days"
+                )
 
 
-_UNDER_WAY = ("submitting", "submitted", "ended")
-_GRAVE = (Undecided, ResultsGone, CapReached, Refused, StateError)
+_UNFINISHED_STATES = ("submitting", "submitted", "ended")
+_BY_SEVERITY = (ManualDecisionRequired, ResultsLost, CostCapReached, RequestRejected, StateError)
 
 
-def follow(
-    job: Job,
+def follow_run(
+    context: RunContext,
     api: Api,
-    form: Form,
+    output_format: OutputFormat,
     *,
     poll_seconds: float,
     wait: bool,
@@ -325,28 +334,28 @@ def follow(
 
     Without `wait` it does what can be done now. After `stop` is set it ends at the next safe moment: a create
     under way is not cut off. With `accept_loss` rows whose results are gone end as missing. Raises what no
-    waiting mends: AccessError and CanaryFailed at once; Undecided, ResultsGone, CapReached, Refused, or StateError
-    for a file that cannot be uploaded, once the other batches are done.
+    waiting mends: AccessError and CanaryFailed at once; ManualDecisionRequired, ResultsLost, CostCapReached,
+    RequestRejected, or StateError for a file that cannot be uploaded, once the other batches are done.
     """
-    follower = _Follower(job, api, form, Pace(poll_seconds), accept_loss, stop, Haste(job, api))
-    job.store.forget_refusals(job.run)
-    follower.begin(wait=wait, stop=stop)
+    loop = _RunLoop(context, api, output_format, Schedule(poll_seconds), accept_loss, stop, Deadline(context, api))
+    context.store.clear_rejections(context.run)
+    loop.start(wait=wait, stop=stop)
     while not stop.is_set():
-        if follower.haste.begins():
-            follower.hurry()
-        batches = [batch for batch in job.store.batches(job.run) if batch.state != "collected"]
+        if loop.deadline.check_passed():
+            loop.poll_all_now()
+        batches = [batch for batch in context.store.batches(context.run) if batch.state != "collected"]
         # What is not the canary waits for it.
-        ahead = [batch for batch in batches if batch.lane == "canary"] or batches
-        free = [batch for batch in ahead if not follower.is_stuck(batch)]
+        sendable = [batch for batch in batches if batch.send_mode == "canary"] or batches
+        free = [batch for batch in sendable if not loop.is_blocked(batch)]
         if not batches:
-            if not prepare_again(job, form):
-                check_rounds(job)
+            if not prepare_next_round(context, output_format):
+                check_no_lost_round(context)
                 return True
-            job.tell("next round: retrying the rows that can still succeed")
+            context.report("next round: retrying the rows that can still succeed")
         elif not free:
-            follower.conclude(batches)
-        elif not follower.pass_over(free, stop):
+            loop.resolve_blocked(batches)
+        elif not loop.run_due_steps(free, stop):
             if not wait:
                 return False
-            follower.pace.wait(map(_key, free), stop, max(follower.haste.seconds_left(), 0.05))
+            loop.schedule.wait(map(_schedule_key, free), stop, max(loop.deadline.seconds_left(), 0.05))
     return False

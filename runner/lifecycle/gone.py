@@ -3,9 +3,9 @@
 from contextlib import suppress
 
 from runner.api import Api
-from runner.errors import NotFound, ResultsGone
-from runner.lifecycle.job import Job, name_of, plural
-from runner.lifecycle.reconcile import MARGIN_SECONDS
+from runner.errors import NotFound, ResultsLost
+from runner.lifecycle.job import RunContext, batch_label, pluralize
+from runner.lifecycle.reconcile import CLOCK_MARGIN_SECONDS
 from runner.store.records import Batch
 
 _DAY = 86_400
@@ -16,7 +16,7 @@ Source: platform.claude.com, batch processing.
 """
 
 
-def is_gone(job: Job, api: Api, batch: Batch) -> bool:
+def are_results_lost(context: RunContext, api: Api, batch: Batch) -> bool:
     """Return whether a batch that the API did not find, or its results, are lost for good.
 
     A 404 can be temporary (anthropic-sdk-python issue 1432). So it must last longer than `batch.grace_seconds`,
@@ -28,23 +28,25 @@ def is_gone(job: Job, api: Api, batch: Batch) -> bool:
         return True
     if batch.state == "ended":
         with suppress(NotFound):
-            if api.retrieve(batch.batch_id or "").archived_at is not None:
+            if api.retrieve_batch(batch.batch_id or "").archived_at is not None:
                 return True
-    if batch.faulty_since is None:
-        job.store.move(batch, batch.state, faulty_since=now)
+    if batch.not_found_since is None:
+        context.store.transition(batch, batch.state, not_found_since=now)
         return False
-    absent = now - batch.faulty_since
-    if absent <= job.spec.batch.grace_seconds or absent > _DAY:
+    absent = now - batch.not_found_since
+    if absent <= context.spec.batch.grace_seconds or absent > _DAY:
         return absent > _DAY
-    until = (batch.created_at or now) - MARGIN_SECONDS
-    return all(remote.id != batch.batch_id for remote in api.newest(until=until))
+    until = (batch.created_at or now) - CLOCK_MARGIN_SECONDS
+    return all(remote.id != batch.batch_id for remote in api.list_batches(created_after=until))
 
 
-def gone(batch: Batch, cause: NotFound | None) -> ResultsGone:
+def results_lost_error(batch: Batch, cause: NotFound | None) -> ResultsLost:
     """Return the error for a batch whose results are lost."""
-    error = ResultsGone(
-        f"{name_of(batch)}: the API no longer has {batch.batch_id} or its results: deleted, older than 29 days, "
-        f"or in another workspace. The payment for {plural(batch.requests, 'request')} is lost. Nothing was sent "
+    error = ResultsLost(
+        f"{batch_label(batch)}: the API no longer has {batch.batch_id} or its results: "
+        "deleted, older than 29 days, "
+        f"or in another workspace. The payment for {pluralize(batch.requests, 'request')} "
+        "is lost. Nothing was sent "
         "again; use --accept-loss to record their rows as missing and finish the run."
     )
     error.__cause__ = cause

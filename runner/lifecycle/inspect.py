@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.api import Api
-from runner.errors import ApiFault, Refused, UsageError
-from runner.lifecycle.execute import SIMULATED, connected
-from runner.lifecycle.job import Summary, name_of, summarize
-from runner.spec.load import load_spec, project_root
+from runner.errors import ApiError, RequestRejected, UsageError
+from runner.lifecycle.execute import SIMULATED_FOLDER, open_client
+from runner.lifecycle.job import Summary, batch_label, summarize_run
+from runner.spec.load import find_project_root, load_spec
 from runner.store.records import Batch, Run
 from runner.store.state import Store, open_store
 
@@ -17,31 +17,31 @@ _SPEC_SUFFIXES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class RunInfo:
     """A run, and the folder that holds its state.
 
     `ended_at` is in Unix seconds; while the run is unfinished, it is the time when the run began.
     """
 
     summary: Summary
-    base: Path
+    output_root: Path
     is_simulated: bool
     ended_at: float
 
 
-def runs(target: str | None = None) -> list[Found]:
+def find_runs(target: str | None = None) -> list[RunInfo]:
     """Return the runs of the project around the working folder, newest first.
 
     With `target`, only the runs of this spec, or the run with this id. Raises UsageError if no run matches.
     """
-    root, name = project_root(Path.cwd() / "spec"), None
+    root, name = find_project_root(Path.cwd() / "spec"), None
     if target is not None and target.endswith(_SPEC_SUFFIXES):
         spec = load_spec(target)
         root, name = spec.root, spec.name
     found = [
-        (run.created_at, Found(summary, base, base != root, run.finished_at or run.created_at))
-        for base in (root, root / SIMULATED)
-        for run, summary in _runs(base)
+        (run.created_at, RunInfo(summary, base, base != root, run.finished_at or run.created_at))
+        for base in (root, root / SIMULATED_FOLDER)
+        for run, summary in _read_runs(base)
         if target is None or target == run.id or name == run.spec
     ]
     if target is not None and not found:
@@ -49,20 +49,20 @@ def runs(target: str | None = None) -> list[Found]:
     return [run for _, run in sorted(found, key=lambda pair: -pair[0])]
 
 
-def _runs(base: Path) -> list[tuple[Run, Summary]]:
+def _read_runs(base: Path) -> list[tuple[Run, Summary]]:
     if not (base / ".runner" / "state.db").exists():
         return []
     with open_store(base / ".runner", lock=False) as store:
-        return [(run, summarize(store, run)) for run in store.runs()]
+        return [(run, summarize_run(store, run)) for run in store.runs()]
 
 
-def one_run(target: str, *states: str) -> Found:
+def find_run(target: str, *states: str) -> RunInfo:
     """Return the newest run of a spec, or the run with this id.
 
     Real runs take precedence over simulated ones. With `states`, only runs in one of these states are considered.
     Raises UsageError if no run matches.
     """
-    fitting = [run for run in runs(target) if not states or run.summary.state in states]
+    fitting = [run for run in find_runs(target) if not states or run.summary.state in states]
     found = next(iter(sorted(fitting, key=lambda run: run.is_simulated)), None)
     if found is None:
         raise UsageError(f"no {' or '.join(states)} run of {target}: `runner status` lists all runs")
@@ -70,35 +70,37 @@ def one_run(target: str, *states: str) -> Found:
 
 
 @contextmanager
-def opened(found: Found) -> Iterator[tuple[Store, Run]]:
+def open_run(run_info: RunInfo) -> Iterator[tuple[Store, Run]]:
     """Open the store that holds a run, with its lock; yield the store and the run."""
-    with open_store(found.base / ".runner") as store:
-        yield store, next(run for run in store.runs() if run.id == found.summary.run)
+    with open_store(run_info.output_root / ".runner") as store:
+        yield store, next(run for run in store.runs() if run.id == run_info.summary.run)
 
 
-def cancel(target: str) -> tuple[Found, list[str]]:
+def cancel_run(target: str) -> tuple[RunInfo, list[str]]:
     """Cancel the newest unfinished run of a spec, or the run with this id; real runs take precedence.
 
     Batches in progress are canceled through the API, and unsent batches are never sent. `run` collects the
     finished results. Returns the updated run, and a message for each batch that could not be canceled. Raises
     UsageError if there is nothing to cancel.
     """
-    found = one_run(target, "running", "canceling", "abandoned")
-    with opened(found) as (store, run), connected(store.path, simulate=found.is_simulated) as api:
+    found = find_run(target, "running", "canceling", "abandoned")
+    with open_run(found) as (store, run), open_client(store.path, simulate=found.is_simulated) as api:
         # Recorded first: if this process is killed half-way, unsent batches stay unsent.
-        run = store.update(run, is_canceled=True)
-        left = [line for batch in store.batches(run) if (line := _cancel(api, batch))]
-        return replace(found, summary=summarize(store, run)), left
+        run = store.update_run(run, is_canceled=True)
+        left = [line for batch in store.batches(run) if (line := _cancel_batch(api, batch))]
+        return replace(found, summary=summarize_run(store, run)), left
 
 
-def _cancel(api: Api, batch: Batch) -> str | None:
-    if batch.lane != "batch" or batch.state not in ("submitting", "submitted"):
+def _cancel_batch(api: Api, batch: Batch) -> str | None:
+    if batch.send_mode != "batch" or batch.state not in ("submitting", "submitted"):
         return None
     if batch.batch_id is None:
-        return f"{name_of(batch)} is not canceled yet: its batch ID is unknown; `runner run` finds and cancels it"
+        return (
+            f"{batch_label(batch)} is not canceled yet: its batch ID is unknown; `runner run` finds and cancels it"
+        )
     try:
-        with suppress(Refused):  # it has ended in the meantime
-            api.cancel(batch.batch_id)
-    except ApiFault as error:
-        return f"{name_of(batch)} could not be canceled: {error}"
+        with suppress(RequestRejected):  # it has ended in the meantime
+            api.cancel_batch(batch.batch_id)
+    except ApiError as error:
+        return f"{batch_label(batch)} could not be canceled: {error}"
     return None

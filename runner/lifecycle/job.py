@@ -47,53 +47,53 @@ class Summary:
         """Exit code: 0 if all rows succeeded, 3 if rows failed or have contradicting results, 4 if unfinished."""
         if self.state != "finished":
             return 4
-        has_contradiction = any("contradicting" in batch.get("odd", {}) for batch in self.batches)
+        has_contradiction = any("contradicting" in batch.get("ignored_lines", {}) for batch in self.batches)
         return 0 if self.outcomes.get("succeeded", 0) == self.rows and not has_contradiction else 3
 
 
-Report = Callable[[str, Summary], None]
+ProgressCallback = Callable[[str, Summary], None]
 """Callback after every change: takes a line for the user and the current summary of the run."""
 
 
-def silent(line: str, summary: Summary) -> None:
+def ignore_progress(line: str, summary: Summary) -> None:
     """Ignore all reports."""
 
 
 @dataclass(slots=True)
-class Job:
+class RunContext:
     """A run in progress: its spec, its state, the base folder of its outputs, and the report callback."""
 
     spec: Spec
     store: Store
     run: Run
-    base: Path
-    report: Report = silent
+    output_root: Path
+    on_progress: ProgressCallback = ignore_progress
 
-    def tell(self, line: str) -> None:
+    def report(self, line: str) -> None:
         """Report a change with a line for the user."""
-        self.report(line, summarize(self.store, self.run))
+        self.on_progress(line, summarize_run(self.store, self.run))
 
 
-def plural(count: int, noun: str) -> str:
+def pluralize(count: int, noun: str) -> str:
     """Return a count with its noun, which is in the plural unless the count is 1."""
     ending = ("es" if noun.endswith("ch") else "s") if count != 1 else ""
     return f"{count:,} {noun}{ending}"
 
 
-def name_of(batch: Batch) -> str:
+def batch_label(batch: Batch) -> str:
     """Return the name of a batch in messages: its number, and its round from the second round on."""
     return f"batch {batch.batch}" if batch.round == 1 else f"batch {batch.batch} of round {batch.round}"
 
 
-def _shown(batch: Batch) -> dict[str, Any]:
+def _describe_batch(batch: Batch) -> dict[str, Any]:
     shown = {"id": batch.batch_id, "state": batch.state, "requests": batch.requests}
-    if batch.lane != "batch":
-        shown["lane"] = batch.lane
-    odd = decoded(batch.odd, dict[str, int])
-    return {**shown, "odd": odd} if odd else shown
+    if batch.send_mode != "batch":
+        shown["mode"] = batch.send_mode
+    ignored = decode_column(batch.ignored_lines, dict[str, int])
+    return {**shown, "ignored_lines": ignored} if ignored else shown
 
 
-def decoded(text: str, kind: type[T]) -> T:
+def decode_column(text: str, kind: type[T]) -> T:
     """Decode a value that is stored as JSON in the database. Raises StateError if it is damaged."""
     try:
         return msgspec.json.decode(text, type=kind)
@@ -101,34 +101,34 @@ def decoded(text: str, kind: type[T]) -> T:
         raise StateError(f"the database contains a damaged value, {text[:40]!r}: {error}") from error
 
 
-_TOKENS = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+_TOKEN_FIELDS = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 
 
-def _cost(run: Run, batches: Sequence[Batch]) -> dict[str, float | None]:
+def _summarize_cost(run: Run, batches: Sequence[Batch]) -> dict[str, float | None]:
     paid = [batch for batch in batches if batch.cost is not None]
     actual = sum(batch.cost or 0 for batch in paid) if paid else None
-    synchronous = sum(batch.synchronous or 0 for batch in paid) if paid else None
+    synchronous = sum(batch.synchronous_cost or 0 for batch in paid) if paid else None
     saved = None if actual is None or synchronous is None else synchronous - actual
-    amounts = {"estimated": run.estimated, "actual": actual, "synchronous": synchronous, "saved": saved}
+    amounts = {"estimated": run.estimated_cost, "actual": actual, "at_sync_price": synchronous, "saved": saved}
     return {name: None if dollars is None else round(dollars, 6) for name, dollars in amounts.items()}
 
 
-def summarize(store: Store, run: Run) -> Summary:
+def summarize_run(store: Store, run: Run) -> Summary:
     """Return the current summary of a run."""
     batches = store.batches(run)
     usage = Usage()
     for batch in batches:
-        usage.add(decoded(batch.usage, Usage))
-    tally = store.tally(run)
+        usage.add(decode_column(batch.usage, Usage))
+    tally = store.outcome_counts(run)
     return Summary(
         run=run.id,
         spec=run.spec,
         state="canceling" if run.is_canceled and run.state == "running" else run.state,
         rows=run.rows,
         outcomes={name: tally[name] for name in OUTCOMES if name in tally},
-        batches=[_shown(batch) for batch in batches],
-        sinks=decoded(run.sinks, list[dict[str, Any]]),
-        usage={name: getattr(usage, name) or 0 for name in _TOKENS},
-        cost=_cost(run, batches),
+        batches=[_describe_batch(batch) for batch in batches],
+        sinks=decode_column(run.sinks, list[dict[str, Any]]),
+        usage={name: getattr(usage, name) or 0 for name in _TOKEN_FIELDS},
+        cost=_summarize_cost(run, batches),
         seconds=round((run.finished_at or time.time()) - run.created_at, 3),
     )

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import msgspec
 
 from runner.errors import InputError, Problem
-from runner.sources import read
+from runner.sources import read_rows
 from runner.sources.inputs import Inputs
 from runner.spec.spec import Spec
 from runner.store.folder import RunFolder
@@ -16,22 +16,22 @@ class _Key(msgspec.Struct):
     key: str | int
 
 
-def _keys(folder: RunFolder) -> Iterator[str]:
+def _read_keys(folder: RunFolder) -> Iterator[str]:
     decode = msgspec.json.Decoder(_Key).decode
     with folder.rows.open("rb") as file:
         for line in file:
             yield str(decode(line).key)
 
 
-def check_keys(spec: Spec, store: Store, folder: RunFolder) -> None:
+def check_unique_keys(spec: Spec, store: Store, folder: RunFolder) -> None:
     """Raise InputError if rows share a key; it names these rows by their locations in the source."""
-    pairs = store.repeated()
+    pairs = store.find_duplicate_key_hashes()
     wanted = {row for pair in pairs for row in pair}
-    keys = {row: key for row, key in enumerate(_keys(folder), 1) if row in wanted} if wanted else {}
+    keys = {row: key for row, key in enumerate(_read_keys(folder), 1) if row in wanted} if wanted else {}
     repeated = [(first, second) for first, second in pairs if keys[first] == keys[second]]
     if not repeated:
         return
-    places = _places(spec, {row for pair in repeated for row in pair})
+    places = _find_positions(spec, {row for pair in repeated for row in pair})
     problems = []
     for first, second in repeated:
         path, line = places.get(second, (spec.source.path, 0))
@@ -43,9 +43,9 @@ def check_keys(spec: Spec, store: Store, folder: RunFolder) -> None:
     raise InputError(problems)
 
 
-def _places(spec: Spec, wanted: set[int]) -> dict[int, tuple[str, int]]:
+def _find_positions(spec: Spec, wanted: set[int]) -> dict[int, tuple[str, int]]:
     """Locate rows as (path, line) by reading the source again; standard input can be read only once."""
     if spec.source.path == "-":
         return {}
-    rows = read(spec.source, Inputs(spec.root), limit=max(wanted))
+    rows = read_rows(spec.source, Inputs(spec.root), limit=max(wanted))
     return {row.number: (row.path, row.line) for row in rows if row.number in wanted}

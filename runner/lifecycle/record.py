@@ -8,21 +8,21 @@ import msgspec
 
 from runner.errors import StateError
 from runner.prompt.templates import Templates
-from runner.sources.compare import digest
+from runner.sources.compare import digest_files
 from runner.sources.inputs import InputFile
-from runner.spec.load import fingerprint
+from runner.spec.load import compute_fingerprint
 from runner.spec.spec import Spec
 from runner.store.records import Run
 from runner.store.state import Store
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class SpecSnapshot:
     """Snapshot of what a run was started with, stored as `spec.json` in its folder.
 
-    `record` holds the spec's settings (see `Spec.record`), and `templates` the files of prompts/. `limit` is the
-    maximum number of rows, and `inputs` the files of the source. `types` holds JSON schemas of the source columns
-    whose types are known.
+    `take_snapshot` holds the spec's settings (see `Spec.to_record`), and `templates` the files of prompts/.
+    `limit` is the maximum number of rows, and `inputs` the files of the source. `types` holds JSON schemas of
+    the source columns whose types are known.
     """
 
     record: dict[str, Any]
@@ -33,14 +33,14 @@ class Recorded:
 
     def fingerprint(self) -> str:
         """Return the digest of everything the user wrote; input files are compared separately."""
-        return fingerprint({"record": self.record, "templates": self.templates, "limit": self.limit})
+        return compute_fingerprint({"record": self.record, "templates": self.templates, "limit": self.limit})
 
 
-def recorded(store: Store, run: Run) -> Recorded:
+def read_snapshot(store: Store, run: Run) -> SpecSnapshot:
     """Read the snapshot that a run was started with. Raises StateError if it is damaged or missing."""
     try:
         written = store.folder(run).spec.read_bytes()
-        found = msgspec.json.decode(written, type=Recorded)
+        found = msgspec.json.decode(written, type=SpecSnapshot)
         is_same = hashlib.sha256(written).hexdigest() == run.spec_sha256 or run.spec_sha256 is None
         if not is_same or found.fingerprint() != run.fingerprint or found.record["name"] != run.spec:
             raise ValueError("its content differs from what was written")
@@ -53,16 +53,16 @@ def recorded(store: Store, run: Run) -> Recorded:
         ) from error
 
 
-def record(spec: Spec, templates: Templates, limit: int | None) -> Recorded:
+def take_snapshot(spec: Spec, templates: Templates, limit: int | None) -> SpecSnapshot:
     """Return the snapshot for a new run of a spec, before its inputs are read."""
-    return Recorded(spec.record(), templates.files(), limit, [])
+    return SpecSnapshot(spec.to_record(), templates.file_texts(), limit, [])
 
 
-def origin(spec: Spec, start: Recorded) -> str:
+def origin_digest(spec: Spec, snapshot: SpecSnapshot) -> str:
     """Return the digest of a run's spec and input, from which the tag in its id is made.
 
     With a limit or a query, the input is not part of the digest and is not read.
     """
-    is_limited = start.limit is not None or spec.source.limit is not None
-    inputs = "" if is_limited or spec.source.is_query else digest(spec.root, spec.source.path)
-    return hashlib.sha256(f"{start.fingerprint()} {inputs}".encode()).hexdigest()
+    is_limited = snapshot.limit is not None or spec.source.limit is not None
+    inputs = "" if is_limited or spec.source.is_query else digest_files(spec.root, spec.source.path)
+    return hashlib.sha256(f"{snapshot.fingerprint()} {inputs}".encode()).hexdigest()

@@ -5,11 +5,11 @@ from typing import Any
 
 from jinja2 import ChainableUndefined, TemplateSyntaxError, UndefinedError, nodes
 
-from runner.prompt.names import undeclared
-from runner.prompt.sandbox import DATA_ERRORS, sandbox
-from runner.spec.check import suggest
+from runner.prompt.names import find_undeclared_names
+from runner.prompt.sandbox import RENDER_ERRORS, make_sandbox
+from runner.spec.check import suggest_similar
 
-RECORD = (
+RECORD_FIELDS = (
     "key",
     "row",
     "outcome",
@@ -24,74 +24,76 @@ RECORD = (
 """The names that a column expression of a sink may use."""
 
 
-def expression(text: str, *, names: Collection[str] | None = RECORD) -> Callable[[Mapping[str, Any]], Any]:
+def compile_expression(
+    text: str, *, names: Collection[str] | None = RECORD_FIELDS
+) -> Callable[[Mapping[str, Any]], Any]:
     """Compile a Jinja expression, for example `output.total`; missing values evaluate to None.
 
     Raises ValueError if it is not an expression, or uses a name that is not in `names` (None allows any name).
     The compiled function raises ValueError if it cannot be computed from the values.
     """
-    environment = sandbox({}, ChainableUndefined)
+    environment = make_sandbox({}, ChainableUndefined)
     try:
         compiled = environment.compile_expression(text)
-        tree = environment.parse(_template(text))
+        tree = environment.parse(_wrap_in_template(text))
     except TemplateSyntaxError as error:
         raise ValueError(f"not an expression: {error.message}") from error
     except SyntaxError as error:
         raise ValueError(f"not an expression: {error.msg}") from error
-    except DATA_ERRORS as error:
+    except RENDER_ERRORS as error:
         raise ValueError(f"not an expression: {error}") from error
-    for name in sorted(undeclared(tree) - set(names)) if names is not None else ():
-        raise ValueError(f"{name!r} is undefined: {suggest(name, names or ())}")
-    steps = _steps(_node(tree))
-    return _evaluate(compiled) if steps is None else _follow(steps)
+    for name in sorted(find_undeclared_names(tree) - set(names)) if names is not None else ():
+        raise ValueError(f"{name!r} is undefined: {suggest_similar(name, names or ())}")
+    steps = _path_steps(_expression_node(tree))
+    return _make_evaluator(compiled) if steps is None else _make_path_lookup(steps)
 
 
-def _template(text: str) -> str:
+def _wrap_in_template(text: str) -> str:
     """Return a template that prints an expression, and nothing else."""
     return "{{ (" + text + ") }}"
 
 
-def _node(tree: nodes.Template) -> nodes.Node:
-    """Return the expression in the tree of a template made by `_template`."""
+def _expression_node(tree: nodes.Template) -> nodes.Node:
+    """Return the expression in the tree of a template made by `_wrap_in_template`."""
     node: nodes.Node = tree.body[0].nodes[0]  # type: ignore[attr-defined]
     return node
 
 
-def path_of(text: str) -> list[str | int] | None:
+def parse_path(text: str) -> list[str | int] | None:
     """Return the steps of a plain path such as `output.lines[0].total`, or None for any other expression."""
     try:
-        return _steps(_node(sandbox({}, ChainableUndefined).parse(_template(text))))
-    except (TemplateSyntaxError, SyntaxError, *DATA_ERRORS):
+        return _path_steps(_expression_node(make_sandbox({}, ChainableUndefined).parse(_wrap_in_template(text))))
+    except (TemplateSyntaxError, SyntaxError, *RENDER_ERRORS):
         return None
 
 
-def _evaluate(compiled: Callable[[Mapping[str, Any]], Any]) -> Callable[[Mapping[str, Any]], Any]:
+def _make_evaluator(compiled: Callable[[Mapping[str, Any]], Any]) -> Callable[[Mapping[str, Any]], Any]:
     def evaluate(names: Mapping[str, Any]) -> Any:
         try:
             value = compiled(names)
             return list(value) if isinstance(value, Iterator) else value
         except UndefinedError:
             return None
-        except DATA_ERRORS as error:
+        except RENDER_ERRORS as error:
             raise ValueError(str(error)) from error
 
     return evaluate
 
 
-def _steps(node: nodes.Node) -> list[str | int] | None:
+def _path_steps(node: nodes.Node) -> list[str | int] | None:
     """Return the steps of the tree of a plain path such as `output.lines[0].total`, or None."""
     if isinstance(node, nodes.Name):
         return [node.name]
     if isinstance(node, nodes.Getattr):
-        above, step = _steps(node.node), node.attr
+        above, step = _path_steps(node.node), node.attr
     elif isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const):
-        above, step = _steps(node.node), node.arg.value
+        above, step = _path_steps(node.node), node.arg.value
     else:
         return None
     return None if above is None else [*above, step]
 
 
-def _follow(steps: list[str | int]) -> Callable[[Mapping[str, Any]], Any]:
+def _make_path_lookup(steps: list[str | int]) -> Callable[[Mapping[str, Any]], Any]:
     """Return a function that looks up a plain path, about 20 times faster than a compiled expression."""
 
     def follow(names: Mapping[str, Any]) -> Any:

@@ -13,121 +13,123 @@ from jinja2.exceptions import SecurityError
 from jinja2.filters import FILTERS
 from jinja2.nodes import Concat
 
-LONGEST = 256_000_000
+MAX_CHARS = 256_000_000
 """Maximum length of a text in characters: the body of a batch cannot have more bytes."""
-_MOST_BITS = 20_000
-_WIDEST = 99_999
-_WIDTH = re.compile(r"\d{6,}")
+_MAX_BITS = 20_000
+_MAX_WIDTH = 99_999
+_WIDTH_PATTERN = re.compile(r"\d{6,}")
 
 
-class TooMuch(SecurityError):
+class SizeLimitExceeded(SecurityError):
     """An error: a template would make a value that is too large."""
 
 
-def allow(size: float, what: str) -> None:
-    """Raise TooMuch if a text or list of `size` elements is longer than any request may be."""
-    if size > LONGEST:
-        raise TooMuch(f"{what} would have {size:,.0f} characters or elements: {LONGEST:,} is the most")
+def check_size(size: float, what: str) -> None:
+    """Raise SizeLimitExceeded if a text or list of `size` elements is longer than any request may be."""
+    if size > MAX_CHARS:
+        raise SizeLimitExceeded(f"{what} would have {size:,.0f} characters or elements: {MAX_CHARS:,} is the most")
 
 
 def check_operation(operator: str, left: Any, right: Any) -> None:
-    """Raise TooMuch if the result of an arithmetic operation would be too large."""
+    """Raise SizeLimitExceeded if the result of an arithmetic operation would be too large."""
     if operator == "*":
         if isinstance(left, int) and isinstance(right, int):
-            _allow_bits(left.bit_length() + right.bit_length())
+            _check_bits(left.bit_length() + right.bit_length())
         for value, times in ((left, right), (right, left)):
             if isinstance(value, str | list | tuple | bytes) and isinstance(times, int):
-                allow(len(value) * times, "a repetition")
+                check_size(len(value) * times, "a repetition")
     elif operator == "**" and isinstance(left, int) and isinstance(right, int):
-        _allow_bits(left.bit_length() * abs(right))
+        _check_bits(left.bit_length() * abs(right))
     elif operator == "+" and isinstance(left, str | list | tuple) and isinstance(right, str | list | tuple):
-        allow(len(left) + len(right), "a sum")
+        check_size(len(left) + len(right), "a sum")
     elif operator == "%" and isinstance(left, str):
         check_format(left, right)
 
 
-def _allow_bits(bits: int) -> None:
-    if bits > _MOST_BITS:
-        raise TooMuch(f"a number would have {bits:,} bits: {_MOST_BITS:,} is the most")
+def _check_bits(bits: int) -> None:
+    if bits > _MAX_BITS:
+        raise SizeLimitExceeded(f"a number would have {bits:,} bits: {_MAX_BITS:,} is the most")
 
 
 def check_format(text: str, values: Any = ()) -> None:
-    """Raise TooMuch if a %-format has a width or precision above 99,999."""
+    """Raise SizeLimitExceeded if a %-format has a width or precision above 99,999."""
     values = values if isinstance(values, tuple) else (values,)
-    if _WIDTH.search(text) or any(
-        isinstance(value, int) and abs(value) > _WIDEST for value in values if "*" in text
+    if _WIDTH_PATTERN.search(text) or any(
+        isinstance(value, int) and abs(value) > _MAX_WIDTH for value in values if "*" in text
     ):
-        raise TooMuch(f"a format has a width of more than {_WIDEST:,}")
+        raise SizeLimitExceeded(f"a format has a width of more than {_MAX_WIDTH:,}")
 
 
 def check_call(function: Any, arguments: Iterable[Any]) -> None:
-    """Raise TooMuch if the result of a method of a text or list would be too large."""
+    """Raise SizeLimitExceeded if the result of a method of a text or list would be too large."""
     owner, name = getattr(function, "__self__", None), getattr(function, "__name__", "")
     if not isinstance(owner, str | bytes | list):
         return
     given = list(arguments)
     if name in ("ljust", "rjust", "center", "zfill", "expandtabs"):
         tabs = owner.count("\t") if name == "expandtabs" and isinstance(owner, str) else 1
-        allow(max((value for value in given if isinstance(value, int)), default=0) * tabs, f"{name}()")
+        check_size(max((value for value in given if isinstance(value, int)), default=0) * tabs, f"{name}()")
     elif name == "replace" and len(given) >= 2 and isinstance(owner, str):
-        allow(_replaced(owner, *given[:2]), "replace()")
+        check_size(_replaced_length(owner, *given[:2]), "replace()")
     elif name == "join" and given and isinstance(given[0], list | tuple):
-        allow(len(owner) * len(given[0]) + sum(len(part) for part in given[0] if isinstance(part, str)), "join()")
+        check_size(
+            len(owner) * len(given[0]) + sum(len(part) for part in given[0] if isinstance(part, str)), "join()"
+        )
 
 
-def _replaced(text: str, old: Any, new: Any) -> int:
+def _replaced_length(text: str, old: Any, new: Any) -> int:
     """Return the length of a text after a replacement."""
     if not (isinstance(old, str) and isinstance(new, str)):
         return 0
     return len(text) + (text.count(old) if old else len(text) + 1) * (len(new) - len(old))
 
 
-def check_fields(text: str) -> None:
-    """Raise TooMuch if a `str.format` text has a field whose width is computed or above 99,999."""
+def check_format_fields(text: str) -> None:
+    """Raise SizeLimitExceeded if a `str.format` text has a field whose width is computed or above 99,999."""
     for _, _, spec, _ in Formatter().parse(text):
-        if spec and ("{" in spec or _WIDTH.search(spec)):
-            raise TooMuch(f"a format has a width that is computed, or is more than {_WIDEST:,}")
+        if spec and ("{" in spec or _WIDTH_PATTERN.search(spec)):
+            raise SizeLimitExceeded(f"a format has a width that is computed, or is more than {_MAX_WIDTH:,}")
 
 
-class Joining(CodeGenerator):
+class SizeCheckingCodeGenerator(CodeGenerator):
     """A code generator that compiles `a ~ b` to a call that checks the size first."""
 
     def visit_Concat(self, node: Concat, frame: Frame) -> None:  # noqa: N802 - as Jinja has it
-        """Write the call to `concatenated`."""
-        self.write("environment.concatenated((")
+        """Write the call to `concatenate`."""
+        self.write("environment.concatenate((")
         for part in node.nodes:
             self.visit(part, frame)
             self.write(", ")
         self.write("))")
 
 
-def concatenated(parts: Iterable[Any]) -> str:
-    """Join values as one text. Raises TooMuch."""
+def concatenate(parts: Iterable[Any]) -> str:
+    """Join values as one text. Raises SizeLimitExceeded."""
     texts = [str(part) for part in parts]
-    allow(sum(map(len, texts)), "a text")
+    check_size(sum(map(len, texts)), "a text")
     return "".join(texts)
 
 
-def joined(pieces: Iterable[str]) -> str:
-    """Join the pieces of a rendering as one text. Raises TooMuch."""
+def join_pieces(pieces: Iterable[str]) -> str:
+    """Join the pieces of a rendering as one text. Raises SizeLimitExceeded."""
     texts, size = [], 0
     for piece in pieces:
         size += len(piece)
-        if size > LONGEST:
-            allow(size, "the text")
+        if size > MAX_CHARS:
+            check_size(size, "the text")
         texts.append(piece)
     return "".join(texts)
 
 
-def _bounded(name: str) -> Callable[..., Any]:
+def _make_size_checked(name: str) -> Callable[..., Any]:
     """Return a Jinja filter that first checks its integer arguments, which are sizes."""
     original = FILTERS[name]
     pass_arg = getattr(original, "jinja_pass_arg", None)
 
     def bounded(*arguments: Any, **named: Any) -> Any:
         sizes = [*arguments[1 if pass_arg is None else 2 :], *named.values()]
-        if any(isinstance(size, int) and size > _WIDEST for size in sizes):
-            raise TooMuch(f"the filter {name} is given a size of more than {_WIDEST:,}")
+        if any(isinstance(size, int) and size > _MAX_WIDTH for size in sizes):
+            raise SizeLimitExceeded(f"the filter {name} is given a size of more than {_MAX_WIDTH:,}")
         return original(*arguments, **named)
 
     if pass_arg is not None:
@@ -135,21 +137,21 @@ def _bounded(name: str) -> Callable[..., Any]:
     return bounded
 
 
-def _format(value: Any, *arguments: Any, **named: Any) -> Any:
+def _format_filter(value: Any, *arguments: Any, **named: Any) -> Any:
     check_format(str(value), arguments or tuple(named.values()))
     return FILTERS["format"](value, *arguments, **named)
 
 
-def _replace(eval_ctx: Any, text: Any, old: Any, new: Any, count: int | None = None) -> Any:
-    allow(_replaced(str(text), str(old), str(new)), "replace")
+def _replace_filter(eval_ctx: Any, text: Any, old: Any, new: Any, count: int | None = None) -> Any:
+    check_size(_replaced_length(str(text), str(old), str(new)), "replace")
     return FILTERS["replace"](eval_ctx, text, old, new, count)
 
 
-_replace.jinja_pass_arg = FILTERS["replace"].jinja_pass_arg  # type: ignore[attr-defined]
+_replace_filter.jinja_pass_arg = FILTERS["replace"].jinja_pass_arg  # type: ignore[attr-defined]
 
-BOUNDED = {
-    "format": _format,
-    "replace": _replace,
-    **{name: _bounded(name) for name in ("center", "indent", "batch", "slice")},
+SIZE_CHECKED_FILTERS = {
+    "format": _format_filter,
+    "replace": _replace_filter,
+    **{name: _make_size_checked(name) for name in ("center", "indent", "batch", "slice")},
 }
 """Jinja filters whose results could be too large, with a check of the size before each."""

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from jinja2 import TemplateSyntaxError, meta, nodes
 
-from runner.prompt.sandbox import GLOBALS
+from runner.prompt.sandbox import TEMPLATE_GLOBALS
 
 
-def references(tree: nodes.Template) -> Iterator[tuple[str, int]]:
+def find_referenced_templates(tree: nodes.Template) -> Iterator[tuple[str, int]]:
     """Yield the (name, line) of every template that this one includes, imports or extends.
 
     Raises TemplateSyntaxError for a computed name.
@@ -19,28 +19,28 @@ def references(tree: nodes.Template) -> Iterator[tuple[str, int]]:
         yield name, node.lineno
 
 
-def undeclared(tree: nodes.Template) -> set[str]:
+def find_undeclared_names(tree: nodes.Template) -> set[str]:
     """Return the names that a template takes from its context."""
-    return meta.find_undeclared_variables(tree) - set(GLOBALS)
+    return meta.find_undeclared_variables(tree) - set(TEMPLATE_GLOBALS)
 
 
-def used_globals(tree: nodes.Template) -> set[str]:
+def find_used_globals(tree: nodes.Template) -> set[str]:
     """Return the names of globals that a template uses; a column can have the same name."""
-    return {node.name for node in tree.find_all(nodes.Name)} & set(GLOBALS)
+    return {node.name for node in tree.find_all(nodes.Name)} & set(TEMPLATE_GLOBALS)
 
 
-def assigned(tree: nodes.Template) -> set[str]:
+def find_assigned_names(tree: nodes.Template) -> set[str]:
     """Return the names that a template assigns: by `set`, in loops, as macro arguments."""
     return {node.name for node in tree.find_all(nodes.Name) if node.ctx != "load"}
 
 
-def first_use(tree: nodes.Template, name: str) -> int | None:
+def find_first_use(tree: nodes.Template, name: str) -> int | None:
     """Return the first line that reads a name, or None."""
     lines = [node.lineno for node in tree.find_all(nodes.Name) if node.name == name and node.ctx == "load"]
     return min(lines, default=None)
 
 
-def guarded(tree: nodes.Template) -> set[str]:
+def find_tested_names(tree: nodes.Template) -> set[str]:
     """Return the names that a template tests before use: `is defined`, `default(...)`, `'name' in row`."""
     tests = [node.node for node in tree.find_all(nodes.Test) if node.name in ("defined", "undefined")]
     filters = [node.node for node in tree.find_all(nodes.Filter) if node.name in ("default", "d")]
@@ -52,7 +52,7 @@ def guarded(tree: nodes.Template) -> set[str]:
     }
 
 
-def fields_of_row(tree: nodes.Template) -> Iterator[tuple[str, int]]:
+def find_row_fields(tree: nodes.Template) -> Iterator[tuple[str, int]]:
     """Yield the (name, line) of every `row.name`, except calls of a mapping's own methods."""
     called = {id(node.node) for node in tree.find_all(nodes.Call)}
     for node in tree.find_all(nodes.Getattr):

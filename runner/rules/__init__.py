@@ -8,7 +8,7 @@ documentation, and each message names its page.
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 
-from runner.rules.case import Case, Facts, Finding, Mistake
+from runner.rules.case import Finding, PlanFacts, RuleContext, Violation
 from runner.rules.jobs import (
     cap_below_estimate,
     cap_with_server_tools,
@@ -16,19 +16,20 @@ from runner.rules.jobs import (
     cap_without_price,
     deadline,
     few_rows,
-    overwritten,
-    personal_key,
-    someone_waits,
+    interactive_deadline,
+    key_is_personal_data,
+    sink_overwrites_input,
 )
 from runner.rules.models import deprecated_model, retired_model, unknown_model
 from runner.rules.params import (
     client_tools,
     context_window,
-    for_sync_only,
+    find_sync_only_param,
     forced_tool_choice,
     ignored_in_batch,
     inference_geo,
     is_client_tool,
+    list_tools,
     max_tokens,
     output_300k,
     prefill,
@@ -36,18 +37,17 @@ from runner.rules.params import (
     sampling,
     thinking,
     thinking_budget,
-    tools_of,
 )
 from runner.rules.prompts import cache_5m, cache_minimum
 from runner.rules.schemas import output_schema
-from runner.spec.check import suggest
+from runner.spec.check import suggest_similar
 from runner.spec.spec import Spec
 
-__all__ = ["RULES", "Facts", "Finding", "examine", "for_sync_only", "is_client_tool", "tools_of"]
+__all__ = ["RULES", "Finding", "PlanFacts", "find_sync_only_param", "is_client_tool", "list_tools", "run_rules"]
 
 ERROR, WARNING = "error", "warning"
 
-RULES: dict[str, tuple[str, Callable[[Case], Iterator[Mistake]]]] = {
+RULES: dict[str, tuple[str, Callable[[RuleContext], Iterator[Violation]]]] = {
     "refused-in-batch": (ERROR, refused_in_batch),
     "ignored-in-batch": (WARNING, ignored_in_batch),
     "sampling": (ERROR, sampling),
@@ -67,10 +67,10 @@ RULES: dict[str, tuple[str, Callable[[Case], Iterator[Mistake]]]] = {
     "cache-minimum": (WARNING, cache_minimum),
     "cache-5m": (WARNING, cache_5m),
     "deadline": (WARNING, deadline),
-    "someone-waits": (WARNING, someone_waits),
+    "someone-waits": (WARNING, interactive_deadline),
     "few-rows": (WARNING, few_rows),
-    "personal-key": (WARNING, personal_key),
-    "overwritten": (ERROR, overwritten),
+    "personal-key": (WARNING, key_is_personal_data),
+    "overwritten": (ERROR, sink_overwrites_input),
     "cap-without-price": (ERROR, cap_without_price),
     "cap-with-server-tools": (ERROR, cap_with_server_tools),
     "cap-with-unknown-files": (ERROR, cap_with_unknown_files),
@@ -79,27 +79,27 @@ RULES: dict[str, tuple[str, Callable[[Case], Iterator[Mistake]]]] = {
 """All rules by id, each with the severity of its findings and its function."""
 
 
-def examine(
-    spec: Spec, facts: Facts | None = None, *, keys: Sequence[str | int] = (), today: date | None = None
+def run_rules(
+    spec: Spec, facts: PlanFacts | None = None, *, keys: Sequence[str | int] = (), today: date | None = None
 ) -> list[Finding]:
     """Return the findings in a spec, in the order of its lines, without allowed warnings.
 
     `facts` come from a plan; without them, the rules that need them find nothing. `keys` are the first keys of the
     source. `today` is the day on which a model counts as retired or not.
     """
-    case = Case(spec, facts, tuple(map(str, keys)), today or date.today())
-    found = [_unknown(spec, name) for name in spec.allow if name not in RULES]
+    case = RuleContext(spec, facts, tuple(map(str, keys)), today or date.today())
+    found = [_unknown_rule_finding(spec, name) for name in spec.allow if name not in RULES]
     for name, (severity, rule) in RULES.items():
         for mistake in rule(case):
-            problem = spec.problem(mistake.at, mistake.message)
+            problem = spec.problem(mistake.setting, mistake.message)
             level = mistake.severity or severity
-            lines = (problem.line, spec.key_lines.get(mistake.at, 0))
+            lines = (problem.line, spec.key_lines.get(mistake.setting, 0))
             is_allowed = name in spec.allow or any(name in spec.allow_at.get(line, ()) for line in lines)
             if level == ERROR or not is_allowed:
                 found.append(Finding(name, level, problem.path, problem.line, problem.column, mistake.message))
     return sorted(found, key=lambda finding: (finding.line, finding.column, finding.rule))
 
 
-def _unknown(spec: Spec, name: str) -> Finding:
-    problem = spec.problem("allow", f"there is no rule {name!r}: {suggest(name, RULES)}")
+def _unknown_rule_finding(spec: Spec, name: str) -> Finding:
+    problem = spec.problem("allow", f"there is no rule {name!r}: {suggest_similar(name, RULES)}")
     return Finding("unknown-rule", ERROR, problem.path, problem.line, problem.column, problem.message)

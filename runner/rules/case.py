@@ -5,7 +5,7 @@ from datetime import date
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from runner.cost import Model, known_model
+from runner.cost import Model, find_model
 from runner.errors import Problem
 from runner.spec.spec import Spec
 
@@ -34,7 +34,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class PlanFacts:
     """Facts about a run that only a plan knows: how it is sent, and its size.
 
     `new` counts the requests that it sends. `prompt_tokens` is the length of the longest prompt, and
@@ -51,20 +51,20 @@ class Facts:
     is_counted: bool
 
 
-class Mistake(NamedTuple):
+class Violation(NamedTuple):
     """A mistake in the value at a dotted path. Its severity is the rule's, unless it has its own."""
 
-    at: str
+    setting: str
     message: str
     severity: str | None = None
 
 
 @dataclass(frozen=True)
-class Case:
+class RuleContext:
     """A spec under examination."""
 
     spec: Spec
-    facts: Facts | None
+    facts: PlanFacts | None
     keys: tuple[str, ...]
     today: date
 
@@ -76,7 +76,7 @@ class Case:
     @cached_property
     def model(self) -> Model | None:
         """The known facts about the spec's model, or None for an unknown model."""
-        return known_model(str(self.params["model"]))
+        return find_model(str(self.params["model"]))
 
     @property
     def is_batched(self) -> bool:
@@ -92,6 +92,6 @@ class Case:
     def _mode(self) -> str:
         return self.facts.mode if self.facts is not None else self.spec.mode
 
-    def refuses(self, what: str) -> bool:
-        """Return whether the API is known to reject `what` for this model, with status 400."""
-        return self.model is not None and what in self.model.refuses
+    def model_rejects(self, feature: str) -> bool:
+        """Return whether the API is known to reject `feature` for this model, with status 400."""
+        return self.model is not None and feature in self.model.refuses

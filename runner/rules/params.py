@@ -3,119 +3,125 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from runner.rules.case import Case, Mistake
+from runner.rules.case import RuleContext, Violation
 
-_BATCH = "platform.claude.com, batch processing, 2026-08"
-_MIGRATION = "platform.claude.com, migration to API version 2026-10-21"
-_NOTES = "platform.claude.com, release notes, 2026-09"
+_BATCH_PAGE = "platform.claude.com, batch processing, 2026-08"
+_MIGRATION_PAGE = "platform.claude.com, migration to API version 2026-10-21"
+_RELEASE_NOTES_PAGE = "platform.claude.com, release notes, 2026-09"
 _BETA_300K = "output-300k-2026-03-24"
-_REFUSED = (
+_REJECTED_PARAMS = (
     "speed", "store", "previous_thread_event_id", "thread", "cache_hint", "context_hint", "fallbacks",
 )  # fmt: skip
 _CLIENT_TOOLS = ("bash_", "text_editor_", "computer_", "memory_")
 _SAMPLING = ("temperature", "top_p", "top_k")
 
 
-def refused_in_batch(case: Case) -> Iterator[Mistake]:
+def refused_in_batch(case: RuleContext) -> Iterator[Violation]:
     """Report parameters that make every request of a batch end as errored."""
     if case.params.get("stream"):
-        yield Mistake(
-            "params.stream", f"streaming is not supported, in a batch or otherwise ({_BATCH}): remove it"
+        yield Violation(
+            "params.stream", f"streaming is not supported, in a batch or otherwise ({_BATCH_PAGE}): remove it"
         )
     if not case.is_batched:
         return
-    for name in _REFUSED:
+    for name in _REJECTED_PARAMS:
         if case.params.get(name) is not None:
             message = (
-                f"in a batch, the API rejects every request that sets {name} ({_BATCH}): remove it, or set "
+                f"in a batch, the API rejects every request that sets {name} ({_BATCH_PAGE}): remove it, or set "
                 "`mode: sync`"
             )
-            yield Mistake(f"params.{name}", message)
+            yield Violation(f"params.{name}", message)
     if case.params.get("research_preview_2026_02") == "active":
-        yield Mistake(
-            "params.research_preview_2026_02", f"the API rejects this preview in a batch ({_BATCH}): remove it"
+        yield Violation(
+            "params.research_preview_2026_02",
+            f"the API rejects this preview in a batch ({_BATCH_PAGE}): remove it",
         )
     policy = case.params.get("billing_policy")
     if isinstance(policy, dict) and policy.get("bill_to") == "user_profile":
         message = "a batch cannot be billed to a user profile (SDK 2.12, message_create_params): remove it"
-        yield Mistake("params.billing_policy", message)
+        yield Violation("params.billing_policy", message)
 
 
-def ignored_in_batch(case: Case) -> Iterator[Mistake]:
+def ignored_in_batch(case: RuleContext) -> Iterator[Violation]:
     """Report parameters that a batch accepts but ignores."""
     if case.is_batched and "fallback_credit_token" in case.params:
         message = (
             "a batch ignores fallback_credit_token (platform.claude.com, fallback credit, 2026-08): remove it"
         )
-        yield Mistake("params.fallback_credit_token", message)
+        yield Violation("params.fallback_credit_token", message)
 
 
-def sampling(case: Case) -> Iterator[Mistake]:
+def sampling(case: RuleContext) -> Iterator[Violation]:
     """Report sampling parameters, which the API no longer accepts."""
     for name in _SAMPLING:
         if name in case.params:
             message = (
-                f"the API rejects {name}, even at its default ({_MIGRATION}): remove it, and use the prompt to "
+                f"the API rejects {name}, even at its default ({_MIGRATION_PAGE}): remove "
+                "it, and use the prompt to "
                 "control how much answers vary"
             )
-            yield Mistake(f"params.{name}", message)
+            yield Violation(f"params.{name}", message)
 
 
-def forced_tool_choice(case: Case) -> Iterator[Mistake]:
+def forced_tool_choice(case: RuleContext) -> Iterator[Violation]:
     """Report a forced tool call, for a model that does not support it."""
     choice = case.params.get("tool_choice")
     kind = choice.get("type") if isinstance(choice, dict) else None
-    if kind in ("any", "tool") and case.refuses("forced_tool_choice"):
+    if kind in ("any", "tool") and case.model_rejects("forced_tool_choice"):
         message = (
-            f"{case.params['model']} does not support tool_choice {kind} ({_NOTES}): use auto and ask for the "
+            f"{case.params['model']} does not support tool_choice {kind} ({_RELEASE_NOTES_PAGE}): "
+            "use auto and ask for the "
             "tool in the prompt, or use output.schema"
         )
         is_doubtful = case.model is not None and "forced_tool_choice" in case.model.doubtful
-        yield Mistake("params.tool_choice", message, "warning" if is_doubtful else None)
+        yield Violation("params.tool_choice", message, "warning" if is_doubtful else None)
 
 
-def thinking(case: Case) -> Iterator[Mistake]:
+def thinking(case: RuleContext) -> Iterator[Violation]:
     """Report thinking settings that the model does not support."""
     given = case.params.get("thinking")
     kind = given.get("type") if isinstance(given, dict) else None
-    if kind == "disabled" and case.refuses("disabled_thinking"):
+    if kind == "disabled" and case.model_rejects("disabled_thinking"):
         remedy = (
             "use type between_tools"
             if "sonnet" in str(case.params["model"])
             else "remove it, because this model always thinks"
         )
-        yield Mistake(
+        yield Violation(
             "params.thinking",
-            f"{case.params['model']} does not support thinking type disabled ({_NOTES}): {remedy}",
+            f"{case.params['model']} does not support thinking type disabled ({_RELEASE_NOTES_PAGE}): {remedy}",
         )
-    if isinstance(given, dict) and "budget_tokens" in given and case.refuses("budget_tokens"):
-        message = f"{case.params['model']} does not support budget_tokens ({_NOTES}): use output_config.effort"
-        yield Mistake("params.thinking", message)
+    if isinstance(given, dict) and "budget_tokens" in given and case.model_rejects("budget_tokens"):
+        message = (
+            f"{case.params['model']} does not support budget_tokens ({_RELEASE_NOTES_PAGE}): "
+            "use output_config.effort"
+        )
+        yield Violation("params.thinking", message)
 
 
-def thinking_budget(case: Case) -> Iterator[Mistake]:
+def thinking_budget(case: RuleContext) -> Iterator[Violation]:
     """Report a thinking budget that leaves no tokens for the answer."""
     given = case.params.get("thinking")
     budget = given.get("budget_tokens") if isinstance(given, dict) else None
     is_interleaved = any(beta.startswith("interleaved-thinking") for beta in case.spec.betas)
     if isinstance(budget, int) and case.params["max_tokens"] <= budget and not is_interleaved:
         message = f"max_tokens includes thinking: it must be more than thinking.budget_tokens ({budget:,})"
-        yield Mistake("params.max_tokens", message)
+        yield Violation("params.max_tokens", message)
 
 
-def prefill(case: Case) -> Iterator[Mistake]:
+def prefill(case: RuleContext) -> Iterator[Violation]:
     """Report a last turn of the assistant, which newer models cannot continue."""
     turns = list(case.spec.prompt.turns())
     at, last = turns[-1]
-    if last.role == "assistant" and case.refuses("prefill"):
+    if last.role == "assistant" and case.model_rejects("prefill"):
         message = (
             f"{case.params['model']} does not support an assistant turn at the end (platform.claude.com, API "
             "errors, 2026-08): end with a user turn, and use output.schema to control how answers begin"
         )
-        yield Mistake(at, message)
+        yield Violation(at, message)
 
 
-def max_tokens(case: Case) -> Iterator[Mistake]:
+def max_tokens(case: RuleContext) -> Iterator[Violation]:
     """Report a max_tokens that is more than the model can return."""
     if case.model is None or case.model.max_output is None:
         return
@@ -124,10 +130,10 @@ def max_tokens(case: Case) -> Iterator[Mistake]:
         message = (
             f"{case.model.id} returns at most {most:,} tokens (platform.claude.com, models): lower max_tokens"
         )
-        yield Mistake("params.max_tokens", message)
+        yield Violation("params.max_tokens", message)
 
 
-def output_300k(case: Case) -> Iterator[Mistake]:
+def output_300k(case: RuleContext) -> Iterator[Violation]:
     """Report long output that is sent synchronously, or without its beta feature."""
     model = case.model
     if model is None or model.max_output is None or model.max_output_beta is None:
@@ -135,14 +141,16 @@ def output_300k(case: Case) -> Iterator[Mistake]:
     if not model.max_output < case.params["max_tokens"] <= model.max_output_beta:
         return
     if case.is_sync:
-        message = f"more than {model.max_output:,} output tokens are possible only in batches ({_BATCH}): lower it"
-        yield Mistake("params.max_tokens", message)
+        message = (
+            f"more than {model.max_output:,} output tokens are possible only in batches ({_BATCH_PAGE}): lower it"
+        )
+        yield Violation("params.max_tokens", message)
     elif _BETA_300K not in case.spec.betas:
-        message = f"more than {model.max_output:,} output tokens require `betas: [{_BETA_300K}]` ({_BATCH})"
-        yield Mistake("params.max_tokens", message)
+        message = f"more than {model.max_output:,} output tokens require `betas: [{_BETA_300K}]` ({_BATCH_PAGE})"
+        yield Violation("params.max_tokens", message)
 
 
-def context_window(case: Case) -> Iterator[Mistake]:
+def context_window(case: RuleContext) -> Iterator[Violation]:
     """Report prompts that do not fit into the context window of the model."""
     if case.facts is None or case.model is None or case.model.context is None:
         return
@@ -155,20 +163,20 @@ def context_window(case: Case) -> Iterator[Mistake]:
         )
         # Without a count, the prompt may be a fifth shorter.
         is_certain = case.facts.is_counted or prompt > 1.5 * context
-        yield Mistake("prompt", message, None if is_certain else "warning")
+        yield Violation("prompt", message, None if is_certain else "warning")
 
 
-def inference_geo(case: Case) -> Iterator[Mistake]:
+def inference_geo(case: RuleContext) -> Iterator[Violation]:
     """Report data residency that the model does not support."""
-    if case.params.get("inference_geo") is not None and case.refuses("inference_geo"):
+    if case.params.get("inference_geo") is not None and case.model_rejects("inference_geo"):
         message = (
             f"{case.params['model']} does not support inference_geo, which requires a model from 4.6 on "
             "(platform.claude.com, pricing, 2026-08): remove it, or use a newer model"
         )
-        yield Mistake("params.inference_geo", message)
+        yield Violation("params.inference_geo", message)
 
 
-def tools_of(params: Mapping[str, Any]) -> list[Any]:
+def list_tools(params: Mapping[str, Any]) -> list[Any]:
     """Return the tools and MCP servers of a request, ignoring values that are not lists."""
     found = [params.get(name) for name in ("tools", "mcp_servers")]
     return [tool for tools in found if isinstance(tools, list) for tool in tools]
@@ -182,18 +190,18 @@ def is_client_tool(tool: Any) -> bool:
     return "input_schema" in tool or kind == "custom" or kind.startswith(_CLIENT_TOOLS)
 
 
-def for_sync_only(params: Mapping[str, Any]) -> str | None:
+def find_sync_only_param(params: Mapping[str, Any]) -> str | None:
     """Return a parameter that the API rejects in a batch but accepts synchronously, or None."""
-    return next((name for name in _REFUSED if params.get(name) is not None), None)
+    return next((name for name in _REJECTED_PARAMS if params.get(name) is not None), None)
 
 
-def client_tools(case: Case) -> Iterator[Mistake]:
+def client_tools(case: RuleContext) -> Iterator[Violation]:
     """Report tools whose calls are never executed."""
-    names = [str(tool.get("name")) for tool in tools_of(case.params) if is_client_tool(tool)]
+    names = [str(tool.get("name")) for tool in list_tools(case.params) if is_client_tool(tool)]
     names = [name for name in names if name != case.spec.output.tool]
     if names:
         message = (
             f"an answer ends when it calls {', '.join(names)}, because the runner does not run client tools: the "
             "call is the output. If that is intended, add `# runner: allow client-tools`"
         )
-        yield Mistake("params.tools", message)
+        yield Violation("params.tools", message)

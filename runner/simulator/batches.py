@@ -14,17 +14,17 @@ from typing import Any
 
 import msgspec
 
-from runner.durable import appending, replacing
+from runner.durable import atomic_write, open_for_append
 from runner.simulator.faults import Faults
-from runner.simulator.messages import Invalid, message, pause
+from runner.simulator.messages import InvalidRequest, make_message, make_pause
 
 MAX_REQUESTS, MAX_BYTES = 100_000, 256_000_000
 _ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-_KINDS = ("succeeded", "errored", "canceled", "expired")
+_RESULT_TYPES = ("succeeded", "errored", "canceled", "expired")
 _DAY = 86_400
 _RETENTION_DAYS = 29
-_PAUSES = 2
-_YEARS = 20 * 365 * _DAY
+_MAX_PAUSES = 2
+_NEVER_SECONDS = 20 * 365 * _DAY
 _BATCH_FAULTS = ("batch-hang", "list-lag", "future-status", "batch-expired", "archived", "deleted")
 
 
@@ -49,68 +49,70 @@ class _Stored(msgspec.Struct):
     faults: list[str] = []
 
 
-UsageOf = Callable[[bytes, dict[str, Any]], dict[str, Any]]
+UsageCallback = Callable[[bytes, dict[str, Any]], dict[str, Any]]
 """Function from the params of a request and its default usage to the usage that is reported."""
 
-Mix = Callable[[str], str]
+OutcomePicker = Callable[[str], str]
 """Function from a custom_id to the result of its request.
 
 The result is a result type or an outcome fault, for example overloaded, invalid, truncated, refused or missing.
 """
 
 
-def parse(body: bytes) -> list[_Request]:
+def parse_create(body: bytes) -> list[_Request]:
     """Parse the requests in the body of a create. Raises Invalid with a message like the API's."""
     try:
         requests = msgspec.json.decode(body, type=_Create).requests
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Invalid(f"requests: {error}") from error
+        raise InvalidRequest(f"requests: {error}") from error
     if not 1 <= len(requests) <= MAX_REQUESTS:
-        raise Invalid(f"requests: must have 1 to {MAX_REQUESTS} items, not {len(requests)}")
+        raise InvalidRequest(f"requests: must have 1 to {MAX_REQUESTS} items, not {len(requests)}")
     seen = set()
     for index, request in enumerate(requests):
         if not _ID.fullmatch(request.custom_id):
-            raise Invalid(f"requests.{index}.custom_id: String should match pattern '^[a-zA-Z0-9_-]{{1,64}}$'")
+            raise InvalidRequest(
+                f"requests.{index}.custom_id: String should match pattern '^[a-zA-Z0-9_-]{{1,64}}$'"
+            )
         if request.custom_id in seen:
-            raise Invalid(f"requests.{index}.custom_id: {request.custom_id} is not unique")
+            raise InvalidRequest(f"requests.{index}.custom_id: {request.custom_id} is not unique")
         if not bytes(request.params).startswith(b"{"):
-            raise Invalid(f"requests.{index}.params: Input should be an object")
+            raise InvalidRequest(f"requests.{index}.params: Input should be an object")
         seen.add(request.custom_id)
     return requests
 
 
-def strangers(requests: Sequence[_Request]) -> list[_Request]:
+def foreign_requests(requests: Sequence[_Request]) -> list[_Request]:
     """Return the same requests with custom_ids of another client."""
     return [_Request(f"somebody-1-1-{number}", request.params) for number, request in enumerate(requests, 1)]
 
 
-def _error(kind: str, text: str) -> dict[str, Any]:
+def _errored_result(kind: str, text: str) -> dict[str, Any]:
     error = {"type": "error", "error": {"type": kind, "message": text}, "request_id": None}
     return {"type": "errored", "error": error}
 
 
-def _result(raw: bytes, kind: str, version: str, *, is_batched: bool = True) -> dict[str, Any]:
+def _make_result(raw: bytes, kind: str, version: str, *, is_batched: bool = True) -> dict[str, Any]:
     if kind in ("canceled", "expired"):
         return {"type": kind}
     if kind == "future-result":
         return {"type": "postponed", "until": "tomorrow"}
     if kind == "errored":
-        return _error("api_error", "Internal server error")
+        return _errored_result("api_error", "Internal server error")
     if kind == "overloaded":
-        return _error("overloaded_error", "Overloaded")
+        return _errored_result("overloaded_error", "Overloaded")
     try:
-        answer = message(raw, version=version, is_batched=is_batched)
-    except Invalid as error:
+        answer = make_message(raw, version=version, is_batched=is_batched)
+    except InvalidRequest as error:
         if not is_batched:
             raise
-        return _error("invalid_request_error", str(error))
+        return _errored_result("invalid_request_error", str(error))
     is_stubborn = kind == "stubborn" and b'"role":"assistant"' not in raw
     if kind == "invalid" or is_stubborn:
         wrong: dict[str, Any] = answer["content"][0]
         key, value = ("input", {}) if wrong["type"] == "tool_use" else ("text", "Not what the schema asked for.")
         wrong[key] = value
-    elif kind == "paused" and (done := raw.count(b'"server_tool_use"')) < _PAUSES:
-        answer.update(pause(done))
+    elif kind == "paused" and (done := raw.count(b'"server_tool_use"')) < _MAX_PAUSES:
+        answer.update(make_pause(done))
     elif kind == "truncated":
         answer["stop_reason"] = "max_tokens"
     elif kind == "refused":
@@ -119,13 +121,13 @@ def _result(raw: bytes, kind: str, version: str, *, is_batched: bool = True) -> 
 
 
 @dataclass
-class Batches:
+class SimulatedBatches:
     """Batches of one folder. Each ends about `seconds` after its creation; `clock` returns Unix seconds."""
 
     folder: Path
     seconds: float = 1.0
-    mix: Mix = field(default=lambda _: "succeeded")
-    usage: UsageOf = field(default=lambda _, usage: usage)
+    pick_outcome: OutcomePicker = field(default=lambda _: "succeeded")
+    usage: UsageCallback = field(default=lambda _, usage: usage)
     clock: Callable[[], float] = time.time
     faults: Faults = field(default_factory=Faults)
 
@@ -135,35 +137,35 @@ class Batches:
         stored = [msgspec.json.decode(path.read_bytes(), type=_Stored) for path in self.folder.glob("*.json")]
         self._stored = {batch.id: batch for batch in sorted(stored, key=lambda batch: batch.created_at)}
 
-    def results(self, batch_id: str) -> Path:
+    def results_path(self, batch_id: str) -> Path:
         """Return the path of the results file of a batch."""
         return self.folder / f"{batch_id}.jsonl"
 
-    def create(self, requests: Sequence[_Request], *, version: str, delay: float = 0) -> str:
-        """Accept a batch that is created `delay` seconds from now, and return its id.
+    def create_batch(self, requests: Sequence[_Request], *, version: str, commit_delay: float = 0) -> str:
+        """Accept a batch that is created `commit_delay` seconds from now, and return its id.
 
         Its results are drawn immediately and become available when it ends.
         """
         batch_id = "msgbatch_" + secrets.token_hex(12)
-        struck = [name for name in _BATCH_FAULTS if self.faults.strikes(name, batch_id)]
-        counts = self._draw(batch_id, requests, version, is_expired="batch-expired" in struck)
-        now = self.clock() + delay
+        struck = [name for name in _BATCH_FAULTS if self.faults.fires(name, batch_id)]
+        counts = self._write_results(batch_id, requests, version, is_expired="batch-expired" in struck)
+        now = self.clock() + commit_delay
         spread = 0.75 + 0.5 * (hashlib.sha256(batch_id.encode()).digest()[0] / 255)
-        lasts = _YEARS if "batch-hang" in struck else self.seconds * spread
-        self._store(_Stored(batch_id, now, now + lasts, len(requests), counts, faults=struck))
+        lasts = _NEVER_SECONDS if "batch-hang" in struck else self.seconds * spread
+        self._save_batch(_Stored(batch_id, now, now + lasts, len(requests), counts, faults=struck))
         return batch_id
 
-    def _draw(
+    def _write_results(
         self, batch_id: str, requests: Sequence[_Request], version: str, *, is_expired: bool
     ) -> dict[str, int]:
-        counts = dict.fromkeys(_KINDS, 0)
+        counts = dict.fromkeys(_RESULT_TYPES, 0)
         shuffled = list(requests)
         random.Random(batch_id).shuffle(shuffled)  # noqa: S311 - the API returns results in any order
-        with replacing(self.results(batch_id), private=True) as file:
+        with atomic_write(self.results_path(batch_id), private=True) as file:
             for request in shuffled:
-                kind = "expired" if is_expired else self.faults.outcome(request.custom_id)
-                kind = kind or self.mix(request.custom_id)
-                result = _result(bytes(request.params), kind, version)
+                kind = "expired" if is_expired else self.faults.pick_outcome(request.custom_id)
+                kind = kind or self.pick_outcome(request.custom_id)
+                result = _make_result(bytes(request.params), kind, version)
                 if "message" in result:
                     result["message"]["usage"] = self.usage(bytes(request.params), result["message"]["usage"])
                 counts[result["type"] if result["type"] in counts else "errored"] += 1
@@ -172,41 +174,41 @@ class Batches:
                     file.write(msgspec.json.encode(line) + b"\n")
         return counts
 
-    def answer(self, params: bytes, *, version: str) -> dict[str, Any]:
+    def answer_message(self, params: bytes, *, version: str) -> dict[str, Any]:
         """Answer a synchronous request, and record that it was billed. Raises Invalid if it is rejected."""
-        kind = self.faults.outcome("") or self.mix("")
-        result = _result(params, kind, version, is_batched=False)
+        kind = self.faults.pick_outcome("") or self.pick_outcome("")
+        result = _make_result(params, kind, version, is_batched=False)
         if result["type"] != "succeeded":
-            raise Invalid(result.get("error", {}).get("error", {}).get("message", kind))
+            raise InvalidRequest(result.get("error", {}).get("error", {}).get("message", kind))
         found: dict[str, Any] = result["message"]
         found["usage"] = self.usage(params, found["usage"])
         line = {"params": msgspec.Raw(params), "usage": found["usage"]}
-        with self._lock, appending(self.folder / "messages.jsonl") as file:
+        with self._lock, open_for_append(self.folder / "messages.jsonl") as file:
             file.write(msgspec.json.encode(line) + b"\n")
         return found
 
-    def _store(self, batch: _Stored) -> None:
-        with replacing(self.folder / f"{batch.id}.json", private=True) as file:
+    def _save_batch(self, batch: _Stored) -> None:
+        with atomic_write(self.folder / f"{batch.id}.json", private=True) as file:
             file.write(msgspec.json.encode(batch))
         with self._lock:
             self._stored[batch.id] = batch
 
-    def get(self, batch_id: str, base_url: str) -> dict[str, Any] | None:
+    def get_batch(self, batch_id: str, base_url: str) -> dict[str, Any] | None:
         """Return a batch in the form that the API returns, or None if it does not exist."""
         batch = self._stored.get(batch_id)
         is_there = batch is not None and batch.created_at <= self.clock() and not self._is_deleted(batch)
-        return self._shown(batch, base_url) if batch is not None and is_there else None
+        return self._to_json(batch, base_url) if batch is not None and is_there else None
 
-    def newest(self, base_url: str) -> Iterator[dict[str, Any]]:
+    def list_batches(self, base_url: str) -> Iterator[dict[str, Any]]:
         """Yield the batches that are listed by now, newest first."""
         with self._lock:
             stored = list(self._stored.values())
         now = self.clock()
-        seen = [batch for batch in stored if _listed_at(batch, self.faults.lag) <= now]
+        seen = [batch for batch in stored if _listed_at(batch, self.faults.delay) <= now]
         seen = [batch for batch in seen if not self._is_deleted(batch)]
-        return (self._shown(batch, base_url) for batch in reversed(seen))
+        return (self._to_json(batch, base_url) for batch in reversed(seen))
 
-    def processing(self) -> int:
+    def count_processing(self) -> int:
         """Return the number of requests in unfinished batches."""
         with self._lock:
             stored = list(self._stored.values())
@@ -219,33 +221,33 @@ class Batches:
         """Return whether a batch has ended."""
         return self._stored[batch_id].ends_at <= self.clock()
 
-    def cancel(self, batch_id: str) -> None:
+    def cancel_batch(self, batch_id: str) -> None:
         """Cancel a batch in progress; requests that have no response yet end as canceled."""
         batch = self._stored[batch_id]
         if self.has_ended(batch_id) or batch.cancel_initiated_at is not None:
             return
-        lines = [msgspec.json.decode(line) for line in self.results(batch_id).read_bytes().splitlines()]
-        answered = len(lines) // 2 if self.faults.strikes("cancel-half", batch_id) else 0
-        counts = dict.fromkeys(_KINDS, 0)
-        with replacing(self.results(batch_id), private=True) as file:
+        lines = [msgspec.json.decode(line) for line in self.results_path(batch_id).read_bytes().splitlines()]
+        answered = len(lines) // 2 if self.faults.fires("cancel-half", batch_id) else 0
+        counts = dict.fromkeys(_RESULT_TYPES, 0)
+        with atomic_write(self.results_path(batch_id), private=True) as file:
             for index, line in enumerate(lines):
                 result = line["result"] if index < answered else {"type": "canceled"}
                 counts[result["type"]] += 1
                 file.write(msgspec.json.encode({"custom_id": line["custom_id"], "result": result}) + b"\n")
         now = self.clock()
         ends_at = min(batch.ends_at, now + self.seconds)
-        self._store(msgspec.structs.replace(batch, counts=counts, cancel_initiated_at=now, ends_at=ends_at))
+        self._save_batch(msgspec.structs.replace(batch, counts=counts, cancel_initiated_at=now, ends_at=ends_at))
 
-    def delete(self, batch_id: str) -> None:
+    def delete_batch(self, batch_id: str) -> None:
         """Delete an ended batch and its results."""
         with self._lock:
             del self._stored[batch_id]
         (self.folder / f"{batch_id}.json").unlink()
-        self.results(batch_id).unlink()
+        self.results_path(batch_id).unlink()
 
-    def _shown(self, batch: _Stored, base_url: str) -> dict[str, Any]:
+    def _to_json(self, batch: _Stored, base_url: str) -> dict[str, Any]:
         ended, archived = self.has_ended(batch.id), self._archived_at(batch)
-        waiting = {"processing": batch.total, **dict.fromkeys(_KINDS, 0)}
+        waiting = {"processing": batch.total, **dict.fromkeys(_RESULT_TYPES, 0)}
         running = "in_progress" if batch.cancel_initiated_at is None else "canceling"
         if "future-status" in batch.faults:
             running = "postponed"
@@ -255,11 +257,11 @@ class Batches:
             "type": "message_batch",
             "processing_status": "ended" if ended else running,
             "request_counts": {"processing": 0, **batch.counts} if ended else waiting,
-            "created_at": _shown_time(batch.created_at),
-            "expires_at": _shown_time(batch.created_at + _DAY),
-            "ended_at": _shown_time(batch.ends_at) if ended else None,
-            "cancel_initiated_at": _shown_time(batch.cancel_initiated_at),
-            "archived_at": _shown_time(archived),
+            "created_at": _format_time(batch.created_at),
+            "expires_at": _format_time(batch.created_at + _DAY),
+            "ended_at": _format_time(batch.ends_at) if ended else None,
+            "cancel_initiated_at": _format_time(batch.cancel_initiated_at),
+            "archived_at": _format_time(archived),
             "results_url": f"{base_url}/v1/messages/batches/{batch.id}/results" if has_results else None,
         }
 
@@ -272,5 +274,5 @@ def _listed_at(batch: _Stored, lag: float) -> float:
     return batch.created_at + (lag if "list-lag" in batch.faults else 0)
 
 
-def _shown_time(seconds: float | None) -> str | None:
+def _format_time(seconds: float | None) -> str | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

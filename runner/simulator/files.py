@@ -11,11 +11,11 @@ from typing import Any
 
 import msgspec
 
-from runner.durable import appending
-from runner.simulator.messages import Invalid
+from runner.durable import open_for_append
+from runner.simulator.messages import InvalidRequest
 
 
-class Files:
+class SimulatedFiles:
     """Files of one folder; each upload and each deletion is a line of `files.jsonl`."""
 
     def __init__(self, folder: Path) -> None:
@@ -32,22 +32,22 @@ class Files:
         else:
             self._files[file["id"]] = file
 
-    def _record(self, file: dict[str, Any]) -> dict[str, Any]:
+    def _append_record(self, file: dict[str, Any]) -> dict[str, Any]:
         with self._lock:
-            with appending(self._path) as log:
+            with open_for_append(self._path) as log:
                 log.write(msgspec.json.encode(file) + b"\n")
             self._apply(file)
         return {name: value for name, value in file.items() if name != "sha256"}
 
-    def add(self, content_type: str, body: bytes) -> dict[str, Any]:
+    def add_file(self, content_type: str, body: bytes) -> dict[str, Any]:
         """Store the file of a multipart form, and return its metadata. Raises Invalid if the form has no file."""
         form = message_from_bytes(b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + body)
         parts: Any = form.get_payload() if form.is_multipart() else []
         part: Any = next((one for one in parts if 'name="file"' in str(one["content-disposition"])), None)
         if part is None:
-            raise Invalid("file: Field required")
+            raise InvalidRequest("file: Field required")
         data = part.get_payload(decode=True) or b""
-        return self._record(
+        return self._append_record(
             {
                 "id": f"file_{secrets.token_hex(12)}",
                 "type": "file",
@@ -61,12 +61,12 @@ class Files:
             }
         )
 
-    def find(self, ids: Collection[str]) -> Iterator[dict[str, Any]]:
+    def find_files(self, ids: Collection[str]) -> Iterator[dict[str, Any]]:
         """Yield the metadata of the files with these ids, newest first; without ids, of all files."""
         for file in reversed(list(self._files.values())):
             if not ids or file["id"] in ids:
                 yield {name: value for name, value in file.items() if name != "sha256"}
 
-    def delete(self, file_id: str) -> dict[str, Any] | None:
+    def delete_file(self, file_id: str) -> dict[str, Any] | None:
         """Delete a file; return None if it does not exist."""
-        return self._record({"id": file_id, "type": "file_deleted"}) if file_id in self._files else None
+        return self._append_record({"id": file_id, "type": "file_deleted"}) if file_id in self._files else None

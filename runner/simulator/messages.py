@@ -8,9 +8,9 @@ from typing import Any, Literal, cast
 
 import msgspec
 
-from runner.simulator.answers import answer
+from runner.simulator.answers import generate_answer
 
-VERSION = "2026-10-21"
+API_VERSION = "2026-10-21"
 # Parameters that requests in a batch must not have (platform.claude.com, batch processing, 2026-08).
 _NOT_IN_BATCHES = (
     "stream",
@@ -23,9 +23,14 @@ _NOT_IN_BATCHES = (
 )
 # Rejected, even with their default values, since API version 2026-10-21 (platform.claude.com, migration guide).
 _SAMPLING = ("temperature", "top_p", "top_k")
-_DATA = re.compile(rb'"[A-Za-z0-9+/]{64,}={0,2}"|"(?:upload|file)_[A-Za-z0-9]+"')
+_DATA_PATTERN = re.compile(rb'"[A-Za-z0-9+/]{64,}={0,2}"|"(?:upload|file)_[A-Za-z0-9]+"')
 _FILE_TOKENS = 1_500
-_SOURCES = {"base64": {"media_type", "data"}, "url": {"url"}, "file": {"file_id"}, "text": {"media_type", "data"}}
+_SOURCE_KEYS = {
+    "base64": {"media_type", "data"},
+    "url": {"url"},
+    "file": {"file_id"},
+    "text": {"media_type", "data"},
+}
 _MAGIC = {
     "application/pdf": b"%PDF-", "image/png": b"\x89PNG", "image/jpeg": b"\xff\xd8", "image/gif": b"GIF8",
     "image/webp": b"RIFF",
@@ -53,24 +58,24 @@ class _Params(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Params).decode
 
 
-class Invalid(Exception):
+class InvalidRequest(Exception):
     """The API rejects the request; the text is its message."""
 
 
-def _check(raw: bytes, *, version: str) -> _Params:
+def _check_params(raw: bytes, *, version: str) -> _Params:
     try:
         params = _decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Invalid(str(error)) from error
+        raise InvalidRequest(str(error)) from error
     if params.max_tokens < 1:
-        raise Invalid("max_tokens: must be greater than or equal to 1")
+        raise InvalidRequest("max_tokens: must be greater than or equal to 1")
     if not params.messages:
-        raise Invalid("messages: at least one message is required")
-    if version >= VERSION and any(b'"' + name.encode() + b'"' in raw for name in _SAMPLING):
+        raise InvalidRequest("messages: at least one message is required")
+    if version >= API_VERSION and any(b'"' + name.encode() + b'"' in raw for name in _SAMPLING):
         given: Mapping[str, Any] = msgspec.json.decode(raw)
         for name in _SAMPLING:
             if name in given:
-                raise Invalid(f"{name}: not supported since API version {VERSION}")
+                raise InvalidRequest(f"{name}: not supported since API version {API_VERSION}")
     return params
 
 
@@ -80,7 +85,7 @@ def _check_batched(raw: bytes) -> None:
     given = msgspec.json.decode(raw)
     for name in _NOT_IN_BATCHES:
         if given.get(name):
-            raise Invalid(f"{name}: not supported in a Message Batch")
+            raise InvalidRequest(f"{name}: not supported in a Message Batch")
 
 
 def _check_sources(messages: list[dict[str, Any]]) -> None:
@@ -93,25 +98,27 @@ def _check_sources(messages: list[dict[str, Any]]) -> None:
             if block.get("type") not in ("document", "image"):
                 continue
             if message.get("role") == "assistant":
-                raise Invalid(f"{at}: not allowed in an assistant message")
-            if not isinstance(source, dict) or not source.keys() >= _SOURCES.get(str(source.get("type")), {""}):
-                raise Invalid(f"{at}: Input should be a base64, url, file or text source")
+                raise InvalidRequest(f"{at}: not allowed in an assistant message")
+            if not isinstance(source, dict) or not source.keys() >= _SOURCE_KEYS.get(
+                str(source.get("type")), {""}
+            ):
+                raise InvalidRequest(f"{at}: Input should be a base64, url, file or text source")
             if source["type"] == "base64":
                 _check_data(at, source)
             if str(source.get("file_id", "file_")).removeprefix("file_") == source.get("file_id"):
-                raise Invalid(f"{at}.file_id: not found")
+                raise InvalidRequest(f"{at}.file_id: not found")
 
 
 def _check_data(at: str, source: dict[str, Any]) -> None:
     try:
         data = base64.b64decode(source["data"], validate=True)
     except ValueError as error:
-        raise Invalid(f"{at}.data: not base64") from error
+        raise InvalidRequest(f"{at}.data: not base64") from error
     if not data.startswith(_MAGIC.get(source["media_type"], b"")) or source["media_type"] not in _MAGIC:
-        raise Invalid(f"{at}: the bytes are not {source['media_type']}")
+        raise InvalidRequest(f"{at}: the bytes are not {source['media_type']}")
 
 
-def _text_of(block: dict[str, Any]) -> str:
+def _block_text(block: dict[str, Any]) -> str:
     if "text" in block:
         return cast(str, block["text"])
     content = block.get("content")
@@ -123,12 +130,12 @@ def _last_text(messages: list[dict[str, Any]]) -> str:
     if isinstance(content, str):
         return content
     try:
-        return " ".join([_text_of(block) for block in content or ()])
+        return " ".join([_block_text(block) for block in content or ()])
     except (TypeError, AttributeError, KeyError) as error:
-        raise Invalid("messages: content must be text or a list of content blocks") from error
+        raise InvalidRequest("messages: content must be text or a list of content blocks") from error
 
 
-def _called(params: _Params) -> dict[str, Any] | None:
+def _choose_tool(params: _Params) -> dict[str, Any] | None:
     """Return the client tool to call: the forced one, or the only one offered; None if there is none."""
     tools = [tool for tool in params.tools if "input_schema" in tool]
     if params.tool_choice.get("type") == "tool":
@@ -136,14 +143,14 @@ def _called(params: _Params) -> dict[str, Any] | None:
     return tools[0] if len(tools) == 1 and params.tool_choice.get("type") != "none" else None
 
 
-def _tokens(text: bytes | str) -> int:
+def _count_text_tokens(text: bytes | str) -> int:
     return len(text) // 4 + 1
 
 
-def _input_tokens(raw: bytes) -> int:
+def _count_input_tokens(raw: bytes) -> int:
     """Estimate input tokens: one for every four bytes of text, plus one page for each file."""
-    texts, files = _DATA.subn(b'""', raw)
-    return _tokens(texts) + files * _FILE_TOKENS
+    texts, files = _DATA_PATTERN.subn(b'""', raw)
+    return _count_text_tokens(texts) + files * _FILE_TOKENS
 
 
 def count_tokens(raw: bytes) -> int:
@@ -151,20 +158,20 @@ def count_tokens(raw: bytes) -> int:
     try:
         msgspec.json.decode(raw, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Invalid(str(error)) from error
-    return _input_tokens(raw)
+        raise InvalidRequest(str(error)) from error
+    return _count_input_tokens(raw)
 
 
-def pause(done: int) -> dict[str, Any]:
+def make_pause(done: int) -> dict[str, Any]:
     """Return the fields of a response that pauses after one more search; `done` searches came before it."""
     call = {"type": "server_tool_use", "id": f"srvtoolu_{done}", "name": "web_search", "input": {"query": "more"}}
     found = {"type": "web_search_tool_result", "tool_use_id": call["id"], "content": []}
     return {"content": [call, found], "stop_reason": "pause_turn", "container": {"id": "container_1"}}
 
 
-def message(raw: bytes, *, version: str, is_batched: bool) -> dict[str, Any]:
+def make_message(raw: bytes, *, version: str, is_batched: bool) -> dict[str, Any]:
     """Answer the params `raw` with a message that they also seed. Raises Invalid if they are rejected."""
-    params = _check(raw, version=version)
+    params = _check_params(raw, version=version)
     if is_batched:
         _check_batched(raw)
     form = params.output_config.format if params.output_config else None
@@ -172,13 +179,13 @@ def message(raw: bytes, *, version: str, is_batched: bool) -> dict[str, Any]:
         _check_sources(params.messages)
     asked = _last_text(params.messages)
     if not asked:
-        raise Invalid("messages: text content blocks must be non-empty")
-    tool = None if form else _called(params)
+        raise InvalidRequest("messages: text content blocks must be non-empty")
+    tool = None if form else _choose_tool(params)
     schema = msgspec.json.encode(tool.get("input_schema", {})) if tool else bytes(form.schema) if form else None
-    text = answer(schema, text=asked, seed=raw)
+    text = generate_answer(schema, text=asked, seed=raw)
     if text is None:
         at = f"tools.{tool['name']}.input_schema" if tool else "output_config.format.schema"
-        raise Invalid(f"{at}: the simulator could not draw an answer for it")
+        raise InvalidRequest(f"{at}: the simulator could not draw an answer for it")
     content: dict[str, Any] = {"type": "text", "text": text, "citations": None}
     if tool:
         given = msgspec.json.decode(text)
@@ -194,8 +201,8 @@ def message(raw: bytes, *, version: str, is_batched: bool) -> dict[str, Any]:
         "stop_sequence": None,
         "stop_details": None,
         "usage": {
-            "input_tokens": _input_tokens(raw),
-            "output_tokens": _tokens(text),
+            "input_tokens": _count_input_tokens(raw),
+            "output_tokens": _count_text_tokens(text),
             "cache_creation_input_tokens": 0,
             "cache_read_input_tokens": 0,
             "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},

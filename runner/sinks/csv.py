@@ -9,14 +9,14 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from runner.sinks.place import Place
+from runner.sinks.place import Destination
 
 _NUMBER = re.compile(r"[-+]?[0-9.,]+([eE][-+]?[0-9]+)?%?")
-_END = "\r\n"
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_CRLF = "\r\n"
+_FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")
 
 
-def _cell(value: Any) -> Any:
+def _to_cell(value: Any) -> Any:
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         return value
     if value is None:
@@ -24,15 +24,15 @@ def _cell(value: Any) -> Any:
     return msgspec.json.encode(value).decode()
 
 
-def _guarded(value: Any) -> Any:
-    cell = _cell(value)
-    if isinstance(cell, str) and cell.startswith(_FORMULA) and not _NUMBER.fullmatch(cell):
+def _guard_formula(value: Any) -> Any:
+    cell = _to_cell(value)
+    if isinstance(cell, str) and cell.startswith(_FORMULA_PREFIXES) and not _NUMBER.fullmatch(cell):
         return f"'{cell}"
     return cell
 
 
 @dataclass(frozen=True, slots=True)
-class _Lines:
+class _LineFeedWriter:
     """A file that ends each record with LF.
 
     The csv module is set to CR LF so that it quotes a CR in a field.
@@ -41,17 +41,17 @@ class _Lines:
     file: BinaryIO
 
     def write(self, record: str) -> None:
-        self.file.write(record.removesuffix(_END).encode() + b"\n")
+        self.file.write(record.removesuffix(_CRLF).encode() + b"\n")
 
 
 @contextmanager
 def write_csv(
-    place: Place, columns: Iterable[str], *, delimiter: str = ",", formula_guard: bool = True
+    destination: Destination, columns: Iterable[str], *, delimiter: str = ",", formula_guard: bool = True
 ) -> Iterator[Callable[[Sequence[Any]], None]]:
     """Yield a function that writes one row of values, in the order of `columns`, below a header line."""
-    cell = _guarded if formula_guard else _cell
-    with place.file() as file:
-        writer = csv.writer(_Lines(file), delimiter=delimiter, lineterminator=_END)
+    cell = _guard_formula if formula_guard else _to_cell
+    with destination.open_file() as file:
+        writer = csv.writer(_LineFeedWriter(file), delimiter=delimiter, lineterminator=_CRLF)
         writer.writerow(columns)
 
         def write(values: Sequence[Any]) -> None:

@@ -7,20 +7,21 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from runner.columns import as_text
-from runner.sinks.place import Place
+from runner.columns import to_text
+from runner.sinks.place import Destination
 
-_LONGEST = 255
+_MAX_NAME_BYTES = 255
 
 
 @contextmanager
-def write_files(place: Place, columns: Mapping[str, Any]) -> Iterator[Callable[[Sequence[Any]], None]]:
+def write_files(destination: Destination, columns: Mapping[str, Any]) -> Iterator[Callable[[Sequence[Any]], None]]:
     """Yield a function that writes one file from a name and a content.
 
-    Text is written unchanged, other values as JSON. The files are written to a folder beside the target, and moved into it at the end. Other files in the target
-    stay. The function raises ValueError for an invalid or duplicate name.
+    Text is written unchanged, other values as JSON. The files are written to a folder beside the target, and
+    moved into it at the end. Other files in the target stay. The function raises ValueError for an invalid or
+    duplicate name.
     """
-    folder = place.path
+    folder = destination.path
     if folder is None or len(columns) != 2:
         raise ValueError("a files sink must write to a folder on this machine")
     beside = folder.with_name(f".{folder.name}.runner-tmp")
@@ -30,35 +31,35 @@ def write_files(place: Place, columns: Mapping[str, Any]) -> Iterator[Callable[[
 
         def write(values: Sequence[Any]) -> None:
             name, content = values
-            target = beside / _checked(name)
+            target = beside / _check_name(name)
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with target.open("x", encoding="utf-8", newline="") as file:
-                    file.write(as_text(content) or "")
+                    file.write(to_text(content) or "")
             except FileExistsError as error:
                 raise ValueError(f"the file name {name!r} is already used by an earlier row") from error
 
         yield write
         # One sync for all files: syncing each would take longer than the run.
         os.sync()
-        _move(beside, folder)
+        _move_files(beside, folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def _checked(name: Any) -> PurePosixPath:
+def _check_name(name: Any) -> PurePosixPath:
     """Return a file name as a path inside its folder. Raises ValueError for an invalid or outside name."""
     if not isinstance(name, str | int) or isinstance(name, bool) or not str(name).strip():
         raise ValueError(f"{name!r} is not a valid file name")
     path = PurePosixPath(str(name))
     if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in str(name):
         raise ValueError(f"{name!r} is not a path inside the folder")
-    if any(len(part.encode()) > _LONGEST for part in path.parts):
-        raise ValueError(f"{str(name)[:40]!r}… is too long: a file name can have at most {_LONGEST} bytes")
+    if any(len(part.encode()) > _MAX_NAME_BYTES for part in path.parts):
+        raise ValueError(f"{str(name)[:40]!r}… is too long: a file name can have at most {_MAX_NAME_BYTES} bytes")
     return path
 
 
-def _move(beside: Path, folder: Path) -> None:
+def _move_files(beside: Path, folder: Path) -> None:
     """Move every file below one folder to the same place below another.
 
     Raises OSError if a link in the target leads to a place outside it.

@@ -6,14 +6,14 @@ from typing import Any
 
 import msgspec
 
-from runner.sinks.place import Place
+from runner.sinks.place import Destination
 
 
 @contextmanager
-def write_jsonl(place: Place, columns: Iterable[str]) -> Iterator[Callable[[Sequence[Any]], None]]:
+def write_jsonl(destination: Destination, columns: Iterable[str]) -> Iterator[Callable[[Sequence[Any]], None]]:
     """Yield a function that writes one row of values, in the order of `columns`."""
     names, encoder = list(columns), msgspec.json.Encoder()
-    with place.file() as file:
+    with destination.open_file() as file:
 
         def write(values: Sequence[Any]) -> None:
             file.write(encoder.encode(dict(zip(names, values, strict=True))) + b"\n")

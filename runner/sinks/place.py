@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import BinaryIO
 
 from runner import remote
-from runner.compressed import packing
+from runner.compressed import compress
 from runner.database.connection import Transactions
-from runner.durable import replacing
-from runner.spec.secrets import without_password
+from runner.durable import atomic_write
+from runner.spec.secrets import redact_passwords
 from runner.spec.spec import Sink
 
-_BLOCK = 1 << 20
+_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Destination:
     """A local path, or the URL of a file or database.
 
     A database is written within `transactions` if they are given.
@@ -31,56 +31,57 @@ class Place:
     transactions: Transactions | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
-        return str(self.path) if self.path is not None else without_password(self.url)
+        return str(self.path) if self.path is not None else redact_passwords(self.url)
 
     @property
-    def database(self) -> str:
+    def database_url(self) -> str:
         """The URL of the database at this place."""
         return self.url if self.path is None else f"sqlite:///{self.path}"
 
     @contextmanager
-    def file(self) -> Iterator[BinaryIO]:
+    def open_file(self) -> Iterator[BinaryIO]:
         """Yield a file to write, compressed according to its suffix. Raises OSError.
 
         It is write-only and not seekable. It appears once the context ends without an error.
         """
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(self.path, keeps_same=True) as raw, packing(self.path.name, raw) as file:
+            with atomic_write(self.path, skip_if_unchanged=True) as raw, compress(self.path.name, raw) as file:
                 yield file
             return
         with tempfile.TemporaryDirectory(prefix="runner-sink-") as folder:
             whole = Path(folder) / "whole"
-            with whole.open("wb", buffering=_BLOCK) as raw, packing(self.url, raw) as file:
+            with whole.open("wb", buffering=_BLOCK_BYTES) as raw, compress(self.url, raw) as file:
                 yield file
-            remote.put(whole, self.url)
+            remote.upload_file(whole, self.url)
 
 
-def place(sink: Sink, *, root: Path, base: Path) -> Place:
+def resolve_destination(sink: Sink, *, root: Path, base: Path) -> Destination:
     """Return the place of a sink below `base`.
 
-    `base` is the project's folder `root`, or a folder inside it in a simulation. In a real run, absolute paths and URLs are unchanged. In a simulation they are moved below `base`:
-    `s3://bucket/a` becomes `s3/bucket/a`, and a database becomes a SQLite file.
+    `base` is the project's folder `root`, or a folder inside it in a simulation. In a real run, absolute paths
+    and URLs are unchanged. In a simulation they are moved below `base`: `s3://bucket/a` becomes `s3/bucket/a`,
+    and a database becomes a SQLite file.
     """
     is_simulated = base != root
     url = sink.options.get("url")
     written = str(sink.options.get("path", url))
     if url is None and not remote.is_url(written):
         # In a simulation, neither an absolute path nor `..` may leave `base`.
-        return Place(base / (os.path.normpath(f"/{written}").lstrip("/") if is_simulated else written))
+        return Destination(base / (os.path.normpath(f"/{written}").lstrip("/") if is_simulated else written))
     if not is_simulated:
-        return Place(url=written)
-    scheme, _, rest = without_password(written).partition("://")
+        return Destination(url=written)
+    scheme, _, rest = redact_passwords(written).partition("://")
     parts = [re.sub(r"[^A-Za-z0-9._=-]", "_", part) for part in rest.split("/") if part not in ("", ".", "..")]
     below = base.joinpath(scheme, *parts)
-    return Place(below.with_name(f"{below.name}.db") if url is not None else below)
+    return Destination(below.with_name(f"{below.name}.db") if url is not None else below)
 
 
-def cannot_write(place: Place, *, is_folder: bool = False) -> str | None:
+def why_not_writable(destination: Destination, *, is_folder: bool = False) -> str | None:
     """Return why nothing can be written at a place, as far as can be told without writing, or None."""
-    if place.path is None:
-        return remote.cannot_write(place.url)
-    path = place.path
+    if destination.path is None:
+        return remote.why_not_writable(destination.url)
+    path = destination.path
     try:
         parent = next(
             folder for folder in ((path, *path.parents) if is_folder else path.parents) if folder.exists()

@@ -3,43 +3,49 @@
 from collections.abc import Mapping
 from typing import Any
 
-from runner.columns import below, inlined, schema_of
-from runner.prompt.expression import path_of
+from runner.columns import resolve_refs, schema_for_type, subschema_at
+from runner.prompt.expression import parse_path
 from runner.spec.spec import Sink, Spec
 
-_TEXT = {"type": "string"}
-_ERROR = {"type": "object", "properties": {"type": _TEXT, "message": _TEXT}, "additionalProperties": False}
+_TEXT_SCHEMA = {"type": "string"}
+_ERROR_SCHEMA = {
+    "type": "object",
+    "properties": {"type": _TEXT_SCHEMA, "message": _TEXT_SCHEMA},
+    "additionalProperties": False,
+}
 
 
-def schemas(spec: Spec, sink: Sink, columns: Mapping[str, str], types: Mapping[str, Any]) -> dict[str, Any]:
+def build_column_schemas(
+    spec: Spec, sink: Sink, columns: Mapping[str, str], types: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return the JSON schema of each column. It is empty if the type is unknown: the column is then text.
 
     `types` are the known schemas of the source's columns.
     """
-    known = _record(spec, types)
+    known = _record_schemas(spec, types)
     found = {}
     for name, expression in columns.items():
-        steps = path_of(expression)
+        steps = parse_path(expression)
         written = sink.types.get(name)
         if written is not None:
-            found[name] = schema_of(written)
+            found[name] = schema_for_type(written)
         else:
-            found[name] = {} if steps is None else below(known.get(str(steps[0]), {}), steps[1:])
+            found[name] = {} if steps is None else subschema_at(known.get(str(steps[0]), {}), steps[1:])
     return found
 
 
-def _record(spec: Spec, types: Mapping[str, Any]) -> dict[str, Any]:
+def _record_schemas(spec: Spec, types: Mapping[str, Any]) -> dict[str, Any]:
     """Return the schemas of the fields of a row's final record."""
-    texts = dict.fromkeys(("outcome", "stop_reason", "model", "custom_id", "batch_id"), _TEXT)
+    texts = dict.fromkeys(("outcome", "stop_reason", "model", "custom_id", "batch_id"), _TEXT_SCHEMA)
     row = {"type": "object", "properties": dict(types), "additionalProperties": False} if types else {}
-    key = {"type": "integer"} if spec.source.key is None else types.get(spec.source.key, _TEXT)
-    return {**texts, "key": key, "row": row, "output": _output(spec), "error": _ERROR}
+    key = {"type": "integer"} if spec.source.key is None else types.get(spec.source.key, _TEXT_SCHEMA)
+    return {**texts, "key": key, "row": row, "output": _output_schema(spec), "error": _ERROR_SCHEMA}
 
 
-def _output(spec: Spec) -> dict[str, Any]:
+def _output_schema(spec: Spec) -> dict[str, Any]:
     output = spec.output
     if output.schema is not None:
-        return inlined(output.schema, output.schema)
+        return resolve_refs(output.schema, output.schema)
     if output.parse == "lines":
-        return {"type": "array", "items": _TEXT}
-    return {} if output.tool or output.parse or spec.params.get("tools") else _TEXT
+        return {"type": "array", "items": _TEXT_SCHEMA}
+    return {} if output.tool or output.parse or spec.params.get("tools") else _TEXT_SCHEMA

@@ -6,25 +6,25 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 from runner.database.connection import Transactions
-from runner.database.tables import replaced, upserting
-from runner.sinks.place import Place
+from runner.database.tables import find_overwritten_key, open_upsert
+from runner.sinks.place import Destination
 
 
 @contextmanager
 def write_sql(
-    place: Place, columns: Mapping[str, Any], *, table: str, key: str = "key"
+    destination: Destination, columns: Mapping[str, Any], *, table: str, key: str = "key"
 ) -> Iterator[Callable[[Sequence[Any]], None]]:
     """Yield a function that writes one row of values, which must already have the types in `columns`.
 
     It raises ValueError for a row without a key, and for a duplicate key, because one of the rows would be lost.
     The end of the context raises it too, if the table treats two keys as equal.
     """
-    if place.path is not None:
-        place.path.parent.mkdir(parents=True, exist_ok=True)
+    if destination.path is not None:
+        destination.path.parent.mkdir(parents=True, exist_ok=True)
     at = list(columns).index(key)
     # An empty name is a temporary database on disk, which is deleted with the connection.
     with Transactions() as own, closing(sqlite3.connect("", isolation_level=None)) as seen:
-        target = (place.transactions or own, place.database, table, columns, key)
+        target = (destination.transactions or own, destination.database_url, table, columns, key)
         seen.executescript(
             "PRAGMA synchronous = OFF; CREATE TABLE key (key TEXT PRIMARY KEY) WITHOUT ROWID; BEGIN"
         )
@@ -36,10 +36,10 @@ def write_sql(
                 raise ValueError(f"{key} {values[at]!r} is already used by an earlier row")
             write(values)
 
-        with upserting(*target) as write:
+        with open_upsert(*target) as write:
             yield write_once
         keys = (found for (found,) in seen.execute("SELECT key FROM key ORDER BY key"))
-        if (lost := replaced(*target, keys)) is not None:
+        if (lost := find_overwritten_key(*target, keys)) is not None:
             raise ValueError(
                 f"{table} stores {key} {lost!r} under another row's key: check the type or collation of its column"
             )

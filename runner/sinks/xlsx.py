@@ -11,18 +11,18 @@ from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any
 
-from runner.columns import as_text
-from runner.sinks.place import Place
+from runner.columns import to_text
+from runner.sinks.place import Destination
 
-_ROWS, _CHARACTERS, _EXACT, _DIGITS = 1_048_576, 32_767, 10**15, 15
-_TIME = (1980, 1, 1, 0, 0, 0)
+_ROWS, _CHARACTERS, _MAX_EXACT_INTEGER, _DIGITS = 1_048_576, 32_767, 10**15, 15
+_FIXED_TIME = (1980, 1, 1, 0, 0, 0)
 # The last alternative matches text that already looks like such an escape.
-_UNHELD = re.compile(r"[\x00-\x08\x0b-\x1f\ufffe\uffff]|_(?=x[0-9A-Fa-f]{4}_)")
+_UNSUPPORTED_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\ufffe\uffff]|_(?=x[0-9A-Fa-f]{4}_)")
 
 
 @contextmanager
 def write_xlsx(
-    place: Place, columns: Mapping[str, Any], *, sheet: str = "Sheet1"
+    destination: Destination, columns: Mapping[str, Any], *, sheet: str = "Sheet1"
 ) -> Iterator[Callable[[Sequence[Any]], None]]:
     """Yield a function that writes one row of values, which must already have the types in `columns`.
 
@@ -40,10 +40,10 @@ def write_xlsx(
     rows = 0
 
     def cell(value: Any, *, is_header: bool = False) -> Any:
-        plain = _plain(value)
+        plain = _to_cell(value)
         if not isinstance(plain, str):
             return plain
-        made = WriteOnlyCell(page, value=_escaped(plain))
+        made = WriteOnlyCell(page, value=_escape_text(plain))
         # Text that begins with = must stay text: it is not a formula.
         made.data_type = "s"
         if is_header:
@@ -59,9 +59,9 @@ def write_xlsx(
 
     page.append([cell(name, is_header=True) for name in columns])
     try:
-        with place.file() as file:
+        with destination.open_file() as file:
             yield write
-            with _Timeless(file, "w") as archive:
+            with _ReproducibleZip(file, "w") as archive:
                 # The book's own `save` would write the current time.
                 ExcelWriter(book, archive).save()
     except BaseException:
@@ -71,7 +71,7 @@ def write_xlsx(
         raise
 
 
-def _plain(value: Any) -> Any:
+def _to_cell(value: Any) -> Any:
     """Return a value in the form that a cell can hold. Raises ValueError for text that is too long."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo is not None else value
@@ -80,33 +80,33 @@ def _plain(value: Any) -> Any:
     if isinstance(value, int | Decimal):
         # A sheet has only floating-point numbers, with 15 digits.
         number = Decimal(value)
-        is_exact = number.copy_abs() <= _EXACT and len(number.as_tuple().digits) <= _DIGITS
+        is_exact = number.copy_abs() <= _MAX_EXACT_INTEGER and len(number.as_tuple().digits) <= _DIGITS
         return value if is_exact else str(value)
     if isinstance(value, bytes):
         value = base64.b64encode(value).decode()
-    text = as_text(value) or ""
+    text = to_text(value) or ""
     if len(text) > _CHARACTERS:
         raise ValueError(f"a cell can hold at most {_CHARACTERS:,} characters, but this text has {len(text):,}")
     return text
 
 
-def _escaped(text: str) -> str:
+def _escape_text(text: str) -> str:
     """Return text with characters that XML cannot hold escaped in the format's way: `_x0007_`."""
-    return _UNHELD.sub(lambda match: f"_x{ord(match[0][0]):04X}_{match[0][1:]}", text)
+    return _UNSUPPORTED_CHARACTERS.sub(lambda match: f"_x{ord(match[0][0]):04X}_{match[0][1:]}", text)
 
 
-class _Timeless(zipfile.ZipFile):
+class _ReproducibleZip(zipfile.ZipFile):
     """An archive without the time of its creation, so that the same rows give the same bytes."""
 
-    def _entry(self, name: str) -> IO[bytes]:
-        entry = zipfile.ZipInfo(name, _TIME)
+    def _open_entry(self, name: str) -> IO[bytes]:
+        entry = zipfile.ZipInfo(name, _FIXED_TIME)
         entry.compress_type = zipfile.ZIP_DEFLATED
         return self.open(entry, "w", force_zip64=True)
 
     def writestr(self, name: Any, data: Any, *_: Any) -> None:
-        with self._entry(name) as part:
+        with self._open_entry(name) as part:
             part.write(data.encode() if isinstance(data, str) else data)
 
     def write(self, path: Any, name: Any = None, *_: Any) -> None:
-        with Path(path).open("rb") as whole, self._entry(str(name)) as part:
+        with Path(path).open("rb") as whole, self._open_entry(str(name)) as part:
             shutil.copyfileobj(whole, part)

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from runner.columns import schema_of
-from runner.compressed import DAMAGE
+from runner.columns import schema_for_type
+from runner.compressed import DECOMPRESSION_ERRORS
 from runner.errors import InputError, Problem
-from runner.extras import lacking
-from runner.sources.choose import chosen
-from runner.sources.compare import changed, digest, is_same
+from runner.extras import missing_package_message
+from runner.sources.choose import select_rows
+from runner.sources.compare import digest_files, find_changed_files, is_unchanged
 from runner.sources.csv import read_csv
 from runner.sources.files import read_files
 from runner.sources.inputs import InputFile, Inputs
@@ -19,11 +19,20 @@ from runner.sources.run import read_run
 from runner.sources.sql import read_sql
 from runner.sources.text import read_text
 from runner.sources.xlsx import read_xlsx
-from runner.spec.check import suggest
-from runner.spec.secrets import without_password
+from runner.spec.check import suggest_similar
+from runner.spec.secrets import redact_passwords
 from runner.spec.spec import Source
 
-__all__ = ["SOURCES", "InputFile", "Inputs", "Row", "changed", "digest", "is_same", "read"]
+__all__ = [
+    "SOURCES",
+    "InputFile",
+    "Inputs",
+    "Row",
+    "digest_files",
+    "find_changed_files",
+    "is_unchanged",
+    "read_rows",
+]
 
 SOURCES: dict[str, Callable[..., Iterator[tuple[str, int, dict[str, Any]]]]] = {
     "csv": read_csv,
@@ -53,34 +62,36 @@ class Row(NamedTuple):
     line: int
 
 
-def _key(column: str, fields: dict[str, Any], path: str, line: int) -> str | int:
+def _row_key(column: str, fields: dict[str, Any], path: str, line: int) -> str | int:
     if column not in fields:
-        raise InputError([Problem(path, f"no key column {column!r}: {suggest(column, fields)}", line)])
+        raise InputError([Problem(path, f"no key column {column!r}: {suggest_similar(column, fields)}", line)])
     key = fields[column]
     if not isinstance(key, str | int) or isinstance(key, bool) or key == "":
         raise InputError([Problem(path, f"the key {column!r} must be text or a whole number, not {key!r}", line)])
     return key
 
 
-def read(source: Source, inputs: Inputs, *, limit: int | None = None) -> Iterator[Row]:
+def read_rows(source: Source, inputs: Inputs, *, limit: int | None = None) -> Iterator[Row]:
     """Yield the rows of a source in order, at most `limit`.
 
     Raises InputError with file and line. Duplicate keys are found later, in the store, because that needs all
     keys.
     """
     settings = source.options if source.output is None else {**source.options, "path": source.output}
-    if (extra := _EXTRAS.get(source.type, "sql" if source.is_query else "")) and (lacks := lacking(extra)):
+    if (extra := _EXTRAS.get(source.type, "sql" if source.is_query else "")) and (
+        lacks := missing_package_message(extra)
+    ):
         raise InputError([Problem("source.type", lacks)])
-    inputs.types.update({name: schema_of(written) for name, written in source.types.items()})
-    rows = chosen(source, SOURCES[source.type](inputs, **settings), limit)
+    inputs.types.update({name: schema_for_type(written) for name, written in source.types.items()})
+    rows = select_rows(source, SOURCES[source.type](inputs, **settings), limit)
     number = 0
     try:
         for number, (path, line, fields) in enumerate(rows, 1):
-            key = number if source.key is None else _key(source.key, fields, path, line)
+            key = number if source.key is None else _row_key(source.key, fields, path, line)
             yield Row(number, key, fields, path, line)
-    except (OSError, *DAMAGE) as error:
-        reason = without_password(getattr(error, "strerror", None) or str(error))
-        raise InputError([Problem(inputs.current, f"cannot read: {reason}")]) from error
+    except (OSError, *DECOMPRESSION_ERRORS) as error:
+        reason = redact_passwords(getattr(error, "strerror", None) or str(error))
+        raise InputError([Problem(inputs.current_path, f"cannot read: {reason}")]) from error
     if number == 0:
         none = "the source has no rows" if source.where is None else "no row of the source matches `where`"
-        raise InputError([Problem(without_password(source.path), none)])
+        raise InputError([Problem(redact_passwords(source.path), none)])

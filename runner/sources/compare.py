@@ -9,19 +9,19 @@ from pathlib import Path
 
 from runner import remote
 from runner.errors import InputError, Problem
-from runner.sources.inputs import Hashing, InputFile, Inputs, sha256_of, stdin
-from runner.spec.secrets import without_password
+from runner.sources.inputs import HashingReader, InputFile, Inputs, open_stdin, sha256_of
+from runner.spec.secrets import redact_passwords
 
 
-def digest(root: Path, pattern: str) -> str:
+def digest_files(root: Path, pattern: str) -> str:
     """Return a digest of the files that match a path or glob. Raises InputError.
 
     It is empty if a file can be read only once, such as standard input. For remote files it is a digest of their
     versions, and empty if one has no version.
     """
     if remote.is_url(pattern):
-        return _digest_of_versions(root, pattern)
-    paths = [] if pattern == "-" else Inputs(root).find(pattern)
+        return _digest_versions(root, pattern)
+    paths = [] if pattern == "-" else Inputs(root).find_files(pattern)
     if not all((root / path).is_file() for path in paths):
         return ""
     found = hashlib.sha256()
@@ -34,54 +34,58 @@ def digest(root: Path, pattern: str) -> str:
     return found.hexdigest() if paths else ""
 
 
-def _digest_of_versions(root: Path, pattern: str) -> str:
+def _digest_versions(root: Path, pattern: str) -> str:
     found = hashlib.sha256()
-    for url in Inputs(root).find(pattern):
+    for url in Inputs(root).find_files(pattern):
         try:
-            facts = remote.look(url)
+            facts = remote.stat_url(url)
         except OSError as error:
-            raise InputError([Problem(without_password(url), f"cannot read: {error.strerror}")]) from error
+            raise InputError([Problem(redact_passwords(url), f"cannot read: {error.strerror}")]) from error
         if not facts.version:
             return ""
         found.update(f"{url} {facts.size} {facts.version}\n".encode())
     return found.hexdigest()
 
 
-def changed(root: Path, pattern: str, recorded: Iterable[InputFile], *, is_limited: bool = False) -> list[str]:
+def find_changed_files(
+    root: Path, pattern: str, recorded: Iterable[InputFile], *, is_limited: bool = False
+) -> list[str]:
     """Return the input files that differ from the recorded ones: edited, deleted or new.
 
     If a limit ended the reading, files that it did not reach do not count as new. Standard input is read for the
     comparison, unless it is a terminal.
     """
     if pattern == "-":
-        same = is_limited or (not sys.stdin.isatty() and Hashing(stdin()).drain() == _digest_of(recorded))
+        same = is_limited or (
+            not sys.stdin.isatty() and HashingReader(open_stdin()).drain() == _recorded_digest(recorded)
+        )
         return [] if same else ["standard input"]
     before = {file.path: file for file in recorded}
     try:
-        now = {without_password(path): path for path in Inputs(root).find(pattern)}
+        now = {redact_passwords(path): path for path in Inputs(root).find_files(pattern)}
     except InputError:
         now = {}
     kept = [(replace(before[shown], path=path), shown) for shown, path in now.items() if shown in before]
-    differ = {shown for file, shown in kept if not is_same(root, file)}
+    differ = {shown for file, shown in kept if not is_unchanged(root, file)}
     if not is_limited:
         differ |= now.keys() - before.keys()
     return sorted(differ | (before.keys() - now.keys()))
 
 
-def _digest_of(recorded: Iterable[InputFile]) -> str:
+def _recorded_digest(recorded: Iterable[InputFile]) -> str:
     return next((file.sha256 for file in recorded), "")
 
 
-def is_same(root: Path, recorded: InputFile, *, follows: bool = True) -> bool:
+def is_unchanged(root: Path, recorded: InputFile, *, follow_redirects: bool = True) -> bool:
     """Return whether a file is unchanged since it was recorded; a negative size records a missing file.
 
-    With `follows`, redirects of a web server are followed; it must be as it was when the file was recorded. Raises
-    InputError if a server does not answer.
+    With `follow_redirects`, redirects of a web server are followed; it must be as it was when the file was
+    recorded. Raises InputError if a server does not answer.
     """
     path = root / recorded.path
     try:
         if remote.is_url(recorded.path):
-            return _same_remote(recorded, follows=follows)
+            return _is_remote_unchanged(recorded, follow_redirects=follow_redirects)
         if recorded.bytes < 0:
             return not path.exists()
         now = path.stat()
@@ -96,17 +100,17 @@ def is_same(root: Path, recorded: InputFile, *, follows: bool = True) -> bool:
         return recorded.bytes < 0
 
 
-def _same_remote(recorded: InputFile, *, follows: bool) -> bool:
+def _is_remote_unchanged(recorded: InputFile, *, follow_redirects: bool) -> bool:
     try:
-        now = remote.look(recorded.path, follows=follows)
+        now = remote.stat_url(recorded.path, follow_redirects=follow_redirects)
     except OSError as error:
         if error.errno != errno.ENOENT:
-            shown = without_password(recorded.path)
+            shown = redact_passwords(recorded.path)
             raise InputError([Problem(shown, f"cannot read: {error.strerror}")]) from error
         return recorded.bytes < 0
     if now.size != recorded.bytes or now.version != recorded.version:
         return False
     if now.version or not recorded.sha256:
         return True
-    with remote.open_raw(recorded.path, follows=follows) as raw:
-        return Hashing(raw).drain() == recorded.sha256
+    with remote.open_url(recorded.path, follow_redirects=follow_redirects) as raw:
+        return HashingReader(raw).drain() == recorded.sha256

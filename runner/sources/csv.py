@@ -5,25 +5,25 @@ from collections.abc import Iterator
 from typing import Any
 
 from runner.sources.inputs import Inputs
-from runner.sources.text import fail, lines
+from runner.sources.text import raise_input_error, read_lines
 
-_MAX_CELL = 1 << 28
+_MAX_CELL_CHARS = 1 << 28
 
 
-def _header(path: str, cells: list[str] | None) -> list[str]:
+def _check_header(path: str, cells: list[str] | None) -> list[str]:
     if cells is None:
-        fail(path, "the file is empty: expected a header line")
+        raise_input_error(path, "the file is empty: expected a header line")
     if not cells:
-        fail(path, "the header line is empty", 1)
+        raise_input_error(path, "the header line is empty", 1)
     for index, name in enumerate(cells, 1):
         if not name.strip():
-            fail(path, f"column {index} has no name in the header", 1)
+            raise_input_error(path, f"column {index} has no name in the header", 1)
         if cells.index(name) != index - 1:
-            fail(path, f"two columns are named {name!r} in the header", 1)
+            raise_input_error(path, f"two columns are named {name!r} in the header", 1)
     return cells
 
 
-def _records(path: str, reader: Any) -> Iterator[list[str]]:
+def _read_records(path: str, reader: Any) -> Iterator[list[str]]:
     start = 1
     try:
         for cells in reader:
@@ -31,25 +31,29 @@ def _records(path: str, reader: Any) -> Iterator[list[str]]:
             start = reader.line_num + 1
     except csv.Error as error:
         hint = ": a quoted field is never closed" if "unexpected end" in str(error) else ""
-        fail(path, f"not valid CSV: {error}{hint}", start)
+        raise_input_error(path, f"not valid CSV: {error}{hint}", start)
 
 
 def read_csv(
     inputs: Inputs, *, path: str, delimiter: str = ",", encoding: str = "utf-8"
 ) -> Iterator[tuple[str, int, dict[str, Any]]]:
     """Yield one row per record; all files must have the same header. `line` is the last line of a record."""
-    csv.field_size_limit(_MAX_CELL)
+    csv.field_size_limit(_MAX_CELL_CHARS)
     first: list[str] = []
-    for name, stream in inputs.open(path):
-        reader = csv.reader(lines(name, stream, encoding), delimiter=delimiter, strict=True)
-        records = _records(name, reader)
-        header = _header(name, next(records, None))
+    for name, stream in inputs.open_files(path):
+        reader = csv.reader(read_lines(name, stream, encoding), delimiter=delimiter, strict=True)
+        records = _read_records(name, reader)
+        header = _check_header(name, next(records, None))
         first = first or header
         if header != first:
-            fail(name, f"the header is {', '.join(header)}, but earlier files have {', '.join(first)}", 1)
+            raise_input_error(
+                name, f"the header is {', '.join(header)}, but earlier files have {', '.join(first)}", 1
+            )
         width = len(header)
         for cells in records:
             if len(cells) == width:
                 yield name, reader.line_num, dict(zip(header, cells, strict=True))
             elif cells:
-                fail(name, f"the header has {width} fields, but this record has {len(cells)}", reader.line_num)
+                raise_input_error(
+                    name, f"the header has {width} fields, but this record has {len(cells)}", reader.line_num
+                )

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
 
-from runner.media import media_type
+from runner.media import detect_media_type
 from runner.sources.inputs import Inputs
 
-_HEAD = 4096
+_HEAD_BYTES = 4096
 
 
 def read_files(inputs: Inputs, *, path: str) -> Iterator[tuple[str, int, dict[str, Any]]]:
@@ -16,11 +16,11 @@ def read_files(inputs: Inputs, *, path: str) -> Iterator[tuple[str, int, dict[st
     Its fields are `path`, `name` without folders, `media_type` detected from the content, `size` in bytes, and
     `modified` in UTC.
     """
-    for name, head, size, modified in inputs.heads(path, _HEAD):
+    for name, head, size, modified in inputs.read_heads(path, _HEAD_BYTES):
         fields = {
             "path": name,
             "name": PurePath(name).name,
-            "media_type": media_type(head, name),
+            "media_type": detect_media_type(head, name),
             "size": size,
             "modified": modified,
         }

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from runner import remote
-from runner.compressed import unpacked
+from runner.compressed import decompress
 from runner.errors import InputError, Problem
-from runner.extras import lacking
-from runner.spec.secrets import without_password
+from runner.extras import missing_package_message
+from runner.spec.secrets import redact_passwords
 
-_BLOCK = 1 << 18
+_BLOCK_BYTES = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class InputFile:
     version: str = ""
 
 
-class Hashing(io.RawIOBase):
+class HashingReader(io.RawIOBase):
     """A raw file that computes the SHA-256 of the bytes read through it."""
 
     def __init__(self, raw: io.RawIOBase) -> None:
@@ -57,7 +57,7 @@ class Hashing(io.RawIOBase):
 
     def drain(self) -> str:
         """Read the rest, for example a gzip trailer, and return the digest of the whole file."""
-        block = bytearray(_BLOCK)
+        block = bytearray(_BLOCK_BYTES)
         while self.readinto(block):
             pass
         return self.sha256.hexdigest()
@@ -67,16 +67,16 @@ class Hashing(io.RawIOBase):
 class Inputs:
     """Access to the files of a source, relative to `root`.
 
-    `files` lists the files that were read, and `current` is the file being read. `types` maps the names of columns
-    with a known type to their JSON schemas.
+    `files` lists the files that were read, and `current_path` is the file being read. `types` maps the names of
+    columns with a known type to their JSON schemas.
     """
 
     root: Path
     files: list[InputFile] = field(default_factory=list)
-    current: str = ""
+    current_path: str = ""
     types: dict[str, Any] = field(default_factory=dict)
 
-    def find(self, pattern: str) -> list[str]:
+    def find_files(self, pattern: str) -> list[str]:
         """Return the files that match a path or glob, sorted by name.
 
         Raises InputError if a glob matches none, or if a file cannot be inspected or its name cannot be recorded.
@@ -97,15 +97,15 @@ class Inputs:
         return found
 
     def _find_remote(self, pattern: str) -> list[str]:
-        if (lacks := lacking("data")) is not None:
-            raise InputError([Problem(without_password(pattern), lacks)])
+        if (lacks := missing_package_message("data")) is not None:
+            raise InputError([Problem(redact_passwords(pattern), lacks)])
         try:
-            found = remote.find(pattern)
+            found = remote.find_urls(pattern)
         except OSError as error:
-            shown = without_password(str(error.strerror))
-            raise InputError([Problem(without_password(pattern), f"cannot read: {shown}")]) from error
+            shown = redact_passwords(str(error.strerror))
+            raise InputError([Problem(redact_passwords(pattern), f"cannot read: {shown}")]) from error
         if not found:
-            raise InputError([Problem(without_password(pattern), "no file matches")])
+            raise InputError([Problem(redact_passwords(pattern), "no file matches")])
         return found
 
     def _is_file(self, name: str) -> bool:
@@ -125,64 +125,64 @@ class Inputs:
             if not real.is_relative_to(start):
                 raise InputError([Problem(name, f"is a link to a file outside {start}: name its target instead")])
 
-    def open(self, pattern: str) -> Iterator[tuple[str, BinaryIO]]:
+    def open_files(self, pattern: str) -> Iterator[tuple[str, BinaryIO]]:
         """Yield (path, stream) of each matching file, decompressed. Each is closed when the next is requested.
 
         Raises InputError if a file changed while it was read, and OSError if it cannot be read.
         """
-        for path in self.find(pattern):
-            self.current = path
+        for path in self.find_files(pattern):
+            self.current_path = path
             if path == "-":
-                hashing = Hashing(stdin())
-                yield path, cast(BinaryIO, io.BufferedReader(hashing, _BLOCK))
+                hashing = HashingReader(open_stdin())
+                yield path, cast(BinaryIO, io.BufferedReader(hashing, _BLOCK_BYTES))
                 self.files.append(InputFile(path, 0, 0, hashing.drain()))
             elif remote.is_url(path):
-                yield from self._remote(path)
+                yield from self._open_remote(path)
             else:
-                yield from self._file(path)
+                yield from self._open_local(path)
 
-    def whole(self, pattern: str) -> Iterator[tuple[str, BinaryIO]]:
+    def open_seekable(self, pattern: str) -> Iterator[tuple[str, BinaryIO]]:
         """Yield (path, seekable file) of each matching file. Each is closed when the next is requested.
 
         Raises InputError if a file changed while it was read, and OSError if it cannot be read.
         """
         if not remote.is_url(pattern):
-            for path, place in self.places(pattern):
+            for path, place in self.local_paths(pattern):
                 with place.open("rb") as file:
                     yield path, file
             return
-        for url in self.find(pattern):
-            self.current = without_password(url)
-            before = remote.look(url)
+        for url in self.find_files(pattern):
+            self.current_path = redact_passwords(url)
+            before = remote.stat_url(url)
             # Not every server supports seeking in a file, so a copy is made first.
-            with remote.open_raw(url) as raw, tempfile.TemporaryFile() as file:
-                hashing = Hashing(raw)
-                shutil.copyfileobj(hashing, file, _BLOCK)
+            with remote.open_url(url) as raw, tempfile.TemporaryFile() as file:
+                hashing = HashingReader(raw)
+                shutil.copyfileobj(hashing, file, _BLOCK_BYTES)
                 file.seek(0)
-                self._note_remote(url, before, hashing.drain())
-                yield self.current, cast(BinaryIO, file)
+                self._record_remote_file(url, before, hashing.drain())
+                yield self.current_path, cast(BinaryIO, file)
 
-    def heads(self, pattern: str, size: int) -> Iterator[tuple[str, bytes, int, str | None]]:
+    def read_heads(self, pattern: str, size: int) -> Iterator[tuple[str, bytes, int, str | None]]:
         """Yield (path, first bytes, size in bytes, modification time in ISO format) of each matching file.
 
         Raises InputError if a file changed while it was read, and OSError if it cannot be read.
         """
-        for path in self.find(pattern):
-            self.current = without_password(path)
+        for path in self.find_files(pattern):
+            self.current_path = redact_passwords(path)
             if remote.is_url(path):
-                facts = remote.look(path)
-                with remote.open_raw(path) as raw:
+                facts = remote.stat_url(path)
+                with remote.open_url(path) as raw:
                     head = raw.read(size) or b""
-                self.files.append(InputFile(self.current, facts.size, 0, "", facts.version))
-                yield path, head, facts.size, facts.modified
+                self.files.append(InputFile(self.current_path, facts.size, 0, "", facts.version))
+                yield path, head, facts.size, facts.modified_at
                 continue
-            for _, stream in self._file(path, is_packed=False):
+            for _, stream in self._open_local(path, should_decompress=False):
                 head = stream.read(size)
             known = self.files[-1]
             modified = datetime.fromtimestamp(known.mtime_ns // 1_000_000_000, UTC).isoformat()
             yield path, head, known.bytes, modified
 
-    def places(self, pattern: str) -> Iterator[tuple[str, Path]]:
+    def local_paths(self, pattern: str) -> Iterator[tuple[str, Path]]:
         """Yield (path, absolute path) of each matching file, for libraries that open files themselves.
 
         Raises InputError if a file changed while it was read.
@@ -191,8 +191,8 @@ class Inputs:
             raise InputError([Problem("-", "this source cannot read standard input: name a file")])
         if remote.is_url(pattern):
             raise InputError([Problem(pattern, "must be a file on this machine")])
-        for path in self.find(pattern):
-            self.current = path
+        for path in self.find_files(pattern):
+            self.current_path = path
             place = self.root / path
             before = place.stat()
             try:
@@ -201,49 +201,49 @@ class Inputs:
                 # A limit was reached: hashing the whole file could take longer than the run.
                 self.files.append(InputFile(path, before.st_size, before.st_mtime_ns, ""))
                 raise
-            self._note(path, before, place.stat(), sha256_of(place))
+            self._record_file(path, before, place.stat(), sha256_of(place))
 
-    def _note(self, path: str, before: os.stat_result, after: os.stat_result, digest: str) -> None:
+    def _record_file(self, path: str, before: os.stat_result, after: os.stat_result, digest: str) -> None:
         is_file = stat.S_ISREG(before.st_mode)
         if is_file and (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise InputError([Problem(path, "changed while it was read: run again once it is complete")])
         self.files.append(InputFile(path, after.st_size, after.st_mtime_ns, digest))
 
-    def _remote(self, url: str) -> Iterator[tuple[str, BinaryIO]]:
-        self.current = without_password(url)
-        before = remote.look(url)
-        with remote.open_raw(url) as raw:
-            hashing = Hashing(raw)
-            stream = cast(BinaryIO, io.BufferedReader(hashing, _BLOCK))
+    def _open_remote(self, url: str) -> Iterator[tuple[str, BinaryIO]]:
+        self.current_path = redact_passwords(url)
+        before = remote.stat_url(url)
+        with remote.open_url(url) as raw:
+            hashing = HashingReader(raw)
+            stream = cast(BinaryIO, io.BufferedReader(hashing, _BLOCK_BYTES))
             try:
-                yield self.current, unpacked(url, stream)
+                yield self.current_path, decompress(url, stream)
             except GeneratorExit:
-                self.files.append(InputFile(without_password(url), before.size, 0, "", before.version))
+                self.files.append(InputFile(redact_passwords(url), before.size, 0, "", before.version))
                 raise
             digest = hashing.drain()
-        self._note_remote(url, before, digest)
+        self._record_remote_file(url, before, digest)
 
-    def _note_remote(self, url: str, before: remote.Facts, digest: str) -> None:
-        now = remote.look(url, anew=True)
+    def _record_remote_file(self, url: str, before: remote.RemoteFileInfo, digest: str) -> None:
+        now = remote.stat_url(url, refresh=True)
         if (before.size, before.version) != (now.size, now.version):
             message = "changed while it was read: run again once it is complete"
-            raise InputError([Problem(without_password(url), message)])
-        self.files.append(InputFile(without_password(url), before.size, 0, digest, before.version))
+            raise InputError([Problem(redact_passwords(url), message)])
+        self.files.append(InputFile(redact_passwords(url), before.size, 0, digest, before.version))
 
-    def _file(self, path: str, *, is_packed: bool = True) -> Iterator[tuple[str, BinaryIO]]:
+    def _open_local(self, path: str, *, should_decompress: bool = True) -> Iterator[tuple[str, BinaryIO]]:
         with io.FileIO(self.root / path) as raw:
             before = os.fstat(raw.fileno())
-            hashing = Hashing(raw)
-            stream = cast(BinaryIO, io.BufferedReader(hashing, _BLOCK))
+            hashing = HashingReader(raw)
+            stream = cast(BinaryIO, io.BufferedReader(hashing, _BLOCK_BYTES))
             try:
-                yield path, unpacked(path, stream) if is_packed else stream
+                yield path, decompress(path, stream) if should_decompress else stream
             except GeneratorExit:
                 # A limit was reached: hashing the rest could take longer than the run.
                 self.files.append(InputFile(path, before.st_size, before.st_mtime_ns, ""))
                 raise
             digest = hashing.drain()
             after = os.fstat(raw.fileno())
-        self._note(path, before, after, digest)
+        self._record_file(path, before, after, digest)
 
 
 def sha256_of(path: Path) -> str:
@@ -252,7 +252,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def stdin() -> io.FileIO:
+def open_stdin() -> io.FileIO:
     """Return standard input as a file that the caller reads and closes. Raises InputError if it is closed."""
     if sys.stdin is None:
         raise InputError([Problem("-", "standard input is closed")])

@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 
 from runner.sources.inputs import Inputs
-from runner.sources.text import fail
+from runner.sources.text import raise_input_error
 
 _SURROGATE = re.compile(rb"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]")
 
 
-def _explain(line: bytes, error: Exception) -> str:
+def _describe_error(line: bytes, error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return "not UTF-8 text"
     if _SURROGATE.search(line):
@@ -24,7 +24,7 @@ def _explain(line: bytes, error: Exception) -> str:
 def read_jsonl(inputs: Inputs, *, path: str) -> Iterator[tuple[str, int, dict[str, Any]]]:
     """Yield one row per non-blank line."""
     decode = msgspec.json.Decoder(dict[str, Any]).decode
-    for name, stream in inputs.open(path):
+    for name, stream in inputs.open_files(path):
         for number, line in enumerate(stream, 1):
             if number == 1:
                 line = line.removeprefix(codecs.BOM_UTF8)
@@ -33,4 +33,4 @@ def read_jsonl(inputs: Inputs, *, path: str) -> Iterator[tuple[str, int, dict[st
             try:
                 yield name, number, decode(line)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                fail(name, _explain(line, error), number)
+                raise_input_error(name, _describe_error(line, error), number)

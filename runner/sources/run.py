@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 
 from runner.sources.inputs import Inputs
-from runner.sources.text import fail
+from runner.sources.text import raise_input_error
 
-_KEPT = {"succeeded": True, "failed": False}
+_SUCCESS_BY_ROWS = {"succeeded": True, "failed": False}
 
 
 def read_run(
@@ -19,16 +19,16 @@ def read_run(
     Its fields are `key`, `input` (the input row of that job), `outcome`, `output` and `error`.
     """
     if not (inputs.root / path).exists():
-        fail(path, f"not found: {spec} writes this file, so run that spec first")
+        raise_input_error(path, f"not found: {spec} writes this file, so run that spec first")
     decode = msgspec.json.Decoder(dict[str, Any]).decode
-    for name, stream in inputs.open(path):
+    for name, stream in inputs.open_files(path):
         for number, line in enumerate(stream, 1):
             try:
                 record = decode(line)
-                is_kept = rows == "all" or _KEPT[rows] == (record["outcome"] == "succeeded")
+                is_kept = rows == "all" or _SUCCESS_BY_ROWS[rows] == (record["outcome"] == "succeeded")
                 names = {"key": "key", "input": "row", "outcome": "outcome", "output": "output", "error": "error"}
                 fields = {field: record[column] for field, column in names.items()}
             except (msgspec.DecodeError, UnicodeDecodeError, KeyError) as error:
-                fail(name, f"is not a valid output of {spec}: {error}", number)
+                raise_input_error(name, f"is not a valid output of {spec}: {error}", number)
             if is_kept:
                 yield name, number, fields

@@ -6,13 +6,13 @@ from contextlib import closing
 from typing import Any
 from urllib.parse import quote
 
-from runner.database.connection import Failed
-from runner.database.connection import query as open_query
+from runner.database.connection import DatabaseError
+from runner.database.connection import open_query as open_query
 from runner.errors import InputError, Problem
 from runner.sources.inputs import Inputs
-from runner.sources.text import fail
-from runner.sources.values import check_names, plain_row
-from runner.spec.secrets import without_password
+from runner.sources.text import raise_input_error
+from runner.sources.values import check_column_names, row_to_json
+from runner.spec.secrets import redact_passwords
 
 
 def read_sql(
@@ -23,34 +23,34 @@ def read_sql(
     Dates, decimals and binary become text. Raises InputError if the query fails.
     """
     if url is not None:
-        inputs.current = name = without_password(url)
+        inputs.current_path = name = redact_passwords(url)
         try:
             with open_query(url, query) as (columns, rows):
-                yield from _rows(name, columns, rows)
-        except Failed as error:
+                yield from _convert_rows(name, columns, rows)
+        except DatabaseError as error:
             raise InputError([Problem(name, f"the query fails: {error}")]) from error
         return
-    for name, place in inputs.places(path or ""):
+    for name, place in inputs.local_paths(path or ""):
         try:
             with closing(sqlite3.connect(f"file:{quote(str(place))}?mode=ro", uri=True)) as connection:
                 cursor = connection.execute(query)
                 if cursor.description is None:
-                    fail(name, "source.query returns no rows: it must be a SELECT")
-                yield from _rows(name, [column[0] for column in cursor.description], cursor)
+                    raise_input_error(name, "source.query returns no rows: it must be a SELECT")
+                yield from _convert_rows(name, [column[0] for column in cursor.description], cursor)
         except (sqlite3.Error, sqlite3.Warning, UnicodeDecodeError) as error:
             raise InputError([Problem(name, f"the query fails: {error}")]) from error
 
 
-def _rows(
+def _convert_rows(
     name: str, columns: list[str], rows: Iterator[Sequence[Any]]
 ) -> Iterator[tuple[str, int, dict[str, Any]]]:
     try:
-        check_names(columns, "the result")
+        check_column_names(columns, "the result")
     except ValueError as error:
-        fail(name, f"{error}: name it with AS")
+        raise_input_error(name, f"{error}: name it with AS")
     for number, values in enumerate(rows, 1):
         try:
-            fields = plain_row(columns, values)
+            fields = row_to_json(columns, values)
         except ValueError as error:
-            fail(name, str(error), number)
+            raise_input_error(name, str(error), number)
         yield name, number, fields

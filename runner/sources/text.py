@@ -11,10 +11,10 @@ from runner.errors import InputError, Problem
 from runner.sources.inputs import Inputs
 
 _LINE_END = re.compile("\r\n|\r|\n")
-REMEDY = "set `encoding` if the file is not UTF-8"
+ENCODING_REMEDY = "set `encoding` if the file is not UTF-8"
 
 
-def codec(encoding: str) -> str:
+def find_codec(encoding: str) -> str:
     """Return the codec of a `source.encoding`; utf-8 also accepts a byte order mark. Raises InputError."""
     try:
         name = codecs.lookup(encoding).name
@@ -26,44 +26,48 @@ def codec(encoding: str) -> str:
     return "utf-8-sig" if name == "utf-8" else name
 
 
-def fail(path: str, message: str, line: int = 0) -> NoReturn:
+def raise_input_error(path: str, message: str, line: int = 0) -> NoReturn:
     """Raise an InputError at one place of an input file."""
     raise InputError([Problem(path, message, line)])
 
 
-def lines(path: str, stream: BinaryIO, encoding: str) -> Iterator[str]:
+def read_lines(path: str, stream: BinaryIO, encoding: str) -> Iterator[str]:
     """Yield the decoded lines of a text, with their line ends.
 
     Raises InputError with a line number for a NUL character and for bytes that cannot be decoded.
     """
-    text = io.TextIOWrapper(stream, encoding=codec(encoding), newline="")
+    text = io.TextIOWrapper(stream, encoding=find_codec(encoding), newline="")
     number = 0
     try:
         for number, line in enumerate(text, 1):
             if "\0" in line:
-                fail(path, "contains a NUL character: the file is damaged or binary", number)
+                raise_input_error(path, "contains a NUL character: the file is damaged or binary", number)
             yield line
     except UnicodeDecodeError as error:
         # Text is decoded ahead of the lines, so the bad bytes are on a later line than the last one that was read.
         bad = " ".join(f"{byte:02x}" for byte in error.object[error.start : error.end][:4])
-        fail(path, f"bytes {bad} are not valid {encoding} text; {REMEDY}", _bad_line(error, encoding, number))
+        raise_input_error(
+            path,
+            f"bytes {bad} are not valid {encoding} text; {ENCODING_REMEDY}",
+            _line_of_error(error, encoding, number),
+        )
     except UnicodeError as error:
-        fail(path, f"not valid {encoding} text: {error}; {REMEDY}", number + 1)
+        raise_input_error(path, f"not valid {encoding} text: {error}; {ENCODING_REMEDY}", number + 1)
     finally:
         # It is closed already if both are garbage-collected at once.
         if not stream.closed:
             text.detach()
 
 
-def _bad_line(error: UnicodeDecodeError, encoding: str, lines_before: int) -> int:
+def _line_of_error(error: UnicodeDecodeError, encoding: str, lines_before: int) -> int:
     # The error names the byte order of UTF-16 and -32, which the setting may leave open.
-    name = error.encoding if error.encoding.startswith("utf-") else codec(encoding)
+    name = error.encoding if error.encoding.startswith("utf-") else find_codec(encoding)
     before = error.object[: error.start].decode(name, "replace")
     return lines_before + len(_LINE_END.findall(before)) + 1
 
 
 def read_text(inputs: Inputs, *, path: str, encoding: str = "utf-8") -> Iterator[tuple[str, int, dict[str, Any]]]:
     """Yield one row per file, with the fields `path` in the project, `name` without folders, and `text`."""
-    for name, stream in inputs.open(path):
-        text = "".join(lines(name, stream, encoding))
+    for name, stream in inputs.open_files(path):
+        text = "".join(read_lines(name, stream, encoding))
         yield name, 1, {"path": name, "name": PurePath(name).name, "text": text}

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 
-def plain(value: Any) -> Any:
+def to_json(value: Any) -> Any:
     """Return a value as a JSON value: dates and decimals as text, binary as base64, NaN as null.
 
     Raises ValueError for a value that JSON cannot express.
@@ -31,27 +31,27 @@ def plain(value: Any) -> Any:
     if isinstance(value, bytes | bytearray | memoryview):
         return base64.b64encode(value).decode()
     if isinstance(value, dict):
-        return {str(name): plain(part) for name, part in value.items()}
+        return {str(name): to_json(part) for name, part in value.items()}
     if isinstance(value, list | tuple | set):
-        return [plain(part) for part in value]
+        return [to_json(part) for part in value]
     if isinstance(value, UUID | timedelta):
         return str(value)
     raise ValueError(f"is a {type(value).__name__}, which JSON cannot express: convert it to text")
 
 
-def plain_row(columns: list[str], values: Any) -> dict[str, Any]:
+def row_to_json(columns: list[str], values: Any) -> dict[str, Any]:
     """Return a row as JSON values by column name. Raises ValueError that names the column."""
     fields = dict(zip(columns, values, strict=True))
     for name, value in fields.items():
         if value is not None and not isinstance(value, str | int):
             try:
-                fields[name] = plain(value)
+                fields[name] = to_json(value)
             except (ValueError, OverflowError) as error:
                 raise ValueError(f"{name} {error}") from error
     return fields
 
 
-def check_names(columns: list[Any], what: str) -> list[str]:
+def check_column_names(columns: list[Any], what: str) -> list[str]:
     """Return the names of columns. Raises ValueError if a column has no name, or for a duplicate name."""
     for index, name in enumerate(columns, 1):
         if not isinstance(name, str) or not name.strip():

@@ -13,9 +13,9 @@ import jsonschema
 
 from runner.errors import InputError, Problem
 from runner.spec.document import Document, Path
-from runner.spec.secrets import without_password
+from runner.spec.secrets import redact_passwords
 
-_TYPES = {
+_TYPE_NAMES = {
     "string": "text",
     "object": "a mapping",
     "array": "a list",
@@ -24,7 +24,7 @@ _TYPES = {
     "boolean": "true or false",
     "null": "empty",
 }
-_PATTERNS = {
+_PATTERN_MESSAGES = {
     "name": "expected 1 to 32 characters of a-z, 0-9, _ and -, starting with a letter",
     "delimiter": "expected one character that is not a quote or a line break",
     "max_bytes": "expected a number of bytes, or a size such as 64KB or 200MB",
@@ -35,22 +35,22 @@ _PATTERNS = {
     "types": "expected string, integer, number, boolean, date, timestamp, json or decimal(precision,scale)",
     "vars": "expected letters, digits and _, not starting with a digit",
 }
-_BASE = jsonschema.Draft202012Validator
+_BASE_VALIDATOR = jsonschema.Draft202012Validator
 
 
-def _whole_pattern(_: Any, pattern: str, value: object, __: Any) -> Iterator[jsonschema.ValidationError]:
+def _match_whole_text(_: Any, pattern: str, value: object, __: Any) -> Iterator[jsonschema.ValidationError]:
     # Python's `$` also matches before a trailing line feed.
     if isinstance(value, str) and not re.fullmatch(pattern.removesuffix("$"), value):
         yield jsonschema.ValidationError("no match")
 
 
 # A count must be written as an integer: 1e4 is a float, and would be sent as 10000.0.
-_Strict = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
-    _BASE,
-    {"pattern": _whole_pattern},
-    type_checker=_BASE.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int),
+_StrictValidator = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
+    _BASE_VALIDATOR,
+    {"pattern": _match_whole_text},
+    type_checker=_BASE_VALIDATOR.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int),
 )
-_LIMITS = {
+_LIMIT_PHRASES = {
     "minimum": "be at least",
     "exclusiveMinimum": "be more than",
     "maximum": "be at most",
@@ -67,7 +67,7 @@ def schema_text() -> str:
     return files("runner.spec").joinpath("schema.json").read_text("utf-8")
 
 
-def describe(value: object) -> str:
+def describe_value(value: object) -> str:
     """Describe a value for a message; text is marked as text, so that it is not mistaken for a number."""
     if isinstance(value, bool):
         return str(value).lower()
@@ -75,10 +75,10 @@ def describe(value: object) -> str:
         return "an empty value"
     if isinstance(value, dict | list):
         return "a mapping" if isinstance(value, dict) else "a list"
-    return f"the text {without_password(value)!r}" if isinstance(value, str) else repr(value)
+    return f"the text {redact_passwords(value)!r}" if isinstance(value, str) else repr(value)
 
 
-def suggest(word: str, known: Iterable[str]) -> str:
+def suggest_similar(word: str, known: Iterable[str]) -> str:
     """Return the end of a message about an unknown word: the nearest known word, or else all of them."""
     known = list(known)
     near = get_close_matches(word, known, n=1, cutoff=0.6)
@@ -88,51 +88,54 @@ def suggest(word: str, known: Iterable[str]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Error:
+class _SchemaError:
     """The used parts of a jsonschema error: the keyword, its value, the invalid value and its place."""
 
     keyword: str
     limit: Any
     instance: Any
     schema: Mapping[str, Any]
-    at: Path
+    path: Path
     is_key: bool
 
     @classmethod
-    def of(cls, error: Any) -> "_Error":
+    def from_jsonschema(cls, error: Any) -> "_SchemaError":
         is_key = "propertyNames" in error.absolute_schema_path
         at = tuple(error.absolute_path)
         return cls(error.validator, error.validator_value, error.instance, error.schema, at, is_key)
 
 
-def _where(path: Path) -> str:
+def _format_path(path: Path) -> str:
     return ".".join(str(part) for part in path) or "the spec"
 
 
-def _type_message(error: _Error) -> str:
+def _type_message(error: _SchemaError) -> str:
     wanted = error.limit if isinstance(error.limit, list) else [error.limit]
-    kinds = " or ".join(_TYPES[kind] for kind in wanted)
-    return f"must be {kinds}, not {describe(error.instance)}"
+    kinds = " or ".join(_TYPE_NAMES[kind] for kind in wanted)
+    return f"must be {kinds}, not {describe_value(error.instance)}"
 
 
-def _message(error: _Error) -> str:
-    where, limit = _where(error.at), error.limit
+def _error_message(error: _SchemaError) -> str:
+    where, limit = _format_path(error.path), error.limit
     match error.keyword:
         case "type":
             return f"{where} {_type_message(error)}"
         case "enum":
             known = [str(value) for value in limit]
-            return f"{where} is {describe(error.instance)}: {suggest(str(error.instance), known)}"
+            return f"{where} is {describe_value(error.instance)}: {suggest_similar(str(error.instance), known)}"
         case "const":
-            return f"{where} must be {limit!r}, not {describe(error.instance)}"
+            return f"{where} must be {limit!r}, not {describe_value(error.instance)}"
         case "pattern":
-            subject = f"{where} is {describe(error.instance)}"
+            subject = f"{where} is {describe_value(error.instance)}"
             if error.is_key:
                 subject = f"{where}: the key {error.instance!r}"
-            elif error.at[-1] == "url":
+            elif error.path[-1] == "url":
                 # An invalid URL may itself be a password, so it is not shown.
                 subject = f"{where} is not a valid URL"
-            return f"{subject}: {_PATTERNS.get(str(error.at[-1])) or _PATTERNS[str(error.at[-2])]}"
+            return (
+                f"{subject}: "
+                f"{_PATTERN_MESSAGES.get(str(error.path[-1])) or _PATTERN_MESSAGES[str(error.path[-2])]}"
+            )
         case "anyOf":
             return f"{where} needs `user` or `messages`"
         case "uniqueItems":
@@ -140,46 +143,46 @@ def _message(error: _Error) -> str:
         case "not":
             return f"{where} is not allowed here: it comes from `prompt`"
         case name:
-            return f"{where} must {_LIMITS[name]} {limit}"
+            return f"{where} must {_LIMIT_PHRASES[name]} {limit}"
 
 
-def _problems(errors: Iterable[_Error], document: Document, path: str) -> Iterator[Problem]:
+def _to_problems(errors: Iterable[_SchemaError], document: Document, path: str) -> Iterator[Problem]:
     guessed: set[Path] = set()
     missing: set[Path] = set()
     for error in errors:
-        at = error.at
+        at = error.path
         if error.keyword == "additionalProperties":
             known = error.schema["properties"]
             for key in (key for key in error.instance if key not in known):
                 guessed |= {(*at, near) for near in get_close_matches(key, known, n=1, cutoff=0.6)}
-                message = f"unknown key {key!r} in {_where(at)}: {suggest(key, known)}"
+                message = f"unknown key {key!r} in {_format_path(at)}: {suggest_similar(key, known)}"
                 yield Problem(path, message, *document.keys[(*at, key)])
         elif error.keyword == "required":
             missing |= {(*at, key) for key in error.limit if key not in error.instance}
         else:
-            places = {**document.keys, (): (1, 1)} if error.is_key else document.places
+            places = {**document.keys, (): (1, 1)} if error.is_key else document.positions
             place = places.get((*at, error.instance) if error.is_key else at, (0, 0))
-            yield Problem(path, _message(error), *place)
+            yield Problem(path, _error_message(error), *place)
     for key_path in missing - guessed:
-        message = f"{_where(key_path[:-1])} needs the key {key_path[-1]!r}"
-        yield Problem(path, message, *document.places[key_path[:-1]])
+        message = f"{_format_path(key_path[:-1])} needs the key {key_path[-1]!r}"
+        yield Problem(path, message, *document.positions[key_path[:-1]])
 
 
-def check(document: Document, *, path: str) -> None:
+def check_document(document: Document, *, path: str) -> None:
     """Raise InputError with all violations of the JSON schema of a spec; `path` names the file."""
-    validator = _Strict(json.loads(schema_text()))
-    errors = [_Error.of(error) for error in validator.iter_errors(document.value)]
-    problems = sorted(set(_problems(errors, document, path)), key=lambda p: (p.line, p.column, p.message))
+    validator = _StrictValidator(json.loads(schema_text()))
+    errors = [_SchemaError.from_jsonschema(error) for error in validator.iter_errors(document.value)]
+    problems = sorted(set(_to_problems(errors, document, path)), key=lambda p: (p.line, p.column, p.message))
     if problems:
         raise InputError(problems)
 
 
-def schema_mistake(schema: object) -> str | None:
+def find_schema_error(schema: object) -> str | None:
     """Return why a value is not a JSON schema of draft 2020-12, or None if it is one."""
     if not isinstance(schema, dict):
-        return f"a JSON schema must be an object, not {describe(schema)}"
+        return f"a JSON schema must be an object, not {describe_value(schema)}"
     try:
-        _BASE.check_schema(schema)
+        _BASE_VALIDATOR.check_schema(schema)
     except jsonschema.SchemaError as error:
         place = ".".join(str(part) for part in error.absolute_path) or "the top level"
         return f"not a valid JSON schema: at {place}: {error.message}"

@@ -10,17 +10,17 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
-GIVEN = ("path", "url", "base64", "file_id", "text")
+BLOCK_SOURCES = ("path", "url", "base64", "file_id", "text")
 """The settings that give the content of a document or image; exactly one of them is set."""
 
-_MARKS = 4
+_MAX_CACHE_MARKS = 4
 _UNITS = {"KB": 1_000, "MB": 1_000_000, "B": 1}
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _MAX_BYTES = 256_000_000
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
-def size_in_bytes(size: int | str) -> int:
+def parse_size(size: int | str) -> int:
     """Return a size in bytes; it is written as a number of bytes, or as 200MB."""
     if isinstance(size, int):
         return size
@@ -28,19 +28,19 @@ def size_in_bytes(size: int | str) -> int:
     return int(Decimal(size.removesuffix(unit)) * _UNITS[unit])
 
 
-def span_in_seconds(span: str) -> float:
+def parse_duration(duration: str) -> float:
     """Return a time span, written as 90m or 6h, in seconds."""
-    return float(span[:-1]) * _SECONDS[span[-1]]
+    return float(duration[:-1]) * _SECONDS[duration[-1]]
 
 
-def _leaves(root: Path, folder: Path, path: str) -> bool:
+def _leads_outside(root: Path, folder: Path, path: str) -> bool:
     """Return whether a relative path is outside the project, also after following links.
 
     A linked folder of specs counts as part of the project.
     """
     if Path(path).is_absolute():
         return False
-    if not Path(_absolute(root, path)).is_relative_to(root):
+    if not Path(_to_absolute(root, path)).is_relative_to(root):
         return True
     # Up to the first wildcard: the matches of a wildcard are checked when they are read.
     fixed = takewhile(lambda part: not glob.has_magic(part), Path(path).parts)
@@ -48,11 +48,11 @@ def _leaves(root: Path, folder: Path, path: str) -> bool:
     return not any(real.is_relative_to(place.resolve()) for place in (root, folder))
 
 
-def _absolute(root: Path, path: str) -> str:
+def _to_absolute(root: Path, path: str) -> str:
     return os.path.normpath(root / path)
 
 
-def _named_paths(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _find_paths(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for at in ("spec", "path"):
         if at in value["source"]:
             yield f"source.{at}", value["source"][at]
@@ -64,17 +64,17 @@ def _named_paths(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield f"sinks.{index}.path", sink["path"]
 
 
-def cross_checks(value: dict[str, Any], path: Path, root: Path) -> Iterator[tuple[str, str]]:
+def check_cross_fields(value: dict[str, Any], path: Path, root: Path) -> Iterator[tuple[str, str]]:
     """Yield the mistakes that the JSON schema cannot express, as (dotted path, message)."""
-    for at, named in _named_paths(value):
+    for at, named in _find_paths(value):
         if "\0" in named:
             yield at, "a path cannot contain a NUL character"
-        elif not _URL.match(named) and _leaves(root, path.parent, named):
+        elif not _URL.match(named) and _leads_outside(root, path.parent, named):
             yield at, f"{named} is outside the project folder {root}: if intended, use an absolute path"
-    yield from _blocks(value["prompt"])
-    yield from _decimals("source", value["source"].get("types", {}))
+    yield from _check_blocks(value["prompt"])
+    yield from _check_decimals("source", value["source"].get("types", {}))
     for index, sink in enumerate(value["sinks"]):
-        yield from _decimals(f"sinks.{index}", sink.get("types", {}))
+        yield from _check_decimals(f"sinks.{index}", sink.get("types", {}))
     if value["source"]["type"] == "sql" and ("path" in value["source"]) == ("url" in value["source"]):
         yield "source", "a query needs exactly one of `path` (a SQLite file) and `url` (a database)"
     for index, sink in enumerate(value["sinks"]):
@@ -83,7 +83,7 @@ def cross_checks(value: dict[str, Any], path: Path, root: Path) -> Iterator[tupl
     if "cache" in value["prompt"] and "system" not in value["prompt"]:
         yield "prompt.cache", "there is no system prompt to cache: add prompt.system or remove `cache`"
     output_config = value["params"].get("output_config")
-    yield from _outputs(value.get("output", {}), value["params"])
+    yield from _check_outputs(value.get("output", {}), value["params"])
     if not isinstance(output_config, dict | NoneType):
         yield "params.output_config", "params.output_config must be a mapping"
     elif "schema" in value.get("output", {}) and output_config and "format" in output_config:
@@ -91,11 +91,11 @@ def cross_checks(value: dict[str, Any], path: Path, root: Path) -> Iterator[tupl
             "params.output_config.format",
             "output.schema is already sent as output_config.format: remove one of the two",
         )
-    if not 1 <= size_in_bytes(value.get("batch", {}).get("max_bytes", 1)) <= _MAX_BYTES:
+    if not 1 <= parse_size(value.get("batch", {}).get("max_bytes", 1)) <= _MAX_BYTES:
         yield "batch.max_bytes", "batch.max_bytes must be between 1 byte and 256MB, the API's limit"
 
 
-def _decimals(at: str, types: dict[str, str]) -> Iterator[tuple[str, str]]:
+def _check_decimals(at: str, types: dict[str, str]) -> Iterator[tuple[str, str]]:
     """Yield a mistake for each decimal type with more decimal places than digits."""
     for name, written in types.items():
         match = re.fullmatch(r"decimal\((\d+),(\d+)\)", written)
@@ -103,7 +103,7 @@ def _decimals(at: str, types: dict[str, str]) -> Iterator[tuple[str, str]]:
             yield f"{at}.types.{name}", f"{written} has more decimal places than digits"
 
 
-def _blocks(prompt: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _check_blocks(prompt: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the mistakes in the settings of content blocks, and in where blocks are used."""
     turns = [
         (f"prompt.messages.{n}.content", t["role"], t["content"]) for n, t in enumerate(prompt.get("messages", ()))
@@ -115,20 +115,20 @@ def _blocks(prompt: dict[str, Any]) -> Iterator[tuple[str, str]]:
             marks += "cache" in block
             if block["type"] == "text":
                 continue
-            given = [name for name in GIVEN if name in block]
+            given = [name for name in BLOCK_SOURCES if name in block]
             if role == "assistant":
                 yield f"{at}.{index}", f"an assistant turn cannot contain a block of type {block['type']}"
             if len(given) != 1:
-                yield f"{at}.{index}", f"the {block['type']} needs exactly one of {', '.join(GIVEN)}"
+                yield f"{at}.{index}", f"the {block['type']} needs exactly one of {', '.join(BLOCK_SOURCES)}"
             if block.get("upload") and "path" not in block:
                 yield f"{at}.{index}.upload", "`upload` needs a `path`: only a file named by one can be uploaded"
             if "folder" in block and "path" not in block:
                 yield f"{at}.{index}.folder", "`folder` needs a `path`, and this block has none"
-    if marks > _MARKS:
-        yield "prompt", f"the prompt has {marks} cache marks; the API accepts at most {_MARKS}"
+    if marks > _MAX_CACHE_MARKS:
+        yield "prompt", f"the prompt has {marks} cache marks; the API accepts at most {_MAX_CACHE_MARKS}"
 
 
-def _outputs(output: dict[str, Any], params: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _check_outputs(output: dict[str, Any], params: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the conflicts between the settings that extract an output from an answer."""
     if "tool" in output and "parse" in output:
         yield "output.parse", "an output is the input of a tool or parsed from text: remove `tool` or `parse`"

@@ -12,13 +12,13 @@ from typing import Any
 import msgspec
 
 from runner.errors import InputError, Problem
-from runner.spec.check import check
-from runner.spec.cross import GIVEN, cross_checks, size_in_bytes, span_in_seconds
-from runner.spec.document import Document, parse
-from runner.spec.output_schema import output_schema
+from runner.spec.check import check_document
+from runner.spec.cross import BLOCK_SOURCES, check_cross_fields, parse_duration, parse_size
+from runner.spec.document import Document, parse_yaml
+from runner.spec.output_schema import load_output_schema
 from runner.spec.spec import (
-    CHOICE,
-    EDITABLE,
+    EDITABLE_KEYS,
+    SELECTION_KEYS,
     Batch,
     Block,
     Check,
@@ -34,31 +34,31 @@ from runner.spec.spec import (
     Turn,
 )
 
-_ALLOW = re.compile(r"#\s*runner:\s*allow\s+([a-z0-9_-]+(?:[\s,]+[a-z0-9_-]+)*)")
+_ALLOW_COMMENT = re.compile(r"#\s*runner:\s*allow\s+([a-z0-9_-]+(?:[\s,]+[a-z0-9_-]+)*)")
 
 
-def from_record(record: Mapping[str, Any], *, path: Path, root: Path) -> Spec:
+def spec_from_record(record: Mapping[str, Any], *, path: Path, root: Path) -> Spec:
     """Return the Spec of a run's snapshot, with the editable settings at their defaults."""
     output = {**record.get("output", {}), "schema": record.get("output_schema")}
     plain = {"sinks": [], **record, "output": output, "path": str(path), "root": str(root)}
     return msgspec.convert(plain, Spec, dec_hook=lambda kind, value: kind(value))
 
 
-def resumed(record: Mapping[str, Any], *, like: Spec) -> Spec:
-    """Return the Spec of a run's snapshot, with the editable settings of `like`, the current spec."""
-    settings = {name: getattr(like, name) for name in EDITABLE}
-    recorded = from_record(record, path=like.path, root=like.root)
-    own = {name: getattr(like, name) for name in ("places", "allow_at", "key_lines", "schema_path")}
+def restore_with_edits(record: Mapping[str, Any], *, current: Spec) -> Spec:
+    """Return the Spec of a run's snapshot, with the editable settings of `current`, the current spec."""
+    settings = {name: getattr(current, name) for name in EDITABLE_KEYS}
+    recorded = spec_from_record(record, path=current.path, root=current.root)
+    own = {name: getattr(current, name) for name in ("positions", "allow_at", "key_lines", "schema_path")}
     return replace(recorded, **own, **settings)
 
 
-def fingerprint(record: Mapping[str, Any]) -> str:
+def compute_fingerprint(record: Mapping[str, Any]) -> str:
     """Return the SHA-256 of a snapshot; the order of its keys does not matter."""
     text = json.dumps(record, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def project_root(path: Path) -> Path:
+def find_project_root(path: Path) -> Path:
     """Return the nearest folder above a spec that holds `prompts/` or `.runner/`, else its own folder."""
     # Links are not followed: a linked folder of specs belongs to the project that links to it.
     start = Path(os.path.abspath(path)).parent
@@ -68,39 +68,39 @@ def project_root(path: Path) -> Path:
     return start
 
 
-def _content(value: Any) -> Content:
-    return value if isinstance(value, str) else tuple(map(_block, value))
+def _build_content(value: Any) -> Content:
+    return value if isinstance(value, str) else tuple(map(_build_block, value))
 
 
-def _block(value: dict[str, Any]) -> str | Block:
+def _build_block(value: dict[str, Any]) -> str | Block:
     if value.keys() == {"type", "text"} and value["type"] == "text":
         return str(value["text"])
-    given = next(name for name in GIVEN if name in value)
-    own = {name: item for name, item in value.items() if name not in (*GIVEN, "type")}
+    given = next(name for name in BLOCK_SOURCES if name in value)
+    own = {name: item for name, item in value.items() if name not in (*BLOCK_SOURCES, "type")}
     return Block(value["type"], given, value[given], **own)
 
 
-def _prompt(value: dict[str, Any]) -> Prompt:
-    turns = tuple(Turn(turn["role"], _content(turn["content"])) for turn in value.get("messages", ()))
-    system, user = (_content(value[name]) if name in value else None for name in ("system", "user"))
+def _build_prompt(value: dict[str, Any]) -> Prompt:
+    turns = tuple(Turn(turn["role"], _build_content(turn["content"])) for turn in value.get("messages", ()))
+    system, user = (_build_content(value[name]) if name in value else None for name in ("system", "user"))
     return Prompt(system, turns, user, value.get("cache"))
 
 
-def _sink(value: dict[str, Any]) -> Sink:
+def _build_sink(value: dict[str, Any]) -> Sink:
     own = ("type", "rows", "columns", "types")
     options = {name: item for name, item in value.items() if name not in own}
     return Sink(value["type"], value.get("rows", "all"), value.get("columns"), options, value.get("types", {}))
 
 
-def _source(value: dict[str, Any]) -> Source:
-    options = {name: item for name, item in value.items() if name not in ("type", "key", *CHOICE)}
-    choice = {name: value[name] for name in CHOICE if name in value}
+def _build_source(value: dict[str, Any]) -> Source:
+    options = {name: item for name, item in value.items() if name not in ("type", "key", *SELECTION_KEYS)}
+    choice = {name: value[name] for name in SELECTION_KEYS if name in value}
     if "columns" in choice:
         choice["columns"] = tuple(choice["columns"])
     return Source(value["type"], value.get("key"), options, **choice)
 
 
-def _output(value: dict[str, Any], schema: dict[str, Any] | None) -> Output:
+def _build_output(value: dict[str, Any], schema: dict[str, Any] | None) -> Output:
     written = value.get("output", {})
     checks = [Check(one["check"], one.get("message", one["check"])) for one in written.get("checks", ())]
     return Output(schema, written.get("tool"), written.get("parse"), written.get("pattern"), tuple(checks))
@@ -111,16 +111,16 @@ def _schema_path(value: dict[str, Any]) -> str | None:
     return written if isinstance(written, str) else None
 
 
-def _dotted(document: Document) -> dict[str, tuple[int, int]]:
-    return {".".join(map(str, path)): place for path, place in document.places.items()}
+def _dotted_positions(document: Document) -> dict[str, tuple[int, int]]:
+    return {".".join(map(str, path)): place for path, place in document.positions.items()}
 
 
-def _allowed(text: str) -> dict[int, tuple[str, ...]]:
+def _find_allowed_rules(text: str) -> dict[int, tuple[str, ...]]:
     """Return the rules that comments allow, by line; a comment on its own line is for the next YAML line."""
     found: dict[int, tuple[str, ...]] = {}
     waiting: tuple[str, ...] = ()
     for number, line in enumerate(text.splitlines(), 1):
-        match = _ALLOW.search(line)
+        match = _ALLOW_COMMENT.search(line)
         names = tuple(re.split(r"[\s,]+", match[1])) if match else ()
         if line.lstrip().startswith("#"):
             waiting += names
@@ -129,7 +129,7 @@ def _allowed(text: str) -> dict[int, tuple[str, ...]]:
     return {number: names for number, names in found.items() if names}
 
 
-def _not_text(vars: Mapping[str, str]) -> Iterator[str]:
+def _find_non_text_vars(vars: Mapping[str, str]) -> Iterator[str]:
     for name, value in vars.items():
         try:
             value.encode()
@@ -137,11 +137,11 @@ def _not_text(vars: Mapping[str, str]) -> Iterator[str]:
             yield name
 
 
-def _upstream(
+def _find_upstream_output(
     source: dict[str, Any], path: Path, shown: str, place: tuple[int, int], chain: tuple[Path, ...]
 ) -> tuple[str | None, list[Problem]]:
     """Return the outputs file of the spec that a run source names, or None, and the mistakes."""
-    root, named, rows = project_root(path), source["spec"], source.get("rows", "succeeded")
+    root, named, rows = find_project_root(path), source["spec"], source.get("rows", "succeeded")
     chain, other = (*chain, Path(os.path.realpath(path))), Path(os.path.realpath(root / named))
     if other in chain:
         names = " → ".join(one.name for one in (*chain, other))
@@ -173,20 +173,21 @@ def load_spec(
     path, shown = Path(path), str(path)
     try:
         data = path.read_bytes()
-        document = parse(data, path=shown)
+        document = parse_yaml(data, path=shown)
     except OSError as error:
         raise InputError([Problem(shown, f"cannot read the spec: {error.strerror}")]) from error
-    check(document, path=shown)
-    value, places, root = document.value, _dotted(document), project_root(path)
-    schema, problems = output_schema(document, shown, root)
-    problems += [Problem(shown, message, *places[at]) for at, message in cross_checks(value, path, root)]
+    check_document(document, path=shown)
+    value, places, root = document.value, _dotted_positions(document), find_project_root(path)
+    schema, problems = load_output_schema(document, shown, root)
+    problems += [Problem(shown, message, *places[at]) for at, message in check_cross_fields(value, path, root)]
     output = None
     if value["source"]["type"] == "run" and not problems:
-        output, problems = _upstream(value["source"], path, shown, places["source.spec"], chain)
+        output, problems = _find_upstream_output(value["source"], path, shown, places["source.spec"], chain)
     unknown = set(vars or ()) - set(value.get("vars", ()))
     problems += [Problem("--var", f"the spec has no variable {name!r} under `vars`") for name in sorted(unknown)]
     problems += [
-        Problem("--var", f"the value of {name} is not UTF-8 text") for name in sorted(_not_text(vars or {}))
+        Problem("--var", f"the value of {name} is not UTF-8 text")
+        for name in sorted(_find_non_text_vars(vars or {}))
     ]
     if problems:
         raise InputError(sorted(problems, key=lambda problem: (problem.path, problem.line, problem.column)))
@@ -196,17 +197,17 @@ def load_spec(
         root=root,
         name=value["name"],
         description=value.get("description", ""),
-        source=replace(_source(value["source"]), output=output),
+        source=replace(_build_source(value["source"]), output=output),
         vars={**value.get("vars", {}), **(vars or {})},
-        prompt=_prompt(value["prompt"]),
+        prompt=_build_prompt(value["prompt"]),
         params=value["params"],
-        output=_output(value, schema),
+        output=_build_output(value, schema),
         schema_path=_schema_path(value),
-        sinks=tuple(_sink(sink) for sink in value["sinks"]),
-        batch=Batch(**{**batch, "max_bytes": size_in_bytes(batch.get("max_bytes", Batch().max_bytes))}),
+        sinks=tuple(_build_sink(sink) for sink in value["sinks"]),
+        batch=Batch(**{**batch, "max_bytes": parse_size(batch.get("max_bytes", Batch().max_bytes))}),
         retry=Retry(**{**retry, "on": tuple(retry.get("on", Retry().on))}),
         mode=value.get("mode", "batch"),
-        deadline=span_in_seconds(value["deadline"]) if "deadline" in value else None,
+        deadline=parse_duration(value["deadline"]) if "deadline" in value else None,
         on_deadline=value.get("on_deadline", "sync"),
         canary=value.get("canary", 0),
         reuse=value.get("reuse", True),
@@ -215,7 +216,7 @@ def load_spec(
         sync=Sync(**value.get("sync", {})),
         betas=tuple(value.get("betas", ())),
         allow=tuple(value.get("allow", ())),
-        allow_at=_allowed(data.decode("utf-8-sig")),
+        allow_at=_find_allowed_rules(data.decode("utf-8-sig")),
         key_lines={".".join(map(str, at)): line for at, (line, _) in document.keys.items()},
-        places=places,
+        positions=places,
     )

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from runner.errors import InputError, Problem
-from runner.spec.check import schema_mistake
+from runner.spec.check import find_schema_error
 from runner.spec.document import Document
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = [name for name, _ in pairs]
     for name in names:
         if names.count(name) > 1:
@@ -18,7 +18,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _no_constant(name: str) -> NoReturn:
+def _reject_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
@@ -26,7 +26,7 @@ def _read_schema(path: str, root: Path) -> Any:
     """Return the content of a JSON file. Raises InputError, for invalid JSON with the line."""
     try:
         text = (root / path).read_bytes().decode()
-        schema = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        schema = json.loads(text, object_pairs_hook=_reject_duplicate_keys, parse_constant=_reject_constant)
         json.dumps(schema, ensure_ascii=False).encode()
     except OSError as error:
         raise InputError([Problem(path, f"cannot read: {error.strerror}")]) from error
@@ -37,21 +37,21 @@ def _read_schema(path: str, root: Path) -> Any:
     return schema
 
 
-def output_schema(document: Document, shown: str, root: Path) -> tuple[dict[str, Any] | None, list[Problem]]:
+def load_output_schema(document: Document, shown: str, root: Path) -> tuple[dict[str, Any] | None, list[Problem]]:
     """Return the output schema of a spec, or None, and its mistakes."""
     if "schema" not in document.value.get("output", {}):
         return None, []
     schema = document.value["output"]["schema"]
-    place = Problem(shown, "", *document.places["output", "schema"])
+    place = Problem(shown, "", *document.positions["output", "schema"])
     if isinstance(schema, str):
         if "\0" in schema:
             return None, []
         try:
             place, schema = Problem(schema, ""), _read_schema(schema, root)
         except InputError as error:
-            here = Problem(shown, f"output.schema: {error}", *document.places["output", "schema"])
+            here = Problem(shown, f"output.schema: {error}", *document.positions["output", "schema"])
             return None, [here if isinstance(error.__cause__, OSError) else error.problems[0]]
-    mistake = schema_mistake(schema)
+    mistake = find_schema_error(schema)
     if mistake is None:
         return schema, []
     at = "output.schema: " if place.line else ""

@@ -8,15 +8,15 @@ from typing import Any
 import msgspec
 
 from runner.errors import Problem
-from runner.spec.secrets import without_password
+from runner.spec.secrets import redact_passwords
 
-EDITABLE = (
+EDITABLE_KEYS = (
     "description", "batch", "retry", "sinks", "mode", "deadline", "on_deadline", "canary", "reuse", "limits",
     "prices", "sync", "allow",
 )  # fmt: skip
 """The settings that may be edited while a run is unfinished."""
 
-CHOICE = ("columns", "types", "where", "sample", "seed", "limit")
+SELECTION_KEYS = ("columns", "types", "where", "sample", "seed", "limit")
 """The settings of a source that select its rows and columns."""
 
 
@@ -51,9 +51,9 @@ Content = str | tuple[str | Block, ...]
 """One template that is sent as a string, or several blocks; blocks of plain text are strings."""
 
 
-def block_place(at: str, index: int, name: str = "text") -> str:
-    """Return the dotted path of a setting of one block in the content at `at`."""
-    return f"{at}.{index}.{name}"
+def block_setting(setting: str, index: int, name: str = "text") -> str:
+    """Return the dotted path of a setting of one block in the content at `setting`."""
+    return f"{setting}.{index}.{name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Source:
         """The file, glob or URL that rows are read from; a database URL is without its password."""
         if self.output is not None:
             return self.output
-        return str(self.options["path"]) if "path" in self.options else without_password(str(self.options["url"]))
+        return str(self.options["path"]) if "path" in self.options else redact_passwords(str(self.options["url"]))
 
     @property
     def is_query(self) -> bool:
@@ -112,7 +112,7 @@ class Prompt:
         if self.user is not None:
             yield "prompt.user", Turn("user", self.user)
 
-    def texts(self) -> Iterator[tuple[str, str]]:
+    def templates(self) -> Iterator[tuple[str, str]]:
         """Yield every template as written, with its dotted path in the spec."""
         for at, content in self._contents():
             if isinstance(content, str):
@@ -120,7 +120,7 @@ class Prompt:
                 continue
             for index, part in enumerate(content):
                 templates = part.templates() if isinstance(part, Block) else [("text", part)]
-                yield from ((block_place(at, index, name), text) for name, text in templates)
+                yield from ((block_setting(at, index, name), text) for name, text in templates)
 
     def _contents(self) -> Iterator[tuple[str, Content]]:
         if self.system is not None:
@@ -217,7 +217,7 @@ class Spec:
     """One checked job. Its paths are relative to `root`, the project's folder.
 
     `mode` is batch, sync or auto. `deadline` is in seconds from the start of a run, `prices` in US dollars per
-    million tokens. `places` maps dotted paths to places in the file: `{"prompt.user": (line, column)}`.
+    million tokens. `positions` maps dotted paths to places in the file: `{"prompt.user": (line, column)}`.
     `key_lines` maps them to the lines of their keys, and `allow_at` maps lines to the rules that comments allow.
     """
 
@@ -246,27 +246,27 @@ class Spec:
     allow: tuple[str, ...] = ()
     allow_at: dict[int, tuple[str, ...]] = field(default_factory=dict)
     key_lines: dict[str, int] = field(default_factory=dict)
-    places: dict[str, tuple[int, int]] = field(default_factory=dict)
+    positions: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def is_schema_sent(self) -> bool:
         """True if the API itself enforces the schema, sent as output_config.format."""
         return self.output.schema is not None and self.output.tool is None and self.output.parse is None
 
-    def problem(self, at: str, message: str, *, line: int = 1) -> Problem:
-        """Return a mistake in the value at the dotted path `at`; `line` counts inside a multi-line text."""
-        first, column = self.places.get(at, (0, 0))
+    def problem(self, setting: str, message: str, *, line: int = 1) -> Problem:
+        """Return a mistake in the value at the dotted path `setting`; `line` counts inside a multi-line text."""
+        first, column = self.positions.get(setting, (0, 0))
         # Only the start of a quoted text is known: its lines need not match lines of the file.
         is_block = first > 0 and column == 0
         return Problem(str(self.path), message, first + line - 1 if is_block else first, column)
 
-    def record(self) -> dict[str, Any]:
+    def to_record(self) -> dict[str, Any]:
         """Return the snapshot of the spec: everything that affects requests and outcomes, as plain values.
 
         It excludes the settings that may be edited during a run, such as its description, polling and sinks.
         """
         record: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self, enc_hook=str))
-        for name in ("path", "root", "places", "schema_path", "allow_at", "key_lines", *EDITABLE):
+        for name in ("path", "root", "positions", "schema_path", "allow_at", "key_lines", *EDITABLE_KEYS):
             del record[name]
         # Compatibility: older snapshots store the schema at the top level, and have no `output`.
         record["output_schema"] = record["output"].pop("schema")
@@ -274,8 +274,8 @@ class Spec:
             del record["output"]
         for name in ("path", "url"):
             if name in self.source.options:
-                record["source"]["options"][name] = without_password(str(self.source.options[name]))
-        for name in (*CHOICE, "output"):
+                record["source"]["options"][name] = redact_passwords(str(self.source.options[name]))
+        for name in (*SELECTION_KEYS, "output"):
             if record["source"][name] in (0, None, [], {}):
                 del record["source"][name]
         if not self.betas:

@@ -7,16 +7,27 @@ from contextlib import ExitStack, closing, contextmanager
 from importlib.resources import files
 from pathlib import Path
 
-from runner.durable import private_file, private_folder
-from runner.errors import Locked, StateError
+from runner.durable import make_private_folder, open_private_file
+from runner.errors import StateError, StateLocked
 
-VERSION = 4
-_REMOTE = ("cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "lustre", "9p", "fuse.sshfs", "fuse.s3fs")
+SCHEMA_VERSION = 5
+_NETWORK_FILESYSTEMS = (
+    "cifs",
+    "smb3",
+    "smbfs",
+    "afs",
+    "ceph",
+    "glusterfs",
+    "lustre",
+    "9p",
+    "fuse.sshfs",
+    "fuse.s3fs",
+)
 _REMEDY = "restore it, or move .runner away and run `runner recover SPEC` to rebuild it from the API"
 
 
 @contextmanager
-def _translated(folder: Path) -> Iterator[None]:
+def _map_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, UnicodeDecodeError) as error:
@@ -29,22 +40,22 @@ def _connect(folder: Path) -> sqlite3.Connection:
     os.fchmod(descriptor, 0o600)
     os.close(descriptor)
     connection = sqlite3.connect(path, isolation_level=None, timeout=10)
-    connection.execute(f"PRAGMA journal_mode = {'TRUNCATE' if _is_remote(folder) else 'WAL'}")
+    connection.execute(f"PRAGMA journal_mode = {'TRUNCATE' if _is_network_folder(folder) else 'WAL'}")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if not 0 <= version <= VERSION:
+    if not 0 <= version <= SCHEMA_VERSION:
         connection.close()
         raise StateError(f"{path} was written by a newer runner: upgrade this runner")
     if version == 0 and any((folder / "runs").glob("*")):
         connection.close()
         raise StateError(f"{path} is missing or empty, but {folder}/runs contains runs: {_REMEDY}")
     if version == 0:
-        _execute(connection, "schema.sql", VERSION)
+        _run_script(connection, "schema.sql", SCHEMA_VERSION)
     return connection
 
 
-def _execute(connection: sqlite3.Connection, script: str, version: int) -> None:
+def _run_script(connection: sqlite3.Connection, script: str, version: int) -> None:
     """Run a script of this package and set the database version, in one transaction."""
     text = files("runner.store").joinpath(script).read_text("utf-8")
     connection.executescript(f"BEGIN IMMEDIATE;\n{text}\nPRAGMA user_version = {version};\nCOMMIT;")
@@ -56,15 +67,15 @@ def _upgrade(connection: sqlite3.Connection, folder: Path) -> None:
     # Version 1 left its files readable by anyone with access to the folder.
     for file in folder.rglob("*"):
         file.chmod(0o700 if file.is_dir() else 0o600)
-    for old in range(version, VERSION):
+    for old in range(version, SCHEMA_VERSION):
         path = folder / f"state.db.{old}"
-        private_file(path).close()
+        open_private_file(path).close()
         with closing(sqlite3.connect(path)) as copy:
             connection.backup(copy)
-        _execute(connection, f"upgrade_{old}.sql", old + 1)
+        _run_script(connection, f"upgrade_{old}.sql", old + 1)
 
 
-def _is_remote(folder: Path) -> bool:
+def _is_network_folder(folder: Path) -> bool:
     """Return whether a folder is on a network file system, where WAL's shared memory does not work."""
     try:
         lines = Path("/proc/mounts").read_text("utf-8", "replace").splitlines()
@@ -72,20 +83,20 @@ def _is_remote(folder: Path) -> bool:
         return False
     mounts = {place: kind for _, place, kind, *_ in (line.split(" ") for line in lines)}
     place = next(str(one) for one in (folder.resolve(), *folder.resolve().parents) if str(one) in mounts)
-    return mounts[place] in _REMOTE or mounts[place].startswith("nfs")
+    return mounts[place] in _NETWORK_FILESYSTEMS or mounts[place].startswith("nfs")
 
 
 def _make_folder(folder: Path) -> None:
     # Rows and answers may be confidential, so a folder that was opened to others is made private again.
-    private_folder(folder)
+    make_private_folder(folder)
     ignore = folder / ".gitignore"
     if not ignore.exists():
-        with private_file(ignore) as file:
+        with open_private_file(ignore) as file:
             file.write(b"*\n")
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _lock_folder(folder: Path) -> Iterator[None]:
     # Imported here: it costs 0.1 s, and only commands that change the state need it.
     from filelock import FileLock, Timeout
 
@@ -93,14 +104,14 @@ def _locked(folder: Path) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout as error:
-        raise Locked(f"another runner is using {folder}: wait until it finishes, or stop it") from error
+        raise StateLocked(f"another runner is using {folder}: wait until it finishes, or stop it") from error
     try:
         yield
     finally:
         lock.release()
 
 
-def _check(connection: sqlite3.Connection, folder: Path) -> None:
+def _check_database(connection: sqlite3.Connection, folder: Path) -> None:
     """Raise StateError if the database is damaged, or has no record of a run on disk that was sent."""
     found = [text for (text,) in connection.execute("PRAGMA integrity_check(3)")]
     if found != ["ok"]:
@@ -119,19 +130,19 @@ def open_database(folder: Path, *, lock: bool) -> Iterator[sqlite3.Connection]:
     """Open the database of a state folder, creating both if necessary.
 
     `lock` keeps other runners out until the database is closed, and checks the whole database first. An older
-    database is upgraded, which always takes the lock. Raises Locked, and StateError if the database is unusable,
-    even if that shows only while it is open.
+    database is upgraded, which always takes the lock. Raises StateLocked, and StateError if the database is
+    unusable, even if that shows only while it is open.
     """
     _make_folder(folder)
-    with _translated(folder), ExitStack() as stack:
+    with _map_errors(folder), ExitStack() as stack:
         if lock:
-            stack.enter_context(_locked(folder))
+            stack.enter_context(_lock_folder(folder))
         connection = stack.enter_context(closing(_connect(folder)))
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version < VERSION:
+        if version < SCHEMA_VERSION:
             if not lock:
-                stack.enter_context(_locked(folder))
+                stack.enter_context(_lock_folder(folder))
             _upgrade(connection, folder)
         if lock:
-            _check(connection, folder)
+            _check_database(connection, folder)
         yield connection

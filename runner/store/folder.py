@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runner.durable import private_folder
+from runner.durable import make_private_folder
 
-_OPEN_FILES = 32
+_MAX_OPEN_FILES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class RunFolder:
         return self.path / "rows.jsonl"
 
     @property
-    def attached(self) -> Path:
+    def attachments(self) -> Path:
         """The files that rows attach, one object per line: see `attachments.Attached`."""
         return self.path / "attached.jsonl"
 
@@ -46,18 +46,18 @@ class RunFolder:
         """Return the path of a batch's results, byte for byte; 0, 0 holds the rows that were not sent."""
         return self.path / "results" / f"{round}-{batch}.jsonl"
 
-    def sent(self, round: int, batch: int) -> Path:
+    def intent_marker(self, round: int, batch: int) -> Path:
         """Return the path of the mark that a body was about to be sent, in case the database is lost."""
         return self.bodies / f"{round}-{batch}.sent"
 
-    def noted(self, round: int, batch: int) -> Path:
+    def sync_journal(self, round: int, batch: int) -> Path:
         """Return the path of the list of rows that are about to be sent synchronously."""
         return self.bodies / f"{round}-{batch}.noted"
 
     def purge(self) -> None:
         """Delete the files that hold rows and answers, and keep the spec snapshot. Raises OSError."""
         self.rows.unlink(missing_ok=True)
-        self.attached.unlink(missing_ok=True)
+        self.attachments.unlink(missing_ok=True)
         for folder in (self.bodies, self.path / "results"):
             if folder.exists():
                 shutil.rmtree(folder)
@@ -65,11 +65,11 @@ class RunFolder:
     def create(self) -> None:
         """Create the empty folders."""
         for folder in (self.path.parent, self.path, self.bodies, self.path / "results"):
-            private_folder(folder)
+            make_private_folder(folder)
 
 
 @dataclass(slots=True)
-class Pieces:
+class FileSlices:
     """A reader of byte ranges in many files, of which at most 32 are open at once.
 
     It does not map the files: a map would count as memory of the process.
@@ -80,16 +80,16 @@ class Pieces:
     def read(self, path: Path, offset: int, length: int) -> bytes:
         """Return at most `length` bytes of a file, starting at `offset`."""
         if path not in self.descriptors:
-            if len(self.descriptors) >= _OPEN_FILES:
+            if len(self.descriptors) >= _MAX_OPEN_FILES:
                 os.close(self.descriptors.pop(next(iter(self.descriptors))))
             self.descriptors[path] = os.open(path, os.O_RDONLY)
         return os.pread(self.descriptors[path], length, offset)
 
 
 @contextmanager
-def pieces() -> Iterator[Pieces]:
+def open_slices() -> Iterator[FileSlices]:
     """Yield a reader of byte ranges, and close its files at the end."""
-    reader = Pieces()
+    reader = FileSlices()
     try:
         yield reader
     finally:

@@ -14,7 +14,7 @@ class Run:
     - `recovered_at`: when it was recovered. Any batch of a recovered run may have been sent before.
     - `mode`: how its batches are sent, batch or sync, as decided on consent.
     - `started_at`: when the user gave consent, by the API's clock.
-    - `estimated`: the cost estimated at that time, in US dollars.
+    - `estimated_cost`: the cost estimated at that time, in US dollars.
     """
 
     number: int
@@ -34,7 +34,7 @@ class Run:
     spec_sha256: str | None
     mode: str
     started_at: float | None
-    estimated: float | None
+    estimated_cost: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +45,22 @@ class Batch:
 
     - `state`: prepared, submitting (the intent is recorded, the answer is not), submitted, ended, collected.
     - `search_from`: creation time of the newest batch that existed before the create.
-    - `unknown_at`: when the runner first checked whether a create without an answer was accepted. On a submitted
-      batch it means that a person chose this remote batch without proof.
-    - `unknown_since`: the time of that first check by the local clock.
-    - `faulty_since`: when the API first reported the batch as not found.
-    - `downloads`: number of downloads with missing results.
-    - `refusal`: the API's message when it rejected the batch.
-    - `refused_after`: number of accepted batches of the run when this batch, or the batch it was split from, was
-      first rejected.
+    - `search_started_at`: when the runner first checked whether a create without an answer was accepted.
+      On a submitted batch it means that a person chose this remote batch without proof.
+    - `search_started_local`: the time of that first check by the local clock.
+    - `not_found_since`: when the API first reported the batch as not found.
+    - `incomplete_downloads`: number of downloads with missing results.
+    - `rejection`: the API's message when it rejected the batch.
+    - `accepted_before_rejection`: number of accepted batches of the run when this batch, or the
+      batch it was split from, was first rejected.
     - `counts`: the API's request_counts at the end, as JSON.
     - `usage`: the tokens that its answers used, as JSON.
-    - `odd`: number of unusable lines in its results by kind, as JSON.
-    - `lane`: batch, sync (single requests to the Messages API; the state is submitted meanwhile), or canary (sync,
-      before all others).
-    - `reserved`: upper bound of its cost, set when it is sent.
+    - `ignored_lines`: number of unusable lines in its results by kind, as JSON.
+    - `send_mode`: batch, sync (single requests to the Messages API; the state is submitted meanwhile),
+      or canary (sync, before all others).
+    - `reserved_cost`: upper bound of its cost, set when it is sent.
     - `cost`: its actual cost.
-    - `synchronous`: the cost of the same requests if sent synchronously.
+    - `synchronous_cost`: the cost of the same requests if sent synchronously.
     - `canceled_at`: when the run canceled it because it could not wait. Its rows are then sent again.
     """
 
@@ -74,29 +74,29 @@ class Batch:
     intent_at: float | None
     base_url: str | None
     batch_id: str | None
-    unknown_at: float | None
+    search_started_at: float | None
     request_id: str | None
     workspace_id: str | None
     created_at: float | None
     ended_at: float | None
     counts: str
     usage: str
-    faulty_since: float | None
-    downloads: int
-    refused_after: int | None
-    refusal: str | None
-    odd: str
+    not_found_since: float | None
+    incomplete_downloads: int
+    accepted_before_rejection: int | None
+    rejection: str | None
+    ignored_lines: str
     results_sha256: str | None
     search_from: float | None
-    unknown_since: float | None
-    lane: str
-    reserved: float | None
+    search_started_local: float | None
+    send_mode: str
+    reserved_cost: float | None
     cost: float | None
-    synchronous: float | None
+    synchronous_cost: float | None
     canceled_at: float | None
 
 
-class Unsent(NamedTuple):
+class SettledRow(NamedTuple):
     """A row that is not sent; `offset` and `length` locate its line in results file 0, 0, in bytes."""
 
     row: int
@@ -107,7 +107,7 @@ class Unsent(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class RecoveredBatch:
     """A remote batch that its results identify as a certain batch of a run."""
 
     batch_id: str

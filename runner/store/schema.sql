@@ -17,7 +17,7 @@ CREATE TABLE run (
     spec_sha256 TEXT,
     mode        TEXT NOT NULL DEFAULT 'batch',
     started_at  REAL,
-    estimated   REAL
+    estimated_cost REAL
 ) STRICT;
 
 CREATE TABLE batch (
@@ -31,31 +31,31 @@ CREATE TABLE batch (
     intent_at    REAL,
     base_url     TEXT,
     batch_id     TEXT UNIQUE,
-    unknown_at   REAL,
+    search_started_at REAL,
     request_id   TEXT,
     workspace_id TEXT,
     created_at   REAL,
     ended_at     REAL,
     counts       TEXT NOT NULL DEFAULT '{}',
     usage        TEXT NOT NULL DEFAULT '{}',
-    faulty_since REAL,
-    downloads    INTEGER NOT NULL DEFAULT 0,
-    refused_after INTEGER,
-    refusal      TEXT,
-    odd          TEXT NOT NULL DEFAULT '{}',
+    not_found_since REAL,
+    incomplete_downloads INTEGER NOT NULL DEFAULT 0,
+    accepted_before_rejection INTEGER,
+    rejection    TEXT,
+    ignored_lines TEXT NOT NULL DEFAULT '{}',
     results_sha256 TEXT,
     search_from  REAL,
-    unknown_since REAL,
-    lane         TEXT NOT NULL DEFAULT 'batch',
-    reserved     REAL,
+    search_started_local REAL,
+    send_mode    TEXT NOT NULL DEFAULT 'batch',
+    reserved_cost REAL,
     cost         REAL,
-    synchronous  REAL,
+    synchronous_cost REAL,
     canceled_at  REAL,
     PRIMARY KEY (run, round, batch)
 ) STRICT, WITHOUT ROWID;
 
 -- Remote batches that looked like one of ours until their results ruled them out.
-CREATE TABLE stranger (
+CREATE TABLE excluded_batch (
     run      INTEGER NOT NULL REFERENCES run (number) ON DELETE CASCADE,
     round    INTEGER NOT NULL,
     batch    INTEGER NOT NULL,
@@ -64,7 +64,7 @@ CREATE TABLE stranger (
 ) STRICT, WITHOUT ROWID;
 
 -- Remote batches that their results identify as part of a run; recorded while its state is recovered.
-CREATE TABLE found (
+CREATE TABLE recovered_batch (
     run        INTEGER NOT NULL REFERENCES run (number) ON DELETE CASCADE,
     batch_id   TEXT NOT NULL,
     round      INTEGER NOT NULL,
@@ -76,7 +76,7 @@ CREATE TABLE found (
 
 -- round and batch are those of the latest attempt; both are 0 for a row that was never sent. Offsets and lengths
 -- are bytes: body_* locate the params in that batch's body, result_* the line in its results. digest identifies a
--- request. A row whose request equals that of an earlier row of the run has none, and names that row in same_as.
+-- request. A row whose request equals that of an earlier row of the run has none, and names that row in duplicate_of.
 CREATE TABLE row (
     run           INTEGER NOT NULL REFERENCES run (number) ON DELETE CASCADE,
     row           INTEGER NOT NULL,
@@ -85,20 +85,20 @@ CREATE TABLE row (
     body_offset   INTEGER NOT NULL,
     body_length   INTEGER NOT NULL,
     outcome       TEXT,
-    again         INTEGER NOT NULL DEFAULT 0,
+    retry         INTEGER NOT NULL DEFAULT 0,
     result_offset INTEGER,
     result_length INTEGER,
     digest        BLOB,
-    same_as       INTEGER,
+    duplicate_of  INTEGER,
     -- Correction of the byte length for attachments, whose token count does not follow from their size.
-    extra         INTEGER NOT NULL DEFAULT 0,
+    size_adjustment INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (run, row)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX answered ON row (digest) WHERE outcome = 'succeeded';
-CREATE INDEX twin ON row (run, same_as) WHERE same_as IS NOT NULL;
+CREATE INDEX row_succeeded_digest ON row (digest) WHERE outcome = 'succeeded';
+CREATE INDEX row_duplicates ON row (run, duplicate_of) WHERE duplicate_of IS NOT NULL;
 
 -- Number of rows of a run per current outcome, kept in step with `row`.
-CREATE TABLE tally (
+CREATE TABLE outcome_count (
     run     INTEGER NOT NULL REFERENCES run (number) ON DELETE CASCADE,
     outcome TEXT NOT NULL,
     rows    INTEGER NOT NULL,

@@ -17,22 +17,26 @@ from runner.body import Body
 from runner.errors import StateError
 from runner.store.database import open_database
 from runner.store.folder import RunFolder
-from runner.store.ids import new_id
-from runner.store.known import Answers
-from runner.store.records import Batch, Found, Run, Unsent
+from runner.store.ids import new_run_id
+from runner.store.known import SucceededRequests
+from runner.store.records import Batch, RecoveredBatch, Run, SettledRow
 
 _CHUNK = 10_000
-WHATEVER_ATTEMPTS = 2
-"""Value of `again` for a row that is sent again however many attempts it has had."""
+RETRY_ALWAYS = 2
+"""Value of `rows_to_retry` for a row that is sent again however many attempts it has had."""
 _NO_DIGESTS: Mapping[int, bytes] = {}
-_NO_EXTRAS: Mapping[int, int] = {}
+_NO_ADJUSTMENTS: Mapping[int, int] = {}
 
 
-def _columns(kind: type) -> str:
+def _column_list(kind: type) -> str:
     return ", ".join(f'"{field.name}"' for field in fields(kind))
 
 
-_RUN, _BATCH, _FOUND = _columns(Run), _columns(Batch), _columns(Found)
+_RUN_COLUMNS, _BATCH_COLUMNS, _RECOVERED_COLUMNS = (
+    _column_list(Run),
+    _column_list(Batch),
+    _column_list(RecoveredBatch),
+)
 
 
 class Store:
@@ -64,15 +68,17 @@ class Store:
     def runs(self, spec: str | None = None) -> list[Run]:
         """Return all runs, or the runs of the spec with this name, newest first."""
         where, values = ("WHERE spec = ?", (spec,)) if spec is not None else ("", ())
-        rows = self._db.execute(f"SELECT {_RUN} FROM run {where} ORDER BY number DESC", values)
-        return [_run(row) for row in rows]
+        rows = self._db.execute(f"SELECT {_RUN_COLUMNS} FROM run {where} ORDER BY number DESC", values)
+        return [_run_from_row(row) for row in rows]
 
-    def start(self, *, spec: str, spec_path: str, fingerprint: str, origin: str, run_id: str | None = None) -> Run:
+    def create_run(
+        self, *, spec: str, spec_path: str, fingerprint: str, origin: str, run_id: str | None = None
+    ) -> Run:
         """Record a run in the state `preparing`, and create its empty folder.
 
         The new id encodes `origin`, a digest. A run with a given `run_id` counts as recovered from the start.
         """
-        values = (run_id or new_id(origin), spec, spec_path, fingerprint, "preparing", time.time())
+        values = (run_id or new_run_id(origin), spec, spec_path, fingerprint, "preparing", time.time())
         columns = "id, spec, spec_path, fingerprint, state, created_at, recovered_at"
         recovered_at = None if run_id is None else time.time()
         self._db.execute(f"INSERT INTO run ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", (*values, recovered_at))
@@ -80,40 +86,40 @@ class Store:
         self.folder(run).create()
         return run
 
-    def discard(self, run: Run) -> None:
+    def delete_run(self, run: Run) -> None:
         """Delete a run that never sent anything."""
         self._db.execute("DELETE FROM run WHERE number = ?", (run.number,))
         shutil.rmtree(self.folder(run).path, ignore_errors=True)
 
-    def purge(self, run: Run) -> Run:
+    def purge_run(self, run: Run) -> Run:
         """Delete the rows and answers of a run, and keep its costs and the counts of its outcomes."""
         with self.transaction():
-            run = self.update(run, purged_at=run.purged_at or time.time())
+            run = self.update_run(run, purged_at=run.purged_at or time.time())
             self._db.execute("DELETE FROM row WHERE run = ?", (run.number,))
         self.folder(run).purge()
         return run
 
-    def update(self, run: Run, **columns: Any) -> Run:
+    def update_run(self, run: Run, **columns: Any) -> Run:
         """Change columns of a run."""
         names = ", ".join(f"{name} = ?" for name in columns)
         self._db.execute(f"UPDATE run SET {names} WHERE number = ?", (*columns.values(), run.number))
         return replace(run, **columns)
 
-    def note_keys(self, first_row: int, hashes: Iterable[int]) -> None:
-        """Store the hashes of the keys of consecutive rows until `repeated` is called."""
+    def add_key_hashes(self, first_row: int, hashes: Iterable[int]) -> None:
+        """Store the hashes of the keys of consecutive rows until `find_duplicate_key_hashes` is called."""
         with self.transaction():
-            self._db.execute("CREATE TEMP TABLE IF NOT EXISTS seen (hash INTEGER, row INTEGER)")
+            self._db.execute("CREATE TEMP TABLE IF NOT EXISTS key_hash (hash INTEGER, row INTEGER)")
             pairs = ((hash, row) for row, hash in enumerate(hashes, first_row))
-            self._db.executemany("INSERT INTO seen VALUES (?, ?)", pairs)
+            self._db.executemany("INSERT INTO key_hash VALUES (?, ?)", pairs)
 
-    def repeated(self) -> list[tuple[int, int]]:
+    def find_duplicate_key_hashes(self) -> list[tuple[int, int]]:
         """Return at most 20 pairs of rows, earlier first, whose keys have equal hashes; delete all hashes.
 
         SQLite sorts them on disk, so that memory stays flat.
         """
-        query = "SELECT min(row), max(row) FROM seen GROUP BY hash HAVING count(*) > 1 ORDER BY 1 LIMIT 20"
+        query = "SELECT min(row), max(row) FROM key_hash GROUP BY hash HAVING count(*) > 1 ORDER BY 1 LIMIT 20"
         found = self._db.execute(query).fetchall()
-        self._db.execute("DROP TABLE seen")
+        self._db.execute("DROP TABLE key_hash")
         return found
 
     def add_batch(
@@ -122,56 +128,76 @@ class Store:
         round: int,
         body: Body,
         digests: Mapping[int, bytes] = _NO_DIGESTS,
-        lane: str = "batch",
-        extras: Mapping[int, int] = _NO_EXTRAS,
+        send_mode: str = "batch",
+        size_adjustments: Mapping[int, int] = _NO_ADJUSTMENTS,
     ) -> None:
         """Record a body that is on disk as a prepared batch, inside the caller's transaction.
 
-        `digests` and `extras` (see `request.Encoded`) hold the values of new requests, by row. A request that is
-        sent again keeps its own.
+        `digests` and `size_adjustments` (see `EncodedRequest`) hold the values of new requests, by row. A
+        request that is sent again keeps its own.
         """
-        values = (run.number, round, body.batch, "prepared", len(body.requests), body.bytes, body.sha256, lane)
-        columns = "run, round, batch, state, requests, bytes, sha256, lane"
+        values = (
+            run.number,
+            round,
+            body.batch,
+            "prepared",
+            len(body.requests),
+            body.bytes,
+            body.sha256,
+            send_mode,
+        )
+        columns = "run, round, batch, state, requests, bytes, sha256, send_mode"
         self._db.execute(f"INSERT INTO batch ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
-        columns = "run, row, round, batch, body_offset, body_length, digest, extra"
+        columns = "run, row, round, batch, body_offset, body_length, digest, size_adjustment"
         self._db.executemany(
             f"INSERT INTO row ({columns}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
             " ON CONFLICT (run, row) DO UPDATE SET round = ?3, batch = ?4, body_offset = ?5, body_length = ?6,"
-            " outcome = NULL, again = 0, result_offset = NULL, result_length = NULL",
+            " outcome = NULL, retry = 0, result_offset = NULL, result_length = NULL",
             (
-                (run.number, row, round, body.batch, offset, length, digests.get(row), extras.get(row, 0))
+                (
+                    run.number,
+                    row,
+                    round,
+                    body.batch,
+                    offset,
+                    length,
+                    digests.get(row),
+                    size_adjustments.get(row, 0),
+                )
                 for row, offset, length in body.requests
             ),
         )
 
-    def new_requests(self, run: Run) -> int:
+    def count_new_requests(self, run: Run) -> int:
         """Return the number of requests in the first round of a prepared run."""
         return sum(batch.requests for batch in self.batches(run))
 
-    def weights(self, run: Run) -> Iterator[int]:
-        """Return the weight of each request of a prepared run: its bytes, corrected for attachments."""
-        query = "SELECT body_length + extra FROM row WHERE run = ? AND batch > 0"
-        return (weight for (weight,) in self._db.execute(query, (run.number,)))
+    def request_sizes(self, run: Run) -> Iterator[int]:
+        """Return the size of each request of a prepared run: its bytes, corrected for attachments."""
+        query = "SELECT body_length + size_adjustment FROM row WHERE run = ? AND batch > 0"
+        return (size for (size,) in self._db.execute(query, (run.number,)))
 
-    def weights_of(self, batch: Batch) -> list[int]:
-        """Return the weight of each request of a batch, in the order of `requests_of`."""
-        query = "SELECT body_length + extra FROM row WHERE run = ? AND round = ? AND batch = ? ORDER BY row"
-        return [weight for (weight,) in self._db.execute(query, (batch.run, batch.round, batch.batch))]
-
-    def nth_requests(self, run: Run, places: Iterable[int]) -> Iterator[tuple[int, int, int, int]]:
-        """Yield (batch, offset, length, weight) of the requests at these places in a prepared run, from 0."""
+    def request_sizes_of(self, batch: Batch) -> list[int]:
+        """Return the size of each request of a batch, in the order of `requests_of`."""
         query = (
-            "SELECT batch, body_offset, body_length, body_length + extra FROM row WHERE run = ? AND batch > 0"
-            " ORDER BY row LIMIT 1 OFFSET ?"
+            "SELECT body_length + size_adjustment FROM row WHERE run = ? AND round = ? AND batch = ? ORDER BY row"
         )
-        for place in places:
+        return [size for (size,) in self._db.execute(query, (batch.run, batch.round, batch.batch))]
+
+    def requests_at(self, run: Run, indexes: Iterable[int]) -> Iterator[tuple[int, int, int, int]]:
+        """Yield (batch, offset, length, size) of the requests at these places in a prepared run, from 0."""
+        query = (
+            "SELECT batch, body_offset, body_length, body_length + size_adjustment FROM row"
+            " WHERE run = ? AND batch > 0 ORDER BY row LIMIT 1 OFFSET ?"
+        )
+        for place in indexes:
             yield from self._db.execute(query, (run.number, place))
 
-    def earlier(self, run: Run) -> Iterator[Run]:
+    def previous_runs(self, run: Run) -> Iterator[Run]:
         """Return the other runs of the same spec, newest first."""
         return (other for other in self.runs(run.spec) if other.id != run.id)
 
-    def add_unsent(self, run: Run, rows: Iterable[Unsent]) -> None:
+    def add_settled_rows(self, run: Run, rows: Iterable[SettledRow]) -> None:
         """Record rows that are not sent, together with their outcomes."""
         self._db.executemany(
             "INSERT INTO row (run, row, round, batch, body_offset, body_length, outcome, result_offset,"
@@ -179,38 +205,40 @@ class Store:
             ((run.number, *row) for row in rows),
         )
 
-    def add_twins(self, run: Run, rows: Iterable[tuple[int, int]]) -> None:
+    def add_duplicates(self, run: Run, rows: Iterable[tuple[int, int]]) -> None:
         """Record rows that are not sent because an earlier row has the same request: (row, earlier row)."""
-        columns = "run, row, round, batch, body_offset, body_length, same_as"
+        columns = "run, row, round, batch, body_offset, body_length, duplicate_of"
         values = ((run.number, row, first) for row, first in rows)
         self._db.executemany(f"INSERT INTO row ({columns}) VALUES (?, ?, 0, 0, 0, 0, ?)", values)
 
-    def recount(self, run: Run) -> None:
+    def recount_outcomes(self, run: Run) -> None:
         """Recount the outcomes of all rows, inside the caller's transaction."""
         self._db.execute(
             "UPDATE row SET outcome = (SELECT outcome FROM row AS first WHERE first.run = row.run"
-            " AND first.row = row.same_as) WHERE run = ? AND same_as IS NOT NULL",
+            " AND first.row = row.duplicate_of) WHERE run = ? AND duplicate_of IS NOT NULL",
             (run.number,),
         )
-        self._db.execute("DELETE FROM tally WHERE run = ?", (run.number,))
+        self._db.execute("DELETE FROM outcome_count WHERE run = ?", (run.number,))
         self._db.execute(
-            "INSERT INTO tally SELECT run, outcome, count(*) FROM row"
+            "INSERT INTO outcome_count SELECT run, outcome, count(*) FROM row"
             " WHERE run = ? AND outcome IS NOT NULL GROUP BY outcome",
             (run.number,),
         )
 
-    def tally(self, run: Run) -> dict[str, int]:
+    def outcome_counts(self, run: Run) -> dict[str, int]:
         """Return the number of rows per outcome so far."""
         return dict(
-            self._db.execute("SELECT outcome, rows FROM tally WHERE run = ? ORDER BY outcome", (run.number,))
+            self._db.execute(
+                "SELECT outcome, rows FROM outcome_count WHERE run = ? ORDER BY outcome", (run.number,)
+            )
         )
 
     def batches(self, run: Run) -> list[Batch]:
         """Return all batches of a run, ordered by round and batch."""
-        query = f"SELECT {_BATCH} FROM batch WHERE run = ? ORDER BY round, batch"
+        query = f"SELECT {_BATCH_COLUMNS} FROM batch WHERE run = ? ORDER BY round, batch"
         return [Batch(*row) for row in self._db.execute(query, (run.number,))]
 
-    def move(self, batch: Batch, state: str, **columns: Any) -> Batch:
+    def transition(self, batch: Batch, state: str, **columns: Any) -> Batch:
         """Change the state and columns of a batch. Raises StateError if it is no longer in `batch.state`."""
         names = "".join(f", {name} = ?" for name in columns)
         cursor = self._db.execute(
@@ -223,64 +251,73 @@ class Store:
             )
         return replace(batch, state=state, **columns)
 
-    def part(self, batch: Batch, bodies: Iterable[Body]) -> None:
+    def replace_batch(self, batch: Batch, bodies: Iterable[Body]) -> None:
         """Replace a prepared batch by bodies with the same rows, inside the caller's transaction."""
         run = next(run for run in self.runs() if run.number == batch.run)
         for body in bodies:
             self.add_batch(run, batch.round, body)
             self._db.execute(
-                "UPDATE batch SET refused_after = ?, unknown_at = ?, lane = ?"
+                "UPDATE batch SET accepted_before_rejection = ?, search_started_at = ?, send_mode = ?"
                 " WHERE run = ? AND round = ? AND batch = ?",
-                (batch.refused_after, batch.unknown_at, batch.lane, batch.run, batch.round, body.batch),
+                (
+                    batch.accepted_before_rejection,
+                    batch.search_started_at,
+                    batch.send_mode,
+                    batch.run,
+                    batch.round,
+                    body.batch,
+                ),
             )
         self._db.execute(
             "DELETE FROM batch WHERE run = ? AND round = ? AND batch = ? AND state = 'prepared'",
             (batch.run, batch.round, batch.batch),
         )
 
-    def lay_out(self, run: Run, bodies: Iterable[Body]) -> None:
+    def replace_batches(self, run: Run, bodies: Iterable[Body]) -> None:
         """Replace all batches of a first round by bodies, inside the caller's transaction."""
         self._db.execute("DELETE FROM batch WHERE run = ?", (run.number,))
         for body in bodies:
             self.add_batch(run, 1, body)
 
-    def place_of(self, run: Run, row: int) -> tuple[int, int, int] | None:
+    def location_of(self, run: Run, row: int) -> tuple[int, int, int] | None:
         """Return (batch, offset, length) of the latest params of a row, or None if it is not sent."""
         query = "SELECT batch, body_offset, body_length FROM row WHERE run = ? AND row = ? AND batch > 0"
         found: tuple[int, int, int] | None = self._db.execute(query, (run.number, row)).fetchone()
         return found
 
-    def forget_refusals(self, run: Run) -> None:
+    def clear_rejections(self, run: Run) -> None:
         """Clear the rejections of prepared batches, so that they are sent again."""
-        self._db.execute("UPDATE batch SET refusal = NULL WHERE run = ? AND state = 'prepared'", (run.number,))
+        self._db.execute("UPDATE batch SET rejection = NULL WHERE run = ? AND state = 'prepared'", (run.number,))
 
-    def note_found(self, run: Run, found: Iterable[Found]) -> None:
+    def add_recovered_batches(self, run: Run, found: Iterable[RecoveredBatch]) -> None:
         """Record remote batches that belong to a run, inside the caller's transaction."""
-        values = [(run.number, *(getattr(one, field.name) for field in fields(Found))) for one in found]
-        self._db.executemany(f"INSERT OR IGNORE INTO found (run, {_FOUND}) VALUES (?, ?, ?, ?, ?, ?)", values)
+        values = [(run.number, *(getattr(one, field.name) for field in fields(RecoveredBatch))) for one in found]
+        self._db.executemany(
+            f"INSERT OR IGNORE INTO recovered_batch (run, {_RECOVERED_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", values
+        )
 
-    def found(self, run: Run, round: int) -> list[Found]:
+    def recovered_batches(self, run: Run, round: int) -> list[RecoveredBatch]:
         """Return the recorded remote batches of one round of a run."""
-        query = f"SELECT {_FOUND} FROM found WHERE run = ? AND round = ? ORDER BY created_at"
-        return [Found(*row) for row in self._db.execute(query, (run.number, round))]
+        query = f"SELECT {_RECOVERED_COLUMNS} FROM recovered_batch WHERE run = ? AND round = ? ORDER BY created_at"
+        return [RecoveredBatch(*row) for row in self._db.execute(query, (run.number, round))]
 
     def is_excluded(self, batch: Batch, batch_id: str) -> bool:
         """Return whether a remote batch cannot be this one: it is bound already, or its results rule it out."""
         query = (
             "SELECT 1 FROM batch WHERE batch_id = ?1"
-            " UNION SELECT 1 FROM stranger WHERE batch_id = ?1 AND run = ?2 AND round = ?3 AND batch = ?4"
+            " UNION SELECT 1 FROM excluded_batch WHERE batch_id = ?1 AND run = ?2 AND round = ?3 AND batch = ?4"
         )
         values = (batch_id, batch.run, batch.round, batch.batch)
         return self._db.execute(query, values).fetchone() is not None
 
-    def is_bound(self, batch_id: str) -> bool:
+    def is_assigned(self, batch_id: str) -> bool:
         """Return whether a remote batch is already bound to a recorded batch."""
         return self._db.execute("SELECT 1 FROM batch WHERE batch_id = ?", (batch_id,)).fetchone() is not None
 
-    def exclude(self, batch: Batch, batch_id: str) -> None:
+    def exclude_batch(self, batch: Batch, batch_id: str) -> None:
         """Record that a remote batch is not this one."""
         values = (batch.run, batch.round, batch.batch, batch_id)
-        self._db.execute("INSERT OR IGNORE INTO stranger VALUES (?, ?, ?, ?)", values)
+        self._db.execute("INSERT OR IGNORE INTO excluded_batch VALUES (?, ?, ?, ?)", values)
 
     def rows_of(self, batch: Batch) -> list[int]:
         """Return the numbers of the rows whose latest attempt is this batch, ascending."""
@@ -301,39 +338,39 @@ class Store:
         )
         return self._db.execute(query, (batch.run, batch.round, batch.batch)).fetchall()
 
-    def collect(
+    def collect_batch(
         self, batch: Batch, outcomes: Iterable[tuple[int, str, int, int | None, int | None]], **columns: Any
     ) -> Batch:
-        """Record (row, outcome, again, offset, length) of every row, and mark the batch as collected.
+        """Record (row, outcome, retry, offset, length) of every row, and mark the batch as collected.
 
-        `again` is 0 for a final outcome, 1 if the row is sent again, and 2 if that holds whatever its attempts.
+        `retry` is 0 for a final outcome, 1 if the row is sent again, and 2 if that holds whatever its attempts.
         """
         counts: dict[str, int] = {}
         rows: list[int] = []
 
         def values() -> Iterator[tuple[Any, ...]]:
-            for row, outcome, again, offset, length in outcomes:
+            for row, outcome, retry, offset, length in outcomes:
                 counts[outcome] = counts.get(outcome, 0) + 1
                 rows.append(row)
-                yield outcome, again, offset, length, batch.run, row
+                yield outcome, retry, offset, length, batch.run, row
 
         with self.transaction():
             self._db.executemany(
-                "UPDATE row SET outcome = ?, again = ?, result_offset = ?, result_length = ?"
+                "UPDATE row SET outcome = ?, retry = ?, result_offset = ?, result_length = ?"
                 " WHERE run = ? AND row = ?",
                 values(),
             )
-            for outcome, twins in self._settle_twins(batch, rows):
-                counts[outcome] += twins
+            for outcome, duplicates in self._settle_duplicates(batch, rows):
+                counts[outcome] += duplicates
             self._db.executemany(
-                "INSERT INTO tally VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET rows = rows + ?3",
+                "INSERT INTO outcome_count VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET rows = rows + ?3",
                 [(batch.run, outcome, rows) for outcome, rows in counts.items()],
             )
-            return self.move(batch, "collected", **columns)
+            return self.transition(batch, "collected", **columns)
 
-    def _settle_twins(self, batch: Batch, rows: list[int]) -> list[tuple[str, int]]:
+    def _settle_duplicates(self, batch: Batch, rows: list[int]) -> list[tuple[str, int]]:
         """Copy the outcomes of a batch to duplicates of its rows; return (outcome, number of duplicates)."""
-        query = "SELECT EXISTS (SELECT 1 FROM row WHERE run = ? AND same_as IS NOT NULL)"
+        query = "SELECT EXISTS (SELECT 1 FROM row WHERE run = ? AND duplicate_of IS NOT NULL)"
         if not rows or not self._db.execute(query, (batch.run,)).fetchone()[0]:
             return []
         values = {
@@ -343,30 +380,32 @@ class Store:
             "round": batch.round,
             "batch": batch.batch,
         }
-        twins = "FROM row AS first WHERE first.run = :run AND first.row = row.same_as AND first.round = :round"
-        twins += " AND first.batch = :batch AND row.run = :run AND row.same_as BETWEEN :first AND :last"
-        self._db.execute(f"UPDATE row SET outcome = first.outcome {twins}", values)
-        query = f"SELECT row.outcome, count(*) {twins.replace('FROM row AS first', 'FROM row, row AS first')}"
+        duplicates = (
+            "FROM row AS first WHERE first.run = :run AND first.row = row.duplicate_of AND first.round = :round"
+        )
+        duplicates += " AND first.batch = :batch AND row.run = :run AND row.duplicate_of BETWEEN :first AND :last"
+        self._db.execute(f"UPDATE row SET outcome = first.outcome {duplicates}", values)
+        query = f"SELECT row.outcome, count(*) {duplicates.replace('FROM row AS first', 'FROM row, row AS first')}"
         return self._db.execute(f"{query} GROUP BY row.outcome", values).fetchall()
 
-    def again(
-        self, run: Run, *, least: int = 1
+    def rows_to_retry(
+        self, run: Run, *, min_retry: int = 1
     ) -> Iterator[tuple[int, int, int, int, int, int | None, int | None]]:
-        """Yield the rows to send again, ascending; `least` 2 selects those sent whatever their attempts.
+        """Yield the rows to send again, ascending; `min_retry` 2 selects those sent whatever their attempts.
 
         Each is (row, round, batch, offset, length) of its latest params, then the offset and length of its line in
         the results of that batch. Rows are read in chunks, so that the caller can write rows meanwhile.
         """
         query = (
             "SELECT row, round, batch, body_offset, body_length, result_offset, result_length FROM row"
-            " WHERE run = ? AND again >= ? AND row > ? ORDER BY row LIMIT ?"
+            " WHERE run = ? AND retry >= ? AND row > ? ORDER BY row LIMIT ?"
         )
         last = 0
-        while chunk := self._db.execute(query, (run.number, least, last, _CHUNK)).fetchall():
+        while chunk := self._db.execute(query, (run.number, min_retry, last, _CHUNK)).fetchall():
             yield from chunk
             last = chunk[-1][0]
 
-    def outcomes(self, run: Run) -> Iterator[tuple[int, str | None, int, int, int | None, int | None, int]]:
+    def row_outcomes(self, run: Run) -> Iterator[tuple[int, str | None, int, int, int | None, int | None, int]]:
         """Yield every row in order: (row, outcome, round, batch, offset, length, row in the results).
 
         Offset and length locate its line in the results, in bytes. The last number differs from the first if an
@@ -374,18 +413,18 @@ class Store:
         """
         query = (
             "SELECT row.row, row.outcome, one.round, one.batch, one.result_offset, one.result_length, one.row"
-            " FROM row JOIN row AS one ON one.run = row.run AND one.row = coalesce(row.same_as, row.row)"
+            " FROM row JOIN row AS one ON one.run = row.run AND one.row = coalesce(row.duplicate_of, row.row)"
             " WHERE row.run = ? ORDER BY row.row"
         )
         yield from self._db.execute(query, (run.number,))
 
-    def answers(self, run: Run) -> Answers:
+    def succeeded_requests(self, run: Run) -> SucceededRequests:
         """Return the successful requests of all runs but this one, which may belong to another store."""
         is_ours = any(other.id == run.id for other in self.runs())
-        return Answers(self._db, run.number if is_ours else None)
+        return SucceededRequests(self._db, run.number if is_ours else None)
 
 
-def _run(row: tuple[Any, ...]) -> Run:
+def _run_from_row(row: tuple[Any, ...]) -> Run:
     run = Run(*row)
     return replace(run, is_canceled=bool(run.is_canceled))
 
@@ -394,7 +433,7 @@ def _run(row: tuple[Any, ...]) -> Run:
 def open_store(folder: Path, *, lock: bool = True) -> Iterator[Store]:
     """Open a state folder, creating it if necessary; `lock` keeps other runners out until it is closed.
 
-    Raises Locked, and StateError if the database cannot be used.
+    Raises StateLocked, and StateError if the database cannot be used.
     """
     with open_database(folder, lock=lock) as connection:
         yield Store(folder, connection)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from runner.durable import appending
+from runner.durable import open_for_append
 from runner.errors import StateError
 
 
@@ -19,26 +19,26 @@ class _Uploaded(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True)
-class Uploads:
+class UploadedFiles:
     """The uploads to one API and workspace: ids by mark, in `files.jsonl` of the state folder."""
 
     path: Path
     base_url: str
     workspace_id: str | None
 
-    def ids(self) -> dict[str, str]:
+    def ids_by_mark(self) -> dict[str, str]:
         """Return the newest id of each mark in this workspace. Raises StateError if the file is damaged."""
         here = (self.base_url, self.workspace_id)
-        return {one.mark: one.file_id for one in self._all() if (one.base_url, one.workspace_id) == here}
+        return {one.mark: one.file_id for one in self._read_all() if (one.base_url, one.workspace_id) == here}
 
-    def marks(self) -> dict[str, str]:
+    def marks_by_id(self) -> dict[str, str]:
         """Return the mark of each id in any workspace. Raises StateError if the file is damaged."""
-        return {one.file_id: one.mark for one in self._all()}
+        return {one.file_id: one.mark for one in self._read_all()}
 
-    def _all(self) -> Iterator[_Uploaded]:
+    def _read_all(self) -> Iterator[_Uploaded]:
         if not self.path.exists():
             return
-        self._mend()
+        self._truncate_torn_line()
         for number, line in enumerate(self.path.read_bytes().splitlines(), 1):
             try:
                 yield msgspec.json.decode(line, type=_Uploaded)
@@ -48,12 +48,12 @@ class Uploads:
     def add(self, mark: str, file_id: str) -> None:
         """Record durably that a file was uploaded."""
         one = _Uploaded(mark, file_id, self.base_url, self.workspace_id)
-        with appending(self.path) as file:
+        with open_for_append(self.path) as file:
             file.write(msgspec.json.encode(one) + b"\n")
             file.flush()
             os.fsync(file.fileno())
 
-    def _mend(self) -> None:
+    def _truncate_torn_line(self) -> None:
         """Cut off an incomplete last line, left by a killed process; its file is uploaded again."""
         if self.path.exists():
             data = self.path.read_bytes()

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from runner import load_spec
-from runner.prompt.expression import RECORD
+from runner.prompt.expression import RECORD_FIELDS
 from runner.sinks import open_sink
-from runner.sinks.place import Place
-from runner.sources import read
+from runner.sinks.place import Destination
+from runner.sources import read_rows
 from runner.sources.inputs import Inputs
 from runner.spec.spec import Source
 
@@ -122,7 +122,7 @@ def reading(folder: Path, rows: int) -> Figures:
 
     assert pyarrow.parquet
     began, count = time.process_time(), 0
-    for row in read(Source("parquet", "id", {"path": f"{rows}.parquet"}), Inputs(folder)):
+    for row in read_rows(Source("parquet", "id", {"path": f"{rows}.parquet"}), Inputs(folder)):
         count += row.number > 0
     assert count == rows
     return _figures(rows, began)
@@ -132,13 +132,13 @@ def writing(folder: Path, rows: int) -> Figures:
     """Write so many outcomes; to make them up counts for nothing but memory."""
     import pyarrow.parquet
 
-    spec, place = load_spec(folder / "spec.yaml"), Place(folder / f"out-{rows}.parquet")
+    spec, place = load_spec(folder / "spec.yaml"), Destination(folder / f"out-{rows}.parquet")
     began = time.process_time()
     with open_sink(spec, 0, place, {}) as take:
         for number in range(rows):
             paused = time.process_time()
             record = {
-                **dict.fromkeys(RECORD),
+                **dict.fromkeys(RECORD_FIELDS),
                 "key": number,
                 "row": {"total": f"{number / 100:.2f}"},
                 "outcome": "succeeded",

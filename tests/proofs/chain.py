@@ -24,7 +24,9 @@ FAULTS = (
 def job(root: Path, kills: int, chance: random.Random) -> int:
     """Kill a chain up to so many times and let it finish; return how often it was killed."""
     write_chain(root, rows=ROWS)
-    with simulator(root / "api", seconds=0.5, faults=FAULTS, seed=chance.getrandbits(32), lag=0.2) as environ:
+    with simulator(
+        root / "api", seconds=0.5, faults=FAULTS, seed=chance.getrandbits(32), fault_delay=0.2
+    ) as environ:
         struck = killed(root, environ, RUN, kills, lambda: chance.uniform(0.02, 0.8))
     check(root)
     return struck

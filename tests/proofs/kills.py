@@ -45,7 +45,9 @@ def killed(
 def job(root: Path, kills: int, chance: random.Random) -> int:
     """Kill a job up to so many times and let it finish; return how often it was killed."""
     write_job(root, rows=ROWS, batch=BATCH)
-    with simulator(root / "api", seconds=1, faults=FAULTS, seed=chance.getrandbits(32), lag=0.5) as environ:
+    with simulator(
+        root / "api", seconds=1, faults=FAULTS, seed=chance.getrandbits(32), fault_delay=0.5
+    ) as environ:
         struck = killed(root, environ, RUN, kills, lambda: chance.uniform(0.02, 0.6))
         examined = command(root, environ, "doctor")
         assert examined.returncode == 0, examined.stdout

@@ -1,0 +1,22 @@
+-- From version 4 to version 5: plain names.
+ALTER TABLE run RENAME COLUMN estimated TO estimated_cost;
+ALTER TABLE batch RENAME COLUMN unknown_at TO search_started_at;
+ALTER TABLE batch RENAME COLUMN unknown_since TO search_started_local;
+ALTER TABLE batch RENAME COLUMN faulty_since TO not_found_since;
+ALTER TABLE batch RENAME COLUMN downloads TO incomplete_downloads;
+ALTER TABLE batch RENAME COLUMN refused_after TO accepted_before_rejection;
+ALTER TABLE batch RENAME COLUMN refusal TO rejection;
+ALTER TABLE batch RENAME COLUMN odd TO ignored_lines;
+ALTER TABLE batch RENAME COLUMN lane TO send_mode;
+ALTER TABLE batch RENAME COLUMN reserved TO reserved_cost;
+ALTER TABLE batch RENAME COLUMN synchronous TO synchronous_cost;
+ALTER TABLE row RENAME COLUMN again TO retry;
+ALTER TABLE row RENAME COLUMN same_as TO duplicate_of;
+ALTER TABLE row RENAME COLUMN extra TO size_adjustment;
+ALTER TABLE stranger RENAME TO excluded_batch;
+ALTER TABLE found RENAME TO recovered_batch;
+ALTER TABLE tally RENAME TO outcome_count;
+DROP INDEX answered;
+DROP INDEX twin;
+CREATE INDEX row_succeeded_digest ON row (digest) WHERE outcome = 'succeeded';
+CREATE INDEX row_duplicates ON row (run, duplicate_of) WHERE duplicate_of IS NOT NULL;
