@@ -12,10 +12,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from runner.lifecycle.execute import run
-    from runner.lifecycle.job import Summary
-    from runner.lifecycle.planning import Plan
-    from runner.lifecycle.preview import plan
+    from runner.lifecycle.plan.plan import Plan
+    from runner.lifecycle.plan.preview import plan
+    from runner.lifecycle.run import run
+    from runner.runs.summary import Summary
     from runner.spec.load import load_spec
     from runner.spec.spec import Spec
 
@@ -23,12 +23,12 @@ __all__ = ["Plan", "Spec", "Summary", "load_spec", "plan", "run"]
 
 # Imported on first use, because `--help` must not wait for modules that only a run needs.
 _MODULES = {
-    "Plan": "runner.lifecycle.planning",
+    "Plan": "runner.lifecycle.plan.plan",
     "Spec": "runner.spec.spec",
-    "Summary": "runner.lifecycle.job",
+    "Summary": "runner.runs.summary",
     "load_spec": "runner.spec.load",
-    "plan": "runner.lifecycle.preview",
-    "run": "runner.lifecycle.execute",
+    "plan": "runner.lifecycle.plan.preview",
+    "run": "runner.lifecycle.run",
 }
 
 

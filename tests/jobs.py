@@ -97,7 +97,7 @@ def paid(folder: Path) -> Counter[tuple[str, int]]:
 
 # Real processes that need not import the SDK each: two seconds, dozens of times.
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["anthropic", "runner.cli.display"])
+_PROCESSES.set_forkserver_preload(["anthropic", "runner.cli.output"])
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from runner.spec.check import schema_text
+from runner.spec.schema_errors import schema_text
 
 INTRODUCTION = """\
 # Reference of a spec

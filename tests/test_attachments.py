@@ -18,12 +18,12 @@ import pypdfium2
 import pytest
 
 from runner import Summary, load_spec, plan, run
-from runner.attachments import make_upload_placeholder
 from runner.errors import InputError, RunnerError, StateError, UsageError
-from runner.lifecycle.check import validate_spec
-from runner.prompt.templates import load_templates
-from runner.request import EncodedRequest, make_request_encoder
+from runner.lifecycle.prepare.validate import validate_spec
+from runner.requests.attachments import make_upload_placeholder
+from runner.requests.encode import EncodedRequest, make_request_encoder
 from runner.simulator.faults import DropConnection, ErrorResponse
+from runner.templates.templates import load_templates
 from tests.files import image, pdf
 from tests.jobs import SPEC, command, end, kill, paid, records, simulator, start, write_job
 from tests.servers import web

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from runner import Summary, load_spec, run
-from runner.cost import rate_for_spec
 from runner.errors import CanaryFailed, CostCapReached, InputError, ManualDecisionRequired, ResultsLost
+from runner.pricing.rates import rate_for_spec
 from tests.jobs import SPEC, accepted, command, records, simulator, write_job
 from tests.test_cli import without_key
 

@@ -9,8 +9,8 @@ import pytest
 
 from runner import load_spec, plan
 from runner.errors import InputError
-from runner.lifecycle.chain import sort_by_dependency
-from runner.lifecycle.check import validate_spec
+from runner.lifecycle.prepare.validate import validate_spec
+from runner.runs.spec_order import sort_by_dependency
 from tests.jobs import (
     SPEC,
     accepted,

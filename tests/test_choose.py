@@ -10,8 +10,8 @@ import pytest
 
 from runner import Summary
 from runner.errors import InputError
-from runner.sources import read_rows
-from runner.sources.inputs import Inputs
+from runner.sources.input_files import Inputs
+from runner.sources.read import read_rows
 from runner.spec.spec import Source
 from tests.jobs import SPEC, accepted, paid, records, write_job
 

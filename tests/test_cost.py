@@ -7,8 +7,9 @@ import msgspec
 import pytest
 
 from runner import load_spec
-from runner.cost import Rate, find_model, load_catalogue, rate_for_spec, round_up_cost
-from runner.outcome import parse_usage
+from runner.pricing.models import find_model, load_catalogue
+from runner.pricing.rates import Rate, rate_for_spec, round_up_cost
+from runner.results.usage import parse_usage
 from tests.jobs import write_job
 
 

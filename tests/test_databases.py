@@ -12,8 +12,8 @@ import pytest
 import sqlalchemy as sa
 
 from runner import Summary
-from runner.database.connection import DatabaseError, open_query
 from runner.errors import InputError, UsageError
+from runner.tabular.database import DatabaseError, open_query
 from tests.jobs import paid, write_job
 from tests.servers import mariadb, postgres
 

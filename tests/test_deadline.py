@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from runner import Summary, load_spec, plan
-from runner.lifecycle.check import validate_spec
+from runner.lifecycle.prepare.validate import validate_spec
 from runner.simulator.faults import DropConnection
 from tests.jobs import SPEC, accepted, answered, paid, records, write_job
 

@@ -10,7 +10,7 @@ import pytest
 
 from runner import Summary, load_spec
 from runner.errors import CanaryFailed, InputError
-from runner.form import AnswerBlock, OutputFormat, build_output_format, make_validator
+from runner.results.output_format import AnswerBlock, OutputFormat, build_output_format, make_validator
 from runner.spec.spec import Check, Output
 from tests.jobs import SCHEMA, SPEC, paid, records, write_job
 

@@ -24,9 +24,9 @@ import sqlalchemy as sa
 
 from runner import Summary, load_spec
 from runner.errors import InputError
-from runner.sources import Row, read_rows
-from runner.sources.compare import digest_files, find_changed_files
-from runner.sources.inputs import InputFile, Inputs
+from runner.sources.changed_files import digest_files, find_changed_files
+from runner.sources.input_files import InputFile, Inputs
+from runner.sources.read import Row, read_rows
 from runner.spec.spec import Source
 from tests.jobs import paid, write_job
 from tests.servers import postgres, web

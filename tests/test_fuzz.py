@@ -23,26 +23,26 @@ from click.testing import CliRunner
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from runner.body import make_custom_id
 from runner.cli import main
 from runner.errors import InputError
-from runner.form import OutputFormat, make_validator
-from runner.lifecycle.check import validate_spec
-from runner.lifecycle.collect import _read_results
-from runner.outcome import OUTCOMES, Outcome, Usage, parse_result, parse_usage
-from runner.prompt.expression import RECORD_FIELDS, compile_expression
-from runner.prompt.templates import load_templates
-from runner.request import make_request_encoder
+from runner.lifecycle.deliver.read_results import read_results
+from runner.lifecycle.prepare.validate import validate_spec
+from runner.requests.custom_id import make_custom_id
+from runner.requests.encode import make_request_encoder
+from runner.results.outcome import OUTCOMES, Outcome, parse_result
+from runner.results.output_format import OutputFormat, make_validator
+from runner.results.usage import Usage, parse_usage
 from runner.simulator.batches import SimulatedBatches, parse_create
-from runner.sinks import SINKS
-from runner.sinks.place import Destination
-from runner.sources import Row
-from runner.sources import read_rows as read_rows
-from runner.sources.inputs import Inputs
-from runner.spec.check import schema_text
-from runner.spec.document import parse_yaml as parse_yaml
+from runner.sinks.destination import Destination
+from runner.sinks.registry import SINKS
+from runner.sources.input_files import Inputs
+from runner.sources.read import Row, read_rows
 from runner.spec.load import load_spec
+from runner.spec.schema_errors import schema_text
 from runner.spec.spec import Prompt, Source, Spec
+from runner.spec.yaml_document import parse_yaml
+from runner.templates.expressions import RECORD_FIELDS, compile_expression
+from runner.templates.templates import load_templates
 from tests.jobs import SCHEMA, SPEC
 
 INPUTS = 10_000
@@ -734,7 +734,7 @@ def test_a_damaged_file_of_results_gives_each_row_its_own_line_or_none(
     path = project / "results.jsonl"
     path.write_bytes(data)
     expected = {int(json.loads(line)["custom_id"].split("-")[3]): line for line in good}
-    found = _read_results(
+    found = read_results(
         path,
         prefix="run-1-1-",
         expected=set(expected),

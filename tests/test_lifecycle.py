@@ -20,9 +20,9 @@ from runner.errors import (
     StateLocked,
     UsageError,
 )
-from runner.lifecycle.inspect import cancel_run
+from runner.lifecycle.maintain.cancel import cancel_run
 from runner.simulator.faults import DropConnection, ErrorResponse
-from runner.store.state import open_store
+from runner.store.store import open_store
 from tests.jobs import SPEC, accepted, paid, records, simulator, write_job
 from tests.test_cli import IMPOSSIBLE
 

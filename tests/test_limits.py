@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from runner.errors import InputError
-from runner.prompt.expression import compile_expression
-from runner.prompt.limits import MAX_CHARS
+from runner.templates.expressions import compile_expression
+from runner.templates.limits import MAX_CHARS
 from tests.test_prompt import rendered, templates
 
 TOO_MUCH = (

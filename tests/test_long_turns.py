@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from runner import Summary
-from runner.lifecycle.conversation import ask_for_repair, continue_turn
+from runner.requests.conversation import ask_for_repair, continue_turn
 from runner.simulator.faults import DropConnection
 from tests.jobs import SPEC, command, end, kill, paid, records, simulator, start, write_job
 

@@ -16,10 +16,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from runner import Summary, load_spec, run
 from runner.errors import AccessError, ApiError, UsageError
-from runner.lifecycle.doctor import diagnose_state
+from runner.lifecycle.maintain.doctor import diagnose_state
 from runner.simulator.faults import Faults
 from runner.simulator.server import serve
-from runner.store.state import open_store
+from runner.store.store import open_store
 from tests.jobs import SPEC, paid, records, write_job
 
 ROWS = 9

@@ -18,8 +18,8 @@ import sqlalchemy as sa
 from openpyxl.utils.escape import escape
 
 from runner import load_spec, run
-from runner.sinks import SINKS
-from runner.sources import SOURCES
+from runner.sinks.registry import SINKS
+from runner.sources.read import SOURCES
 from tests.jobs import SPEC, write_job
 from tests.test_formats import workbook
 

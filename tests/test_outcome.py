@@ -11,8 +11,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runner.errors import InputError
-from runner.form import TEXT_FORMAT, OutputFormat, make_validator
-from runner.outcome import OUTCOMES, Outcome, Usage, make_rejected_line, parse_result, parse_usage
+from runner.results.outcome import OUTCOMES, Outcome, make_rejected_line, parse_result
+from runner.results.output_format import TEXT_FORMAT, OutputFormat, make_validator
+from runner.results.usage import Usage, parse_usage
 
 COUNT = {
     "type": "object",

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from runner.errors import InputError
-from runner.prompt.expression import compile_expression
-from runner.prompt.templates import Templates, load_templates
 from runner.spec.load import load_spec
+from runner.templates.expressions import compile_expression
+from runner.templates.templates import Templates, load_templates
 
 RECORD = {
     "key": "k1",

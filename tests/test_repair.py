@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from runner import Summary
-from runner.lifecycle.conversation import ask_for_repair
+from runner.requests.conversation import ask_for_repair
 from tests.jobs import SCHEMA, SPEC, paid, records, write_job
 
 REPAIR = {"attempts": 3, "repair": True}

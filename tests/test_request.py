@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.body import Body, make_custom_id, max_params_bytes, pack_requests, parse_row_number
 from runner.errors import InputError
-from runner.prompt.templates import load_templates
-from runner.request import make_request_encoder
+from runner.requests.custom_id import make_custom_id, parse_row_number
+from runner.requests.encode import make_request_encoder
+from runner.requests.pack import Body, max_params_bytes, pack_requests
 from runner.spec.load import load_spec
+from runner.templates.templates import load_templates
 
 PARAMS: dict[str, Any] = {"model": "m", "max_tokens": 9}
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))

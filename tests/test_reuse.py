@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from runner import Summary, load_spec
-from runner.lifecycle.doctor import diagnose_state
-from runner.lifecycle.purge import find_purgeable, purge_run
+from runner.lifecycle.maintain.doctor import diagnose_state
+from runner.lifecycle.maintain.purge import find_purgeable, purge_run
 from tests.jobs import SPEC, accepted, paid, records, write_job
 
 PROMPT = {"system": "Label the text with care.", "user": "{{ text }}"}

@@ -8,9 +8,9 @@ import pytest
 
 from runner import load_spec, plan
 from runner.errors import InputError
-from runner.lifecycle.check import validate_spec
-from runner.rules import RULES, run_rules
-from runner.rules.case import Finding
+from runner.lifecycle.prepare.validate import validate_spec
+from runner.rules.finding import Finding
+from runner.rules.run import RULES, run_rules
 
 HERE = Path(__file__).parent
 EXAMPLES = sorted((HERE / "rules").glob("*.yaml"))

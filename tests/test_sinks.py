@@ -15,13 +15,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runner.errors import InputError
-from runner.prompt.expression import RECORD_FIELDS
-from runner.sinks import SINKS, check_sinks, open_sink
-from runner.sinks.csv import write_csv
-from runner.sinks.place import Destination, resolve_destination
-from runner.spec.check import schema_text
+from runner.sinks.check import check_sinks
+from runner.sinks.destination import Destination, resolve_destination
+from runner.sinks.formats.csv import write_csv
+from runner.sinks.open import open_sink
+from runner.sinks.registry import SINKS
 from runner.spec.load import load_spec
+from runner.spec.schema_errors import schema_text
 from runner.spec.spec import Spec
+from runner.templates.expressions import RECORD_FIELDS
 
 COMMON = {"type", "path", "url", "rows", "columns", "types", "name", "content"}
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))

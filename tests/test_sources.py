@@ -17,10 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.errors import InputError, Problem
-from runner.sources import SOURCES, Row, read_rows
-from runner.sources.compare import find_changed_files
-from runner.sources.inputs import InputFile, Inputs
-from runner.spec.check import schema_text
+from runner.sources.changed_files import find_changed_files
+from runner.sources.input_files import InputFile, Inputs
+from runner.sources.read import SOURCES, Row, read_rows
+from runner.spec.schema_errors import schema_text
 from runner.spec.spec import Source
 
 REPO = Path(__file__).parents[1]

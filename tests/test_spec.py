@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.errors import InputError, Problem
-from runner.spec.check import schema_text, suggest_similar
 from runner.spec.load import compute_fingerprint, find_project_root, load_spec, restore_with_edits
+from runner.spec.schema_errors import schema_text, suggest_similar
 from runner.spec.spec import Batch, Prompt, Retry, Sink, Source, Spec, Turn
 
 HERE = Path(__file__).parent

@@ -10,7 +10,7 @@ import pytest
 
 from runner import Summary
 from runner.errors import AccessError, CanaryFailed
-from runner.lifecycle.doctor import diagnose_state
+from runner.lifecycle.maintain.doctor import diagnose_state
 from tests.jobs import (
     SPEC,
     accepted,

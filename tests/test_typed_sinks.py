@@ -20,12 +20,13 @@ import pytest
 import sqlalchemy as sa
 
 from runner import Summary, load_spec, run
-from runner.database.connection import Transactions
 from runner.errors import InputError
-from runner.sinks import check_destination, check_sinks, open_sink
-from runner.sinks.place import Destination, resolve_destination
-from runner.sinks.xlsx import write_xlsx
+from runner.sinks.check import check_destination, check_sinks
+from runner.sinks.destination import Destination, resolve_destination
+from runner.sinks.formats.xlsx import write_xlsx
+from runner.sinks.open import open_sink
 from runner.spec.spec import Spec
+from runner.tabular.database import Transactions
 from tests.jobs import SPEC, paid, write_job
 from tests.servers import postgres
 from tests.test_formats import TYPED

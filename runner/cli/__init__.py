@@ -5,7 +5,9 @@ A command imports what it needs when it runs, so that `--help` responds at once.
 
 import click
 
-from runner.cli import jobs, runs, tools
+from runner.cli import run_commands as runs
+from runner.cli import spec_commands as jobs
+from runner.cli import tool_commands as tools
 from runner.cli.common import RunnerGroup
 
 

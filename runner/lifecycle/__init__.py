@@ -1,1 +1,6 @@
-"""Lifecycle of a run: prepare, submit, reconcile, poll, collect, deliver."""
+"""The order of things.
+
+`run` is the table of contents: validate, select the run, prepare, plan, ask for consent, follow, deliver.
+Each phase is a folder: `prepare` (rows to bodies on disk), `plan` (cost and consent), `send` (bodies to the API),
+`follow` (the loop over batches), `deliver` (results to outputs); `maintain` holds the commands for repair.
+"""

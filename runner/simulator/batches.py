@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from runner.durable import atomic_write, open_for_append
+from runner.files.atomic import atomic_write, open_for_append
 from runner.simulator.faults import Faults
 from runner.simulator.messages import InvalidRequest, make_message, make_pause
 

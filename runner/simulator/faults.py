@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import msgspec
 
-from runner.durable import open_for_append
+from runner.files.atomic import open_for_append
 
 _HTML = b"<!DOCTYPE html><html><body><h1>Welcome to the proxy</h1></body></html>"
 _FAULT_PATTERN = re.compile(r"([a-z0-9-]+)(?::(\d{1,9}(?:\.\d{1,6})?)(%)?)?")

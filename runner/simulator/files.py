@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from runner.durable import open_for_append
+from runner.files.atomic import open_for_append
 from runner.simulator.messages import InvalidRequest
 
 

@@ -12,10 +12,9 @@ from typing import Any
 import msgspec
 
 from runner.errors import InputError, Problem
-from runner.spec.check import check_document
-from runner.spec.cross import BLOCK_SOURCES, check_cross_fields, parse_duration, parse_size
-from runner.spec.document import Document, parse_yaml
+from runner.spec.cross_field import BLOCK_SOURCES, check_cross_fields, parse_duration, parse_size
 from runner.spec.output_schema import load_output_schema
+from runner.spec.schema_errors import check_document
 from runner.spec.spec import (
     EDITABLE_KEYS,
     SELECTION_KEYS,
@@ -33,6 +32,7 @@ from runner.spec.spec import (
     Sync,
     Turn,
 )
+from runner.spec.yaml_document import Document, parse_yaml
 
 _ALLOW_COMMENT = re.compile(r"#\s*runner:\s*allow\s+([a-z0-9_-]+(?:[\s,]+[a-z0-9_-]+)*)")
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from runner.errors import InputError, Problem
-from runner.spec.check import find_schema_error
-from runner.spec.document import Document
+from runner.spec.schema_errors import find_schema_error
+from runner.spec.yaml_document import Document
 
 
 def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

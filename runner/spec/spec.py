@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from runner.errors import Problem
-from runner.spec.secrets import redact_passwords
+from runner.spec.redact import redact_passwords
 
 EDITABLE_KEYS = (
     "description", "batch", "retry", "sinks", "mode", "deadline", "on_deadline", "canary", "reuse", "limits",

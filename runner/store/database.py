@@ -7,8 +7,8 @@ from contextlib import ExitStack, closing, contextmanager
 from importlib.resources import files
 from pathlib import Path
 
-from runner.durable import make_private_folder, open_private_file
 from runner.errors import StateError, StateLocked
+from runner.files.atomic import make_private_folder, open_private_file
 
 SCHEMA_VERSION = 5
 _NETWORK_FILESYSTEMS = (
@@ -57,7 +57,7 @@ def _connect(folder: Path) -> sqlite3.Connection:
 
 def _run_script(connection: sqlite3.Connection, script: str, version: int) -> None:
     """Run a script of this package and set the database version, in one transaction."""
-    text = files("runner.store").joinpath(script).read_text("utf-8")
+    text = files("runner.store").joinpath("migrations", script).read_text("utf-8")
     connection.executescript(f"BEGIN IMMEDIATE;\n{text}\nPRAGMA user_version = {version};\nCOMMIT;")
 
 

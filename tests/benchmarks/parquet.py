@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from runner import load_spec
-from runner.prompt.expression import RECORD_FIELDS
-from runner.sinks import open_sink
-from runner.sinks.place import Destination
-from runner.sources import read_rows
-from runner.sources.inputs import Inputs
+from runner.sinks.destination import Destination
+from runner.sinks.open import open_sink
+from runner.sources.input_files import Inputs
+from runner.sources.read import read_rows
 from runner.spec.spec import Source
+from runner.templates.expressions import RECORD_FIELDS
 
 _GROUP = 50_000
 _FIRST = date(2020, 1, 1)

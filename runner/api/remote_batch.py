@@ -1,0 +1,61 @@
+"""A Message Batch as the API shows it, decoded from its JSON."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+
+class _Batch(msgspec.Struct):
+    id: str
+    processing_status: str
+    request_counts: dict[str, int]
+    created_at: datetime
+    ended_at: datetime | None = None
+    archived_at: datetime | None = None
+
+
+class BatchList(msgspec.Struct):
+    data: list[_Batch]
+    has_more: bool
+    last_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteBatch:
+    """A Message Batch as the API shows it. Times are Unix seconds by the API's clock.
+
+    `counts` are the API's request_counts; `request_id` and `workspace_id` come from the response headers.
+    """
+
+    id: str
+    processing_status: str
+    counts: dict[str, int]
+    created_at: float
+    ended_at: float | None
+    archived_at: float | None
+    request_id: str | None
+    workspace_id: str | None
+
+    @property
+    def requests(self) -> int:
+        """The number of requests in the batch: the sum of the counts, whatever their status."""
+        return sum(self.counts.values())
+
+
+def to_remote_batch(batch: _Batch, headers: Any) -> RemoteBatch:
+    return RemoteBatch(
+        batch.id,
+        batch.processing_status,
+        batch.request_counts,
+        batch.created_at.timestamp(),
+        batch.ended_at.timestamp() if batch.ended_at else None,
+        batch.archived_at.timestamp() if batch.archived_at else None,
+        headers.get("request-id"),
+        headers.get("anthropic-workspace-id"),
+    )
+
+
+def decode_remote_batch(body: bytes, headers: Any) -> RemoteBatch:
+    return to_remote_batch(msgspec.json.decode(body, type=_Batch), headers)

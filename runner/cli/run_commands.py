@@ -1,0 +1,149 @@
+"""Commands that take runs: status, cancel, reconcile, doctor and purge."""
+
+import sys
+from typing import Any
+
+import click
+
+from runner.cli.common import JSON_OPTION, echo_json, warn_of_debug_log
+
+
+@click.command()
+@click.argument("target", required=False, metavar="[SPEC|RUN]")
+@JSON_OPTION
+def status(target: str | None, as_json: bool) -> None:
+    """Show the runs of this project.
+
+    With SPEC, shows the newest run of that spec; with RUN, shows that run.
+    """
+    from runner.cli import output
+    from runner.runs.find import find_runs
+
+    found = find_runs(target)
+    if target is not None:
+        found = found[:1]
+    if as_json:
+        for run in found:
+            echo_json(run.summary)
+        return
+    if not found:
+        click.echo("no runs yet", err=True)
+        return
+    from rich.console import Console
+
+    # A pipe has no width.
+    Console(width=None if sys.stdout.isatty() else 200).print(output.build_runs_table(found))
+
+
+@click.command()
+@click.argument("target", metavar="SPEC|RUN")
+def cancel(target: str) -> None:
+    """Cancel an unfinished run.
+
+    Cancels the batches in progress. Unsent batches are never sent.
+    """
+    from runner.lifecycle.maintain.cancel import cancel_run
+
+    canceled, left = cancel_run(target)
+    for line in left:
+        click.echo(line, err=True)
+    kind = "simulated run" if canceled.is_simulated else "run"
+    collect = (
+        "" if canceled.summary.state == "abandoned" else "; run the spec again to collect the finished results"
+    )
+    click.echo(f"{kind} {canceled.summary.run} was canceled{collect}")
+    sys.exit(4 if left else 0)
+
+
+@click.command()
+@click.argument("target", metavar="RUN|SPEC")
+@click.option(
+    "--adopt", metavar="BATCH_ID", help="Use this remote batch as the one whose creation got no response."
+)
+@click.option(
+    "--assume-not-sent",
+    is_flag=True,
+    help="Treat batches that are not found as never sent; the next run sends them.",
+)
+def reconcile(target: str, *, adopt: str | None, assume_not_sent: bool) -> None:
+    """Find batches whose creation got no response.
+
+    If they cannot be found, --adopt or --assume-not-sent resolves them manually.
+    """
+    from runner.cli import output
+    from runner.cli.progress import show_progress
+    from runner.lifecycle.maintain.unknown_batches import reconcile_run
+
+    if adopt and assume_not_sent:
+        raise click.UsageError("--adopt and --assume-not-sent cannot be combined: use one, then the other")
+    warn_of_debug_log()
+    with show_progress() as progress:
+        found, unknown = reconcile_run(
+            target, adopt=adopt, assume_not_sent=assume_not_sent, report=progress.report
+        )
+    for batch in unknown:
+        click.echo(output.format_unknown_batch(batch), err=True)
+    if not unknown:
+        click.echo(f"run {found.summary.run}: all batches are accounted for; run the spec again to continue")
+    sys.exit(5 if unknown else 0)
+
+
+@click.command()
+@click.option("--remote", is_flag=True, help="Also check the batches of the workspace; needs a key.")
+def doctor(*, remote: bool) -> None:
+    """Check the state on disk, changing nothing.
+
+    Also reports what the next runs would do.
+    """
+    from runner.lifecycle.maintain.doctor import diagnose_state
+    from runner.text import pluralize
+
+    diagnosis = diagnose_state(remote=remote)
+    for line in (*diagnosis.findings, *diagnosis.next_steps):
+        click.echo(line)
+    wrong = len(diagnosis.findings)
+    click.echo(f"{pluralize(diagnosis.runs, 'run')}, {pluralize(wrong, 'finding')}")
+    sys.exit(8 if wrong else 0)
+
+
+class _AgeType(click.ParamType[float]):
+    """Option type: a time span in days or hours, converted to seconds."""
+
+    name = "age"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number, unit = str(value)[:-1], str(value)[-1:]
+        if unit not in ("d", "h") or not number.isdecimal():
+            self.fail(f"{value!r} is not a number of days or hours, such as 30d or 12h", param, ctx)
+        return int(number) * (86_400.0 if unit == "d" else 3_600.0)
+
+
+@click.command()
+@click.argument("target", required=False, metavar="[RUN|SPEC]")
+@click.option(
+    "--older-than", type=_AgeType(), metavar="30d", help="Purge all runs that ended at least this long ago."
+)
+@click.option("--remote", is_flag=True, help="Also delete the copies at the API; needs a key.")
+@click.option("--yes", is_flag=True, help="Delete without asking for confirmation.")
+def purge(target: str | None, *, older_than: float | None, remote: bool, yes: bool) -> None:
+    """Delete stored rows and results of ended runs.
+
+    Outputs are kept, and so are the history and the cost of the runs.
+    """
+    from runner.lifecycle.maintain.purge import find_purgeable, purge_run
+    from runner.text import pluralize
+
+    if target is None and older_than is None:
+        raise click.UsageError("specify a run, a spec or --older-than")
+    found = find_purgeable(target, older_than=older_than or 0)
+    names = ", ".join(run.summary.run for run in found)
+    if found and not yes:
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise click.UsageError(f"cannot ask before purging {names} without a terminal: add `--yes`")
+        click.confirm(f"purge {names}? Outputs cannot be written again afterwards", err=True, abort=True)
+    for run in found:
+        purged = purge_run(run, remote=remote)
+        also = f", with {pluralize(purged.deleted, 'batch')} at the API" if remote else ""
+        click.echo(f"run {purged.run.summary.run} was purged{also}")
+    if not found:
+        click.echo("no runs to purge", err=True)

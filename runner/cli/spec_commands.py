@@ -1,0 +1,237 @@
+"""Commands that take a spec: validate, render, plan, run and recover."""
+
+import shlex
+import shutil
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from runner.cli.common import (
+    JSON_OPTION,
+    SPEC_PATH,
+    VAR_OPTION,
+    StopEvent,
+    echo_json,
+    handle_stop_signals,
+    warn_of_debug_log,
+)
+from runner.errors import InputError, Interrupted
+
+if TYPE_CHECKING:
+    from runner.cli.progress import ProgressDisplay
+    from runner.lifecycle.plan.plan import Plan
+    from runner.runs.summary import Summary
+
+
+@click.command()
+@click.argument("specs", nargs=-1, required=True, type=SPEC_PATH)
+@VAR_OPTION
+def validate(specs: tuple[Path, ...], variables: dict[str, str]) -> None:
+    """Check specs without sending anything.
+
+    Checks the settings, templates, schemas, sinks and first rows, and reports all problems at once.
+    """
+    from runner.lifecycle.prepare.validate import check_destinations, validate_spec
+    from runner.spec.load import load_spec
+
+    failed = False
+    for path in specs:
+        try:
+            spec = load_spec(path, vars=variables)
+            for finding in validate_spec(spec).findings:
+                click.echo(str(finding), err=True)
+            # Databases may be unreachable where specs are validated (CI).
+            check_destinations(spec, spec.root, query_databases=False)
+        except InputError as error:
+            failed = True
+            click.echo(str(error), err=True)
+        else:
+            click.echo(f"{path}: valid")
+    sys.exit(2 if failed else 0)
+
+
+@click.command()
+@click.argument("spec", type=SPEC_PATH)
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N rows.")
+@VAR_OPTION
+def render(spec: Path, limit: int | None, variables: dict[str, str]) -> None:
+    """Print the requests of a spec as JSON lines.
+
+    Sends nothing.
+    """
+    from runner.lifecycle.plan.preview import render_requests
+    from runner.spec.load import load_spec
+
+    for line in render_requests(load_spec(spec, vars=variables), limit=limit):
+        click.echo(line)
+
+
+@click.command()
+@click.argument("spec", type=SPEC_PATH)
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N rows.")
+@click.option("--offline", is_flag=True, help="Estimate tokens without the API, whose count is free.")
+@click.option("--simulate", is_flag=True, help="Plan a simulated run; the simulator counts tokens.")
+@VAR_OPTION
+@JSON_OPTION
+def plan(
+    spec: Path, *, limit: int | None, offline: bool, simulate: bool, variables: dict[str, str], as_json: bool
+) -> None:
+    """Show what a new run would send and cost.
+
+    Sends nothing.
+    """
+    from runner.cli import output
+    from runner.cli.progress import show_progress
+    from runner.lifecycle.plan.preview import plan as plan_spec
+    from runner.spec.load import load_spec
+
+    with handle_stop_signals() as stop, show_progress() as progress:
+        made = plan_spec(
+            load_spec(spec, vars=variables),
+            simulate=simulate,
+            offline=offline,
+            limit=limit,
+            report=progress.report,
+            stop=stop,
+        )
+    if as_json:
+        echo_json(made)
+    else:
+        click.echo(output.format_plan(made))
+    sys.exit(2 if any(finding.severity == "error" for finding in made.findings) else 0)
+
+
+def _ask_consent(progress: "ProgressDisplay", made: "Plan", *, is_agreed: bool) -> bool:
+    from runner.cli import output
+
+    with progress.pause():
+        click.echo(output.format_plan(made), err=True)
+        if is_agreed or made.max_cost is not None or made.new == 0:
+            return True
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            click.echo(
+                "cannot ask for confirmation without a terminal: add `--yes`, or set `limits.max_cost`", err=True
+            )
+            return False
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            return click.confirm("send these requests?", err=True)
+        except click.Abort as error:
+            raise Interrupted("nothing was sent") from error
+
+
+def _resume_command() -> str:
+    """Return the command line that resumes this run."""
+    words = [word for word in sys.argv[1:] if word not in ("--new", "--no-wait")]
+    if words[:1] == ["recover"]:
+        words[0] = "run"
+    called = Path(sys.argv[0])
+    is_module, on_path = called.name == "__main__.py", shutil.which("runner")
+    name = ["python", "-m", "runner"] if is_module else [str(called)]
+    is_same = on_path is not None and Path(on_path).absolute() == called.absolute()
+    return shlex.join([*(["runner"] if is_same else name), *words])
+
+
+@click.command()
+@click.argument("specs", nargs=-1, required=True, type=SPEC_PATH)
+@click.option("--simulate", is_flag=True, help="Use the local simulator: no key, no cost. Writes to simulated/.")
+@click.option("--yes", is_flag=True, help="Send without asking for confirmation.")
+@click.option("--no-wait", is_flag=True, help="Exit (code 4) instead of waiting for batches; run again to resume.")
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N rows.")
+@click.option(
+    "--resume", is_flag=True, help="Finish the unfinished run with its original spec, ignoring later edits."
+)
+@click.option("--new", is_flag=True, help="Start a new run; an unfinished run is abandoned, not canceled.")
+@click.option("--accept-loss", is_flag=True, help="Record rows as missing if the API no longer has their results.")
+@click.option(
+    "--poll-seconds", type=click.FloatRange(min=0, min_open=True), help="Seconds between two checks of a batch."
+)
+@VAR_OPTION
+@JSON_OPTION
+def run(
+    specs: tuple[Path, ...], *, simulate: bool, yes: bool, resume: bool, new: bool, as_json: bool,
+    no_wait: bool, accept_loss: bool, limit: int | None, poll_seconds: float | None, variables: dict[str, str],
+) -> None:  # fmt: skip
+    """Run or resume specs.
+
+    A spec that reads the outputs of another spec runs after it.
+    """
+    from runner.cli.progress import show_progress
+    from runner.lifecycle.run import run as run_spec
+    from runner.runs.spec_order import sort_by_dependency
+    from runner.spec.load import load_spec
+
+    if resume and new:
+        raise click.UsageError("--resume and --new cannot be combined")
+    warn_of_debug_log()
+    chain = sort_by_dependency([load_spec(path, vars=variables) for path in specs])
+    code = 0
+    with handle_stop_signals() as stop:
+        for spec in chain:
+            with show_progress() as progress:
+                summary = run_spec(
+                    spec,
+                    simulate=simulate,
+                    consent=partial(_ask_consent, progress, is_agreed=yes or simulate),
+                    wait=not no_wait,
+                    limit=limit,
+                    resume=resume,
+                    new=new,
+                    accept_loss=accept_loss,
+                    poll_seconds=poll_seconds,
+                    report=progress.report,
+                    stop=stop,
+                )
+            _print_summary(summary, simulate=simulate, as_json=as_json)
+            code = max(code, _exit_code(summary, stop))
+            if stop.signal is not None and spec is not chain[-1]:
+                code = 128 + stop.signal
+            if stop.signal is not None or summary.state != "finished":
+                break
+    sys.exit(code)
+
+
+def _exit_code(summary: "Summary", stop: StopEvent) -> int:
+    interrupted = stop.signal is not None and summary.state != "finished"
+    return 128 + (stop.signal or 0) if interrupted else summary.exit_code
+
+
+def _print_summary(summary: "Summary", *, simulate: bool, as_json: bool) -> None:
+    from runner.cli import output
+
+    if summary.state != "finished":
+        click.echo(output.format_unfinished(summary, _resume_command()), err=True)
+    elif not as_json:
+        click.echo(output.format_conclusion(summary, is_simulated=simulate))
+    if as_json:
+        echo_json(summary)
+
+
+@click.command()
+@click.argument("spec", type=SPEC_PATH)
+@click.option("--run", "run_id", metavar="RUN", help="The run to recover (default: the newest one found).")
+@click.option("--limit", type=click.IntRange(min=1), help="The --limit the run was started with.")
+@VAR_OPTION
+def recover(spec: Path, *, run_id: str | None, limit: int | None, variables: dict[str, str]) -> None:
+    """Rebuild a lost run from the API, and resume it.
+
+    Finds its batches of the last 29 days by the ids in their results.
+    """
+    from runner.cli.progress import show_progress
+    from runner.lifecycle.maintain.recover import recover_run
+    from runner.lifecycle.run import run as run_spec
+    from runner.spec.load import load_spec
+
+    warn_of_debug_log()
+    loaded = load_spec(spec, vars=variables)
+    with handle_stop_signals() as stop, show_progress() as progress:
+        say = partial(click.echo, err=True)
+        run = recover_run(loaded, limit=limit, run_id=run_id, stop=stop, warn=say, report=progress.report)
+        click.echo(f"run {run.id} was recovered", err=True)
+        summary = run_spec(loaded, limit=limit, report=progress.report, stop=stop)
+    _print_summary(summary, simulate=False, as_json=False)
+    sys.exit(_exit_code(summary, stop))

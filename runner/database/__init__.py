@@ -1,1 +1,0 @@
-"""Read and write databases by URL: the only package that uses SQLAlchemy."""

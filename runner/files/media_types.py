@@ -1,0 +1,51 @@
+"""File type detection from content, because names can be wrong."""
+
+import mimetypes
+
+_MAGIC = (
+    (b"%PDF-", "application/pdf"),
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+    (b"PK\x03\x04", "application/zip"),
+    (b"\x1f\x8b", "application/gzip"),
+    (b"II*\x00", "image/tiff"),
+    (b"MM\x00*", "image/tiff"),
+    (b"BM", "image/bmp"),
+)
+
+
+_ZIP_BASED_TYPES = ("application/vnd.", "application/epub")
+
+
+IMAGE_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+"""Image types that the API accepts (platform.claude.com, vision, 2026-08)."""
+
+
+def detect_media_type(head: bytes, name: str = "") -> str:
+    """Return the media type of a file from its first bytes; at most 4,096 are needed.
+
+    The bytes do not distinguish the many kinds of text and archives, so for those the name decides.
+    """
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "image/webp"
+    named = mimetypes.guess_type(name)[0] or ""
+    for magic, kind in _MAGIC:
+        if head.startswith(magic):
+            return named if kind == "application/zip" and named.startswith(_ZIP_BASED_TYPES) else kind
+    if is_text(head):
+        return named if named.startswith(("text/", "application/json", "application/xml")) else "text/plain"
+    return "application/pdf" if b"%PDF-" in head[:1024] else "application/octet-stream"
+
+
+def is_text(head: bytes) -> bool:
+    """Return whether the first bytes of a file are UTF-8 text."""
+    if b"\0" in head:
+        return False
+    try:
+        head.decode()
+    except UnicodeDecodeError as error:
+        # The last character may be cut off.
+        return len(head) - error.start < 4 and error.reason == "unexpected end of data"
+    return True

@@ -1,0 +1,154 @@
+"""Collect an ended batch: download its results, compare them with its requests, record outcomes."""
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+
+from runner.api.client import Api
+from runner.errors import ResultsIncomplete
+from runner.files.atomic import atomic_write
+from runner.lifecycle.deliver.read_results import BatchResults, read_results
+from runner.pricing.rates import rate_for_spec, spec_cost_upper_bound
+from runner.requests.custom_id import make_custom_id
+from runner.results.outcome import parse_result
+from runner.results.output_format import OutputFormat
+from runner.runs.context import RunContext, batch_label
+from runner.runs.row_reader import open_row_reader
+from runner.runs.summary import decode_column
+from runner.store.records import Batch
+from runner.store.run_folder import open_slices
+from runner.text import pluralize
+
+
+def collect_results(
+    context: RunContext,
+    api: Api,
+    batch: Batch,
+    output_format: OutputFormat,
+    *,
+    is_last_try: bool,
+    accept_loss: bool,
+    resend_canceled: bool,
+) -> Batch:
+    """Download and read the results of an ended batch; a synchronous batch has them on disk already.
+
+    With `resend_canceled`, canceled and expired rows are sent again, however often they were sent before. Returns
+    the collected batch, in which every row has its outcome. If the user chose the wrong remote batch, so that all
+    results are someone else's, the batch returned is submitting again.
+
+    Raises ResultsIncomplete if results are missing. On the last try, rows without a result become `missing`
+    instead, if the download seems intact or `accept_loss` is set. In a synchronous batch they do so at once.
+    """
+    path, is_batched = (
+        context.store.folder(context.run).results(batch.round, batch.batch),
+        batch.send_mode == "batch",
+    )
+    sha256 = _download_results(api, batch, path) if is_batched else _file_sha256(path)
+    expected = set(context.store.rows_of(batch))
+    found = read_results(
+        path,
+        prefix=make_custom_id(context.run.id, batch.round, batch.batch, 0)[:-1],
+        expected=expected,
+        retry_on=context.spec.retry.on,
+        output_format=output_format,
+        rate=rate_for_spec(context.spec),
+        is_batched=is_batched,
+        resend_canceled=resend_canceled,
+        can_continue=batch.round < context.spec.retry.max_rounds,
+    )
+    if output_format.checks:
+        _check_outputs(context, path, found, output_format)
+    counted = sum(decode_column(batch.counts, dict[str, int]).values())
+    total = max(len(expected), counted)
+    is_foreign = "foreign" in found.ignored_lines
+    if is_foreign and not found.rows and batch.search_started_at is not None:
+        return _resume_search(context, batch)
+    is_sound = accept_loss or not is_batched or not (is_foreign or "malformed" in found.ignored_lines)
+    if len(found.rows) < total and not ((is_last_try or not is_batched) and is_sound):
+        raise ResultsIncomplete(f"{total - len(found.rows):,} of {total:,} results are missing from the download")
+    return _record_results(context, batch, expected, found, sha256)
+
+
+def _check_outputs(context: RunContext, path: Path, found: BatchResults, output_format: OutputFormat) -> None:
+    """Run the checks on valid outputs, in row order: the checks see the rows, which are read in order."""
+    retries = int("invalid" in context.spec.retry.on)
+    with open_slices() as files, open_row_reader(context) as rows:
+        for row, (outcome, _, offset, length) in sorted(found.rows.items()):
+            if outcome == "succeeded":
+                again = parse_result(
+                    files.read(path, offset, length), output_format, rows.read_fields(row)
+                ).outcome
+                if again != outcome:
+                    found.rows[row] = (again, retries, offset, length)
+
+
+def _download_results(api: Api, batch: Batch, path: Path) -> str:
+    """Download the results of a batch to a file, and return its SHA-256."""
+    sha256 = hashlib.sha256()
+    with atomic_write(path, private=True) as file:
+        for block in api.stream_results(batch.batch_id or ""):
+            file.write(block)
+            sha256.update(block)
+    return sha256.hexdigest()
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _record_results(
+    context: RunContext, batch: Batch, expected: set[int], found: BatchResults, sha256: str
+) -> Batch:
+    is_missing_retried = "missing" in context.spec.retry.on
+    absent = ("missing", int(is_missing_retried), None, None)
+    # A request that may have been paid for without an answer counts with the upper bound of its cost.
+    unanswered = (expected - found.rows.keys()) | set(found.lost_rows)
+    if unanswered:
+        weights = zip(context.store.rows_of(batch), context.store.request_sizes_of(batch), strict=True)
+        lost = [weight for row, weight in weights if row in unanswered]
+        found.cost += spec_cost_upper_bound(context.spec, lost, is_batched=batch.send_mode == "batch") or 0.0
+    rows = sorted(expected)
+    outcomes = ((row, *found.rows.get(row, absent)) for row in rows)
+    columns = {
+        "usage": msgspec.json.encode(found.usage).decode(),
+        "ignored_lines": msgspec.json.encode(found.ignored_lines).decode(),
+        "not_found_since": None,
+        "results_sha256": sha256,
+        **(
+            {}
+            if rate_for_spec(context.spec) is None
+            else {"cost": found.cost, "synchronous_cost": found.synchronous_cost}
+        ),
+    }
+    batch = context.store.collect_batch(batch, outcomes, **columns)
+    notes = [
+        f"{len(found.rows):,} results",
+        *(f"{count:,} {kind} lines" for kind, count in found.ignored_lines.items()),
+    ]
+    if missing := len(expected) - len(found.rows):
+        notes.append(f"{missing:,} missing")
+    context.report(f"{batch_label(batch)}: collected {', '.join(notes)}")
+    return batch
+
+
+def _resume_search(context: RunContext, batch: Batch) -> Batch:
+    """Search again for a batch that was bound to a remote batch with someone else's results."""
+    path = context.store.folder(context.run).results(batch.round, batch.batch)
+    with context.store.transaction():
+        context.store.exclude_batch(batch, batch.batch_id or "")
+        unbound = context.store.transition(
+            batch, "submitting", batch_id=None, created_at=None, ended_at=None, search_started_at=None, counts="{}"
+        )
+    path.unlink(missing_ok=True)
+    context.report(f"{batch_label(batch)}: {batch.batch_id} contains someone else's results; still searching")
+    return unbound
+
+
+def mark_missing(context: RunContext, batch: Batch) -> None:
+    """End the rows of a batch whose results are lost as `missing`; they are not sent and paid for again."""
+    context.store.collect_batch(
+        batch, ((row, "missing", False, None, None) for row in context.store.rows_of(batch))
+    )
+    context.report(f"{batch_label(batch)}: results lost; {pluralize(batch.requests, 'row')} recorded as missing")

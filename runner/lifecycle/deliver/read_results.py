@@ -1,0 +1,98 @@
+"""Read a results file: the outcome of each row, the lines of no use, tokens and cost."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runner.pricing.rates import Rate
+from runner.requests.custom_id import parse_row_number
+from runner.results.outcome import LOST_ANSWER, PAUSE_TURN, parse_result
+from runner.results.output_format import OutputFormat
+from runner.results.usage import Usage, parse_usage
+from runner.store.store import RETRY_ALWAYS
+
+
+@dataclass(slots=True)
+class BatchResults:
+    """Contents of one results file.
+
+    `rows` holds by row: the outcome, whether to send the row again, and the offset and length of its line in
+    bytes. `ignored_lines` counts unusable lines by kind. `cost` is the cost of the answers in US dollars, and
+    `synchronous_cost` what they would have cost synchronously. `lost_rows` holds the rows that may have been
+    paid for without an answer.
+    """
+
+    rows: dict[int, tuple[str, int, int, int]] = field(default_factory=dict)
+    usage: Usage = field(default_factory=Usage)
+    ignored_lines: dict[str, int] = field(default_factory=dict)
+    cost: float = 0.0
+    synchronous_cost: float = 0.0
+    lost_rows: list[int] = field(default_factory=list)
+
+    def add_cost(self, usage: Usage, rate: Rate | None, *, is_batched: bool) -> None:
+        """Add the usage and cost of one answer."""
+        self.usage.add(usage)
+        if rate is not None:
+            synchronous = rate.synchronous_cost(usage)
+            self.cost += rate.apply_batch_discount(synchronous, usage) if is_batched else synchronous
+            self.synchronous_cost += synchronous
+
+    def count_ignored_line(self, kind: str) -> None:
+        """Count an unusable line."""
+        self.ignored_lines[kind] = self.ignored_lines.get(kind, 0) + 1
+
+
+def _read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield each line with its offset.
+
+    Only a line feed ends a line, because JSON text may contain U+2028 and similar characters.
+    """
+    offset = 0
+    with path.open("rb") as file:
+        for line in file:
+            yield offset, line
+            offset += len(line)
+
+
+def read_results(
+    path: Path,
+    *,
+    prefix: str,
+    expected: set[int],
+    retry_on: tuple[str, ...],
+    output_format: OutputFormat,
+    rate: Rate | None = None,
+    is_batched: bool = True,
+    resend_canceled: bool = False,
+    can_continue: bool = False,
+) -> BatchResults:
+    found = BatchResults()
+    for offset, line in _read_lines(path):
+        try:
+            outcome = parse_result(line, output_format)
+        except ValueError:
+            found.count_ignored_line("malformed" if line.strip() else "blank")
+            continue
+        row = parse_row_number(outcome.custom_id, prefix=prefix)
+        if row is None or row not in expected:
+            found.count_ignored_line("foreign")
+        elif row in found.rows:
+            first = _read_line(path, *found.rows[row][2:])
+            found.count_ignored_line("repeated" if first == line.rstrip(b"\r\n") else "contradicting")
+        else:
+            again = int(outcome.is_retryable and outcome.outcome in retry_on)
+            is_paused = can_continue and outcome.stop_reason == PAUSE_TURN
+            if is_paused or (resend_canceled and outcome.outcome in ("canceled", "expired")):
+                again = RETRY_ALWAYS
+            if outcome.error is not None and outcome.error["type"] == LOST_ANSWER:
+                found.lost_rows.append(row)
+            found.rows[row] = (outcome.outcome, again, offset, len(line.rstrip(b"\r\n")))
+            if outcome.usage is not None:
+                found.add_cost(parse_usage(outcome.usage), rate, is_batched=is_batched)
+    return found
+
+
+def _read_line(path: Path, offset: int, length: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(length)

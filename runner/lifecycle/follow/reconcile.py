@@ -1,0 +1,117 @@
+"""Resolve a create request that got no response: find its batch, or make sure that it does not exist.
+
+Batches have no labels. The candidates are batches of the workspace with a matching creation time and request
+count. Once a candidate has ended, the custom_ids of its results show which run it belongs to. While a candidate is
+unfinished, nothing is concluded and nothing is sent again.
+"""
+
+import time
+from datetime import UTC, datetime
+
+from runner.api.client import Api
+from runner.api.remote_batch import RemoteBatch
+from runner.errors import ManualDecisionRequired, StateError
+from runner.lifecycle.follow.remote_batches import CLOCK_MARGIN_SECONDS, read_custom_ids
+from runner.lifecycle.send.bind import assign_batch_id, reset_to_prepared
+from runner.requests.custom_id import make_custom_id
+from runner.runs.context import RunContext, batch_label
+from runner.store.records import Batch
+from runner.text import pluralize
+
+_DAY = 86_400
+
+
+def find_batch(context: RunContext, api: Api, batch: Batch) -> tuple[Batch, list[RemoteBatch]]:
+    """Look once for the remote batch that belongs to a submitting batch.
+
+    Returns the batch, now submitted if the results of an ended remote batch prove the match. Also returns the
+    remaining candidates: remote batches that have not ended, or whose results cannot be read. Raises Unavailable
+    or AccessError, and StateError if the database is damaged.
+    """
+    if batch.intent_at is None:
+        raise StateError(
+            f"{batch_label(batch)} is submitting, but has no recorded intent: the database is damaged"
+        )
+    if batch.intent_at > api.now + CLOCK_MARGIN_SECONDS:
+        raise StateError(f"{batch_label(batch)} is recorded as sent in the future: the database is damaged")
+    if len(context.store.rows_of(batch)) != batch.requests:
+        # A wrong count would hide the batch we look for, and its requests would be paid for again.
+        raise StateError(
+            f"{batch_label(batch)} does not have the recorded "
+            f"{pluralize(batch.requests, 'row')}: the database is damaged"
+        )
+    undecided = []
+    prefix = make_custom_id(context.run.id, batch.round, batch.batch, 0)[:-1]
+    since = batch.intent_at if batch.search_from is None else min(batch.intent_at, batch.search_from)
+    for remote in list(api.list_batches(created_after=since - CLOCK_MARGIN_SECONDS)):
+        if remote.requests != batch.requests or context.store.is_excluded(batch, remote.id):
+            continue
+        ids = read_custom_ids(api, remote) if remote.processing_status == "ended" else []
+        if any(one.startswith(prefix) for one in ids):
+            batch = assign_batch_id(context, batch, remote)
+            context.report(f"{batch_label(batch)}: was accepted as {batch.batch_id}")
+            return batch, []
+        if ids:
+            context.store.exclude_batch(batch, remote.id)
+            context.report(f"{batch_label(batch)}: {remote.id} is not ours; still searching")
+        else:
+            undecided.append(remote)
+    return batch, undecided
+
+
+def reconcile_batch(context: RunContext, api: Api, batch: Batch) -> tuple[Batch, list[RemoteBatch]]:
+    """Look once for the remote batch of a submitting batch, and decide what can be decided by now.
+
+    Returns the batch and the remaining candidates. The batch is submitted if it was found. It is prepared again
+    if the grace period is over, there is no candidate and `batch.on_unknown` is `resubmit`. Otherwise it is
+    still submitting. Raises ManualDecisionRequired if the decision is left to the user, and Unavailable,
+    NotFound, AccessError or StateError.
+    """
+    # Ask for the time before the search: a batch created after the search must not be given up because of it.
+    now = api.fetch_workspace_info().now
+    if batch.search_started_at is None or batch.search_started_local is None:
+        batch = context.store.transition(
+            batch, "submitting", search_started_at=now, search_started_local=time.time()
+        )
+    batch, undecided = find_batch(context, api, batch)
+    # Measured on both clocks, because either can jump. The API's clock shows whole seconds: a difference of n can
+    # mean only slightly more than n - 1 seconds.
+    waited = min(now - (batch.search_started_at or now), time.time() - (batch.search_started_local or time.time()))
+    is_waiting = any(_is_undecided(remote, now) for remote in undecided)
+    if batch.state != "submitting" or is_waiting or waited <= context.spec.batch.grace_seconds:
+        return batch, undecided
+    if undecided or context.spec.batch.on_unknown == "ask":
+        raise ManualDecisionRequired(_undecided_message(context, batch, undecided))
+    batch = reset_to_prepared(context, batch)
+    context.report(
+        f"{batch_label(batch)}: not found after {context.spec.batch.grace_seconds:g} s; "
+        "treating it as never created"
+    )
+    return batch, []
+
+
+def _is_undecided(remote: RemoteBatch, now: float) -> bool:
+    """Return whether the results of a candidate may still arrive and identify it."""
+    has_ended = remote.processing_status == "ended"
+    return remote.archived_at is None and (not has_ended or now - (remote.ended_at or now) < _DAY)
+
+
+def _undecided_message(context: RunContext, batch: Batch, unreadable: list[RemoteBatch]) -> str:
+    """Return the message that asks the user to decide whether a batch was accepted."""
+    found = "no batch in the workspace could be it"
+    if unreadable:
+        ids = " or ".join(remote.id for remote in unreadable)
+        found = f"it could be {ids}, whose results can no longer be read"
+    sent_at = datetime.fromtimestamp(batch.intent_at or 0, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    create = f"The request to create it, sent at {sent_at}, got no response"
+    if context.run.recovered_at is not None and (batch.intent_at or 0) < context.run.recovered_at:
+        create = "It may have been created before the state was lost"
+    return (
+        f"{batch_label(batch)} ({pluralize(batch.requests, 'request')}): it is unknown "
+        "whether the API accepted it. "
+        f"{create}, and after {context.spec.batch.grace_seconds:g} s {found}.\n"
+        f"  runner reconcile {context.run.id} --adopt BATCH_ID    if the Console shows the batch\n"
+        f"  runner reconcile {context.run.id} --assume-not-sent   to send it again (paid "
+        "twice if it was accepted)\n"
+        "Set `batch: {on_unknown: resubmit}` in the spec to always send again in this case."
+    )

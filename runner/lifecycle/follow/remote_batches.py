@@ -1,0 +1,72 @@
+"""The remote batches of a workspace, and which of them are ours.
+
+A batch has no label: the custom_ids of its results say which run it belongs to.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+
+from runner.api.client import Api
+from runner.api.remote_batch import RemoteBatch
+from runner.errors import AccessError, NotFound
+from runner.results.outcome import parse_result
+from runner.runs.context import batch_label
+from runner.store.records import Batch, RecoveredBatch
+
+# On the API's clock. Wide, because a listing that is slightly out of date must not hide our batch.
+CLOCK_MARGIN_SECONDS = 300
+
+
+def check_workspace(batches: Iterable[Batch], api: Api) -> None:
+    """Raise AccessError if batches were sent to another base URL or workspace.
+
+    This client would never find them.
+    """
+    sent = [batch for batch in batches if batch.base_url is not None]
+    if not sent:
+        return
+    workspace_id = api.fetch_workspace_info().workspace_id
+    for batch in sent:
+        if batch.base_url != api.base_url:
+            raise AccessError(
+                f"{batch_label(batch)} was sent to {batch.base_url}, but the base URL is now {api.base_url}: "
+                "set it back"
+            )
+        if workspace_id and batch.workspace_id and batch.workspace_id != workspace_id:
+            raise AccessError(
+                f"{batch_label(batch)} is in workspace {batch.workspace_id}, but the API key belongs to "
+                f"{workspace_id}: use a key of {batch.workspace_id}"
+            )
+
+
+def read_custom_ids(api: Api, remote: RemoteBatch) -> list[str]:
+    """Return the custom_ids of the first results of an ended batch; empty if none can be read."""
+    first = b""
+    try:
+        for block in api.stream_results(remote.id):
+            first += block
+            if b"\n" in block:
+                break
+    except NotFound:
+        return []
+    found = []
+    for line in first.split(b"\n")[:-1]:
+        try:
+            found.append(parse_result(line).custom_id)
+        except ValueError:
+            continue
+    return found
+
+
+_CUSTOM_ID = re.compile(r"([0-9a-z]{13})-(\d{1,4})-(\d{1,9})-(\d{1,18})")
+
+
+def identify_batches(api: Api, remotes: Iterable[RemoteBatch]) -> Iterator[tuple[str, RecoveredBatch]]:
+    """Yield the run id and the batch of each ended remote batch that belongs to a run of this program."""
+    for remote in list(remotes):
+        if remote.processing_status != "ended" or remote.archived_at is not None:
+            continue
+        match = next(filter(None, map(_CUSTOM_ID.fullmatch, read_custom_ids(api, remote))), None)
+        if match is not None:
+            run_id, round, batch, _ = match.groups()
+            yield run_id, RecoveredBatch(remote.id, int(round), int(batch), remote.requests, remote.created_at)

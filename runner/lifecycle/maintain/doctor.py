@@ -1,0 +1,262 @@
+"""Check the state on disk for inconsistencies, and report what the next run would do.
+
+No run is changed. Opening the state makes its folder private, and upgrades an older database.
+"""
+
+import hashlib
+import re
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from runner.api.client import Api
+from runner.errors import StateError
+from runner.files.remote import is_url
+from runner.lifecycle.follow.remote_batches import identify_batches
+from runner.requests.custom_id import make_custom_id
+from runner.results.outcome import OUTCOMES, parse_result
+from runner.runs.context import batch_label
+from runner.runs.project import SIMULATED_FOLDER, open_client
+from runner.runs.snapshot import read_snapshot
+from runner.runs.summary import decode_column
+from runner.spec.load import find_project_root
+from runner.store.records import Batch, Run
+from runner.store.run_folder import FileSlices, open_slices
+from runner.store.store import Store, open_store
+from runner.text import pluralize
+
+# The shape of an API key; the state must not contain any.
+_API_KEY = re.compile(rb"sk-ant-[A-Za-z0-9_-]{20,}")
+
+
+_BLOCK_BYTES = 1 << 20
+
+
+_RETENTION_SECONDS = 29 * 86_400
+
+
+_MAX_SHOWN = 10
+
+
+_NEXT_STEPS = {
+    "prepared": "sends",
+    "submitting": "searches for",
+    "submitted": "polls",
+    "ended": "collects",
+}
+
+
+_RECOVER_HINT = "move .runner away and run `runner recover SPEC` to rebuild it from the API"
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Findings, one line per problem, and the next steps, one line per unfinished run."""
+
+    findings: list[str]
+    next_steps: list[str]
+    runs: int
+
+
+def diagnose_state(*, remote: bool = False) -> Diagnosis:
+    """Check the real and simulated state of the project around the working folder.
+
+    With `remote`, the batches of the workspace are compared too. Raises StateLocked if another runner holds the
+    state, and StateError if a database cannot be opened.
+    """
+    root = find_project_root(Path.cwd() / "spec")
+    findings: list[str] = []
+    plans: list[str] = []
+    count = 0
+    for base in (root, root / SIMULATED_FOLDER):
+        folder = base / ".runner"
+        if not (folder / "state.db").exists():
+            if any((folder / "runs").glob("*")):
+                findings.append(f"{folder}/state.db is missing, but {folder}/runs contains runs: {_RECOVER_HINT}")
+            continue
+        findings += _check_permissions(folder)
+        with open_store(folder) as store:
+            runs = store.runs()
+            count += len(runs)
+            findings += _find_api_keys(folder)
+            for run in runs:
+                findings += [f"run {run.id}: {line}" for line in _check_run(store, run)]
+                plans += _describe_next_run(store, run)
+            if remote and base == root:
+                with open_client(store.path, simulate=False) as api:
+                    findings += _find_untracked_batches(store, api)
+    return Diagnosis(findings, plans, count)
+
+
+def _check_permissions(folder: Path) -> Iterator[str]:
+    """Yield files and folders that other users can read.
+
+    Checked first, because opening the state makes its folder private.
+    """
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink() and stat.S_IMODE(path.stat().st_mode) & 0o077:
+            yield f"{path} can be read by other users: run `chmod go= {path}`"
+
+
+def _find_api_keys(folder: Path) -> Iterator[str]:
+    for path in folder.rglob("*"):
+        if path.is_file() and "simulator" not in path.parts and _holds_key(path):
+            yield f"{path} contains what looks like an API key: replace the key unless it comes from your rows"
+
+
+def _holds_key(path: Path) -> bool:
+    rest = b""
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            if _API_KEY.search(rest + block):
+                return True
+            rest = block[-100:]
+    return False
+
+
+def _check_run(store: Store, run: Run) -> Iterator[str]:
+    """Yield the problems of one run."""
+    if run.state == "preparing":
+        yield "was killed while it was being prepared; nothing was sent, and the next run discards it"
+        return
+    if run.purged_at is not None:
+        return
+    try:
+        read_snapshot(store, run)
+    except StateError as error:
+        yield str(error)
+    yield from _check_rows(store, run)
+    batches = store.batches(run)
+    for batch in batches:
+        yield from (f"{batch_label(batch)}: {line}" for line in _check_batch(store, run, batch))
+    for before, after in pairwise(batches):
+        if before.round < after.round and before.state != "collected":
+            yield f"{batch_label(after)}: was prepared before {batch_label(before)} was collected"
+    for sink in decode_column(run.sinks, list[dict[str, Any]]):
+        # Outputs behind a URL are not checked.
+        if run.state == "finished" and not is_url(sink["path"]) and not Path(sink["path"]).exists():
+            yield f"{sink['path']} is missing: run the spec again to write it; nothing is sent"
+
+
+def _check_rows(store: Store, run: Run) -> Iterator[str]:
+    """Check that each row is in rows.jsonl and in the database once, and its outcome counted once."""
+    path, sha256 = store.folder(run).rows, hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            lines = 0
+            for lines, line in enumerate(file, 1):  # noqa: B007
+                sha256.update(line)
+        if sha256.hexdigest() != (run.rows_sha256 or sha256.hexdigest()):
+            yield f"rows.jsonl differs from what was written: {_RECOVER_HINT}"
+    except OSError as error:
+        yield f"rows.jsonl cannot be read ({error.strerror}): {_RECOVER_HINT}"
+        lines = run.rows
+    counts: dict[str, int] = {}
+    number = 0
+    for number, (row, outcome, *_) in enumerate(store.row_outcomes(run), 1):
+        if row != number:
+            yield f"row {number} is missing from the database, and row {row} follows: {_RECOVER_HINT}"
+            return
+        if outcome is not None:
+            counts[outcome] = counts.get(outcome, 0) + 1
+    if not lines == number == run.rows:
+        found = f"{lines:,} are in rows.jsonl and {number:,} in the database"
+        yield f"should have {run.rows:,} rows, but {found}: {_RECOVER_HINT}"
+    if counts != store.outcome_counts(run) or not counts.keys() <= set(OUTCOMES):
+        yield f"outcome counts are wrong: {store.outcome_counts(run)} instead of {counts}"
+
+
+def _check_batch(store: Store, run: Run, batch: Batch) -> Iterator[str]:
+    """Yield the problems of one batch and its files."""
+    folder = store.folder(run)
+    carried = store.rows_of(batch)
+    # The rows of a canary without answers belong to the next canary.
+    is_last = batch.send_mode != "canary" and batch.round == max(other.round for other in store.batches(run))
+    if len(carried) > batch.requests or (is_last and len(carried) != batch.requests):
+        yield f"has {len(carried):,} rows, but {pluralize(batch.requests, 'request')}: {_RECOVER_HINT}"
+    has_no_id = batch.send_mode != "batch" or batch.state in ("prepared", "submitting")
+    if (batch.batch_id is None) != has_no_id and batch.state != "collected":
+        yield f"is {batch.state}, but its batch ID is {batch.batch_id}: {_RECOVER_HINT}"
+    if batch.state == "prepared" and folder.intent_marker(batch.round, batch.batch).exists():
+        yield "is prepared, but may have been sent before: the next run searches for it first"
+    counts = decode_column(batch.counts, dict[str, int])
+    if counts and sum(counts.values()) != batch.requests:
+        yield f"has {pluralize(batch.requests, 'request')}, but the API counted {counts}"
+    age = time.time() - (batch.created_at or time.time())
+    if batch.state in ("submitted", "ended") and age > _RETENTION_SECONDS:
+        yield "is older than 29 days: the API no longer has its results (--accept-loss continues without them)"
+    if batch.state == "collected":
+        yield from _check_results(store, run, batch)
+    if batch.state != "collected" or run.state == "running":
+        yield from _check_body(folder.body(batch.round, batch.batch), batch)
+
+
+def _file_sha256(path: Path) -> str | None:
+    """Return the SHA-256 of a file, or None if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def _check_body(path: Path, batch: Batch) -> Iterator[str]:
+    if _file_sha256(path) != batch.sha256:
+        yield f"{path.name} differs from what was written: it will not be sent, nor will its rows be sent again"
+
+
+def _check_results(store: Store, run: Run, batch: Batch) -> Iterator[str]:
+    """Check that the results are as received, and that each outcome has a line with the id of its row."""
+    path = store.folder(run).results(batch.round, batch.batch)
+    with open_slices() as files:
+        for row, outcome, round, number, offset, length, sent in store.row_outcomes(run):
+            if (round, number) != (batch.round, batch.batch) or offset is None or length is None:
+                continue
+            if not _matches_row(files, path, offset, length, run, batch, sent):
+                yield (
+                    f"the result of row {row} ({outcome}) is not at its recorded place in "
+                    f"its file: {_RECOVER_HINT}"
+                )
+                return
+    if batch.results_sha256 is not None and _file_sha256(path) != batch.results_sha256:
+        yield f"{path.name} differs from what was received: {_RECOVER_HINT}"
+
+
+def _matches_row(
+    files: FileSlices, path: Path, offset: int, length: int, run: Run, batch: Batch, row: int
+) -> bool:
+    try:
+        line = parse_result(files.read(path, offset, length))
+    except (ValueError, OSError):
+        return False
+    return line.custom_id == make_custom_id(run.id, batch.round, batch.batch, row)
+
+
+def _find_untracked_batches(store: Store, api: Api) -> Iterator[str]:
+    """Yield batches of our runs in the workspace that the state does not have: paid for, but not used."""
+    known = {run.id: {(one.round, one.batch): one for one in store.batches(run)} for run in store.runs()}
+    for run_id, found in identify_batches(api, api.list_batches(created_after=api.now - 29 * 86_400)):
+        ours = known.get(run_id, {}).get((found.round, found.batch))
+        if run_id not in known or (ours is not None and ours.batch_id in (found.batch_id, None)):
+            continue
+        cost = "paid for, but not used" if ours is None else "paid twice"
+        which = f"batch {found.batch} of round {found.round}"
+        yield f"run {run_id}: {found.batch_id} was sent as {which}: {pluralize(found.requests, 'request')} {cost}"
+
+
+def _describe_next_run(store: Store, run: Run) -> Iterator[str]:
+    """Yield a line that says what the next run of the spec does with an unfinished run."""
+    if run.state != "running":
+        return
+    left = [batch for batch in store.batches(run) if batch.state != "collected"]
+    steps = [f"{_NEXT_STEPS[batch.state]} {batch_label(batch)}" for batch in left[:_MAX_SHOWN]]
+    if len(left) > _MAX_SHOWN:
+        steps.append(f"continues with {len(left) - _MAX_SHOWN:,} more")
+    yield (
+        f"run {run.id} of {run.spec}: the next run "
+        f"{', '.join(steps) or 'writes the outputs or prepares another round'}"
+    )

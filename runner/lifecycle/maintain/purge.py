@@ -1,0 +1,86 @@
+"""Delete the stored rows and results of a run, keeping its history and cost."""
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+
+import msgspec
+
+from runner.api.client import Api
+from runner.errors import NotFound, RequestRejected, StateError, UsageError
+from runner.lifecycle.follow.remote_batches import check_workspace
+from runner.runs.find import RunInfo, find_runs, open_run
+from runner.runs.project import open_client
+from runner.store.records import Run
+from runner.store.store import Store
+from runner.store.uploaded_files import UploadedFiles
+
+_ENDED_STATES = ("finished", "abandoned")
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeResult:
+    """A run whose data was deleted from this machine; `deleted` counts batches also deleted by the API."""
+
+    run: RunInfo
+    deleted: int
+
+
+def find_purgeable(target: str | None = None, *, older_than: float = 0) -> list[RunInfo]:
+    """Return the runs of a project, a spec or this id that ended at least `older_than` seconds ago.
+
+    Raises UsageError if no run matches `target`, or if none of those that match has ended.
+    """
+    found = find_runs(target)
+    if target is not None and not any(run.summary.state in _ENDED_STATES for run in found):
+        raise UsageError(
+            f"{target} is {found[0].summary.state}: first finish it, or cancel it and run it to its end"
+        )
+    now = time.time()
+    return [run for run in found if run.summary.state in _ENDED_STATES and now - run.ended_at >= older_than]
+
+
+def _delete_uploaded_files(store: Store, run: Run, api: Api) -> None:
+    """Delete the files that were uploaded for a run; files that another run needs are uploaded again."""
+    path = store.folder(run).attachments
+    if not path.exists():
+        return
+    uploads = UploadedFiles(store.path / "files.jsonl", api.base_url, api.fetch_workspace_info().workspace_id)
+    ids = uploads.ids_by_mark()
+    with path.open("rb") as lines:
+        marks = {msgspec.json.decode(line).get("mark") for line in lines}
+    for file_id in sorted(api.find_existing_files([ids[mark] for mark in marks if mark in ids])):
+        with suppress(NotFound):
+            api.delete_file(file_id)
+
+
+def purge_run(run_info: RunInfo, *, remote: bool = False) -> PurgeResult:
+    """Delete the rows, bodies and results of an ended run; with `remote`, the API's copies first.
+
+    This is safe to repeat. Raises AccessError or Unavailable if the API cannot be reached; nothing is then deleted
+    on this machine. Raises UsageError if the API rejects the deletion of a batch, and StateError if a file cannot
+    be removed.
+    """
+    deleted = 0
+    with open_run(run_info) as (store, run):
+        if remote:
+            with open_client(store.path, simulate=run_info.is_simulated) as api:
+                check_workspace(store.batches(run), api)
+                _delete_uploaded_files(store, run, api)
+                for batch in store.batches(run):
+                    if batch.batch_id is not None:
+                        try:
+                            api.delete_batch(batch.batch_id)
+                            deleted += 1
+                        except NotFound:
+                            continue
+                        except RequestRejected as error:
+                            raise UsageError(
+                                f"the API does not delete {batch.batch_id} yet: {error}; run "
+                                f"`runner cancel {run.id}`, and purge again after the batch has ended"
+                            ) from error
+        try:
+            store.purge_run(run)
+        except OSError as error:
+            raise StateError(f"{error.filename} cannot be removed: {error.strerror}") from error
+    return PurgeResult(run_info, deleted)

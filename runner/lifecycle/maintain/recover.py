@@ -1,0 +1,136 @@
+"""Rebuild the lost state of a run from its spec, its input and the batches that the API has.
+
+The custom_id of a request identifies its run, round, batch and row. The id of a run identifies its spec and input.
+So the first round is prepared again under the old id and counts as sent. Batches that were found are bound to it;
+the others are searched for.
+
+The batches found can differ from the prepared ones, and then the round is rebuilt from the batches found. This
+happens if a batch was split after a rejection, rows reused results of an earlier run, or `batch` was edited.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from threading import Event
+
+from runner.api.client import Api
+from runner.api.remote_batch import RemoteBatch
+from runner.errors import RunnerError, Unavailable, UsageError
+from runner.lifecycle.follow.remote_batches import identify_batches
+from runner.lifecycle.maintain.rebuild_round import rebuild_first_round
+from runner.lifecycle.prepare.prepare import prepare_first_round
+from runner.lifecycle.prepare.validate import validate_spec
+from runner.requests.custom_id import make_custom_id, parse_row_number
+from runner.results.outcome import parse_result
+from runner.runs.context import ProgressCallback, ignore_progress
+from runner.runs.project import open_client
+from runner.runs.snapshot import origin_digest, take_snapshot
+from runner.spec.spec import Spec
+from runner.store.records import RecoveredBatch, Run
+from runner.store.run_ids import origin_tag, parse_created_at, parse_tag
+from runner.store.store import Store, open_store
+from runner.text import pluralize
+
+_RETENTION_SECONDS = 29 * 86_400
+
+
+def recover_run(
+    spec: Spec,
+    *,
+    limit: int | None = None,
+    run_id: str | None = None,
+    stop: Event | None = None,
+    warn: Callable[[str], None] = lambda _: None,
+    report: ProgressCallback = ignore_progress,
+) -> Run:
+    """Rebuild the state of the newest run of a spec, or of `run_id`, from the batches of the last 29 days.
+
+    Nothing is sent; `lifecycle.run` resumes the run. `warn` is called with messages for the user. Raises
+    UsageError if there is no such run, if its state is not lost, or if the spec or the input has changed.
+    Raises Unavailable if unfinished batches must end first.
+    """
+    templates = validate_spec(spec).templates
+    own_tag = origin_tag(origin_digest(spec, take_snapshot(spec, templates, limit)))
+    with open_store(spec.root / ".runner") as store, open_client(store.path, simulate=False) as api:
+        remotes = list(api.list_batches(created_after=api.now - _RETENTION_SECONDS))
+        found = _find_batches_by_run(api, remotes, own_tag)
+        chosen = run_id or max(found, default=None)
+        if chosen is None or chosen not in found:
+            raise UsageError(
+                f"no batch of the last 29 days belongs to {run_id or spec.name} in its current form: the spec, "
+                "input, templates, vars and --limit must be the same as when the run was started"
+            )
+        for run in store.runs():
+            if run.state == "preparing":
+                store.delete_run(run)
+        if any(run.id == chosen for run in store.runs()):
+            raise UsageError(f"the state of run {chosen} is not lost: use `runner run` to resume it")
+        newer = sum(
+            remote.processing_status != "ended" and remote.created_at > parse_created_at(chosen)
+            for remote in remotes
+        )
+        if newer:
+            warn(
+                f"found {pluralize(newer, 'unfinished batch')} in the workspace, created "
+                f"after run {chosen} began: "
+                "if a newer run of this spec is lost, recover again after they have ended"
+            )
+        stop = stop or Event()
+        run = prepare_first_round(spec, templates, store, limit=limit, stop=stop, report=report, run_id=chosen).run
+        try:
+            if not _matches_prepared(store, run, found[chosen]):
+                if newer:
+                    raise Unavailable(_TOO_EARLY_MESSAGE)
+                sent = {one.batch: list(_read_rows(api, run, one)) for one in found[chosen] if one.round == 1}
+                rebuild_first_round(spec, store, run, sent, now=api.now)
+        except RunnerError:
+            store.delete_run(run)
+            raise
+        with store.transaction():
+            store.add_recovered_batches(run, found[chosen])
+            return store.update_run(
+                run, state="running", created_at=parse_created_at(run.id), recovered_at=api.now
+            )
+
+
+def _find_batches_by_run(api: Api, remotes: list[RemoteBatch], own_tag: str) -> dict[str, list[RecoveredBatch]]:
+    """Return the batches of all runs with this tag, by run id.
+
+    Raises Unavailable if none is found and unfinished batches could belong to such a run.
+    """
+    found: dict[str, list[RecoveredBatch]] = {}
+    for run_id, one in identify_batches(api, remotes):
+        if parse_tag(run_id) == own_tag:
+            found.setdefault(run_id, []).append(one)
+    waiting = sum(remote.processing_status != "ended" for remote in remotes)
+    if not found and waiting:
+        raise Unavailable(
+            f"no batch of this spec found yet; {pluralize(waiting, 'unfinished batch')} in "
+            "the workspace may belong "
+            "to it: recover again after they have ended"
+        )
+    return found
+
+
+_TOO_EARLY_MESSAGE = (
+    "the batches of this run differ from those that the current spec makes, and unfinished batches cannot be "
+    "read yet: recover again after they have ended"
+)
+
+
+def _read_rows(api: Api, run: Run, one: RecoveredBatch) -> Iterator[int]:
+    """Yield the rows that a remote batch contains."""
+    prefix = make_custom_id(run.id, one.round, one.batch, 0)[:-1]
+    rest = b""
+    for block in api.stream_results(one.batch_id):
+        *lines, rest = (rest + block).split(b"\n")
+        for line in lines:
+            with suppress(ValueError):
+                row = parse_row_number(parse_result(line).custom_id, prefix=prefix)
+                if row is not None:
+                    yield row
+
+
+def _matches_prepared(store: Store, run: Run, found: list[RecoveredBatch]) -> bool:
+    """Return whether the first round, prepared again, has the batches that were sent."""
+    prepared = {batch.batch: batch.requests for batch in store.batches(run)}
+    return all(prepared.get(one.batch) == one.requests for one in found if one.round == 1)

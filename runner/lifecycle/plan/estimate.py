@@ -1,0 +1,199 @@
+"""Estimate the tokens and the cost of a prepared run, from a sample counted by the API if possible."""
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from math import sqrt
+
+from runner.api.client import Api
+from runner.errors import RunnerError
+from runner.lifecycle.prepare.first_round import RequestTotals
+from runner.pricing.models import Model, find_model, load_catalogue
+from runner.pricing.rates import Rate
+from runner.requests.encode import count_prefix_bytes
+from runner.results.usage import Usage
+from runner.runs.context import RunContext
+from runner.runs.summary import decode_column
+from runner.spec.spec import Spec
+from runner.store.run_folder import open_slices
+from runner.store.store import Store
+from runner.templates.templates import Templates
+from runner.text import pluralize
+
+_SAMPLE_REQUESTS, _SAMPLE_BYTES = 16, 8 << 20
+
+
+_CHUNK = 10_000
+
+
+# Relative error without a count by the API: bytes per token vary between texts.
+OFFLINE_ERROR = 0.3
+
+
+# Share of max_tokens that a response uses, assumed if there are no earlier responses.
+_ASSUMED_OUTPUT_SHARE = 0.25
+
+
+@dataclass(slots=True)
+class _RequestSizes:
+    """Totals of the new requests of a run, split by price tier; `long_context_tier` is the tier for long
+    prompts."""
+
+    base_tier: RequestTotals = field(default_factory=RequestTotals)
+    long_context_tier: RequestTotals = field(default_factory=RequestTotals)
+    max_size: int = 0
+
+    @property
+    def requests(self) -> int:
+        return self.base_tier.requests + self.long_context_tier.requests
+
+    @property
+    def bytes(self) -> int:
+        return self.base_tier.bytes + self.long_context_tier.bytes
+
+
+def _measure_sizes(context: RunContext, above: float) -> _RequestSizes:
+    """Sum up the weights of all requests; those above `above` are in the upper price tier."""
+    weights, sizes = context.store.request_sizes(context.run), _RequestSizes()
+    while chunk := list(islice(weights, _CHUNK)):
+        high = [weight for weight in chunk if weight > above]
+        sizes.long_context_tier.add(sum(high), len(high))
+        sizes.base_tier.add(sum(chunk) - sum(high), len(chunk) - len(high))
+        sizes.max_size = max(sizes.max_size, *chunk)
+    return sizes
+
+
+def _sample_requests(context: RunContext, count: int) -> Iterator[tuple[bytes, int]]:
+    """Yield the params and weights of a random sample of the requests, reproducible for the same spec."""
+    chance = random.Random(context.run.fingerprint)  # noqa: S311 - must be reproducible
+    places, total = sorted(chance.sample(range(count), min(count, _SAMPLE_REQUESTS))), 0
+    with open_slices() as files:
+        for batch, offset, size, weight in context.store.requests_at(context.run, places):
+            total += size
+            if total > _SAMPLE_BYTES:
+                return
+            yield files.read(context.store.folder(context.run).body(1, batch), offset, size), weight
+
+
+def _count_tokens(api: Api, sample: Sequence[tuple[bytes, int]]) -> tuple[float, float] | None:
+    """Return tokens per unit of weight as counted by the API, and the relative error; None on failure."""
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            tokens = list(pool.map(api.count_tokens, [params for params, _ in sample]))
+    except RunnerError:
+        return None
+    weights = [weight for _, weight in sample]
+    ratio = sum(tokens) / sum(weights)
+    if len(sample) < 2 or not ratio:
+        return ratio, 0.0
+    spread = sum((count - ratio * weight) ** 2 for count, weight in zip(tokens, weights, strict=True))
+    deviation = sqrt(spread / (len(sample) - 1) / len(sample))
+    return ratio, 2 * deviation / (sum(tokens) / len(tokens))
+
+
+def _estimate_input(
+    context: RunContext, count: int, api: Api | None, model: Model | None
+) -> tuple[float, str, float]:
+    """Return tokens per unit of weight, the method in words, and the relative error."""
+    if api is not None and count:
+        sample = list(_sample_requests(context, count))
+        counted = _count_tokens(api, sample) if sample else None
+        if counted is not None:
+            error = 0.0 if len(sample) == count else counted[1]
+            return counted[0], f"counted by the API on {pluralize(len(sample), 'request')}", error
+    ratio = 1 / (model.bytes_per_token if model is not None else 3.1)
+    return ratio, "estimated from the byte count, without the API", OFFLINE_ERROR
+
+
+def _estimate_output(context: RunContext, previous_store: Store) -> tuple[float, str]:
+    """Return the expected number of tokens in a response, and the method in words."""
+    for run in previous_store.previous_runs(context.run):
+        tokens, answers = 0.0, 0
+        for batch in previous_store.batches(run):
+            tokens += decode_column(batch.usage, Usage).output_tokens or 0
+            answers += decode_column(batch.counts, dict[str, int]).get("succeeded", 0)
+        if tokens and answers:
+            return tokens / answers, f"based on the average of run {run.id}"
+    return context.spec.params["max_tokens"] * _ASSUMED_OUTPUT_SHARE, "assuming a quarter of max_tokens"
+
+
+def estimate_costs(
+    rate: Rate, sizes: _RequestSizes, ratio: float, output: float, prefix: float
+) -> dict[str, float]:
+    """Return the expected cost of all requests for each way to send them."""
+
+    def total(ttl: str = "") -> float:
+        cost = 0.0
+        for share in (sizes.base_tier, sizes.long_context_tier):
+            if share.requests:
+                prompt = share.bytes / share.requests * ratio
+                cost += share.requests * rate.expected_cost(prompt, output, cached=min(prefix, prompt), ttl=ttl)
+        return cost
+
+    half = load_catalogue().batch
+    cached = {ttl: half * total(ttl if prefix else "") for ttl in ("5m", "1h")}
+    return {
+        "sync": total(),
+        "batch": half * total(),
+        "batch_cache_5m": cached["5m"],
+        "batch_cache_1h": cached["1h"],
+    }
+
+
+def find_cheapest(costs: Mapping[str, float], prefix: float, spec: Spec) -> tuple[str, str]:
+    """Return the cheapest way to send, and the reason."""
+    # Plain batches win a tie: a cache that saves nothing is not worth a cache mark.
+    way = min(costs, key=lambda name: (round(costs[name], 6), name != "batch"))
+    ttl = way.rpartition("_")[2]
+    if way.startswith("batch_cache"):
+        why = f"all prompts share their first {prefix:,.0f} tokens"
+        return way, why if spec.prompt.cache == ttl else f"{why}: set `prompt.cache: {ttl}`"
+    return way, "half price" if prefix else "half price; the shared prompt prefix is too short to cache"
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Token estimates of a run.
+
+    `tokens_per_byte` is tokens per unit of weight of the requests, and `input_error` its relative error.
+    `output_tokens` is tokens per response. `prefix_tokens` is the number of tokens that all prompts begin with.
+    `cached_tokens` is the same number, or 0 if the prefix is too short to cache.
+    """
+
+    sizes: _RequestSizes
+    tokens_per_byte: float
+    input_method: str
+    input_error: float
+    output_tokens: float
+    output_method: str
+    prefix_tokens: float
+    cached_tokens: float
+
+
+def build_estimate(
+    context: RunContext,
+    templates: Templates,
+    api: Api | None,
+    previous_store: Store,
+    rate: Rate | None,
+    count: int,
+) -> Estimate:
+    model = find_model(str(context.spec.params["model"]))
+    ratio, method, error = _estimate_input(context, count, api, model)
+    tier = rate.long_context.tokens if rate is not None and rate.long_context is not None else None
+    sizes = _measure_sizes(context, float("inf") if tier is None else tier / ratio)
+    prefix = count_prefix_bytes(templates) * ratio
+    is_cacheable = prefix >= (model.cache_minimum if model and model.cache_minimum else 1024)
+    cached = prefix if is_cacheable else 0.0
+    return Estimate(sizes, ratio, method, error, *_estimate_output(context, previous_store), prefix, cached)
+
+
+def run_cost_upper_bound(context: RunContext, rate: Rate, mode: str) -> float:
+    """Return the upper bound of the cost of all requests in this mode."""
+    return rate.cost_upper_bound(context.store.request_sizes(context.run), is_batched=mode == "batch")
+
+
+def round_micro(dollars: float | None) -> float | None:
+    return None if dollars is None else round(dollars, 6)

@@ -1,0 +1,88 @@
+"""Plan a run without sending anything or touching its state."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Event
+
+from runner.api.client import Api
+from runner.api.connect import may_have_credentials
+from runner.errors import AccessError, InputError, Problem, StateError
+from runner.lifecycle.plan.plan import Plan, build_plan
+from runner.lifecycle.prepare.prepare import prepare_first_round
+from runner.lifecycle.prepare.render import encode_requests
+from runner.lifecycle.prepare.validate import validate_spec
+from runner.runs.context import ProgressCallback, RunContext, ignore_progress
+from runner.runs.project import find_output_root, open_client, with_simulated_paths
+from runner.sources.input_files import Inputs
+from runner.sources.read import read_rows
+from runner.spec.spec import Spec
+from runner.store.store import Store, open_store
+
+
+def render_requests(spec: Spec, *, limit: int | None = None) -> Iterator[bytes]:
+    """Yield the requests of the first rows as JSON lines; nothing is sent.
+
+    The custom_id is the row number. Raises InputError for a row that cannot be sent.
+    """
+    templates = validate_spec(spec).templates
+    for row, (params, _, problem) in encode_requests(
+        templates, read_rows(spec.source, Inputs(spec.root), limit=limit)
+    ):
+        if problem is not None:
+            raise InputError([Problem(row.path, f"row {row.number} cannot be sent: {problem}", row.line)])
+        yield b'{"custom_id":"%d","params":%b}' % (row.number, params)
+
+
+def plan(
+    spec: Spec,
+    *,
+    simulate: bool = False,
+    offline: bool = False,
+    limit: int | None = None,
+    report: ProgressCallback = ignore_progress,
+    stop: Event | None = None,
+) -> Plan:
+    """Plan a new run of a spec: everything that `run` computes before it asks for confirmation.
+
+    The API counts the input tokens, for free, if there are credentials and `offline` is False. With `simulate`,
+    the simulator counts them. Errors found by the rules are among the findings. Raises InputError for all other
+    errors in the input.
+    """
+    spec = with_simulated_paths(spec) if simulate else spec
+    checked = validate_spec(spec, allow_rule_errors=True)
+    base = find_output_root(spec, simulate=simulate)
+    try:
+        with ExitStack() as stack:
+            scratch = Path(stack.enter_context(TemporaryDirectory(prefix="runner-plan-")))
+            store = stack.enter_context(open_store(scratch))
+            previous_store = stack.enter_context(_open_previous_store(base / ".runner", store))
+            prepare_run = partial(
+                prepare_first_round, spec, checked.templates, store, previous_store=previous_store
+            )
+            prepared = prepare_run(limit=limit, stop=stop or Event(), report=report)
+            api = None if offline else _open_counting_client(stack, spec, scratch, simulate=simulate)
+            context = RunContext(spec, store, prepared.run, base)
+            return build_plan(context, checked.templates, prepared, api, previous_store)
+    except OSError as error:
+        raise StateError(f"{error.filename or 'the temporary directory'}: {error.strerror}") from error
+
+
+@contextmanager
+def _open_previous_store(folder: Path, default: Store) -> Iterator[Store]:
+    """Open the state of the project without its lock; yield `default` if it does not exist."""
+    if not (folder / "state.db").exists():
+        yield default
+        return
+    with open_store(folder, lock=False) as store:
+        yield store
+
+
+def _open_counting_client(stack: ExitStack, spec: Spec, folder: Path, *, simulate: bool) -> Api | None:
+    """Return a client that counts tokens, or None if there are no credentials."""
+    if simulate or may_have_credentials():
+        with suppress(AccessError):
+            return stack.enter_context(open_client(folder, simulate=simulate, betas=spec.betas))
+    return None

@@ -1,0 +1,81 @@
+"""Explain why requests are new: what changed since the previous run of the spec."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import msgspec
+
+from runner.errors import StateError
+from runner.lifecycle.prepare.reuse import digest_row
+from runner.runs.snapshot import SpecSnapshot, read_snapshot
+from runner.store.records import Run
+from runner.store.request_index import DigestIndex
+from runner.store.store import Store
+
+_COMPARED_STATES = ("running", "finished", "abandoned")
+
+
+class _Row(msgspec.Struct):
+    row: msgspec.Raw
+
+
+@dataclass(slots=True)
+class ChangeReasons:
+    """Reasons why requests have no result yet: the changes since the previous run of the spec.
+
+    `previous_run` is that run, and `default` the reason for rows that it had too.
+    """
+
+    store: Store
+    previous_run: Run | None
+    default: str
+    _row_digests: DigestIndex | None = field(default=None)
+
+    def reason_for(self, fields: bytes) -> str:
+        """Return why the request of a row with this JSON is new.
+
+        `data`: the previous run had no such row. `prompt` or `params`: these have changed. `again`: nothing has
+        changed, but there is no result to reuse.
+        """
+        if self.previous_run is None:
+            return "data"
+        if self._row_digests is None:
+            self._row_digests = DigestIndex()
+            for number, row in enumerate(self._read_rows(self.previous_run), 1):
+                self._row_digests.setdefault(digest_row(row), number)
+        return self.default if digest_row(fields) in self._row_digests else "data"
+
+    def _read_rows(self, run: Run) -> Iterator[bytes]:
+        decode = msgspec.json.Decoder(_Row).decode
+        try:
+            with self.store.folder(run).rows.open("rb") as file:
+                for line in file:
+                    yield bytes(decode(line).row)
+        except (OSError, ValueError):
+            # Only the reasons become less exact.
+            return
+
+    def close(self) -> None:
+        """Release the digests of the previous run's rows."""
+        if self._row_digests is not None:
+            self._row_digests.close()
+
+
+def find_change_reasons(store: Store, run: Run, snapshot: SpecSnapshot) -> ChangeReasons:
+    """Compare a run with the previous one of its spec, to explain why its requests have no result yet."""
+    runs = (one for one in store.runs(run.spec) if one.id != run.id and one.state in _COMPARED_STATES)
+    before = next((one for one in runs if one.purged_at is None), None)
+    if before is None:
+        return ChangeReasons(store, None, "data")
+    try:
+        then = read_snapshot(store, before)
+    except StateError:
+        return ChangeReasons(store, None, "data")
+    return ChangeReasons(store, before, _find_default_reason(then, snapshot))
+
+
+def _find_default_reason(then: SpecSnapshot, now: SpecSnapshot) -> str:
+    if then.templates != now.templates or any(then.record.get(n) != now.record.get(n) for n in ("prompt", "vars")):
+        return "prompt"
+    is_same = all(then.record.get(n) == now.record.get(n) for n in ("params", "output_schema", "output", "betas"))
+    return "again" if is_same else "params"

@@ -1,0 +1,166 @@
+"""Tell new requests from reused ones, duplicates and rejected rows, while the first round is written."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Any, BinaryIO
+
+import msgspec
+
+from runner.errors import InputError, Interrupted, Problem
+from runner.lifecycle.prepare.change_reasons import ChangeReasons
+from runner.lifecycle.prepare.render import encode_requests, rejected_finding
+from runner.lifecycle.prepare.reuse import PreviousResults
+from runner.requests.attachments import AttachedFile
+from runner.requests.pack import max_params_bytes
+from runner.results.outcome import make_rejected_line
+from runner.rules.finding import Finding
+from runner.sources.read import Row
+from runner.spec.spec import Spec
+from runner.store.records import Run, SettledRow
+from runner.store.request_index import DigestIndex
+from runner.store.store import Store
+from runner.templates.templates import Templates
+
+_MAX_PENDING_HASHES, _MAX_PENDING_ROWS, _MAX_SHOWN = 10_000, 10_000, 5
+
+
+@dataclass(slots=True)
+class RequestTotals:
+    """Number and total weight of the requests that are new for the same reason (see `Store.request_sizes`)."""
+
+    requests: int = 0
+    bytes: int = 0
+
+    def add(self, size: int, requests: int = 1) -> None:
+        """Add one request, or several with this total weight."""
+        self.requests += requests
+        self.bytes += size
+
+
+@dataclass(slots=True)
+class FirstRound:
+    """State of the first round while it is written: rows read, rows that are not sent, and hashes of keys."""
+
+    templates: Templates
+    store: Store
+    run: Run
+    stop: Event
+    change_reasons: ChangeReasons
+    seen_digests: DigestIndex
+    rows: int = 0
+    settled_rows: list[SettledRow] = field(default_factory=list)
+    duplicates: list[tuple[int, int]] = field(default_factory=list)
+    reused: int = 0
+    duplicate_count: int = 0
+    digests: dict[int, bytes] = field(default_factory=dict)
+    size_adjustments: dict[int, int] = field(default_factory=dict)
+    rejected_findings: list[Finding] = field(default_factory=list)
+    totals_by_reason: dict[str, RequestTotals] = field(default_factory=dict)
+    key_hashes: list[int] = field(default_factory=list)
+    sha256: Any = field(default_factory=hashlib.sha256)
+
+    def add_key_hash(self, row: Row) -> None:
+        """Record the hash of a key; the store compares all hashes at the end."""
+        self.key_hashes.append(hash(str(row.key)))
+        if len(self.key_hashes) == _MAX_PENDING_HASHES:
+            self.flush_key_hashes()
+
+    def flush_key_hashes(self) -> None:
+        """Pass the hashes on to the store."""
+        self.store.add_key_hashes(self.rows - len(self.key_hashes) + 1, self.key_hashes)
+        self.key_hashes.clear()
+
+    def flush_settled_rows(self) -> None:
+        """Record the rows found so far that are not sent, inside the caller's transaction."""
+        self.store.add_settled_rows(self.run, self.settled_rows)
+        self.store.add_duplicates(self.run, self.duplicates)
+        self.settled_rows.clear()
+        self.duplicates.clear()
+
+    def new_requests(
+        self,
+        rows: Iterator[Row],
+        rows_file: BinaryIO,
+        unsent_file: BinaryIO,
+        attached_file: BinaryIO,
+        previous_results: PreviousResults | None,
+    ) -> Iterator[tuple[int, bytes]]:
+        """Yield (row, params) of each request to send; record other rows as rejected, reused or duplicate."""
+        spec = self.templates.spec
+        encode, salt = msgspec.json.Encoder().encode, digest_key(spec)
+        limit, max_rows = max_params_bytes(spec.batch.max_bytes), spec.limits.max_rows
+
+        def note(attached: AttachedFile) -> None:
+            attached_file.write(encode(attached._asdict()) + b"\n")
+
+        for row, (params, extra, problem) in encode_requests(self.templates, rows, note):
+            if self.stop.is_set():
+                raise Interrupted("stopped before anything was sent")
+            if max_rows is not None and row.number > max_rows:
+                raise InputError([spec.problem("limits.max_rows", f"the source has more than {max_rows:,} rows")])
+            try:
+                fields = encode(row.fields)
+                line = b'{"key":%b,"row":%b}\n' % (encode(row.key), fields)
+            except UnicodeEncodeError as error:
+                raise InputError(
+                    [Problem(row.path, "a field holds half of a surrogate pair", row.line)]
+                ) from error
+            rows_file.write(line)
+            self.sha256.update(line)
+            self.rows = row.number
+            if spec.source.key is not None:
+                self.add_key_hash(row)
+            if len(self.settled_rows) + len(self.duplicates) >= _MAX_PENDING_ROWS:
+                with self.store.transaction():
+                    self.flush_settled_rows()
+            if problem is None and len(params) > limit:
+                problem = f"the request has {len(params):,} bytes, and batch.max_bytes leaves {limit:,} for one"
+            if problem is not None:
+                self._reject_row(row, problem, unsent_file)
+            elif previous_results is None or self._is_new(
+                row, digest_request(salt, params), unsent_file, previous_results
+            ):
+                self.totals_by_reason.setdefault(self.change_reasons.reason_for(fields), RequestTotals()).add(
+                    len(params) + extra
+                )
+                if extra:
+                    self.size_adjustments[row.number] = extra
+                yield row.number, params
+
+    def _reject_row(self, row: Row, message: str, unsent_file: BinaryIO) -> None:
+        line = make_rejected_line(self._unsent_custom_id(row), message)
+        if len(self.rejected_findings) < _MAX_SHOWN:
+            self.rejected_findings.append(rejected_finding(row, message))
+        self.settled_rows.append(SettledRow(row.number, "rejected", unsent_file.tell(), len(line) - 1))
+        unsent_file.write(line)
+
+    def _unsent_custom_id(self, row: Row) -> str:
+        return f"{self.run.id}-0-0-{row.number}"
+
+    def _is_new(self, row: Row, digest: bytes, unsent_file: BinaryIO, previous_results: PreviousResults) -> bool:
+        """Return whether a request must be sent: no earlier run has its result, and no earlier row sends it."""
+        if (line := previous_results.find_result(digest, self._unsent_custom_id(row), row.fields)) is not None:
+            self.settled_rows.append(SettledRow(row.number, "succeeded", unsent_file.tell(), len(line), digest))
+            unsent_file.write(line + b"\n")
+            self.reused += 1
+            return False
+        # Checks can use fields of the row that are not in the request, so that equal requests can differ.
+        is_shared = not previous_results.output_format.checks
+        if is_shared and (first := self.seen_digests.setdefault(digest, row.number)) != row.number:
+            self.duplicates.append((row.number, first))
+            self.duplicate_count += 1
+            return False
+        self.digests[row.number] = digest
+        return True
+
+
+def digest_key(spec: Spec) -> bytes:
+    """Return the key of request digests: a digest of the beta features, which are sent outside the params."""
+    return hashlib.blake2b("\n".join(spec.betas).encode(), digest_size=16).digest()
+
+
+def digest_request(salt: bytes, params: bytes) -> bytes:
+    """Return the digest that identifies a request, in 16 bytes."""
+    return hashlib.blake2b(params, digest_size=16, key=salt).digest()

@@ -1,0 +1,162 @@
+"""Read the source and write the request bodies of the first round to disk.
+
+Requests that an earlier run already answered are not sent (see `previous_store`). Nothing is sent before the
+whole source is read, so that an error in its last row costs nothing. Later rounds are prepared by `again`.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from threading import Event
+
+import msgspec
+
+from runner.files.atomic import atomic_write, sync_folder
+from runner.lifecycle.prepare.change_reasons import find_change_reasons
+from runner.lifecycle.prepare.first_round import FirstRound, RequestTotals
+from runner.lifecycle.prepare.reuse import PreviousResults
+from runner.lifecycle.prepare.unique_keys import check_unique_keys
+from runner.requests.pack import Body, pack_requests
+from runner.results.output_format import build_output_format
+from runner.rules.finding import Finding
+from runner.runs.context import ProgressCallback
+from runner.runs.snapshot import origin_digest, take_snapshot
+from runner.runs.summary import summarize_run
+from runner.sources.input_files import Inputs
+from runner.sources.read import Row, read_rows
+from runner.spec.spec import Spec
+from runner.store.records import Run
+from runner.store.request_index import DigestIndex
+from runner.store.run_folder import RunFolder, open_slices
+from runner.store.store import Store
+from runner.templates.templates import Templates
+from runner.text import pluralize
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedRun:
+    """A prepared run, and the reasons why its requests are new.
+
+    `totals_by_reason` is keyed by reason: data, prompt, params or again (see `Reasons`). `reused` counts the
+    rows with a result of an earlier run, and `duplicates` the duplicates of an earlier row; neither is sent.
+    `rejected_findings` holds a finding for each of the first 5 rows that cannot be sent.
+    """
+
+    run: Run
+    totals_by_reason: dict[str, RequestTotals]
+    reused: int
+    duplicates: int
+    rejected_findings: list[Finding]
+
+
+def prepare_first_round(
+    spec: Spec,
+    templates: Templates,
+    store: Store,
+    *,
+    limit: int | None,
+    stop: Event,
+    report: ProgressCallback,
+    run_id: str | None = None,
+    previous_store: Store | None = None,
+) -> PreparedRun:
+    """Read the source and write all bodies of the first round; the run is `prepared` at the end.
+
+    This starts a new run. With `run_id`, it restores a run whose state was lost, which stays `preparing`.
+    Results of earlier runs come from `previous_store`, by default the store itself. Raises InputError for the
+    first invalid row and for duplicate keys, and Interrupted if `stop` is set. The run is discarded after any
+    error.
+    """
+    inputs = Inputs(spec.root)
+    start = take_snapshot(spec, templates, limit)
+    run = store.create_run(
+        spec=spec.name,
+        spec_path=str(spec.path),
+        fingerprint=start.fingerprint(),
+        origin=origin_digest(spec, start),
+        run_id=run_id,
+    )
+    previous_store = previous_store or store
+    try:
+        with (
+            closing(find_change_reasons(previous_store, run, start)) as change_reasons,
+            closing(DigestIndex()) as seen,
+            open_slices() as files,
+        ):
+            first = FirstRound(templates, store, run, stop, change_reasons, seen)
+            # A recovered run reuses no results: what it had reused is lost, so every row is prepared to be sent.
+            known = previous_store.succeeded_requests(run) if run_id is None else None
+            answers = PreviousResults(previous_store, known, files, build_output_format(spec.output))
+            rows = read_rows(spec.source, inputs, limit=limit)
+            _write_first_round(first, spec, store, rows, report, answers)
+        folder = store.folder(run)
+        if spec.source.key is not None:
+            first.flush_key_hashes()
+            check_unique_keys(spec, store, folder)
+        with atomic_write(folder.spec, private=True) as file:
+            written = msgspec.json.encode(replace(start, inputs=inputs.files, types=inputs.types))
+            file.write(written)
+        with store.transaction():
+            first.flush_settled_rows()
+            store.recount_outcomes(run)
+            digests = {
+                "rows_sha256": first.sha256.hexdigest(),
+                "spec_sha256": hashlib.sha256(written).hexdigest(),
+            }
+            # A recovered run still has to be compared with what was sent.
+            state = "prepared" if run_id is None else "preparing"
+            run = store.update_run(run, state=state, rows=first.rows, **digests)
+        return PreparedRun(
+            run, first.totals_by_reason, first.reused, first.duplicate_count, first.rejected_findings
+        )
+    except BaseException:
+        store.delete_run(run)
+        raise
+
+
+def _write_first_round(
+    first: FirstRound,
+    spec: Spec,
+    store: Store,
+    rows: Iterator[Row],
+    report: ProgressCallback,
+    previous_results: PreviousResults,
+) -> None:
+    folder = store.folder(first.run)
+    with (
+        atomic_write(folder.rows, private=True) as rows_file,
+        atomic_write(folder.results(0, 0), private=True) as unsent_file,
+        atomic_write(folder.attachments, private=True) as attached_file,
+    ):
+        known = previous_results if spec.reuse else None
+        pairs = first.new_requests(rows, rows_file, unsent_file, attached_file, known)
+        for send_mode, body in _pack_first_round(first.run, spec, pairs, folder):
+            with store.transaction():
+                store.add_batch(first.run, 1, body, first.digests, send_mode, first.size_adjustments)
+                first.flush_settled_rows()
+            for row, _, _ in body.requests:
+                first.digests.pop(row, None)
+                first.size_adjustments.pop(row, None)
+            report(
+                f"{pluralize(first.rows, 'row')} read", summarize_run(store, replace(first.run, rows=first.rows))
+            )
+    sync_folder(folder.bodies)
+
+
+def _pack_first_round(
+    run: Run, spec: Spec, pairs: Iterator[tuple[int, bytes]], folder: RunFolder
+) -> Iterator[tuple[str, Body]]:
+    """Yield the bodies of the first round with their lanes; the canary, if there is one, comes first."""
+    write, first = (
+        partial(pack_requests, run=run.id, round=1, folder=folder.bodies, max_bytes=spec.batch.max_bytes),
+        1,
+    )
+    if spec.canary:
+        for body in write(islice(pairs, spec.canary), max_requests=spec.canary):
+            yield "canary", body
+            first = body.batch + 1
+    for body in write(pairs, max_requests=spec.batch.max_requests, first_number=first):
+        yield "batch", body

@@ -1,0 +1,79 @@
+"""Enforce the cost cap of a run.
+
+A batch in progress counts with the upper bound of its cost, a collected batch with its actual cost.
+"""
+
+from collections.abc import Sequence
+
+from runner.errors import CostCapReached
+from runner.lifecycle.prepare.split_batch import split_batch
+from runner.pricing.rates import rate_for_spec, spec_cost_upper_bound
+from runner.runs.context import RunContext, batch_label
+from runner.store.records import Batch
+
+# Stop at 5 %: otherwise ever smaller batches would nibble at the remaining budget for days.
+_MIN_SHARE = 0.05
+
+
+def _committed_cost_of(context: RunContext, batch: Batch) -> float:
+    if batch.state == "prepared":
+        return 0.0
+    if batch.cost is not None:
+        return batch.cost
+    if batch.reserved_cost is None and batch.state != "collected":
+        return (
+            spec_cost_upper_bound(
+                context.spec, context.store.request_sizes_of(batch), is_batched=batch.send_mode == "batch"
+            )
+            or 0.0
+        )
+    return batch.reserved_cost or 0.0
+
+
+def committed_cost(context: RunContext) -> float:
+    """Return the cost of a run so far in US dollars; batches in progress count with their upper bound."""
+    return sum(_committed_cost_of(context, batch) for batch in context.store.batches(context.run))
+
+
+def reserve_cost(context: RunContext, batch: Batch, send_mode: str, *, can_wait: bool) -> Batch | None:
+    """Reserve the upper bound of a prepared batch's cost; return the batch, or None if it has to wait.
+
+    A batch that does not fit under the cap waits if `can_wait`: batches in progress may cost less than
+    reserved. Otherwise it is split, so that as many requests as fit become a batch of their own. Raises
+    CostCapReached if not even one request fits, or if at most 5 % of the cap is left.
+    """
+    sizes, is_batched = context.store.request_sizes_of(batch), send_mode == "batch"
+    upper_bound, cap = (
+        spec_cost_upper_bound(context.spec, sizes, is_batched=is_batched),
+        context.spec.limits.max_cost,
+    )
+    if cap is None or upper_bound is None:
+        return context.store.transition(batch, "prepared", send_mode=send_mode, reserved_cost=upper_bound)
+    remaining = cap - committed_cost(context)
+    if upper_bound <= remaining:
+        return context.store.transition(batch, "prepared", send_mode=send_mode, reserved_cost=upper_bound)
+    if can_wait:
+        return None
+    fits = (
+        _count_that_fits(context, sizes, remaining, is_batched=is_batched) if remaining > cap * _MIN_SHARE else 0
+    )
+    if fits == 0:
+        raise CostCapReached(
+            f"the run is paused: it has cost up to ${cap - remaining:,.4f} of limits.max_cost ${cap:,.2f}, and "
+            f"{batch_label(batch)} can cost up to ${upper_bound:,.4f}. The finished rows are in "
+            "the outputs; to continue, "
+            "raise the cap and run the same command again"
+        )
+    requests = context.store.requests_of(batch)
+    split_batch(context, batch, [requests[:fits], requests[fits:]])
+    return None
+
+
+def _count_that_fits(context: RunContext, sizes: Sequence[int], room: float, *, is_batched: bool) -> int:
+    """Return how many requests, counted from the first, fit into `remaining` US dollars."""
+    rate = rate_for_spec(context.spec)
+    for count, weight in enumerate(sizes):
+        room -= rate.cost_upper_bound([weight], is_batched=is_batched) if rate is not None else 0.0
+        if room < 0:
+            return count
+    return len(sizes)

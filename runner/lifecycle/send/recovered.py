@@ -1,0 +1,79 @@
+"""Batches that may have been sent although the database has no record of it: restored or recovered states."""
+
+from runner.api.client import Api
+from runner.errors import StateError
+from runner.lifecycle.send.bind import assign_batch_id
+from runner.runs.context import RunContext, batch_label
+from runner.store.records import Batch
+from runner.store.run_ids import parse_created_at
+from runner.text import pluralize
+
+_DAY = 86_400
+
+
+def may_have_been_sent(context: RunContext, batch: Batch) -> bool:
+    """Return whether a prepared batch may have been sent although the database has no record of it."""
+    return (
+        may_predate_state_loss(context, batch)
+        or context.store.folder(context.run).intent_marker(batch.round, batch.batch).exists()
+    )
+
+
+def may_predate_state_loss(context: RunContext, batch: Batch) -> bool:
+    """Return whether a batch may have been sent before the state was lost.
+
+    A round is prepared when the previous round is collected. If a batch of the previous round was sent after the
+    recovery, this batch cannot have been sent before it. The `.sent` mark of that batch proves this; a timestamp
+    would not, because the API's clock is known only to the second.
+    """
+    if context.run.recovered_at is None or batch.search_started_at is not None:
+        return False
+    folder = context.store.folder(context.run)
+    before = [one for one in context.store.batches(context.run) if one.round == batch.round - 1]
+    return not any(folder.intent_marker(one.round, one.batch).exists() for one in before)
+
+
+def check_no_lost_round(context: RunContext) -> None:
+    """Raise StateError if a recovered run would end before a round that was sent."""
+    last = max((batch.round for batch in context.store.batches(context.run)), default=0)
+    if lost := context.store.recovered_batches(context.run, last + 1):
+        raise StateError(
+            f"{lost[0].batch_id} belongs to round {last + 1} of run {context.run.id}, but "
+            "the current `retry` allows "
+            "fewer rounds: restore `retry` as it was, move .runner away, and recover again"
+        )
+
+
+def find_recovered_batch(context: RunContext, api: Api, batch: Batch) -> Batch:
+    """Bind a batch of a recovered run to the remote batch found, or leave it submitting.
+
+    Any batch of a recovered run may have been sent before; `reconcile` searches for those not found. Raises
+    StateError if the remote batches do not fit the prepared ones.
+    """
+    found = context.store.recovered_batches(context.run, batch.round)
+    known = {other.batch: other for other in context.store.batches(context.run) if other.round == batch.round}
+    for one in found:
+        if one.batch not in known or known[one.batch].requests != one.requests:
+            raise StateError(
+                f"{one.batch_id} is batch {one.batch} of round {one.round} of run {context.run.id} and has "
+                f"{pluralize(one.requests, 'request')}, but the current spec and input do "
+                "not produce it: they were "
+                "edited after the run was started. Restore them, including batch.max_requests, batch.max_bytes "
+                "and retry, and recover again."
+            )
+    began = min([parse_created_at(context.run.id), *(one.created_at for one in found)])
+    batch = context.store.transition(
+        batch,
+        "submitting",
+        intent_at=began,
+        # The time in the run's id comes from a clock that may have been wrong.
+        search_from=began - _DAY,
+        base_url=api.base_url,
+        workspace_id=api.fetch_workspace_info().workspace_id,
+    )
+    for one in found:
+        if one.batch == batch.batch:
+            remote = api.retrieve_batch(one.batch_id)
+            batch = assign_batch_id(context, batch, remote)
+            context.report(f"{batch_label(batch)}: found as {batch.batch_id}")
+    return batch

@@ -1,0 +1,167 @@
+"""Encode the documents and images of a request in the form of the API."""
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import msgspec
+
+from runner.requests.allowed_files import AllowedFiles
+from runner.requests.attachment_limits import AttachmentTotals, RowRejected, attachment_limits, measure_attachment
+from runner.spec.spec import Block
+
+_MAX_CACHE_BYTES = 8_000_000
+
+
+_ENTRY_BYTES = 1_000
+
+
+_MAX_REPORTED = 1_000
+
+
+class AttachedFile(NamedTuple):
+    """A file that rows attach, as it was read; see `sources.InputFile` for the first five fields.
+
+    `mark` is set for an upload through the Files API, and stands for the file's id until it has one.
+    """
+
+    path: str
+    bytes: int
+    mtime_ns: int
+    sha256: str
+    version: str
+    mark: str | None = None
+    media_type: str = ""
+
+
+def make_upload_placeholder(sha256: str, kind: str) -> str:
+    """Return the placeholder for a file's id: equal for equal bytes and kind, and as long as an id."""
+    return "upload_" + hashlib.sha256(f"{sha256} {kind}".encode()).hexdigest()[:24]
+
+
+class _CachedSource(NamedTuple):
+    """A cached result: the JSON of a file's source, its load, and the problem if it cannot be sent."""
+
+    source: bytes
+    totals: AttachmentTotals
+    problem: str | None = None
+
+    @property
+    def memory_bytes(self) -> int:
+        """The approximate memory of this entry, in bytes."""
+        return len(self.source) + _ENTRY_BYTES
+
+
+@dataclass(slots=True)
+class AttachmentEncoder:
+    """Encoder of the attachments of one spec, with a cache.
+
+    `on_attach` is called for each file within reach, usually once.
+    """
+
+    allowed_files: AllowedFiles
+    on_attach: Callable[[AttachedFile], None]
+    _cache: dict[tuple[str, str | None, bool, str], _CachedSource] = field(default_factory=dict)
+    _cached_bytes: int = 0
+    _reported: dict[AttachedFile, None] = field(default_factory=dict)
+
+    def encode_source(self, block: Block, value: str, totals: AttachmentTotals) -> bytes:
+        """Return the JSON of a block's source; `value` is its rendered path, URL, base64, id or text.
+
+        Raises RowRejected if it cannot be read, is of the wrong type, or exceeds a limit. Raises InputError if a
+        server fails.
+        """
+        if not value.strip():
+            raise RowRejected(f"{block.given} is empty")
+        if block.given == "text":
+            return _encode_json({"type": "text", "media_type": "text/plain", "data": value})
+        if block.given == "path":
+            return self._encode_path(block, value.strip("\r\n"), totals)
+        value = value.strip()
+        if block.given == "base64":
+            data = _decode_base64(value)
+            return _encode_inline(data, measure_attachment(block, data, f"the {block.type}", totals), totals)
+        if block.given == "url" and not value.startswith(("https://", "http://")):
+            raise RowRejected(f"{value} is no URL that the API reads: https:// is expected")
+        totals.size_adjustment += (
+            attachment_limits().unknown_pages * attachment_limits().page_tokens if block.type == "document" else 0
+        )
+        totals.size_adjustment += attachment_limits().image_tokens if block.type == "image" else 0
+        return _encode_json({"type": "url", "url": value} if block.given == "url" else _file_source(value))
+
+    def _encode_path(self, block: Block, path: str, totals: AttachmentTotals) -> bytes:
+        """Return the source of a file, from the cache if possible, and add its load."""
+        key = (block.type, block.folder, block.upload, path)
+        seen = self._cache.pop(key, None)
+        if seen is None:
+            seen = self._read_source(block, path)
+            self._cached_bytes += seen.memory_bytes
+        # The least recently used entry is evicted first.
+        self._cache[key] = seen
+        while self._cached_bytes > _MAX_CACHE_BYTES:
+            self._cached_bytes -= self._cache.pop(next(iter(self._cache))).memory_bytes
+        if seen.problem is not None:
+            raise RowRejected(seen.problem)
+        totals.add(seen.totals)
+        return seen.source
+
+    def _report(self, attached: AttachedFile) -> None:
+        # A file that was evicted from the cache is read again, but must not be noted again.
+        if attached not in self._reported:
+            self.on_attach(attached)
+            self._reported[attached] = None
+            if len(self._reported) > _MAX_REPORTED:
+                del self._reported[next(iter(self._reported))]
+
+    def _read_source(self, block: Block, path: str) -> _CachedSource:
+        load = AttachmentTotals()
+        try:
+            return _CachedSource(self._encode_file(block, path, load), load)
+        except RowRejected as error:
+            problem = str(error)
+        # If the file changes, its row changes too, so its state is noted. Not inside `except`: an error raised
+        # there would have the first one as its context.
+        if (file := self.allowed_files.stat_file(block, path)) is not None:
+            self._report(AttachedFile(file.path, file.size, file.mtime_ns, "", file.version))
+        return _CachedSource(b"", load, problem)
+
+    def _encode_file(self, block: Block, path: str, totals: AttachmentTotals) -> bytes:
+        file, data = self.allowed_files.read_file(block, path)
+        kind = measure_attachment(block, data, path, totals)
+        sha256 = hashlib.sha256(data).hexdigest()
+        mark = make_upload_placeholder(sha256, kind) if block.upload else None
+        self._report(AttachedFile(file.path, file.size, file.mtime_ns, sha256, file.version, mark, kind))
+        if mark is None:
+            return _encode_inline(data, kind, totals)
+        totals.size_adjustment += len(data) if kind == "text/plain" else 0
+        return _encode_json(_file_source(mark))
+
+
+def _encode_json(source: Mapping[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(source)
+    except UnicodeEncodeError as error:
+        raise RowRejected("half of a surrogate pair is not text") from error
+
+
+def _file_source(file_id: str) -> dict[str, str]:
+    return {"type": "file", "file_id": file_id}
+
+
+def _decode_base64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise RowRejected(f"the text of base64 is none: {error}") from error
+
+
+def _encode_inline(data: bytes, kind: str, totals: AttachmentTotals) -> bytes:
+    """Return the JSON of a source that contains the data itself."""
+    if kind == "text/plain":
+        return _encode_json({"type": "text", "media_type": kind, "data": data.decode()})
+    encoded = base64.b64encode(data)
+    totals.size_adjustment -= len(encoded)
+    return b'{"type":"base64","media_type":"%b","data":"%b"}' % (kind.encode(), encoded)

@@ -1,0 +1,199 @@
+"""Extract the output from an answer (text, JSON in text, or tool input), and validate it."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jsonschema_rs
+import msgspec
+
+from runner.errors import InputError, Problem
+from runner.spec.spec import Output
+from runner.templates.expressions import compile_expression
+
+_MAX_MESSAGE_CHARS = 500
+
+
+_SURROGATE = re.compile(rb"\\\\|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})(\\u[dD][c-fC-F][0-9a-fA-F]{2})?")
+
+
+_CODE_FENCE = re.compile(r"\s*```[A-Za-z]*\n(.*)\n\s*```\s*", re.DOTALL)
+
+
+OutputCheck = tuple[Callable[[Mapping[str, Any]], Any], str]
+"""A compiled check, and the message for an output that fails it."""
+
+
+Validator = Callable[[Any], str | None]
+"""A function that returns the problem of an output, or None."""
+
+
+class AnswerBlock(msgspec.Struct):
+    """A content block of an answer; block types that this version does not know may have any shape."""
+
+    type: str
+    text: Any = None
+    id: Any = None
+    name: Any = None
+    input: Any = None
+
+
+def replace_surrogates(data: bytes) -> bytes:
+    """Replace each half of a surrogate pair in JSON by U+FFFD, because UTF-8 cannot encode it."""
+    return _SURROGATE.sub(_replace_lone_surrogate, data)
+
+
+def _replace_lone_surrogate(match: re.Match[bytes]) -> bytes:
+    first, second = match.groups()
+    is_whole = first is None or (second is not None and first[3:4] in b"89abAB")
+    return match[0] if is_whole else b"\\ufffd" * (2 if second else 1)
+
+
+def extract_text(content: Sequence[AnswerBlock]) -> Any:
+    """Return the text of an answer, or its parts if they are not all text."""
+    texts = [block.text for block in content if block.type == "text"]
+    try:
+        return "".join(texts)
+    except TypeError:
+        return texts
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFormat:
+    """The rules that extract the output from an answer and validate it.
+
+    With `tool`, the output is the input of that tool. Otherwise it is the text, parsed by `parse` (json, regex
+    with `pattern`, or lines). Without `parse` it is JSON if there is a schema to `validate`, else plain text.
+    The `checks` must be true for it.
+    """
+
+    validate: Validator | None = None
+    tool: str | None = None
+    parse: str | None = None
+    pattern: re.Pattern[str] | None = None
+    checks: tuple[OutputCheck, ...] = ()
+
+    @property
+    def has_local_checks(self) -> bool:
+        """True if the validity of an output depends on more than the request."""
+        return bool(self.tool or self.parse or self.checks)
+
+    def parse_answer(
+        self, content: Sequence[AnswerBlock], stop_reason: str | None, row: Mapping[str, Any] | None
+    ) -> tuple[Any, str | None]:
+        """Return the output of a finished answer and its problem; `checks` need the row."""
+        output, wrong = self._extract_output(content, stop_reason)
+        if wrong is None and row is not None:
+            wrong = self._find_failed_check(output, row)
+        return output, wrong
+
+    def _find_failed_check(self, output: Any, row: Mapping[str, Any]) -> str | None:
+        """Return the message of the first check that an output fails, or None."""
+        names = {**(output if isinstance(output, dict) else {}), "output": output, "row": row}
+        for test, message in self.checks:
+            try:
+                if not test(names):
+                    return message
+            except ValueError as error:
+                return f"{message} ({error})"
+        return None
+
+    def _extract_output(self, content: Sequence[AnswerBlock], stop_reason: str | None) -> tuple[Any, str | None]:
+        calls = [block for block in content if block.type == "tool_use"]
+        if self.tool is not None:
+            return self._extract_tool_input(calls, content)
+        if calls or stop_reason == "tool_use":
+            is_meant = calls and self.validate is None and self.parse is None
+            wrong = None if is_meant else "the model called a tool instead of answering"
+            return [{"id": call.id, "name": call.name, "input": call.input} for call in calls], wrong
+        text = extract_text(content)
+        if not isinstance(text, str):
+            return text, "a text block holds no text"
+        return self._parse_text(text)
+
+    def _extract_tool_input(
+        self, calls: Sequence[AnswerBlock], content: Sequence[AnswerBlock]
+    ) -> tuple[Any, str | None]:
+        inputs = [call.input for call in calls if call.name == self.tool]
+        if len(inputs) != 1:
+            return extract_text(content), f"the model called {self.tool} {len(inputs)} times, and once is meant"
+        return inputs[0], self.validate(inputs[0]) if self.validate is not None else None
+
+    def _parse_text(self, text: str) -> tuple[Any, str | None]:
+        if self.parse == "lines":
+            output: Any = [line.strip() for line in text.splitlines() if line.strip()]
+        elif self.pattern is not None:
+            found = self.pattern.search(text)
+            if found is None:
+                return text, f"nothing in the answer matches {self.pattern.pattern}"
+            output = found.groupdict() or list(found.groups()) or found[0]
+        elif self.validate is not None or self.parse == "json":
+            try:
+                output = _decode_json(_strip_code_fence(text) if self.parse == "json" else text)
+            except (msgspec.DecodeError, RecursionError) as error:
+                return text, f"not JSON: {error}"
+        else:
+            return text, None
+        return output, self.validate(output) if self.validate is not None else None
+
+
+TEXT_FORMAT = OutputFormat()
+"""Accepts any answer; its text is the output."""
+
+
+def _strip_code_fence(text: str) -> str:
+    """Remove the Markdown code fence that models often put around JSON."""
+    match = _CODE_FENCE.fullmatch(text)
+    return match[1] if match else text
+
+
+def _decode_json(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return msgspec.json.decode(replace_surrogates(text.encode()))
+
+
+def make_validator(schema: dict[str, Any]) -> Validator:
+    """Return the function that validates outputs against a JSON schema and its `format`s.
+
+    Raises InputError if the schema cannot be used.
+    """
+    try:
+        compiled = jsonschema_rs.validator_for(schema, validate_formats=True, offline=True)
+    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
+        raise InputError([Problem("output.schema", f"cannot be used: {str(error).splitlines()[0]}")]) from error
+
+    def validate(answer: Any) -> str | None:
+        if compiled.is_valid(answer):
+            return None
+        first = next(iter(compiled.iter_errors(answer)))
+        place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in first.instance_path)
+        message = f"{place.lstrip('.') or 'the answer'}: {first.message}"
+        return message if len(message) <= _MAX_MESSAGE_CHARS else f"{message[:_MAX_MESSAGE_CHARS]}…"
+
+    return validate
+
+
+def build_output_format(output: Output) -> OutputFormat:
+    """Return the form of a spec's answers. Raises InputError if its schema, pattern or checks are invalid."""
+    try:
+        pattern = re.compile(output.pattern) if output.pattern is not None else None
+    except re.error as error:
+        raise InputError([Problem("output.pattern", f"is not a valid regular expression: {error}")]) from error
+    validate = None if output.schema is None else make_validator(output.schema)
+    checks = tuple((_compile_check(output, index), one.message) for index, one in enumerate(output.checks))
+    return OutputFormat(validate, output.tool, output.parse, pattern, checks)
+
+
+def _compile_check(output: Output, index: int) -> Callable[[Mapping[str, Any]], Any]:
+    """Compile a check. Raises InputError if its syntax is invalid or a name is not in the schema."""
+    schema = output.schema or {}
+    # A composed schema has names in all of its parts, so they cannot be listed.
+    known = None if schema.keys() & {"allOf", "anyOf", "oneOf", "$ref"} else schema.get("properties")
+    names = ("output", "row", *known) if isinstance(known, dict) else None
+    try:
+        return compile_expression(output.checks[index].check, names=names)
+    except ValueError as error:
+        raise InputError([Problem(f"output.checks.{index}.check", str(error))]) from error

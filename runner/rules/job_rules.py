@@ -1,0 +1,162 @@
+"""Rules about deadlines, batch sizes, keys, sinks and cost caps."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path, PurePath
+
+from runner.files.remote import is_url
+from runner.pricing.rates import rate_for_spec
+from runner.rules.finding import RuleContext, Violation
+from runner.rules.param_rules import is_client_tool, list_tools
+from runner.spec.redact import redact_passwords
+
+_DAY, _HOUR = 86_400, 3_600
+
+
+_FEW_ROWS = 5
+
+
+_RESERVED_FOLDERS = {"prompts": "a template in prompts/", ".runner": "the state in .runner/"}
+
+
+_PERSONAL_NAME = re.compile(
+    r"(^|_|\b)(e_?mail|mail|phone|mobile|ssn|social_security|passport|iban|credit_card|full_?name|birth_?date)s?($|_|\b)",
+    re.IGNORECASE,
+)
+
+
+_PERSONAL_VALUES = {
+    "an e-mail address": re.compile(r"[^@\s]+@[^@\s]+\.[A-Za-z]{2,}"),
+    "a phone number": re.compile(r"\+\d[\d ()-]{7,}\d"),
+    "a social security number": re.compile(r"\d{3}-\d{2}-\d{4}"),
+    "an IBAN": re.compile(r"[A-Z]{2}\d{2}[A-Z0-9]{11,30}"),
+}
+
+
+def deadline(case: RuleContext) -> Iterator[Violation]:
+    """Report a deadline under 24 hours that a batch may miss because of `on_deadline: wait`."""
+    spec = case.spec
+    if case.is_batched and spec.deadline is not None and spec.deadline < _DAY and spec.on_deadline == "wait":
+        message = (
+            "a batch may take 24 hours (platform.claude.com, batch processing, 2026-08), and `on_deadline: "
+            "wait` lets it miss the deadline: set `on_deadline: sync` or `mode: sync`"
+        )
+        yield Violation("deadline", message)
+
+
+def interactive_deadline(case: RuleContext) -> Iterator[Violation]:
+    """Report a deadline that is too short for batches."""
+    if (
+        case.is_batched
+        and case.spec.mode != "auto"
+        and case.spec.deadline is not None
+        and case.spec.deadline < _HOUR / 2
+    ):
+        message = "a deadline under 30 minutes is too short: most batches take up to 1 hour; set `mode: sync`"
+        yield Violation("deadline", message)
+
+
+def few_rows(case: RuleContext) -> Iterator[Violation]:
+    """Report a batch of so few rows that the discount is not worth the wait."""
+    if case.facts is not None and case.is_batched and case.facts.new and case.facts.rows < _FEW_ROWS:
+        message = (
+            f"a batch of {case.facts.rows} rows saves almost nothing and can take a day: set `mode: sync` or "
+            "`auto`"
+        )
+        yield Violation("source", message)
+
+
+def key_is_personal_data(case: RuleContext) -> Iterator[Violation]:
+    """Report a key that identifies a person: it is in every output, in logs and in the state."""
+    name = case.spec.source.key
+    if name is None:
+        return
+    what = f"{name!r}, by its name" if _PERSONAL_NAME.search(name) else None
+    for kind, pattern in _PERSONAL_VALUES.items():
+        if what is None and any(pattern.fullmatch(key) for key in case.keys):
+            what = f"{name!r} contains {kind}"
+    if what is not None:
+        message = (
+            f"the key looks like personal data ({what}): it appears in every output and message. The API does "
+            "not see it; use a neutral id if other people do"
+        )
+        yield Violation("source.key", message)
+
+
+def sink_overwrites_input(case: RuleContext) -> Iterator[Violation]:
+    """Report sinks that would overwrite an input, a template, the spec, the state or each other."""
+    spec = case.spec
+    source = _resolve_path(spec.root, spec.source.path)
+    root = Path(os.path.realpath(spec.root))
+    taken = {
+        source: "source.path",
+        os.path.realpath(spec.path): "the spec itself",
+        str(root): "the project's folder",
+    }
+    if spec.schema_path is not None:
+        taken[_resolve_path(spec.root, spec.schema_path)] = "output.schema"
+    for index, sink in enumerate(spec.sinks):
+        path = redact_passwords(str(sink.options.get("path") or sink.options.get("url")))
+        place = path if is_url(path) else _resolve_path(spec.root, path)
+        if sink.type == "sql":
+            # Two sinks may share a database if their tables differ.
+            place += f" {sink.options['table']}"
+        owner = "source.path" if PurePath(place).match(source) else taken.get(place)
+        owner = owner or next(
+            (name for at, name in _RESERVED_FOLDERS.items() if Path(place).is_relative_to(root / at)), None
+        )
+        if owner is not None:
+            yield Violation(f"sinks.{index}.path", f"{path} would overwrite {owner}")
+        taken[place] = f"sinks.{index}"
+
+
+def _resolve_path(root: Path, path: str) -> str:
+    """Return the absolute path, with all links resolved."""
+    return os.path.realpath(root / path)
+
+
+def cap_without_price(case: RuleContext) -> Iterator[Violation]:
+    """Report a cap that cannot be enforced because the price of a request is unknown."""
+    if case.spec.limits.max_cost is not None and rate_for_spec(case.spec) is None:
+        message = (
+            f"the price of {case.params['model']} is unknown, so a cap cannot be enforced: set `prices`, or "
+            "remove the cap"
+        )
+        yield Violation("limits.max_cost", message)
+    for name in ("speed", "fallbacks"):
+        if case.spec.limits.max_cost is not None and case.params.get(name) not in (None, "standard"):
+            message = (
+                f"params.{name} changes the price of requests, so a cap cannot be enforced: remove it, or the cap"
+            )
+            yield Violation("limits.max_cost", message)
+
+
+def cap_with_server_tools(case: RuleContext) -> Iterator[Violation]:
+    """Report a cap that cannot be enforced because a server tool can make a prompt arbitrarily long."""
+    are_bounded = all(is_client_tool(tool) for tool in list_tools(case.params))
+    if case.spec.limits.max_cost is not None and not are_bounded:
+        message = (
+            "server tools can make a prompt arbitrarily long, so a cap cannot be enforced: remove the cap or the "
+            "tools"
+        )
+        yield Violation("limits.max_cost", message)
+
+
+def cap_with_unknown_files(case: RuleContext) -> Iterator[Violation]:
+    """Report a cap that cannot be enforced because the length of a document is unknown."""
+    unknown = [block for block in case.spec.prompt.blocks() if block.type == "document"]
+    if case.spec.limits.max_cost is not None and any(block.given in ("url", "file_id") for block in unknown):
+        message = (
+            "the length of a document given by `url` or `file_id` is unknown, so a cap cannot be enforced: remove "
+            "the cap, or give the documents by `path`"
+        )
+        yield Violation("limits.max_cost", message)
+
+
+def cap_below_estimate(case: RuleContext) -> Iterator[Violation]:
+    """Report a cap that will most likely stop the run."""
+    cap, cost = case.spec.limits.max_cost, case.facts.expected_cost if case.facts is not None else None
+    if cap is not None and cost is not None and cost > cap:
+        message = f"the expected cost is ${cost:,.2f}: the run will pause with exit code 7 when it reaches the cap"
+        yield Violation("limits.max_cost", message)

@@ -1,0 +1,100 @@
+"""The rules by id, and the function that runs them.
+
+Errors stop a run. Warnings do not, and `# runner: allow rule-id` or `allow: [rule-id]` in the spec silences them.
+The facts come from the API's documentation; each message names its page.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date
+
+from runner.rules.cache_rules import cache_5m, cache_minimum
+from runner.rules.finding import Finding, PlanFacts, RuleContext, Violation
+from runner.rules.job_rules import (
+    cap_below_estimate,
+    cap_with_server_tools,
+    cap_with_unknown_files,
+    cap_without_price,
+    deadline,
+    few_rows,
+    interactive_deadline,
+    key_is_personal_data,
+    sink_overwrites_input,
+)
+from runner.rules.model_rules import deprecated_model, retired_model, unknown_model
+from runner.rules.param_rules import (
+    client_tools,
+    context_window,
+    forced_tool_choice,
+    ignored_in_batch,
+    inference_geo,
+    max_tokens,
+    output_300k,
+    prefill,
+    refused_in_batch,
+    sampling,
+    thinking,
+    thinking_budget,
+)
+from runner.rules.schema_rules import output_schema
+from runner.spec.schema_errors import suggest_similar
+from runner.spec.spec import Spec
+
+ERROR, WARNING = "error", "warning"
+
+
+RULES: dict[str, tuple[str, Callable[[RuleContext], Iterator[Violation]]]] = {
+    "refused-in-batch": (ERROR, refused_in_batch),
+    "ignored-in-batch": (WARNING, ignored_in_batch),
+    "sampling": (ERROR, sampling),
+    "forced-tool-choice": (ERROR, forced_tool_choice),
+    "thinking": (ERROR, thinking),
+    "thinking-budget": (ERROR, thinking_budget),
+    "prefill": (ERROR, prefill),
+    "max-tokens": (ERROR, max_tokens),
+    "output-300k": (ERROR, output_300k),
+    "context-window": (ERROR, context_window),
+    "inference-geo": (ERROR, inference_geo),
+    "client-tools": (WARNING, client_tools),
+    "unknown-model": (WARNING, unknown_model),
+    "deprecated-model": (WARNING, deprecated_model),
+    "retired-model": (ERROR, retired_model),
+    "output-schema": (ERROR, output_schema),
+    "cache-minimum": (WARNING, cache_minimum),
+    "cache-5m": (WARNING, cache_5m),
+    "deadline": (WARNING, deadline),
+    "someone-waits": (WARNING, interactive_deadline),
+    "few-rows": (WARNING, few_rows),
+    "personal-key": (WARNING, key_is_personal_data),
+    "overwritten": (ERROR, sink_overwrites_input),
+    "cap-without-price": (ERROR, cap_without_price),
+    "cap-with-server-tools": (ERROR, cap_with_server_tools),
+    "cap-with-unknown-files": (ERROR, cap_with_unknown_files),
+    "cap-below-estimate": (WARNING, cap_below_estimate),
+}
+"""All rules by id, each with the severity of its findings and its function."""
+
+
+def run_rules(
+    spec: Spec, facts: PlanFacts | None = None, *, keys: Sequence[str | int] = (), today: date | None = None
+) -> list[Finding]:
+    """Return the findings in a spec, in the order of its lines, without allowed warnings.
+
+    `facts` come from a plan; without them, the rules that need them find nothing. `keys` are the first keys of the
+    source. `today` is the day on which a model counts as retired or not.
+    """
+    case = RuleContext(spec, facts, tuple(map(str, keys)), today or date.today())
+    found = [_unknown_rule_finding(spec, name) for name in spec.allow if name not in RULES]
+    for name, (severity, rule) in RULES.items():
+        for mistake in rule(case):
+            problem = spec.problem(mistake.setting, mistake.message)
+            level = mistake.severity or severity
+            lines = (problem.line, spec.key_lines.get(mistake.setting, 0))
+            is_allowed = name in spec.allow or any(name in spec.allow_at.get(line, ()) for line in lines)
+            if level == ERROR or not is_allowed:
+                found.append(Finding(name, level, problem.path, problem.line, problem.column, mistake.message))
+    return sorted(found, key=lambda finding: (finding.line, finding.column, finding.rule))
+
+
+def _unknown_rule_finding(spec: Spec, name: str) -> Finding:
+    problem = spec.problem("allow", f"there is no rule {name!r}: {suggest_similar(name, RULES)}")
+    return Finding("unknown-rule", ERROR, problem.path, problem.line, problem.column, problem.message)

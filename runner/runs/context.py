@@ -1,0 +1,37 @@
+"""The context that all steps of a run share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.runs.summary import Summary, summarize_run
+from runner.spec.spec import Spec
+from runner.store.records import Batch, Run
+from runner.store.store import Store
+
+ProgressCallback = Callable[[str, Summary], None]
+"""Callback after every change: takes a line for the user and the current summary of the run."""
+
+
+def ignore_progress(line: str, summary: Summary) -> None:
+    """Ignore all reports."""
+
+
+@dataclass(slots=True)
+class RunContext:
+    """A run in progress: its spec, its state, the base folder of its outputs, and the report callback."""
+
+    spec: Spec
+    store: Store
+    run: Run
+    output_root: Path
+    on_progress: ProgressCallback = ignore_progress
+
+    def report(self, line: str) -> None:
+        """Report a change with a line for the user."""
+        self.on_progress(line, summarize_run(self.store, self.run))
+
+
+def batch_label(batch: Batch) -> str:
+    """Return the name of a batch in messages: its number, and its round from the second round on."""
+    return f"batch {batch.batch}" if batch.round == 1 else f"batch {batch.batch} of round {batch.round}"

@@ -1,0 +1,68 @@
+"""Snapshot of a spec that a run was started with: written once, then read back and compared."""
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from runner.errors import StateError
+from runner.sources.changed_files import digest_files
+from runner.sources.input_files import InputFile
+from runner.spec.load import compute_fingerprint
+from runner.spec.spec import Spec
+from runner.store.records import Run
+from runner.store.store import Store
+from runner.templates.templates import Templates
+
+
+@dataclass(frozen=True, slots=True)
+class SpecSnapshot:
+    """Snapshot of what a run was started with, stored as `spec.json` in its folder.
+
+    `take_snapshot` holds the spec's settings (see `Spec.to_record`), and `templates` the files of prompts/.
+    `limit` is the maximum number of rows, and `inputs` the files of the source. `types` holds JSON schemas of
+    the source columns whose types are known.
+    """
+
+    record: dict[str, Any]
+    templates: dict[str, str]
+    limit: int | None
+    inputs: list[InputFile]
+    types: dict[str, Any] = field(default_factory=dict)
+
+    def fingerprint(self) -> str:
+        """Return the digest of everything the user wrote; input files are compared separately."""
+        return compute_fingerprint({"record": self.record, "templates": self.templates, "limit": self.limit})
+
+
+def read_snapshot(store: Store, run: Run) -> SpecSnapshot:
+    """Read the snapshot that a run was started with. Raises StateError if it is damaged or missing."""
+    try:
+        written = store.folder(run).spec.read_bytes()
+        found = msgspec.json.decode(written, type=SpecSnapshot)
+        is_same = hashlib.sha256(written).hexdigest() == run.spec_sha256 or run.spec_sha256 is None
+        if not is_same or found.fingerprint() != run.fingerprint or found.record["name"] != run.spec:
+            raise ValueError("its content differs from what was written")
+        return found
+    except (OSError, ValueError) as error:
+        raise StateError(
+            f"the spec snapshot of run {run.id} is damaged: {store.folder(run).spec}: "
+            f"{getattr(error, 'strerror', error)}; restore the file, or run `runner purge {run.id}` if the run "
+            "has ended"
+        ) from error
+
+
+def take_snapshot(spec: Spec, templates: Templates, limit: int | None) -> SpecSnapshot:
+    """Return the snapshot for a new run of a spec, before its inputs are read."""
+    return SpecSnapshot(spec.to_record(), templates.file_texts(), limit, [])
+
+
+def origin_digest(spec: Spec, snapshot: SpecSnapshot) -> str:
+    """Return the digest of a run's spec and input, from which the tag in its id is made.
+
+    With a limit or a query, the input is not part of the digest and is not read.
+    """
+    is_limited = snapshot.limit is not None or spec.source.limit is not None
+    inputs = "" if is_limited or spec.source.is_query else digest_files(spec.root, spec.source.path)
+    return hashlib.sha256(f"{snapshot.fingerprint()} {inputs}".encode()).hexdigest()

@@ -1,0 +1,99 @@
+"""The public summary of a run."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+
+from runner.errors import StateError
+from runner.results.outcome import OUTCOMES
+from runner.results.usage import Usage
+from runner.store.records import Batch, Run
+from runner.store.store import Store
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Public summary of a run.
+
+    `seconds` is the time since the run began; once finished, its duration.
+    `outcomes` counts the rows with each outcome so far.
+    `batches` holds {id, state, requests} of each batch, and its `lane` if it is sent synchronously. If some of its
+    result lines were unusable, `odd` counts them by kind.
+    `sinks` holds {type, path, rows} of each output once written.
+    `usage` holds the tokens of all responses, under the API's names.
+    `cost` is in US dollars: `estimated` when the run was confirmed, `actual` so far, `synchronous` if everything
+    had been sent synchronously, and `saved`. An amount is None if no price is known.
+    """
+
+    run: str
+    spec: str
+    state: str
+    rows: int
+    outcomes: dict[str, int]
+    batches: list[dict[str, Any]]
+    sinks: list[dict[str, Any]]
+    usage: dict[str, int]
+    cost: dict[str, float | None]
+    seconds: float
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code: 0 if all rows succeeded, 3 if rows failed or have contradicting results, 4 if unfinished."""
+        if self.state != "finished":
+            return 4
+        has_contradiction = any("contradicting" in batch.get("ignored_lines", {}) for batch in self.batches)
+        return 0 if self.outcomes.get("succeeded", 0) == self.rows and not has_contradiction else 3
+
+
+def _describe_batch(batch: Batch) -> dict[str, Any]:
+    shown = {"id": batch.batch_id, "state": batch.state, "requests": batch.requests}
+    if batch.send_mode != "batch":
+        shown["mode"] = batch.send_mode
+    ignored = decode_column(batch.ignored_lines, dict[str, int])
+    return {**shown, "ignored_lines": ignored} if ignored else shown
+
+
+def decode_column(text: str, kind: type[T]) -> T:
+    """Decode a value that is stored as JSON in the database. Raises StateError if it is damaged."""
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except ValueError as error:
+        raise StateError(f"the database contains a damaged value, {text[:40]!r}: {error}") from error
+
+
+_TOKEN_FIELDS = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+
+
+def _summarize_cost(run: Run, batches: Sequence[Batch]) -> dict[str, float | None]:
+    paid = [batch for batch in batches if batch.cost is not None]
+    actual = sum(batch.cost or 0 for batch in paid) if paid else None
+    synchronous = sum(batch.synchronous_cost or 0 for batch in paid) if paid else None
+    saved = None if actual is None or synchronous is None else synchronous - actual
+    amounts = {"estimated": run.estimated_cost, "actual": actual, "at_sync_price": synchronous, "saved": saved}
+    return {name: None if dollars is None else round(dollars, 6) for name, dollars in amounts.items()}
+
+
+def summarize_run(store: Store, run: Run) -> Summary:
+    """Return the current summary of a run."""
+    batches = store.batches(run)
+    usage = Usage()
+    for batch in batches:
+        usage.add(decode_column(batch.usage, Usage))
+    tally = store.outcome_counts(run)
+    return Summary(
+        run=run.id,
+        spec=run.spec,
+        state="canceling" if run.is_canceled and run.state == "running" else run.state,
+        rows=run.rows,
+        outcomes={name: tally[name] for name in OUTCOMES if name in tally},
+        batches=[_describe_batch(batch) for batch in batches],
+        sinks=decode_column(run.sinks, list[dict[str, Any]]),
+        usage={name: getattr(usage, name) or 0 for name in _TOKEN_FIELDS},
+        cost=_summarize_cost(run, batches),
+        seconds=round((run.finished_at or time.time()) - run.created_at, 3),
+    )

@@ -1,0 +1,81 @@
+"""Check the sinks of a spec before anything is paid: expressions, types, destinations and tables."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from runner.errors import Problem
+from runner.files.compression import is_compressed
+from runner.files.extras import missing_package_message
+from runner.files.remote import is_url
+from runner.sinks.column_schemas import build_column_schemas
+from runner.sinks.destination import Destination, why_not_writable
+from runner.sinks.registry import DESTINATION_KEYS, EXTRAS, SELF_COMPRESSED, column_expressions
+from runner.spec.schema_errors import suggest_similar
+from runner.spec.spec import Sink, Spec
+from runner.tabular.database import DatabaseError
+from runner.tabular.tables import find_schema_mismatch
+from runner.templates.expressions import compile_expression
+
+
+def _setting_path(sink: Sink, index: int, name: str) -> str:
+    return f"sinks.{index}.{name}" if sink.type == "files" else f"sinks.{index}.columns.{name}"
+
+
+def check_sinks(spec: Spec) -> list[Problem]:
+    """Return the problems of a spec's sinks that can be found without accessing their places."""
+    problems = []
+    for index, sink in enumerate(spec.sinks):
+        columns, path = column_expressions(sink), str(sink.options.get("path", ""))
+        if (extra := EXTRAS.get(sink.type, "data" if is_url(path) else "")) and (
+            lacks := missing_package_message(extra)
+        ):
+            problems.append(spec.problem(f"sinks.{index}.type", lacks))
+        for name, text in columns.items():
+            try:
+                compile_expression(text)
+            except ValueError as error:
+                problems.append(spec.problem(_setting_path(sink, index, name), f"column {name!r}: {error}"))
+        for name in sink.types:
+            if name not in columns:
+                message = f"there is no column {name!r}: {suggest_similar(name, columns)}"
+                problems.append(spec.problem(f"sinks.{index}.types.{name}", message))
+        if sink.type in SELF_COMPRESSED and is_compressed(path):
+            message = f"{path} would be compressed twice ({sink.type} files already are): remove the suffix"
+            problems.append(spec.problem(f"sinks.{index}.path", message))
+        if sink.type == "sql" and (key := sink.options.get("key", "key")) not in columns:
+            message = f"there is no column {key!r} to identify the rows of the table: set `key` to a column"
+            problems.append(spec.problem(f"sinks.{index}", message))
+    return problems
+
+
+def check_destination(
+    spec: Spec, index: int, destination: Destination, types: Mapping[str, Any] | None = None
+) -> Problem | None:
+    """Return why a sink cannot write to its place, as far as can be told without writing, or None.
+
+    `types` are the schemas of the source's columns. If given, check also that a table accepts such values.
+    """
+    sink = spec.sinks[index]
+    at = f"sinks.{index}.{next(name for name in DESTINATION_KEYS if name in sink.options)}"
+    message = None
+    if sink.type != "sql" or destination.path is not None:
+        message = why_not_writable(destination, is_folder=sink.type == "files")
+    if message is None and sink.type == "files" and destination.path is None:
+        message = "a files sink must write to a folder on this machine"
+    if message is None and sink.type == "sql" and (destination.path is None or destination.path.exists()):
+        message = _find_table_mismatch(spec, sink, destination, types)
+    return spec.problem(at, message) if message is not None else None
+
+
+def _find_table_mismatch(
+    spec: Spec, sink: Sink, destination: Destination, types: Mapping[str, Any] | None
+) -> str | None:
+    """Return why a table does not accept the rows of a sink, or None."""
+    found = build_column_schemas(spec, sink, column_expressions(sink), types or {})
+    key = sink.options.get("key", "key")
+    try:
+        return find_schema_mismatch(
+            destination.database_url, sink.options["table"], found, key, is_typed=types is not None
+        )
+    except DatabaseError as error:
+        return f"cannot write: {error}"

@@ -1,0 +1,53 @@
+"""Column types of a sink: declared, or inferred from the names in its expressions."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from runner.spec.spec import Sink, Spec
+from runner.tabular.column_types import resolve_refs, schema_for_type, subschema_at
+from runner.templates.expressions import parse_path
+
+_TEXT_SCHEMA = {"type": "string"}
+
+
+_ERROR_SCHEMA = {
+    "type": "object",
+    "properties": {"type": _TEXT_SCHEMA, "message": _TEXT_SCHEMA},
+    "additionalProperties": False,
+}
+
+
+def build_column_schemas(
+    spec: Spec, sink: Sink, columns: Mapping[str, str], types: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the JSON schema of each column. It is empty if the type is unknown: the column is then text.
+
+    `types` are the known schemas of the source's columns.
+    """
+    known = _record_schemas(spec, types)
+    found = {}
+    for name, expression in columns.items():
+        steps = parse_path(expression)
+        written = sink.types.get(name)
+        if written is not None:
+            found[name] = schema_for_type(written)
+        else:
+            found[name] = {} if steps is None else subschema_at(known.get(str(steps[0]), {}), steps[1:])
+    return found
+
+
+def _record_schemas(spec: Spec, types: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schemas of the fields of a row's final record."""
+    texts = dict.fromkeys(("outcome", "stop_reason", "model", "custom_id", "batch_id"), _TEXT_SCHEMA)
+    row = {"type": "object", "properties": dict(types), "additionalProperties": False} if types else {}
+    key = {"type": "integer"} if spec.source.key is None else types.get(spec.source.key, _TEXT_SCHEMA)
+    return {**texts, "key": key, "row": row, "output": _output_schema(spec), "error": _ERROR_SCHEMA}
+
+
+def _output_schema(spec: Spec) -> dict[str, Any]:
+    output = spec.output
+    if output.schema is not None:
+        return resolve_refs(output.schema, output.schema)
+    if output.parse == "lines":
+        return {"type": "array", "items": _TEXT_SCHEMA}
+    return {} if output.tool or output.parse or spec.params.get("tools") else _TEXT_SCHEMA

@@ -1,0 +1,98 @@
+"""Places that sinks write to: local files, which are replaced atomically, URLs and databases."""
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from runner.files import remote
+from runner.files.atomic import atomic_write
+from runner.files.compression import compress
+from runner.spec.redact import redact_passwords
+from runner.spec.spec import Sink
+from runner.tabular.database import Transactions
+
+_BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A local path, or the URL of a file or database.
+
+    A database is written within `transactions` if they are given.
+    """
+
+    path: Path | None = None
+    url: str = ""
+    transactions: Transactions | None = field(default=None, compare=False, repr=False)
+
+    def __str__(self) -> str:
+        return str(self.path) if self.path is not None else redact_passwords(self.url)
+
+    @property
+    def database_url(self) -> str:
+        """The URL of the database at this place."""
+        return self.url if self.path is None else f"sqlite:///{self.path}"
+
+    @contextmanager
+    def open_file(self) -> Iterator[BinaryIO]:
+        """Yield a file to write, compressed according to its suffix. Raises OSError.
+
+        It is write-only and not seekable. It appears once the context ends without an error.
+        """
+        if self.path is not None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(self.path, skip_if_unchanged=True) as raw, compress(self.path.name, raw) as file:
+                yield file
+            return
+        with tempfile.TemporaryDirectory(prefix="runner-sink-") as folder:
+            whole = Path(folder) / "whole"
+            with whole.open("wb", buffering=_BLOCK_BYTES) as raw, compress(self.url, raw) as file:
+                yield file
+            remote.upload_file(whole, self.url)
+
+
+def resolve_destination(sink: Sink, *, root: Path, base: Path) -> Destination:
+    """Return the place of a sink below `base`.
+
+    `base` is the project's folder `root`, or a folder inside it in a simulation. In a real run, absolute paths
+    and URLs are unchanged. In a simulation they are moved below `base`: `s3://bucket/a` becomes `s3/bucket/a`,
+    and a database becomes a SQLite file.
+    """
+    is_simulated = base != root
+    url = sink.options.get("url")
+    written = str(sink.options.get("path", url))
+    if url is None and not remote.is_url(written):
+        # In a simulation, neither an absolute path nor `..` may leave `base`.
+        return Destination(base / (os.path.normpath(f"/{written}").lstrip("/") if is_simulated else written))
+    if not is_simulated:
+        return Destination(url=written)
+    scheme, _, rest = redact_passwords(written).partition("://")
+    parts = [re.sub(r"[^A-Za-z0-9._=-]", "_", part) for part in rest.split("/") if part not in ("", ".", "..")]
+    below = base.joinpath(scheme, *parts)
+    return Destination(below.with_name(f"{below.name}.db") if url is not None else below)
+
+
+def why_not_writable(destination: Destination, *, is_folder: bool = False) -> str | None:
+    """Return why nothing can be written at a place, as far as can be told without writing, or None."""
+    if destination.path is None:
+        return remote.why_not_writable(destination.url)
+    path = destination.path
+    try:
+        parent = next(
+            folder for folder in ((path, *path.parents) if is_folder else path.parents) if folder.exists()
+        )
+        if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+            return f"{parent} is not a writable folder"
+        if path.is_dir() and not is_folder:
+            return f"{path} is a folder, not a file"
+        if path.exists() and not path.is_file() and not is_folder:
+            # The output would replace it: a run as root would delete /dev/null.
+            return f"{path} is not a regular file"
+    except OSError as error:
+        return f"{path} cannot be accessed: {error.strerror}"
+    return None

@@ -1,0 +1,75 @@
+"""Files sink: one file per row."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from runner.sinks.destination import Destination
+from runner.tabular.column_types import to_text
+
+_MAX_NAME_BYTES = 255
+
+
+@contextmanager
+def write_files(destination: Destination, columns: Mapping[str, Any]) -> Iterator[Callable[[Sequence[Any]], None]]:
+    """Yield a function that writes one file from a name and a content.
+
+    Text is written unchanged, other values as JSON. The files are written to a folder beside the target, and
+    moved into it at the end. Other files in the target stay. The function raises ValueError for an invalid or
+    duplicate name.
+    """
+    folder = destination.path
+    if folder is None or len(columns) != 2:
+        raise ValueError("a files sink must write to a folder on this machine")
+    beside = folder.with_name(f".{folder.name}.runner-tmp")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    try:
+
+        def write(values: Sequence[Any]) -> None:
+            name, content = values
+            target = beside / _check_name(name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with target.open("x", encoding="utf-8", newline="") as file:
+                    file.write(to_text(content) or "")
+            except FileExistsError as error:
+                raise ValueError(f"the file name {name!r} is already used by an earlier row") from error
+
+        yield write
+        # One sync for all files: syncing each would take longer than the run.
+        os.sync()
+        _move_files(beside, folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _check_name(name: Any) -> PurePosixPath:
+    """Return a file name as a path inside its folder. Raises ValueError for an invalid or outside name."""
+    if not isinstance(name, str | int) or isinstance(name, bool) or not str(name).strip():
+        raise ValueError(f"{name!r} is not a valid file name")
+    path = PurePosixPath(str(name))
+    if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in str(name):
+        raise ValueError(f"{name!r} is not a path inside the folder")
+    if any(len(part.encode()) > _MAX_NAME_BYTES for part in path.parts):
+        raise ValueError(f"{str(name)[:40]!r}… is too long: a file name can have at most {_MAX_NAME_BYTES} bytes")
+    return path
+
+
+def _move_files(beside: Path, folder: Path) -> None:
+    """Move every file below one folder to the same place below another.
+
+    Raises OSError if a link in the target leads to a place outside it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    real = folder.resolve()
+    for parent, _, names in os.walk(beside):
+        to = folder / Path(parent).relative_to(beside)
+        to.mkdir(parents=True, exist_ok=True)
+        if not to.resolve().is_relative_to(real):
+            raise OSError(None, f"{to} is a link to a place outside {folder}")
+        for name in names:
+            (Path(parent) / name).replace(to / name)

@@ -1,0 +1,45 @@
+"""SQL sink: a table, written in one transaction. A row replaces an older row with the same key."""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from typing import Any
+
+from runner.sinks.destination import Destination
+from runner.tabular.database import Transactions
+from runner.tabular.tables import find_overwritten_key, open_upsert
+
+
+@contextmanager
+def write_sql(
+    destination: Destination, columns: Mapping[str, Any], *, table: str, key: str = "key"
+) -> Iterator[Callable[[Sequence[Any]], None]]:
+    """Yield a function that writes one row of values, which must already have the types in `columns`.
+
+    It raises ValueError for a row without a key, and for a duplicate key, because one of the rows would be lost.
+    The end of the context raises it too, if the table treats two keys as equal.
+    """
+    if destination.path is not None:
+        destination.path.parent.mkdir(parents=True, exist_ok=True)
+    at = list(columns).index(key)
+    # An empty name is a temporary database on disk, which is deleted with the connection.
+    with Transactions() as own, closing(sqlite3.connect("", isolation_level=None)) as seen:
+        target = (destination.transactions or own, destination.database_url, table, columns, key)
+        seen.executescript(
+            "PRAGMA synchronous = OFF; CREATE TABLE key (key TEXT PRIMARY KEY) WITHOUT ROWID; BEGIN"
+        )
+
+        def write_once(values: Sequence[Any]) -> None:
+            if values[at] is None:
+                raise ValueError(f"{key} is null, but must identify the row in the table")
+            if not seen.execute("INSERT OR IGNORE INTO key VALUES (?)", (str(values[at]),)).rowcount:
+                raise ValueError(f"{key} {values[at]!r} is already used by an earlier row")
+            write(values)
+
+        with open_upsert(*target) as write:
+            yield write_once
+        keys = (found for (found,) in seen.execute("SELECT key FROM key ORDER BY key"))
+        if (lost := find_overwritten_key(*target, keys)) is not None:
+            raise ValueError(
+                f"{table} stores {key} {lost!r} under another row's key: check the type or collation of its column"
+            )

@@ -1,0 +1,116 @@
+"""Excel sink: one sheet with a bold header. Numbers and dates are typed; lists and mappings are JSON."""
+
+import base64
+import re
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from pathlib import Path
+from typing import IO, Any
+
+from runner.sinks.destination import Destination
+from runner.tabular.column_types import to_text
+
+_ROWS, _CHARACTERS, _MAX_EXACT_INTEGER, _DIGITS = 1_048_576, 32_767, 10**15, 15
+
+
+_FIXED_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+# The last alternative matches text that already looks like such an escape.
+_UNSUPPORTED_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\ufffe\uffff]|_(?=x[0-9A-Fa-f]{4}_)")
+
+
+@contextmanager
+def write_xlsx(
+    destination: Destination, columns: Mapping[str, Any], *, sheet: str = "Sheet1"
+) -> Iterator[Callable[[Sequence[Any]], None]]:
+    """Yield a function that writes one row of values, which must already have the types in `columns`.
+
+    A header comes first. The function raises ValueError for a value that a sheet cannot hold.
+    """
+    import openpyxl
+    from openpyxl.cell import WriteOnlyCell
+    from openpyxl.styles import Font
+    from openpyxl.writer.excel import ExcelWriter
+
+    book = openpyxl.Workbook(write_only=True)
+    book.properties.created = book.properties.modified = datetime(2000, 1, 1)
+    page = book.create_sheet(sheet)
+    page.freeze_panes = "A2"
+    rows = 0
+
+    def cell(value: Any, *, is_header: bool = False) -> Any:
+        plain = _to_cell(value)
+        if not isinstance(plain, str):
+            return plain
+        made = WriteOnlyCell(page, value=_escape_text(plain))
+        # Text that begins with = must stay text: it is not a formula.
+        made.data_type = "s"
+        if is_header:
+            made.font = Font(bold=True)
+        return made
+
+    def write(values: Sequence[Any]) -> None:
+        nonlocal rows
+        rows += 1
+        if rows >= _ROWS:
+            raise ValueError(f"a sheet can hold at most {_ROWS - 1:,} rows below its header")
+        page.append([cell(value) for value in values])
+
+    page.append([cell(name, is_header=True) for name in columns])
+    try:
+        with destination.open_file() as file:
+            yield write
+            with _ReproducibleZip(file, "w") as archive:
+                # The book's own `save` would write the current time.
+                ExcelWriter(book, archive).save()
+    except BaseException:
+        # An unclosed page complains when it is garbage-collected.
+        with suppress(Exception):
+            page.close()
+        raise
+
+
+def _to_cell(value: Any) -> Any:
+    """Return a value in the form that a cell can hold. Raises ValueError for text that is too long."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo is not None else value
+    if isinstance(value, bool | date | time | float) or value is None:
+        return value
+    if isinstance(value, int | Decimal):
+        # A sheet has only floating-point numbers, with 15 digits.
+        number = Decimal(value)
+        is_exact = number.copy_abs() <= _MAX_EXACT_INTEGER and len(number.as_tuple().digits) <= _DIGITS
+        return value if is_exact else str(value)
+    if isinstance(value, bytes):
+        value = base64.b64encode(value).decode()
+    text = to_text(value) or ""
+    if len(text) > _CHARACTERS:
+        raise ValueError(f"a cell can hold at most {_CHARACTERS:,} characters, but this text has {len(text):,}")
+    return text
+
+
+def _escape_text(text: str) -> str:
+    """Return text with characters that XML cannot hold escaped in the format's way: `_x0007_`."""
+    return _UNSUPPORTED_CHARACTERS.sub(lambda match: f"_x{ord(match[0][0]):04X}_{match[0][1:]}", text)
+
+
+class _ReproducibleZip(zipfile.ZipFile):
+    """An archive without the time of its creation, so that the same rows give the same bytes."""
+
+    def _open_entry(self, name: str) -> IO[bytes]:
+        entry = zipfile.ZipInfo(name, _FIXED_TIME)
+        entry.compress_type = zipfile.ZIP_DEFLATED
+        return self.open(entry, "w", force_zip64=True)
+
+    def writestr(self, name: Any, data: Any, *_: Any) -> None:
+        with self._open_entry(name) as part:
+            part.write(data.encode() if isinstance(data, str) else data)
+
+    def write(self, path: Any, name: Any = None, *_: Any) -> None:
+        with Path(path).open("rb") as whole, self._open_entry(str(name)) as part:
+            shutil.copyfileobj(whole, part)

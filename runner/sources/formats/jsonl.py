@@ -1,0 +1,36 @@
+"""JSON Lines source: one object per line. Large numbers keep their value, and blank lines are skipped."""
+
+import codecs
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from runner.sources.formats.text import raise_input_error
+from runner.sources.input_files import Inputs
+
+_SURROGATE = re.compile(rb"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]")
+
+
+def _describe_error(line: bytes, error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "not UTF-8 text"
+    if _SURROGATE.search(line):
+        return "half of a surrogate pair (\\ud8.. to \\udf..) is not valid text"
+    return f"not a JSON object: {error}"
+
+
+def read_jsonl(inputs: Inputs, *, path: str) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """Yield one row per non-blank line."""
+    decode = msgspec.json.Decoder(dict[str, Any]).decode
+    for name, stream in inputs.open_files(path):
+        for number, line in enumerate(stream, 1):
+            if number == 1:
+                line = line.removeprefix(codecs.BOM_UTF8)
+            if not line or line.isspace():
+                continue
+            try:
+                yield name, number, decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                raise_input_error(name, _describe_error(line, error), number)

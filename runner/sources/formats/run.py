@@ -1,0 +1,34 @@
+"""Run source: the outputs that another job wrote."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from runner.sources.formats.text import raise_input_error
+from runner.sources.input_files import Inputs
+
+_SUCCESS_BY_ROWS = {"succeeded": True, "failed": False}
+
+
+def read_run(
+    inputs: Inputs, *, spec: str, rows: str = "succeeded", path: str
+) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """Yield one row per output in `path`, the JSONL file that the job of `spec` writes.
+
+    Its fields are `key`, `input` (the input row of that job), `outcome`, `output` and `error`.
+    """
+    if not (inputs.root / path).exists():
+        raise_input_error(path, f"not found: {spec} writes this file, so run that spec first")
+    decode = msgspec.json.Decoder(dict[str, Any]).decode
+    for name, stream in inputs.open_files(path):
+        for number, line in enumerate(stream, 1):
+            try:
+                record = decode(line)
+                is_kept = rows == "all" or _SUCCESS_BY_ROWS[rows] == (record["outcome"] == "succeeded")
+                names = {"key": "key", "input": "row", "outcome": "outcome", "output": "output", "error": "error"}
+                fields = {field: record[column] for field, column in names.items()}
+            except (msgspec.DecodeError, UnicodeDecodeError, KeyError) as error:
+                raise_input_error(name, f"is not a valid output of {spec}: {error}", number)
+            if is_kept:
+                yield name, number, fields

@@ -1,0 +1,55 @@
+"""SQL source: the rows of a query on a SQLite file, opened read-only, or on a database given by URL."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import Any
+from urllib.parse import quote
+
+from runner.errors import InputError, Problem
+from runner.sources.formats.text import raise_input_error
+from runner.sources.input_files import Inputs
+from runner.sources.json_values import check_column_names, row_to_json
+from runner.spec.redact import redact_passwords
+from runner.tabular.database import DatabaseError, open_query
+
+
+def read_sql(
+    inputs: Inputs, *, query: str, path: str | None = None, url: str | None = None
+) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """Yield one row per row of the result, in its order; `line` is the row's number.
+
+    Dates, decimals and binary become text. Raises InputError if the query fails.
+    """
+    if url is not None:
+        inputs.current_path = name = redact_passwords(url)
+        try:
+            with open_query(url, query) as (columns, rows):
+                yield from _convert_rows(name, columns, rows)
+        except DatabaseError as error:
+            raise InputError([Problem(name, f"the query fails: {error}")]) from error
+        return
+    for name, place in inputs.local_paths(path or ""):
+        try:
+            with closing(sqlite3.connect(f"file:{quote(str(place))}?mode=ro", uri=True)) as connection:
+                cursor = connection.execute(query)
+                if cursor.description is None:
+                    raise_input_error(name, "source.query returns no rows: it must be a SELECT")
+                yield from _convert_rows(name, [column[0] for column in cursor.description], cursor)
+        except (sqlite3.Error, sqlite3.Warning, UnicodeDecodeError) as error:
+            raise InputError([Problem(name, f"the query fails: {error}")]) from error
+
+
+def _convert_rows(
+    name: str, columns: list[str], rows: Iterator[Sequence[Any]]
+) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    try:
+        check_column_names(columns, "the result")
+    except ValueError as error:
+        raise_input_error(name, f"{error}: name it with AS")
+    for number, values in enumerate(rows, 1):
+        try:
+            fields = row_to_json(columns, values)
+        except ValueError as error:
+            raise_input_error(name, str(error), number)
+        yield name, number, fields

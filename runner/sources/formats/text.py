@@ -1,0 +1,75 @@
+"""Strict text decoding with line numbers in errors, and the source with one row per text file."""
+
+import codecs
+import io
+import re
+from collections.abc import Iterator
+from pathlib import PurePath
+from typing import Any, BinaryIO, NoReturn
+
+from runner.errors import InputError, Problem
+from runner.sources.input_files import Inputs
+
+_LINE_END = re.compile("\r\n|\r|\n")
+
+
+ENCODING_REMEDY = "set `encoding` if the file is not UTF-8"
+
+
+def find_codec(encoding: str) -> str:
+    """Return the codec of a `source.encoding`; utf-8 also accepts a byte order mark. Raises InputError."""
+    try:
+        name = codecs.lookup(encoding).name
+        io.TextIOWrapper(io.BytesIO(), encoding=name)  # rejects codecs that are not text encodings, such as hex
+    except (LookupError, ValueError) as error:
+        raise InputError(
+            [Problem("source.encoding", f"{encoding!r} is not a text encoding that Python supports")]
+        ) from error
+    return "utf-8-sig" if name == "utf-8" else name
+
+
+def raise_input_error(path: str, message: str, line: int = 0) -> NoReturn:
+    """Raise an InputError at one place of an input file."""
+    raise InputError([Problem(path, message, line)])
+
+
+def read_lines(path: str, stream: BinaryIO, encoding: str) -> Iterator[str]:
+    """Yield the decoded lines of a text, with their line ends.
+
+    Raises InputError with a line number for a NUL character and for bytes that cannot be decoded.
+    """
+    text = io.TextIOWrapper(stream, encoding=find_codec(encoding), newline="")
+    number = 0
+    try:
+        for number, line in enumerate(text, 1):
+            if "\0" in line:
+                raise_input_error(path, "contains a NUL character: the file is damaged or binary", number)
+            yield line
+    except UnicodeDecodeError as error:
+        # Text is decoded ahead of the lines, so the bad bytes are on a later line than the last one that was read.
+        bad = " ".join(f"{byte:02x}" for byte in error.object[error.start : error.end][:4])
+        raise_input_error(
+            path,
+            f"bytes {bad} are not valid {encoding} text; {ENCODING_REMEDY}",
+            _line_of_error(error, encoding, number),
+        )
+    except UnicodeError as error:
+        raise_input_error(path, f"not valid {encoding} text: {error}; {ENCODING_REMEDY}", number + 1)
+    finally:
+        # It is closed already if both are garbage-collected at once.
+        if not stream.closed:
+            text.detach()
+
+
+def _line_of_error(error: UnicodeDecodeError, encoding: str, lines_before: int) -> int:
+    # The error names the byte order of UTF-16 and -32, which the setting may leave open.
+    name = error.encoding if error.encoding.startswith("utf-") else find_codec(encoding)
+    before = error.object[: error.start].decode(name, "replace")
+    return lines_before + len(_LINE_END.findall(before)) + 1
+
+
+def read_text(inputs: Inputs, *, path: str, encoding: str = "utf-8") -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """Yield one row per file, with the fields `path` in the project, `name` without folders, and `text`."""
+    for name, stream in inputs.open_files(path):
+        text = "".join(read_lines(name, stream, encoding))
+        yield name, 1, {"path": name, "name": PurePath(name).name, "text": text}

@@ -1,0 +1,83 @@
+"""Selection of rows by `where`, `sample` and `limit`, and of their columns and types."""
+
+import random
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from runner.errors import InputError, Problem
+from runner.spec.schema_errors import suggest_similar
+from runner.spec.spec import Source
+from runner.tabular.column_types import make_text_parser
+from runner.templates.expressions import compile_expression
+
+RawRow = tuple[str, int, dict[str, Any]]
+"""(path, line, fields) of one row."""
+
+
+# Rows of these types may have different fields: a name that is missing from the first row proves nothing.
+_SCHEMALESS = ("json", "jsonl")
+
+
+def select_rows(source: Source, rows: Iterator[RawRow], limit: int | None) -> Iterator[RawRow]:
+    """Yield the rows that a spec selects, in source order, at most `limit`. Raises InputError."""
+    if source.columns or source.types:
+        rows = _convert_columns(source, rows)
+    if source.where is not None:
+        rows = _filter_rows(source, source.where, rows)
+    if source.sample is not None:
+        rows = _sample_rows(rows, source.sample, source.seed)
+    limits = [most for most in (limit, source.limit) if most is not None]
+    return islice(rows, min(limits, default=None))
+
+
+def _convert_columns(source: Source, rows: Iterator[RawRow]) -> Iterator[RawRow]:
+    """Yield rows with the selected columns only, and with text converted to the declared types."""
+    readers = {name: make_text_parser(written) for name, written in source.types.items()}
+    is_loose = source.type in _SCHEMALESS
+    never = {*source.columns, *readers} if is_loose else set[str]()
+    for path, line, fields in rows:
+        never -= fields.keys()
+        if source.columns:
+            if not is_loose and (absent := next((name for name in source.columns if name not in fields), None)):
+                raise InputError([Problem(path, f"no column {absent!r}: {suggest_similar(absent, fields)}", line)])
+            fields = {name: fields[name] for name in source.columns if name in fields}
+        for name, read in readers.items():
+            try:
+                if name in fields:
+                    fields[name] = read(fields[name])
+                elif not is_loose:
+                    raise ValueError(f"there is no such column: {suggest_similar(name, fields)}")
+            except (ValueError, RecursionError) as error:
+                message = f"cannot read {name} as {source.types[name]}: {error}"
+                raise InputError([Problem(path, message, line)]) from error
+        yield path, line, fields
+    for name in sorted(never):
+        raise InputError(
+            [Problem(path, f"no row has the field {name!r} that source.columns or source.types names")]
+        )
+
+
+def _filter_rows(source: Source, where: str, rows: Iterator[RawRow]) -> Iterator[RawRow]:
+    fits = None
+    for path, line, fields in rows:
+        try:
+            if fits is None:
+                fits = compile_expression(where, names=None if source.type in _SCHEMALESS else (*fields, "row"))
+            if fits({**fields, "row": fields}):
+                yield path, line, fields
+        except ValueError as error:
+            at = "source.where" if fits is None else path
+            message = str(error) if fits is None else f"cannot evaluate source.where: {error}"
+            raise InputError([Problem(at, message, 0 if fits is None else line)]) from error
+
+
+def _sample_rows(rows: Iterator[RawRow], count: int, seed: int) -> Iterator[RawRow]:
+    """Yield a uniform sample of `count` rows, reproducible for a seed; memory holds only the sample."""
+    chance, held = random.Random(seed), list[tuple[int, RawRow]]()  # noqa: S311 - must be repeatable
+    for number, row in enumerate(rows):
+        if len(held) < count:
+            held.append((number, row))
+        elif (place := chance.randrange(number + 1)) < count:
+            held[place] = number, row
+    yield from (row for _, row in sorted(held, key=lambda pair: pair[0]))

@@ -1,0 +1,152 @@
+"""Checks of a spec beyond its JSON schema: combinations of settings, and paths outside the project."""
+
+import glob
+import os
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from itertools import takewhile
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+BLOCK_SOURCES = ("path", "url", "base64", "file_id", "text")
+"""The settings that give the content of a document or image; exactly one of them is set."""
+
+
+_MAX_CACHE_MARKS = 4
+
+
+_UNITS = {"KB": 1_000, "MB": 1_000_000, "B": 1}
+
+
+_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+_MAX_BYTES = 256_000_000
+
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+def parse_size(size: int | str) -> int:
+    """Return a size in bytes; it is written as a number of bytes, or as 200MB."""
+    if isinstance(size, int):
+        return size
+    unit = next(unit for unit in _UNITS if size.endswith(unit))
+    return int(Decimal(size.removesuffix(unit)) * _UNITS[unit])
+
+
+def parse_duration(duration: str) -> float:
+    """Return a time span, written as 90m or 6h, in seconds."""
+    return float(duration[:-1]) * _SECONDS[duration[-1]]
+
+
+def _leads_outside(root: Path, folder: Path, path: str) -> bool:
+    """Return whether a relative path is outside the project, also after following links.
+
+    A linked folder of specs counts as part of the project.
+    """
+    if Path(path).is_absolute():
+        return False
+    if not Path(_to_absolute(root, path)).is_relative_to(root):
+        return True
+    # Up to the first wildcard: the matches of a wildcard are checked when they are read.
+    fixed = takewhile(lambda part: not glob.has_magic(part), Path(path).parts)
+    real = root.joinpath(*fixed).resolve()
+    return not any(real.is_relative_to(place.resolve()) for place in (root, folder))
+
+
+def _to_absolute(root: Path, path: str) -> str:
+    return os.path.normpath(root / path)
+
+
+def _find_paths(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for at in ("spec", "path"):
+        if at in value["source"]:
+            yield f"source.{at}", value["source"][at]
+    schema = value.get("output", {}).get("schema")
+    if isinstance(schema, str):
+        yield "output.schema", schema
+    for index, sink in enumerate(value["sinks"]):
+        if "path" in sink:
+            yield f"sinks.{index}.path", sink["path"]
+
+
+def check_cross_fields(value: dict[str, Any], path: Path, root: Path) -> Iterator[tuple[str, str]]:
+    """Yield the mistakes that the JSON schema cannot express, as (dotted path, message)."""
+    for at, named in _find_paths(value):
+        if "\0" in named:
+            yield at, "a path cannot contain a NUL character"
+        elif not _URL.match(named) and _leads_outside(root, path.parent, named):
+            yield at, f"{named} is outside the project folder {root}: if intended, use an absolute path"
+    yield from _check_blocks(value["prompt"])
+    yield from _check_decimals("source", value["source"].get("types", {}))
+    for index, sink in enumerate(value["sinks"]):
+        yield from _check_decimals(f"sinks.{index}", sink.get("types", {}))
+    if value["source"]["type"] == "sql" and ("path" in value["source"]) == ("url" in value["source"]):
+        yield "source", "a query needs exactly one of `path` (a SQLite file) and `url` (a database)"
+    for index, sink in enumerate(value["sinks"]):
+        if sink["type"] == "sql" and ("path" in sink) == ("url" in sink):
+            yield f"sinks.{index}", "a table needs exactly one of `path` (a SQLite file) and `url` (a database)"
+    if "cache" in value["prompt"] and "system" not in value["prompt"]:
+        yield "prompt.cache", "there is no system prompt to cache: add prompt.system or remove `cache`"
+    output_config = value["params"].get("output_config")
+    yield from _check_outputs(value.get("output", {}), value["params"])
+    if not isinstance(output_config, dict | NoneType):
+        yield "params.output_config", "params.output_config must be a mapping"
+    elif "schema" in value.get("output", {}) and output_config and "format" in output_config:
+        yield (
+            "params.output_config.format",
+            "output.schema is already sent as output_config.format: remove one of the two",
+        )
+    if not 1 <= parse_size(value.get("batch", {}).get("max_bytes", 1)) <= _MAX_BYTES:
+        yield "batch.max_bytes", "batch.max_bytes must be between 1 byte and 256MB, the API's limit"
+
+
+def _check_decimals(at: str, types: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield a mistake for each decimal type with more decimal places than digits."""
+    for name, written in types.items():
+        match = re.fullmatch(r"decimal\((\d+),(\d+)\)", written)
+        if match and int(match[2]) > int(match[1]):
+            yield f"{at}.types.{name}", f"{written} has more decimal places than digits"
+
+
+def _check_blocks(prompt: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the mistakes in the settings of content blocks, and in where blocks are used."""
+    turns = [
+        (f"prompt.messages.{n}.content", t["role"], t["content"]) for n, t in enumerate(prompt.get("messages", ()))
+    ]
+    turns += [(f"prompt.{role}", role, prompt[role]) for role in ("system", "user") if role in prompt]
+    marks = 1 if "cache" in prompt else 0
+    for at, role, content in turns:
+        for index, block in enumerate(content if isinstance(content, list) else ()):
+            marks += "cache" in block
+            if block["type"] == "text":
+                continue
+            given = [name for name in BLOCK_SOURCES if name in block]
+            if role == "assistant":
+                yield f"{at}.{index}", f"an assistant turn cannot contain a block of type {block['type']}"
+            if len(given) != 1:
+                yield f"{at}.{index}", f"the {block['type']} needs exactly one of {', '.join(BLOCK_SOURCES)}"
+            if block.get("upload") and "path" not in block:
+                yield f"{at}.{index}.upload", "`upload` needs a `path`: only a file named by one can be uploaded"
+            if "folder" in block and "path" not in block:
+                yield f"{at}.{index}.folder", "`folder` needs a `path`, and this block has none"
+    if marks > _MAX_CACHE_MARKS:
+        yield "prompt", f"the prompt has {marks} cache marks; the API accepts at most {_MAX_CACHE_MARKS}"
+
+
+def _check_outputs(output: dict[str, Any], params: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the conflicts between the settings that extract an output from an answer."""
+    if "tool" in output and "parse" in output:
+        yield "output.parse", "an output is the input of a tool or parsed from text: remove `tool` or `parse`"
+    if ("pattern" in output) != (output.get("parse") == "regex"):
+        yield "output", "`pattern` and `parse: regex` need each other: set both or neither"
+    tools = params.get("tools")
+    named = [tool.get("name") for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
+    if "tool" in output and "schema" not in output and output["tool"] not in named:
+        yield (
+            "output.tool",
+            f"params.tools does not define {output['tool']}: define it there, or set output.schema",
+        )

@@ -1,0 +1,195 @@
+"""Validate a document against the JSON schema of a spec; report all mistakes with place and remedy."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import jsonschema
+
+from runner.errors import InputError, Problem
+from runner.spec.redact import redact_passwords
+from runner.spec.yaml_document import Document, Path
+
+_TYPE_NAMES = {
+    "string": "text",
+    "object": "a mapping",
+    "array": "a list",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "null": "empty",
+}
+
+
+_PATTERN_MESSAGES = {
+    "name": "expected 1 to 32 characters of a-z, 0-9, _ and -, starting with a letter",
+    "delimiter": "expected one character that is not a quote or a line break",
+    "max_bytes": "expected a number of bytes, or a size such as 64KB or 200MB",
+    "tool": "expected 1 to 128 characters of A-Z, a-z, 0-9, _ and -",
+    "deadline": "expected a time span such as 90m, 6h or 2d",
+    "sheet": "expected a sheet name without [ ] : * ? / \\",
+    "url": "expected a database URL such as postgresql://user@host/name",
+    "types": "expected string, integer, number, boolean, date, timestamp, json or decimal(precision,scale)",
+    "vars": "expected letters, digits and _, not starting with a digit",
+}
+
+
+_BASE_VALIDATOR = jsonschema.Draft202012Validator
+
+
+def _match_whole_text(_: Any, pattern: str, value: object, __: Any) -> Iterator[jsonschema.ValidationError]:
+    # Python's `$` also matches before a trailing line feed.
+    if isinstance(value, str) and not re.fullmatch(pattern.removesuffix("$"), value):
+        yield jsonschema.ValidationError("no match")
+
+
+# A count must be written as an integer: 1e4 is a float, and would be sent as 10000.0.
+_StrictValidator = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
+    _BASE_VALIDATOR,
+    {"pattern": _match_whole_text},
+    type_checker=_BASE_VALIDATOR.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int),
+)
+
+
+_LIMIT_PHRASES = {
+    "minimum": "be at least",
+    "exclusiveMinimum": "be more than",
+    "maximum": "be at most",
+    "minLength": "have at least this many characters:",
+    "maxLength": "have at most this many characters:",
+    "minItems": "have at least this many items:",
+    "minProperties": "have at least this many entries:",
+}
+
+
+@cache
+def schema_text() -> str:
+    """Return the JSON schema of a spec, as text."""
+    return files("runner.spec").joinpath("schema.json").read_text("utf-8")
+
+
+def describe_value(value: object) -> str:
+    """Describe a value for a message; text is marked as text, so that it is not mistaken for a number."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if value is None:
+        return "an empty value"
+    if isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    return f"the text {redact_passwords(value)!r}" if isinstance(value, str) else repr(value)
+
+
+def suggest_similar(word: str, known: Iterable[str]) -> str:
+    """Return the end of a message about an unknown word: the nearest known word, or else all of them."""
+    known = list(known)
+    near = get_close_matches(word, known, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"expected one of: {', '.join(known)}" if known else "none are available"
+
+
+@dataclass(frozen=True, slots=True)
+class _SchemaError:
+    """The used parts of a jsonschema error: the keyword, its value, the invalid value and its place."""
+
+    keyword: str
+    limit: Any
+    instance: Any
+    schema: Mapping[str, Any]
+    path: Path
+    is_key: bool
+
+    @classmethod
+    def from_jsonschema(cls, error: Any) -> "_SchemaError":
+        is_key = "propertyNames" in error.absolute_schema_path
+        at = tuple(error.absolute_path)
+        return cls(error.validator, error.validator_value, error.instance, error.schema, at, is_key)
+
+
+def _format_path(path: Path) -> str:
+    return ".".join(str(part) for part in path) or "the spec"
+
+
+def _type_message(error: _SchemaError) -> str:
+    wanted = error.limit if isinstance(error.limit, list) else [error.limit]
+    kinds = " or ".join(_TYPE_NAMES[kind] for kind in wanted)
+    return f"must be {kinds}, not {describe_value(error.instance)}"
+
+
+def _error_message(error: _SchemaError) -> str:
+    where, limit = _format_path(error.path), error.limit
+    match error.keyword:
+        case "type":
+            return f"{where} {_type_message(error)}"
+        case "enum":
+            known = [str(value) for value in limit]
+            return f"{where} is {describe_value(error.instance)}: {suggest_similar(str(error.instance), known)}"
+        case "const":
+            return f"{where} must be {limit!r}, not {describe_value(error.instance)}"
+        case "pattern":
+            subject = f"{where} is {describe_value(error.instance)}"
+            if error.is_key:
+                subject = f"{where}: the key {error.instance!r}"
+            elif error.path[-1] == "url":
+                # An invalid URL may itself be a password, so it is not shown.
+                subject = f"{where} is not a valid URL"
+            return (
+                f"{subject}: "
+                f"{_PATTERN_MESSAGES.get(str(error.path[-1])) or _PATTERN_MESSAGES[str(error.path[-2])]}"
+            )
+        case "anyOf":
+            return f"{where} needs `user` or `messages`"
+        case "uniqueItems":
+            return f"{where} has a duplicate item"
+        case "not":
+            return f"{where} is not allowed here: it comes from `prompt`"
+        case name:
+            return f"{where} must {_LIMIT_PHRASES[name]} {limit}"
+
+
+def _to_problems(errors: Iterable[_SchemaError], document: Document, path: str) -> Iterator[Problem]:
+    guessed: set[Path] = set()
+    missing: set[Path] = set()
+    for error in errors:
+        at = error.path
+        if error.keyword == "additionalProperties":
+            known = error.schema["properties"]
+            for key in (key for key in error.instance if key not in known):
+                guessed |= {(*at, near) for near in get_close_matches(key, known, n=1, cutoff=0.6)}
+                message = f"unknown key {key!r} in {_format_path(at)}: {suggest_similar(key, known)}"
+                yield Problem(path, message, *document.keys[(*at, key)])
+        elif error.keyword == "required":
+            missing |= {(*at, key) for key in error.limit if key not in error.instance}
+        else:
+            places = {**document.keys, (): (1, 1)} if error.is_key else document.positions
+            place = places.get((*at, error.instance) if error.is_key else at, (0, 0))
+            yield Problem(path, _error_message(error), *place)
+    for key_path in missing - guessed:
+        message = f"{_format_path(key_path[:-1])} needs the key {key_path[-1]!r}"
+        yield Problem(path, message, *document.positions[key_path[:-1]])
+
+
+def check_document(document: Document, *, path: str) -> None:
+    """Raise InputError with all violations of the JSON schema of a spec; `path` names the file."""
+    validator = _StrictValidator(json.loads(schema_text()))
+    errors = [_SchemaError.from_jsonschema(error) for error in validator.iter_errors(document.value)]
+    problems = sorted(set(_to_problems(errors, document, path)), key=lambda p: (p.line, p.column, p.message))
+    if problems:
+        raise InputError(problems)
+
+
+def find_schema_error(schema: object) -> str | None:
+    """Return why a value is not a JSON schema of draft 2020-12, or None if it is one."""
+    if not isinstance(schema, dict):
+        return f"a JSON schema must be an object, not {describe_value(schema)}"
+    try:
+        _BASE_VALIDATOR.check_schema(schema)
+    except jsonschema.SchemaError as error:
+        place = ".".join(str(part) for part in error.absolute_path) or "the top level"
+        return f"not a valid JSON schema: at {place}: {error.message}"
+    return None

@@ -1,0 +1,268 @@
+"""A strict YAML parser that returns plain values and the place of each one.
+
+Plain scalars are numbers, true, false or null much as in JSON (`True`, `TRUE`, `~` and empty text count too).
+`on`, `no`, `1_0`, `010` and dates stay text as written. Tags, merge keys, duplicate keys, several documents and
+alias bombs are errors.
+"""
+
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import yaml
+
+from runner.errors import InputError, Problem
+
+MAX_BYTES = 1 << 20
+
+
+MAX_DEPTH = 64
+
+
+MAX_NODES = 20_000
+
+
+Path = tuple[str | int, ...]
+
+
+Position = tuple[int, int]
+
+
+_LOADER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,299})")
+
+
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)\.[0-9]*|(0|[1-9][0-9]*)(?=[eE]))([eE][-+]?[0-9]+)?")
+
+
+_CONSTANTS: dict[str, bool | None] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
+
+
+_ENV = re.compile(r"\$\{env:([^}]*)\}")
+
+
+_SECRET = re.compile(r"API_?KEY|ACCESS_?KEY|TOKEN(?!S)|SECRET|PASSW", re.IGNORECASE)
+
+
+_UNQUOTED_TEMPLATE_HINT = (
+    'a value that starts with {{ must be quoted, because { opens a YAML mapping: write "{{ name }}"'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A YAML file as plain values, with lines and columns counted from 1.
+
+    `positions` maps each path, for example `("sinks", 0, "path")`, to where its value begins. `keys` maps each
+    path to the place of its key. The text of a block scalar begins at its first line, with 0 as column.
+    """
+
+    value: Any
+    positions: dict[Path, Position]
+    keys: dict[Path, Position]
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """A scalar with its text, a sequence with its items, or a mapping with its pairs."""
+
+    position: Position
+    text: str | None = None
+    is_plain: bool = False
+    items: "list[_Node] | None" = None
+    pairs: "list[tuple[_Node, _Node]] | None" = None
+
+
+class _InvalidYaml(Exception):
+    def __init__(self, message: str, place: Position) -> None:
+        super().__init__(message)
+        self.position = place
+
+
+@dataclass(slots=True)
+class _Composer:
+    events: Iterator[Any]
+    anchors: dict[str, _Node] = field(default_factory=dict)
+
+    def compose(self) -> _Node:
+        next(self.events)
+        start = next(self.events)
+        if isinstance(start, yaml.StreamEndEvent):
+            raise _InvalidYaml("the file is empty", (1, 1))
+        node = self.compose_node(next(self.events), depth=1)
+        next(self.events)
+        end = next(self.events)
+        if not isinstance(end, yaml.StreamEndEvent):
+            raise _InvalidYaml("a spec file contains one document: remove the second `---`", _event_position(end))
+        return node
+
+    def compose_node(self, event: Any, *, depth: int) -> _Node:
+        if depth > MAX_DEPTH:
+            raise _InvalidYaml(f"nested deeper than {MAX_DEPTH} levels", _event_position(event))
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor not in self.anchors:
+                raise _InvalidYaml(f"the alias *{event.anchor} has no anchor above it", _event_position(event))
+            return self.anchors[event.anchor]
+        if event.tag and event.tag != "!":
+            raise _InvalidYaml(
+                f"the tag {event.tag} is not allowed: use plain YAML values", _event_position(event)
+            )
+        node = self._compose_content(event, depth=depth)
+        if event.anchor:
+            self.anchors[event.anchor] = node
+        return node
+
+    def _compose_content(self, event: Any, *, depth: int) -> _Node:
+        if isinstance(event, yaml.ScalarEvent):
+            line, column = _event_position(event)
+            block = event.style in ("|", ">")
+            return _Node(
+                (line + 1, 0) if block else (line, column), event.value, is_plain=event.style in (None, "")
+            )
+        if isinstance(event, yaml.SequenceStartEvent):
+            items = [
+                self.compose_node(item, depth=depth + 1) for item in self._events_until(yaml.SequenceEndEvent)
+            ]
+            return _Node(_event_position(event), items=items)
+        pairs = []
+        for key in self._events_until(yaml.MappingEndEvent):
+            if isinstance(key, yaml.MappingStartEvent) and key.flow_style:
+                raise _InvalidYaml(_UNQUOTED_TEMPLATE_HINT, _event_position(event))
+            if not isinstance(key, yaml.ScalarEvent):
+                raise _InvalidYaml("a key must be plain text", _event_position(key))
+            pairs.append(
+                (self.compose_node(key, depth=depth), self.compose_node(next(self.events), depth=depth + 1))
+            )
+        return _Node(_event_position(event), pairs=pairs)
+
+    def _events_until(self, end: type) -> Iterator[Any]:
+        while not isinstance(event := next(self.events), end):
+            yield event
+
+
+def _is_database_url(path: Path) -> bool:
+    """Return whether a value is a database URL, which is recorded without its password."""
+    return path[:1] in (("source",), ("sinks",)) and path[-1] == "url"
+
+
+@dataclass(slots=True)
+class _Builder:
+    environ: Mapping[str, str]
+    positions: dict[Path, Position] = field(default_factory=dict)
+    keys: dict[Path, Position] = field(default_factory=dict)
+    node_count: int = 0
+
+    def build(self, node: _Node, path: Path) -> Any:
+        self.node_count += 1 + len(node.text or "") // 1000
+        if len(path) > MAX_DEPTH:
+            raise _InvalidYaml(
+                f"nested deeper than {MAX_DEPTH} levels once its aliases are expanded", node.position
+            )
+        if self.node_count > MAX_NODES:
+            raise _InvalidYaml(f"more than {MAX_NODES:,} values once its aliases are expanded", node.position)
+        self.positions[path] = node.position
+        if node.text is not None:
+            return self._build_scalar(node.text, node, may_be_secret=_is_database_url(path))
+        if node.items is not None:
+            return [self.build(item, (*path, index)) for index, item in enumerate(node.items)]
+        return self._build_mapping(node.pairs or [], path)
+
+    def _build_mapping(self, pairs: list[tuple[_Node, _Node]], path: Path) -> dict[str, Any]:
+        value: dict[str, Any] = {}
+        for key, item in pairs:
+            name = key.text or ""
+            if name == "<<" and key.is_plain:
+                raise _InvalidYaml("YAML 1.2 has no merge key: write the values out", key.position)
+            if name in value:
+                line = self.keys[(*path, name)][0]
+                raise _InvalidYaml(f"duplicate key {name!r}: already on line {line}", key.position)
+            self.keys[(*path, name)] = key.position
+            value[name] = self.build(item, (*path, name))
+        return value
+
+    def _build_scalar(self, text: str, node: _Node, *, may_be_secret: bool) -> Any:
+        expanded = _ENV.sub(lambda match: self._resolve_env(match[1], node, may_be_secret=may_be_secret), text)
+        return _resolve_plain_scalar(expanded) if node.is_plain else expanded
+
+    def _resolve_env(self, name: str, node: _Node, *, may_be_secret: bool) -> str:
+        if _SECRET.search(name) and not may_be_secret:
+            raise _InvalidYaml(
+                f"${{env:{name}}} looks like a secret, and the values of a spec are stored unencrypted: "
+                "remove it; the API key is read from the environment without being named in a spec",
+                node.position,
+            )
+        if name not in self.environ:
+            raise _InvalidYaml(f"${{env:{name}}}: the environment variable {name} is not set", node.position)
+        try:
+            self.environ[name].encode()
+        except UnicodeEncodeError as error:
+            raise _InvalidYaml(f"${{env:{name}}}: its value is not UTF-8 text", node.position) from error
+        return self.environ[name]
+
+
+def _event_position(event: Any) -> Position:
+    return event.start_mark.line + 1, event.start_mark.column + 1
+
+
+def _resolve_plain_scalar(text: str) -> Any:
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    if _FLOAT.fullmatch(text) and math.isfinite(float(text)):
+        return float(text)
+    return text
+
+
+def _raise_input_error(path: str, message: str, place: Position) -> NoReturn:
+    raise InputError([Problem(path, message, *place)])
+
+
+def _describe_yaml_error(error: yaml.YAMLError, text: str) -> tuple[str, Position]:
+    if isinstance(error, yaml.reader.ReaderError):
+        line = text.encode()[: error.position].count(b"\n") + 1
+        return "not valid YAML: it contains a control character or an invalid character", (line, 0)
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    message = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
+    if "maximum nesting depth" in message:
+        # libyaml 0.2.6 reads ahead, and stops at its own limit before the events reach ours.
+        return f"nested deeper than {MAX_DEPTH} levels", (mark.line + 1, mark.column + 1) if mark else (0, 0)
+    if "cannot start any token" in message:
+        message += " (indent with spaces, not tabs; quote text that begins with @ or `)"
+    return f"not valid YAML: {message}", (mark.line + 1, mark.column + 1) if mark else (0, 0)
+
+
+def _decode(data: bytes, path: str) -> str:
+    if len(data) > MAX_BYTES:
+        _raise_input_error(
+            path, f"larger than {MAX_BYTES:,} bytes: move the data to a file that the spec names", (0, 0)
+        )
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        _raise_input_error(path, "not UTF-8 text", (data.count(b"\n", 0, error.start) + 1, 0))
+
+
+def parse_yaml(data: bytes, *, path: str, environ: Mapping[str, str] | None = None) -> Document:
+    """Read one YAML document strictly, and replace `${env:NAME}` from `environ` (default: os.environ).
+
+    `data` is UTF-8 text, at most 1 MiB; `path` names the file in errors. Raises InputError.
+    """
+    text = _decode(data, path)
+    builder = _Builder(os.environ if environ is None else environ)
+    try:
+        value = builder.build(_Composer(yaml.parse(text, Loader=_LOADER)).compose(), ())
+    except _InvalidYaml as error:
+        _raise_input_error(path, str(error), error.position)
+    except yaml.YAMLError as error:
+        _raise_input_error(path, *_describe_yaml_error(error, text))
+    return Document(value, builder.positions, builder.keys)

@@ -1,0 +1,238 @@
+"""Find the templates of a spec in prompts/, check them against the columns, and render them per row.
+
+The data of a row is only ever a value in a template, never a template.
+"""
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NoReturn
+
+from jinja2 import StrictUndefined, TemplateSyntaxError, nodes
+
+from runner.errors import InputError, Problem
+from runner.spec.schema_errors import suggest_similar
+from runner.spec.spec import Spec
+from runner.templates.limits import join_pieces
+from runner.templates.sandbox import RENDER_ERRORS, TEMPLATE_GLOBALS, Sandbox, make_sandbox
+from runner.templates.variables import (
+    find_assigned_names,
+    find_first_use,
+    find_referenced_templates,
+    find_row_fields,
+    find_tested_names,
+    find_undeclared_names,
+    find_used_globals,
+)
+
+Renderer = Callable[[Mapping[str, Any]], str]
+"""Renders one template with the names of one row (see `Templates.variables`)."""
+
+
+_FOLDER = "prompts"
+
+
+def is_template_file(text: str) -> bool:
+    """Return whether a template in a spec names a file in prompts/, and is not inline text."""
+    return text.endswith(".j2") and "\n" not in text
+
+
+def _template_name(setting: str, written: str) -> str:
+    """Return the name of a template: its file in prompts/, or `<dotted.path>` if it is inline."""
+    return written if is_template_file(written) else f"<{setting}>"
+
+
+def _is_inline(name: str) -> bool:
+    return name.startswith("<")
+
+
+@dataclass(frozen=True)
+class Templates:
+    """The templates of a spec: `texts` by name, a file in prompts/ or the `<dotted.path>` if inline."""
+
+    spec: Spec
+    texts: dict[str, str]
+
+    @cached_property
+    def _sandbox(self) -> Sandbox:
+        return make_sandbox(self.texts, StrictUndefined)
+
+    def file_texts(self) -> dict[str, str]:
+        """Return the texts of the files in prompts/ that the spec uses."""
+        return {name: text for name, text in self.texts.items() if not _is_inline(name)}
+
+    def variables(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the names that a row's templates can use: its fields, `row`, the spec's vars and globals."""
+        return {**TEMPLATE_GLOBALS, **self.spec.vars, **fields, "row": fields}
+
+    def make_renderer(self, setting: str, written: str) -> Renderer:
+        """Return the function that renders the template written at the dotted path `setting`.
+
+        It raises InputError with the template's file and line if the data does not fit.
+        """
+        template = self._sandbox.get_template(_template_name(setting, written))
+        root = template.root_render_func
+        # One context serves all rows, with its parent replaced each time: creating one costs more than rendering.
+        context = self._sandbox.context_class(self._sandbox, {}, setting, template.blocks)
+
+        def render(names: Mapping[str, Any]) -> str:
+            context.parent = names  # type: ignore[assignment]
+            context.vars.clear()
+            context.exported_vars.clear()
+            # A template that extends another adds the blocks of that one to these.
+            context.blocks = {name: [block] for name, block in template.blocks.items()}
+            try:
+                return join_pieces(root(context))
+            except RENDER_ERRORS as error:
+                self._raise_input_error(error)
+
+        return render
+
+    def is_constant(self, setting: str, written: str) -> bool:
+        """Return whether the text is the same for all rows: none of its templates uses a name from the row."""
+        reached, queue, used = set(), [_template_name(setting, written)], set[str]()
+        while queue:
+            if (name := queue.pop()) not in reached:
+                reached.add(name)
+                tree = self._sandbox.parse(self.texts[name])
+                queue += [named for named, _ in find_referenced_templates(tree)]
+                used |= find_undeclared_names(tree) | find_used_globals(tree)
+        return not used - set(self.spec.vars)
+
+    def problem(self, name: str, line: int, message: str) -> Problem:
+        """Return a mistake in a template, with its file and line or its place in the spec."""
+        if _is_inline(name):
+            return self.spec.problem(name[1:-1], f"{name[1:-1]}: {message}", line=line)
+        return Problem(f"prompts/{name}", message, line)
+
+    def _raise_input_error(self, error: Exception) -> NoReturn:
+        name, line = _error_location(error.__traceback__)
+        raise InputError([self.problem(name, line, str(error) or type(error).__name__)]) from error
+
+    def check_variables(self, columns: Collection[str]) -> list[Problem]:
+        """Return the mistakes of templates: undefined names, and vars that hide a column."""
+        trees = {name: self._sandbox.parse(text) for name, text in self.texts.items()}
+        hidden = [name for name in self.spec.vars if name in columns]
+        problems = [
+            self.spec.problem(f"vars.{name}", f"vars.{name} has the same name as a column: rename it")
+            for name in hidden
+        ]
+        for template, tree in trees.items():
+            line = find_first_use(tree, "self")
+            if "self" in columns and line is not None:
+                message = "`self` is reserved by Jinja: write row['self'] for the column"
+                problems.append(self.problem(template, line, message))
+        offered = (*columns, *self.spec.vars, "row")
+        for template, name, line in self._find_missing_names(trees, set(offered), set(columns)):
+            problems.append(
+                self.problem(template, line, f"{name!r} is undefined: {suggest_similar(name, offered)}")
+            )
+        return problems
+
+    def _find_missing_names(
+        self, trees: Mapping[str, nodes.Template], offered: set[str], columns: set[str]
+    ) -> Iterator[tuple[str, str, int]]:
+        """Yield the (template, name, line) of names that are not offered, assigned or tested before use."""
+        set_somewhere = set().union(*map(find_assigned_names, trees.values()))
+        asked = set().union(*map(find_tested_names, trees.values()))
+        for template, tree in trees.items():
+            for name in sorted(find_undeclared_names(tree) - offered - set_somewhere - asked):
+                yield template, name, find_first_use(tree, name) or 0
+            if "row" not in set_somewhere:
+                fields = find_row_fields(tree)
+                yield from ((template, name, line) for name, line in fields if name not in columns | asked)
+
+
+def _error_location(traceback: TracebackType | None) -> tuple[str, int]:
+    """Return the innermost template and line of a traceback."""
+    origin = ("", 0)
+    while traceback is not None:
+        template = traceback.tb_frame.f_globals.get("__jinja_template__")
+        if template is not None:
+            origin = (template.name, template.get_corresponding_lineno(traceback.tb_lineno))
+        traceback = traceback.tb_next
+    return origin
+
+
+def _template_line(environment: Sandbox, text: str, error: SyntaxError) -> int:
+    """Return the template line of the line of Python where the compiler stopped."""
+    if error.filename != "<template>":
+        return 1  # An invalid number: only its text is known, not its line.
+    source = environment.compile(text, raw=True)
+    lines = [pair.split("=") for pair in re.findall(r"[0-9]+=[0-9]+", source.rpartition("debug_info = ")[2])]
+    return [1, *(int(line) for line, python in lines if int(python) <= (error.lineno or 0))][-1]
+
+
+def _read_template(folder: Path, name: str) -> str:
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise ValueError(f"{name} is outside prompts/: a template must be inside it, also after following links")
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"prompts/{name} is not UTF-8 text") from error
+    except OSError as error:
+        known = sorted(str(file.relative_to(folder)) for file in folder.rglob("*.j2") if file.is_file())
+        hint = f": {suggest_similar(name, known)}" if known else f" ({folder} contains no templates)"
+        raise ValueError(f"no template prompts/{name}{hint}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _TemplateLoader:
+    """A loader that reads templates and all those they refer to, and collects their mistakes."""
+
+    templates: Templates
+    problems: list[Problem]
+
+    def load_file(self, name: str, referenced_from: Problem) -> None:
+        """Read a template and those it refers to; `referenced_from` is the place that names it."""
+        if name in self.templates.texts and not _is_inline(name):
+            return
+        try:
+            if _is_inline(name):
+                raise ValueError(f"{name} is not a file in prompts/")
+            self.templates.texts[name] = _read_template(self.templates.spec.root / _FOLDER, name)
+        except ValueError as error:
+            self.problems.append(replace(referenced_from, message=str(error)))
+            return
+        self.load_references(name)
+
+    def load_references(self, name: str) -> None:
+        """Compile a template that was read, and load those it refers to."""
+        environment = make_sandbox({}, StrictUndefined)
+        text = self.templates.texts[name]
+        try:
+            reached = list(find_referenced_templates(environment.parse(text)))
+            environment.compile(text)
+        except TemplateSyntaxError as error:
+            self.problems.append(self.templates.problem(name, error.lineno, error.message or "invalid template"))
+            return
+        except SyntaxError as error:
+            # Jinja generated invalid Python: a duplicate argument, or blocks that are nested too deep.
+            self.problems.append(self.templates.problem(name, _template_line(environment, text, error), error.msg))
+            return
+        except RENDER_ERRORS as error:
+            self.problems.append(self.templates.problem(name, 1, str(error)))
+            return
+        for used, line in reached:
+            self.load_file(used, self.templates.problem(name, line, ""))
+
+
+def load_templates(spec: Spec) -> Templates:
+    """Read every template that the spec uses, also through `include`, `import` and `extends`.
+
+    Raises InputError with every template that is missing, outside prompts/ or not valid Jinja.
+    """
+    loader = _TemplateLoader(Templates(spec, {}), [])
+    for at, text in spec.prompt.templates():
+        if is_template_file(text):
+            loader.load_file(text, spec.problem(at, ""))
+        else:
+            loader.templates.texts[_template_name(at, text)] = text
+            loader.load_references(_template_name(at, text))
+    if loader.problems:
+        raise InputError(loader.problems)
+    return loader.templates
