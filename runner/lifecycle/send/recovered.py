@@ -1,5 +1,10 @@
 """Batches that may have been sent although the database has no record of it: restored or recovered states."""
 
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
 from runner.api.client import Api
 from runner.errors import StateError
 from runner.lifecycle.send.bind import assign_batch_id
@@ -9,17 +14,19 @@ from runner.store.run_ids import parse_created_at
 from runner.text import pluralize
 
 _DAY = 86_400
+# Marks of state version 4 and older have the column names of their time.
+_OLD_COLUMNS = {"unknown_at": "search_started_at", "unknown_since": "search_started_local"}
 
 
 def may_have_been_sent(context: RunContext, batch: Batch) -> bool:
     """Return whether a prepared batch may have been sent although the database has no record of it."""
     return (
-        may_predate_state_loss(context, batch)
+        _may_predate_state_loss(context, batch)
         or context.store.folder(context.run).intent_marker(batch.round, batch.batch).exists()
     )
 
 
-def may_predate_state_loss(context: RunContext, batch: Batch) -> bool:
+def _may_predate_state_loss(context: RunContext, batch: Batch) -> bool:
     """Return whether a batch may have been sent before the state was lost.
 
     A round is prepared when the previous round is collected. If a batch of the previous round was sent after the
@@ -44,7 +51,7 @@ def check_no_lost_round(context: RunContext) -> None:
         )
 
 
-def find_recovered_batch(context: RunContext, api: Api, batch: Batch) -> Batch:
+def _find_recovered_batch(context: RunContext, api: Api, batch: Batch) -> Batch:
     """Bind a batch of a recovered run to the remote batch found, or leave it submitting.
 
     Any batch of a recovered run may have been sent before; `reconcile` searches for those not found. Raises
@@ -77,3 +84,26 @@ def find_recovered_batch(context: RunContext, api: Api, batch: Batch) -> Batch:
             batch = assign_batch_id(context, batch, remote)
             context.report(f"{batch_label(batch)}: found as {batch.batch_id}")
     return batch
+
+
+def _read_intent(sent: Path) -> dict[str, Any]:
+    """Read the intent from a `.sent` mark. Raises StateError if it is damaged."""
+    try:
+        intent = msgspec.json.decode(sent.read_bytes(), type=dict[str, Any])
+    except ValueError as error:
+        raise StateError(f"{sent} is damaged: {error}") from error
+    return {_OLD_COLUMNS.get(name, name): value for name, value in intent.items()}
+
+
+def find_earlier_create(context: RunContext, api: Api, batch: Batch) -> Batch:
+    """Return a batch that may have been sent before as submitting, or as submitted if it is already identified.
+
+    `reconcile` searches for one that is submitting. Raises StateError if what was sent does not fit the state.
+    """
+    if _may_predate_state_loss(context, batch):
+        return _find_recovered_batch(context, api, batch)
+    marker = context.store.folder(context.run).intent_marker(batch.round, batch.batch)
+    context.report(
+        f"{batch_label(batch)}: may have been sent before: its intent is on disk, but not in the database"
+    )
+    return context.store.transition(batch, "submitting", **_read_intent(marker))

@@ -1,8 +1,6 @@
 """Send a prepared batch exactly once: the intent is durable on disk before the first byte is sent."""
 
 import hashlib
-from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -10,32 +8,20 @@ from runner.api.client import Api
 from runner.errors import AcceptanceUnknown, RunnerError, StateError
 from runner.files.atomic import atomic_write
 from runner.lifecycle.send.bind import assign_batch_id, reset_to_prepared
-from runner.lifecycle.send.recovered import find_recovered_batch, may_predate_state_loss
 from runner.runs.context import RunContext, batch_label
 from runner.store.records import Batch
 from runner.text import pluralize
-
-# Marks of state version 4 and older have the column names of their time.
-_OLD_COLUMNS = {"unknown_at": "search_started_at", "unknown_since": "search_started_local"}
 
 
 def submit_batch(context: RunContext, api: Api, batch: Batch) -> Batch:
     """POST the body of a prepared batch.
 
-    Returns the batch as submitted. It is still submitting if the response was lost or if it may have been sent
-    before; `reconcile` resolves these cases. Raises Unavailable, RequestRejected or AccessError if the API
-    certainly did not accept it; the batch is then prepared again. Raises StateError if the body on disk was
-    changed.
+    Returns the batch as submitted, or still submitting if the response was lost; `reconcile` finds out then.
+    Raises Unavailable, RequestRejected or AccessError if the API certainly did not accept it; the batch is then
+    prepared again. Raises StateError if the body on disk was changed.
     """
-    if may_predate_state_loss(context, batch):
-        return find_recovered_batch(context, api, batch)
     folder = context.store.folder(context.run)
     body, sent = folder.body(batch.round, batch.batch), folder.intent_marker(batch.round, batch.batch)
-    if sent.exists():
-        context.report(
-            f"{batch_label(batch)}: may have been sent before: its intent is on disk, but not in the database"
-        )
-        return context.store.transition(batch, "submitting", **_read_intent(sent))
     with body.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != batch.sha256:
             raise StateError(
@@ -70,12 +56,3 @@ def submit_batch(context: RunContext, api: Api, batch: Batch) -> Batch:
     batch = assign_batch_id(context, batch, remote)
     context.report(f"{batch_label(batch)}: {pluralize(batch.requests, 'request')} submitted as {batch.batch_id}")
     return batch
-
-
-def _read_intent(sent: Path) -> dict[str, Any]:
-    """Read the intent from a `.sent` mark. Raises StateError if it is damaged."""
-    try:
-        intent = msgspec.json.decode(sent.read_bytes(), type=dict[str, Any])
-    except ValueError as error:
-        raise StateError(f"{sent} is damaged: {error}") from error
-    return {_OLD_COLUMNS.get(name, name): value for name, value in intent.items()}

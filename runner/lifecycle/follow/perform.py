@@ -1,0 +1,279 @@
+"""Perform the steps of a batch: one function for each, which says when and why the next one is due.
+
+Each returns Wait, Retry or Blocked, or raises an error of `runner.errors` that `perform` turns into one of them.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from threading import Event
+
+import msgspec
+
+from runner.api.client import Api
+from runner.api.remote_batch import RemoteBatch
+from runner.errors import (
+    CostCapReached,
+    ManualDecisionRequired,
+    NotFound,
+    RequestRejected,
+    ResultsIncomplete,
+    RunnerError,
+    StateError,
+    Unavailable,
+)
+from runner.lifecycle.deliver.collect import collect_results, mark_missing
+from runner.lifecycle.follow.lost_results import are_results_lost, results_lost_error
+from runner.lifecycle.follow.next_step import Step
+from runner.lifecycle.follow.progress import Blocked, Memory, Reason, Result, Retry, Wait
+from runner.lifecycle.follow.reconcile import reconcile_batch
+from runner.lifecycle.send.canary import check_canary
+from runner.lifecycle.send.cost_cap import reserve_cost
+from runner.lifecycle.send.deadline import Deadline
+from runner.lifecycle.send.recovered import find_earlier_create
+from runner.lifecycle.send.refusal import bisect_batch, record_rejection, rejected_batch_error
+from runner.lifecycle.send.submit import submit_batch
+from runner.lifecycle.send.synchronous import send_synchronously, split_into_chunks
+from runner.lifecycle.send.upload_files import upload_files
+from runner.results.output_format import OutputFormat
+from runner.runs.context import RunContext, batch_label
+from runner.store.records import Batch
+
+_MAX_DOWNLOADS = 3
+_DAY = 86_400
+# Halving 100,000 requests down to one takes 17 steps of two creates.
+_MAX_REJECTIONS = 40
+_IN_FLIGHT = ("submitting", "submitted", "ended")
+
+
+@dataclass(slots=True)
+class Following:
+    """A run while it is followed: what its steps need, and what this process remembers of them.
+
+    `rejections` counts the creates that the API rejected since it last accepted one.
+    """
+
+    context: RunContext
+    api: Api
+    output_format: OutputFormat
+    deadline: Deadline
+    memory: Memory
+    stop: Event
+    accept_loss: bool
+    canary_passed: bool = False
+    rejections: int = 0
+
+
+def _find_earlier_create(run: Following, batch: Batch) -> Result:
+    return _after_create(run, find_earlier_create(run.context, run.api, batch))
+
+
+def _end_as_canceled(run: Following, batch: Batch) -> Result:
+    store = run.context.store
+    store.collect_batch(batch, ((row, "canceled", False, None, None) for row in store.rows_of(batch)))
+    return Wait()
+
+
+def _split_rejected(run: Following, batch: Batch) -> Result:
+    bisect_batch(run.context, batch)
+    return Wait()
+
+
+def _report_rejected(run: Following, batch: Batch) -> Result:
+    return Blocked(rejected_batch_error(run.context, batch))
+
+
+def _check_canary(run: Following, _: Batch) -> Result:
+    run.canary_passed = check_canary(run.context, run.output_format)
+    return Wait()
+
+
+def _upload_files(run: Following, batch: Batch) -> Result:
+    try:
+        upload_files(run.context, run.api, batch, run.stop)
+    except (RequestRejected, StateError) as error:
+        return Blocked(error)
+    run.memory.of(batch).has_uploaded = True
+    return Wait()
+
+
+def _split_for_sync(run: Following, batch: Batch) -> Result:
+    split_into_chunks(run.context, batch)
+    return Wait()
+
+
+def _send_sync(run: Following, batch: Batch) -> Result:
+    if batch.state == "prepared":
+        send_mode = "sync" if batch.send_mode == "batch" else batch.send_mode
+        reserved = _reserve(run, batch, send_mode)
+        if reserved is None:
+            return _wait_for_budget(run)
+        batch = reserved
+    send_synchronously(run.context, run.api, batch, stop=run.stop)
+    return Wait(wakes_creates=True)
+
+
+def _create(run: Following, batch: Batch) -> Result:
+    reserved = _reserve(run, batch, "batch")
+    if reserved is None:
+        return _wait_for_budget(run)
+    try:
+        submitted = submit_batch(run.context, run.api, reserved)
+    except RequestRejected as error:
+        return _after_rejection(run, reserved, error)
+    return _after_create(run, submitted)
+
+
+def _reserve(run: Following, batch: Batch, send_mode: str) -> Batch | None:
+    others = run.context.store.batches(run.context.run)
+    can_wait = any(one.state in _IN_FLIGHT and not run.memory.is_blocked(one) for one in others)
+    return reserve_cost(run.context, batch, send_mode, can_wait=can_wait)
+
+
+def _wait_for_budget(run: Following) -> Wait:
+    return Wait(min(1.0, run.memory.poll_seconds), Reason.COST_CAP)
+
+
+def _after_create(run: Following, batch: Batch) -> Wait:
+    run.rejections = 0
+    if batch.state == "submitted":
+        return Wait(run.memory.poll_seconds, Reason.PROCESSING, wakes_creates=True)
+    return Wait(_search_delay(run, batch), Reason.SEARCH, wakes_creates=True)
+
+
+def _after_rejection(run: Following, batch: Batch, error: RequestRejected) -> Result:
+    # A single request that was rejected before says nothing new.
+    run.rejections += batch.accepted_before_rejection is None or batch.requests > 1
+    batch = record_rejection(run.context, batch, error)
+    if run.rejections >= _MAX_REJECTIONS:
+        return Blocked(rejected_batch_error(run.context, batch), is_run_wide=True)
+    return Wait()
+
+
+def _search_delay(run: Following, batch: Batch) -> float:
+    """Return the seconds until the next search for a batch: one that exists mostly shows soon."""
+    progress = run.memory.of(batch)
+    progress.searches += 1
+    grace_seconds = run.context.spec.batch.grace_seconds
+    return min(max(grace_seconds / 10, 0.2), 0.5 * 2.0 ** min(progress.searches, 10), 30.0)
+
+
+def _reconcile(run: Following, batch: Batch) -> Result:
+    progress = run.memory.of(batch)
+    batch, candidates = reconcile_batch(run.context, run.api, batch)
+    if batch.state == "submitted":
+        run.rejections = 0
+    ids = frozenset(remote.id for remote in candidates)
+    if ids - progress.candidates:
+        run.context.report(f"{batch_label(batch)}: {_candidates_message(ids)}")
+    progress.candidates = ids
+    if batch.state == "submitting":
+        return Wait(_search_delay(run, batch), Reason.SEARCH)
+    return Wait()
+
+
+def _candidates_message(ids: frozenset[str]) -> str:
+    noun = "candidate" if len(ids) == 1 else "candidates"
+    return f"{len(ids)} {noun} ({', '.join(sorted(ids))}); waiting for their results to tell which is ours"
+
+
+def _poll(run: Following, batch: Batch) -> Result:
+    store = run.context.store
+    remote = run.api.retrieve_batch(batch.batch_id or "")
+    if batch.not_found_since is not None:
+        batch = store.transition(batch, batch.state, not_found_since=None)
+    if remote.processing_status != "ended":
+        return _wait_for_end(run, batch, remote)
+    if remote.archived_at is not None:
+        return _lose_results(run, batch)
+    counts = msgspec.json.encode(remote.counts).decode()
+    store.transition(batch, "ended", ended_at=remote.ended_at, counts=counts)
+    run.context.report(f"{batch_label(batch)}: ended")
+    return Wait()
+
+
+def _wait_for_end(run: Following, batch: Batch, remote: RemoteBatch) -> Wait:
+    """Wait for a batch that the API still processes; cancel it first if its results are not wanted any more."""
+    is_run_canceled = run.context.run.is_canceled
+    is_unwanted = is_run_canceled or run.deadline.requires_sync
+    if is_unwanted and remote.processing_status == "in_progress":
+        if batch.canceled_at is None and not is_run_canceled:
+            # Recorded first: whatever is edited later, its rows are still to be sent.
+            run.context.store.transition(batch, batch.state, canceled_at=run.api.now)
+        with suppress(RequestRejected):  # it has ended meanwhile
+            run.api.cancel_batch(remote.id)
+    return Wait(min(run.memory.poll_seconds, 5.0 if is_unwanted else math.inf), Reason.PROCESSING)
+
+
+def _collect(run: Following, batch: Batch) -> Result:
+    # Results that are late can still come; a row that is given up is sent, and paid, again.
+    age = run.api.now - (batch.ended_at or 0)
+    grace_seconds = run.context.spec.batch.grace_seconds
+    collect_results(
+        run.context,
+        run.api,
+        batch,
+        run.output_format,
+        is_last_try=batch.incomplete_downloads >= _MAX_DOWNLOADS - 1 and age > grace_seconds,
+        accept_loss=run.accept_loss or age > _DAY,
+        resend_canceled=batch.canceled_at is not None and not run.context.run.is_canceled,
+    )
+    return Wait()
+
+
+def _lose_results(run: Following, batch: Batch, cause: NotFound | None = None) -> Result:
+    if not run.accept_loss:
+        return Blocked(results_lost_error(batch, cause))
+    mark_missing(run.context, batch)
+    return Wait()
+
+
+PERFORMERS: Mapping[Step, Callable[[Following, Batch], Result]] = {
+    Step.FIND_EARLIER_CREATE: _find_earlier_create,
+    Step.END_AS_CANCELED: _end_as_canceled,
+    Step.SPLIT_REJECTED: _split_rejected,
+    Step.REPORT_REJECTED: _report_rejected,
+    Step.CHECK_CANARY: _check_canary,
+    Step.UPLOAD_FILES: _upload_files,
+    Step.SPLIT_FOR_SYNC: _split_for_sync,
+    Step.SEND_SYNC: _send_sync,
+    Step.CREATE: _create,
+    Step.RECONCILE: _reconcile,
+    Step.POLL: _poll,
+    Step.COLLECT: _collect,
+}
+
+
+def _result_of_error(run: Following, batch: Batch, error: RunnerError) -> Result:
+    """Return how a run goes on after an error of one batch. Raises the error if the run cannot."""
+    match error:
+        case ResultsIncomplete():
+            downloads = batch.incomplete_downloads + 1
+            run.context.store.transition(batch, batch.state, incomplete_downloads=downloads)
+            return Retry(error)
+        case Unavailable():
+            return Retry(error, error.retry_after)
+        case RequestRejected() | NotFound():
+            return Retry(error)
+        case ManualDecisionRequired():
+            return Blocked(error)
+        case CostCapReached():
+            return Blocked(error, is_run_wide=True)
+    raise error
+
+
+def perform(step: Step, run: Following, batch: Batch) -> Result:
+    """Perform one step of a batch.
+
+    Raises what neither waiting nor another batch can fix: AccessError, CanaryFailed, StateError.
+    """
+    try:
+        try:
+            return PERFORMERS[step](run, batch)
+        except NotFound as error:
+            if batch.batch_id is not None and are_results_lost(run.context, run.api, batch):
+                return _lose_results(run, batch, error)
+            raise
+    except RunnerError as error:
+        return _result_of_error(run, batch, error)
