@@ -7,9 +7,13 @@ from pathlib import Path
 
 from runner.api.client import Api
 from runner.api.connect import connect
+from runner.errors import StateError
 from runner.spec.spec import Spec
+from runner.store.store import Store, open_store
 
 SIMULATED_FOLDER = "simulated"
+# A simulated batch takes about a second, and the simulator ends with the runner: no create can be late.
+_SIMULATED_POLL, _SIMULATED_GRACE = 0.2, 2.0
 
 
 def with_simulated_paths(spec: Spec) -> Spec:
@@ -22,14 +26,25 @@ def with_simulated_paths(spec: Spec) -> Spec:
     return replace(spec, source=replace(spec.source, output=str(below)))
 
 
+def simulated_spec(spec: Spec) -> Spec:
+    """Return the spec to run against the simulator: simulated paths, short pauses, no manual decisions."""
+    grace_seconds = min(spec.batch.grace_seconds, _SIMULATED_GRACE)
+    batch = replace(spec.batch, poll_seconds=_SIMULATED_POLL, grace_seconds=grace_seconds, on_unknown="resubmit")
+    return replace(with_simulated_paths(spec), batch=batch)
+
+
 def find_output_root(spec: Spec, *, simulate: bool) -> Path:
     """Return the folder that contains `.runner/` and that output paths are relative to."""
     return spec.root / SIMULATED_FOLDER if simulate else spec.root
 
 
-def write_gitignore(folder: Path) -> None:
-    folder.mkdir(exist_ok=True)
-    (folder / ".gitignore").write_text("*\n")
+def make_output_root(spec: Spec, *, simulate: bool) -> Path:
+    """Return the folder of `find_output_root`; make it, ignored by git, if it is the one for simulations."""
+    folder = find_output_root(spec, simulate=simulate)
+    if simulate:
+        folder.mkdir(exist_ok=True)
+        (folder / ".gitignore").write_text("*\n")
+    return folder
 
 
 @contextmanager
@@ -45,3 +60,16 @@ def open_client(folder: Path, *, simulate: bool, betas: Sequence[str] = ()) -> I
             yield stack.enter_context(connect(**own, betas=betas))
         else:
             yield stack.enter_context(connect(betas=betas))
+
+
+@contextmanager
+def open_project(output_root: Path, *, simulate: bool, betas: Sequence[str] = ()) -> Iterator[tuple[Store, Api]]:
+    """Open the state of a project, locked against other runners, and a client. Raises StateError for OSErrors."""
+    try:
+        with (
+            open_store(output_root / ".runner") as store,
+            open_client(store.path, simulate=simulate, betas=betas) as api,
+        ):
+            yield store, api
+    except OSError as error:
+        raise StateError(f"{error.filename or output_root}: {error.strerror or error}") from error

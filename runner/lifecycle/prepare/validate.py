@@ -1,6 +1,6 @@
 """Validate a spec against everything except the full input."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -12,6 +12,8 @@ from runner.lifecycle.prepare.render import encode_requests, rejected_finding
 from runner.results.output_format import build_output_format
 from runner.rules.finding import Finding
 from runner.rules.run import run_rules
+from runner.runs.context import RunContext
+from runner.runs.snapshot import read_snapshot
 from runner.sinks.check import check_destination, check_sinks
 from runner.sinks.destination import Destination, resolve_destination
 from runner.sources.input_files import Inputs
@@ -70,6 +72,16 @@ def check_destinations(spec: Spec, output_root: Path, *, query_databases: bool =
     if problems := [one for index in asked if (one := check_destination(spec, index, places[index]))]:
         raise InputError(problems)
     return places
+
+
+def check_tables(context: RunContext, destinations: Sequence[Destination]) -> None:
+    """Discard a prepared run and raise InputError if a table does not accept its column types."""
+    types = read_snapshot(context.store, context.run).types
+    tables = [index for index, sink in enumerate(context.spec.sinks) if sink.type == "sql"]
+    unfit = [check_destination(context.spec, index, destinations[index], types) for index in tables]
+    if problems := [problem for problem in unfit if problem]:
+        context.store.delete_run(context.run)
+        raise InputError(problems)
 
 
 def _collect_problems(problems: list[Problem], step: Callable[[], T]) -> T | None:

@@ -1,0 +1,34 @@
+"""Write the outputs of a run and record that it is finished, or write what there is so far."""
+
+import time
+
+import msgspec
+
+from runner.lifecycle.deliver.deliver import write_outputs
+from runner.results.output_format import OutputFormat
+from runner.runs.context import RunContext
+
+
+def finish_run(context: RunContext, output_format: OutputFormat) -> None:
+    """Write the outputs of a run whose rows all have their final outcome, and record that it is finished."""
+    written = msgspec.json.encode(write_outputs(context, output_format)).decode()
+    finished_at = context.run.finished_at or time.time()
+    context.run = context.store.update_run(context.run, state="finished", finished_at=finished_at, sinks=written)
+
+
+def rewrite_outputs(context: RunContext, output_format: OutputFormat) -> None:
+    """Write the outputs of a finished run again, unless its rows and results were purged."""
+    run = context.run
+    if run.purged_at is not None:
+        context.report(f"run {run.id} is finished and nothing has changed; its rows and answers were purged")
+        return
+    has_failed_rows = context.store.outcome_counts(run).get("succeeded", 0) < run.rows
+    hint = "; use --new to send the rows that did not succeed" if has_failed_rows else ""
+    context.report(f"run {run.id} is finished and nothing has changed: writing its outputs again{hint}")
+    finish_run(context, output_format)
+
+
+def write_partial_outputs(context: RunContext, output_format: OutputFormat) -> None:
+    """Write the outputs of the rows that have an outcome so far; the run goes on later."""
+    written = write_outputs(context, output_format, is_partial=True)
+    context.store.update_run(context.run, sinks=msgspec.json.encode(written).decode())

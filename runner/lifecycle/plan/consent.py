@@ -1,0 +1,55 @@
+"""Start a prepared run if its plan is agreed to, or discard it with nothing sent."""
+
+import shutil
+from collections.abc import Callable
+
+from runner.errors import InputError, StateError, UsageError
+from runner.lifecycle.plan.plan import Plan
+from runner.runs.context import RunContext
+from runner.text import pluralize
+
+# Size of a short result with its ids and usage: once as received, and once in an output.
+_RESULT_BYTES = 2 * 700
+
+Consent = bool | Callable[[Plan], bool]
+"""Consent to send: given or not, or a function that decides by the plan."""
+
+
+def _check_disk_space(context: RunContext, plan: Plan) -> None:
+    """Raise StateError if the disk certainly has no room for the results."""
+    needed, free = plan.new * _RESULT_BYTES, shutil.disk_usage(context.store.path).free
+    if free < needed:
+        raise StateError(
+            f"{context.store.path}: only {free:,} bytes are free, but {pluralize(plan.new, 'result')} need at "
+            f"least {needed:,}; nothing was sent: free up space and run again"
+        )
+
+
+def _check_consent(context: RunContext, plan: Plan, consent: Consent) -> None:
+    if errors := [finding.problem for finding in plan.findings if finding.severity == "error"]:
+        raise InputError(errors)
+    _check_disk_space(context, plan)
+    is_agreed = consent(plan) if callable(consent) else consent
+    if not (is_agreed or plan.new == 0 or context.spec.limits.max_cost is not None):
+        raise UsageError("nothing was sent: the run was not confirmed")
+
+
+def start_if_confirmed(context: RunContext, plan: Plan, consent: Consent) -> None:
+    """Start a prepared run if sending it is agreed to.
+
+    Otherwise discard it, and raise InputError for errors found by the rules, or UsageError without consent. Raises
+    StateError if the disk is too full.
+    """
+    store = context.store
+    try:
+        _check_consent(context, plan, consent)
+    except (InputError, UsageError):
+        store.delete_run(context.run)
+        raise
+    with store.transaction():
+        # Only now, so that a new run that is declined, or killed before, leaves the unfinished run unchanged.
+        for other in store.runs(context.run.spec):
+            if other.number != context.run.number and other.state in ("running", "prepared"):
+                store.update_run(other, state="abandoned")
+        started = {"state": "running", "mode": plan.mode, "estimated_cost": plan.estimated_cost}
+        context.run = store.update_run(context.run, **started)
