@@ -84,7 +84,7 @@ def summarize_run(store: Store, run: Run) -> Summary:
     usage = Usage()
     for batch in batches:
         usage.add(decode_column(batch.usage, Usage))
-    tally = store.outcome_counts(run)
+    tally = store.row_index.outcome_counts(run)
     return Summary(
         run=run.id,
         spec=run.spec,

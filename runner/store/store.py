@@ -16,17 +16,11 @@ from typing import Any
 from runner.errors import StateError
 from runner.requests.pack import Body
 from runner.store.database import open_database
-from runner.store.records import Batch, RecoveredBatch, Run, SettledRow
+from runner.store.records import Batch, RecoveredBatch, Run
 from runner.store.request_index import SucceededRequests
+from runner.store.row_index import RowIndex
 from runner.store.run_folder import RunFolder
 from runner.store.run_ids import new_run_id
-
-_CHUNK = 10_000
-
-
-RETRY_ALWAYS = 2
-"""Value of `rows_to_retry` for a row that is sent again however many attempts it has had."""
-
 
 _NO_DIGESTS: Mapping[int, bytes] = {}
 
@@ -51,6 +45,7 @@ class Store:
     def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
         self.path = folder
         self._db = connection
+        self.row_index = RowIndex(connection)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -111,23 +106,6 @@ class Store:
         self._db.execute(f"UPDATE run SET {names} WHERE number = ?", (*columns.values(), run.number))
         return replace(run, **columns)
 
-    def add_key_hashes(self, first_row: int, hashes: Iterable[int]) -> None:
-        """Store the hashes of the keys of consecutive rows until `find_duplicate_key_hashes` is called."""
-        with self.transaction():
-            self._db.execute("CREATE TEMP TABLE IF NOT EXISTS key_hash (hash INTEGER, row INTEGER)")
-            pairs = ((hash, row) for row, hash in enumerate(hashes, first_row))
-            self._db.executemany("INSERT INTO key_hash VALUES (?, ?)", pairs)
-
-    def find_duplicate_key_hashes(self) -> list[tuple[int, int]]:
-        """Return at most 20 pairs of rows, earlier first, whose keys have equal hashes; delete all hashes.
-
-        SQLite sorts them on disk, so that memory stays flat.
-        """
-        query = "SELECT min(row), max(row) FROM key_hash GROUP BY hash HAVING count(*) > 1 ORDER BY 1 LIMIT 20"
-        found = self._db.execute(query).fetchall()
-        self._db.execute("DROP TABLE key_hash")
-        return found
-
     def add_batch(
         self,
         run: Run,
@@ -154,90 +132,15 @@ class Store:
         )
         columns = "run, round, batch, state, requests, bytes, sha256, send_mode"
         self._db.execute(f"INSERT INTO batch ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
-        columns = "run, row, round, batch, body_offset, body_length, digest, size_adjustment"
-        self._db.executemany(
-            f"INSERT INTO row ({columns}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
-            " ON CONFLICT (run, row) DO UPDATE SET round = ?3, batch = ?4, body_offset = ?5, body_length = ?6,"
-            " outcome = NULL, retry = 0, result_offset = NULL, result_length = NULL",
-            (
-                (
-                    run.number,
-                    row,
-                    round,
-                    body.batch,
-                    offset,
-                    length,
-                    digests.get(row),
-                    size_adjustments.get(row, 0),
-                )
-                for row, offset, length in body.requests
-            ),
-        )
+        self.row_index.add_requests(run, round, body, digests, size_adjustments)
 
     def count_new_requests(self, run: Run) -> int:
         """Return the number of requests in the first round of a prepared run."""
         return sum(batch.requests for batch in self.batches(run))
 
-    def request_sizes(self, run: Run) -> Iterator[int]:
-        """Return the size of each request of a prepared run: its bytes, corrected for attachments."""
-        query = "SELECT body_length + size_adjustment FROM row WHERE run = ? AND batch > 0"
-        return (size for (size,) in self._db.execute(query, (run.number,)))
-
-    def request_sizes_of(self, batch: Batch) -> list[int]:
-        """Return the size of each request of a batch, in the order of `requests_of`."""
-        query = (
-            "SELECT body_length + size_adjustment FROM row WHERE run = ? AND round = ? AND batch = ? ORDER BY row"
-        )
-        return [size for (size,) in self._db.execute(query, (batch.run, batch.round, batch.batch))]
-
-    def requests_at(self, run: Run, indexes: Iterable[int]) -> Iterator[tuple[int, int, int, int]]:
-        """Yield (batch, offset, length, size) of the requests at these places in a prepared run, from 0."""
-        query = (
-            "SELECT batch, body_offset, body_length, body_length + size_adjustment FROM row"
-            " WHERE run = ? AND batch > 0 ORDER BY row LIMIT 1 OFFSET ?"
-        )
-        for place in indexes:
-            yield from self._db.execute(query, (run.number, place))
-
     def previous_runs(self, run: Run) -> Iterator[Run]:
         """Return the other runs of the same spec, newest first."""
         return (other for other in self.runs(run.spec) if other.id != run.id)
-
-    def add_settled_rows(self, run: Run, rows: Iterable[SettledRow]) -> None:
-        """Record rows that are not sent, together with their outcomes."""
-        self._db.executemany(
-            "INSERT INTO row (run, row, round, batch, body_offset, body_length, outcome, result_offset,"
-            " result_length, digest) VALUES (?, ?, 0, 0, 0, 0, ?, ?, ?, ?)",
-            ((run.number, *row) for row in rows),
-        )
-
-    def add_duplicates(self, run: Run, rows: Iterable[tuple[int, int]]) -> None:
-        """Record rows that are not sent because an earlier row has the same request: (row, earlier row)."""
-        columns = "run, row, round, batch, body_offset, body_length, duplicate_of"
-        values = ((run.number, row, first) for row, first in rows)
-        self._db.executemany(f"INSERT INTO row ({columns}) VALUES (?, ?, 0, 0, 0, 0, ?)", values)
-
-    def recount_outcomes(self, run: Run) -> None:
-        """Recount the outcomes of all rows, inside the caller's transaction."""
-        self._db.execute(
-            "UPDATE row SET outcome = (SELECT outcome FROM row AS first WHERE first.run = row.run"
-            " AND first.row = row.duplicate_of) WHERE run = ? AND duplicate_of IS NOT NULL",
-            (run.number,),
-        )
-        self._db.execute("DELETE FROM outcome_count WHERE run = ?", (run.number,))
-        self._db.execute(
-            "INSERT INTO outcome_count SELECT run, outcome, count(*) FROM row"
-            " WHERE run = ? AND outcome IS NOT NULL GROUP BY outcome",
-            (run.number,),
-        )
-
-    def outcome_counts(self, run: Run) -> dict[str, int]:
-        """Return the number of rows per outcome so far."""
-        return dict(
-            self._db.execute(
-                "SELECT outcome, rows FROM outcome_count WHERE run = ? ORDER BY outcome", (run.number,)
-            )
-        )
 
     def batches(self, run: Run) -> list[Batch]:
         """Return all batches of a run, ordered by round and batch."""
@@ -285,12 +188,6 @@ class Store:
         for body in bodies:
             self.add_batch(run, 1, body)
 
-    def location_of(self, run: Run, row: int) -> tuple[int, int, int] | None:
-        """Return (batch, offset, length) of the latest params of a row, or None if it is not sent."""
-        query = "SELECT batch, body_offset, body_length FROM row WHERE run = ? AND row = ? AND batch > 0"
-        found: tuple[int, int, int] | None = self._db.execute(query, (run.number, row)).fetchone()
-        return found
-
     def clear_rejections(self, run: Run) -> None:
         """Clear the rejections of prepared batches, so that they are sent again."""
         self._db.execute("UPDATE batch SET rejection = NULL WHERE run = ? AND state = 'prepared'", (run.number,))
@@ -325,25 +222,6 @@ class Store:
         values = (batch.run, batch.round, batch.batch, batch_id)
         self._db.execute("INSERT OR IGNORE INTO excluded_batch VALUES (?, ?, ?, ?)", values)
 
-    def rows_of(self, batch: Batch) -> list[int]:
-        """Return the numbers of the rows whose latest attempt is this batch, ascending."""
-        return [row for row, _, _ in self.requests_of(batch)]
-
-    def requests_of(self, batch: Batch) -> list[tuple[int, int, int]]:
-        """Return (row, offset, length) of the params of each row in `rows_of`."""
-        query = (
-            "SELECT row, body_offset, body_length FROM row WHERE run = ? AND round = ? AND batch = ? ORDER BY row"
-        )
-        return self._db.execute(query, (batch.run, batch.round, batch.batch)).fetchall()
-
-    def results_of(self, batch: Batch) -> list[tuple[int, int, int]]:
-        """Return (row, offset, length) of the result of each row in `rows_of` that has one."""
-        query = (
-            "SELECT row, result_offset, result_length FROM row WHERE run = ? AND round = ? AND batch = ?"
-            " AND result_offset IS NOT NULL ORDER BY row"
-        )
-        return self._db.execute(query, (batch.run, batch.round, batch.batch)).fetchall()
-
     def collect_batch(
         self, batch: Batch, outcomes: Iterable[tuple[int, str, int, int | None, int | None]], **columns: Any
     ) -> Batch:
@@ -351,78 +229,9 @@ class Store:
 
         `retry` is 0 for a final outcome, 1 if the row is sent again, and 2 if that holds whatever its attempts.
         """
-        counts: dict[str, int] = {}
-        rows: list[int] = []
-
-        def values() -> Iterator[tuple[Any, ...]]:
-            for row, outcome, retry, offset, length in outcomes:
-                counts[outcome] = counts.get(outcome, 0) + 1
-                rows.append(row)
-                yield outcome, retry, offset, length, batch.run, row
-
         with self.transaction():
-            self._db.executemany(
-                "UPDATE row SET outcome = ?, retry = ?, result_offset = ?, result_length = ?"
-                " WHERE run = ? AND row = ?",
-                values(),
-            )
-            for outcome, duplicates in self._settle_duplicates(batch, rows):
-                counts[outcome] += duplicates
-            self._db.executemany(
-                "INSERT INTO outcome_count VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET rows = rows + ?3",
-                [(batch.run, outcome, rows) for outcome, rows in counts.items()],
-            )
+            self.row_index.record_outcomes(batch, outcomes)
             return self.transition(batch, "collected", **columns)
-
-    def _settle_duplicates(self, batch: Batch, rows: list[int]) -> list[tuple[str, int]]:
-        """Copy the outcomes of a batch to duplicates of its rows; return (outcome, number of duplicates)."""
-        query = "SELECT EXISTS (SELECT 1 FROM row WHERE run = ? AND duplicate_of IS NOT NULL)"
-        if not rows or not self._db.execute(query, (batch.run,)).fetchone()[0]:
-            return []
-        values = {
-            "run": batch.run,
-            "first": min(rows),
-            "last": max(rows),
-            "round": batch.round,
-            "batch": batch.batch,
-        }
-        duplicates = (
-            "FROM row AS first WHERE first.run = :run AND first.row = row.duplicate_of AND first.round = :round"
-        )
-        duplicates += " AND first.batch = :batch AND row.run = :run AND row.duplicate_of BETWEEN :first AND :last"
-        self._db.execute(f"UPDATE row SET outcome = first.outcome {duplicates}", values)
-        query = f"SELECT row.outcome, count(*) {duplicates.replace('FROM row AS first', 'FROM row, row AS first')}"
-        return self._db.execute(f"{query} GROUP BY row.outcome", values).fetchall()
-
-    def rows_to_retry(
-        self, run: Run, *, min_retry: int = 1
-    ) -> Iterator[tuple[int, int, int, int, int, int | None, int | None]]:
-        """Yield the rows to send again, ascending; `min_retry` 2 selects those sent whatever their attempts.
-
-        Each is (row, round, batch, offset, length) of its latest params, then the offset and length of its line in
-        the results of that batch. Rows are read in chunks, so that the caller can write rows meanwhile.
-        """
-        query = (
-            "SELECT row, round, batch, body_offset, body_length, result_offset, result_length FROM row"
-            " WHERE run = ? AND retry >= ? AND row > ? ORDER BY row LIMIT ?"
-        )
-        last = 0
-        while chunk := self._db.execute(query, (run.number, min_retry, last, _CHUNK)).fetchall():
-            yield from chunk
-            last = chunk[-1][0]
-
-    def row_outcomes(self, run: Run) -> Iterator[tuple[int, str | None, int, int, int | None, int | None, int]]:
-        """Yield every row in order: (row, outcome, round, batch, offset, length, row in the results).
-
-        Offset and length locate its line in the results, in bytes. The last number differs from the first if an
-        earlier row has the same request.
-        """
-        query = (
-            "SELECT row.row, row.outcome, one.round, one.batch, one.result_offset, one.result_length, one.row"
-            " FROM row JOIN row AS one ON one.run = row.run AND one.row = coalesce(row.duplicate_of, row.row)"
-            " WHERE row.run = ? ORDER BY row.row"
-        )
-        yield from self._db.execute(query, (run.number,))
 
     def succeeded_requests(self, run: Run) -> SucceededRequests:
         """Return the successful requests of all runs but this one, which may belong to another store."""

@@ -11,13 +11,11 @@ from runner.files.atomic import atomic_write
 from runner.lifecycle.deliver.read_results import BatchResults, read_results
 from runner.pricing.rates import rate_for_spec, spec_cost_upper_bound
 from runner.requests.custom_id import make_custom_id
-from runner.results.outcome import parse_result
 from runner.results.output_format import OutputFormat
 from runner.runs.context import RunContext, batch_label
-from runner.runs.row_reader import open_row_reader
+from runner.runs.result_reader import open_result_reader
 from runner.runs.summary import decode_column
 from runner.store.records import Batch
-from runner.store.run_folder import open_slices
 from runner.text import pluralize
 
 
@@ -45,7 +43,7 @@ def collect_results(
         batch.send_mode == "batch",
     )
     sha256 = _download_results(api, batch, path) if is_batched else _file_sha256(path)
-    expected = set(context.store.rows_of(batch))
+    expected = set(context.store.row_index.rows_of(batch))
     found = read_results(
         path,
         prefix=make_custom_id(context.run.id, batch.round, batch.batch, 0)[:-1],
@@ -73,14 +71,12 @@ def collect_results(
 def _check_outputs(context: RunContext, path: Path, found: BatchResults, output_format: OutputFormat) -> None:
     """Run the checks on valid outputs, in row order: the checks see the rows, which are read in order."""
     retries = int("invalid" in context.spec.retry.on)
-    with open_slices() as files, open_row_reader(context) as rows:
+    with open_result_reader(context, output_format) as reader:
         for row, (outcome, _, offset, length) in sorted(found.rows.items()):
             if outcome == "succeeded":
-                again = parse_result(
-                    files.read(path, offset, length), output_format, rows.read_fields(row)
-                ).outcome
-                if again != outcome:
-                    found.rows[row] = (again, retries, offset, length)
+                checked = reader.parse(row, reader.slices.read(path, offset, length)).outcome
+                if checked != outcome:
+                    found.rows[row] = (checked, retries, offset, length)
 
 
 def _download_results(api: Api, batch: Batch, path: Path) -> str:
@@ -106,7 +102,9 @@ def _record_results(
     # A request that may have been paid for without an answer counts with the upper bound of its cost.
     unanswered = (expected - found.rows.keys()) | set(found.lost_rows)
     if unanswered:
-        weights = zip(context.store.rows_of(batch), context.store.request_sizes_of(batch), strict=True)
+        weights = zip(
+            context.store.row_index.rows_of(batch), context.store.row_index.request_sizes_of(batch), strict=True
+        )
         lost = [weight for row, weight in weights if row in unanswered]
         found.cost += spec_cost_upper_bound(context.spec, lost, is_batched=batch.send_mode == "batch") or 0.0
     rows = sorted(expected)
@@ -149,6 +147,6 @@ def _resume_search(context: RunContext, batch: Batch) -> Batch:
 def mark_missing(context: RunContext, batch: Batch) -> None:
     """End the rows of a batch whose results are lost as `missing`; they are not sent and paid for again."""
     context.store.collect_batch(
-        batch, ((row, "missing", False, None, None) for row in context.store.rows_of(batch))
+        batch, ((row, "missing", False, None, None) for row in context.store.row_index.rows_of(batch))
     )
     context.report(f"{batch_label(batch)}: results lost; {pluralize(batch.requests, 'row')} recorded as missing")

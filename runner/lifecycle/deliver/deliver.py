@@ -44,7 +44,7 @@ def _build_records(
     folder, sha256 = context.store.folder(context.run), hashlib.sha256()
     with folder.rows.open("rb") as rows:
         for line, (number, name, round, batch, offset, length, sent) in zip(
-            rows, context.store.row_outcomes(context.run), strict=True
+            rows, context.store.row_index.row_outcomes(context.run), strict=True
         ):
             sha256.update(line)
             if name is None and is_partial:

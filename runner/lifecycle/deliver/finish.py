@@ -22,7 +22,7 @@ def rewrite_outputs(context: RunContext, output_format: OutputFormat) -> None:
     if run.purged_at is not None:
         context.report(f"run {run.id} is finished and nothing has changed; its rows and answers were purged")
         return
-    has_failed_rows = context.store.outcome_counts(run).get("succeeded", 0) < run.rows
+    has_failed_rows = context.store.row_index.outcome_counts(run).get("succeeded", 0) < run.rows
     hint = "; use --new to send the rows that did not succeed" if has_failed_rows else ""
     context.report(f"run {run.id} is finished and nothing has changed: writing its outputs again{hint}")
     finish_run(context, output_format)

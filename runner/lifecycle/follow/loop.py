@@ -6,9 +6,9 @@ New work and work found after a crash take the same path, because `next_step` de
 from threading import Event
 
 from runner.api.client import Api
+from runner.api.remote_batch import RETENTION_SECONDS
 from runner.errors import Unavailable
 from runner.lifecycle.follow.blocked import resolve_blocked
-from runner.lifecycle.follow.lost_results import RETENTION_SECONDS
 from runner.lifecycle.follow.next_step import BatchState, RunState, next_step
 from runner.lifecycle.follow.perform import Following, perform
 from runner.lifecycle.follow.progress import Blocked, Memory, Result, Retry, Wait

@@ -3,6 +3,7 @@
 from contextlib import suppress
 
 from runner.api.client import Api
+from runner.api.remote_batch import RETENTION_SECONDS
 from runner.errors import NotFound, ResultsLost
 from runner.lifecycle.follow.remote_batches import CLOCK_MARGIN_SECONDS
 from runner.runs.context import RunContext, batch_label
@@ -10,13 +11,6 @@ from runner.store.records import Batch
 from runner.text import pluralize
 
 _DAY = 86_400
-
-
-RETENTION_SECONDS = 29 * _DAY
-"""Time in seconds after the creation of a batch until the API deletes its results.
-
-Source: platform.claude.com, batch processing.
-"""
 
 
 def are_results_lost(context: RunContext, api: Api, batch: Batch) -> bool:

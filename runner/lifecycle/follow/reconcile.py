@@ -34,7 +34,7 @@ def find_batch(context: RunContext, api: Api, batch: Batch) -> tuple[Batch, list
         )
     if batch.intent_at > api.now + CLOCK_MARGIN_SECONDS:
         raise StateError(f"{batch_label(batch)} is recorded as sent in the future: the database is damaged")
-    if len(context.store.rows_of(batch)) != batch.requests:
+    if len(context.store.row_index.rows_of(batch)) != batch.requests:
         # A wrong count would hide the batch we look for, and its requests would be paid for again.
         raise StateError(
             f"{batch_label(batch)} does not have the recorded "

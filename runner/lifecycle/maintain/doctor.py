@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.api.client import Api
+from runner.api.remote_batch import RETENTION_SECONDS
 from runner.errors import StateError
 from runner.files.remote import is_url
 from runner.lifecycle.follow.remote_batches import identify_batches
@@ -34,9 +35,6 @@ _API_KEY = re.compile(rb"sk-ant-[A-Za-z0-9_-]{20,}")
 
 
 _BLOCK_BYTES = 1 << 20
-
-
-_RETENTION_SECONDS = 29 * 86_400
 
 
 _MAX_SHOWN = 10
@@ -157,7 +155,7 @@ def _check_rows(store: Store, run: Run) -> Iterator[str]:
         lines = run.rows
     counts: dict[str, int] = {}
     number = 0
-    for number, (row, outcome, *_) in enumerate(store.row_outcomes(run), 1):
+    for number, (row, outcome, *_) in enumerate(store.row_index.row_outcomes(run), 1):
         if row != number:
             yield f"row {number} is missing from the database, and row {row} follows: {_RECOVER_HINT}"
             return
@@ -166,14 +164,14 @@ def _check_rows(store: Store, run: Run) -> Iterator[str]:
     if not lines == number == run.rows:
         found = f"{lines:,} are in rows.jsonl and {number:,} in the database"
         yield f"should have {run.rows:,} rows, but {found}: {_RECOVER_HINT}"
-    if counts != store.outcome_counts(run) or not counts.keys() <= set(OUTCOMES):
-        yield f"outcome counts are wrong: {store.outcome_counts(run)} instead of {counts}"
+    if counts != store.row_index.outcome_counts(run) or not counts.keys() <= set(OUTCOMES):
+        yield f"outcome counts are wrong: {store.row_index.outcome_counts(run)} instead of {counts}"
 
 
 def _check_batch(store: Store, run: Run, batch: Batch) -> Iterator[str]:
     """Yield the problems of one batch and its files."""
     folder = store.folder(run)
-    carried = store.rows_of(batch)
+    carried = store.row_index.rows_of(batch)
     # The rows of a canary without answers belong to the next canary.
     is_last = batch.send_mode != "canary" and batch.round == max(other.round for other in store.batches(run))
     if len(carried) > batch.requests or (is_last and len(carried) != batch.requests):
@@ -187,7 +185,7 @@ def _check_batch(store: Store, run: Run, batch: Batch) -> Iterator[str]:
     if counts and sum(counts.values()) != batch.requests:
         yield f"has {pluralize(batch.requests, 'request')}, but the API counted {counts}"
     age = time.time() - (batch.created_at or time.time())
-    if batch.state in ("submitted", "ended") and age > _RETENTION_SECONDS:
+    if batch.state in ("submitted", "ended") and age > RETENTION_SECONDS:
         yield "is older than 29 days: the API no longer has its results (--accept-loss continues without them)"
     if batch.state == "collected":
         yield from _check_results(store, run, batch)
@@ -213,7 +211,7 @@ def _check_results(store: Store, run: Run, batch: Batch) -> Iterator[str]:
     """Check that the results are as received, and that each outcome has a line with the id of its row."""
     path = store.folder(run).results(batch.round, batch.batch)
     with open_slices() as files:
-        for row, outcome, round, number, offset, length, sent in store.row_outcomes(run):
+        for row, outcome, round, number, offset, length, sent in store.row_index.row_outcomes(run):
             if (round, number) != (batch.round, batch.batch) or offset is None or length is None:
                 continue
             if not _matches_row(files, path, offset, length, run, batch, sent):
@@ -239,7 +237,7 @@ def _matches_row(
 def _find_untracked_batches(store: Store, api: Api) -> Iterator[str]:
     """Yield batches of our runs in the workspace that the state does not have: paid for, but not used."""
     known = {run.id: {(one.round, one.batch): one for one in store.batches(run)} for run in store.runs()}
-    for run_id, found in identify_batches(api, api.list_batches(created_after=api.now - 29 * 86_400)):
+    for run_id, found in identify_batches(api, api.list_batches(created_after=api.now - RETENTION_SECONDS)):
         ours = known.get(run_id, {}).get((found.round, found.batch))
         if run_id not in known or (ours is not None and ours.batch_id in (found.batch_id, None)):
             continue

@@ -32,7 +32,9 @@ def rebuild_first_round(
     }
     last = max([*sent_rows, *(batch.batch for batch in store.batches(run))])
     requests = (
-        (row, batch.batch, *where) for batch in store.batches(run) for row, *where in store.requests_of(batch)
+        (row, batch.batch, *where)
+        for batch in store.batches(run)
+        for row, *where in store.row_index.requests_of(batch)
     )
     left = [request for request in requests if request[0] not in taken]
     before = folder.bodies.rename(folder.path / "laid_out")
@@ -55,7 +57,7 @@ def rebuild_first_round(
 
 
 def _sent_location(store: Store, run: Run, row: int) -> tuple[int, int, int]:
-    place = store.location_of(run, row)
+    place = store.row_index.location_of(run, row)
     if place is None:
         raise UsageError(
             f"row {row} of run {run.id} was sent, but the current spec and input would not send it: restore both, "

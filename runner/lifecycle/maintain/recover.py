@@ -8,12 +8,12 @@ The batches found can differ from the prepared ones, and then the round is rebui
 happens if a batch was split after a rejection, rows reused results of an earlier run, or `batch` was edited.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from threading import Event
 
 from runner.api.client import Api
-from runner.api.remote_batch import RemoteBatch
+from runner.api.remote_batch import RETENTION_SECONDS, RemoteBatch
 from runner.errors import RunnerError, Unavailable, UsageError
 from runner.lifecycle.follow.remote_batches import identify_batches
 from runner.lifecycle.maintain.rebuild_round import rebuild_first_round
@@ -30,66 +30,39 @@ from runner.store.run_ids import origin_tag, parse_created_at, parse_tag
 from runner.store.store import Store, open_store
 from runner.text import pluralize
 
-_RETENTION_SECONDS = 29 * 86_400
 
-
-def recover_run(
-    spec: Spec,
-    *,
-    limit: int | None = None,
-    run_id: str | None = None,
-    stop: Event | None = None,
-    warn: Callable[[str], None] = lambda _: None,
-    report: ProgressCallback = ignore_progress,
-) -> Run:
-    """Rebuild the state of the newest run of a spec, or of `run_id`, from the batches of the last 29 days.
-
-    Nothing is sent; `lifecycle.run` resumes the run. `warn` is called with messages for the user. Raises
-    UsageError if there is no such run, if its state is not lost, or if the spec or the input has changed.
-    Raises Unavailable if unfinished batches must end first.
-    """
-    templates = validate_spec(spec).templates
-    own_tag = origin_tag(origin_digest(spec, take_snapshot(spec, templates, limit)))
-    with open_store(spec.root / ".runner") as store, open_client(store.path, simulate=False) as api:
-        remotes = list(api.list_batches(created_after=api.now - _RETENTION_SECONDS))
-        found = _find_batches_by_run(api, remotes, own_tag)
-        chosen = run_id or max(found, default=None)
-        if chosen is None or chosen not in found:
-            raise UsageError(
-                f"no batch of the last 29 days belongs to {run_id or spec.name} in its current form: the spec, "
-                "input, templates, vars and --limit must be the same as when the run was started"
-            )
-        for run in store.runs():
-            if run.state == "preparing":
-                store.delete_run(run)
-        if any(run.id == chosen for run in store.runs()):
-            raise UsageError(f"the state of run {chosen} is not lost: use `runner run` to resume it")
-        newer = sum(
-            remote.processing_status != "ended" and remote.created_at > parse_created_at(chosen)
-            for remote in remotes
+def _choose_run(spec: Spec, store: Store, found: Mapping[str, list[RecoveredBatch]], run_id: str | None) -> str:
+    """Return the id of the run to recover, by default the newest one. Raises UsageError."""
+    chosen = run_id or max(found, default=None)
+    if chosen is None or chosen not in found:
+        raise UsageError(
+            f"no batch of the last 29 days belongs to {run_id or spec.name} in its current form: the spec, "
+            "input, templates, vars and --limit must be the same as when the run was started"
         )
-        if newer:
-            warn(
-                f"found {pluralize(newer, 'unfinished batch')} in the workspace, created "
-                f"after run {chosen} began: "
-                "if a newer run of this spec is lost, recover again after they have ended"
-            )
-        stop = stop or Event()
-        run = prepare_first_round(spec, templates, store, limit=limit, stop=stop, report=report, run_id=chosen).run
-        try:
-            if not _matches_prepared(store, run, found[chosen]):
-                if newer:
-                    raise Unavailable(_TOO_EARLY_MESSAGE)
-                sent = {one.batch: list(_read_rows(api, run, one)) for one in found[chosen] if one.round == 1}
-                rebuild_first_round(spec, store, run, sent, now=api.now)
-        except RunnerError:
+    for run in store.runs():
+        if run.state == "preparing":
             store.delete_run(run)
-            raise
-        with store.transaction():
-            store.add_recovered_batches(run, found[chosen])
-            return store.update_run(
-                run, state="running", created_at=parse_created_at(run.id), recovered_at=api.now
-            )
+    if any(run.id == chosen for run in store.runs()):
+        raise UsageError(f"the state of run {chosen} is not lost: use `runner run` to resume it")
+    return chosen
+
+
+def _count_newer(remotes: list[RemoteBatch], run_id: str) -> int:
+    """Count the unfinished remote batches that were created after a run began."""
+    began = parse_created_at(run_id)
+    return sum(remote.processing_status != "ended" and remote.created_at > began for remote in remotes)
+
+
+def _rebuild(
+    spec: Spec, store: Store, api: Api, run: Run, found: list[RecoveredBatch], *, has_newer: bool
+) -> None:
+    """Make the first round that of the batches that were sent. Raises Unavailable if they must end first."""
+    if _matches_prepared(store, run, found):
+        return
+    if has_newer:
+        raise Unavailable(_TOO_EARLY_MESSAGE)
+    sent = {one.batch: list(_read_rows(api, run, one)) for one in found if one.round == 1}
+    rebuild_first_round(spec, store, run, sent, now=api.now)
 
 
 def _find_batches_by_run(api: Api, remotes: list[RemoteBatch], own_tag: str) -> dict[str, list[RecoveredBatch]]:
@@ -104,9 +77,8 @@ def _find_batches_by_run(api: Api, remotes: list[RemoteBatch], own_tag: str) -> 
     waiting = sum(remote.processing_status != "ended" for remote in remotes)
     if not found and waiting:
         raise Unavailable(
-            f"no batch of this spec found yet; {pluralize(waiting, 'unfinished batch')} in "
-            "the workspace may belong "
-            "to it: recover again after they have ended"
+            f"no batch of this spec found yet; {pluralize(waiting, 'unfinished batch')} in the "
+            "workspace may belong to it: recover again after they have ended"
         )
     return found
 
@@ -134,3 +106,41 @@ def _matches_prepared(store: Store, run: Run, found: list[RecoveredBatch]) -> bo
     """Return whether the first round, prepared again, has the batches that were sent."""
     prepared = {batch.batch: batch.requests for batch in store.batches(run)}
     return all(prepared.get(one.batch) == one.requests for one in found if one.round == 1)
+
+
+def recover_run(
+    spec: Spec,
+    *,
+    limit: int | None = None,
+    run_id: str | None = None,
+    stop: Event | None = None,
+    warn: Callable[[str], None] = lambda _: None,
+    report: ProgressCallback = ignore_progress,
+) -> Run:
+    """Rebuild the state of the newest run of a spec, or of `run_id`, from the batches of the last 29 days.
+
+    Nothing is sent; `lifecycle.run` resumes the run. `warn` is called with messages for the user. Raises
+    UsageError if there is no such run, if its state is not lost, or if the spec or the input has changed.
+    Raises Unavailable if unfinished batches must end first.
+    """
+    templates, stop = validate_spec(spec).templates, stop or Event()
+    own_tag = origin_tag(origin_digest(spec, take_snapshot(spec, templates, limit)))
+    with open_store(spec.root / ".runner") as store, open_client(store.path, simulate=False) as api:
+        remotes = list(api.list_batches(created_after=api.now - RETENTION_SECONDS))
+        found = _find_batches_by_run(api, remotes, own_tag)
+        chosen = _choose_run(spec, store, found, run_id)
+        if newer := _count_newer(remotes, chosen):
+            warn(
+                f"found {pluralize(newer, 'unfinished batch')} in the workspace, created after run {chosen} "
+                "began: if a newer run of this spec is lost, recover again after they have ended"
+            )
+        run = prepare_first_round(spec, templates, store, limit=limit, stop=stop, report=report, run_id=chosen).run
+        try:
+            _rebuild(spec, store, api, run, found[chosen], has_newer=newer > 0)
+        except RunnerError:
+            store.delete_run(run)
+            raise
+        with store.transaction():
+            store.add_recovered_batches(run, found[chosen])
+            created_at = parse_created_at(run.id)
+            return store.update_run(run, state="running", created_at=created_at, recovered_at=api.now)

@@ -56,7 +56,7 @@ class _RequestSizes:
 
 def _measure_sizes(context: RunContext, above: float) -> _RequestSizes:
     """Sum up the weights of all requests; those above `above` are in the upper price tier."""
-    weights, sizes = context.store.request_sizes(context.run), _RequestSizes()
+    weights, sizes = context.store.row_index.request_sizes(context.run), _RequestSizes()
     while chunk := list(islice(weights, _CHUNK)):
         high = [weight for weight in chunk if weight > above]
         sizes.long_context_tier.add(sum(high), len(high))
@@ -70,7 +70,7 @@ def _sample_requests(context: RunContext, count: int) -> Iterator[tuple[bytes, i
     chance = random.Random(context.run.fingerprint)  # noqa: S311 - must be reproducible
     places, total = sorted(chance.sample(range(count), min(count, _SAMPLE_REQUESTS))), 0
     with open_slices() as files:
-        for batch, offset, size, weight in context.store.requests_at(context.run, places):
+        for batch, offset, size, weight in context.store.row_index.requests_at(context.run, places):
             total += size
             if total > _SAMPLE_BYTES:
                 return
@@ -119,29 +119,6 @@ def _estimate_output(context: RunContext, previous_store: Store) -> tuple[float,
     return context.spec.params["max_tokens"] * _ASSUMED_OUTPUT_SHARE, "assuming a quarter of max_tokens"
 
 
-def estimate_costs(
-    rate: Rate, sizes: _RequestSizes, ratio: float, output: float, prefix: float
-) -> dict[str, float]:
-    """Return the expected cost of all requests for each way to send them."""
-
-    def total(ttl: str = "") -> float:
-        cost = 0.0
-        for share in (sizes.base_tier, sizes.long_context_tier):
-            if share.requests:
-                prompt = share.bytes / share.requests * ratio
-                cost += share.requests * rate.expected_cost(prompt, output, cached=min(prefix, prompt), ttl=ttl)
-        return cost
-
-    half = load_catalogue().batch
-    cached = {ttl: half * total(ttl if prefix else "") for ttl in ("5m", "1h")}
-    return {
-        "sync": total(),
-        "batch": half * total(),
-        "batch_cache_5m": cached["5m"],
-        "batch_cache_1h": cached["1h"],
-    }
-
-
 def find_cheapest(costs: Mapping[str, float], prefix: float, spec: Spec) -> tuple[str, str]:
     """Return the cheapest way to send, and the reason."""
     # Plain batches win a tie: a cache that saves nothing is not worth a cache mark.
@@ -172,6 +149,28 @@ class Estimate:
     cached_tokens: float
 
 
+def estimate_costs(rate: Rate, estimate: Estimate) -> dict[str, float]:
+    """Return the expected cost of all requests in US dollars, for each way to send them."""
+    sizes, prefix, output = estimate.sizes, estimate.cached_tokens, estimate.output_tokens
+
+    def total(ttl: str = "") -> float:
+        cost = 0.0
+        for share in (sizes.base_tier, sizes.long_context_tier):
+            if share.requests:
+                prompt = share.bytes / share.requests * estimate.tokens_per_byte
+                cost += share.requests * rate.expected_cost(prompt, output, cached=min(prefix, prompt), ttl=ttl)
+        return cost
+
+    half = load_catalogue().batch
+    cached = {ttl: half * total(ttl if prefix else "") for ttl in ("5m", "1h")}
+    return {
+        "sync": total(),
+        "batch": half * total(),
+        "batch_cache_5m": cached["5m"],
+        "batch_cache_1h": cached["1h"],
+    }
+
+
 def build_estimate(
     context: RunContext,
     templates: Templates,
@@ -192,7 +191,7 @@ def build_estimate(
 
 def run_cost_upper_bound(context: RunContext, rate: Rate, mode: str) -> float:
     """Return the upper bound of the cost of all requests in this mode."""
-    return rate.cost_upper_bound(context.store.request_sizes(context.run), is_batched=mode == "batch")
+    return rate.cost_upper_bound(context.store.row_index.request_sizes(context.run), is_batched=mode == "batch")
 
 
 def round_micro(dollars: float | None) -> float | None:

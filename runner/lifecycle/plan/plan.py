@@ -24,6 +24,7 @@ from runner.pricing.rates import Rate, rate_for_spec
 from runner.rules.finding import Finding, PlanFacts
 from runner.rules.run import run_rules
 from runner.runs.context import RunContext
+from runner.store.records import Run
 from runner.store.store import Store
 from runner.templates.templates import Templates
 
@@ -80,6 +81,31 @@ def _build_facts(plan: Plan, estimate: Estimate) -> PlanFacts:
     )
 
 
+def _input_tokens(estimate: Estimate) -> dict[str, Any]:
+    return {
+        "value": round(estimate.sizes.bytes * estimate.tokens_per_byte),
+        "method": estimate.input_method,
+        "error": round(estimate.input_error, 4),
+    }
+
+
+def _output_tokens(estimate: Estimate, count: int, max_tokens: int) -> dict[str, Any]:
+    return {
+        "expected": round(count * estimate.output_tokens),
+        "max": count * max_tokens,
+        "method": estimate.output_method,
+    }
+
+
+def _upper_bound(context: RunContext, rate: Rate | None, mode: str) -> float | None:
+    return None if rate is None else round_micro(run_cost_upper_bound(context, rate, mode))
+
+
+def _find_unfinished_run(run: Run, previous_store: Store) -> str | None:
+    runs = previous_store.previous_runs(run)
+    return next((one.id for one in runs if one.state == "running"), None)
+
+
 def build_plan(
     context: RunContext, templates: Templates, prepared: PreparedRun, api: Api | None, previous_store: Store
 ) -> Plan:
@@ -90,14 +116,8 @@ def build_plan(
     """
     spec, rate, count = context.spec, rate_for_spec(context.spec), context.store.count_new_requests(context.run)
     estimate = build_estimate(context, templates, api, previous_store, rate, count)
-    costs = (
-        None
-        if rate is None
-        else estimate_costs(
-            rate, estimate.sizes, estimate.tokens_per_byte, estimate.output_tokens, estimate.cached_tokens
-        )
-    )
-    cheapest, cheapest_why = (None, "") if costs is None else find_cheapest(costs, estimate.cached_tokens, spec)
+    costs = None if rate is None else estimate_costs(rate, estimate)
+    cheapest, cheapest_reason = (None, "") if costs is None else find_cheapest(costs, estimate.cached_tokens, spec)
     seconds = estimate_sync_seconds(spec, count, estimate.output_tokens)
     mode, mode_reason = choose_send_mode(spec, count, seconds)
     batches = context.store.batches(context.run)
@@ -111,32 +131,19 @@ def build_plan(
         rows=context.run.rows,
         new=count,
         reused=prepared.reused + prepared.duplicates,
-        rejected=context.store.outcome_counts(context.run).get("rejected", 0),
+        rejected=context.store.row_index.outcome_counts(context.run).get("rejected", 0),
         reasons=_describe_reasons(prepared, rate, estimate.tokens_per_byte, estimate.output_tokens, mode),
         batches=len(batches),
         bytes=sum(batch.bytes for batch in batches),
-        input_tokens={
-            "value": round(estimate.sizes.bytes * estimate.tokens_per_byte),
-            "method": estimate.input_method,
-            "error": round(estimate.input_error, 4),
-        },
-        output_tokens={
-            "expected": round(count * estimate.output_tokens),
-            "max": count * int(spec.params["max_tokens"]),
-            "method": estimate.output_method,
-        },
-        cost={
-            **_round_costs(costs),
-            "max": None if rate is None else round_micro(run_cost_upper_bound(context, rate, mode)),
-        },
+        input_tokens=_input_tokens(estimate),
+        output_tokens=_output_tokens(estimate, count, int(spec.params["max_tokens"])),
+        cost={**_round_costs(costs), "max": _upper_bound(context, rate, mode)},
         estimated_cost=None if costs is None else round_micro(costs[way]),
         cheapest=cheapest,
-        cheapest_reason=cheapest_why,
+        cheapest_reason=cheapest_reason,
         duration=describe_duration(spec, mode, count, seconds),
         max_cost=spec.limits.max_cost,
-        unfinished_run=next(
-            (run.id for run in previous_store.previous_runs(context.run) if run.state == "running"), None
-        ),
+        unfinished_run=_find_unfinished_run(context.run, previous_store),
     )
     findings = run_rules(spec, _build_facts(plan, estimate), keys=_read_first_keys(context))
     return replace(plan, findings=[*findings, *prepared.rejected_findings])

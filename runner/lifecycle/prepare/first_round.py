@@ -26,6 +26,9 @@ from runner.templates.templates import Templates
 _MAX_PENDING_HASHES, _MAX_PENDING_ROWS, _MAX_SHOWN = 10_000, 10_000, 5
 
 
+_encode = msgspec.json.Encoder().encode
+
+
 @dataclass(slots=True)
 class RequestTotals:
     """Number and total weight of the requests that are new for the same reason (see `Store.request_sizes`)."""
@@ -69,13 +72,14 @@ class FirstRound:
 
     def flush_key_hashes(self) -> None:
         """Pass the hashes on to the store."""
-        self.store.add_key_hashes(self.rows - len(self.key_hashes) + 1, self.key_hashes)
+        with self.store.transaction():
+            self.store.row_index.add_key_hashes(self.rows - len(self.key_hashes) + 1, self.key_hashes)
         self.key_hashes.clear()
 
     def flush_settled_rows(self) -> None:
         """Record the rows found so far that are not sent, inside the caller's transaction."""
-        self.store.add_settled_rows(self.run, self.settled_rows)
-        self.store.add_duplicates(self.run, self.duplicates)
+        self.store.row_index.add_settled_rows(self.run, self.settled_rows)
+        self.store.row_index.add_duplicates(self.run, self.duplicates)
         self.settled_rows.clear()
         self.duplicates.clear()
 
@@ -89,45 +93,58 @@ class FirstRound:
     ) -> Iterator[tuple[int, bytes]]:
         """Yield (row, params) of each request to send; record other rows as rejected, reused or duplicate."""
         spec = self.templates.spec
-        encode, salt = msgspec.json.Encoder().encode, digest_key(spec)
-        limit, max_rows = max_params_bytes(spec.batch.max_bytes), spec.limits.max_rows
+        salt, limit = digest_key(spec), max_params_bytes(spec.batch.max_bytes)
 
         def note(attached: AttachedFile) -> None:
-            attached_file.write(encode(attached._asdict()) + b"\n")
+            attached_file.write(_encode(attached._asdict()) + b"\n")
 
-        for row, (params, extra, problem) in encode_requests(self.templates, rows, note):
-            if self.stop.is_set():
-                raise Interrupted("stopped before anything was sent")
-            if max_rows is not None and row.number > max_rows:
-                raise InputError([spec.problem("limits.max_rows", f"the source has more than {max_rows:,} rows")])
-            try:
-                fields = encode(row.fields)
-                line = b'{"key":%b,"row":%b}\n' % (encode(row.key), fields)
-            except UnicodeEncodeError as error:
-                raise InputError(
-                    [Problem(row.path, "a field holds half of a surrogate pair", row.line)]
-                ) from error
-            rows_file.write(line)
-            self.sha256.update(line)
-            self.rows = row.number
-            if spec.source.key is not None:
-                self.add_key_hash(row)
-            if len(self.settled_rows) + len(self.duplicates) >= _MAX_PENDING_ROWS:
-                with self.store.transaction():
-                    self.flush_settled_rows()
+        for row, (params, adjustment, problem) in encode_requests(self.templates, rows, note):
+            self._check_limits(row)
+            fields = self._write_row(row, rows_file)
+            self._flush_if_many()
             if problem is None and len(params) > limit:
                 problem = f"the request has {len(params):,} bytes, and batch.max_bytes leaves {limit:,} for one"
             if problem is not None:
                 self._reject_row(row, problem, unsent_file)
-            elif previous_results is None or self._is_new(
-                row, digest_request(salt, params), unsent_file, previous_results
-            ):
-                self.totals_by_reason.setdefault(self.change_reasons.reason_for(fields), RequestTotals()).add(
-                    len(params) + extra
-                )
-                if extra:
-                    self.size_adjustments[row.number] = extra
+                continue
+            digest = b"" if previous_results is None else digest_request(salt, params)
+            if previous_results is None or self._is_new(row, digest, unsent_file, previous_results):
+                self._count_new(row, fields, len(params), adjustment)
                 yield row.number, params
+
+    def _check_limits(self, row: Row) -> None:
+        """Raise Interrupted after a stop, and InputError for a row too many."""
+        if self.stop.is_set():
+            raise Interrupted("stopped before anything was sent")
+        spec = self.templates.spec
+        max_rows = spec.limits.max_rows
+        if max_rows is not None and row.number > max_rows:
+            raise InputError([spec.problem("limits.max_rows", f"the source has more than {max_rows:,} rows")])
+
+    def _write_row(self, row: Row, rows_file: BinaryIO) -> bytes:
+        """Write a row as it was read, and return its fields as JSON. Raises InputError if they are not Unicode."""
+        try:
+            fields = _encode(row.fields)
+            line = b'{"key":%b,"row":%b}\n' % (_encode(row.key), fields)
+        except UnicodeEncodeError as error:
+            raise InputError([Problem(row.path, "a field holds half of a surrogate pair", row.line)]) from error
+        rows_file.write(line)
+        self.sha256.update(line)
+        self.rows = row.number
+        if self.templates.spec.source.key is not None:
+            self.add_key_hash(row)
+        return fields
+
+    def _flush_if_many(self) -> None:
+        if len(self.settled_rows) + len(self.duplicates) >= _MAX_PENDING_ROWS:
+            with self.store.transaction():
+                self.flush_settled_rows()
+
+    def _count_new(self, row: Row, fields: bytes, size: int, adjustment: int) -> None:
+        reason = self.change_reasons.reason_for(fields)
+        self.totals_by_reason.setdefault(reason, RequestTotals()).add(size + adjustment)
+        if adjustment:
+            self.size_adjustments[row.number] = adjustment
 
     def _reject_row(self, row: Row, message: str, unsent_file: BinaryIO) -> None:
         line = make_rejected_line(self._unsent_custom_id(row), message)

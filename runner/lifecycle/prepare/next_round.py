@@ -1,19 +1,31 @@
 """Prepare the next round: rows that can still succeed are sent again with their previous params."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import msgspec
 
 from runner.errors import StateError
-from runner.files.atomic import sync_folder
+from runner.lifecycle.prepare.write_round import write_round
 from runner.requests.conversation import ask_for_repair, continue_turn
-from runner.requests.pack import max_params_bytes, pack_requests
-from runner.results.outcome import PAUSE_TURN, parse_result
+from runner.requests.pack import max_params_bytes
+from runner.results.outcome import PAUSE_TURN
 from runner.results.output_format import OutputFormat
 from runner.runs.context import RunContext
-from runner.runs.row_reader import RowReader, open_row_reader
-from runner.store.run_folder import FileSlices, open_slices
-from runner.store.store import RETRY_ALWAYS
+from runner.runs.result_reader import ResultReader, open_result_reader
+from runner.store.row_index import RETRY_ALWAYS
+
+
+class _Retry(NamedTuple):
+    """A row to send again: its latest params, and its line in the results of that batch, by offset and length."""
+
+    row: int
+    round: int
+    batch: int
+    offset: int
+    length: int
+    result_offset: int | None
+    result_length: int | None
 
 
 def prepare_next_round(context: RunContext, output_format: OutputFormat) -> bool:
@@ -21,62 +33,57 @@ def prepare_next_round(context: RunContext, output_format: OutputFormat) -> bool
 
     Raises StateError if the files of the run do not confirm that a row may be sent again.
     """
-    round = max((batch.round for batch in context.store.batches(context.run)), default=0) + 1
+    batches, spec = context.store.batches(context.run), context.spec
+    round = max((batch.round for batch in batches), default=0) + 1
     if context.run.is_canceled or round == 1:
         return False
-    min_retry = 1 if round <= context.spec.retry.attempts else RETRY_ALWAYS
-    folder = context.store.folder(context.run)
-    with context.store.transaction(), open_slices() as files, open_row_reader(context) as rows:
-        # The limit may have been lowered since: a request that fitted before must still fit.
-        longest = max(batch.bytes for batch in context.store.batches(context.run)) + 64
-        limits = {
-            "max_requests": context.spec.batch.max_requests,
-            "max_bytes": max(context.spec.batch.max_bytes, longest),
-        }
-        bodies = 0
-        for body in pack_requests(
-            _retry_requests(context, files, rows, output_format, min_retry),
-            run=context.run.id,
-            round=round,
-            folder=folder.bodies,
-            **limits,
-        ):
-            context.store.add_batch(context.run, round, body)
-            bodies += 1
-        context.store.recount_outcomes(context.run)
-        sync_folder(folder.bodies)
-    return bodies > 0
+    min_retry = 1 if round <= spec.retry.attempts else RETRY_ALWAYS
+    # The limit may have been lowered since: a request that fitted before must still fit.
+    max_bytes = max(spec.batch.max_bytes, max(batch.bytes for batch in batches) + 64)
+    with context.store.transaction(), open_result_reader(context, output_format) as reader:
+        requests = _retry_requests(context, reader, min_retry)
+        max_requests = spec.batch.max_requests
+        return write_round(context, requests, round=round, max_requests=max_requests, max_bytes=max_bytes) > 0
 
 
-def _retry_requests(
-    context: RunContext, files: FileSlices, rows: RowReader, output_format: OutputFormat, min_retry: int
-) -> Iterator[tuple[int, bytes]]:
+def _retry_requests(context: RunContext, reader: ResultReader, min_retry: int) -> Iterator[tuple[int, bytes]]:
     """Yield (row, params) of the rows to send again.
 
     Their results are read again, so that a damaged mark in the database cannot make anyone pay twice.
     """
-    folder, longest = context.store.folder(context.run), max_params_bytes(context.spec.batch.max_bytes)
-    is_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-    for row, round, batch, offset, size, result_offset, length in context.store.rows_to_retry(
-        context.run, min_retry=min_retry
-    ):
+    for values in context.store.row_index.rows_to_retry(context.run, min_retry=min_retry):
+        retry = _Retry(*values)
         try:
-            params = files.read(folder.body(round, batch), offset, size)
-            is_object(params)
-            if result_offset is not None:
-                line = files.read(folder.results(round, batch), result_offset, length or 0)
-                found = parse_result(line, output_format, rows.read_fields(row) if output_format.checks else None)
-                if not (found.is_retryable or found.outcome == "canceled"):
-                    raise ValueError("its result is final")
-                longer = params
-                if found.stop_reason == PAUSE_TURN:
-                    longer = continue_turn(params, line)
-                elif found.outcome == "invalid" and context.spec.retry.repair:
-                    longer = ask_for_repair(params, line, (found.error or {}).get("message", "it is not valid"))
-                # A conversation that has become too long is dropped: the same request is sent again.
-                params = longer if len(longer) <= longest else params
+            yield retry.row, _retry_params(context, reader, retry)
         except (ValueError, OSError) as error:
             raise StateError(
-                f"run {context.run.id}: row {row} is marked to be sent again, but cannot be: {error}"
+                f"run {context.run.id}: row {retry.row} is marked to be sent again, but cannot be: {error}"
             ) from error
-        yield row, params
+
+
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def _retry_params(context: RunContext, reader: ResultReader, retry: _Retry) -> bytes:
+    """Return the params to send again. Raises ValueError if the result of the row is final or damaged."""
+    body = reader.folder.body(retry.round, retry.batch)
+    params = reader.slices.read(body, retry.offset, retry.length)
+    _decode_object(params)
+    if retry.result_offset is None:
+        return params
+    line = reader.read_line(retry.round, retry.batch, retry.result_offset, retry.result_length or 0)
+    longer = _next_turn(context, reader, retry.row, params, line)
+    # A conversation that has become too long is dropped: the same request is sent again.
+    return longer if len(longer) <= max_params_bytes(context.spec.batch.max_bytes) else params
+
+
+def _next_turn(context: RunContext, reader: ResultReader, row: int, params: bytes, line: bytes) -> bytes:
+    """Return params that continue a paused turn or ask for a repair, or the same params again."""
+    found = reader.parse(row, line)
+    if not (found.is_retryable or found.outcome == "canceled"):
+        raise ValueError("its result is final")
+    if found.stop_reason == PAUSE_TURN:
+        return continue_turn(params, line)
+    if found.outcome == "invalid" and context.spec.retry.repair:
+        return ask_for_repair(params, line, (found.error or {}).get("message", "it is not valid"))
+    return params

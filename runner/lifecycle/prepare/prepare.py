@@ -23,7 +23,7 @@ from runner.requests.pack import Body, pack_requests
 from runner.results.output_format import build_output_format
 from runner.rules.finding import Finding
 from runner.runs.context import ProgressCallback
-from runner.runs.snapshot import origin_digest, take_snapshot
+from runner.runs.snapshot import SpecSnapshot, origin_digest, take_snapshot
 from runner.runs.summary import summarize_run
 from runner.sources.input_files import Inputs
 from runner.sources.read import Row, read_rows
@@ -92,29 +92,31 @@ def prepare_first_round(
             answers = PreviousResults(previous_store, known, files, build_output_format(spec.output))
             rows = read_rows(spec.source, inputs, limit=limit)
             _write_first_round(first, spec, store, rows, report, answers)
-        folder = store.folder(run)
         if spec.source.key is not None:
             first.flush_key_hashes()
-            check_unique_keys(spec, store, folder)
-        with atomic_write(folder.spec, private=True) as file:
-            written = msgspec.json.encode(replace(start, inputs=inputs.files, types=inputs.types))
-            file.write(written)
-        with store.transaction():
-            first.flush_settled_rows()
-            store.recount_outcomes(run)
-            digests = {
-                "rows_sha256": first.sha256.hexdigest(),
-                "spec_sha256": hashlib.sha256(written).hexdigest(),
-            }
-            # A recovered run still has to be compared with what was sent.
-            state = "prepared" if run_id is None else "preparing"
-            run = store.update_run(run, state=state, rows=first.rows, **digests)
-        return PreparedRun(
-            run, first.totals_by_reason, first.reused, first.duplicate_count, first.rejected_findings
-        )
+            check_unique_keys(spec, store, store.folder(run))
+        # A recovered run still has to be compared with what was sent.
+        state = "prepared" if run_id is None else "preparing"
+        run = _record_prepared(first, store, replace(start, inputs=inputs.files, types=inputs.types), state)
     except BaseException:
         store.delete_run(run)
         raise
+    return PreparedRun(run, first.totals_by_reason, first.reused, first.duplicate_count, first.rejected_findings)
+
+
+def _record_prepared(first: FirstRound, store: Store, snapshot: SpecSnapshot, state: str) -> Run:
+    """Write the snapshot of a run whose bodies are on disk, and record that it is prepared."""
+    written = msgspec.json.encode(snapshot)
+    with atomic_write(store.folder(first.run).spec, private=True) as file:
+        file.write(written)
+    with store.transaction():
+        first.flush_settled_rows()
+        store.row_index.recount_outcomes(first.run)
+        digests = {
+            "rows_sha256": first.sha256.hexdigest(),
+            "spec_sha256": hashlib.sha256(written).hexdigest(),
+        }
+        return store.update_run(first.run, state=state, rows=first.rows, **digests)
 
 
 def _write_first_round(

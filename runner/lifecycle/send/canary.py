@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 
 from runner.errors import CanaryFailed
-from runner.files.atomic import sync_folder
-from runner.requests.pack import pack_requests
-from runner.results.outcome import Outcome, parse_result
+from runner.lifecycle.prepare.write_round import write_round
+from runner.results.outcome import Outcome
 from runner.results.output_format import OutputFormat
 from runner.runs.context import RunContext
-from runner.runs.row_reader import open_row_reader
+from runner.runs.result_reader import open_result_reader
 from runner.store.records import Batch
 from runner.store.run_folder import open_slices
 from runner.text import pluralize
@@ -42,39 +41,31 @@ def check_canary(context: RunContext, output_format: OutputFormat) -> bool:
 
 def _prepare_new_canary(context: RunContext, canaries: Sequence[Batch]) -> None:
     """Prepare another canary with the rows of the previous ones."""
-    folder = context.store.folder(context.run)
-    number = max(batch.batch for batch in context.store.batches(context.run) if batch.round == 1) + 1
+    folder, store = context.store.folder(context.run), context.store
+    number = max(batch.batch for batch in store.batches(context.run) if batch.round == 1) + 1
     requests = [
         (row, batch.batch, offset, size)
         for batch in canaries
-        for row, offset, size in context.store.requests_of(batch)
+        for row, offset, size in store.row_index.requests_of(batch)
     ]
-    with open_slices() as files, context.store.transaction():
-        pairs = ((row, files.read(folder.body(1, batch), *where)) for row, batch, *where in requests)
-        size = sum(batch.bytes for batch in canaries) + _EXTRA_ID_BYTES * len(requests)
-        limits = {"max_requests": len(requests), "max_bytes": size}
-        for body in pack_requests(
-            pairs, run=context.run.id, round=1, folder=folder.bodies, first_number=number, **limits
-        ):
-            context.store.add_batch(context.run, 1, body, send_mode="canary")
-        context.store.recount_outcomes(context.run)
-        sync_folder(folder.bodies)
+    size = sum(batch.bytes for batch in canaries) + _EXTRA_ID_BYTES * len(requests)
+    with open_slices() as files, store.transaction():
+        write_round(
+            context,
+            ((row, files.read(folder.body(1, batch), *where)) for row, batch, *where in requests),
+            round=1,
+            max_requests=len(requests),
+            max_bytes=size,
+            first_number=number,
+            send_mode="canary",
+        )
 
 
 def _read_outcomes(context: RunContext, batch: Batch, output_format: OutputFormat) -> list[tuple[int, Outcome]]:
-    path = context.store.folder(context.run).results(batch.round, batch.batch)
-    with open_slices() as files, open_row_reader(context) as rows:
-        places = context.store.results_of(batch)
+    with open_result_reader(context, output_format) as reader:
         return [
-            (
-                row,
-                parse_result(
-                    files.read(path, offset, length),
-                    output_format,
-                    rows.read_fields(row) if output_format.checks else None,
-                ),
-            )
-            for row, offset, length in places
+            (row, reader.parse(row, reader.read_line(batch.round, batch.batch, offset, length)))
+            for row, offset, length in context.store.row_index.results_of(batch)
         ]
 
 

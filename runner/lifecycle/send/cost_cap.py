@@ -23,7 +23,9 @@ def _committed_cost_of(context: RunContext, batch: Batch) -> float:
     if batch.reserved_cost is None and batch.state != "collected":
         return (
             spec_cost_upper_bound(
-                context.spec, context.store.request_sizes_of(batch), is_batched=batch.send_mode == "batch"
+                context.spec,
+                context.store.row_index.request_sizes_of(batch),
+                is_batched=batch.send_mode == "batch",
             )
             or 0.0
         )
@@ -42,7 +44,7 @@ def reserve_cost(context: RunContext, batch: Batch, send_mode: str, *, can_wait:
     reserved. Otherwise it is split, so that as many requests as fit become a batch of their own. Raises
     CostCapReached if not even one request fits, or if at most 5 % of the cap is left.
     """
-    sizes, is_batched = context.store.request_sizes_of(batch), send_mode == "batch"
+    sizes, is_batched = context.store.row_index.request_sizes_of(batch), send_mode == "batch"
     upper_bound, cap = (
         spec_cost_upper_bound(context.spec, sizes, is_batched=is_batched),
         context.spec.limits.max_cost,
@@ -64,7 +66,7 @@ def reserve_cost(context: RunContext, batch: Batch, send_mode: str, *, can_wait:
             "the outputs; to continue, "
             "raise the cap and run the same command again"
         )
-    requests = context.store.requests_of(batch)
+    requests = context.store.row_index.requests_of(batch)
     split_batch(context, batch, [requests[:fits], requests[fits:]])
     return None
 

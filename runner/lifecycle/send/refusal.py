@@ -41,7 +41,7 @@ def bisect_batch(context: RunContext, batch: Batch) -> bool:
 
     Returns False for a batch of one request, which cannot be split.
     """
-    requests = context.store.requests_of(batch)
+    requests = context.store.row_index.requests_of(batch)
     if len(requests) < 2:
         return False
     split_batch(context, batch, _split_requests(requests, batch.rejection or ""))
@@ -74,7 +74,7 @@ def is_culprit(context: RunContext, batch: Batch) -> bool:
 
 def reject_row(context: RunContext, batch: Batch) -> None:
     """Give the row of a rejected single-request batch its final outcome, `rejected`."""
-    [row] = context.store.rows_of(batch)
+    [row] = context.store.row_index.rows_of(batch)
     line = make_rejected_line(
         make_custom_id(context.run.id, batch.round, batch.batch, row), batch.rejection or "refused by the API"
     )
@@ -87,6 +87,6 @@ def reject_row(context: RunContext, batch: Batch) -> None:
 
 def rejected_batch_error(context: RunContext, batch: Batch) -> RequestRejected:
     """Return the error for a rejected batch that blocks the end of a run."""
-    rows = context.store.rows_of(batch)
+    rows = context.store.row_index.rows_of(batch)
     which = f"row {rows[0]:,}" if len(rows) == 1 else f"rows {rows[0]:,} to {rows[-1]:,}"
     return RequestRejected(f"{batch_label(batch)} ({which}) was rejected by the API as a whole: {batch.rejection}")

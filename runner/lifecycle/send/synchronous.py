@@ -174,7 +174,7 @@ def needs_splitting(batch: Batch) -> bool:
 
 def split_into_chunks(context: RunContext, batch: Batch) -> None:
     """Replace a prepared batch with batches that are small enough to be answered synchronously."""
-    requests = context.store.requests_of(batch)
+    requests = context.store.row_index.requests_of(batch)
     split_batch(
         context,
         batch,
@@ -203,7 +203,7 @@ def send_synchronously(context: RunContext, api: Api, batch: Batch, *, stop: Eve
         journal.record_results(
             (row, _lost_answer_result("the runner ended before the answer came: it may be paid")) for row in lost
         )
-        left = [request for request in context.store.requests_of(batch) if request[0] not in intended]
+        left = [request for request in context.store.row_index.requests_of(batch) if request[0] not in intended]
         if context.run.is_canceled:
             journal.record_results((row, _CANCELED_RESULT) for row, _, _ in left)
         else:

@@ -111,7 +111,7 @@ def _find_file_ids(context: RunContext, batch: Batch) -> set[str]:
     found = set[str]()
     path = context.store.folder(context.run).body(batch.round, batch.batch)
     with open_slices() as files:
-        for _, offset, size in context.store.requests_of(batch):
+        for _, offset, size in context.store.row_index.requests_of(batch):
             found |= {match.decode() for match in _FILE_ID.findall(files.read(path, offset, size))}
     return found
 
@@ -151,5 +151,5 @@ def _replace_file_ids(context: RunContext, batch: Batch, changes: Mapping[bytes,
     def changed(params: bytes) -> bytes:
         return _FILE_ID.sub(lambda match: changes.get(match[0], match[0]), params)
 
-    split_batch(context, batch, [context.store.requests_of(batch)], transform=changed)
+    split_batch(context, batch, [context.store.row_index.requests_of(batch)], transform=changed)
     context.store.folder(context.run).body(batch.round, batch.batch).unlink(missing_ok=True)
