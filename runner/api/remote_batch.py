@@ -6,6 +6,9 @@ from typing import Any
 
 import msgspec
 
+RETENTION_SECONDS = 29 * 86_400
+"""How long the API keeps the results of a batch, from its creation (platform.claude.com, batch processing)."""
+
 
 class _Batch(msgspec.Struct):
     id: str

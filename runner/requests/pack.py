@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from runner.files.atomic import open_private_file
-from runner.requests.custom_id import make_custom_id
+from runner.requests.custom_id import custom_id_prefix
 
 _OPEN, _BETWEEN, _CLOSE = b'{"requests":[\n', b",\n", b"\n]}"
 
@@ -167,7 +167,7 @@ def pack_requests(
         stream.returned.appendleft(request)
         path = folder / f"{round}-{batch}.json"
         with open_private_file(path) as file:
-            writer = _BodyWriter(file, make_custom_id(run, round, batch, 0)[:-1].encode())
+            writer = _BodyWriter(file, custom_id_prefix(run, round, batch).encode())
             _fill_body(writer, stream, used, max_requests, max_bytes)
             writer.finish()
         yield Body(batch, path, writer.requests, writer.written, writer.digest.hexdigest())

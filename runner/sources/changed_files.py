@@ -9,7 +9,8 @@ from pathlib import Path
 
 from runner.errors import InputError, Problem
 from runner.files import remote
-from runner.sources.input_files import HashingReader, InputFile, Inputs, open_stdin, sha256_of
+from runner.files.digest import sha256_of
+from runner.sources.input_files import HashingReader, InputFile, Inputs, open_stdin
 from runner.spec.redact import redact_passwords
 
 

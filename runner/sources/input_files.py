@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, cast
 from runner.errors import InputError, Problem
 from runner.files import remote
 from runner.files.compression import decompress
+from runner.files.digest import sha256_of
 from runner.files.extras import missing_package_message
 from runner.spec.redact import redact_passwords
 
@@ -244,12 +245,6 @@ class Inputs:
             digest = hashing.drain()
             after = os.fstat(raw.fileno())
         self._record_file(path, before, after, digest)
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a local file. Raises OSError."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def open_stdin() -> io.FileIO:
