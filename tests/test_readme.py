@@ -55,4 +55,4 @@ def test_the_spec_at_the_top_is_valid_and_has_twelve_lines(tmp_path: Path) -> No
 
 
 def test_the_reference_is_what_the_schema_says() -> None:
-    assert (ROOT / "specs" / "README.md").read_text("utf-8") == reference()
+    assert (ROOT / "specs" / "REFERENCE.md").read_text("utf-8") == reference()
