@@ -1,4 +1,4 @@
-"""Writes the reference of spec files from their JSON schema: `python -m tests.reference > specs/REFERENCE.md`."""
+"""Writes the reference of spec files from their JSON schema: `python -m tests.reference > specs/README.md`."""
 
 import json
 from collections.abc import Iterator
