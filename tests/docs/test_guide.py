@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from runner import load_spec
+from runner import errors, load_spec
+from runner.lifecycle.follow.next_step import STEPS
 from runner.lifecycle.prepare.validate import check_destinations
 from runner.templates.templates import load_templates
 
@@ -74,3 +75,17 @@ def test_link_leads_to_a_file_and_heading(document: Path, target: str) -> None:
 
 def test_the_readme_is_short() -> None:
     assert (ROOT / "README.md").read_text("utf-8").count("\n") <= 150
+
+
+def test_the_house_shows_the_steps_of_a_batch_in_their_order() -> None:
+    text = (ROOT / "runner" / "README.md").read_text("utf-8")
+    rows = re.findall(r"^\| (\w+) \| .* \| ([A-Z_]+) \|$", text, re.MULTILINE)
+    assert rows == [(state, step.name) for state, _, step in STEPS]
+
+
+def test_the_house_shows_the_exit_code_of_every_error() -> None:
+    table = (ROOT / "runner" / "README.md").read_text("utf-8").partition("## Exit codes")[2]
+    rows = re.findall(r"^\| ([\d, ]+) \| ([\w, ]*) \|", table, re.MULTILINE)
+    shown = {name: int(codes.split(",")[0]) for codes, names in rows for name in names.replace(",", " ").split()}
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    assert shown == {kind.__name__: kind.exit_code for kind in kinds if issubclass(kind, errors.RunnerError)}
