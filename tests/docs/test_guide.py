@@ -2,11 +2,12 @@
 
 import re
 import shutil
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from runner import errors, load_spec
+from runner import Plan, Summary, errors, load_spec
 from runner.lifecycle.follow.next_step import STEPS
 from runner.lifecycle.prepare.validate import check_destinations
 from runner.templates.templates import load_templates
@@ -89,3 +90,9 @@ def test_the_house_shows_the_exit_code_of_every_error() -> None:
     shown = {name: int(codes.split(",")[0]) for codes, names in rows for name in names.replace(",", " ").split()}
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
     assert shown == {kind.__name__: kind.exit_code for kind in kinds if issubclass(kind, errors.RunnerError)}
+
+
+@pytest.mark.parametrize(("command", "kind"), [("`run`, `status`", Summary), ("`plan`", Plan)])
+def test_the_guide_names_everything_that_json_output_has(command: str, kind: type) -> None:
+    text = (ROOT / "specs" / "README.md").read_text("utf-8")
+    assert f"| {command} | `{' '.join(one.name for one in fields(kind))}` |" in text
