@@ -19,10 +19,6 @@ class _Batch(msgspec.Struct):
     archived_at: datetime | None = None
 
 
-RETENTION_SECONDS = 29 * 86_400
-"""How long after its creation the API keeps the results of a batch (platform.claude.com, batch processing)."""
-
-
 class BatchList(msgspec.Struct):
     data: list[_Batch]
     has_more: bool

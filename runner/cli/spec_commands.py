@@ -187,17 +187,15 @@ def run(
                     stop=stop,
                 )
             _print_summary(summary, simulate=simulate, as_json=as_json)
-            code = max(code, _exit_code(summary, stop))
-            if stop.signal is not None and spec is not chain[-1]:
-                code = 128 + stop.signal
+            code = max(code, _exit_code(summary, stop, is_last=spec is chain[-1]))
             if stop.signal is not None or summary.state != "finished":
                 break
     sys.exit(code)
 
 
-def _exit_code(summary: "Summary", stop: StopEvent) -> int:
-    interrupted = stop.signal is not None and summary.state != "finished"
-    return 128 + (stop.signal or 0) if interrupted else summary.exit_code
+def _exit_code(summary: "Summary", stop: StopEvent, *, is_last: bool = True) -> int:
+    is_cut_off = summary.state != "finished" or not is_last
+    return 128 + stop.signal if stop.signal is not None and is_cut_off else summary.exit_code
 
 
 def _print_summary(summary: "Summary", *, simulate: bool, as_json: bool) -> None:

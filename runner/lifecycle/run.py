@@ -55,19 +55,12 @@ def run(
 ) -> Summary:
     """Run a spec to its end, or resume its unfinished run, and return the summary.
 
-    `simulate` uses the bundled simulator instead of the API: nothing is paid, and state and outputs go below
-    `simulated/`. Otherwise `consent` must be true, or a function that returns true for the Plan, before a run
-    sends anything. A spec with `limits.max_cost` needs neither. `limit` is the maximum number of rows to read.
-
-    An unfinished run continues if nothing has changed since it began. Otherwise `resume` finishes it with its
-    original spec, and `new` starts over. A finished run sends nothing if nothing has changed: its outputs are
-    written again, unless `new` is set. `accept_loss` ends rows whose results the API no longer has as missing.
-
-    Without `wait`, or after `stop` is set, the summary may be that of an unfinished run: call again to continue.
-    Raises a RunnerError (see `runner.errors` for its kinds).
+    Before anything is sent, `consent` must be true, or a function that returns true for the Plan, unless the spec
+    has `limits.max_cost`. With `simulate` nothing is paid. `limit` is the maximum number of rows to read. If an
+    unfinished run differs from the files, `resume` finishes it as it was and `new` starts over. `accept_loss`
+    ends rows whose results are lost as missing. Without `wait`, or after `stop`, call again. Raises RunnerError.
     """
-    stop = stop or Event()
-    spec = simulated_spec(spec) if simulate else spec
+    stop, spec = stop or Event(), simulated_spec(spec) if simulate else spec
     # A run is resumed from its snapshot: its templates and input may be broken or missing by now.
     templates = None if resume else validate_spec(spec).templates
     output_root = make_output_root(spec, simulate=simulate)

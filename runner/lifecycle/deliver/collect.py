@@ -8,9 +8,10 @@ import msgspec
 from runner.api.client import Api
 from runner.errors import ResultsIncomplete
 from runner.files.atomic import atomic_write
+from runner.files.digest import sha256_of
 from runner.lifecycle.deliver.read_results import BatchResults, read_results
 from runner.pricing.rates import rate_for_spec, spec_cost_upper_bound
-from runner.requests.custom_id import make_custom_id
+from runner.requests.custom_id import custom_id_prefix
 from runner.results.output_format import OutputFormat
 from runner.runs.context import RunContext, batch_label
 from runner.runs.result_reader import open_result_reader
@@ -38,15 +39,13 @@ def collect_results(
     Raises ResultsIncomplete if results are missing. On the last try, rows without a result become `missing`
     instead, if the download seems intact or `accept_loss` is set. In a synchronous batch they do so at once.
     """
-    path, is_batched = (
-        context.store.folder(context.run).results(batch.round, batch.batch),
-        batch.send_mode == "batch",
-    )
-    sha256 = _download_results(api, batch, path) if is_batched else _file_sha256(path)
+    path = context.store.folder(context.run).results(batch.round, batch.batch)
+    is_batched = batch.send_mode == "batch"
+    sha256 = _download_results(api, batch, path) if is_batched else sha256_of(path)
     expected = set(context.store.row_index.rows_of(batch))
     found = read_results(
         path,
-        prefix=make_custom_id(context.run.id, batch.round, batch.batch, 0)[:-1],
+        prefix=custom_id_prefix(context.run.id, batch.round, batch.batch),
         expected=expected,
         retry_on=context.spec.retry.on,
         output_format=output_format,
@@ -57,15 +56,22 @@ def collect_results(
     )
     if output_format.checks:
         _check_outputs(context, path, found, output_format)
-    counted = sum(decode_column(batch.counts, dict[str, int]).values())
-    total = max(len(expected), counted)
-    is_foreign = "foreign" in found.ignored_lines
-    if is_foreign and not found.rows and batch.search_started_at is not None:
+    if "foreign" in found.ignored_lines and not found.rows and batch.search_started_at is not None:
         return _resume_search(context, batch)
-    is_sound = accept_loss or not is_batched or not (is_foreign or "malformed" in found.ignored_lines)
+    _check_complete(batch, expected, found, is_last_try=is_last_try, accept_loss=accept_loss)
+    return _record_results(context, batch, expected, found, sha256)
+
+
+def _check_complete(
+    batch: Batch, expected: set[int], found: BatchResults, *, is_last_try: bool, accept_loss: bool
+) -> None:
+    """Raise ResultsIncomplete if results are missing that may still come."""
+    is_batched = batch.send_mode == "batch"
+    total = max(len(expected), sum(decode_column(batch.counts, dict[str, int]).values()))
+    is_damaged = not found.ignored_lines.keys().isdisjoint(("foreign", "malformed"))
+    is_sound = accept_loss or not is_batched or not is_damaged
     if len(found.rows) < total and not ((is_last_try or not is_batched) and is_sound):
         raise ResultsIncomplete(f"{total - len(found.rows):,} of {total:,} results are missing from the download")
-    return _record_results(context, batch, expected, found, sha256)
 
 
 def _check_outputs(context: RunContext, path: Path, found: BatchResults, output_format: OutputFormat) -> None:
@@ -87,11 +93,6 @@ def _download_results(api: Api, batch: Batch, path: Path) -> str:
             file.write(block)
             sha256.update(block)
     return sha256.hexdigest()
-
-
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _record_results(

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from runner.errors import InputError, Problem, StateError
+from runner.files.digest import sha256_of
 from runner.requests.custom_id import make_custom_id
 from runner.results.outcome import Outcome, parse_result
 from runner.results.output_format import OutputFormat
@@ -76,9 +77,8 @@ def _verify_results(context: RunContext) -> None:
     for batch in context.store.batches(context.run):
         if batch.results_sha256 is not None:
             path = context.store.folder(context.run).results(batch.round, batch.batch)
-            with path.open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != batch.results_sha256:
-                    raise ValueError(f"{path.name} differs from what was received")
+            if sha256_of(path) != batch.results_sha256:
+                raise ValueError(f"{path.name} differs from what was received")
 
 
 def _build_record(source: _Row, outcome: Outcome, batch: Batch | None) -> dict[str, Any]:

@@ -124,8 +124,21 @@ def _warn_of_deletion(run: Following) -> None:
             run.context.report(f"{batch_label(batch)}: warning: the API deletes its results in {left:.1f} days")
 
 
-def _unfinished(run: Following) -> list[Batch]:
-    return [batch for batch in run.context.store.batches(run.context.run) if batch.state != "collected"]
+def _unfinished(run: Following) -> tuple[list[Batch], list[Batch]]:
+    """Return the batches that are not collected, and those of them that can take a step."""
+    batches = [batch for batch in run.context.store.batches(run.context.run) if batch.state != "collected"]
+    # All other batches wait for the canary.
+    first = [batch for batch in batches if batch.send_mode == "canary"] or batches
+    return batches, [batch for batch in first if not run.memory.is_blocked(batch)]
+
+
+def _begin_next_round(run: Following) -> bool:
+    """Prepare the next round; return False if there is none, and every row has its final outcome."""
+    if not prepare_next_round(run.context, run.output_format):
+        check_no_lost_round(run.context)
+        return False
+    run.context.report("retrying the rows that can still succeed")
+    return True
 
 
 def follow_run(
@@ -152,15 +165,10 @@ def follow_run(
     while not stop.is_set():
         if deadline.check_passed():
             _poll_all_now(run)
-        batches = _unfinished(run)
-        # All other batches wait for the canary.
-        first = [batch for batch in batches if batch.send_mode == "canary"] or batches
-        free = [batch for batch in first if not run.memory.is_blocked(batch)]
+        batches, free = _unfinished(run)
         if not batches:
-            if not prepare_next_round(context, output_format):
-                check_no_lost_round(context)
+            if not _begin_next_round(run):
                 return True
-            context.report("retrying the rows that can still succeed")
         elif not free:
             resolve_blocked(run, batches)
         elif not _take_due_steps(run, free):

@@ -13,7 +13,7 @@ from runner.api.remote_batch import RemoteBatch
 from runner.errors import ManualDecisionRequired, StateError
 from runner.lifecycle.follow.remote_batches import CLOCK_MARGIN_SECONDS, read_custom_ids
 from runner.lifecycle.send.bind import assign_batch_id, reset_to_prepared
-from runner.requests.custom_id import make_custom_id
+from runner.requests.custom_id import custom_id_prefix
 from runner.runs.context import RunContext, batch_label
 from runner.store.records import Batch
 from runner.text import pluralize
@@ -41,7 +41,7 @@ def find_batch(context: RunContext, api: Api, batch: Batch) -> tuple[Batch, list
             f"{pluralize(batch.requests, 'row')}: the database is damaged"
         )
     undecided = []
-    prefix = make_custom_id(context.run.id, batch.round, batch.batch, 0)[:-1]
+    prefix = custom_id_prefix(context.run.id, batch.round, batch.batch)
     since = batch.intent_at if batch.search_from is None else min(batch.intent_at, batch.search_from)
     for remote in list(api.list_batches(created_after=since - CLOCK_MARGIN_SECONDS)):
         if remote.requests != batch.requests or context.store.is_excluded(batch, remote.id):

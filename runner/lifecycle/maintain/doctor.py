@@ -16,6 +16,7 @@ from typing import Any
 from runner.api.client import Api
 from runner.api.remote_batch import RETENTION_SECONDS
 from runner.errors import StateError
+from runner.files.digest import sha256_of
 from runner.files.remote import is_url
 from runner.lifecycle.follow.remote_batches import identify_batches
 from runner.requests.custom_id import make_custom_id
@@ -196,8 +197,7 @@ def _check_batch(store: Store, run: Run, batch: Batch) -> Iterator[str]:
 def _file_sha256(path: Path) -> str | None:
     """Return the SHA-256 of a file, or None if it cannot be read."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError:
         return None
 

@@ -19,7 +19,7 @@ from runner.lifecycle.follow.remote_batches import identify_batches
 from runner.lifecycle.maintain.rebuild_round import rebuild_first_round
 from runner.lifecycle.prepare.prepare import prepare_first_round
 from runner.lifecycle.prepare.validate import validate_spec
-from runner.requests.custom_id import make_custom_id, parse_row_number
+from runner.requests.custom_id import custom_id_prefix, parse_row_number
 from runner.results.outcome import parse_result
 from runner.runs.context import ProgressCallback, ignore_progress
 from runner.runs.project import open_client
@@ -91,7 +91,7 @@ _TOO_EARLY_MESSAGE = (
 
 def _read_rows(api: Api, run: Run, one: RecoveredBatch) -> Iterator[int]:
     """Yield the rows that a remote batch contains."""
-    prefix = make_custom_id(run.id, one.round, one.batch, 0)[:-1]
+    prefix = custom_id_prefix(run.id, one.round, one.batch)
     rest = b""
     for block in api.stream_results(one.batch_id):
         *lines, rest = (rest + block).split(b"\n")

@@ -9,7 +9,7 @@ from runner.errors import NotFound, UsageError
 from runner.lifecycle.follow.reconcile import find_batch
 from runner.lifecycle.follow.remote_batches import check_workspace, read_custom_ids
 from runner.lifecycle.send.bind import assign_batch_id, reset_to_prepared
-from runner.requests.custom_id import make_custom_id
+from runner.requests.custom_id import custom_id_prefix
 from runner.runs.context import ProgressCallback, RunContext, batch_label, ignore_progress
 from runner.runs.find import RunInfo, find_run, open_run
 from runner.runs.project import open_client
@@ -56,25 +56,31 @@ def reconcile_run(
         spec = spec_from_record(read_snapshot(store, run).record, path=Path(run.spec_path), root=found.output_root)
         context = RunContext(spec, store, run, found.output_root, report)
         check_workspace(store.batches(run), api)
-        unknown = []
-        for batch in _submitting_batches(context):
-            batch, candidates = find_batch(context, api, batch)
-            if batch.state == "submitting":
-                unknown.append((batch, candidates))
+        unknown = _search_once(context, api)
         if adopt is not None and unknown:
             adopted = _adopt_batch(context, api, adopt, [batch for batch, _ in unknown])
             unknown = [(batch, candidates) for batch, candidates in unknown if batch != adopted]
         if assume_not_sent:
-            _require_ended_candidates(unknown)
-            for batch, _ in unknown:
-                reset_to_prepared(context, batch)
-                context.report(f"{batch_label(batch)}: treated as never sent; the next run sends it")
+            _treat_as_never_sent(context, unknown)
             unknown = []
         left = [
             UnknownBatch(batch_label(one), one.requests, one.intent_at or 0, candidates)
             for one, candidates in unknown
         ]
         return replace(found, summary=summarize_run(context.store, context.run)), left
+
+
+def _search_once(context: RunContext, api: Api) -> list[tuple[Batch, list[RemoteBatch]]]:
+    """Search for every submitting batch; return those not found, with their candidates."""
+    searched = [find_batch(context, api, batch) for batch in _submitting_batches(context)]
+    return [(batch, candidates) for batch, candidates in searched if batch.state == "submitting"]
+
+
+def _treat_as_never_sent(context: RunContext, unknown: list[tuple[Batch, list[RemoteBatch]]]) -> None:
+    _require_ended_candidates(unknown)
+    for batch, _ in unknown:
+        reset_to_prepared(context, batch)
+        context.report(f"{batch_label(batch)}: treated as never sent; the next run sends it")
 
 
 def _require_ended_candidates(unknown: list[tuple[Batch, list[RemoteBatch]]]) -> None:
@@ -104,7 +110,7 @@ def _adopt_batch(context: RunContext, api: Api, batch_id: str, unknown: list[Bat
     fitting, is_proved = [batch for batch in unknown if batch.requests == remote.requests], False
     if remote.processing_status == "ended":
         ids = read_custom_ids(api, remote)
-        prefixes = [make_custom_id(context.run.id, batch.round, batch.batch, 0)[:-1] for batch in fitting]
+        prefixes = [custom_id_prefix(context.run.id, batch.round, batch.batch) for batch in fitting]
         proved = [
             batch
             for batch, prefix in zip(fitting, prefixes, strict=True)

@@ -109,11 +109,7 @@ def _find_unfinished_run(run: Run, previous_store: Store) -> str | None:
 def build_plan(
     context: RunContext, templates: Templates, prepared: PreparedRun, api: Api | None, previous_store: Store
 ) -> Plan:
-    """Plan the prepared run of a job: what it would send and cost.
-
-    With `api`, the API counts the input tokens, which is free. `previous_store` is the store with the previous
-    runs.
-    """
+    """Plan a prepared run. With `api`, the API counts the input tokens, which is free."""
     spec, rate, count = context.spec, rate_for_spec(context.spec), context.store.count_new_requests(context.run)
     estimate = build_estimate(context, templates, api, previous_store, rate, count)
     costs = None if rate is None else estimate_costs(rate, estimate)

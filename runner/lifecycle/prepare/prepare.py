@@ -52,6 +52,16 @@ class PreparedRun:
     rejected_findings: list[Finding]
 
 
+def _create_run(store: Store, spec: Spec, snapshot: SpecSnapshot, run_id: str | None) -> Run:
+    return store.create_run(
+        spec=spec.name,
+        spec_path=str(spec.path),
+        fingerprint=snapshot.fingerprint(),
+        origin=origin_digest(spec, snapshot),
+        run_id=run_id,
+    )
+
+
 def prepare_first_round(
     spec: Spec,
     templates: Templates,
@@ -65,20 +75,12 @@ def prepare_first_round(
 ) -> PreparedRun:
     """Read the source and write all bodies of the first round; the run is `prepared` at the end.
 
-    This starts a new run. With `run_id`, it restores a run whose state was lost, which stays `preparing`.
-    Results of earlier runs come from `previous_store`, by default the store itself. Raises InputError for the
-    first invalid row and for duplicate keys, and Interrupted if `stop` is set. The run is discarded after any
-    error.
+    With `run_id`, it restores a run whose state was lost, which stays `preparing`. Results of earlier runs come
+    from `previous_store`, by default the store itself. Raises InputError for the first invalid row and for
+    duplicate keys, and Interrupted if `stop` is set; the run is then discarded.
     """
-    inputs = Inputs(spec.root)
-    start = take_snapshot(spec, templates, limit)
-    run = store.create_run(
-        spec=spec.name,
-        spec_path=str(spec.path),
-        fingerprint=start.fingerprint(),
-        origin=origin_digest(spec, start),
-        run_id=run_id,
-    )
+    inputs, start = Inputs(spec.root), take_snapshot(spec, templates, limit)
+    run = _create_run(store, spec, start, run_id)
     previous_store = previous_store or store
     try:
         with (

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from runner.files.digest import sha256_of
 from runner.results.outcome import parse_result
 from runner.results.output_format import OutputFormat
 from runner.store.request_index import SucceededRequests
@@ -70,8 +71,7 @@ class PreviousResults:
         path = self.store.folder(run).results(round, batch)
         known = next((b for b in self.store.batches(run) if (b.round, b.batch) == (round, batch)), None)
         try:
-            with path.open("rb") as file:
-                is_same = known is None or hashlib.file_digest(file, "sha256").hexdigest() == known.results_sha256
+            is_same = known is None or sha256_of(path) == known.results_sha256
         except OSError:
             return None
         return path if is_same else None

@@ -1,32 +1,20 @@
 """Send a prepared batch exactly once: the intent is durable on disk before the first byte is sent."""
 
-import hashlib
-
 import msgspec
 
 from runner.api.client import Api
 from runner.errors import AcceptanceUnknown, RunnerError, StateError
 from runner.files.atomic import atomic_write
+from runner.files.digest import sha256_of
 from runner.lifecycle.send.bind import assign_batch_id, reset_to_prepared
 from runner.runs.context import RunContext, batch_label
 from runner.store.records import Batch
 from runner.text import pluralize
 
 
-def submit_batch(context: RunContext, api: Api, batch: Batch) -> Batch:
-    """POST the body of a prepared batch.
-
-    Returns the batch as submitted, or still submitting if the response was lost; `reconcile` finds out then.
-    Raises Unavailable, RequestRejected or AccessError if the API certainly did not accept it; the batch is then
-    prepared again. Raises StateError if the body on disk was changed.
-    """
-    folder = context.store.folder(context.run)
-    body, sent = folder.body(batch.round, batch.batch), folder.intent_marker(batch.round, batch.batch)
-    with body.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != batch.sha256:
-            raise StateError(
-                f"{body} was changed after it was written: its SHA-256 digest differs from the recorded one"
-            )
+def _record_intent(context: RunContext, api: Api, batch: Batch) -> Batch:
+    """Make the intent to send a batch durable, on disk and in the database; return it as submitting."""
+    marker = context.store.folder(context.run).intent_marker(batch.round, batch.batch)
     now, workspace_id, newest_at = api.fetch_workspace_info()
     intent = {
         "intent_at": now,
@@ -37,14 +25,30 @@ def submit_batch(context: RunContext, api: Api, batch: Batch) -> Batch:
         "search_started_at": None,
         "search_started_local": None,
     }
-    with atomic_write(sent, private=True) as file:
+    with atomic_write(marker, private=True) as file:
         file.write(msgspec.json.encode(intent))
     try:
-        batch = context.store.transition(batch, "submitting", **intent)
+        return context.store.transition(batch, "submitting", **intent)
     except StateError:
         # Nothing was sent. Remove the mark, so that a full disk, for example, leaves no doubt about it.
-        sent.unlink(missing_ok=True)
+        marker.unlink(missing_ok=True)
         raise
+
+
+def submit_batch(context: RunContext, api: Api, batch: Batch) -> Batch:
+    """POST the body of a prepared batch.
+
+    Returns the batch as submitted, or still submitting if the response was lost; `reconcile` finds out then.
+    Raises Unavailable, RequestRejected or AccessError if the API certainly did not accept it; the batch is then
+    prepared again. Raises StateError if the body on disk was changed.
+    """
+    folder = context.store.folder(context.run)
+    body = folder.body(batch.round, batch.batch)
+    if sha256_of(body) != batch.sha256:
+        raise StateError(
+            f"{body} was changed after it was written: its SHA-256 digest differs from the recorded one"
+        )
+    batch = _record_intent(context, api, batch)
     try:
         remote = api.create_batch(body)
     except AcceptanceUnknown as error:

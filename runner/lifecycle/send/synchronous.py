@@ -21,7 +21,7 @@ from runner.api.client import Api
 from runner.errors import AcceptanceUnknown, AccessError, RunnerError, StateError, Unavailable
 from runner.files.atomic import open_for_append
 from runner.lifecycle.prepare.split_batch import RequestLocation, split_batch
-from runner.requests.custom_id import make_custom_id, parse_row_number
+from runner.requests.custom_id import custom_id_prefix, parse_row_number
 from runner.results.outcome import LOST_ANSWER, parse_result_type
 from runner.runs.context import RunContext, batch_label
 from runner.store.records import Batch
@@ -190,7 +190,7 @@ def send_synchronously(context: RunContext, api: Api, batch: Batch, *, stop: Eve
     """
     folder = context.store.folder(context.run)
     results, notes = folder.results(batch.round, batch.batch), folder.sync_journal(batch.round, batch.batch)
-    prefix = make_custom_id(context.run.id, batch.round, batch.batch, 0)[:-1]
+    prefix = custom_id_prefix(context.run.id, batch.round, batch.batch)
     if batch.state == "prepared":
         batch = context.store.transition(batch, "submitted")
     done, intended = dict(_read_results(results, prefix)), _read_intents(notes)
