@@ -29,7 +29,7 @@ from tests.jobs import SPEC, command, end, kill, paid, records, simulator, start
 from tests.servers import web
 
 
-def encoding(
+def encode_blocks_with(
     root: Path, *blocks: dict[str, Any], source: dict[str, Any] | None = None
 ) -> Callable[..., EncodedRequest]:
     """The function that encodes a row, by its columns, whose prompt is these blocks."""
@@ -41,37 +41,37 @@ def encoding(
     return lambda **row: encode(templates.variables(row))
 
 
-def encoded(
+def encode_blocks(
     root: Path, *blocks: dict[str, Any], source: dict[str, Any] | None = None, **row: Any
 ) -> EncodedRequest:
     """What becomes of one row whose prompt is these blocks."""
-    return encoding(root, *blocks, source=source)(**row)
+    return encode_blocks_with(root, *blocks, source=source)(**row)
 
 
-def sent(root: Path, *blocks: dict[str, Any], **row: Any) -> list[dict[str, Any]]:
+def sent_blocks(root: Path, *blocks: dict[str, Any], **row: Any) -> list[dict[str, Any]]:
     """The content blocks that are sent for one row."""
-    found = encoded(root, *blocks, **row)
+    found = encode_blocks(root, *blocks, **row)
     assert found.problem is None
     content: list[dict[str, Any]] = json.loads(found.params)["messages"][0]["content"]
     return content
 
 
-def problem(root: Path, *blocks: dict[str, Any], **row: Any) -> str:
+def blocks_problem(root: Path, *blocks: dict[str, Any], **row: Any) -> str:
     """Why a row cannot be sent."""
-    found = encoded(root, *blocks, **row)
+    found = encode_blocks(root, *blocks, **row)
     assert (found.params, found.size_adjustment) == (b"", 0)
     return str(found.problem)
 
 
-PATH = {"type": "document", "path": "{{ path }}"}
-IMAGE = {"type": "image", "path": "{{ path }}"}
+PATH_BLOCK = {"type": "document", "path": "{{ path }}"}
+IMAGE_BLOCK = {"type": "image", "path": "{{ path }}"}
 
 
-def test_a_document_has_its_bytes_title_context_citations_and_cache_mark(tmp_path: Path) -> None:
+def test_document_block_has_bytes_and_all_settings(tmp_path: Path) -> None:
     (tmp_path / "a.bin").write_bytes(pdf(2))
-    block = {**PATH, "title": "{{ who }}", "context": "of {{ who }}", "citations": True, "cache": "1h"}
+    block = {**PATH_BLOCK, "title": "{{ who }}", "context": "of {{ who }}", "citations": True, "cache": "1h"}
     text = {"type": "text", "text": "{{ who }}?", "cache": "5m"}
-    assert sent(tmp_path, block, text, path="a.bin", who='A"') == [
+    assert sent_blocks(tmp_path, block, text, path="a.bin", who='A"') == [
         {
             "type": "document",
             "source": {
@@ -101,13 +101,13 @@ def test_a_document_has_its_bytes_title_context_citations_and_cache_mark(tmp_pat
 def test_a_document_can_be_a_url_an_id_a_text_or_bytes(
     tmp_path: Path, block: dict[str, str], row: dict[str, str], source: dict[str, str]
 ) -> None:
-    assert sent(tmp_path, {"type": "document", **block}, **row) == [{"type": "document", "source": source}]
+    assert sent_blocks(tmp_path, {"type": "document", **block}, **row) == [{"type": "document", "source": source}]
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP"])
-def test_an_image_is_known_by_its_bytes(tmp_path: Path, kind: str) -> None:
+def test_image_type_is_detected_from_bytes(tmp_path: Path, kind: str) -> None:
     (tmp_path / "a.pdf").write_bytes(image(kind=kind))
-    [block] = sent(tmp_path, IMAGE, path="a.pdf")
+    [block] = sent_blocks(tmp_path, IMAGE_BLOCK, path="a.pdf")
     assert block["source"]["media_type"] == f"image/{kind.lower()}"
 
 
@@ -130,49 +130,61 @@ def header(width: int, height: int) -> bytes:
 
 
 FILES: dict[str, tuple[dict[str, str], Callable[[], bytes], str]] = {
-    "absent": (PATH, bytes, "a cannot be read: No such file or directory"),
-    "empty": (PATH, bytes, "a is empty"),
+    "absent": (PATH_BLOCK, bytes, "a cannot be read: No such file or directory"),
+    "empty": (PATH_BLOCK, bytes, "a is empty"),
     "an image as a document": (
-        PATH,
+        PATH_BLOCK,
         image,
         "a is image/png, and a document is a PDF or UTF-8 text: make it a block",
     ),
-    "a PDF as an image": (IMAGE, pdf, "a is application/pdf, and an image is png, jpeg, gif or webp"),
-    "a damaged PDF": (PATH, lambda: b"%PDF-1.4 and no more", "a is no PDF that can be read"),
-    "a damaged image": (IMAGE, lambda: image()[:20], "a is no image that can be read"),
-    "no text": (PATH, lambda: b"\0\1\2", "a is application/octet-stream, and a document is a PDF or UTF-8 text"),
-    "text that is none in the end": (PATH, lambda: b"x" * 9000 + b"\xff", "a is neither a PDF nor UTF-8 text"),
-    "too many pages": (PATH, lambda: pdf(601), "it has 601 pages and images, and 600 is the most"),
-    "too wide": (IMAGE, lambda: image(8001, 1), "an image is 8,001 pixels wide or high, and 8,000 is the most"),
-    "too many pixels": (IMAGE, lambda: header(20_000, 10_000), "pixels"),
-    "prose about PDFs": (IMAGE, lambda: b"as in %PDF-1.7", "a is text/plain, and an image is png"),
-    "too large": (IMAGE, lambda: image() + b"\0" * 4_000_000, "a has 4,000,0"),
+    "a PDF as an image": (IMAGE_BLOCK, pdf, "a is application/pdf, and an image is png, jpeg, gif or webp"),
+    "a damaged PDF": (PATH_BLOCK, lambda: b"%PDF-1.4 and no more", "a is no PDF that can be read"),
+    "a damaged image": (IMAGE_BLOCK, lambda: image()[:20], "a is no image that can be read"),
+    "no text": (
+        PATH_BLOCK,
+        lambda: b"\0\1\2",
+        "a is application/octet-stream, and a document is a PDF or UTF-8 text",
+    ),
+    "text that is none in the end": (
+        PATH_BLOCK,
+        lambda: b"x" * 9000 + b"\xff",
+        "a is neither a PDF nor UTF-8 text",
+    ),
+    "too many pages": (PATH_BLOCK, lambda: pdf(601), "it has 601 pages and images, and 600 is the most"),
+    "too wide": (
+        IMAGE_BLOCK,
+        lambda: image(8001, 1),
+        "an image is 8,001 pixels wide or high, and 8,000 is the most",
+    ),
+    "too many pixels": (IMAGE_BLOCK, lambda: header(20_000, 10_000), "pixels"),
+    "prose about PDFs": (IMAGE_BLOCK, lambda: b"as in %PDF-1.7", "a is text/plain, and an image is png"),
+    "too large": (IMAGE_BLOCK, lambda: image() + b"\0" * 4_000_000, "a has 4,000,0"),
 }
 
 
 @pytest.mark.parametrize("case", FILES)
-def test_a_file_that_cannot_be_sent_is_a_problem_of_its_row(tmp_path: Path, case: str) -> None:
+def test_unusable_file_is_a_problem_of_its_row(tmp_path: Path, case: str) -> None:
     block, make, words = FILES[case]
     if case != "absent":
         (tmp_path / "a").write_bytes(make())
-    assert words in problem(tmp_path, block, path="a")
+    assert words in blocks_problem(tmp_path, block, path="a")
 
 
 def test_a_pdf_with_a_password_is_a_problem_of_its_row(tmp_path: Path) -> None:
     locked(tmp_path / "a")
     with pytest.raises(pypdfium2.PdfiumError, match="password"):
         pypdfium2.PdfDocument(tmp_path / "a")
-    assert problem(tmp_path, PATH, path="a") == "a needs a password"
+    assert blocks_problem(tmp_path, PATH_BLOCK, path="a") == "a needs a password"
 
 
-def test_limits_are_those_of_the_whole_request_and_of_its_model(tmp_path: Path) -> None:
+def test_limits_apply_to_the_whole_request(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(pdf(60))
     (tmp_path / "b").write_bytes(image(2001, 1))
-    other = {**PATH, "path": "{{ path }}"}
-    assert encoded(tmp_path, *[other] * 10, path="a").problem is None
-    assert problem(tmp_path, *[other] * 11, path="a").startswith("it has 660 pages and images")
-    assert encoded(tmp_path, *[IMAGE] * 20, path="b").problem is None
-    assert problem(tmp_path, *[IMAGE] * 21, path="b") == (
+    other = {**PATH_BLOCK, "path": "{{ path }}"}
+    assert encode_blocks(tmp_path, *[other] * 10, path="a").problem is None
+    assert blocks_problem(tmp_path, *[other] * 11, path="a").startswith("it has 660 pages and images")
+    assert encode_blocks(tmp_path, *[IMAGE_BLOCK] * 20, path="b").problem is None
+    assert blocks_problem(tmp_path, *[IMAGE_BLOCK] * 21, path="b") == (
         "an image is 2,001 pixels wide or high among 21 images, and 2,000 is the most"
     )
 
@@ -190,47 +202,47 @@ def test_limits_are_those_of_the_whole_request_and_of_its_model(tmp_path: Path) 
         ("x" * 300, "cannot be read"),
     ],
 )
-def test_no_row_reaches_a_file_outside_the_project(tmp_path: Path, path: str, words: str) -> None:
+def test_row_cannot_reach_a_file_outside_the_project(tmp_path: Path, path: str, words: str) -> None:
     root = tmp_path / "project"
     root.mkdir()
     (tmp_path / "secret").write_text("secret")
     (root / "link").symlink_to(tmp_path / "secret")
-    assert words in problem(root, PATH, path=path)
+    assert words in blocks_problem(root, PATH_BLOCK, path=path)
 
 
-def test_a_folder_says_where_files_may_be(tmp_path: Path) -> None:
+def test_folder_setting_allows_files_in_that_folder(tmp_path: Path) -> None:
     root, scans = tmp_path / "project", tmp_path / "scans"
     root.mkdir()
     scans.mkdir()
     (scans / "a").write_bytes(pdf())
-    block = {**PATH, "folder": str(scans)}
+    block = {**PATH_BLOCK, "folder": str(scans)}
     for path in ("a", str(scans / "a")):
-        assert sent(root, block, path=path)[0]["source"]["media_type"] == "application/pdf"
-    assert "leads out of" in problem(root, block, path="../project/blocks.yaml")
+        assert sent_blocks(root, block, path=path)[0]["source"]["media_type"] == "application/pdf"
+    assert "leads out of" in blocks_problem(root, block, path="../project/blocks.yaml")
     source = {"type": "files", "path": f"{scans}/*"}
-    assert sent(root, PATH, source=source, path=str(scans / "a"))[0]["type"] == "document"
+    assert sent_blocks(root, PATH_BLOCK, source=source, path=str(scans / "a"))[0]["type"] == "document"
 
 
-def test_a_file_behind_a_url_is_sent_if_it_is_below_the_folder_or_the_source(tmp_path: Path) -> None:
+def test_url_is_sent_only_below_the_folder_or_the_source(tmp_path: Path) -> None:
     memory = fsspec.filesystem("memory")
     memory.pipe("/scans/a.pdf", pdf())
     for own in ({"folder": "memory:///scans"}, {"source": {"type": "files", "path": "memory:///scans/*.pdf"}}):
-        block = {**PATH, **({"folder": own["folder"]} if "folder" in own else {})}
+        block = {**PATH_BLOCK, **({"folder": own["folder"]} if "folder" in own else {})}
         row = {"path": "memory:///scans/a.pdf", **({"source": own["source"]} if "source" in own else {})}
-        assert sent(tmp_path, block, **row)[0]["source"]["type"] == "base64"
+        assert sent_blocks(tmp_path, block, **row)[0]["source"]["type"] == "base64"
         for path in ("memory:///other/a.pdf", "memory:///scans/../other", "memory:///scansmore/a"):
-            assert "is not below `folder`" in problem(tmp_path, block, **{**row, "path": path})
+            assert "is not below `folder`" in blocks_problem(tmp_path, block, **{**row, "path": path})
     memory.rm("/scans", recursive=True)
 
 
-def test_what_a_document_weighs_does_not_depend_on_its_bytes(tmp_path: Path) -> None:
+def test_document_size_is_estimated_per_page(tmp_path: Path) -> None:
     (tmp_path / "small").write_bytes(pdf(2))
     (tmp_path / "large").write_bytes(pdf(2, size=300_000))
-    small, large = (encoded(tmp_path, PATH, path=name) for name in ("small", "large"))
+    small, large = (encode_blocks(tmp_path, PATH_BLOCK, path=name) for name in ("small", "large"))
     weights = [len(one.params) + one.size_adjustment for one in (small, large)]
     assert weights[0] == weights[1]
     assert 2 * 8000 < weights[0] < 2 * 8000 + 500
-    by_url = encoded(tmp_path, {"type": "document", "url": "https://x.org/a"})
+    by_url = encode_blocks(tmp_path, {"type": "document", "url": "https://x.org/a"})
     assert by_url.size_adjustment == 20 * 8000
 
 
@@ -241,12 +253,12 @@ def scans(tmp_path: Path, job: Callable[..., Summary]) -> Path:  # noqa: ARG001 
     for number, data in enumerate((pdf(), b"%PDF-", pdf(3), pdf(700), pdf(2))):
         (tmp_path / "scans" / f"{number}.pdf").write_bytes(data)
     source = {"type": "files", "path": "scans/*.pdf", "key": "name"}
-    user = [{**PATH, "title": "{{ name }}"}, {"type": "text", "text": "What is it?"}]
+    user = [{**PATH_BLOCK, "title": "{{ name }}"}, {"type": "text", "text": "What is it?"}]
     write_job(tmp_path, source=source, prompt={"user": user}, sinks=[{"type": "jsonl", "path": "out/all.jsonl"}])
     return tmp_path
 
 
-def test_rows_that_cannot_be_sent_are_rejected_and_the_others_go(scans: Path, job: Callable[..., Summary]) -> None:
+def test_unsendable_rows_are_rejected_and_the_rest_are_sent(scans: Path, job: Callable[..., Summary]) -> None:
     assert job().outcomes == {"succeeded": 3, "rejected": 2}
     found = {row["key"]: row["error"] for row in records(scans / "out/all.jsonl")}
     assert [key for key, error in found.items() if error is None] == ["0.pdf", "2.pdf", "4.pdf"]
@@ -254,14 +266,14 @@ def test_rows_that_cannot_be_sent_are_rejected_and_the_others_go(scans: Path, jo
     assert found["1.pdf"]["message"].startswith("scans/1.pdf is no PDF that can be read")
 
 
-def test_validate_and_plan_name_the_rows_that_cannot_be_sent(scans: Path) -> None:
+def test_validate_and_plan_report_unsendable_rows(scans: Path) -> None:
     spec = load_spec(scans / "job.yaml")
     for findings in (validate_spec(spec).findings, plan(spec, offline=True).findings):
         shown = [(found.path, found.rule, found.severity) for found in findings if found.rule == "rejected"]
         assert shown == [("scans/1.pdf", "rejected", "warning"), ("scans/3.pdf", "rejected", "warning")]
 
 
-def test_a_plan_reckons_documents_by_their_pages(scans: Path) -> None:
+def test_plan_estimates_documents_per_page(scans: Path) -> None:
     made = plan(load_spec(scans / "job.yaml"), offline=True)
     assert made.rejected == 2
     # Six pages, of which each is reckoned at 8,000 bytes of text.
@@ -270,7 +282,7 @@ def test_a_plan_reckons_documents_by_their_pages(scans: Path) -> None:
     assert simulated.cost["max"] == pytest.approx(made.cost["max"])
 
 
-def test_a_document_that_was_edited_is_sent_again_and_no_other(scans: Path, job: Callable[..., Summary]) -> None:
+def test_only_the_edited_document_is_sent_again(scans: Path, job: Callable[..., Summary]) -> None:
     first = job()
     assert job().run == first.run
     (scans / "scans/0.pdf").write_bytes(pdf(text="Another"))
@@ -279,11 +291,11 @@ def test_a_document_that_was_edited_is_sent_again_and_no_other(scans: Path, job:
     assert sum(len(records(path)) for path in (scans / "api").glob("msgbatch_*.jsonl")) == 4
 
 
-def test_documents_are_in_a_simulated_run_what_they_are_in_a_real_one(scans: Path) -> None:
+def test_simulated_run_rejects_the_same_documents(scans: Path) -> None:
     assert run(load_spec(scans / "job.yaml"), simulate=True).outcomes == {"succeeded": 3, "rejected": 2}
 
 
-def test_a_file_that_a_column_names_is_an_input_too(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_attached_file_counts_as_an_input(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(tmp_path, rows=3, prompt={"user": [{"type": "document", "path": "{{ id }}.txt"}]})
     for number in (1, 2, 3):
         (tmp_path / f"r{number}.txt").write_text(f"text {number}")
@@ -300,7 +312,7 @@ def test_a_file_that_a_column_names_is_an_input_too(tmp_path: Path, job: Callabl
 
 
 @pytest.mark.parametrize("size", [2_000, 9_000_000])
-def test_one_file_for_all_rows_is_noted_once(tmp_path: Path, job: Callable[..., Summary], size: int) -> None:
+def test_file_shared_by_all_rows_is_recorded_once(tmp_path: Path, job: Callable[..., Summary], size: int) -> None:
     (tmp_path / "handbook.txt").write_bytes(pdf(size=size))
     user = [{"type": "document", "path": "handbook.txt"}, {"type": "text", "text": "{{ text }}"}]
     write_job(tmp_path, rows=3, prompt={"user": user})
@@ -310,10 +322,10 @@ def test_one_file_for_all_rows_is_noted_once(tmp_path: Path, job: Callable[..., 
 
 
 @pytest.mark.parametrize("upload", [True, False])
-def test_a_file_that_many_rows_attach_is_read_once_while_memory_allows(tmp_path: Path, upload: bool) -> None:
+def test_shared_file_is_read_once_while_memory_allows(tmp_path: Path, upload: bool) -> None:
     for name, size in (("a", 200_000), ("b", 7_000_000), ("c", 7_000_000)):
         (tmp_path / name).write_bytes(pdf(3, size=size))
-    encode = encoding(tmp_path, {**PATH, "upload": upload})
+    encode = encode_blocks_with(tmp_path, {**PATH_BLOCK, "upload": upload})
     first = encode(path="a")
     assert (encode(path="none").params, first.size_adjustment == 3 * 8_000) == (b"", upload)
     (tmp_path / "a").unlink()
@@ -326,7 +338,7 @@ def test_a_file_that_many_rows_attach_is_read_once_while_memory_allows(tmp_path:
     )
 
 
-def test_a_file_in_a_folder_is_looked_for_there_again(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_edited_file_in_a_folder_starts_a_new_run(tmp_path: Path, job: Callable[..., Summary]) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "a.txt").write_text("one")
     write_job(tmp_path, rows=2, prompt={"user": [{"type": "document", "path": "a.txt", "folder": "docs"}]})
@@ -336,7 +348,7 @@ def test_a_file_in_a_folder_is_looked_for_there_again(tmp_path: Path, job: Calla
     assert job().run != first.run
 
 
-UPLOADED = {**PATH, "upload": True}
+UPLOADED = {**PATH_BLOCK, "upload": True}
 
 
 @pytest.fixture
@@ -372,7 +384,7 @@ def test_a_file_is_uploaded_once_over_rows_and_runs(letters: Path, job: Callable
     assert paid(letters / "api") == {("1", 1): 1, ("1", 2): 1, ("1", 3): 1, ("1", 4): 2}
 
 
-def test_a_file_that_the_api_has_no_more_is_uploaded_again(letters: Path, job: Callable[..., Summary]) -> None:
+def test_file_deleted_at_the_api_is_uploaded_again(letters: Path, job: Callable[..., Summary]) -> None:
     job()
     with (letters / "api" / "files.jsonl").open("a") as log:
         for one in uploaded(letters):
@@ -385,7 +397,7 @@ def test_a_file_that_the_api_has_no_more_is_uploaded_again(letters: Path, job: C
 
 
 @pytest.mark.parametrize("time", [1, 2])
-def test_a_run_killed_while_it_uploads_goes_on(letters: Path, time: int) -> None:
+def test_run_killed_during_upload_resumes(letters: Path, time: int) -> None:
     seen: list[str] = []
 
     def on(name: str) -> None:
@@ -404,7 +416,7 @@ def test_a_run_killed_while_it_uploads_goes_on(letters: Path, time: int) -> None
 
 
 @pytest.mark.usefixtures("letters")
-def test_a_fault_of_an_upload_is_tried_again(job: Callable[..., Summary]) -> None:
+def test_failed_upload_is_retried(job: Callable[..., Summary]) -> None:
     seen: list[str] = []
 
     def on(name: str) -> None:
@@ -416,9 +428,7 @@ def test_a_fault_of_an_upload_is_tried_again(job: Callable[..., Summary]) -> Non
     assert seen.count("upload") == 4
 
 
-def test_a_file_that_was_edited_before_it_was_uploaded_stops_the_run(
-    letters: Path, job: Callable[..., Summary]
-) -> None:
+def test_file_edited_before_upload_stops_the_run(letters: Path, job: Callable[..., Summary]) -> None:
     seen: list[str] = []
 
     def on(name: str) -> None:
@@ -433,7 +443,7 @@ def test_a_file_that_was_edited_before_it_was_uploaded_stops_the_run(
 
 
 @pytest.mark.parametrize("mode", ["batch", "sync"])
-def test_uploads_go_with_every_way_of_sending(letters: Path, job: Callable[..., Summary], mode: str) -> None:
+def test_uploads_work_in_every_send_mode(letters: Path, job: Callable[..., Summary], mode: str) -> None:
     write_job(letters, **{**json.loads((letters / "job.yaml").read_text()), "mode": mode, "canary": 1})
     assert job().outcomes == {"succeeded": 3}
     assert len(uploaded(letters)) == 2
@@ -441,46 +451,50 @@ def test_uploads_go_with_every_way_of_sending(letters: Path, job: Callable[..., 
 
 
 @pytest.mark.parametrize("kind", ["fifo", "folder", "loop"])
-def test_what_is_no_regular_file_is_a_problem_of_its_row(tmp_path: Path, kind: str) -> None:
+def test_special_file_is_a_problem_of_its_row(tmp_path: Path, kind: str) -> None:
     make = {"fifo": os.mkfifo, "folder": os.mkdir, "loop": lambda path: path.symlink_to("a")}
     make[kind](tmp_path / "a")
-    assert re.search("a is no regular file|a cannot be read: ", problem(tmp_path, PATH, path="a"))
+    assert re.search("a is no regular file|a cannot be read: ", blocks_problem(tmp_path, PATH_BLOCK, path="a"))
 
 
 @pytest.mark.parametrize(
     "way", ["%2e%2e/secret", ".%2e/secret", "..%2fsecret", "%252e%252e/secret", "..", "..?x", "a/../b"]
 )
-def test_no_row_reaches_a_url_outside_the_folder(tmp_path: Path, way: str) -> None:
-    block = {**PATH, "folder": "http://127.0.0.1:9/files"}
+def test_row_cannot_reach_a_url_outside_the_folder(tmp_path: Path, way: str) -> None:
+    block = {**PATH_BLOCK, "folder": "http://127.0.0.1:9/files"}
     for path in (f"http://127.0.0.1:9/files/{way}", way):
-        assert "is not below `folder`" in problem(tmp_path, block, path=path)
+        assert "is not below `folder`" in blocks_problem(tmp_path, block, path=path)
     for folder in (f"file://{tmp_path}", f"local://{tmp_path}"):
-        assert "is not below `folder`" in problem(tmp_path, {**PATH, "folder": folder}, path="blocks.yaml")
+        assert "is not below `folder`" in blocks_problem(
+            tmp_path, {**PATH_BLOCK, "folder": folder}, path="blocks.yaml"
+        )
 
 
-def test_no_redirect_leads_out_of_the_folder(tmp_path: Path) -> None:
+def test_redirect_cannot_leave_the_folder(tmp_path: Path) -> None:
     (tmp_path / "secret.txt").write_text("secret")
     with web(tmp_path) as url:
-        block = {**PATH, "folder": url}
-        assert sent(tmp_path, block, path="secret.txt")[0]["source"]["data"] == "secret"
-        assert problem(tmp_path, {**PATH, "folder": f"{url}/to"}, path="secret.txt")
+        block = {**PATH_BLOCK, "folder": url}
+        assert sent_blocks(tmp_path, block, path="secret.txt")[0]["source"]["data"] == "secret"
+        assert blocks_problem(tmp_path, {**PATH_BLOCK, "folder": f"{url}/to"}, path="secret.txt")
 
 
-def test_a_name_with_two_colons_reaches_no_other_file_system(tmp_path: Path) -> None:
+def test_double_colon_cannot_reach_another_file_system(tmp_path: Path) -> None:
     (tmp_path / "secret.txt").write_text("secret")
     way = f"x::file://{tmp_path}/secret.txt"
-    assert problem(tmp_path, {**PATH, "folder": "memory:///scans"}, path=way).endswith("no such file")
+    assert blocks_problem(tmp_path, {**PATH_BLOCK, "folder": "memory:///scans"}, path=way).endswith("no such file")
 
 
-def test_a_path_that_no_url_can_hold_is_a_problem_of_its_row(tmp_path: Path) -> None:
+def test_path_invalid_in_a_url_is_a_problem_of_its_row(tmp_path: Path) -> None:
     with web(tmp_path) as url:
-        assert problem(tmp_path, {**PATH, "folder": url}, path="a" * 70_000).endswith("is too long for a URL")
+        assert blocks_problem(tmp_path, {**PATH_BLOCK, "folder": url}, path="a" * 70_000).endswith(
+            "is too long for a URL"
+        )
 
 
 def test_a_path_is_relative_to_a_folder_that_is_a_url(tmp_path: Path) -> None:
     fsspec.filesystem("memory").pipe("/scans/a b.pdf", pdf())
-    block = {**PATH, "folder": "memory:///scans"}
-    assert sent(tmp_path, block, path="a b.pdf")[0]["source"]["type"] == "base64"
+    block = {**PATH_BLOCK, "folder": "memory:///scans"}
+    assert sent_blocks(tmp_path, block, path="a b.pdf")[0]["source"]["type"] == "base64"
 
 
 @pytest.mark.parametrize(
@@ -492,26 +506,26 @@ def test_a_path_is_relative_to_a_folder_that_is_a_url(tmp_path: Path) -> None:
         ({"path": "a", "folder": "absent"}, "the folder absent is not there"),
     ],
 )
-def test_what_the_api_would_refuse_is_a_problem_of_its_row(
+def test_content_the_api_would_reject_is_a_problem_of_its_row(
     tmp_path: Path, block: dict[str, str], words: str
 ) -> None:
-    assert words in problem(tmp_path, {"type": "document", **block}, t="\n")
+    assert words in blocks_problem(tmp_path, {"type": "document", **block}, t="\n")
 
 
-def test_a_file_that_no_body_can_hold_is_not_read(tmp_path: Path) -> None:
+def test_file_too_large_for_any_body_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / "a").open("wb") as file:
         file.truncate(180_000_000)
-    assert problem(tmp_path, PATH, path="a").startswith(
+    assert blocks_problem(tmp_path, PATH_BLOCK, path="a").startswith(
         "a has 180,000,000 bytes, and 150,000,000 is the most: make it"
     )
 
 
-def test_a_pdf_that_lies_about_its_pages_weighs_what_it_has(tmp_path: Path) -> None:
+def test_pdf_with_a_false_page_count_counts_real_pages(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(pdf(50).replace(b"/Count 50", b"/Count 1 "))
-    assert encoded(tmp_path, PATH, path="a").size_adjustment > 48 * 8000
+    assert encode_blocks(tmp_path, PATH_BLOCK, path="a").size_adjustment > 48 * 8000
 
 
-def test_a_file_that_was_absent_and_comes_is_sent(scans: Path, job: Callable[..., Summary]) -> None:
+def test_missing_file_is_sent_once_it_appears(scans: Path, job: Callable[..., Summary]) -> None:
     write_job(scans, rows=2, prompt={"user": [{"type": "document", "path": "{{ id }}.txt"}]})
     (scans / "r1.txt").write_text("one")
     first = job()
@@ -525,9 +539,7 @@ def test_a_file_that_was_absent_and_comes_is_sent(scans: Path, job: Callable[...
     assert sum(len(records(path)) for path in (scans / "api").glob("msgbatch_*.jsonl")) == 2
 
 
-def test_a_file_behind_a_url_that_was_absent_and_comes_is_sent(
-    tmp_path: Path, job: Callable[..., Summary]
-) -> None:
+def test_missing_url_is_sent_once_it_appears(tmp_path: Path, job: Callable[..., Summary]) -> None:
     memory = fsspec.filesystem("memory")
     memory.pipe("/late/r1.txt", b"one")
     user = [{"type": "document", "path": "{{ id }}.txt", "folder": "memory:///late"}]
@@ -539,9 +551,7 @@ def test_a_file_behind_a_url_that_was_absent_and_comes_is_sent(
     memory.rm("/late", recursive=True)
 
 
-def test_a_server_that_is_away_rejects_no_row_and_leaves_the_outputs(
-    tmp_path: Path, job: Callable[..., Summary]
-) -> None:
+def test_unreachable_server_rejects_no_row_and_keeps_outputs(tmp_path: Path, job: Callable[..., Summary]) -> None:
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "r1.txt").write_text("one")
     with web(tmp_path / "files") as url:
@@ -557,9 +567,7 @@ def test_a_server_that_is_away_rejects_no_row_and_leaves_the_outputs(
     assert len(list((tmp_path / ".runner/runs").iterdir())) == 1
 
 
-def test_a_row_that_leads_out_of_the_project_does_not_keep_a_run_from_going_on(
-    tmp_path: Path, job: Callable[..., Summary]
-) -> None:
+def test_row_outside_the_project_does_not_block_a_resume(tmp_path: Path, job: Callable[..., Summary]) -> None:
     root = tmp_path / "project"
     (root / "docs").mkdir(parents=True)
     (root / "secret.txt").write_text("secret")
@@ -575,7 +583,7 @@ def test_a_row_that_leads_out_of_the_project_does_not_keep_a_run_from_going_on(
     assert job().run == finished.run
 
 
-def test_text_that_looks_like_a_mark_is_sent_as_it_stands(letters: Path, job: Callable[..., Summary]) -> None:
+def test_text_that_looks_like_a_file_mark_is_sent_unchanged(letters: Path, job: Callable[..., Summary]) -> None:
     mark = make_upload_placeholder(hashlib.sha256(b"one").hexdigest(), "text/plain")
     for number, text in enumerate((mark, "upload_" + "0" * 24, f'"file_id":"{mark}"')):
         user = [UPLOADED, {"type": "text", "text": f"see {text} in the log"}]
@@ -586,7 +594,7 @@ def test_text_that_looks_like_a_mark_is_sent_as_it_stands(letters: Path, job: Ca
         assert all(one["messages"][0]["content"][1]["text"] == f"see {text} in the log" for one in params), number
 
 
-def test_ids_of_a_file_that_is_gone_or_elsewhere_are_replaced_before_they_are_sent(letters: Path) -> None:
+def test_stale_file_ids_are_replaced_before_sending(letters: Path) -> None:
     spec = {**json.loads((letters / "job.yaml").read_text()), "batch": {**SPEC["batch"], "max_requests": 8}}
     write_job(letters, **spec, limits={"max_cost": 0.000001})
     with simulator(letters / "api") as environ:
@@ -608,7 +616,7 @@ def test_ids_of_a_file_that_is_gone_or_elsewhere_are_replaced_before_they_are_se
 @pytest.mark.parametrize(
     ("status", "words"), [(400, "rejected by the Files API"), (404, "the Files API is not available")]
 )
-def test_an_upload_that_is_refused_ends_the_run_and_says_so(
+def test_rejected_upload_ends_the_run_with_the_reason(
     letters: Path, job: Callable[..., Summary], status: int, words: str
 ) -> None:
     def on(name: str) -> None:
@@ -622,9 +630,7 @@ def test_an_upload_that_is_refused_ends_the_run_and_says_so(
     assert "a_b__c.txt" in {one["filename"] for one in uploaded(letters)}
 
 
-def test_one_file_that_is_gone_before_it_is_uploaded_does_not_hold_up_the_others(
-    letters: Path, job: Callable[..., Summary]
-) -> None:
+def test_missing_upload_does_not_block_other_batches(letters: Path, job: Callable[..., Summary]) -> None:
     (letters / "3.txt").write_text("three")
 
     def on(name: str) -> None:
@@ -638,7 +644,7 @@ def test_one_file_that_is_gone_before_it_is_uploaded_does_not_hold_up_the_others
     assert job(resume=True).outcomes == {"succeeded": 4}
 
 
-def test_uploads_stop_when_they_are_asked_to(tmp_path: Path) -> None:
+def test_uploads_stop_on_sigterm(tmp_path: Path) -> None:
     for number in range(60):
         (tmp_path / f"{number}.txt").write_text(f"text {number}")
     source = {"type": "files", "path": "*.txt", "key": "name"}
@@ -661,7 +667,7 @@ def test_uploads_stop_when_they_are_asked_to(tmp_path: Path) -> None:
     assert len(uploaded(tmp_path)) == 60
 
 
-def test_purge_deletes_what_was_uploaded(letters: Path) -> None:
+def test_purge_deletes_uploaded_files(letters: Path) -> None:
     with simulator(letters / "api") as environ:
         assert command(letters, environ, "run", "job.yaml", "--yes").returncode == 0
         assert command(letters, environ, "purge", "job.yaml", "--remote", "--yes").returncode == 0

@@ -12,7 +12,7 @@ from runner import Summary, load_spec, run
 from runner.errors import CanaryFailed, CostCapReached, InputError, ManualDecisionRequired, ResultsLost
 from runner.pricing.rates import rate_for_spec
 from tests.jobs import SPEC, accepted, command, records, simulator, write_job
-from tests.test_cli import without_key
+from tests.test_cli import environ_without_key
 
 # Published for claude-haiku-5-5, US dollars per million tokens: up to and above 100,000 tokens of prompt.
 PRICES = {False: (0.10, 0.50, 0.125, 0.20, 0.01), True: (0.50, 2.50, 0.625, 1.00, 0.05)}
@@ -97,9 +97,7 @@ def test_the_bill_never_exceeds_the_cap(tmp_path: Path, monkeypatch: pytest.Monk
                 assert bill(root / "api") <= cap, (seed, cap, bill(root / "api"))
 
 
-def test_a_run_that_reaches_its_cap_pauses_delivers_and_goes_on_under_a_higher_one(
-    tmp_path: Path, job: Callable[..., Summary]
-) -> None:
+def test_run_pauses_at_its_cap_and_resumes_under_a_higher_cap(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(tmp_path, params=PARAMS, limits={"max_cost": 0.0004})
     with pytest.raises(
         CostCapReached, match=r"the run is paused: .* raise the cap and run the same command again"
@@ -117,7 +115,7 @@ def test_a_run_that_reaches_its_cap_pauses_delivers_and_goes_on_under_a_higher_o
     assert [one["key"] for one in records(tmp_path / "out/all.jsonl")] == [f"r{n}" for n in range(1, 21)]
 
 
-def test_a_batch_that_does_not_fit_is_divided(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_batch_over_the_cap_is_split(tmp_path: Path, job: Callable[..., Summary]) -> None:
     batch = {**SPEC["batch"], "max_requests": 1000}
     # One request can cost about 0.0003, and does cost a twentieth of it.
     write_job(tmp_path, params=PARAMS, batch=batch, limits={"max_cost": 0.004})
@@ -149,9 +147,7 @@ def test_the_exit_code_of_a_paused_run_is_7(tmp_path: Path) -> None:
     assert (ended.returncode, "Traceback" in ended.stderr) == (7, False)
 
 
-def test_more_rows_than_allowed_are_an_error_before_anything_is_sent(
-    tmp_path: Path, job: Callable[..., Summary]
-) -> None:
+def test_too_many_rows_is_an_error_before_sending(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(tmp_path, limits={"max_rows": 19})
     with pytest.raises(InputError, match=r"job\.yaml:1:\d+: the source has more than 19 rows"):
         job()
@@ -160,16 +156,16 @@ def test_more_rows_than_allowed_are_an_error_before_anything_is_sent(
     assert job().outcomes == {"succeeded": 20}
 
 
-def test_a_cap_without_a_price_is_refused(tmp_path: Path) -> None:
+def test_cap_without_a_price_is_rejected(tmp_path: Path) -> None:
     write_job(tmp_path, params={"model": "claude-of-tomorrow", "max_tokens": 5}, limits={"max_cost": 1})
-    ended = command(tmp_path, without_key(), "run", "job.yaml", "--simulate")
+    ended = command(tmp_path, environ_without_key(), "run", "job.yaml", "--simulate")
     assert (ended.returncode, "[cap-without-price]" in ended.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(
     ("fault", "error"), [("late-commit:1", ManualDecisionRequired), ("archived:1", ResultsLost)]
 )
-def test_a_batch_that_nobody_can_collect_does_not_hold_a_capped_run_up(
+def test_lost_batch_does_not_block_a_capped_run(
     tmp_path: Path, job: Callable[..., Summary], fault: str, error: type[Exception]
 ) -> None:
     batch = {**SPEC["batch"], "max_requests": 8, "grace_seconds": 0.3, "on_unknown": "ask"}
@@ -186,21 +182,21 @@ def test_a_batch_that_nobody_can_collect_does_not_hold_a_capped_run_up(
         ({"params": {**PARAMS, "tools": [{"type": "web_fetch_20260309"}]}}, "cap-with-server-tools"),
     ],
 )
-def test_a_cap_that_cannot_be_kept_is_refused(tmp_path: Path, changes: Any, rule: str) -> None:
+def test_unenforceable_cap_is_rejected(tmp_path: Path, changes: Any, rule: str) -> None:
     write_job(tmp_path, mode="sync", limits={"max_cost": 1}, **changes)
-    ended = command(tmp_path, without_key(), "validate", "job.yaml")
+    ended = command(tmp_path, environ_without_key(), "validate", "job.yaml")
     assert (ended.returncode, f"[{rule}]" in ended.stderr) == (2, True), ended.stderr
 
 
-def test_a_tool_of_anthropics_that_the_caller_runs_can_be_capped(tmp_path: Path) -> None:
+def test_client_run_anthropic_tool_can_be_capped(tmp_path: Path) -> None:
     write_job(
         tmp_path, params={**PARAMS, "tools": [{"type": "bash_20250124", "name": "bash"}]}, limits={"max_cost": 1}
     )
-    ended = command(tmp_path, without_key(), "validate", "job.yaml")
+    ended = command(tmp_path, environ_without_key(), "validate", "job.yaml")
     assert (ended.returncode, "[client-tools]" in ended.stderr) == (0, True), ended.stderr
 
 
-def test_what_is_written_to_a_cache_counts_though_input_is_free(tmp_path: Path) -> None:
+def test_cache_writes_count_when_input_is_free(tmp_path: Path) -> None:
     prompt = {"system": "Label it.", "user": "{{ text }}", "cache": "5m"}
     prices = {"input": 0, "output": 0, "write_5m": 5}
     rate = rate_for_spec(load_spec(write_job(tmp_path, prompt=prompt, prices=prices)))

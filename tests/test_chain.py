@@ -25,7 +25,7 @@ from tests.jobs import (
     write_job,
 )
 
-RUN = ("run", "third.yaml", "second.yaml", "first.yaml", "--yes")
+RUN_CHAIN = ("run", "third.yaml", "second.yaml", "first.yaml", "--yes")
 
 
 def write_chain(root: Path, **changes: Any) -> None:
@@ -47,22 +47,22 @@ def write_chain(root: Path, **changes: Any) -> None:
         (root / f"{name}.yaml").write_text(json.dumps(spec))
 
 
-def keys(root: Path, name: str) -> list[str]:
+def output_keys(root: Path, name: str) -> list[str]:
     return [one["key"] for one in records(root / "out" / f"{name}.jsonl")]
 
 
-def test_specs_run_in_the_order_that_their_sources_ask_for(tmp_path: Path) -> None:
+def test_specs_run_in_source_order(tmp_path: Path) -> None:
     write_chain(tmp_path)
     with simulator(tmp_path / "api") as environ:
-        ended = command(tmp_path, environ, *RUN)
+        ended = command(tmp_path, environ, *RUN_CHAIN)
         assert (ended.returncode, command(tmp_path, environ, "doctor").returncode) == (0, 0), ended.stderr
-    assert keys(tmp_path, "third") == keys(tmp_path, "second") == [f"r{n}" for n in range(1, 21)]
+    assert output_keys(tmp_path, "third") == output_keys(tmp_path, "second") == [f"r{n}" for n in range(1, 21)]
     first, third = records(tmp_path / "out/second.jsonl")[4], records(tmp_path / "out/third.jsonl")[4]
     assert (first["row"]["input"]["text"], third["row"]["input"]["input"]["text"]) == ("text number 5",) * 2
     assert sum(paid(tmp_path / "api").values()) == 60
 
 
-def test_a_spec_killed_while_it_was_prepared_does_not_hold_up_another(tmp_path: Path) -> None:
+def test_spec_killed_during_prepare_does_not_block_another(tmp_path: Path) -> None:
     write_chain(tmp_path)
     with simulator(tmp_path / "api") as environ:
         killed = command(
@@ -74,7 +74,7 @@ def test_a_spec_killed_while_it_was_prepared_does_not_hold_up_another(tmp_path: 
         assert command(tmp_path, environ, "run", "first.yaml", "--yes").returncode == 0
 
 
-def test_a_chain_that_is_simulated_reads_what_was_simulated(tmp_path: Path) -> None:
+def test_simulated_chain_reads_simulated_outputs(tmp_path: Path) -> None:
     write_chain(tmp_path)
     ended = command(tmp_path, {"PATH": "/usr/bin"}, "run", "second.yaml", "first.yaml", "--simulate", "--json")
     assert ended.returncode == 0, ended.stderr
@@ -83,14 +83,14 @@ def test_a_chain_that_is_simulated_reads_what_was_simulated(tmp_path: Path) -> N
     assert plan(load_spec(tmp_path / "second.yaml"), simulate=True).reused == 20
 
 
-def test_only_rows_that_succeeded_go_on_unless_the_spec_says_otherwise(tmp_path: Path) -> None:
+def test_only_succeeded_rows_are_passed_on_by_default(tmp_path: Path) -> None:
     write_chain(tmp_path, retry={"attempts": 1})
     text = (tmp_path / "second.yaml").read_text()
     with simulator(
         tmp_path / "api", mix=lambda id: "errored" if id.endswith("-1-1-3") else "succeeded"
     ) as environ:
         assert command(tmp_path, environ, "run", "first.yaml", "second.yaml", "--yes").returncode == 3
-        assert "r3" not in keys(tmp_path, "second")
+        assert "r3" not in output_keys(tmp_path, "second")
         (tmp_path / "second.yaml").write_text(text.replace('"key": "key"', '"key": "key", "rows": "failed"'))
         with pytest.raises(InputError):  # its prompt asks for the label of an output that is none
             plan(load_spec(tmp_path / "second.yaml"), offline=True)
@@ -101,7 +101,7 @@ def test_only_rows_that_succeeded_go_on_unless_the_spec_says_otherwise(tmp_path:
 
 
 @pytest.mark.parametrize("number", [1, 4, 7])
-def test_a_chain_that_is_killed_goes_on_where_it_was(tmp_path: Path, number: int) -> None:
+def test_killed_chain_resumes_where_it_stopped(tmp_path: Path, number: int) -> None:
     write_chain(tmp_path)
     seen: list[str] = []
     process: Any = None
@@ -112,34 +112,34 @@ def test_a_chain_that_is_killed_goes_on_where_it_was(tmp_path: Path, number: int
             kill(process.pid)
 
     with simulator(tmp_path / "api", on=on) as environ:
-        process = start(tmp_path, environ, *RUN)
+        process = start(tmp_path, environ, *RUN_CHAIN)
         assert end(tmp_path, process).returncode == -9
     with simulator(tmp_path / "api") as environ:
-        assert command(tmp_path, environ, *RUN).returncode == 0
+        assert command(tmp_path, environ, *RUN_CHAIN).returncode == 0
     assert (accepted(tmp_path / "api"), sum(paid(tmp_path / "api").values())) == (9, 60)
-    assert keys(tmp_path, "third") == [f"r{n}" for n in range(1, 21)]
+    assert output_keys(tmp_path, "third") == [f"r{n}" for n in range(1, 21)]
 
 
-def test_a_link_that_is_not_finished_ends_the_chain(tmp_path: Path) -> None:
+def test_unfinished_spec_ends_the_chain(tmp_path: Path) -> None:
     write_chain(tmp_path)
     with simulator(tmp_path / "api", seconds=60) as environ:
-        ended = command(tmp_path, environ, *RUN, "--no-wait")
+        ended = command(tmp_path, environ, *RUN_CHAIN, "--no-wait")
     assert (ended.returncode, accepted(tmp_path / "api")) == (4, 3)
     assert "third.yaml second.yaml first.yaml" in ended.stderr
 
 
-def test_after_an_edit_of_the_first_only_what_it_changes_is_sent(tmp_path: Path) -> None:
+def test_edited_first_spec_resends_only_changed_rows(tmp_path: Path) -> None:
     write_chain(tmp_path)
     with simulator(tmp_path / "api") as environ:
-        assert command(tmp_path, environ, *RUN).returncode == 0
+        assert command(tmp_path, environ, *RUN_CHAIN).returncode == 0
         rows = tmp_path / "rows.csv"
         rows.write_text(rows.read_text().replace("text number 7\n", "another text\n"))
-        assert command(tmp_path, environ, *RUN).returncode == 0
+        assert command(tmp_path, environ, *RUN_CHAIN).returncode == 0
     # Row 7 of each, and in the last two links only if what they are asked has changed.
     assert 61 <= sum(paid(tmp_path / "api").values()) <= 63
 
 
-def test_a_job_whose_source_has_not_run_yet_says_so(tmp_path: Path) -> None:
+def test_missing_upstream_output_is_reported(tmp_path: Path) -> None:
     write_chain(tmp_path)
     spec = load_spec(tmp_path / "second.yaml")
     assert validate_spec(spec).findings == []
@@ -159,7 +159,7 @@ def test_a_job_whose_source_has_not_run_yet_says_so(tmp_path: Path) -> None:
         ("narrow.yaml", "needs a jsonl sink on this machine, without `columns`"),
     ],
 )
-def test_a_source_that_leads_nowhere_is_an_error(tmp_path: Path, spec: str, message: str) -> None:
+def test_invalid_run_source_is_an_error(tmp_path: Path, spec: str, message: str) -> None:
     write_chain(tmp_path)
     narrow = {**SPEC, "name": "narrow", "sinks": [{"type": "csv", "path": "out/n.csv"}]}
     (tmp_path / "narrow.yaml").write_text(json.dumps(narrow))
@@ -175,7 +175,7 @@ def test_specs_that_do_not_read_each_other_keep_their_order(tmp_path: Path) -> N
     assert [spec.name for spec in sort_by_dependency(loaded)] == ["third", "first"]
 
 
-def test_a_limited_chain_resumes_by_itself(tmp_path: Path) -> None:
+def test_limited_chain_resumes_with_its_limit(tmp_path: Path) -> None:
     write_chain(tmp_path)
     words = ("run", "first.yaml", "second.yaml", "--yes", "--limit", "3")
     with simulator(tmp_path / "api", seconds=0.1) as environ:
@@ -186,7 +186,7 @@ def test_a_limited_chain_resumes_by_itself(tmp_path: Path) -> None:
     assert (ended.returncode, sum(paid(tmp_path / "api").values())) == (0, 6), ended.stderr
 
 
-def test_a_spec_of_another_project_is_no_source(tmp_path: Path) -> None:
+def test_spec_of_another_project_is_rejected_as_source(tmp_path: Path) -> None:
     write_chain(tmp_path)
     (tmp_path / "other/prompts").mkdir(parents=True)
     (tmp_path / "first.yaml").rename(tmp_path / "other/first.yaml")
@@ -196,7 +196,7 @@ def test_a_spec_of_another_project_is_no_source(tmp_path: Path) -> None:
         load_spec(path)
 
 
-def test_an_interrupt_ends_a_chain(tmp_path: Path) -> None:
+def test_interrupt_stops_the_whole_chain(tmp_path: Path) -> None:
     write_chain(tmp_path)
     process: Any = None
 
@@ -205,6 +205,6 @@ def test_an_interrupt_ends_a_chain(tmp_path: Path) -> None:
             process.terminate()
 
     with simulator(tmp_path / "api", on=on) as environ:
-        process = start(tmp_path, environ, *RUN)
+        process = start(tmp_path, environ, *RUN_CHAIN)
         ended = end(tmp_path, process)
     assert (ended.returncode, accepted(tmp_path / "api") <= 3) == (143, True)

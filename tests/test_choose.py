@@ -21,7 +21,7 @@ def keys(root: Path, **choice: Any) -> list[str]:
     return [str(row.key) for row in read_rows(source, Inputs(root))]
 
 
-def test_columns_are_taken_and_their_text_is_read_as_the_types_say(tmp_path: Path) -> None:
+def test_columns_are_selected_and_converted_to_their_types(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text(
         'id,n,x,ok,day,sum,tags,note\n1, 7 ,1e3,yes,2026-11-25,12.30,"[1, {""a"": null}]",a\n2,,,,,,,\n'
     )
@@ -59,9 +59,7 @@ def test_columns_are_taken_and_their_text_is_read_as_the_types_say(tmp_path: Pat
         ("json", "{", "cannot read id as json: Input data was truncated"),
     ],
 )
-def test_text_that_is_not_of_its_type_is_named_with_its_line(
-    tmp_path: Path, type: str, cell: str, message: str
-) -> None:
+def test_invalid_typed_text_is_reported_with_its_line(tmp_path: Path, type: str, cell: str, message: str) -> None:
     (tmp_path / "rows.csv").write_text(f"id\n{cell}\n")
     with pytest.raises(InputError) as caught:
         list(read_rows(Source("csv", None, {"path": "rows.csv"}, types={"id": type}), Inputs(tmp_path)))
@@ -80,7 +78,7 @@ def test_text_that_is_not_of_its_type_is_named_with_its_line(
         ),
     ],
 )
-def test_a_column_that_is_not_there_is_named(project: Path, choice: Any, message: str) -> None:
+def test_unknown_column_is_reported(project: Path, choice: Any, message: str) -> None:
     with pytest.raises(InputError) as caught:
         keys(project, **choice)
     assert message in str(caught.value)
@@ -92,12 +90,12 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_rows_are_taken_that_an_expression_fits(project: Path) -> None:
+def test_where_selects_matching_rows(project: Path) -> None:
     assert keys(project, where="id[1:] | int > 47") == ["r48", "r49", "r50"]
     assert keys(project, where="row.text.endswith(' 7') or id == 'r9'") == ["r7", "r9"]
 
 
-def test_a_sample_is_the_same_each_time_and_in_the_order_of_the_source(project: Path) -> None:
+def test_sample_is_repeatable_and_in_source_order(project: Path) -> None:
     drawn = keys(project, sample=10)
     assert drawn == keys(project, sample=10)
     assert (len(drawn), drawn) == (10, sorted(drawn, key=lambda key: int(key[1:])))
@@ -105,7 +103,7 @@ def test_a_sample_is_the_same_each_time_and_in_the_order_of_the_source(project: 
     assert keys(project, sample=99) == keys(project)
 
 
-def test_every_row_has_the_same_chance(project: Path) -> None:
+def test_sample_is_uniform(project: Path) -> None:
     counts = dict.fromkeys(keys(project), 0)
     for seed in range(400):
         for key in keys(project, sample=10, seed=seed):
@@ -113,7 +111,7 @@ def test_every_row_has_the_same_chance(project: Path) -> None:
     assert all(40 < count < 130 for count in counts.values()), counts
 
 
-def test_a_limit_is_that_of_the_spec_or_of_the_command_if_that_is_less(project: Path) -> None:
+def test_smaller_limit_of_spec_and_command_applies(project: Path) -> None:
     source = Source("csv", "id", {"path": "rows.csv"}, where="id[1:] | int > 10", sample=30, limit=5)
     assert [len(list(read_rows(source, Inputs(project), limit=limit))) for limit in (None, 3, 9)] == [5, 3, 5]
     assert keys(project, where="id[1:] | int > 10", limit=2) == ["r11", "r12"]
@@ -128,7 +126,7 @@ def test_a_limit_is_that_of_the_spec_or_of_the_command_if_that_is_less(project: 
         ("false", "no row of the source matches `where`"),
     ],
 )
-def test_an_expression_that_does_not_fit_the_rows_is_an_error(
+def test_invalid_where_expression_is_an_error(
     tmp_path: Path, job: Callable[..., Summary], where: str, message: str
 ) -> None:
     write_job(tmp_path, source={**SPEC["source"], "where": where})
@@ -143,7 +141,7 @@ def test_an_absent_field_of_a_json_object_is_none(tmp_path: Path) -> None:
     assert [row.fields for row in read_rows(source, Inputs(tmp_path))] == [{"a": 2, "b": 5}]
 
 
-def test_a_job_of_chosen_rows_goes_on_and_is_not_sent_again(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_run_of_selected_rows_resumes_without_resending(tmp_path: Path, job: Callable[..., Summary]) -> None:
     source = {**SPEC["source"], "where": "id != 'r1'", "sample": 12, "limit": 9}
     write_job(tmp_path, source=source)
     assert job(wait=False).rows == 9
@@ -170,7 +168,7 @@ def queried(root: Path, query: str) -> list[Any]:
     return [(row.key, row.line, row.fields) for row in read_rows(source, Inputs(root))]
 
 
-def test_the_rows_of_a_query_come_in_its_order_with_their_types(tmp_path: Path) -> None:
+def test_query_rows_keep_order_and_types(tmp_path: Path) -> None:
     database(tmp_path / "t.db", *TICKETS)
     found = queried(tmp_path, "SELECT id, text, score, note FROM ticket ORDER BY id")
     assert found == [
@@ -191,7 +189,7 @@ def test_the_rows_of_a_query_come_in_its_order_with_their_types(tmp_path: Path) 
         ("SELECT id FROM ticket WHERE id > 9", "the source has no rows"),
     ],
 )
-def test_a_query_that_gives_no_rows_is_an_error_with_its_reason(tmp_path: Path, query: str, message: str) -> None:
+def test_failing_query_is_an_error_with_its_reason(tmp_path: Path, query: str, message: str) -> None:
     database(tmp_path / "t.db", *TICKETS)
     with pytest.raises(InputError) as caught:
         queried(tmp_path, query)
@@ -199,7 +197,7 @@ def test_a_query_that_gives_no_rows_is_an_error_with_its_reason(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("content", [None, b"not a database, but long enough to be looked at"])
-def test_a_file_that_is_no_database_is_an_error(tmp_path: Path, content: bytes | None) -> None:
+def test_file_that_is_not_a_database_is_an_error(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         (tmp_path / "t.db").write_bytes(content)
     with pytest.raises(InputError, match=r"t\.db"):
@@ -207,9 +205,7 @@ def test_a_file_that_is_no_database_is_an_error(tmp_path: Path, content: bytes |
     assert (tmp_path / "t.db").exists() == (content is not None)
 
 
-def test_a_query_is_snapshotted_so_that_a_later_change_changes_nothing(
-    tmp_path: Path, job: Callable[..., Summary]
-) -> None:
+def test_query_is_snapshotted_for_the_whole_run(tmp_path: Path, job: Callable[..., Summary]) -> None:
     database(tmp_path / "t.db", *TICKETS)
     source = {"type": "sql", "path": "t.db", "query": "SELECT id, text FROM ticket ORDER BY id", "key": "id"}
     write_job(tmp_path, source=source)
@@ -235,7 +231,7 @@ def edit(root: Path, *, leave_log: bool = False) -> Any:
 
 @pytest.mark.parametrize("choice", [{}, {"limit": 1}])
 @pytest.mark.parametrize("leave_log", [False, True])
-def test_a_database_that_was_edited_is_another_input(
+def test_edited_database_is_a_changed_input(
     tmp_path: Path, job: Callable[..., Summary], choice: dict[str, int], leave_log: bool
 ) -> None:
     database(tmp_path / "t.db", *TICKETS)
@@ -249,7 +245,7 @@ def test_a_database_that_was_edited_is_another_input(
     connection.close()
 
 
-def test_an_infinite_number_is_refused(tmp_path: Path) -> None:
+def test_infinite_number_from_a_query_is_rejected(tmp_path: Path) -> None:
     database(tmp_path / "t.db", "CREATE TABLE t (id INTEGER, x REAL)", "INSERT INTO t VALUES (1, 9e999)")
     with pytest.raises(InputError, match=r"t\.db:1: x is infinite"):
         queried(tmp_path, "SELECT id, x FROM t")

@@ -15,14 +15,14 @@ from tests.jobs import accepted, command, end, records, simulator, start, write_
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = sorted((ROOT / "specs").glob("*.yaml"))
-SIMULATE = ("run", "job.yaml", "--simulate")
+RUN_SIMULATED = ("run", "job.yaml", "--simulate")
 
 
 # No value is valid against it, so the simulator refuses each request.
-IMPOSSIBLE = {"type": "object", "properties": {}, "required": ["a"], "additionalProperties": False}
+IMPOSSIBLE_SCHEMA = {"type": "object", "properties": {}, "required": ["a"], "additionalProperties": False}
 
 
-def without_key() -> dict[str, str]:
+def environ_without_key() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("ANTHROPIC_")}
 
 
@@ -32,7 +32,7 @@ def test_help_names_every_command() -> None:
         assert f"\n  {name} " in done.stdout
 
 
-def test_help_does_not_wait_for_what_a_run_needs() -> None:
+def test_help_does_not_import_heavy_packages() -> None:
     heavy = {"anthropic", "jinja2", "rich", "sqlite3"}
     code = f"import sys; from runner.cli import main; print(sorted({heavy} & set(sys.modules)))"
     assert (
@@ -54,7 +54,7 @@ def test_validating_does_not_import_the_sdk(tmp_path: Path) -> None:
 def test_every_shipped_job_is_valid_and_runs(tmp_path: Path, spec: Path) -> None:
     for name in ("specs", "prompts"):
         (tmp_path / name).symlink_to(ROOT / name)
-    done = command(tmp_path, without_key(), "run", f"specs/{spec.name}", "--simulate", "--json")
+    done = command(tmp_path, environ_without_key(), "run", f"specs/{spec.name}", "--simulate", "--json")
     summary = json.loads(done.stdout)
     assert (done.returncode, summary["outcomes"]) == (0, {"succeeded": summary["rows"]})
 
@@ -62,16 +62,16 @@ def test_every_shipped_job_is_valid_and_runs(tmp_path: Path, spec: Path) -> None
 def test_validate_says_valid_or_prints_every_mistake(tmp_path: Path) -> None:
     write_job(tmp_path)
     (tmp_path / "bad.yaml").write_text((tmp_path / "job.yaml").read_text().replace('"params"', '"parms"'))
-    done = command(tmp_path, without_key(), "validate", "job.yaml", "bad.yaml")
+    done = command(tmp_path, environ_without_key(), "validate", "job.yaml", "bad.yaml")
     assert (done.returncode, done.stdout) == (2, "job.yaml: valid\n")
     assert "unknown key 'parms' in the spec: did you mean 'params'?" in done.stderr
 
 
-def test_validate_finds_a_name_that_the_source_does_not_offer(tmp_path: Path) -> None:
+def test_validate_reports_an_unknown_column_in_a_template(tmp_path: Path) -> None:
     (tmp_path / "prompts").mkdir()
     (tmp_path / "prompts" / "user.j2").write_text("Hello\n{{ txet }}")
     write_job(tmp_path, prompt={"user": "user.j2"})
-    done = command(tmp_path, without_key(), "validate", "job.yaml")
+    done = command(tmp_path, environ_without_key(), "validate", "job.yaml")
     assert (done.returncode, done.stderr) == (
         2,
         "prompts/user.j2:2: 'txet' is undefined: did you mean 'text'?\n",
@@ -80,7 +80,7 @@ def test_validate_finds_a_name_that_the_source_does_not_offer(tmp_path: Path) ->
 
 def test_render_prints_requests_and_sends_nothing(tmp_path: Path) -> None:
     write_job(tmp_path)
-    done = command(tmp_path, without_key(), "render", "job.yaml", "--limit", "3")
+    done = command(tmp_path, environ_without_key(), "render", "job.yaml", "--limit", "3")
     requests = [json.loads(line) for line in done.stdout.splitlines()]
     assert [request["params"]["messages"][0]["content"] for request in requests] == [
         f"text number {n}" for n in (1, 2, 3)
@@ -88,9 +88,9 @@ def test_render_prints_requests_and_sends_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / ".runner").exists()
 
 
-def test_a_run_in_a_pipe_prints_plain_lines_and_a_summary_that_names_the_outputs(tmp_path: Path) -> None:
+def test_run_in_a_pipe_prints_plain_lines_and_output_paths(tmp_path: Path) -> None:
     write_job(tmp_path)
-    done = command(tmp_path, without_key(), *SIMULATE)
+    done = command(tmp_path, environ_without_key(), *RUN_SIMULATED)
     assert "job: 20 rows, 20 succeeded, in " in done.stdout
     assert "wrote   simulated/out/all.jsonl   20 rows\n" in done.stdout
     assert ("batch 1: 8 requests submitted as msgbatch_" in done.stderr, "\x1b" in done.stderr) == (True, False)
@@ -98,7 +98,7 @@ def test_a_run_in_a_pipe_prints_plain_lines_and_a_summary_that_names_the_outputs
 
 def test_json_is_one_object_on_stdout(tmp_path: Path) -> None:
     write_job(tmp_path)
-    summary = json.loads(command(tmp_path, without_key(), *SIMULATE, "--json").stdout)
+    summary = json.loads(command(tmp_path, environ_without_key(), *RUN_SIMULATED, "--json").stdout)
     assert list(summary) == [
         "run",
         "spec",
@@ -115,29 +115,29 @@ def test_json_is_one_object_on_stdout(tmp_path: Path) -> None:
     assert list(summary["sinks"][0]) == ["type", "path", "rows"]
 
 
-def test_rows_that_failed_give_exit_code_3(tmp_path: Path) -> None:
-    write_job(tmp_path, output={"schema": IMPOSSIBLE})
-    done = command(tmp_path, without_key(), *SIMULATE)
+def test_failed_rows_give_exit_code_3(tmp_path: Path) -> None:
+    write_job(tmp_path, output={"schema": IMPOSSIBLE_SCHEMA})
+    done = command(tmp_path, environ_without_key(), *RUN_SIMULATED)
     assert (done.returncode, "20 errored" in done.stdout) == (3, True)
 
 
 def test_a_var_can_be_given_on_the_command_line(tmp_path: Path) -> None:
     write_job(tmp_path, vars={"tone": "kind"}, prompt={"user": "{{ tone }}: {{ text }}"})
-    done = command(tmp_path, without_key(), "render", "job.yaml", "--limit", "1", "--var", "tone=a=b")
+    done = command(tmp_path, environ_without_key(), "render", "job.yaml", "--limit", "1", "--var", "tone=a=b")
     assert json.loads(done.stdout)["params"]["messages"][0]["content"] == "a=b: text number 1"
-    assert command(tmp_path, without_key(), "render", "job.yaml", "--var", "tone").returncode == 2
+    assert command(tmp_path, environ_without_key(), "render", "job.yaml", "--var", "tone").returncode == 2
 
 
-def test_without_a_key_a_run_says_what_to_do(tmp_path: Path) -> None:
+def test_run_without_a_key_says_what_to_do(tmp_path: Path) -> None:
     write_job(tmp_path)
-    done = command(tmp_path, {**without_key(), "HOME": str(tmp_path)}, "run", "job.yaml", "--yes")
+    done = command(tmp_path, {**environ_without_key(), "HOME": str(tmp_path)}, "run", "job.yaml", "--yes")
     assert (done.returncode, done.stderr) == (
         7,
         "error: no credentials: set ANTHROPIC_API_KEY, or try the job with --simulate\n",
     )
 
 
-def test_without_a_terminal_nothing_is_sent_unless_yes_is_given(tmp_path: Path) -> None:
+def test_run_without_a_terminal_needs_yes(tmp_path: Path) -> None:
     write_job(tmp_path)
     with simulator(tmp_path / "api") as environ:
         done = command(tmp_path, environ, "run", "job.yaml")
@@ -146,7 +146,7 @@ def test_without_a_terminal_nothing_is_sent_unless_yes_is_given(tmp_path: Path) 
         assert command(tmp_path, environ, "run", "job.yaml", "--yes").returncode == 0
 
 
-def test_without_waiting_a_run_exits_with_4_and_says_how_to_go_on(tmp_path: Path) -> None:
+def test_no_wait_exits_with_4_and_says_how_to_resume(tmp_path: Path) -> None:
     write_job(tmp_path)
     with simulator(tmp_path / "api", seconds=1) as environ:
         first = command(tmp_path, environ, "run", "job.yaml", "--yes", "--no-wait")
@@ -184,7 +184,7 @@ def test_a_second_runner_exits_with_6(tmp_path: Path) -> None:
     assert accepted(tmp_path / "api") == 3
 
 
-def test_a_refused_key_exits_with_7(tmp_path: Path) -> None:
+def test_rejected_key_exits_with_7(tmp_path: Path) -> None:
     write_job(tmp_path)
 
     def refuse(_: str) -> None:
@@ -195,41 +195,41 @@ def test_a_refused_key_exits_with_7(tmp_path: Path) -> None:
     assert (done.returncode, "HTTP 401: invalid x-api-key" in done.stderr) == (7, True)
 
 
-def test_a_state_written_by_a_newer_version_exits_with_8(tmp_path: Path) -> None:
+def test_state_of_a_newer_version_exits_with_8(tmp_path: Path) -> None:
     write_job(tmp_path)
     (tmp_path / "simulated" / ".runner").mkdir(parents=True)
     (tmp_path / "simulated" / ".runner" / "state.db").write_bytes(b"this is no database")
-    done = command(tmp_path, without_key(), *SIMULATE)
+    done = command(tmp_path, environ_without_key(), *RUN_SIMULATED)
     assert (done.returncode, "state.db cannot be used: file is not a database" in done.stderr) == (8, True)
 
 
-def test_status_shows_runs_real_and_simulated(tmp_path: Path) -> None:
+def test_status_shows_real_and_simulated_runs(tmp_path: Path) -> None:
     write_job(tmp_path)
-    run = json.loads(command(tmp_path, without_key(), *SIMULATE, "--json").stdout)
-    table = command(tmp_path, without_key(), "status").stdout
+    run = json.loads(command(tmp_path, environ_without_key(), *RUN_SIMULATED, "--json").stdout)
+    table = command(tmp_path, environ_without_key(), "status").stdout
     assert [word in table for word in (run["run"], "finished", "20 succeeded", "simulated")] == [True] * 4
     for target in ("job.yaml", run["run"]):
-        assert json.loads(command(tmp_path, without_key(), "status", target, "--json").stdout) == run
-    assert command(tmp_path, without_key(), "status", "nope").returncode == 2
+        assert json.loads(command(tmp_path, environ_without_key(), "status", target, "--json").stdout) == run
+    assert command(tmp_path, environ_without_key(), "status", "nope").returncode == 2
 
 
 def test_cancel_ends_a_simulated_run(tmp_path: Path) -> None:
     write_job(tmp_path)
-    assert command(tmp_path, without_key(), *SIMULATE, "--no-wait").returncode == 4
-    assert command(tmp_path, without_key(), "cancel", "job.yaml").returncode == 0
-    done = command(tmp_path, without_key(), *SIMULATE)
+    assert command(tmp_path, environ_without_key(), *RUN_SIMULATED, "--no-wait").returncode == 4
+    assert command(tmp_path, environ_without_key(), "cancel", "job.yaml").returncode == 0
+    done = command(tmp_path, environ_without_key(), *RUN_SIMULATED)
     assert (done.returncode, "canceled" in done.stdout) == (3, True)
-    assert command(tmp_path, without_key(), "cancel", "job.yaml").returncode == 2
+    assert command(tmp_path, environ_without_key(), "cancel", "job.yaml").returncode == 2
 
 
-def test_the_printed_schema_is_the_one_that_specs_are_held_to(tmp_path: Path) -> None:
-    printed = command(tmp_path, without_key(), "schema").stdout
+def test_schema_command_prints_the_spec_schema(tmp_path: Path) -> None:
+    printed = command(tmp_path, environ_without_key(), "schema").stdout
     assert printed == (ROOT / "runner" / "spec" / "schema.json").read_text()
 
 
-def test_simulate_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
+def test_simulate_serves_until_stopped(tmp_path: Path) -> None:
     write_job(tmp_path)
-    process = start(tmp_path, without_key(), "simulate", "--seconds", "0")
+    process = start(tmp_path, environ_without_key(), "simulate", "--seconds", "0")
     while not (url := (tmp_path / "stdout").read_text() if (tmp_path / "stdout").exists() else ""):
         time.sleep(0.05)
     environ = {**os.environ, "ANTHROPIC_BASE_URL": url.strip(), "ANTHROPIC_API_KEY": "k"}
@@ -241,21 +241,21 @@ def test_simulate_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_prints_a_script(tmp_path: Path, shell: str) -> None:
-    assert "_RUNNER_COMPLETE" in command(tmp_path, without_key(), "completion", shell).stdout
+    assert "_RUNNER_COMPLETE" in command(tmp_path, environ_without_key(), "completion", shell).stdout
 
 
 def test_the_version_is_printed(tmp_path: Path) -> None:
-    assert command(tmp_path, without_key(), "--version").stdout.startswith("runner 0.")
+    assert command(tmp_path, environ_without_key(), "--version").stdout.startswith("runner 0.")
 
 
 def piped(root: Path, text: str, *words: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "runner", "run", "job.yaml", "--simulate", *words]
     return subprocess.run(
-        command, cwd=root, env=without_key(), input=text, capture_output=True, text=True, check=False
+        command, cwd=root, env=environ_without_key(), input=text, capture_output=True, text=True, check=False
     )
 
 
-def test_rows_come_from_standard_input_and_are_compared_when_a_run_goes_on(tmp_path: Path) -> None:
+def test_standard_input_is_compared_on_resume(tmp_path: Path) -> None:
     write_job(tmp_path, source={"type": "jsonl", "path": "-"}, batch={})
     rows = "".join(json.dumps({"text": f"number {n}"}) + "\n" for n in range(1000))
     assert piped(tmp_path, rows, "--no-wait").returncode == 4
@@ -265,14 +265,14 @@ def test_rows_come_from_standard_input_and_are_compared_when_a_run_goes_on(tmp_p
     assert len(records(tmp_path / "simulated" / "out" / "all.jsonl")) == 1000
 
 
-def test_a_pipe_that_can_be_read_once_loses_no_row(tmp_path: Path) -> None:
+def test_one_shot_pipe_loses_no_row(tmp_path: Path) -> None:
     write_job(tmp_path, source={"type": "jsonl", "path": "/dev/stdin"}, batch={})
     rows = "".join(json.dumps({"text": f"number {n}"}) + "\n" for n in range(3000))
     assert piped(tmp_path, rows).returncode == 0
     assert len(records(tmp_path / "simulated" / "out" / "all.jsonl")) == 3000
 
 
-def test_validate_names_a_sink_that_cannot_be_written(tmp_path: Path) -> None:
+def test_validate_reports_an_unwritable_sink(tmp_path: Path) -> None:
     sinks = [{"type": "jsonl", "path": "rows.csv/out.jsonl"}, {"type": "csv", "path": "s3://bucket/o.csv"}]
     path = write_job(tmp_path, sinks=sinks)
     ended = command(tmp_path, os.environ, "validate", str(path))

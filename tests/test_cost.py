@@ -100,7 +100,7 @@ BILLS = [
 
 
 @pytest.mark.parametrize(("model", "usage", "batched", "synchronous"), BILLS)
-def test_a_bill_is_what_the_price_list_says(
+def test_bill_follows_the_price_list(
     tmp_path: Path, model: str, usage: dict[str, Any], batched: float, synchronous: float
 ) -> None:
     found = parse_usage(msgspec.Raw(msgspec.json.encode(usage)))
@@ -109,20 +109,20 @@ def test_a_bill_is_what_the_price_list_says(
     assert prices.synchronous_cost(found) == pytest.approx(synchronous, abs=5e-10)
 
 
-def test_own_prices_go_before_the_published_ones_and_before_their_tiers(tmp_path: Path) -> None:
+def test_own_prices_override_published_prices_and_tiers(tmp_path: Path) -> None:
     own = {"input": 0.08, "output": 0.4}
     usage = parse_usage(msgspec.Raw(b'{"input_tokens": 500000, "output_tokens": 100000}'))
     assert rate(tmp_path, "claude-haiku-5-5", prices=own).synchronous_cost(usage) == pytest.approx(0.08)
     assert rate(tmp_path, "claude-of-tomorrow", prices=own).batch_cost(usage) == pytest.approx(0.04)
 
 
-def test_the_price_of_an_unknown_model_is_unknown(tmp_path: Path) -> None:
+def test_unknown_model_has_no_price(tmp_path: Path) -> None:
     params = {"model": "claude-of-tomorrow", "max_tokens": 9}
     assert rate_for_spec(load_spec(write_job(tmp_path, params=params))) is None
 
 
 @pytest.mark.parametrize("cache", [None, "5m", "1h"])
-def test_no_answer_costs_more_than_the_worst_case(tmp_path: Path, cache: str | None) -> None:
+def test_answer_never_costs_more_than_the_max_cost(tmp_path: Path, cache: str | None) -> None:
     prompt = {"system": "Label it.", "user": "{{ text }}", **({"cache": cache} if cache else {})}
     prices = rate(tmp_path, "claude-haiku-5-5", prompt=prompt)
     for size in (10, 5_000, 99_000, 200_000):
@@ -135,7 +135,7 @@ def test_no_answer_costs_more_than_the_worst_case(tmp_path: Path, cache: str | N
             assert prices.synchronous_cost(found) <= prices.cost_upper_bound([size], is_batched=False)
 
 
-def test_every_model_has_a_source_and_every_price_its_multiples() -> None:
+def test_every_model_has_a_source_and_consistent_prices() -> None:
     for model in load_catalogue().models:
         assert model.source
         for price in (model.price, model.above.price if model.above else None):
@@ -147,11 +147,11 @@ def test_every_model_has_a_source_and_every_price_its_multiples() -> None:
     assert find_model("claude-sonnet-4-5") == find_model("claude-sonnet-4-5-20250929")
 
 
-def test_an_amount_is_never_shown_as_less_than_it_is() -> None:
+def test_amount_is_never_rounded_down() -> None:
     assert [round_up_cost(dollars) for dollars in (0.0, 0.00001, 0.1234, 2.00005)] == [0.0, 0.0001, 0.1234, 2.0001]
 
 
-def test_the_worst_of_many_requests_is_the_sum_of_what_each_can_cost(tmp_path: Path) -> None:
+def test_max_cost_is_the_sum_over_requests(tmp_path: Path) -> None:
     prices = rate(tmp_path, "claude-haiku-5-5")
     assert prices.long_context is not None
     weights = [number * 37 % (2 * prices.long_context.tokens) for number in range(25_000)]

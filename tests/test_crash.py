@@ -44,7 +44,7 @@ CASES: dict[str, tuple[str, Exception | None]] = {
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("time", range(1, BATCHES + 1))
-def test_one_batch_is_paid_and_the_job_is_finished(
+def test_lost_or_killed_call_is_paid_once_and_finishes(
     tmp_path: Path, undisturbed: dict[str, str], case: str, time: int
 ) -> None:
     # With the settings that a spec has by itself: grace of 15 minutes, and a person is asked.
@@ -71,7 +71,7 @@ def test_one_batch_is_paid_and_the_job_is_finished(
 
 @pytest.mark.parametrize("moment", ["create", "created", "retrieve", "results", "results-half"])
 @pytest.mark.parametrize("time", [1, BATCHES])
-def test_a_run_killed_during_a_call_goes_on(
+def test_run_killed_during_a_call_resumes(
     tmp_path: Path, undisturbed: dict[str, str], moment: str, time: int
 ) -> None:
     pid: list[int] = []
@@ -95,7 +95,7 @@ def test_a_run_killed_during_a_call_goes_on(
 
 
 @pytest.mark.parametrize("name", ["all.jsonl", "labels.csv", "spec.json", "rows.jsonl", "1-2.jsonl"])
-def test_a_run_killed_before_a_rename_goes_on(tmp_path: Path, undisturbed: dict[str, str], name: str) -> None:
+def test_run_killed_before_a_rename_resumes(tmp_path: Path, undisturbed: dict[str, str], name: str) -> None:
     write_job(tmp_path, rows=ROWS)
     with simulator(tmp_path / "api") as environ:
         assert command(tmp_path, environ, *RUN, before=partial(killed_at_rename, name)).returncode == -9
@@ -104,7 +104,7 @@ def test_a_run_killed_before_a_rename_goes_on(tmp_path: Path, undisturbed: dict[
     assert outputs(tmp_path) == undisturbed
 
 
-def test_a_simulated_run_that_is_killed_goes_on(tmp_path: Path) -> None:
+def test_killed_simulated_run_resumes(tmp_path: Path) -> None:
     write_job(tmp_path, rows=ROWS)
     simulate = ("run", "job.yaml", "--simulate")
     assert command(tmp_path, os.environ, *simulate, before=partial(killed_at_rename, "1-1.jsonl")).returncode == -9

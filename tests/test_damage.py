@@ -158,14 +158,14 @@ def edit(path: Path, old: bytes, new: bytes) -> None:
 
 
 @pytest.mark.parametrize(("old", "new"), [(b"Label the text.", b"Label the test."), (b'"bytes":', b'"bytes":1')])
-def test_a_damaged_record_of_an_ended_run_is_no_new_run(
+def test_damaged_snapshot_does_not_start_a_new_run(
     ended: Project, monkeypatch: pytest.MonkeyPatch, old: bytes, new: bytes
 ) -> None:
     edit(ended.files("spec.json")[0], old, new)
     assert ended.goes_wrong(monkeypatch) is None
 
 
-def test_a_record_that_is_not_text_is_damage(ended: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_snapshot_that_is_not_text_is_damage(ended: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     edit(ended.files("spec.json")[0], b"Label", b"La\xe2el")
     assert ended.goes_wrong(monkeypatch) is None
 
@@ -187,15 +187,13 @@ def test_a_column_that_is_not_json_is_damage(
     assert project.goes_wrong(monkeypatch) is None
 
 
-def test_a_run_of_which_something_was_sent_is_never_discarded(
-    killed: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_partly_sent_run_is_never_discarded(killed: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     killed.sql("UPDATE run SET state = 'preparing'")
     assert killed.goes_wrong(monkeypatch) is None
 
 
 @pytest.mark.parametrize("name", ["ended", "carried over"])
-def test_a_run_under_a_damaged_name_is_no_new_run(
+def test_damaged_spec_name_does_not_start_a_new_run(
     projects: dict[str, Project], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     projects[name].restore()
@@ -203,9 +201,7 @@ def test_a_run_under_a_damaged_name_is_no_new_run(
     assert projects[name].goes_wrong(monkeypatch) is None
 
 
-def test_a_wrong_count_of_a_batch_that_is_looked_for_is_damage(
-    killed: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_wrong_batch_count_during_recovery_is_damage(killed: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     killed.sql("UPDATE batch SET requests = requests + 8 WHERE state = 'submitting'")
     assert killed.goes_wrong(monkeypatch) is None
 
@@ -223,7 +219,7 @@ def test_an_intent_in_the_future_is_damage(killed: Project, monkeypatch: pytest.
         ("results", b'\\"good\\"', b'\\"bad\\" '),
     ],
 )
-def test_a_changed_letter_of_a_row_or_an_answer_is_damage(
+def test_changed_letter_of_a_row_or_answer_is_damage(
     ended: Project, monkeypatch: pytest.MonkeyPatch, kind: str, old: bytes, new: bytes
 ) -> None:
     path = next(path for path in ended.files(kind) if old in path.read_bytes())
@@ -231,7 +227,7 @@ def test_a_changed_letter_of_a_row_or_an_answer_is_damage(
     assert ended.goes_wrong(monkeypatch) is None
 
 
-def test_an_answer_is_delivered_to_its_own_row_only(ended: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answer_is_delivered_only_to_its_own_row(ended: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     ended.sql(
         "UPDATE row SET (result_offset, result_length) ="
         " (SELECT result_offset, result_length FROM row WHERE row = 1) WHERE row = 2"
@@ -239,14 +235,14 @@ def test_an_answer_is_delivered_to_its_own_row_only(ended: Project, monkeypatch:
     assert ended.goes_wrong(monkeypatch) is None
 
 
-def test_a_version_that_no_runner_wrote_is_damage(ended: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_database_version_is_damage(ended: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     for bit in (0, 1, 2, 8, 30):
         ended.restore()
         ended.sql(f"PRAGMA user_version = {2 ^ 1 << bit}")
         assert (bit, ended.goes_wrong(monkeypatch)) == (bit, None)
 
 
-def test_a_negative_version_is_damage(ended: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_negative_database_version_is_damage(ended: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     ended.sql(f"PRAGMA user_version = {2 - (1 << 31)}")
     assert ended.goes_wrong(monkeypatch) is None
     assert ended.files("state.db.-2147483646") == []

@@ -19,7 +19,7 @@ from tests.servers import mariadb, postgres
 
 
 @contextmanager
-def server(name: str, root: Path) -> Iterator[str]:
+def database_server(name: str, root: Path) -> Iterator[str]:
     """The URL of an empty database."""
     (root / "out").mkdir()
     if name == "sqlite":
@@ -29,7 +29,7 @@ def server(name: str, root: Path) -> Iterator[str]:
         yield url
 
 
-def asked(url: str, *statements: str) -> Sequence[Any]:
+def query_server(url: str, *statements: str) -> Sequence[Any]:
     """What the last of the statements gives."""
     engine = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"), poolclass=sa.pool.NullPool)
     found: Sequence[Any] = []
@@ -62,17 +62,17 @@ AT, LARGE = "2020-01-01T01:02:03.123456+05:00", "1234567890123456789012345678.12
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_every_type_is_stored_as_it_is_meant(tmp_path: Path, job: Callable[..., Summary], name: str) -> None:
+def test_every_type_is_stored_without_loss(tmp_path: Path, job: Callable[..., Summary], name: str) -> None:
     row = {
         "id": "a", "at": AT, "day": "2020-02-03", "small": "12.50", "large": LARGE, "sure": True, "n": 2**62,
         "x": 0.1, "text": "é" * 70_000,
     }  # fmt: skip
-    with server(name, tmp_path) as url:
+    with database_server(name, tmp_path) as url:
         write_table(tmp_path, url, [row, {**row, "id": "b", **dict.fromkeys(TYPES)}], types=TYPES)
         for new in (False, True):
             assert job(new=new).exit_code == 0
         zone = "SET TIME ZONE 'UTC'" if name == "postgres" else "SELECT 1"
-        (_, *found), (_, *nulls) = asked(url, zone, "SELECT * FROM t ORDER BY id")
+        (_, *found), (_, *nulls) = query_server(url, zone, "SELECT * FROM t ORDER BY id")
     at, day, small, large, sure, n, x, text = found
     assert datetime.datetime.fromisoformat(str(at)).replace(tzinfo=None) == datetime.datetime(
         2019, 12, 31, 20, 2, 3, 123456
@@ -89,45 +89,41 @@ KEYS = {
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_keys_that_a_table_takes_for_one_lose_no_row_silently(
+def test_keys_equal_in_the_table_lose_no_row_silently(
     tmp_path: Path, job: Callable[..., Summary], name: str
 ) -> None:
-    with server(name, tmp_path) as url:
+    with database_server(name, tmp_path) as url:
         for column, keys in zip(KEYS[name], (["a", "A", "a ", "b"], ["1", "01", "2"]), strict=False):
-            asked(url, "DROP TABLE IF EXISTS t", f"CREATE TABLE t ({column}, n INT)")
+            query_server(url, "DROP TABLE IF EXISTS t", f"CREATE TABLE t ({column}, n INT)")
             write_table(tmp_path, url, [{"id": key, "n": 1} for key in keys], types={"n": "integer"})
             with pytest.raises(InputError, match=r"t stores id '.*' under another row's key"):
                 job(new=True)
-            assert asked(url, "SELECT count(*) FROM t") == [(0,)]
-        asked(url, "DROP TABLE t")
+            assert query_server(url, "SELECT count(*) FROM t") == [(0,)]
+        query_server(url, "DROP TABLE t")
         write_table(tmp_path, url, [{"id": key, "n": 1} for key in ("a", "A", "b")], types={"n": "integer"})
         assert job(new=True).exit_code == 0
-        assert sorted(asked(url, "SELECT id FROM t")) == [("A",), ("a",), ("b",)]
+        assert sorted(query_server(url, "SELECT id FROM t")) == [("A",), ("a",), ("b",)]
         write_table(tmp_path, url, [{"id": "a", "n": 2}], types={"n": "integer"})
         assert job().exit_code == 0
-        assert sorted(asked(url, "SELECT id, n FROM t")) == [("A", 1), ("a", 2), ("b", 1)]
+        assert sorted(query_server(url, "SELECT id, n FROM t")) == [("A", 1), ("a", 2), ("b", 1)]
 
 
-def test_a_key_may_be_written_otherwise_than_its_column_shows_it(
-    tmp_path: Path, job: Callable[..., Summary]
-) -> None:
-    with server("mariadb", tmp_path) as url:
+def test_key_may_be_stored_in_another_form(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    with database_server("mariadb", tmp_path) as url:
         for column, keys in (
             ("DATETIME", ["2020-01-01T00:00:00", "2020-01-02T00:00:00"]),
             ("DECIMAL(9,2)", ["1.5", "2"]),
             ("INT", ["01", "2"]),
         ):
-            asked(url, "DROP TABLE IF EXISTS t", f"CREATE TABLE t (id {column} PRIMARY KEY, n INT)")
+            query_server(url, "DROP TABLE IF EXISTS t", f"CREATE TABLE t (id {column} PRIMARY KEY, n INT)")
             write_table(tmp_path, url, [{"id": key, "n": 1} for key in keys], types={"n": "integer"})
             assert job(new=True).exit_code == 0
-            assert asked(url, "SELECT count(*) FROM t") == [(2,)]
+            assert query_server(url, "SELECT count(*) FROM t") == [(2,)]
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_a_run_that_nobody_agreed_to_makes_no_table(
-    tmp_path: Path, job: Callable[..., Summary], name: str
-) -> None:
-    with server(name, tmp_path) as url:
+def test_declined_run_creates_no_table(tmp_path: Path, job: Callable[..., Summary], name: str) -> None:
+    with database_server(name, tmp_path) as url:
         write_table(tmp_path, url, [{"id": "a", "n": 1}])
         with pytest.raises(UsageError, match="not confirmed"):
             job(consent=False)
@@ -136,50 +132,50 @@ def test_a_run_that_nobody_agreed_to_makes_no_table(
         engine.dispose()
 
 
-def test_two_keys_of_one_row_are_noticed_however_far_apart(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_distant_duplicate_keys_are_detected(tmp_path: Path, job: Callable[..., Summary]) -> None:
     start = datetime.datetime(2020, 1, 1)
     keys = [(start + datetime.timedelta(minutes=n)).isoformat() for n in range(1_200)]
-    with server("mariadb", tmp_path) as url:
-        asked(url, "CREATE TABLE t (id DATETIME PRIMARY KEY, n INT)")
+    with database_server("mariadb", tmp_path) as url:
+        query_server(url, "CREATE TABLE t (id DATETIME PRIMARY KEY, n INT)")
         write_table(
             tmp_path, url, [{"id": key, "n": 1} for key in (*keys, "20200101000000")], types={"n": "integer"}
         )
         with pytest.raises(InputError, match="under another row's key"):
             job()
-        assert asked(url, "SELECT count(*) FROM t") == [(0,)]
+        assert query_server(url, "SELECT count(*) FROM t") == [(0,)]
 
 
-def test_a_unique_index_that_holds_the_key_replaces_no_other_row(
-    tmp_path: Path, job: Callable[..., Summary]
-) -> None:
-    with server("mariadb", tmp_path) as url:
-        asked(url, "CREATE TABLE t (id VARCHAR(9) PRIMARY KEY, n INT, UNIQUE (id, n))")
+def test_unique_index_with_the_key_replaces_no_other_row(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    with database_server("mariadb", tmp_path) as url:
+        query_server(url, "CREATE TABLE t (id VARCHAR(9) PRIMARY KEY, n INT, UNIQUE (id, n))")
         write_table(tmp_path, url, [{"id": "a", "n": 1}], types={"n": "integer"})
         assert job().exit_code == 0
 
 
-def test_no_row_takes_the_place_of_one_with_another_key(tmp_path: Path, job: Callable[..., Summary]) -> None:
-    with server("mariadb", tmp_path) as url:
-        asked(url, "CREATE TABLE t (id VARCHAR(9) PRIMARY KEY, n INT UNIQUE)")
+def test_row_never_replaces_one_with_another_key(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    with database_server("mariadb", tmp_path) as url:
+        query_server(url, "CREATE TABLE t (id VARCHAR(9) PRIMARY KEY, n INT UNIQUE)")
         write_table(tmp_path, url, [{"id": "a", "n": 1}], types={"n": "integer"})
         with pytest.raises(InputError, match="a unique index on n, by which mysql would also replace other rows"):
             job()
     assert paid(tmp_path / "api") == {}
 
 
-def test_what_is_too_long_for_a_column_is_not_cut_short(tmp_path: Path, job: Callable[..., Summary]) -> None:
-    with server("mariadb", tmp_path) as url:
-        asked(url, "SET GLOBAL sql_mode = ''", "CREATE TABLE t (id VARCHAR(9) PRIMARY KEY, text VARCHAR(5))")
+def test_value_too_long_for_a_column_is_not_truncated(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    with database_server("mariadb", tmp_path) as url:
+        query_server(
+            url, "SET GLOBAL sql_mode = ''", "CREATE TABLE t (id VARCHAR(9) PRIMARY KEY, text VARCHAR(5))"
+        )
         write_table(tmp_path, url, [{"id": "a", "text": "x" * 30}])
         with pytest.raises(InputError, match="Data too long for column 'text'"):
             job()
-        asked(url, "ALTER TABLE t MODIFY TEXT VARCHAR(50)")
+        query_server(url, "ALTER TABLE t MODIFY TEXT VARCHAR(50)")
         assert job().exit_code == 0
-        assert asked(url, "SELECT text FROM t") == [("x" * 30,)]
+        assert query_server(url, "SELECT text FROM t") == [("x" * 30,)]
 
 
-def test_the_rest_of_a_result_is_not_waited_for(tmp_path: Path) -> None:
-    with server("mariadb", tmp_path) as url:
+def test_closed_query_does_not_wait_for_remaining_rows(tmp_path: Path) -> None:
+    with database_server("mariadb", tmp_path) as url:
         # It would take a minute.
         endless = "SELECT seq, SLEEP(0.001) FROM seq_1_to_60000"
         with open_query(url, endless) as (columns, rows):
@@ -199,7 +195,7 @@ def test_the_rest_of_a_result_is_not_waited_for(tmp_path: Path) -> None:
         ("sqlite://h:abc/x.db", "not a valid database URL"),
     ],
 )
-def test_a_database_that_is_not_there_is_not_made(
+def test_missing_database_is_not_created(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, words: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -209,22 +205,20 @@ def test_a_database_that_is_not_there_is_not_made(
     assert "secret" not in str(caught.value)
 
 
-def test_one_file_that_is_named_in_two_ways_is_one_database(tmp_path: Path, job: Callable[..., Summary]) -> None:
-    with server("sqlite", tmp_path) as url:
+def test_two_urls_of_one_file_are_one_database(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    with database_server("sqlite", tmp_path) as url:
         write_table(tmp_path, url, [{"id": "a", "n": 1}])
         spec = json.loads((tmp_path / "job.yaml").read_text())
         [sink] = spec["sinks"]
         spec["sinks"].append({**sink, "url": url.replace("/out/", "/out/../out/"), "table": "u"})
         (tmp_path / "job.yaml").write_text(json.dumps(spec))
         assert job().exit_code == 0
-        assert asked(url, "SELECT * FROM t") == asked(url, "SELECT * FROM u") == [("a", "1")]
+        assert query_server(url, "SELECT * FROM t") == query_server(url, "SELECT * FROM u") == [("a", "1")]
 
 
-def test_names_in_capitals_are_the_same_where_the_database_says_so(
-    tmp_path: Path, job: Callable[..., Summary]
-) -> None:
-    with server("sqlite", tmp_path) as url:
-        asked(url, "CREATE TABLE t (ID TEXT PRIMARY KEY, N TEXT)")
+def test_column_names_match_in_the_case_of_the_database(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    with database_server("sqlite", tmp_path) as url:
+        query_server(url, "CREATE TABLE t (ID TEXT PRIMARY KEY, N TEXT)")
         write_table(tmp_path, url, [{"id": "a", "n": "x"}])
         assert job().exit_code == 0
-        assert asked(url, "SELECT * FROM t") == [("a", "x")]
+        assert query_server(url, "SELECT * FROM t") == [("a", "x")]

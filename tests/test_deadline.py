@@ -30,7 +30,7 @@ def each_once(root: Path) -> bool:
     return answers(root) == {f"text number {number}": 1 for number in range(1, 21)}
 
 
-def test_what_hangs_at_the_deadline_is_finished_synchronously(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_hanging_batches_finish_synchronously_at_the_deadline(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(tmp_path, batch=BATCH, deadline="2s", allow=["someone-waits"])
     summary = job(faults=HANGING)
     assert (summary.outcomes, summary.exit_code) == ({"succeeded": 20}, 0)
@@ -39,15 +39,13 @@ def test_what_hangs_at_the_deadline_is_finished_synchronously(tmp_path: Path, jo
     assert 5 <= len(answered(tmp_path / "api")) <= 10
 
 
-def test_attempts_do_not_count_what_the_deadline_canceled(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_deadline_cancels_do_not_count_as_attempts(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(tmp_path, batch=BATCH, deadline="1s", retry={"attempts": 1})
     assert job(faults=HANGING).outcomes == {"succeeded": 20}
     assert each_once(tmp_path)
 
 
-def test_a_batch_whose_answer_was_lost_is_looked_for_before_its_rows_are_sent_synchronously(
-    tmp_path: Path, job: Callable[..., Summary]
-) -> None:
+def test_lost_create_is_searched_before_sending_synchronously(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(tmp_path, batch=BATCH, deadline="1s")
     created: list[str] = []
 
@@ -67,16 +65,14 @@ def test_the_deadline_does_not_hide_a_fault(tmp_path: Path, job: Callable[..., S
     assert each_once(tmp_path)
 
 
-def test_what_was_not_sent_by_the_deadline_is_sent_synchronously(
-    tmp_path: Path, job: Callable[..., Summary]
-) -> None:
+def test_unsent_rows_are_sent_synchronously_at_the_deadline(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(tmp_path, batch=BATCH, deadline="1s")
     assert job(faults=["max-queue:6", "batch-hang:1"]).outcomes == {"succeeded": 20}
     assert each_once(tmp_path)
     assert accepted(tmp_path / "api") == 1
 
 
-def test_a_deadline_can_end_the_rest_as_canceled(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_on_deadline_cancel_ends_the_rest_as_canceled(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(tmp_path, batch=BATCH, deadline="2s", on_deadline="cancel")
     summary = job(faults=["batch-hang:1"])
     assert summary.exit_code == 3
@@ -85,13 +81,13 @@ def test_a_deadline_can_end_the_rest_as_canceled(tmp_path: Path, job: Callable[.
     assert answered(tmp_path / "api") == []
 
 
-def test_a_deadline_can_be_waited_past(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_on_deadline_wait_keeps_waiting(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(tmp_path, batch=BATCH, deadline="0.2s", on_deadline="wait")
     assert job(seconds=1).outcomes == {"succeeded": 20}
     assert (answered(tmp_path / "api"), max(paid(tmp_path / "api").values())) == ([], 1)
 
 
-def test_a_run_that_is_called_again_after_its_deadline_finishes_synchronously(
+def test_run_resumed_after_its_deadline_finishes_synchronously(
     tmp_path: Path, job: Callable[..., Summary]
 ) -> None:
     write_job(tmp_path, batch=BATCH, deadline="1s")
@@ -110,7 +106,7 @@ AUTO: list[tuple[int, dict[str, Any], str, str]] = [
 
 
 @pytest.mark.parametrize(("rows", "changes", "mode", "why"), AUTO)
-def test_auto_chooses_by_size_and_deadline_and_says_why(
+def test_auto_mode_depends_on_size_and_deadline(
     tmp_path: Path, job: Callable[..., Summary], rows: int, changes: dict[str, Any], mode: str, why: str
 ) -> None:
     write_job(tmp_path, rows=rows, mode="auto", **changes)
@@ -125,7 +121,7 @@ def test_auto_chooses_by_size_and_deadline_and_says_why(
     assert (len(answered(tmp_path / "api")) == rows) == (mode == "sync")
 
 
-def test_auto_does_not_send_client_tools_in_batches(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_auto_mode_sends_client_tools_synchronously(tmp_path: Path, job: Callable[..., Summary]) -> None:
     tools = [{"name": "look_up", "input_schema": {"type": "object"}}]
     params = {**SPEC["params"], "tools": tools}
     write_job(tmp_path, rows=60, mode="auto", params=params, allow=["client-tools"])
@@ -133,7 +129,7 @@ def test_auto_does_not_send_client_tools_in_batches(tmp_path: Path, job: Callabl
     assert len(answered(tmp_path / "api")) == 60
 
 
-def test_what_was_canceled_in_haste_is_sent_though_the_spec_says_otherwise_since(
+def test_rows_canceled_for_sync_are_sent_after_mode_is_reverted(
     tmp_path: Path, job: Callable[..., Summary]
 ) -> None:
     write_job(tmp_path, batch=BATCH)
@@ -152,7 +148,7 @@ def test_what_was_canceled_in_haste_is_sent_though_the_spec_says_otherwise_since
         ({"model": "claude-haiku-5-5", "max_tokens": 9, "speed": "fast"}, "sync"),
     ],
 )
-def test_auto_chooses_what_takes_the_params(tmp_path: Path, params: dict[str, Any], mode: str) -> None:
+def test_auto_mode_fits_the_params(tmp_path: Path, params: dict[str, Any], mode: str) -> None:
     betas = ["output-300k-2026-03-24"]
     spec = load_spec(write_job(tmp_path, rows=20, mode="auto", params=params, betas=betas))
     made = plan(spec, offline=True)

@@ -90,9 +90,7 @@ SIZES = (0, 1, 200, 4096, 32_767, 32_768, 37_000, 41_000, 45_500, 50_000, 70_000
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_run_whose_files_may_not_grow_goes_on_afterwards(
-    tmp_path: Path, undisturbed: dict[str, str], size: int
-) -> None:
+def test_run_resumes_after_a_file_size_limit(tmp_path: Path, undisturbed: dict[str, str], size: int) -> None:
     squeeze(tmp_path, undisturbed, partial(no_room, size), may_succeed=size > 200_000)
 
 
@@ -102,7 +100,7 @@ WRITTEN = (".rows.jsonl.tmp", "1-1.json", "1-3.json", ".spec.json.tmp", ".1-1.se
 
 @pytest.mark.parametrize("name", WRITTEN)
 @pytest.mark.parametrize("size", [0, 5000])
-def test_a_disk_that_is_full_from_a_file_on_is_no_loss(
+def test_disk_that_fills_up_loses_nothing(
     tmp_path: Path, undisturbed: dict[str, str], name: str, size: int
 ) -> None:
     squeeze(tmp_path, undisturbed, partial(no_room, size, name), may_succeed=False)
@@ -132,7 +130,7 @@ def volume(tmp_path: Path) -> Iterator[Callable[[str], None]]:
 
 
 @pytest.mark.parametrize("kilobytes", [4, 12, 40, 64, 90, 280, 400, 430, 500, 560, 600])
-def test_a_run_on_a_volume_without_room_goes_on_once_there_is_some(
+def test_run_on_a_full_volume_resumes_once_there_is_space(
     tmp_path: Path, undisturbed: dict[str, str], volume: Callable[[str], None], kilobytes: int
 ) -> None:
     write_large_job(tmp_path)
@@ -145,7 +143,7 @@ def test_a_run_on_a_volume_without_room_goes_on_once_there_is_some(
         assert rerun_is_whole(tmp_path, environ, undisturbed)
 
 
-def test_a_state_that_is_mounted_read_only_stops_every_command(
+def test_read_only_state_stops_every_command(
     tmp_path: Path, undisturbed: dict[str, str], volume: Callable[[str], None]
 ) -> None:
     write_large_job(tmp_path)
@@ -160,9 +158,7 @@ def test_a_state_that_is_mounted_read_only_stops_every_command(
 
 
 @pytest.mark.parametrize("name", ["state.db", "lock", "runs"])
-def test_a_state_that_may_not_be_opened_stops_every_command(
-    tmp_path: Path, undisturbed: dict[str, str], name: str
-) -> None:
+def test_inaccessible_state_stops_every_command(tmp_path: Path, undisturbed: dict[str, str], name: str) -> None:
     write_large_job(tmp_path)
     path = tmp_path / ".runner" / name
     with simulator(tmp_path / "api") as environ:
@@ -178,9 +174,7 @@ def test_a_state_that_may_not_be_opened_stops_every_command(
         assert rerun_is_whole(tmp_path, environ, undisturbed)
 
 
-def test_a_project_folder_that_is_read_only_is_said_before_anything_is_sent(
-    tmp_path: Path, undisturbed: dict[str, str]
-) -> None:
+def test_read_only_project_is_reported_before_sending(tmp_path: Path, undisturbed: dict[str, str]) -> None:
     write_large_job(tmp_path)
     with simulator(tmp_path / "api") as environ:
         tmp_path.chmod(0o500)
@@ -194,7 +188,7 @@ def test_a_project_folder_that_is_read_only_is_said_before_anything_is_sent(
 
 
 @pytest.mark.parametrize("mode", [0o500, 0o000])
-def test_an_output_folder_that_may_not_be_written_is_said_before_anything_is_sent(
+def test_unwritable_output_folder_is_reported_before_sending(
     tmp_path: Path, undisturbed: dict[str, str], mode: int
 ) -> None:
     write_large_job(tmp_path)
@@ -209,9 +203,7 @@ def test_an_output_folder_that_may_not_be_written_is_said_before_anything_is_sen
         assert rerun_is_whole(tmp_path, environ, undisturbed)
 
 
-def test_an_output_folder_that_becomes_read_only_meanwhile_loses_nothing(
-    tmp_path: Path, undisturbed: dict[str, str]
-) -> None:
+def test_output_folder_made_read_only_midway_loses_nothing(tmp_path: Path, undisturbed: dict[str, str]) -> None:
     write_large_job(tmp_path)
     folder = tmp_path / "out"
     folder.mkdir()
@@ -229,7 +221,7 @@ def test_an_output_folder_that_becomes_read_only_meanwhile_loses_nothing(
 
 
 @pytest.mark.parametrize("then", ["nothing", "a file"])
-def test_an_output_folder_that_vanishes_meanwhile_loses_nothing(
+def test_output_folder_deleted_midway_loses_nothing(
     tmp_path: Path, undisturbed: dict[str, str], then: str
 ) -> None:
     write_large_job(tmp_path)
@@ -256,7 +248,7 @@ has_full_device = pytest.mark.skipif(not Path("/dev/full").exists(), reason="the
 
 
 @has_full_device
-def test_an_output_never_takes_the_place_of_a_device(tmp_path: Path) -> None:
+def test_output_never_replaces_a_device(tmp_path: Path) -> None:
     places = {"full": tmp_path / "link", "pipe": tmp_path / "pipe"}
     places["full"].symlink_to("/dev/full")
     os.mkfifo(places["pipe"])
@@ -276,7 +268,7 @@ def test_an_output_never_takes_the_place_of_a_device(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "words", [RUN, (*RUN, "--json"), ("status",), ("doctor",), ("render", "job.yaml"), ("schema",), ("--help",)]
 )
-def test_a_full_device_as_stdout_is_said_in_one_line(tmp_path: Path, words: tuple[str, ...]) -> None:
+def test_full_stdout_device_is_reported_in_one_line(tmp_path: Path, words: tuple[str, ...]) -> None:
     write_job(tmp_path)
     with simulator(tmp_path / "api") as environ:
         if words[0] == "status":

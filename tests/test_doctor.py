@@ -83,7 +83,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_damage_is_found(project: Path, damage: str) -> None:
+def test_doctor_finds_each_kind_of_damage(project: Path, damage: str) -> None:
     change, message = DAMAGE[damage]
     with simulator(project / "api") as environ:
         assert command(project, environ, *RUN).returncode == 0
@@ -95,7 +95,7 @@ def test_damage_is_found(project: Path, damage: str) -> None:
     assert message in ended.stdout
 
 
-def test_the_next_steps_are_told(project: Path) -> None:
+def test_doctor_lists_the_next_steps(project: Path) -> None:
     with simulator(project / "api", seconds=9, faults=["accept-then-drop"]) as environ:
         assert command(project, environ, *RUN, "--no-wait").returncode == 4
         ended = command(project, environ, "doctor")
@@ -103,7 +103,7 @@ def test_the_next_steps_are_told(project: Path) -> None:
     assert "the next run searches for batch 1, polls batch 2, polls batch 3\n" in ended.stdout
 
 
-def test_a_batch_that_was_paid_twice_is_found(project: Path) -> None:
+def test_doctor_finds_a_batch_paid_twice(project: Path) -> None:
     with simulator(project / "api") as environ:
         assert command(project, environ, *RUN).returncode == 0
         [stored, *_] = sorted((project / "api").glob("msgbatch_*.json"))
@@ -119,12 +119,12 @@ def test_a_batch_that_was_paid_twice_is_found(project: Path) -> None:
     )
 
 
-def test_a_project_without_state_is_sound(tmp_path: Path) -> None:
+def test_project_without_state_has_no_findings(tmp_path: Path) -> None:
     with simulator(tmp_path / "api") as environ:
         assert command(tmp_path, environ, "doctor").stdout == "0 runs, 0 findings\n"
 
 
-def test_a_batch_whose_results_are_too_old_is_found(project: Path) -> None:
+def test_doctor_finds_a_batch_older_than_29_days(project: Path) -> None:
     with simulator(project / "api", seconds=9) as environ:
         assert command(project, environ, *RUN, "--no-wait").returncode == 4
         sql(project, "UPDATE batch SET created_at = created_at - 30 * 86400 WHERE batch = 2")
@@ -132,14 +132,14 @@ def test_a_batch_whose_results_are_too_old_is_found(project: Path) -> None:
     assert (ended.returncode, "batch 2: is older than 29 days" in ended.stdout) == (8, True)
 
 
-def test_an_output_behind_a_url_is_not_taken_for_a_lost_file(tmp_path: Path) -> None:
+def test_output_behind_a_url_is_not_a_missing_file(tmp_path: Path) -> None:
     write_job(tmp_path, sinks=[{"type": "jsonl", "path": "memory://out/all.jsonl"}])
     with simulator(tmp_path / "api") as environ:
         assert command(tmp_path, environ, *RUN).returncode == 0
         assert command(tmp_path, environ, "doctor").stdout == "1 run, 0 findings\n"
 
 
-def test_a_simulated_run_leaves_nothing_that_others_may_read(tmp_path: Path) -> None:
+def test_simulated_run_leaves_no_doctor_findings(tmp_path: Path) -> None:
     write_job(tmp_path)
     environ = {"PATH": "/usr/bin"}
     assert command(tmp_path, environ, "run", "job.yaml", "--simulate").returncode == 0

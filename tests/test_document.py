@@ -64,7 +64,7 @@ def problem(text: str | bytes, **environ: str) -> Problem:
         "${env}",
     ],
 )
-def test_a_plain_scalar_that_is_no_json_value_stays_the_text_that_was_written(text: str) -> None:
+def test_plain_scalar_that_is_not_json_stays_text(text: str) -> None:
     assert read(f"a: {text}\n").value == {"a": text}
 
 
@@ -92,13 +92,13 @@ def test_a_plain_scalar_that_is_no_json_value_stays_the_text_that_was_written(te
         ("2.5E-3", 0.0025),
     ],
 )
-def test_a_plain_scalar_of_the_core_schema_is_that_value_and_type(text: str, value: object) -> None:
+def test_plain_scalar_of_the_core_schema_has_its_type(text: str, value: object) -> None:
     found = read(f"a: {text}\n").value["a"]
     assert (found, type(found)) == (value, type(value))
 
 
 @pytest.mark.parametrize("text", ["true", "1", "1.5", "null", "~", ""])
-def test_a_quoted_scalar_is_text_whatever_it_looks_like(text: str) -> None:
+def test_quoted_scalar_is_always_text(text: str) -> None:
     assert read(f"a: '{text}'\nb: \"{text}\"\n").value == {"a": text, "b": text}
 
 
@@ -131,12 +131,12 @@ def test_the_place_of_a_block_scalar_is_its_first_line(style: str) -> None:
     assert document.positions["b",] == (4, 4)
 
 
-def test_columns_count_characters_and_not_bytes() -> None:
+def test_columns_count_characters_not_bytes() -> None:
     assert read("{é😀: 1, b: 2}\n").positions["b",] == (1, 12)
 
 
 @pytest.mark.parametrize("text", ["a: 1\r\nb: |\r\n  x\r\n  y\r\n", "\ufeffa: 1\nb: |\n  x\n  y\n"])
-def test_windows_line_ends_and_a_byte_order_mark_change_nothing(text: str) -> None:
+def test_windows_line_ends_and_byte_order_mark_are_ignored(text: str) -> None:
     document = read(text)
     assert document.value == {"a": 1, "b": "x\ny\n"}
     assert document.positions == {(): (1, 1), ("a",): (1, 4), ("b",): (3, 0)}
@@ -148,7 +148,7 @@ def test_an_alias_repeats_the_value_of_its_anchor() -> None:
     assert document.positions["b", 1, "n"] == (1, 11)
 
 
-def test_a_redefined_anchor_counts_from_there_on() -> None:
+def test_redefined_anchor_applies_from_there_on() -> None:
     assert read("a: &x 1\nb: *x\nc: &x 2\nd: *x\n").value == {"a": 1, "b": 1, "c": 2, "d": 2}
 
 
@@ -184,7 +184,7 @@ def test_a_redefined_anchor_counts_from_there_on() -> None:
         ("%YAML 3.0\n---\na: 1\n", 1, 1, "not valid YAML"),
     ],
 )
-def test_what_strict_yaml_refuses_is_named_with_its_place(text: str, line: int, column: int, words: str) -> None:
+def test_unsupported_yaml_is_reported_with_its_place(text: str, line: int, column: int, words: str) -> None:
     found = problem(text)
     assert (found.line, found.column) == (line, column)
     assert words in found.message
@@ -203,7 +203,7 @@ def test_an_unquoted_template_is_explained(value: str) -> None:
     ("data", "line"),
     [(b"a: 1\nb: \xff\n", 2), (b"\xff\xfea\0:\0", 1), (b"a: |\n  x\n  caf\xe9\n", 3), (b"a: \xed\xa0\x80", 1)],
 )
-def test_bytes_that_are_not_utf_8_are_named_with_their_line(data: bytes, line: int) -> None:
+def test_bytes_that_are_not_utf_8_are_reported_with_their_line(data: bytes, line: int) -> None:
     assert problem(data) == Problem("s.yaml", "not UTF-8 text", line)
 
 
@@ -212,7 +212,7 @@ def test_control_characters_are_refused(char: str) -> None:
     assert "a control character" in problem(f"a: {char}\n").message
 
 
-def test_a_file_as_large_as_the_limit_is_read_and_one_byte_more_is_not() -> None:
+def test_file_size_limit_is_exact() -> None:
     data = b"a: 1\n#".ljust(MAX_BYTES, b"x")
     assert read(data).value == {"a": 1}
     assert "larger than 1,048,576 bytes" in problem(data + b"x").message
@@ -230,7 +230,7 @@ def test_the_deepest_allowed_nesting_is_read() -> None:
     assert json.dumps(value) == "[" * MAX_DEPTH + "]" * MAX_DEPTH
 
 
-def test_a_bomb_of_aliases_is_refused() -> None:
+def test_alias_bomb_is_rejected() -> None:
     bomb = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{f'*a{n - 1},' * 9}]\n" for n in range(1, 30))
     assert f"more than {MAX_NODES:,} values" in problem(bomb).message
 
@@ -242,7 +242,7 @@ def test_aliases_cannot_nest_deeper_than_the_limit() -> None:
     assert read(deep.replace("*a", "x")).value["a"] == read(deep.replace("*a", "x")).value["b"]
 
 
-def test_too_many_values_are_refused_at_the_first_one_over_the_limit() -> None:
+def test_value_limit_is_exact() -> None:
     found = problem("- 1\n" * MAX_NODES)
     assert (found.line, found.column) == (MAX_NODES, 3)
     assert len(read("- 1\n" * (MAX_NODES - 1)).value) == MAX_NODES - 1
@@ -253,22 +253,22 @@ def test_an_environment_variable_replaces_its_name() -> None:
     assert document.value == {"a": 5, "b": "5", "c": "x-5-t", "d": "t\n"}
 
 
-def test_the_value_of_an_environment_variable_is_text_and_not_yaml() -> None:
+def test_environment_value_is_text_not_yaml() -> None:
     nasty = "x\nb: [${env:V}]"
     assert read("a: ${env:V}\n", V=nasty).value == {"a": nasty}
     assert read("a: ${env:V}\n", V="{{ x }}").value == {"a": "{{ x }}"}
 
 
 @pytest.mark.parametrize("text", ["${env:A", "$env:A", "${A}", "$${ env:A}", "${ENV:A}"])
-def test_what_only_resembles_an_environment_variable_stays(text: str) -> None:
+def test_text_like_an_environment_variable_is_kept(text: str) -> None:
     assert read(f"a: '{text}'\n", A="x").value == {"a": text}
 
 
-def test_environment_variables_are_not_replaced_in_keys_and_comments() -> None:
+def test_keys_and_comments_keep_environment_variables() -> None:
     assert read("'${env:A}': 1 # ${env:B}\n").value == {"${env:A}": 1}
 
 
-def test_an_unset_environment_variable_is_named_with_its_place() -> None:
+def test_unset_environment_variable_is_reported_with_its_place() -> None:
     found = problem("a: 1\nb: x ${env:NOPE}\n", OTHER="1")
     assert found == Problem("s.yaml", "${env:NOPE}: the environment variable NOPE is not set", 2, 4)
 
@@ -276,7 +276,7 @@ def test_an_unset_environment_variable_is_named_with_its_place() -> None:
 @pytest.mark.parametrize(
     "name", ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "X_SECRET", "DB_PASSWORD", "MYAPIKEY"]
 )
-def test_a_secret_is_refused_before_its_value_is_looked_at(name: str) -> None:
+def test_secret_name_is_rejected_before_its_value_is_read(name: str) -> None:
     found = problem(f"a: ${{env:{name}}}\n", **{name: "hunter2"})
     assert found.message.startswith(f"${{env:{name}}} looks like a secret")
     assert "hunter2" not in found.message
@@ -289,7 +289,7 @@ def test_the_environment_of_the_process_is_the_default(monkeypatch: pytest.Monke
 
 @settings(max_examples=150, deadline=None)
 @given(VALUES)
-def test_every_json_text_reads_as_the_value_that_it_is(value: object) -> None:
+def test_every_json_text_reads_as_its_json_value(value: object) -> None:
     text = json.dumps({"v": value})
     assert json.dumps(read(text).value) == text
 
@@ -316,7 +316,7 @@ def test_any_bytes_are_a_document_or_one_problem(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(p.name for p in (Path(__file__).parents[1] / "specs").glob("*.yaml")))
-def test_every_place_of_a_shipped_spec_lies_in_its_text(name: str) -> None:
+def test_every_place_in_a_shipped_spec_is_inside_its_text(name: str) -> None:
     text = (Path(__file__).parents[1] / "specs" / name).read_text("utf-8")
     document, lines = read(text), text.splitlines()
     for path, (line, column) in document.keys.items():
@@ -328,13 +328,13 @@ def test_a_long_text_repeated_by_aliases_is_refused() -> None:
     assert f"more than {MAX_NODES:,} values" in problem(bomb).message
 
 
-def test_a_merge_key_is_refused_with_what_to_do_instead() -> None:
+def test_merge_key_is_rejected_with_an_alternative() -> None:
     found = problem("a: &a {x: 1}\nb:\n  <<: *a\n")
     assert (found.line, found.message) == (3, "YAML 1.2 has no merge key: write the values out")
 
 
 @pytest.mark.parametrize("name", ["AWS_SECRET_ACCESS_KEY", "anthropic_api_key", "DB_PASSWD", "GITHUB_TOKEN"])
-def test_what_looks_like_a_secret_is_never_taken_from_the_environment(name: str) -> None:
+def test_secret_is_never_read_from_the_environment(name: str) -> None:
     assert "looks like a secret" in problem(f"a: ${{env:{name}}}\n", **{name: "x"}).message
 
 

@@ -43,7 +43,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("faults", [*((one,) for one in PASSING), *TOGETHER], ids=" ".join)
-def test_a_fault_that_passes_leaves_no_trace(
+def test_passing_fault_leaves_no_trace(
     tmp_path: Path, job: Callable[..., Summary], undisturbed: dict[str, str], faults: tuple[str, ...]
 ) -> None:
     write_job(tmp_path, batch=PATIENT)
@@ -56,9 +56,7 @@ def test_a_fault_that_passes_leaves_no_trace(
 
 
 @pytest.mark.parametrize("fault", ACCESS)
-def test_a_refusal_of_access_stops_the_run_until_it_is_mended(
-    tmp_path: Path, job: Callable[..., Summary], fault: str
-) -> None:
+def test_denied_access_stops_the_run_until_fixed(tmp_path: Path, job: Callable[..., Summary], fault: str) -> None:
     with pytest.raises(AccessError):
         job(faults=[f"{fault}:99"])
     assert paid(tmp_path / "api") == {}
@@ -67,16 +65,14 @@ def test_a_refusal_of_access_stops_the_run_until_it_is_mended(
 
 
 @pytest.mark.parametrize("fault", ["max-requests:3", "max-bytes:2000", "max-queue:9", "too-large:1", "refuse:1"])
-def test_a_batch_that_is_too_much_goes_in_parts(tmp_path: Path, job: Callable[..., Summary], fault: str) -> None:
+def test_batch_over_an_api_limit_is_split(tmp_path: Path, job: Callable[..., Summary], fault: str) -> None:
     assert job(faults=[fault]).outcomes == {"succeeded": ROWS}
     assert paid(tmp_path / "api") == EACH_ONCE
 
 
 @pytest.mark.parametrize("fault", ["refused-row", "refused-unnamed-row"])
 @pytest.mark.parametrize("row", [1, 11, 20])
-def test_a_row_that_makes_the_api_refuse_its_batch_is_rejected_alone(
-    tmp_path: Path, job: Callable[..., Summary], fault: str, row: int
-) -> None:
+def test_refused_request_is_isolated(tmp_path: Path, job: Callable[..., Summary], fault: str, row: int) -> None:
     summary = job(faults=[f"{fault}:{row}"])
     assert (summary.outcomes, summary.exit_code) == ({"succeeded": ROWS - 1, "rejected": 1}, 3)
     [record] = [one for one in records(tmp_path / "out/all.jsonl") if one["outcome"] == "rejected"]
@@ -84,7 +80,7 @@ def test_a_row_that_makes_the_api_refuse_its_batch_is_rejected_alone(
     assert paid(tmp_path / "api") == {one: 1 for one in EACH_ONCE if one[1] != row}
 
 
-def test_what_every_request_has_in_common_rejects_no_row(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_refusal_common_to_all_requests_rejects_no_row(tmp_path: Path, job: Callable[..., Summary]) -> None:
     for _ in range(2):
         with pytest.raises(RequestRejected, match="unknown beta"):
             job(faults=["refuse:9999"])
@@ -93,7 +89,7 @@ def test_what_every_request_has_in_common_rejects_no_row(tmp_path: Path, job: Ca
 
 
 @pytest.mark.parametrize("fault", ["archived", "deleted"])
-def test_results_that_are_gone_stop_the_run_after_the_other_batches(
+def test_lost_results_stop_the_run_after_other_batches(
     tmp_path: Path, job: Callable[..., Summary], fault: str
 ) -> None:
     with pytest.raises(ResultsLost, match="The payment for 8 requests is lost"):
@@ -114,7 +110,7 @@ def test_results_that_are_gone_stop_the_run_after_the_other_batches(
         ("future-result:4", "errored"),
     ],
 )
-def test_what_sending_again_does_not_mend_is_final(
+def test_permanent_failures_are_not_retried(
     tmp_path: Path, job: Callable[..., Summary], fault: str, outcome: str
 ) -> None:
     assert job(faults=[fault]).outcomes == {"succeeded": ROWS - 4, outcome: 4}
@@ -124,20 +120,18 @@ def test_what_sending_again_does_not_mend_is_final(
 @pytest.mark.parametrize(
     "fault", ["errored:4", "overloaded:4", "expired:4", "invalid:4", "missing:4", "batch-expired:1"]
 )
-def test_what_sending_again_can_mend_is_sent_once_more(
-    tmp_path: Path, job: Callable[..., Summary], fault: str
-) -> None:
+def test_temporary_failures_are_retried_once(tmp_path: Path, job: Callable[..., Summary], fault: str) -> None:
     assert job(faults=[fault]).outcomes == {"succeeded": ROWS}
     again = {one: times for one, times in paid(tmp_path / "api").items() if one[0] != "1"}
     assert (len(again), set(again.values())) == (8 if fault == "batch-expired:1" else 4, {1})
 
 
-def test_results_of_somebody_else_are_never_delivered(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_foreign_results_are_never_delivered(tmp_path: Path, job: Callable[..., Summary]) -> None:
     summary = job(faults=["line-foreign:1"])
     assert (summary.outcomes, len(records(tmp_path / "out/all.jsonl"))) == ({"succeeded": ROWS}, ROWS)
 
 
-def test_a_result_that_contradicts_another_shows_in_the_exit_code(job: Callable[..., Summary]) -> None:
+def test_contradicting_result_gives_exit_code_3(job: Callable[..., Summary]) -> None:
     summary = job(faults=["line-conflict:1"])
     assert (summary.outcomes, summary.exit_code) == ({"succeeded": ROWS}, 3)
     assert [batch["ignored_lines"] for batch in summary.batches if "ignored_lines" in batch] == [
@@ -145,9 +139,7 @@ def test_a_result_that_contradicts_another_shows_in_the_exit_code(job: Callable[
     ]
 
 
-def test_whether_a_batch_was_accepted_is_asked_when_no_trace_of_it_is_found(
-    tmp_path: Path, job: Callable[..., Summary]
-) -> None:
+def test_unknown_batch_waits_for_a_decision_when_set_to_ask(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(tmp_path, batch={**SPEC["batch"], "on_unknown": "ask"})
     for _ in range(2):
         with pytest.raises(ManualDecisionRequired, match=r"reconcile \w+ --assume-not-sent"):
@@ -166,16 +158,12 @@ def test_a_lone_request_without_a_result_ends_as_missing(tmp_path: Path, job: Ca
     assert accepted(tmp_path / "api") == 2
 
 
-def test_a_refused_row_alone_in_the_last_batch_does_not_hold_up_the_others(
-    tmp_path: Path, job: Callable[..., Summary]
-) -> None:
+def test_refused_row_alone_in_a_batch_does_not_block_others(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(tmp_path, rows=9)
     assert job(faults=["refused-row:9"]).outcomes == {"succeeded": 8, "rejected": 1}
 
 
-def test_a_refusal_that_may_concern_every_request_is_for_a_person_to_judge(
-    tmp_path: Path, job: Callable[..., Summary]
-) -> None:
+def test_ambiguous_refusal_needs_a_decision(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(tmp_path, rows=9)
     for _ in range(2):
         with pytest.raises(RequestRejected, match=r"row 9\)"):
@@ -184,50 +172,44 @@ def test_a_refusal_that_may_concern_every_request_is_for_a_person_to_judge(
 
 
 @pytest.mark.parametrize("times", [3, 6, 7, 8])
-def test_a_refusal_that_passes_rejects_no_row(tmp_path: Path, job: Callable[..., Summary], times: int) -> None:
+def test_temporary_refusal_rejects_no_row(tmp_path: Path, job: Callable[..., Summary], times: int) -> None:
     assert job(faults=[f"refuse:{times}"]).outcomes == {"succeeded": ROWS}
     assert paid(tmp_path / "api") == EACH_ONCE
 
 
 @pytest.mark.parametrize("policy", ["ask", "resubmit"])
-def test_a_candidate_that_cannot_be_read_is_for_a_person_to_judge(
-    tmp_path: Path, job: Callable[..., Summary], policy: str
-) -> None:
+def test_unreadable_candidate_needs_a_decision(tmp_path: Path, job: Callable[..., Summary], policy: str) -> None:
     write_job(tmp_path, batch={**SPEC["batch"], "on_unknown": policy})
     with pytest.raises(ManualDecisionRequired, match="can no longer be read"):
         job(faults=["foreign-batch", "archived:2", "accept-then-drop"])
     assert paid(tmp_path / "api") == EACH_ONCE
 
 
-def test_what_cannot_be_read_does_not_hide_what_can(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_unreadable_candidate_does_not_hide_a_readable_one(tmp_path: Path, job: Callable[..., Summary]) -> None:
     assert job(faults=["foreign-batch", "archived:1", "accept-then-drop"]).outcomes == {"succeeded": ROWS}
     assert paid(tmp_path / "api") == EACH_ONCE
 
 
 @pytest.mark.parametrize("fault", ["date-ahead:600", "date-ahead:90000", "date-behind:600"])
-def test_a_clock_on_the_way_that_is_wrong_pays_nothing_twice(
-    tmp_path: Path, job: Callable[..., Summary], fault: str
-) -> None:
+def test_wrong_server_clock_pays_nothing_twice(tmp_path: Path, job: Callable[..., Summary], fault: str) -> None:
     assert job(faults=[fault, "accept-then-drop:2"]).outcomes == {"succeeded": ROWS}
     assert paid(tmp_path / "api") == EACH_ONCE
 
 
-def test_a_cached_answer_of_somebody_else_does_not_make_us_disown_a_batch(
-    tmp_path: Path, job: Callable[..., Summary]
-) -> None:
+def test_foreign_download_does_not_disown_a_batch(tmp_path: Path, job: Callable[..., Summary]) -> None:
     # One row a batch, so that a download with one foreign line holds nothing of ours.
     write_job(tmp_path, rows=2, batch={**SPEC["batch"], "max_requests": 1})
     assert job(faults=["line-foreign:2", "line-missing:1"]).outcomes == {"succeeded": 2}
     assert paid(tmp_path / "api") == {("1", 1): 1, ("1", 2): 1}
 
 
-def test_a_key_of_another_workspace_works_if_nothing_was_accepted(job: Callable[..., Summary]) -> None:
+def test_other_workspace_is_allowed_if_nothing_was_accepted(job: Callable[..., Summary]) -> None:
     with pytest.raises(AccessError):
         job(faults=["billing"], workspace="wrkspc_a")
     assert job(workspace="wrkspc_b").outcomes == {"succeeded": ROWS}
 
 
-def test_a_fault_while_a_fault_is_looked_into_passes(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_fault_during_error_handling_passes(tmp_path: Path, job: Callable[..., Summary]) -> None:
     def on(moment: str) -> None:
         moments.append(moment)
         if "results" in moments and moment == "retrieve" and len(broken) < 2:
@@ -240,7 +222,7 @@ def test_a_fault_while_a_fault_is_looked_into_passes(tmp_path: Path, job: Callab
     assert (len(broken), paid(tmp_path / "api")) == (2, EACH_ONCE)
 
 
-def test_no_fault_is_left_out() -> None:
+def test_every_simulator_fault_is_tested() -> None:
     names = (
         "test_faults.py",
         "test_sync.py",

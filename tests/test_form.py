@@ -51,7 +51,7 @@ def test_an_output_is_parsed_from_text(output: Output, answer: str, expected: An
         (Output(parse="lines", schema={"type": "array", "minItems": 3}), "a\nb", "has less than 3 items"),
     ],
 )
-def test_what_cannot_be_parsed_is_invalid(output: Output, answer: str, wrong: str) -> None:
+def test_unparsable_output_is_invalid(output: Output, answer: str, wrong: str) -> None:
     _, found = build_output_format(output).parse_answer(text(answer), "end_turn", {})
     assert found is not None
     assert re.sub('"', "'", found).find(wrong) >= 0, found
@@ -72,7 +72,7 @@ def test_the_output_is_the_input_of_the_tool() -> None:
     )
 
 
-def test_a_pattern_that_is_none_is_an_error(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_invalid_pattern_is_an_error(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(tmp_path, output={"parse": "regex", "pattern": "("})
     with pytest.raises(InputError, match=r"output\.pattern: is not a valid regular expression"):
         job()
@@ -89,7 +89,7 @@ def test_a_pattern_that_is_none_is_an_error(tmp_path: Path, job: Callable[..., S
         ({}, "must have at least this many entries: 1"),
     ],
 )
-def test_settings_that_do_not_go_together_are_errors(tmp_path: Path, output: Any, message: str) -> None:
+def test_conflicting_output_settings_are_errors(tmp_path: Path, output: Any, message: str) -> None:
     with pytest.raises(InputError, match=re.escape(message)):
         load_spec(write_job(tmp_path, output=output))
 
@@ -110,16 +110,14 @@ def test_a_tool_is_made_from_the_schema_and_forced(tmp_path: Path, job: Callable
     assert all(set(one["output"]) == {"label", "score"} for one in records(tmp_path / "out/all.jsonl"))
 
 
-def test_a_model_that_refuses_to_be_forced_is_offered_the_tool(
-    tmp_path: Path, job: Callable[..., Summary]
-) -> None:
+def test_tool_is_offered_to_a_model_that_cannot_be_forced(tmp_path: Path, job: Callable[..., Summary]) -> None:
     params = {"model": "claude-opus-5-5", "max_tokens": 100}
     write_job(tmp_path, output={"schema": SCHEMA, "tool": "record_label"}, params=params)
     assert job().outcomes == {"succeeded": 20}
     assert "tool_choice" not in sent(tmp_path)
 
 
-def test_a_tool_of_ones_own_stays_as_it_is(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_own_tool_is_sent_unchanged(tmp_path: Path, job: Callable[..., Summary]) -> None:
     tool = {"name": "label", "description": "Mine", "input_schema": SCHEMA}
     params = {**SPEC["params"], "tools": [tool], "tool_choice": {"type": "auto"}}
     write_job(tmp_path, output={"tool": "label"}, params=params)
@@ -153,15 +151,13 @@ def test_checks_see_the_output_its_fields_and_the_row() -> None:
     assert found == [None, "score > 0", "odd label", "row 7 never passes"]
 
 
-def test_a_check_that_cannot_be_computed_fails_with_the_reason() -> None:
+def test_check_that_raises_fails_with_the_reason() -> None:
     form = build_output_format(Output(parse="json", checks=(Check("1 / n > 0", "n counts"),)))
     assert form.parse_answer(text('{"n": 0}'), "end_turn", {})[1] == "n counts (division by zero)"
     assert form.parse_answer(text("{}"), "end_turn", {})[1] is not None
 
 
-def test_a_check_with_a_name_that_the_schema_does_not_have_is_an_error(
-    tmp_path: Path, job: Callable[..., Summary]
-) -> None:
+def test_check_with_an_unknown_field_is_an_error(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(tmp_path, output={"schema": SCHEMA, "checks": [{"check": "scores > 0"}]})
     with pytest.raises(
         InputError, match=r"job\.yaml:1:\d+: output\.checks\.0\.check: 'scores' is undefined: did you"
@@ -170,7 +166,7 @@ def test_a_check_with_a_name_that_the_schema_does_not_have_is_an_error(
 
 
 @pytest.mark.parametrize("mode", ["batch", "sync"])
-def test_a_row_that_fails_a_check_is_sent_again_and_ends_as_invalid(
+def test_row_failing_a_check_is_retried_and_ends_invalid(
     tmp_path: Path, job: Callable[..., Summary], mode: str
 ) -> None:
     checks = [{"check": "row.id != 'r7'", "message": "row 7 never passes"}]
@@ -181,9 +177,7 @@ def test_a_row_that_fails_a_check_is_sent_again_and_ends_as_invalid(
     assert set(bad["output"]) == {"label", "score"}
 
 
-def test_a_row_that_fails_a_check_is_repaired_with_its_message(
-    tmp_path: Path, job: Callable[..., Summary]
-) -> None:
+def test_row_failing_a_check_is_repaired_with_the_message(tmp_path: Path, job: Callable[..., Summary]) -> None:
     checks = [{"check": "row.id != 'r7'", "message": "row 7 never passes"}]
     retry = {"attempts": 2, "repair": True}
     write_job(tmp_path, output={"schema": SCHEMA, "checks": checks}, retry=retry)
@@ -192,9 +186,7 @@ def test_a_row_that_fails_a_check_is_repaired_with_its_message(
     assert "This cannot be used: row 7 never passes" in body
 
 
-def test_an_earlier_answer_that_fails_a_new_check_is_not_taken(
-    tmp_path: Path, job: Callable[..., Summary]
-) -> None:
+def test_earlier_answer_failing_a_new_check_is_not_reused(tmp_path: Path, job: Callable[..., Summary]) -> None:
     job()
     checks = [{"check": "row.id != 'r7'"}]
     write_job(tmp_path, output={"schema": SCHEMA, "checks": checks}, retry={"attempts": 1})
@@ -202,7 +194,7 @@ def test_an_earlier_answer_that_fails_a_new_check_is_not_taken(
     assert sum(paid(tmp_path / "api").values()) == 21
 
 
-def test_an_earlier_answer_is_parsed_anew(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_reused_answer_is_parsed_again(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(tmp_path, output={"parse": "lines"})
     job()
     write_job(tmp_path, output={"parse": "regex", "pattern": "Simulated (answer)"})
@@ -215,7 +207,7 @@ def test_an_earlier_answer_is_parsed_anew(tmp_path: Path, job: Callable[..., Sum
     assert job().outcomes == {"invalid": 20}
 
 
-def test_a_canary_is_checked_too(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_checks_apply_to_the_canary(tmp_path: Path, job: Callable[..., Summary]) -> None:
     checks = [{"check": "row.id != 'r2'", "message": "row 2 never passes"}]
     write_job(tmp_path, output={"schema": SCHEMA, "checks": checks}, canary=3)
     with pytest.raises(CanaryFailed, match="row 2 is invalid: row 2 never passes"):

@@ -34,21 +34,21 @@ from tests.servers import postgres, web
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 16
 
 
-def rows(root: Path, type: str, path: str, *, inputs: Inputs | None = None, **options: Any) -> list[Row]:
+def read_all(root: Path, type: str, path: str, *, inputs: Inputs | None = None, **options: Any) -> list[Row]:
     return list(read_rows(Source(type, None, {"path": path, **options}), inputs or Inputs(root)))
 
 
-def fields(root: Path, type: str, path: str, **options: Any) -> list[dict[str, Any]]:
-    return [row.fields for row in rows(root, type, path, **options)]
+def read_fields(root: Path, type: str, path: str, **options: Any) -> list[dict[str, Any]]:
+    return [row.fields for row in read_all(root, type, path, **options)]
 
 
-def message(root: Path, type: str, path: str, **options: Any) -> str:
+def read_error(root: Path, type: str, path: str, **options: Any) -> str:
     with pytest.raises(InputError) as caught:
-        rows(root, type, path, **options)
+        read_all(root, type, path, **options)
     return str(caught.value)
 
 
-def workbook(path: Path, *lines: list[Any], sheet: str = "Sheet") -> None:
+def write_workbook(path: Path, *lines: list[Any], sheet: str = "Sheet") -> None:
     book = openpyxl.Workbook()
     page = book.active
     assert page is not None
@@ -58,7 +58,7 @@ def workbook(path: Path, *lines: list[Any], sheet: str = "Sheet") -> None:
     book.save(path)
 
 
-TYPED: dict[str, tuple[list[Any], Any, dict[str, Any], list[Any]]] = {
+TYPED_COLUMNS: dict[str, tuple[list[Any], Any, dict[str, Any], list[Any]]] = {
     "count": ([1, None], pa.int32(), {"type": "integer", "format": "int32"}, [1, None]),
     "big": ([2**63 + 1, 0], pa.uint64(), {"type": "integer", "format": "uint64"}, [2**63 + 1, 0]),
     "share": ([0.5, float("nan")], pa.float64(), {"type": "number"}, [0.5, None]),
@@ -101,45 +101,47 @@ TYPED: dict[str, tuple[list[Any], Any, dict[str, Any], list[Any]]] = {
 }  # fmt: skip
 
 
-def test_parquet_rows_have_json_values_and_the_types_of_their_columns_are_known(tmp_path: Path) -> None:
-    columns = {name: pa.array(values, kind) for name, (values, kind, _, _) in TYPED.items()}
+def test_parquet_rows_have_json_values_and_column_types(tmp_path: Path) -> None:
+    columns = {name: pa.array(values, kind) for name, (values, kind, _, _) in TYPED_COLUMNS.items()}
     pq.write_table(pa.table(columns), tmp_path / "t.parquet")
     inputs = Inputs(tmp_path)
-    found = [row.fields for row in rows(tmp_path, "parquet", "t.parquet", inputs=inputs)]
-    assert found == [{name: case[3][index] for name, case in TYPED.items()} for index in (0, 1)]
-    assert inputs.types == {name: schema for name, (_, _, schema, _) in TYPED.items()}
+    found = [row.fields for row in read_all(tmp_path, "parquet", "t.parquet", inputs=inputs)]
+    assert found == [{name: case[3][index] for name, case in TYPED_COLUMNS.items()} for index in (0, 1)]
+    assert inputs.types == {name: schema for name, (_, _, schema, _) in TYPED_COLUMNS.items()}
 
 
-def test_several_parquet_files_are_read_in_name_order_and_must_be_alike(tmp_path: Path) -> None:
+def test_parquet_files_are_read_in_name_order_with_one_schema(tmp_path: Path) -> None:
     for name in ("b", "a"):
         pq.write_table(pa.table({"x": [f"{name}1", f"{name}2"]}), tmp_path / f"{name}.parquet")
-    assert [(row.path, row.line, row.fields["x"]) for row in rows(tmp_path, "parquet", "*.parquet")] == [
+    assert [(row.path, row.line, row.fields["x"]) for row in read_all(tmp_path, "parquet", "*.parquet")] == [
         ("a.parquet", 1, "a1"), ("a.parquet", 2, "a2"), ("b.parquet", 1, "b1"), ("b.parquet", 2, "b2")
     ]  # fmt: skip
     pq.write_table(pa.table({"x": [1]}), tmp_path / "c.parquet")
-    assert message(tmp_path, "parquet", "*.parquet") == (
+    assert read_error(tmp_path, "parquet", "*.parquet") == (
         "c.parquet: the columns are x, but earlier files have x, or other types"
     )
 
 
-def test_damaged_parquet_is_named(tmp_path: Path) -> None:
+def test_damaged_parquet_is_reported(tmp_path: Path) -> None:
     (tmp_path / "no.parquet").write_bytes(b"id,text\n1,a\n")
-    assert message(tmp_path, "parquet", "no.parquet").startswith("no.parquet: cannot be read as Parquet: ")
+    assert read_error(tmp_path, "parquet", "no.parquet").startswith("no.parquet: cannot be read as Parquet: ")
     pq.write_table(pa.table({"x": [str(n) for n in range(9000)]}), tmp_path / "cut.parquet", compression="gzip")
     data = bytearray((tmp_path / "cut.parquet").read_bytes())
     data[2000:2100] = b"\xff" * 100
     (tmp_path / "cut.parquet").write_bytes(data)
-    assert message(tmp_path, "parquet", "cut.parquet").startswith("cut.parquet")
+    assert read_error(tmp_path, "parquet", "cut.parquet").startswith("cut.parquet")
     pq.write_table(pa.table({"x": [float("inf")]}), tmp_path / "inf.parquet")
-    assert message(tmp_path, "parquet", "inf.parquet") == "inf.parquet:1: x is infinite, which JSON cannot express"
+    assert (
+        read_error(tmp_path, "parquet", "inf.parquet") == "inf.parquet:1: x is infinite, which JSON cannot express"
+    )
 
 
 @pytest.mark.parametrize("gap", ["", "\n", " " * 70_000])
-def test_a_json_array_is_read_object_by_object_with_the_lines_that_they_begin_on(tmp_path: Path, gap: str) -> None:
+def test_json_array_objects_have_their_first_line(tmp_path: Path, gap: str) -> None:
     wanted = [{"n": n, "text": 'é{["\\' * n, "deep": [{"a": None}]} for n in range(60)]
     text = f"{gap}[{gap}" + f",{gap}".join(json.dumps(row, ensure_ascii=False) for row in wanted) + f"{gap}]{gap}"
     (tmp_path / "t.json").write_text(text)
-    found = rows(tmp_path, "json", "t.json")
+    found = read_all(tmp_path, "json", "t.json")
     assert [row.fields for row in found] == wanted
     assert [row.line for row in found] == [text[: text.index(f'{{"n": {n},')].count("\n") + 1 for n in range(60)]
 
@@ -162,15 +164,17 @@ def test_a_json_array_is_read_object_by_object_with_the_lines_that_they_begin_on
         ('[{"a": 1e999}]', "t.json:1: not valid JSON: 1e999 is too large"),
     ],
 )
-def test_a_malformed_json_array_is_named_with_its_line(tmp_path: Path, text: str, words: str) -> None:
+def test_malformed_json_array_is_reported_with_its_line(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "t.json").write_bytes(text.encode("latin-1"))
-    assert message(tmp_path, "json", "t.json").startswith(words)
+    assert read_error(tmp_path, "json", "t.json").startswith(words)
 
 
-def test_the_rows_of_a_sheet_have_typed_values_below_its_header(tmp_path: Path) -> None:
+def test_sheet_rows_have_typed_values(tmp_path: Path) -> None:
     day = datetime.datetime(2026, 11, 25, 1, 2)
-    workbook(tmp_path / "t.xlsx", [None], ["id", "n", "x", "at", "ok"], [1, 2, 0.5, day, True], [None], ["a", 3])
-    assert [(row.line, row.fields) for row in rows(tmp_path, "xlsx", "t.xlsx")] == [
+    write_workbook(
+        tmp_path / "t.xlsx", [None], ["id", "n", "x", "at", "ok"], [1, 2, 0.5, day, True], [None], ["a", 3]
+    )
+    assert [(row.line, row.fields) for row in read_all(tmp_path, "xlsx", "t.xlsx")] == [
         (3, {"id": 1, "n": 2, "x": 0.5, "at": "2026-11-25T01:02:00", "ok": True}),
         (5, {"id": "a", "n": 3, "x": None, "at": None, "ok": None}),
     ]
@@ -187,22 +191,24 @@ def test_the_rows_of_a_sheet_have_typed_values_below_its_header(tmp_path: Path) 
         ([["a"]], "t.xlsx: the source has no rows"),
     ],
 )
-def test_a_malformed_sheet_is_named_with_its_row(tmp_path: Path, lines: list[list[Any]], words: str) -> None:
-    workbook(tmp_path / "t.xlsx", *lines)
-    assert message(tmp_path, "xlsx", "t.xlsx") == words
+def test_malformed_sheet_is_reported_with_its_row(tmp_path: Path, lines: list[list[Any]], words: str) -> None:
+    write_workbook(tmp_path / "t.xlsx", *lines)
+    assert read_error(tmp_path, "xlsx", "t.xlsx") == words
 
 
-def test_a_workbook_that_is_none_or_lacks_the_sheet_is_named(tmp_path: Path) -> None:
+def test_invalid_workbook_or_missing_sheet_is_reported(tmp_path: Path) -> None:
     (tmp_path / "no.xlsx").write_bytes(b"PK\x03\x04 no zip")
-    assert message(tmp_path, "xlsx", "no.xlsx").startswith(
+    assert read_error(tmp_path, "xlsx", "no.xlsx").startswith(
         "no.xlsx: cannot be read as an Excel workbook (.xlsx, without a password): "
     )
-    workbook(tmp_path / "t.xlsx", ["a"], [1], sheet="Data")
-    assert message(tmp_path, "xlsx", "t.xlsx", sheet="Dat") == "t.xlsx: there is no sheet 'Dat': the file has Data"
-    assert fields(tmp_path, "xlsx", "t.xlsx", sheet="Data") == [{"a": 1}]
+    write_workbook(tmp_path / "t.xlsx", ["a"], [1], sheet="Data")
+    assert (
+        read_error(tmp_path, "xlsx", "t.xlsx", sheet="Dat") == "t.xlsx: there is no sheet 'Dat': the file has Data"
+    )
+    assert read_fields(tmp_path, "xlsx", "t.xlsx", sheet="Data") == [{"a": 1}]
 
 
-def test_files_are_described_by_their_bytes_not_by_their_names(tmp_path: Path) -> None:
+def test_media_type_comes_from_bytes_not_names(tmp_path: Path) -> None:
     contents = {
         "a.txt": b"%PDF-1.7", "b.pdf": PNG, "c.jpg": b"RIFF\0\0\0\0WEBPVP8 ", "d": "é".encode() * 9000,
         "e.csv": b"a,b\n", "f.bin": b"\0\1\2", "g": b"",
@@ -210,7 +216,7 @@ def test_files_are_described_by_their_bytes_not_by_their_names(tmp_path: Path) -
     for name, data in contents.items():
         (tmp_path / name).write_bytes(data)
         os.utime(tmp_path / name, (1.5, 1.5))
-    found = fields(tmp_path, "files", "*")
+    found = read_fields(tmp_path, "files", "*")
     assert {row["path"]: row["media_type"] for row in found} == {
         "a.txt": "application/pdf", "b.pdf": "image/png", "c.jpg": "image/webp", "d": "text/plain",
         "e.csv": "text/csv", "f.bin": "application/octet-stream", "g": "text/plain",
@@ -222,12 +228,12 @@ def test_files_are_described_by_their_bytes_not_by_their_names(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("suffix", "pack"), [("bz2", bz2.compress), ("xz", lzma.compress)])
-def test_a_compressed_file_is_read_and_a_damaged_one_is_named(tmp_path: Path, suffix: str, pack: Any) -> None:
+def test_compressed_file_is_read_and_damage_is_reported(tmp_path: Path, suffix: str, pack: Any) -> None:
     path = tmp_path / f"t.csv.{suffix}"
     path.write_bytes(pack(b"a\n1\n2\n"))
-    assert fields(tmp_path, "csv", path.name) == [{"a": "1"}, {"a": "2"}]
+    assert read_fields(tmp_path, "csv", path.name) == [{"a": "1"}, {"a": "2"}]
     path.write_bytes(path.read_bytes()[:-6])
-    assert message(tmp_path, "csv", path.name).startswith(f"t.csv.{suffix}: cannot read: ")
+    assert read_error(tmp_path, "csv", path.name).startswith(f"t.csv.{suffix}: cannot read: ")
 
 
 @pytest.fixture
@@ -239,9 +245,9 @@ def bucket() -> Iterator[str]:
     fsspec.filesystem("memory").rm("/bucket", recursive=True)
 
 
-def test_a_glob_of_urls_is_read_in_name_order_and_recorded_with_versions(tmp_path: Path, bucket: str) -> None:
+def test_glob_of_urls_is_read_in_order_with_versions(tmp_path: Path, bucket: str) -> None:
     inputs = Inputs(tmp_path)
-    found = rows(tmp_path, "csv", f"{bucket}/*.csv", inputs=inputs)
+    found = read_all(tmp_path, "csv", f"{bucket}/*.csv", inputs=inputs)
     assert [(row.path, row.fields) for row in found] == [
         (f"{bucket}/one.csv", {"a": "1"}), (f"{bucket}/two.csv", {"a": "2"})
     ]  # fmt: skip
@@ -265,33 +271,33 @@ def test_a_glob_of_urls_is_read_in_name_order_and_recorded_with_versions(tmp_pat
         ("MEMORY:///absent.csv", "MEMORY:///absent.csv: cannot read: no such file"),
     ],
 )
-def test_a_url_that_cannot_be_read_is_named(tmp_path: Path, url: str, words: str) -> None:
-    assert message(tmp_path, "csv", url).startswith(words)
+def test_unreadable_url_is_reported(tmp_path: Path, url: str, words: str) -> None:
+    assert read_error(tmp_path, "csv", url).startswith(words)
 
 
 @pytest.mark.parametrize("type", ["csv", "text"])
-def test_a_folder_of_an_object_store_is_no_empty_file(tmp_path: Path, bucket: str, type: str) -> None:
-    assert message(tmp_path, type, bucket).startswith(f"{bucket}: cannot read: is a folder: name files")
+def test_object_store_folder_is_not_an_empty_file(tmp_path: Path, bucket: str, type: str) -> None:
+    assert read_error(tmp_path, type, bucket).startswith(f"{bucket}: cannot read: is a folder: name files")
 
 
 @pytest.mark.parametrize("name", ["what?.csv.gz", "a[1].csv.gz", "a::b.csv.gz"])
-def test_any_sign_may_be_in_a_name_of_an_object_store(tmp_path: Path, bucket: str, name: str) -> None:
+def test_object_names_may_hold_any_character(tmp_path: Path, bucket: str, name: str) -> None:
     fsspec.filesystem("memory").pipe(f"/bucket/{name}", gzip.compress(b"a\n7\n"))
-    assert fields(tmp_path, "csv", f"{bucket}/{name}") == [{"a": "7"}]
+    assert read_fields(tmp_path, "csv", f"{bucket}/{name}") == [{"a": "7"}]
 
 
 def test_files_of_every_format_are_read_from_a_web_server(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": ["1", "2"]}), tmp_path / "t.parquet")
-    workbook(tmp_path / "t.xlsx", ["a"], ["1"], ["2"])
+    write_workbook(tmp_path / "t.xlsx", ["a"], ["1"], ["2"])
     (tmp_path / "t.json").write_text('[{"a": "1"}, {"a": "2"}]')
     (tmp_path / "t.csv.bz2").write_bytes(bz2.compress(b"a\n1\n2\n"))
     with web(tmp_path) as url:
         for name in ("t.parquet", "t.xlsx", "t.json", "t.csv.bz2"):
             inputs = Inputs(tmp_path)
-            found = rows(tmp_path, name.split(".")[1], f"{url}/{name}", inputs=inputs)
+            found = read_all(tmp_path, name.split(".")[1], f"{url}/{name}", inputs=inputs)
             assert [row.fields for row in found] == [{"a": "1"}, {"a": "2"}], name
             assert find_changed_files(tmp_path, f"{url}/{name}", inputs.files) == []
-        [row] = fields(tmp_path, "files", f"{url}/t.parquet")
+        [row] = read_fields(tmp_path, "files", f"{url}/t.parquet")
         assert (row["name"], row["size"]) == ("t.parquet", (tmp_path / "t.parquet").stat().st_size)
         os.utime(tmp_path / "t.json", (1, 1))
         assert find_changed_files(tmp_path, f"{url}/t.json", [InputFile(f"{url}/t.json", 24, 0, "0", "x")]) != []
@@ -318,7 +324,7 @@ def test_the_rows_of_a_query_on_postgresql_have_json_values(tmp_path: Path) -> N
         list(read_rows(source, Inputs(tmp_path)))
 
 
-def test_any_database_that_sqlalchemy_knows_can_be_asked(tmp_path: Path) -> None:
+def test_any_sqlalchemy_database_can_be_queried(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/t.db"
     with sa.create_engine(url).begin() as connection:
         connection.exec_driver_sql("CREATE TABLE t AS SELECT 1 AS id, 'a' AS text")
@@ -343,7 +349,7 @@ def without(folder: Path, *packages: str) -> None:
         ("xlsx", "t.xlsx", "openpyxl", "xlsx"),
     ],
 )
-def test_a_package_that_is_not_installed_is_named_with_the_extra_that_brings_it(
+def test_missing_package_is_reported_with_its_extra(
     tmp_path: Path, type: str, path: str, package: str, extra: str
 ) -> None:
     without(tmp_path, package)
@@ -359,9 +365,7 @@ def test_a_package_that_is_not_installed_is_named_with_the_extra_that_brings_it(
     assert done.stderr.strip().endswith(wanted), done.stderr
 
 
-def test_a_query_is_asked_again_once_its_run_has_finished_and_pays_for_new_rows_only(
-    tmp_path: Path, job: Callable[..., Summary]
-) -> None:
+def test_finished_query_is_run_again_and_pays_for_new_rows(tmp_path: Path, job: Callable[..., Summary]) -> None:
     engine = sa.create_engine(f"sqlite:///{tmp_path}/t.db")
     with engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE t AS SELECT 1 AS id, 'a' AS text")
@@ -374,7 +378,7 @@ def test_a_query_is_asked_again_once_its_run_has_finished_and_pays_for_new_rows_
     assert sorted(paid(tmp_path / "api")) == [("1", 1), ("1", 2)]
 
 
-def test_the_password_of_a_database_is_neither_recorded_nor_part_of_what_makes_a_run(tmp_path: Path) -> None:
+def test_database_password_is_not_in_snapshot_or_fingerprint(tmp_path: Path) -> None:
     write_job(
         tmp_path, source={"type": "sql", "url": "postgresql://me:${env:DB_PASSWORD}@db/x", "query": "SELECT 1"}
     )
@@ -387,38 +391,38 @@ def test_the_password_of_a_database_is_neither_recorded_nor_part_of_what_makes_a
     assert records[0]["source"]["options"]["url"] == "postgresql://me@db/x"
 
 
-def test_a_workbook_that_is_wrong_about_its_size_loses_no_row(tmp_path: Path) -> None:
-    workbook(tmp_path / "t.xlsx", ["a", "b"], [1, 2], [3, 4])
+def test_workbook_with_a_false_size_loses_no_row(tmp_path: Path) -> None:
+    write_workbook(tmp_path / "t.xlsx", ["a", "b"], [1, 2], [3, 4])
     with zipfile.ZipFile(tmp_path / "t.xlsx") as before, zipfile.ZipFile(tmp_path / "u.xlsx", "w") as after:
         for name in before.namelist():
             after.writestr(name, before.read(name).replace(b'<dimension ref="A1:B3"', b'<dimension ref="A1"'))
     assert (
-        fields(tmp_path, "xlsx", "u.xlsx")
-        == fields(tmp_path, "xlsx", "t.xlsx")
+        read_fields(tmp_path, "xlsx", "u.xlsx")
+        == read_fields(tmp_path, "xlsx", "t.xlsx")
         == [{"a": 1, "b": 2}, {"a": 3, "b": 4}]
     )
 
 
-def test_a_cell_that_is_a_date_is_one(tmp_path: Path) -> None:
-    workbook(tmp_path / "t.xlsx", ["day", 2024], [datetime.date(2026, 11, 25), 1])
-    assert fields(
+def test_date_cell_is_read_as_a_date(tmp_path: Path) -> None:
+    write_workbook(tmp_path / "t.xlsx", ["day", 2024], [datetime.date(2026, 11, 25), 1])
+    assert read_fields(
         tmp_path,
         "xlsx",
         "t.xlsx",
     ) == [{"day": "2026-11-25", "2024": 1}]
 
 
-def test_times_of_parquet_finer_than_python_has_are_cut(tmp_path: Path) -> None:
+def test_parquet_nanoseconds_are_truncated(tmp_path: Path) -> None:
     moment = pa.array([1_764_032_523_123_456_789], pa.timestamp("ns", tz="Europe/Berlin"))
     pq.write_table(pa.table({"at": moment}), tmp_path / "t.parquet")
-    assert fields(tmp_path, "parquet", "t.parquet") == [{"at": "2025-11-25T01:02:03.123456+00:00"}]
+    assert read_fields(tmp_path, "parquet", "t.parquet") == [{"at": "2025-11-25T01:02:03.123456+00:00"}]
     far = pa.array([1 << 60], pa.timestamp("us"))
     pq.write_table(pa.table({"at": far}), tmp_path / "far.parquet")
-    assert message(tmp_path, "parquet", "far.parquet").startswith("far.parquet: cannot be read as Parquet: ")
+    assert read_error(tmp_path, "parquet", "far.parquet").startswith("far.parquet: cannot be read as Parquet: ")
 
 
 @pytest.mark.parametrize("name", ["columns", "types"])
-def test_a_field_that_no_row_has_is_named(tmp_path: Path, name: str) -> None:
+def test_field_missing_from_every_row_is_reported(tmp_path: Path, name: str) -> None:
     (tmp_path / "t.jsonl").write_text('{"id": 1}\n{"id": 2}\n')
     choice: Any = {"columns": ("id", "idd")} if name == "columns" else {"types": {"idd": "integer"}}
     with pytest.raises(InputError, match="no row has the field 'idd'"):
@@ -447,13 +451,13 @@ def test_no_secret_of_a_url_is_shown_or_recorded(tmp_path: Path, url: str) -> No
         assert "PASSWORD" not in str(error)
 
 
-def test_one_large_object_does_not_slow_down_those_after_it(tmp_path: Path) -> None:
+def test_large_json_object_does_not_slow_down_the_rest(tmp_path: Path) -> None:
     large = {"text": "x" * 5_000_000}
     (tmp_path / "t.json").write_text(json.dumps([large, *[{"n": n} for n in range(50_000)]]))
-    assert len(fields(tmp_path, "json", "t.json")) == 50_001
+    assert len(read_fields(tmp_path, "json", "t.json")) == 50_001
 
 
-def test_everything_that_is_not_installed_is_named_at_once(tmp_path: Path) -> None:
+def test_all_missing_packages_are_reported_at_once(tmp_path: Path) -> None:
     packages = {"documents": "PIL", "data": "pyarrow", "xlsx": "openpyxl", "sql": "sqlalchemy"}
     (tmp_path / "site").mkdir()
     without(tmp_path / "site", *packages.values())

@@ -47,18 +47,18 @@ from tests.jobs import SCHEMA, SPEC
 
 INPUTS = 10_000
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - thousands of files, each synced
-REPO = Path(__file__).parents[1]
-SHIPPED = sorted(path.name for path in (REPO / "specs").glob("*.yaml"))
-_tried: list[int] = []
+ROOT = Path(__file__).parents[1]
+SHIPPED = sorted(path.name for path in (ROOT / "specs").glob("*.yaml"))
+tried_counts: list[int] = []
 
 
 def tries(count: int) -> settings:
     """Settings of a test that draws `count` inputs, always the same ones."""
-    _tried.append(count)
+    tried_counts.append(count)
     return settings(max_examples=count, deadline=None, derandomize=True)
 
 
-TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+SHORT_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 EDITS = st.lists(
     st.tuples(
         st.sampled_from(["insert", "replace", "cut", "end", "flip", "repeat", "drop line", "repeat line", "swap"]),
@@ -112,7 +112,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with the shipped jobs, of which it has the first rows, and with rows of its own."""
     root = tmp_path_factory.mktemp("project")
     for folder in ("specs", "prompts"):
-        shutil.copytree(REPO / folder, root / folder)
+        shutil.copytree(ROOT / folder, root / folder)
     for path in (root / "specs" / "data").glob("*.csv"):
         first = [*csv.reader(io.StringIO(path.read_bytes().decode(), newline=""))][:3]
         with path.open("w", newline="") as file:
@@ -129,7 +129,7 @@ def assert_clear(error: InputError, path: Path | None = None) -> None:
         assert problem.path and problem.message and "\n" not in problem.path
         assert problem.line >= 0 and problem.column >= 0
         if path is not None and problem.path == str(path):
-            assert 1 <= problem.line <= lines_of(path.read_bytes())
+            assert 1 <= problem.line <= count_lines(path.read_bytes())
 
 
 def load_and_check(path: Path) -> Spec | None:
@@ -148,7 +148,7 @@ def load_and_check(path: Path) -> Spec | None:
 @given(st.binary(max_size=60))
 @example(b"")
 @example(b"\xff\xfe")
-def test_any_bytes_are_a_spec_or_a_mistake_with_its_line(project: Path, data: bytes) -> None:
+def test_any_bytes_are_a_spec_or_an_error_with_a_line(project: Path, data: bytes) -> None:
     path = project / "bytes.yaml"
     path.write_bytes(data)
     assert load_and_check(path) is None
@@ -163,11 +163,11 @@ def test_any_bytes_are_a_spec_or_a_mistake_with_its_line(project: Path, data: by
              "=", "${env:X}", "${env:HOME}", "${env:A_TOKEN}", "{{ x }}", "\u2028", "\x85", "\ufeff", "\x1b",
              "\U0001f600"]
         )
-        | TEXT,
+        | SHORT_TEXT,
         max_size=14,
     ).map("".join)
 )  # fmt: skip
-def test_any_text_is_a_spec_or_a_mistake_with_its_line(project: Path, text: str) -> None:
+def test_any_text_is_a_spec_or_an_error_with_a_line(project: Path, text: str) -> None:
     path = project / "text.yaml"
     path.write_bytes(text.encode())
     assert load_and_check(path) is None
@@ -230,9 +230,9 @@ CHANGES = st.lists(
         st.sampled_from(["drop", "rename", "replace", "replace", "replace", "add", "repeat", "move", "wrap"]),
         st.integers(0, 400),
         st.integers(0, 400),
-        st.sampled_from(NAMES) | TEXT.map(json.dumps),
+        st.sampled_from(NAMES) | SHORT_TEXT.map(json.dumps),
         st.sampled_from(SNIPPETS)
-        | TEXT.map(json.dumps)
+        | SHORT_TEXT.map(json.dumps)
         | st.integers().map(str)
         | st.floats(allow_nan=False, allow_infinity=False).map(str),
     ),
@@ -270,13 +270,13 @@ def changed(root: Node, changes: list[tuple[str, int, int, str, str]]) -> Node:
 @cache
 def documents() -> dict[str, Any]:
     """The specs to start from, as plain values."""
-    shipped = {name: parse_yaml((REPO / "specs" / name).read_bytes(), path=name).value for name in SHIPPED}
+    shipped = {name: parse_yaml((ROOT / "specs" / name).read_bytes(), path=name).value for name in SHIPPED}
     return {**shipped, "job.yaml": {**SPEC, "vars": {"tone": "calm"}}}
 
 
 @tries(1300)
 @given(st.sampled_from(["job.yaml", "job.yaml", *SHIPPED]), CHANGES)
-def test_a_spec_with_wrong_keys_and_values_is_a_spec_or_mistakes_with_their_lines(
+def test_changed_spec_is_a_spec_or_errors_with_lines(
     project: Path, name: str, changes: list[tuple[str, int, int, str, str]]
 ) -> None:
     path = project / "changed.yaml"
@@ -286,11 +286,11 @@ def test_a_spec_with_wrong_keys_and_values_is_a_spec_or_mistakes_with_their_line
 
 @tries(900)
 @given(st.sampled_from(SHIPPED), EDITS)
-def test_a_damaged_spec_is_a_spec_or_mistakes_with_their_lines(
+def test_damaged_spec_is_a_spec_or_errors_with_lines(
     project: Path, name: str, edits: list[tuple[str, int, int, bytes]]
 ) -> None:
     path = project / "damaged.yaml"
-    path.write_bytes(edited((REPO / "specs" / name).read_bytes(), edits))
+    path.write_bytes(edited((ROOT / "specs" / name).read_bytes(), edits))
     load_and_check(path)
 
 
@@ -316,14 +316,14 @@ def rows_before_mistake(root: Path, name: str, data: bytes, **options: Any) -> t
     return found, None
 
 
-def lines_of(data: bytes) -> int:
+def count_lines(data: bytes) -> int:
     return len(data.decode("utf-8", "replace").splitlines()) + 1
 
 
 def assert_rows_are_the_records(data: bytes, rows: list[Row], mistake: int | None) -> None:
     """What was read is what the csv module alone reads, with nothing between two rows left out."""
     if mistake is not None:
-        assert mistake <= lines_of(data)
+        assert mistake <= count_lines(data)
     text = data.decode("utf-8-sig", "strict" if mistake is None else "replace")
     records = csv.reader(io.StringIO(text, newline=""), strict=mistake is None)
     header = next(records, [])
@@ -338,13 +338,13 @@ def assert_rows_are_the_records(data: bytes, rows: list[Row], mistake: int | Non
 @given(st.binary(max_size=60) | st.text('a,"\r\n\0\ufeff;é', max_size=30).map(str.encode))
 @example(b"a\n\xff")
 @example(b"a\rb\r\xff")
-def test_any_bytes_are_records_of_csv_or_a_mistake_with_its_line(project: Path, data: bytes) -> None:
+def test_any_bytes_are_csv_records_or_an_error_with_a_line(project: Path, data: bytes) -> None:
     assert_rows_are_the_records(data, *rows_before_mistake(project, "bytes.csv", data))
 
 
 @tries(1000)
 @given(EDITS)
-def test_a_damaged_csv_gives_every_record_before_the_line_of_its_mistake(
+def test_damaged_csv_gives_every_record_before_the_error(
     project: Path, edits: list[tuple[str, int, int, bytes]]
 ) -> None:
     data = edited(CSV, edits)
@@ -374,7 +374,7 @@ ENCODINGS = [
 )
 @example("utf-16-be", "\n", ["ab", "c"], b"\x0a\x05\xdc\x00")
 @example("utf-8", "\r", ["ab", "c"], b"\xff")
-def test_a_csv_in_another_encoding_gives_its_rows_until_the_line_of_a_bad_byte(
+def test_csv_in_another_encoding_gives_rows_before_a_bad_byte(
     project: Path, encoding: str, end: str, cells: list[str], tail: bytes
 ) -> None:
     lines = ["column", "x", *(f"x{cell}" for cell in cells)]
@@ -405,7 +405,7 @@ CELL = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])
     st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]),
     st.booleans(),
 )
-def test_what_the_csv_module_writes_comes_back_record_by_record(
+def test_output_of_the_csv_module_is_read_back(
     project: Path,
     table: tuple[list[str], list[list[str]]],
     delimiter: str,
@@ -438,13 +438,13 @@ JSONL = (
 )
 
 
-def refuse(name: str) -> NoReturn:
+def refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
 def is_object(line: bytes) -> bool:
     try:
-        value = json.loads(line.decode(), parse_constant=refuse)
+        value = json.loads(line.decode(), parse_constant=refuse_constant)
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
         return False
@@ -478,13 +478,13 @@ def assert_rows_are_the_lines(data: bytes, rows: list[Row], mistake: int | None)
 )  # fmt: skip
 @example(b'{"a":1}\n{"a":' + b"[" * 100_000)
 @example(b'{"a": ' + b"9" * 5000 + b"}")
-def test_any_bytes_are_rows_of_json_or_a_mistake_with_its_line(project: Path, data: bytes) -> None:
+def test_any_bytes_are_json_rows_or_an_error_with_a_line(project: Path, data: bytes) -> None:
     assert_rows_are_the_lines(data, *rows_before_mistake(project, "bytes.jsonl", data))
 
 
 @tries(1000)
 @given(EDITS)
-def test_a_damaged_jsonl_gives_every_line_before_that_of_its_mistake(
+def test_damaged_jsonl_gives_every_line_before_the_error(
     project: Path, edits: list[tuple[str, int, int, bytes]]
 ) -> None:
     data = edited(JSONL, edits)
@@ -497,20 +497,20 @@ JSON = st.recursive(
     | st.integers()
     | st.integers(-(10**60), 10**60)
     | st.floats(allow_nan=False, allow_infinity=False)
-    | TEXT,
-    lambda values: st.lists(values, max_size=3) | st.dictionaries(TEXT, values, max_size=3),
+    | SHORT_TEXT,
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(SHORT_TEXT, values, max_size=3),
     max_leaves=8,
 )
 
 
 @tries(400)
 @given(
-    st.lists(st.dictionaries(TEXT, JSON, max_size=4), min_size=1, max_size=5),
+    st.lists(st.dictionaries(SHORT_TEXT, JSON, max_size=4), min_size=1, max_size=5),
     st.booleans(),
     st.sampled_from([b"\n", b"\r\n", b"\n\n", b"\n \t\r\n"]),
     st.booleans(),
 )
-def test_what_json_writes_line_by_line_comes_back_value_by_value(
+def test_json_lines_are_read_back(
     project: Path, values: list[dict[str, Any]], ascii: bool, end: bytes, is_marked: bool
 ) -> None:
     data = end.join(json.dumps(value, ensure_ascii=ascii).encode() for value in values)
@@ -575,7 +575,7 @@ def is_success(value: Any, *, has_schema: bool) -> bool:
 
 def is_valid(text: str) -> bool:
     try:
-        answer = json.loads(text, parse_constant=refuse)
+        answer = json.loads(text, parse_constant=refuse_constant)
     except (ValueError, RecursionError):
         return False
     return jsonschema.Draft202012Validator(SCHEMA).is_valid(answer)
@@ -610,7 +610,7 @@ def outcome_of(line: bytes, *, has_schema: bool) -> Outcome | None:
     ),
     st.booleans(),
 )
-def test_any_json_is_no_result_or_one_that_is_no_success(line: bytes, has_schema: bool) -> None:
+def test_random_json_is_never_a_success(line: bytes, has_schema: bool) -> None:
     found = outcome_of(line, has_schema=has_schema)
     assert found is None or found.outcome != "succeeded"
 
@@ -662,7 +662,7 @@ def rewritten(line: bytes, edits: list[tuple[str, int, int, Any]]) -> bytes:
 
 @tries(1400)
 @given(st.integers(0, 16), TREE_EDITS, st.booleans())
-def test_a_result_with_wrong_values_is_a_success_only_if_all_that_makes_one_is_there(
+def test_changed_result_succeeds_only_if_still_complete(
     index: int, edits: list[tuple[str, int, int, Any]], has_schema: bool
 ) -> None:
     line = rewritten(results()[index], edits)
@@ -677,7 +677,7 @@ def test_a_result_with_wrong_values_is_a_success_only_if_all_that_makes_one_is_t
 
 @tries(900)
 @given(st.integers(0, 16), EDITS, st.booleans())
-def test_a_damaged_result_is_never_more_of_a_success_than_what_is_left_of_it(
+def test_damaged_result_succeeds_only_if_still_complete(
     index: int, edits: list[tuple[str, int, int, bytes]], has_schema: bool
 ) -> None:
     line = edited(results()[index], edits)
@@ -726,7 +726,7 @@ def with_lines_edited(lines: list[bytes], edits: list[Any]) -> list[bytes]:
 
 @tries(700)
 @given(LINE_EDITS, st.booleans())
-def test_a_damaged_file_of_results_gives_each_row_its_own_line_or_none(
+def test_damaged_results_file_gives_each_row_its_own_line(
     project: Path, edits: list[Any], has_schema: bool
 ) -> None:
     good = results()
@@ -776,7 +776,7 @@ PIECES = st.lists(
          "namespace(a=1)", "=", "x = 1", "٣", "٣.٣", "ª", "__class__", ".a.b", "[0]", "[-1]", "[::0]", "(x, y)",
          "'%d'", "'{}'.format", "[" * 150, "not " * 250, "_", "self", "loop", "\ud800"]
     )
-    | TEXT,
+    | SHORT_TEXT,
     max_size=7,
 ).map(lambda parts: "".join(parts).replace("*", ""))  # fmt: skip
 
@@ -806,7 +806,7 @@ def render(spec: Spec) -> bytes | None:
 
 @tries(900)
 @given(PIECES)
-def test_any_text_is_a_template_that_renders_or_a_mistake_with_its_line(project: Path, text: str) -> None:
+def test_any_template_renders_or_gives_an_error_with_a_line(project: Path, text: str) -> None:
     params = render(replace(job(project), prompt=Prompt(user=text or " ")))
     if params is not None:
         assert msgspec.json.decode(params)["messages"][0]["content"].strip()
@@ -819,13 +819,13 @@ def shipped(root: Path, name: str) -> Spec:
 
 @tries(300)
 @given(
-    st.sampled_from(sorted(str(path.relative_to(REPO / "prompts")) for path in (REPO / "prompts").rglob("*.j2"))),
+    st.sampled_from(sorted(str(path.relative_to(ROOT / "prompts")) for path in (ROOT / "prompts").rglob("*.j2"))),
     EDITS,
 )
-def test_a_damaged_template_renders_or_is_a_mistake_with_its_line(
+def test_damaged_template_renders_or_gives_an_error(
     project: Path, name: str, edits: list[tuple[str, int, int, bytes]]
 ) -> None:
-    data = (REPO / "prompts" / name).read_bytes()
+    data = (ROOT / "prompts" / name).read_bytes()
     try:
         (project / "prompts" / name).write_bytes(edited(data, edits))
         folder = name.partition("/")[0]
@@ -866,7 +866,7 @@ EXPRESSIONS = st.lists(
 @example("key(a=1, a=2)")
 @example("key | truncate(-1)")
 @example("1٣.5")
-def test_any_text_is_an_expression_with_a_value_or_no_expression(text: str) -> None:
+def test_any_text_evaluates_or_is_not_an_expression(text: str) -> None:
     try:
         evaluate = compile_expression(text)
     except ValueError as error:
@@ -892,7 +892,7 @@ def assert_written_or_refused(value: Callable[[], Any], write: Callable[..., Any
     st.sampled_from(["{{ tone }}", "{{ text }}", "{{ tone }}{{ x }}"]),
 )
 @example({"tone": "\udcff"}, "{{ text }}")
-def test_any_vars_are_taken_or_a_mistake(project: Path, vars: dict[str, str], user: str) -> None:
+def test_any_vars_are_accepted_or_rejected_with_an_error(project: Path, vars: dict[str, str], user: str) -> None:
     path = project / "vars.yaml"
     path.write_text(json.dumps({**SPEC, "vars": {"tone": "calm"}, "prompt": {"user": user}}))
     try:
@@ -907,7 +907,7 @@ def test_any_vars_are_taken_or_a_mistake(project: Path, vars: dict[str, str], us
 
 @tries(250)
 @given(st.lists(st.text(max_size=5) | st.text("tone=\udcff-", max_size=8), min_size=1, max_size=2))
-def test_any_words_after_var_are_taken_or_a_mistake(project: Path, words: list[str]) -> None:
+def test_any_var_argument_is_accepted_or_rejected(project: Path, words: list[str]) -> None:
     path = project / "words.yaml"
     path.write_text(json.dumps({**SPEC, "vars": {"tone": "calm"}}))
     arguments = ["validate", str(path), *(f"--var={word}" for word in words)]
@@ -916,5 +916,5 @@ def test_any_words_after_var_are_taken_or_a_mistake(project: Path, words: list[s
     assert isinstance(ended.exception, SystemExit | None)
 
 
-def test_ten_thousand_inputs_are_tried() -> None:
-    assert sum(_tried) >= INPUTS
+def test_at_least_ten_thousand_inputs_are_tried() -> None:
+    assert sum(tried_counts) >= INPUTS

@@ -64,12 +64,12 @@ def test_imports_go_one_way(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_library_is_known_to_one_module(path: Path) -> None:
+def test_each_library_is_imported_by_one_module(path: Path) -> None:
     libraries = {name.split(".")[0] for name in imported(path)} & set(OWNERS)
     assert [name for name in libraries if part(path) not in OWNERS[name]] == []
 
 
-def test_no_module_prints_or_exits_but_the_command() -> None:
+def test_only_the_cli_prints_or_exits() -> None:
     calls = {
         f"{path.relative_to(PACKAGE)}:{node.lineno}"
         for path in MODULES

@@ -24,10 +24,10 @@ from runner.lifecycle.maintain.cancel import cancel_run
 from runner.simulator.faults import DropConnection, ErrorResponse
 from runner.store.store import open_store
 from tests.jobs import SPEC, accepted, paid, records, simulator, write_job
-from tests.test_cli import IMPOSSIBLE
+from tests.test_cli import IMPOSSIBLE_SCHEMA
 
 
-def raising(moment: str, error: Exception, *, times: int = 1) -> Callable[[str], None]:
+def fail_at(moment: str, error: Exception, *, times: int = 1) -> Callable[[str], None]:
     """Fail the first calls that reach a moment."""
     left = [times]
 
@@ -39,7 +39,7 @@ def raising(moment: str, error: Exception, *, times: int = 1) -> Callable[[str],
     return on
 
 
-def test_every_row_ends_once_in_input_order(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_every_row_is_delivered_once_in_input_order(tmp_path: Path, job: Callable[..., Summary]) -> None:
     summary = job()
     found = records(tmp_path / "out" / "all.jsonl")
     assert [record["key"] for record in found] == [f"r{n}" for n in range(1, 21)]
@@ -57,7 +57,7 @@ def test_many_batches_are_in_flight_at_once(job: Callable[..., Summary]) -> None
     assert [batch["requests"] for batch in summary.batches] == [8, 7, 5]
 
 
-def test_only_what_can_still_succeed_is_sent_again(job: Callable[..., Summary]) -> None:
+def test_only_retryable_rows_are_sent_again(job: Callable[..., Summary]) -> None:
     kinds = {"1": "errored", "2": "expired", "3": "invalid", "4": "overloaded", "5": "refused", "6": "truncated"}
     summary = job(mix=lambda id: kinds.get(id.rsplit("-")[-1], "succeeded") if "-1-" in id[13:16] else "succeeded")
     assert summary.outcomes == {"succeeded": 18, "truncated": 1, "refused": 1}
@@ -65,17 +65,15 @@ def test_only_what_can_still_succeed_is_sent_again(job: Callable[..., Summary]) 
     assert summary.exit_code == 3
 
 
-def test_a_request_that_the_api_calls_invalid_is_sent_once(tmp_path: Path, job: Callable[..., Summary]) -> None:
-    write_job(tmp_path, output={"schema": IMPOSSIBLE})
+def test_invalid_request_is_sent_once(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    write_job(tmp_path, output={"schema": IMPOSSIBLE_SCHEMA})
     summary = job()
     error = records(tmp_path / "out" / "all.jsonl")[0]["error"]
     assert (summary.outcomes, error["type"]) == ({"errored": 20}, "invalid_request_error")
     assert accepted(tmp_path / "api") == 3
 
 
-def test_a_row_that_fails_every_time_is_sent_as_often_as_the_spec_says(
-    tmp_path: Path, job: Callable[..., Summary]
-) -> None:
+def test_failing_row_is_sent_as_often_as_retry_allows(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(tmp_path, retry={"attempts": 2})
     summary = job(mix=lambda id: "errored" if id.endswith("-7") else "succeeded")
     assert summary.outcomes == {"succeeded": 19, "errored": 1}
@@ -85,17 +83,15 @@ def test_a_row_that_fails_every_time_is_sent_as_often_as_the_spec_says(
 @pytest.mark.parametrize(
     "error", [ErrorResponse(429, "queue full", {"retry-after": "0.3"}), ErrorResponse(429, "slow down")]
 )
-def test_a_create_that_is_refused_for_now_is_tried_again(
-    tmp_path: Path, job: Callable[..., Summary], error: Exception
-) -> None:
-    assert job(on=raising("create", error, times=2)).outcomes == {"succeeded": 20}
+def test_rate_limited_create_is_retried(tmp_path: Path, job: Callable[..., Summary], error: Exception) -> None:
+    assert job(on=fail_at("create", error, times=2)).outcomes == {"succeeded": 20}
     assert accepted(tmp_path / "api") == 3
 
 
 def test_a_retry_after_of_a_day_is_capped(job: Callable[..., Summary]) -> None:
     lines: list[str] = []
     error = ErrorResponse(429, "wait", {"retry-after": "86400"})
-    summary = job(on=raising("create", error), wait=False, report=lambda line, _: lines.append(line))
+    summary = job(on=fail_at("create", error), wait=False, report=lambda line, _: lines.append(line))
     assert summary.state == "running"
     assert [line for line in lines if "trying again in 300 s" in line]
 
@@ -104,15 +100,15 @@ def test_a_retry_after_of_a_day_is_capped(job: Callable[..., Summary]) -> None:
 @pytest.mark.parametrize(
     "error", [DropConnection(), ErrorResponse(500, "boom"), ErrorResponse(504, "late"), ErrorResponse(529, "busy")]
 )
-def test_a_create_without_an_answer_is_never_paid_twice(
+def test_create_without_a_response_is_never_paid_twice(
     tmp_path: Path, job: Callable[..., Summary], moment: str, error: Exception
 ) -> None:
-    assert job(on=raising(moment, error)).outcomes == {"succeeded": 20}
+    assert job(on=fail_at(moment, error)).outcomes == {"succeeded": 20}
     assert accepted(tmp_path / "api") == 3
 
 
 @pytest.mark.parametrize(("moment", "told"), [("create", "is not ours"), ("created", "was accepted as")])
-def test_a_batch_of_somebody_else_is_never_taken_for_ours(
+def test_foreign_batch_is_never_taken_for_ours(
     tmp_path: Path, job: Callable[..., Summary], tmp_path_factory: pytest.TempPathFactory, moment: str, told: str
 ) -> None:
     other = tmp_path_factory.mktemp("other")
@@ -121,34 +117,32 @@ def test_a_batch_of_somebody_else_is_never_taken_for_ours(
         os.environ.update({name: environ[name] for name in ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY")})
         run(load_spec(other / "job.yaml"), consent=True)
     lines: list[str] = []
-    summary = job(on=raising(moment, DropConnection()), report=lambda line, _: lines.append(line))
+    summary = job(on=fail_at(moment, DropConnection()), report=lambda line, _: lines.append(line))
     assert [line for line in lines if told in line]
     assert (summary.outcomes, accepted(tmp_path / "api")) == ({"succeeded": 20}, 6)
 
 
-def test_nothing_is_sent_again_while_a_batch_that_could_be_ours_is_under_way(
-    tmp_path: Path, job: Callable[..., Summary]
-) -> None:
+def test_nothing_is_resent_while_a_candidate_is_unfinished(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(tmp_path, rows=5, batch={**SPEC["batch"], "grace_seconds": 0})
-    assert job(on=raising("created", DropConnection()), seconds=3).outcomes == {"succeeded": 5}
+    assert job(on=fail_at("created", DropConnection()), seconds=3).outcomes == {"succeeded": 5}
     assert accepted(tmp_path / "api") == 1
 
 
-def test_lost_answers_to_batches_of_one_size_are_told_apart(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_lost_creates_of_equal_size_are_told_apart(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(tmp_path, rows=3, batch={**SPEC["batch"], "max_requests": 1})
-    assert job(on=raising("created", DropConnection(), times=3)).outcomes == {"succeeded": 3}
+    assert job(on=fail_at("created", DropConnection(), times=3)).outcomes == {"succeeded": 3}
     assert accepted(tmp_path / "api") == 3
 
 
 @pytest.mark.parametrize("moment", ["retrieve", "results"])
-def test_a_404_on_a_known_batch_passes(tmp_path: Path, job: Callable[..., Summary], moment: str) -> None:
-    assert job(on=raising(moment, ErrorResponse(404, "not found"), times=2)).outcomes == {"succeeded": 20}
+def test_temporary_404_on_a_known_batch_is_ignored(
+    tmp_path: Path, job: Callable[..., Summary], moment: str
+) -> None:
+    assert job(on=fail_at(moment, ErrorResponse(404, "not found"), times=2)).outcomes == {"succeeded": 20}
     assert accepted(tmp_path / "api") == 3
 
 
-def test_a_batch_that_stays_unknown_ends_the_run_and_nothing_is_sent_again(
-    tmp_path: Path, job: Callable[..., Summary]
-) -> None:
+def test_missing_batch_ends_the_run_without_resending(tmp_path: Path, job: Callable[..., Summary]) -> None:
     with pytest.raises(ResultsLost, match="Nothing was sent again"):
         job(faults=["deleted:3"])
     assert accepted(tmp_path / "api") == 3
@@ -158,18 +152,18 @@ def test_a_batch_that_stays_unknown_ends_the_run_and_nothing_is_sent_again(
 @pytest.mark.parametrize(
     "error", [DropConnection(), ErrorResponse(500, "boom"), ErrorResponse(529, "busy"), ErrorResponse(429, "slow")]
 )
-def test_a_fault_of_a_call_that_reads_passes(
+def test_failed_read_call_is_retried(
     tmp_path: Path, job: Callable[..., Summary], moment: str, error: Exception
 ) -> None:
-    assert job(on=raising(moment, error, times=2)).outcomes == {"succeeded": 20}
+    assert job(on=fail_at(moment, error, times=2)).outcomes == {"succeeded": 20}
     assert accepted(tmp_path / "api") == 3
 
 
-def test_a_download_that_breaks_off_is_made_again(job: Callable[..., Summary]) -> None:
-    assert job(on=raising("results-half", DropConnection(), times=2)).outcomes == {"succeeded": 20}
+def test_interrupted_download_is_repeated(job: Callable[..., Summary]) -> None:
+    assert job(on=fail_at("results-half", DropConnection(), times=2)).outcomes == {"succeeded": 20}
 
 
-def test_results_that_stay_away_are_missing_and_sent_again(job: Callable[..., Summary]) -> None:
+def test_missing_results_are_sent_again(job: Callable[..., Summary]) -> None:
     moments: list[str] = []
     summary = job(mix=lambda id: "missing" if id.endswith("-1-1-3") else "succeeded", on=moments.append)
     assert summary.outcomes == {"succeeded": 20}
@@ -177,7 +171,7 @@ def test_results_that_stay_away_are_missing_and_sent_again(job: Callable[..., Su
     assert moments.count("results") >= 6
 
 
-def test_without_waiting_a_run_goes_on_with_each_call(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_no_wait_run_advances_with_each_call(tmp_path: Path, job: Callable[..., Summary]) -> None:
     first = job(wait=False, seconds=0.5)
     assert (first.state, first.exit_code, accepted(tmp_path / "api")) == ("running", 4, 3)
     time.sleep(0.8)
@@ -185,14 +179,14 @@ def test_without_waiting_a_run_goes_on_with_each_call(tmp_path: Path, job: Calla
     assert (second.run, second.state, accepted(tmp_path / "api")) == (first.run, "finished", 3)
 
 
-def test_a_stopped_run_goes_on_later(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_stopped_run_resumes(tmp_path: Path, job: Callable[..., Summary]) -> None:
     stop = Event()
     first = job(on=lambda name: stop.set() if name == "created" else None, stop=stop)
     assert (first.state, accepted(tmp_path / "api")) == ("running", 1)
     assert (job().run, accepted(tmp_path / "api")) == (first.run, 3)
 
 
-def test_a_run_that_is_stopped_while_it_prepares_is_forgotten(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_run_stopped_during_prepare_is_discarded(tmp_path: Path, job: Callable[..., Summary]) -> None:
     stop = Event()
     stop.set()
     with pytest.raises(Exception, match="before anything was sent"):
@@ -208,7 +202,7 @@ def test_a_run_that_is_stopped_while_it_prepares_is_forgotten(tmp_path: Path, jo
         ({"rows": 21}, "rows.csv: edited"),
     ],
 )
-def test_an_unfinished_run_of_which_something_changed_is_not_touched(
+def test_unfinished_run_with_changed_inputs_is_not_touched(
     tmp_path: Path, job: Callable[..., Summary], edit: dict[str, Any], named: str
 ) -> None:
     first = job(wait=False)
@@ -220,7 +214,7 @@ def test_an_unfinished_run_of_which_something_changed_is_not_touched(
     assert (resumed.run, resumed.rows, accepted(tmp_path / "api")) == (first.run, 20, 3)
 
 
-def test_a_new_run_leaves_the_unfinished_one(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_new_run_leaves_the_unfinished_run_alone(tmp_path: Path, job: Callable[..., Summary]) -> None:
     first = job(wait=False)
     second = job(new=True)
     assert (second.run != first.run, second.state, accepted(tmp_path / "api")) == (True, "finished", 6)
@@ -235,27 +229,21 @@ def test_an_edited_template_is_a_change(tmp_path: Path, job: Callable[..., Summa
         job()
 
 
-def test_sinks_and_retries_can_be_edited_while_a_run_is_under_way(
-    tmp_path: Path, job: Callable[..., Summary]
-) -> None:
+def test_sinks_and_retry_can_be_edited_during_a_run(tmp_path: Path, job: Callable[..., Summary]) -> None:
     first = job(wait=False)
     write_job(tmp_path, sinks=[{"type": "jsonl", "path": "other.jsonl"}], retry={"attempts": 1})
     assert job().run == first.run
     assert len(records(tmp_path / "other.jsonl")) == 20
 
 
-def test_a_run_of_which_nothing_was_sent_gives_way_to_what_is_written_now(
-    tmp_path: Path, job: Callable[..., Summary]
-) -> None:
+def test_unsent_run_is_replaced_by_the_current_spec(tmp_path: Path, job: Callable[..., Summary]) -> None:
     with pytest.raises(UsageError, match="nothing was sent"):
         job(consent=False)
     write_job(tmp_path, rows=3)
     assert job().rows == 3
 
 
-def test_a_finished_run_of_which_nothing_changed_is_not_sent_again(
-    tmp_path: Path, job: Callable[..., Summary]
-) -> None:
+def test_unchanged_finished_run_is_not_sent_again(tmp_path: Path, job: Callable[..., Summary]) -> None:
     first = job()
     (tmp_path / "out" / "all.jsonl").unlink()
     assert (job().run, accepted(tmp_path / "api")) == (first.run, 3)
@@ -264,28 +252,26 @@ def test_a_finished_run_of_which_nothing_changed_is_not_sent_again(
     assert (job(new=True).run != first.run, accepted(tmp_path / "api")) == (True, 6)
 
 
-def test_a_finished_run_is_followed_by_a_new_one_if_its_input_changed(
-    tmp_path: Path, job: Callable[..., Summary]
-) -> None:
+def test_changed_input_starts_a_new_run(tmp_path: Path, job: Callable[..., Summary]) -> None:
     first = job()
     write_job(tmp_path, rows=21, reuse=False)
     assert (job().run != first.run, accepted(tmp_path / "api")) == (True, 6)
 
 
-def test_a_new_run_that_is_declined_leaves_the_one_under_way(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_declined_new_run_leaves_the_unfinished_run(tmp_path: Path, job: Callable[..., Summary]) -> None:
     first = job(wait=False)
     with pytest.raises(UsageError, match="nothing was sent"):
         job(new=True, consent=False)
     assert (job().run, accepted(tmp_path / "api")) == (first.run, 3)
 
 
-def test_a_run_is_resumed_though_its_input_is_gone(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_run_resumes_without_its_input(tmp_path: Path, job: Callable[..., Summary]) -> None:
     first = job(wait=False)
     (tmp_path / "rows.csv").unlink()
     assert (job(resume=True).run, accepted(tmp_path / "api")) == (first.run, 3)
 
 
-def test_a_state_that_is_gone_is_not_made_anew_over_its_runs(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_lost_database_is_not_recreated_over_existing_runs(tmp_path: Path, job: Callable[..., Summary]) -> None:
     job(wait=False)
     for path in (tmp_path / ".runner").glob("state.db*"):
         path.unlink()
@@ -294,7 +280,7 @@ def test_a_state_that_is_gone_is_not_made_anew_over_its_runs(tmp_path: Path, job
     assert accepted(tmp_path / "api") == 3
 
 
-def test_a_body_that_was_touched_is_not_sent(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_modified_body_is_not_sent(tmp_path: Path, job: Callable[..., Summary]) -> None:
     with pytest.raises(AccessError):
         job(faults=["revoked-key:99"])
     [body] = (tmp_path / ".runner" / "runs").glob("*/bodies/1-2.json")
@@ -304,19 +290,19 @@ def test_a_body_that_was_touched_is_not_sent(tmp_path: Path, job: Callable[..., 
     assert accepted(tmp_path / "api") == 1
 
 
-def test_a_canceled_batch_is_asked_again_until_it_ends(
+def test_failed_cancel_is_repeated(
     tmp_path: Path, job: Callable[..., Summary], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job(wait=False, seconds=20)
     monkeypatch.chdir(tmp_path)
-    with simulator(tmp_path / "api", seconds=20, on=raising("cancel", ErrorResponse(529, "busy"))):
+    with simulator(tmp_path / "api", seconds=20, on=fail_at("cancel", ErrorResponse(529, "busy"))):
         _, left = cancel_run("job.yaml")
     moments: list[str] = []
     job(wait=False, on=moments.append, seconds=20)
     assert (len(left), moments.count("cancel")) == (1, 1)
 
 
-def test_a_limited_run_goes_on_with_its_limit(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_limited_run_resumes_with_its_limit(tmp_path: Path, job: Callable[..., Summary]) -> None:
     first = job(limit=2, wait=False)
     assert job(limit=2).run == first.run
     assert len(records(tmp_path / "out" / "all.jsonl")) == 2
@@ -334,9 +320,7 @@ def test_nothing_is_sent_without_consent(tmp_path: Path, job: Callable[..., Summ
     assert (offers[0].new, offers[0].batches, accepted(tmp_path / "api")) == (20, 3, 0)
 
 
-def test_a_row_too_large_for_any_batch_is_rejected_and_the_others_are_sent(
-    tmp_path: Path, job: Callable[..., Summary]
-) -> None:
+def test_oversized_row_is_rejected_and_the_rest_are_sent(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(tmp_path, batch={**SPEC["batch"], "max_bytes": 2000})
     with (tmp_path / "rows.csv").open("a") as file:
         file.write(f"huge,{'x' * 3000}\nlast,text\n")
@@ -347,7 +331,7 @@ def test_a_row_too_large_for_any_batch_is_rejected_and_the_others_are_sent(
     assert "batch.max_bytes" in last["error"]["message"]
 
 
-def test_a_repeated_key_is_named_with_both_places(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_duplicate_key_is_reported_with_both_places(tmp_path: Path, job: Callable[..., Summary]) -> None:
     with (tmp_path / "rows.csv").open("a") as file:
         file.write("r3,again\n")
     with pytest.raises(InputError) as caught:
@@ -357,7 +341,7 @@ def test_a_repeated_key_is_named_with_both_places(tmp_path: Path, job: Callable[
     assert accepted(tmp_path / "api") == 0
 
 
-def test_a_bad_last_row_is_found_before_anything_is_sent(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_bad_last_row_is_found_before_sending(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(tmp_path, rows=500)
     with (tmp_path / "rows.csv").open("a") as file:
         file.write("r501\n")
@@ -366,25 +350,21 @@ def test_a_bad_last_row_is_found_before_anything_is_sent(tmp_path: Path, job: Ca
     assert accepted(tmp_path / "api") == 0
 
 
-def test_a_template_that_a_row_breaks_is_named_with_the_row(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_template_error_is_reported_with_its_row(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(tmp_path, prompt={"user": "{{ 1 // (text | length - 14) }}"})
     with pytest.raises(InputError, match=r"modulo by zero.*\(row 10, rows.csv:11\)"):
         job()
 
 
 @pytest.mark.parametrize("status", [401, 402, 403])
-def test_a_key_that_is_refused_stops_the_run_until_it_is_mended(
-    tmp_path: Path, job: Callable[..., Summary], status: int
-) -> None:
+def test_rejected_key_stops_the_run_until_fixed(tmp_path: Path, job: Callable[..., Summary], status: int) -> None:
     with pytest.raises(AccessError, match=f"HTTP {status}"):
-        job(on=raising("retrieve", ErrorResponse(status, "no")))
+        job(on=fail_at("retrieve", ErrorResponse(status, "no")))
     assert (job().outcomes, accepted(tmp_path / "api")) == ({"succeeded": 20}, 3)
 
 
-def test_a_create_that_is_refused_for_good_stops_the_run_and_loses_nothing(
-    tmp_path: Path, job: Callable[..., Summary]
-) -> None:
-    fail = raising("create", ErrorResponse(400, "bad"), times=99)
+def test_rejected_create_stops_the_run_and_loses_nothing(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    fail = fail_at("create", ErrorResponse(400, "bad"), times=99)
     sent: list[str] = []
 
     def on(name: str) -> None:
@@ -405,10 +385,10 @@ def test_two_runners_never_share_a_state(tmp_path: Path, job: Callable[..., Summ
     assert job().state == "finished"
 
 
-def test_a_canceled_run_collects_what_has_finished(
+def test_canceled_run_collects_finished_batches(
     tmp_path: Path, job: Callable[..., Summary], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = job(wait=False, seconds=5, on=raising("create", ErrorResponse(429, "full"), times=0))
+    first = job(wait=False, seconds=5, on=fail_at("create", ErrorResponse(429, "full"), times=0))
     monkeypatch.chdir(tmp_path)
     with simulator(tmp_path / "api") as environ:
         monkeypatch.setenv("ANTHROPIC_BASE_URL", environ["ANTHROPIC_BASE_URL"])
@@ -418,7 +398,7 @@ def test_a_canceled_run_collects_what_has_finished(
     assert records(tmp_path / "out" / "all.jsonl")[0]["error"]["type"] == "canceled"
 
 
-def test_what_was_not_sent_before_a_cancel_never_is(
+def test_unsent_batches_are_never_sent_after_a_cancel(
     tmp_path: Path, job: Callable[..., Summary], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stop = Event()
@@ -439,27 +419,25 @@ def test_simulated_state_and_outputs_stay_apart(tmp_path: Path) -> None:
     assert Path(summary.sinks[0]["path"]).is_relative_to(tmp_path / "simulated")
 
 
-def test_the_recorded_run_can_be_read_by_people(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_run_snapshot_is_readable_json(tmp_path: Path, job: Callable[..., Summary]) -> None:
     summary = job()
     recorded = json.loads((tmp_path / ".runner" / "runs" / summary.run / "spec.json").read_text())
     assert recorded["record"]["params"] == SPEC["params"]
     assert [file["path"] for file in recorded["inputs"]] == ["rows.csv"]
 
 
-def test_a_batch_under_way_is_never_looked_for_at_another_address(
+def test_unfinished_batch_is_never_searched_at_another_address(
     tmp_path: Path, job: Callable[..., Summary], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     write_job(tmp_path, batch={**SPEC["batch"], "grace_seconds": 0})
-    job(wait=False, on=raising("created", DropConnection()))
+    job(wait=False, on=fail_at("created", DropConnection()))
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     with pytest.raises(AccessError, match="was sent to http"):
         job(folder=elsewhere)
     assert (accepted(tmp_path / "api"), accepted(elsewhere)) == (3, 0)
 
 
-def test_a_sink_that_cannot_be_written_is_found_before_anything_is_sent(
-    tmp_path: Path, job: Callable[..., Summary]
-) -> None:
+def test_unwritable_sink_is_found_before_sending(tmp_path: Path, job: Callable[..., Summary]) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("")
     for path, why in (("folder", "is a folder"), ("file/x.jsonl", "is not a writable folder")):
@@ -469,7 +447,7 @@ def test_a_sink_that_cannot_be_written_is_found_before_anything_is_sent(
     assert accepted(tmp_path / "api") == 0
 
 
-def test_a_column_of_an_absent_output_is_empty(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_column_of_a_missing_output_is_empty(tmp_path: Path, job: Callable[..., Summary]) -> None:
     columns = {"id": "key", "double": "output.score * 2"}
     write_job(tmp_path, sinks=[{"type": "jsonl", "path": "out/x.jsonl", "columns": columns}])
     job(mix=lambda id: "refused" if id.endswith("-1") else "succeeded", seconds=0)
@@ -478,7 +456,7 @@ def test_a_column_of_an_absent_output_is_empty(tmp_path: Path, job: Callable[...
     assert isinstance(found[1]["double"], int)
 
 
-def test_every_kind_of_mistake_is_found_at_once(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_all_kinds_of_mistakes_are_reported_at_once(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(
         tmp_path,
         prompt={"user": "{{ nope }}", "system": "no.j2"},
@@ -492,16 +470,14 @@ def test_every_kind_of_mistake_is_found_at_once(tmp_path: Path, job: Callable[..
 
 
 @pytest.mark.parametrize("moment", ["created", "none"])
-def test_a_run_never_goes_on_in_another_workspace(
-    tmp_path: Path, job: Callable[..., Summary], moment: str
-) -> None:
-    job(wait=False, on=raising(moment, DropConnection()))
+def test_run_never_resumes_in_another_workspace(tmp_path: Path, job: Callable[..., Summary], moment: str) -> None:
+    job(wait=False, on=fail_at(moment, DropConnection()))
     with pytest.raises(AccessError, match="workspace wrkspc_simulated, but the API key belongs to wrkspc_other"):
         job(workspace="wrkspc_other")
     assert (job().outcomes, accepted(tmp_path / "api")) == ({"succeeded": 20}, 3)
 
 
-def test_a_new_run_that_was_declined_is_never_sent_later(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_declined_new_run_is_never_sent_later(tmp_path: Path, job: Callable[..., Summary]) -> None:
     assert job().state == "finished"
     write_job(tmp_path, reuse=False)
     with pytest.raises(UsageError, match="nothing was sent"):

@@ -7,7 +7,7 @@ import pytest
 from runner.errors import InputError
 from runner.templates.expressions import compile_expression
 from runner.templates.limits import MAX_CHARS
-from tests.test_prompt import rendered, templates
+from tests.test_prompt import render_user_prompt, write_templates
 
 TOO_MUCH = (
     "{{ 'x' * 2000000000 }}", "{{ 2000000000 * 'x' }}", "{{ [0] * 2000000000 }}", "{{ a * 2000000000 }}",
@@ -29,9 +29,9 @@ TOO_MUCH = (
 
 
 @pytest.mark.parametrize("text", TOO_MUCH)
-def test_what_would_be_too_much_is_not_made(tmp_path: Path, text: str) -> None:
+def test_excessive_template_results_are_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError, match=r"is the most|more than 99,999|Range too big"):
-        rendered(templates(tmp_path, text), a="abc")
+        render_user_prompt(write_templates(tmp_path, text), a="abc")
 
 
 @pytest.mark.parametrize(
@@ -50,8 +50,8 @@ def test_what_would_be_too_much_is_not_made(tmp_path: Path, text: str) -> None:
         ("{{ [1] + [2] }}{{ 'a' + 'b' }}", "[1, 2]ab"),
     ],
 )
-def test_what_people_write_still_works(tmp_path: Path, text: str, expected: str) -> None:
-    assert rendered(templates(tmp_path, text), a="abc") == expected
+def test_ordinary_templates_stay_within_the_limits(tmp_path: Path, text: str, expected: str) -> None:
+    assert render_user_prompt(write_templates(tmp_path, text), a="abc") == expected
 
 
 def test_column_expressions_have_the_same_limits() -> None:
@@ -60,4 +60,4 @@ def test_column_expressions_have_the_same_limits() -> None:
 
 
 def test_a_text_may_be_as_long_as_a_body(tmp_path: Path) -> None:
-    assert len(rendered(templates(tmp_path, "{{ 'x' * n }}"), n=MAX_CHARS)) == MAX_CHARS
+    assert len(render_user_prompt(write_templates(tmp_path, "{{ 'x' * n }}"), n=MAX_CHARS)) == MAX_CHARS

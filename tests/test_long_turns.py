@@ -25,9 +25,7 @@ def requests_of_round(root: Path, round: int) -> list[dict[str, Any]]:
     return [one["params"] for one in json.loads(body.read_text())["requests"]]
 
 
-def test_a_turn_goes_on_with_what_it_has_done_until_it_is_done(
-    tmp_path: Path, job: Callable[..., Summary]
-) -> None:
+def test_paused_turn_continues_until_done(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(tmp_path, rows=6, params=SEARCH)
     summary = job(mix=paused)
     assert summary.outcomes == {"succeeded": 6}
@@ -45,9 +43,7 @@ def test_a_turn_goes_on_with_what_it_has_done_until_it_is_done(
     assert rounds == ["1", "1", "3", "1", "1", "3"]
 
 
-def test_it_goes_on_whatever_its_attempts_but_not_past_the_last_round(
-    tmp_path: Path, job: Callable[..., Summary]
-) -> None:
+def test_paused_turn_ignores_attempts_but_not_the_last_round(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(tmp_path, rows=6, params=SEARCH, retry={"attempts": 1})
     assert job(mix=paused).outcomes == {"succeeded": 6}
     write_job(tmp_path, rows=6, params=SEARCH, retry={"attempts": 5, "max_rounds": 2}, reuse=False)
@@ -56,13 +52,13 @@ def test_it_goes_on_whatever_its_attempts_but_not_past_the_last_round(
     assert json.loads(error) == {"type": "truncated", "message": "the answer stopped at pause_turn"}
 
 
-def test_a_turn_goes_on_synchronously_too(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_paused_turn_continues_synchronously(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(tmp_path, rows=6, params=SEARCH, mode="sync")
     assert job(faults=["paused"]).outcomes == {"succeeded": 6}
 
 
 @pytest.mark.parametrize("round", [1, 2, 3])
-def test_a_run_killed_between_rounds_goes_on(tmp_path: Path, round: int) -> None:
+def test_run_killed_between_rounds_resumes(tmp_path: Path, round: int) -> None:
     write_job(tmp_path, rows=6, params=SEARCH)
     seen: list[str] = []
 
@@ -81,27 +77,27 @@ def test_a_run_killed_between_rounds_goes_on(tmp_path: Path, round: int) -> None
     assert sum(paid(tmp_path / "api").values()) == 10
 
 
-def line(*content: dict[str, Any]) -> bytes:
+def assistant_line(*content: dict[str, Any]) -> bytes:
     return json.dumps(
         {"custom_id": "r", "result": {"type": "succeeded", "message": {"content": content}}}
     ).encode()
 
 
-def test_an_answer_joins_the_turn_of_the_assistant_that_is_there() -> None:
+def test_answer_is_appended_to_the_assistant_turn() -> None:
     params = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "So"}]}
     given, answer = json.dumps(params).encode(), {"type": "text", "text": "far"}
-    [_, turn] = json.loads(continue_turn(given, line(answer)))["messages"]
+    [_, turn] = json.loads(continue_turn(given, assistant_line(answer)))["messages"]
     assert turn == {"role": "assistant", "content": [{"type": "text", "text": "So"}, answer]}
-    [_, turn, asked] = json.loads(ask_for_repair(given, line(answer), "too short"))["messages"]
+    [_, turn, asked] = json.loads(ask_for_repair(given, assistant_line(answer), "too short"))["messages"]
     assert (turn["content"][1], asked["role"]) == (answer, "user")
 
 
-def test_an_answer_without_content_is_asked_for_once_more() -> None:
+def test_answer_without_content_is_requested_again() -> None:
     given = json.dumps({"messages": [{"role": "user", "content": "q"}]}).encode()
-    assert continue_turn(given, line()) == given
+    assert continue_turn(given, assistant_line()) == given
 
 
-def test_a_container_keeps_what_was_asked_of_it() -> None:
+def test_container_keeps_its_requested_skills() -> None:
     params = {"messages": [{"role": "user", "content": "q"}], "container": {"skills": [{"skill_id": "pptx"}]}}
     message = {"content": [{"type": "text", "text": "So"}], "container": {"id": "container_1"}}
     answer = json.dumps({"custom_id": "r", "result": {"type": "succeeded", "message": message}}).encode()

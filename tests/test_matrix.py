@@ -21,7 +21,7 @@ from runner import load_spec, run
 from runner.sinks.registry import SINKS
 from runner.sources.read import SOURCES
 from tests.jobs import SPEC, write_job
-from tests.test_formats import workbook
+from tests.test_formats import write_workbook
 
 TEXTS = [
     "plain",
@@ -85,7 +85,7 @@ def _sql(root: Path) -> dict[str, Any]:
 
 
 def _xlsx(root: Path) -> dict[str, Any]:
-    workbook(root / "in.xlsx", ["id", "text"], *[[row["id"], escape(row["text"])] for row in ROWS])
+    write_workbook(root / "in.xlsx", ["id", "text"], *[[row["id"], escape(row["text"])] for row in ROWS])
     book = openpyxl.load_workbook(root / "in.xlsx")
     page = book.active
     assert page is not None
@@ -163,7 +163,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("sink", SINKS)
-def test_rows_of_every_source_arrive_in_every_sink_as_themselves_in_order(
+def test_rows_pass_unchanged_from_every_source_to_every_sink(
     project: Callable[[str], Path], source: str, sink: str
 ) -> None:
     wanted = [(row["id"], f"in/{row['id']}" if source == "files" else row["text"]) for row in ROWS]

@@ -15,7 +15,7 @@ from runner.results.outcome import OUTCOMES, Outcome, make_rejected_line, parse_
 from runner.results.output_format import TEXT_FORMAT, OutputFormat, make_validator
 from runner.results.usage import Usage, parse_usage
 
-COUNT = {
+COUNT_SCHEMA = {
     "type": "object",
     "properties": {"n": {"type": "integer"}, "day": {"type": "string", "format": "date"}},
     "required": ["n"],
@@ -32,28 +32,28 @@ MESSAGE = {
 }
 
 
-CALL = {"type": "tool_use", "id": "t1", "name": "look", "input": {"a": [10**30]}}
+TOOL_CALL = {"type": "tool_use", "id": "t1", "name": "look", "input": {"a": [10**30]}}
 
 
-def line(result: Any, custom_id: Any = "r-1-1-1") -> bytes:
+def result_line(result: Any, custom_id: Any = "r-1-1-1") -> bytes:
     """A line of results, as text of ASCII."""
     return json.dumps({"custom_id": custom_id, "result": result}).encode() + b"\n"
 
 
-def message(text: str | None = None, **fields: Any) -> bytes:
+def message_line(text: str | None = None, **fields: Any) -> bytes:
     """The line of a request that got a message; `text` is its only block."""
     content = {} if text is None else {"content": [{"type": "text", "text": text}]}
-    return line({"type": "succeeded", "message": {**MESSAGE, **content, **fields}})
+    return result_line({"type": "succeeded", "message": {**MESSAGE, **content, **fields}})
 
 
-def failed(type: str) -> bytes:
+def error_line(type: str) -> bytes:
     """The line of a request that got an error."""
     error = {"type": "error", "error": {"type": type, "message": "why"}, "request_id": None}
-    return line({"type": "errored", "error": error})
+    return result_line({"type": "errored", "error": error})
 
 
-def test_a_finished_text_is_a_success_with_all_that_is_known_of_it() -> None:
-    found = parse_result(message("hi"))
+def test_finished_text_is_a_success_with_all_fields() -> None:
+    found = parse_result(message_line("hi"))
     assert found[:4] == ("r-1-1-1", "succeeded", "hi", None)
     assert (found.stop_reason, found.model, found.is_retryable) == ("end_turn", "m", False)
     assert found.usage is not None and json.loads(bytes(found.usage)) == MESSAGE["usage"]
@@ -78,7 +78,8 @@ def test_the_stop_reason_decides_the_outcome(
     reason: str | None, outcome: str, again: bool, has_schema: bool
 ) -> None:
     found = parse_result(
-        message('{"n": 1}', stop_reason=reason), OutputFormat(make_validator(COUNT)) if has_schema else TEXT_FORMAT
+        message_line('{"n": 1}', stop_reason=reason),
+        OutputFormat(make_validator(COUNT_SCHEMA)) if has_schema else TEXT_FORMAT,
     )
     assert (found.outcome, found.is_retryable, found.stop_reason) == (outcome, again, reason)
     assert (found.error is None) == (outcome == "succeeded")
@@ -87,22 +88,22 @@ def test_the_stop_reason_decides_the_outcome(
 
 @pytest.mark.parametrize("reason", [*get_args(StopReason), None, "", "END_TURN", "end_turn "])
 def test_every_stop_reason_of_the_sdk_has_an_outcome(reason: str | None) -> None:
-    found = parse_result(message("hi", stop_reason=reason))
+    found = parse_result(message_line("hi", stop_reason=reason))
     assert found.outcome in OUTCOMES
     assert (found.outcome == "succeeded") == (reason in ("end_turn", "stop_sequence"))
 
 
 def test_no_stop_reason_of_the_sdk_is_unknown() -> None:
-    content = [CALL, *MESSAGE["content"]]
+    content = [TOOL_CALL, *MESSAGE["content"]]
     outcomes = [
-        parse_result(message(content=content, stop_reason=reason)).outcome for reason in get_args(StopReason)
+        parse_result(message_line(content=content, stop_reason=reason)).outcome for reason in get_args(StopReason)
     ]
     assert len(outcomes) > 5 and "invalid" not in outcomes
 
 
-def test_tool_calls_are_the_output_of_a_turn_that_stops_for_them() -> None:
-    content = [{"type": "text", "text": "let me see"}, CALL]
-    found = parse_result(message(content=content, stop_reason="tool_use"))
+def test_tool_calls_are_the_output_of_a_tool_use_turn() -> None:
+    content = [{"type": "text", "text": "let me see"}, TOOL_CALL]
+    found = parse_result(message_line(content=content, stop_reason="tool_use"))
     assert found.outcome == "succeeded"
     assert found.output == [{"id": "t1", "name": "look", "input": {"a": [10**30]}}]
 
@@ -112,17 +113,15 @@ def test_tool_calls_are_the_output_of_a_turn_that_stops_for_them() -> None:
     [
         ([{"type": "text", "text": '{"n": 1}'}], False),
         ([{"type": "text", "text": '{"n": 1}'}], True),
-        ([{"type": "text", "text": '{"n": 1}'}, CALL], True),
+        ([{"type": "text", "text": '{"n": 1}'}, TOOL_CALL], True),
         ([], False),
     ],
     ids=["no call", "no call under a schema", "call under a schema", "nothing"],
 )
-def test_a_turn_that_stops_for_tools_is_invalid_without_calls_or_under_a_schema(
-    content: list[Any], has_schema: bool
-) -> None:
+def test_tool_use_without_calls_or_with_a_schema_is_invalid(content: list[Any], has_schema: bool) -> None:
     found = parse_result(
-        message(content=content, stop_reason="tool_use"),
-        OutputFormat(make_validator(COUNT)) if has_schema else TEXT_FORMAT,
+        message_line(content=content, stop_reason="tool_use"),
+        OutputFormat(make_validator(COUNT_SCHEMA)) if has_schema else TEXT_FORMAT,
     )
     assert (found.outcome, found.stop_reason) == ("invalid", "tool_use")
     assert found.error is not None and "called a tool" in found.error["message"]
@@ -137,8 +136,8 @@ def test_a_turn_that_stops_for_tools_is_invalid_without_calls_or_under_a_schema(
         (None, "the model refused to answer"),
     ],
 )
-def test_a_refusal_says_why(details: Any, why: str) -> None:
-    found = parse_result(message("", stop_reason="refusal", stop_details=details))
+def test_refusal_has_its_reason(details: Any, why: str) -> None:
+    found = parse_result(message_line("", stop_reason="refusal", stop_details=details))
     assert (found.outcome, found.error) == ("refused", {"type": "refused", "message": why})
 
 
@@ -157,26 +156,28 @@ def test_a_refusal_says_why(details: Any, why: str) -> None:
     ],
 )
 def test_an_answer_that_breaks_the_schema_is_invalid_and_kept(text: str, output: Any, why: str) -> None:
-    found = parse_result(message(text), OutputFormat(make_validator(COUNT)))
+    found = parse_result(message_line(text), OutputFormat(make_validator(COUNT_SCHEMA)))
     assert (found.outcome, found.output, found.is_retryable) == ("invalid", output, True)
     assert found.error is not None and found.error["message"].startswith(why)
 
 
-def test_what_is_wrong_deep_in_an_answer_is_said_with_its_place() -> None:
-    schema = {"type": "object", "properties": {"lines": {"type": "array", "items": COUNT}}}
-    found = parse_result(message('{"lines": [{"n": 1}, {"n": "x"}]}'), OutputFormat(make_validator(schema)))
+def test_nested_schema_error_is_reported_with_its_place() -> None:
+    schema = {"type": "object", "properties": {"lines": {"type": "array", "items": COUNT_SCHEMA}}}
+    found = parse_result(message_line('{"lines": [{"n": 1}, {"n": "x"}]}'), OutputFormat(make_validator(schema)))
     assert found.error == {"type": "invalid", "message": 'lines[1].n: "x" is not of type "integer"'}
 
 
 @pytest.mark.parametrize("depth", [3000, 100_000])
 def test_an_answer_that_is_nested_too_deep_is_invalid_and_kept(depth: int) -> None:
     text = "[" * depth + "]" * depth
-    found = parse_result(message(text), OutputFormat(make_validator({})))
+    found = parse_result(message_line(text), OutputFormat(make_validator({})))
     assert (found.outcome, found.output) == ("invalid", text)
 
 
-def test_what_is_wrong_with_a_long_answer_is_said_in_short() -> None:
-    found = parse_result(message(json.dumps({"n": "x" * 100_000})), OutputFormat(make_validator(COUNT)))
+def test_schema_error_of_a_long_answer_is_shortened() -> None:
+    found = parse_result(
+        message_line(json.dumps({"n": "x" * 100_000})), OutputFormat(make_validator(COUNT_SCHEMA))
+    )
     assert found.error is not None and found.error["message"].startswith('n: "xxx')
     assert len(found.error["message"]) < 1000
 
@@ -188,8 +189,10 @@ def test_only_text_blocks_are_the_answer() -> None:
         {"type": "not_known_yet", "data": [1]},
         {"type": "text", "text": ": 1}"},
     ]
-    assert parse_result(message(content=content), OutputFormat(make_validator(COUNT))).output == {"n": 1}
-    assert parse_result(message(content=content)).output == '{"n": 1}'
+    assert parse_result(message_line(content=content), OutputFormat(make_validator(COUNT_SCHEMA))).output == {
+        "n": 1
+    }
+    assert parse_result(message_line(content=content)).output == '{"n": 1}'
 
 
 @pytest.mark.parametrize(
@@ -201,19 +204,19 @@ def test_only_text_blocks_are_the_answer() -> None:
         {"type": "not_known_yet", "input": "x"},
     ],
 )
-def test_a_block_of_an_unknown_shape_does_not_lose_the_answer(block: dict[str, Any]) -> None:
-    found = parse_result(message(content=[block, {"type": "text", "text": "hi"}]))
+def test_unknown_block_does_not_lose_the_answer(block: dict[str, Any]) -> None:
+    found = parse_result(message_line(content=[block, {"type": "text", "text": "hi"}]))
     assert (found.outcome, found.output) == ("succeeded", "hi")
 
 
 @pytest.mark.parametrize("block", [{"type": "text"}, {"type": "text", "text": None}, {"type": "text", "text": 5}])
-def test_a_text_block_without_text_is_no_answer(block: dict[str, Any]) -> None:
-    found = parse_result(message(content=[{"type": "text", "text": "hi"}, block]))
+def test_text_block_without_text_is_not_an_answer(block: dict[str, Any]) -> None:
+    found = parse_result(message_line(content=[{"type": "text", "text": "hi"}, block]))
     assert (found.outcome, found.output) == ("invalid", ["hi", block.get("text")])
 
 
 @pytest.mark.parametrize("half", ["\\ud800", "\\udc00", "\\ud83d\\ude00\\ud83d"])
-def test_a_surrogate_in_a_result_of_an_unknown_shape_does_not_lose_it(half: str) -> None:
+def test_surrogate_in_an_unknown_result_does_not_lose_it(half: str) -> None:
     data = f'{{"custom_id": "r-1-1-1", "result": {{"type": 5, "text": "{half}"}}}}'.encode()
     found = parse_result(data)
     assert (found.outcome, found.error and found.error["type"]) == ("errored", "unknown_result")
@@ -221,9 +224,12 @@ def test_a_surrogate_in_a_result_of_an_unknown_shape_does_not_lose_it(half: str)
 
 @pytest.mark.parametrize("number", [2**63 - 1, 2**64, -(2**64) - 1, 10**40, 10**400])
 def test_integers_of_any_size_are_kept(number: int) -> None:
-    found = parse_result(message(f'{{"n": {number}}}'), OutputFormat(make_validator(COUNT)))
+    found = parse_result(message_line(f'{{"n": {number}}}'), OutputFormat(make_validator(COUNT_SCHEMA)))
     assert (found.outcome, found.output) == ("succeeded", {"n": number})
-    assert parse_result(message(f'{{"n": "x{number}"}}'), OutputFormat(make_validator(COUNT))).outcome == "invalid"
+    assert (
+        parse_result(message_line(f'{{"n": "x{number}"}}'), OutputFormat(make_validator(COUNT_SCHEMA))).outcome
+        == "invalid"
+    )
 
 
 @pytest.mark.parametrize(
@@ -242,14 +248,14 @@ def test_integers_of_any_size_are_kept(number: int) -> None:
         ("not_known_yet", True),
     ],
 )
-def test_an_error_that_must_repeat_itself_is_not_sent_again(type: str, again: bool) -> None:
-    found = parse_result(failed(type))
+def test_permanent_error_is_not_retryable(type: str, again: bool) -> None:
+    found = parse_result(error_line(type))
     assert found == Outcome("r-1-1-1", "errored", error={"type": type, "message": "why"}, is_retryable=again)
 
 
 @pytest.mark.parametrize(("type", "again"), [("expired", True), ("canceled", False)])
-def test_requests_that_never_ran_are_expired_or_canceled(type: str, again: bool) -> None:
-    found = parse_result(line({"type": type}))
+def test_request_that_never_ran_is_expired_or_canceled(type: str, again: bool) -> None:
+    found = parse_result(result_line({"type": type}))
     assert (found.outcome, found.output, found.usage, found.is_retryable) == (type, None, None, again)
     assert found.error is not None and found.error["type"] == type
 
@@ -276,8 +282,8 @@ def test_requests_that_never_ran_are_expired_or_canceled(type: str, again: bool)
         {},
     ],
 )
-def test_results_that_are_not_known_never_count_as_success(result: Any) -> None:
-    found = parse_result(line(result))
+def test_unknown_result_never_counts_as_success(result: Any) -> None:
+    found = parse_result(result_line(result))
     assert (found.outcome, found.output, found.is_retryable) == ("errored", None, False)
     assert found.error is not None and found.error["type"] == "unknown_result"
 
@@ -285,13 +291,13 @@ def test_results_that_are_not_known_never_count_as_success(result: Any) -> None:
 @given(st.text(max_size=20) | st.sampled_from(["errored", "expired", "canceled", "rejected", "succeeded"]))
 def test_no_other_result_type_counts_as_success(type: str) -> None:
     error = {"error": {"type": "api_error"}}
-    found = parse_result(line({"type": type, "message": MESSAGE, "error": error}))
+    found = parse_result(result_line({"type": type, "message": MESSAGE, "error": error}))
     assert (found.outcome == "succeeded") == (type == "succeeded")
 
 
 @given(st.text(max_size=20))
-def test_success_needs_a_stop_reason_that_is_known(reason: str) -> None:
-    found = parse_result(message('{"n": 1}', stop_reason=reason), OutputFormat(make_validator(COUNT)))
+def test_success_needs_a_known_stop_reason(reason: str) -> None:
+    found = parse_result(message_line('{"n": 1}', stop_reason=reason), OutputFormat(make_validator(COUNT_SCHEMA)))
     is_known = reason in ("end_turn", "stop_sequence")
     assert (found.outcome == "succeeded") == is_known
 
@@ -303,13 +309,13 @@ def test_success_needs_a_stop_reason_that_is_known(reason: str) -> None:
 def test_halves_of_surrogate_pairs_become_replacement_characters(text: str) -> None:
     whole = json.loads(json.dumps(text))
     expected = re.sub("[\ud800-\udfff]", "\ufffd", whole)
-    assert parse_result(message(text)).output == expected
+    assert parse_result(message_line(text)).output == expected
 
 
 @pytest.mark.parametrize("text", ['{"t": "x\ud83d"}', '{"t": "x\\ud83d"}'], ids=["in the line", "in the answer"])
 def test_a_surrogate_in_an_answer_does_not_make_it_invalid(text: str) -> None:
     schema = {"type": "object", "properties": {"t": {"type": "string"}}}
-    found = parse_result(message(text), OutputFormat(make_validator(schema)))
+    found = parse_result(message_line(text), OutputFormat(make_validator(schema)))
     assert (found.outcome, found.output) == ("succeeded", {"t": "x\ufffd"})
 
 
@@ -319,7 +325,7 @@ def test_any_text_arrives_as_it_was_sent(text: str) -> None:
     raw = json.dumps({"custom_id": "x", "result": {"type": "succeeded", "message": MESSAGE}}, ensure_ascii=False)
     escaped = json.dumps(text, ensure_ascii=False)
     assert parse_result(raw.replace('"hi"', escaped).encode()).output == text
-    assert parse_result(message(text)).output == text
+    assert parse_result(message_line(text)).output == text
 
 
 @pytest.mark.parametrize(
@@ -332,34 +338,41 @@ def test_any_text_arrives_as_it_was_sent(text: str) -> None:
         b"{}",
         b"<html>",
         b"\xff",
-        message("hi")[:-20],
-        message("hi") + message("hi"),
+        message_line("hi")[:-20],
+        message_line("hi") + message_line("hi"),
         b'{"custom_id": "x"}',
         b'{"custom_id": "x", "result": null}',
         b'{"custom_id": "\xff", "result": {"type": "expired"}}',
         b'{"custom_id": "\\ud800", "result"',
-        line({"type": "expired"}, custom_id=7),
-        line({"type": "succeeded", "message": {}}, custom_id=None),
-        line([]),
+        result_line({"type": "expired"}, custom_id=7),
+        result_line({"type": "succeeded", "message": {}}, custom_id=None),
+        result_line([]),
         b'{"custom_id": "x", "zz": ' + b"[" * 3000 + b"]" * 3000 + b', "result": {"type": "expired"}}',
     ],
     ids=lambda data: str(data[:40]),
 )
-def test_what_is_not_a_line_of_results_raises_value_error(data: bytes) -> None:
+def test_invalid_result_line_raises_value_error(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         parse_result(data)
 
 
 @settings(max_examples=250, deadline=None)
 @given(
-    base=st.sampled_from([message('{"n": 1}'), failed("api_error"), line({"type": "expired"}), message("\ud83d")]),
+    base=st.sampled_from(
+        [
+            message_line('{"n": 1}'),
+            error_line("api_error"),
+            result_line({"type": "expired"}),
+            message_line("\ud83d"),
+        ]
+    ),
     at=st.integers(0, 300),
     cut=st.integers(0, 12),
     junk=st.binary(max_size=8) | st.sampled_from([b"null", b"{}", b"[]", b"1", b'"x"', b"\\ud800", b","]),
 )
 def test_a_damaged_line_gives_an_outcome_or_value_error(base: bytes, at: int, cut: int, junk: bytes) -> None:
     try:
-        found = parse_result(base[:at] + junk + base[at + cut :], OutputFormat(make_validator(COUNT)))
+        found = parse_result(base[:at] + junk + base[at + cut :], OutputFormat(make_validator(COUNT_SCHEMA)))
     except ValueError as error:
         assert str(error)
     else:
@@ -382,7 +395,7 @@ def test_a_rejected_row_reads_back_with_its_reason() -> None:
     assert data.endswith(b"\n") and data.count(b"\n") == 1
 
 
-def test_usage_adds_up_and_absent_tokens_count_as_none() -> None:
+def test_usage_adds_up_and_missing_tokens_count_as_zero() -> None:
     total = Usage()
     total.add(parse_usage(msgspec.Raw(b'{"input_tokens": 1, "output_tokens": 2, "service_tier": "batch"}')))
     total.add(parse_usage(msgspec.Raw(b'{"cache_creation_input_tokens": null, "cache_read_input_tokens": 5}')))
@@ -391,8 +404,8 @@ def test_usage_adds_up_and_absent_tokens_count_as_none() -> None:
 
 
 @pytest.mark.parametrize("usage", [None, [], "x", {"input_tokens": None}, {"output_tokens": "3"}, {}])
-def test_a_usage_of_an_unknown_shape_counts_as_nothing(usage: Any) -> None:
-    found = parse_result(message("hi", usage=usage))
+def test_unknown_usage_counts_as_zero(usage: Any) -> None:
+    found = parse_result(message_line("hi", usage=usage))
     assert (found.outcome, found.output) == ("succeeded", "hi")
     total = Usage()
     total.add(parse_usage(found.usage or msgspec.Raw(b"{}")))
@@ -400,23 +413,23 @@ def test_a_usage_of_an_unknown_shape_counts_as_nothing(usage: Any) -> None:
 
 
 @pytest.mark.parametrize("usage", [b'"\xff"', b'"\\ud800"', b'{"a": 1e999}'])
-def test_a_usage_that_cannot_be_read_does_not_lose_the_answer(usage: bytes) -> None:
-    found = parse_result(message("hi", usage="here").replace(b'"here"', usage))
+def test_unreadable_usage_does_not_lose_the_answer(usage: bytes) -> None:
+    found = parse_result(message_line("hi", usage="here").replace(b'"here"', usage))
     assert (found.outcome, found.output) == ("succeeded", "hi")
     assert found.usage is None or json.loads(bytes(found.usage))
 
 
 @pytest.mark.parametrize("count", ["1e308", "-1", "1" + "0" * 30, "1" + "0" * 400])
-def test_tokens_that_cannot_be_counted_count_as_none(count: str) -> None:
+def test_impossible_token_counts_count_as_zero(count: str) -> None:
     total = Usage(1)
     for _ in range(2):
         total.add(parse_usage(msgspec.Raw(f'{{"input_tokens": {count}}}'.encode())))
     assert total == Usage(1)
 
 
-def test_a_usage_is_kept_as_the_api_wrote_it() -> None:
+def test_usage_is_kept_as_received() -> None:
     usage = {"input_tokens": 1, "not_known_yet": {"a": [1.50, 10**30]}}
-    found = parse_result(message("hi", usage=usage))
+    found = parse_result(message_line("hi", usage=usage))
     assert msgspec.json.encode(found.usage) == json.dumps(usage).encode()
 
 
@@ -432,7 +445,7 @@ def test_a_usage_is_kept_as_the_api_wrote_it() -> None:
         {"$schema": "x:unknown"},
     ],
 )
-def test_a_schema_that_cannot_be_used_is_an_input_error(schema: dict[str, Any]) -> None:
+def test_unusable_schema_is_an_input_error(schema: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=r"output\.schema: cannot be used: \S") as caught:
         make_validator(schema)
     assert "\n" not in str(caught.value)
@@ -451,7 +464,7 @@ def test_a_schema_that_cannot_be_used_is_an_input_error(schema: dict[str, Any]) 
         ({"type": "integer", "maximum": 5}, -(10**30), 10**30),
     ],
 )
-def test_answers_are_held_against_the_schema(schema: dict[str, Any], good: Any, bad: Any) -> None:
+def test_answers_are_validated_against_the_schema(schema: dict[str, Any], good: Any, bad: Any) -> None:
     validate = make_validator(schema)
     assert validate(good) is None
     assert validate(bad)

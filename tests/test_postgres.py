@@ -5,6 +5,6 @@ from pathlib import Path
 from tests.proofs import postgres
 
 
-def test_a_delivery_to_postgresql_that_is_killed_goes_on(tmp_path: Path) -> None:
+def test_killed_delivery_to_postgresql_resumes(tmp_path: Path) -> None:
     struck, _ = postgres.prove(tmp_path, 3_000, 2)
     assert struck == 2

@@ -79,7 +79,7 @@ def is_whole(root: Path, undisturbed: dict[str, str]) -> bool:
 
 
 @pytest.mark.parametrize("count", [2, 4])
-def test_of_runs_that_start_together_one_works(tmp_path: Path, undisturbed: dict[str, str], count: int) -> None:
+def test_only_one_of_simultaneous_runs_works(tmp_path: Path, undisturbed: dict[str, str], count: int) -> None:
     write_job(tmp_path)
     gate = Gate("create")
     with simulator(tmp_path / "api", on=gate.on) as environ:
@@ -95,7 +95,7 @@ def test_of_runs_that_start_together_one_works(tmp_path: Path, undisturbed: dict
 
 
 @pytest.mark.parametrize("count", [2, 4])
-def test_of_runs_that_go_on_together_one_works(tmp_path: Path, undisturbed: dict[str, str], count: int) -> None:
+def test_only_one_of_simultaneous_resumes_works(tmp_path: Path, undisturbed: dict[str, str], count: int) -> None:
     with working(tmp_path, "results") as (gate, environ, process):
         kill(process.pid)
         process.join()
@@ -111,7 +111,7 @@ def test_of_runs_that_go_on_together_one_works(tmp_path: Path, undisturbed: dict
 
 
 @pytest.mark.parametrize("moment", ["create", "created", "retrieve", "results"])
-def test_the_others_are_kept_out_until_the_worker_is_killed(
+def test_other_runs_are_locked_out_until_the_worker_is_killed(
     tmp_path: Path, undisturbed: dict[str, str], moment: str
 ) -> None:
     with working(tmp_path, moment) as (gate, environ, process):
@@ -127,7 +127,7 @@ def test_the_others_are_kept_out_until_the_worker_is_killed(
 
 
 @pytest.mark.parametrize("moment", ["created", "results"])
-def test_a_worker_that_is_stopped_keeps_the_others_out_and_goes_on(
+def test_suspended_worker_keeps_its_lock_and_continues(
     tmp_path: Path, undisturbed: dict[str, str], moment: str
 ) -> None:
     with working(tmp_path, moment) as (gate, environ, process):
@@ -140,7 +140,7 @@ def test_a_worker_that_is_stopped_keeps_the_others_out_and_goes_on(
     assert is_whole(tmp_path, undisturbed)
 
 
-def test_the_status_is_told_while_a_run_works(tmp_path: Path, undisturbed: dict[str, str]) -> None:
+def test_status_works_during_a_run(tmp_path: Path, undisturbed: dict[str, str]) -> None:
     with working(tmp_path, "retrieve") as (gate, environ, process):
         shown = command(tmp_path, environ, "status", "job.yaml", "--json")
         assert (shown.returncode, shown.stderr) == (0, "")
@@ -156,7 +156,7 @@ def test_the_status_is_told_while_a_run_works(tmp_path: Path, undisturbed: dict[
     assert is_whole(tmp_path, undisturbed)
 
 
-def test_commands_that_change_the_state_are_kept_out_of_a_run(tmp_path: Path, undisturbed: dict[str, str]) -> None:
+def test_state_changing_commands_are_locked_out_during_a_run(tmp_path: Path, undisturbed: dict[str, str]) -> None:
     with working(tmp_path, "create") as (gate, environ, process):
         for words in KEPT_OUT:
             assert is_kept_out(command(tmp_path, environ, *words), tmp_path), words
@@ -165,7 +165,7 @@ def test_commands_that_change_the_state_are_kept_out_of_a_run(tmp_path: Path, un
     assert is_whole(tmp_path, undisturbed)
 
 
-def test_an_ended_run_is_not_purged_while_another_works(tmp_path: Path) -> None:
+def test_finished_run_is_not_purged_during_another_run(tmp_path: Path) -> None:
     write_job(tmp_path)
     with simulator(tmp_path / "api") as environ:
         assert command(tmp_path, environ, *RUN).returncode == 0
@@ -185,7 +185,7 @@ def test_an_ended_run_is_not_purged_while_another_works(tmp_path: Path) -> None:
     assert (purged.returncode, purged.stdout) == (0, f"run {first} was purged\n")
 
 
-def test_a_simulated_run_does_not_keep_a_real_one_out(tmp_path: Path, undisturbed: dict[str, str]) -> None:
+def test_simulated_run_does_not_lock_out_a_real_run(tmp_path: Path, undisturbed: dict[str, str]) -> None:
     with working(tmp_path, "create") as (gate, environ, process):
         assert command(tmp_path, environ, "run", "job.yaml", "--simulate").returncode == 0
         gate.opened.set()
@@ -194,7 +194,7 @@ def test_a_simulated_run_does_not_keep_a_real_one_out(tmp_path: Path, undisturbe
     assert outputs(tmp_path / "simulated") == undisturbed
 
 
-def test_a_lock_file_that_was_left_behind_keeps_nobody_out(tmp_path: Path, undisturbed: dict[str, str]) -> None:
+def test_stale_lock_file_locks_nobody_out(tmp_path: Path, undisturbed: dict[str, str]) -> None:
     write_job(tmp_path)
     (tmp_path / ".runner").mkdir()
     (tmp_path / ".runner" / "lock").write_text(f"{os.getpid()}\n")

@@ -13,7 +13,7 @@ from runner.spec.load import load_spec
 from runner.templates.expressions import compile_expression
 from runner.templates.templates import Templates, load_templates
 
-RECORD = {
+OUTCOME_RECORD = {
     "key": "k1",
     "row": {"a": 1},
     "outcome": "succeeded",
@@ -27,7 +27,7 @@ for _ in range(3000):
     NESTED = [NESTED]
 
 
-def templates(
+def write_templates(
     root: Path, prompt: str | Mapping[str, Any], files: Mapping[str, str] | None = None, **vars: Any
 ) -> Templates:
     """The templates of a spec written into `root`, with `files` below its prompts/."""
@@ -48,7 +48,7 @@ def templates(
     return load_templates(load_spec(root / "t.yaml"))
 
 
-def rendered(found: Templates, **row: Any) -> str:
+def render_user_prompt(found: Templates, **row: Any) -> str:
     """The user prompt of one row."""
     user = found.spec.prompt.user
     assert isinstance(user, str)
@@ -84,13 +84,13 @@ def line_of(text: str, root: Path) -> int:
 )
 def test_inline_templates_see_the_row(tmp_path: Path, text: str, expected: str) -> None:
     row = {"vendor": "Acme", "due date": "soon"}
-    assert rendered(templates(tmp_path, text), **row) == expected
+    assert render_user_prompt(write_templates(tmp_path, text), **row) == expected
 
 
 @pytest.mark.parametrize("value", ["{{ 7 * 7 }}", "{% include 'unused.j2' %}", "{# gone #}", "{% raw %}", "}}"])
 def test_row_data_and_vars_are_never_templates(tmp_path: Path, value: str) -> None:
-    found = templates(tmp_path, "{{ a }}|{{ v }}|{{ row.a }}", v=value)
-    assert rendered(found, a=value) == f"{value}|{value}|{value}"
+    found = write_templates(tmp_path, "{{ a }}|{{ v }}|{{ row.a }}", v=value)
+    assert render_user_prompt(found, a=value) == f"{value}|{value}|{value}"
 
 
 @pytest.mark.parametrize(
@@ -128,17 +128,17 @@ def test_row_data_and_vars_are_never_templates(tmp_path: Path, value: str) -> No
 def test_files_in_prompts_include_and_import_each_other(
     tmp_path: Path, files: dict[str, str], expected: str
 ) -> None:
-    found = templates(tmp_path, "x.j2", files)
-    assert rendered(found, a="A") == expected
+    found = write_templates(tmp_path, "x.j2", files)
+    assert render_user_prompt(found, a="A") == expected
     assert found.file_texts() == files
 
 
-def test_a_template_that_extends_another_fails_on_every_row_as_on_the_first(tmp_path: Path) -> None:
+def test_extended_template_fails_alike_on_every_row(tmp_path: Path) -> None:
     files = {
         "b.j2": "{% block c %}{% if a %}{{ super() }}{% endif %}{% endblock %}",
         "x.j2": "{% extends 'b.j2' %}",
     }
-    found = templates(tmp_path, "x.j2", files)
+    found = write_templates(tmp_path, "x.j2", files)
     render = found.make_renderer("prompt.user", "x.j2")
     for _ in range(3):
         assert render(found.variables({"a": ""})) == ""
@@ -146,25 +146,25 @@ def test_a_template_that_extends_another_fails_on_every_row_as_on_the_first(tmp_
             render(found.variables({"a": "A"}))
 
 
-def test_the_byte_order_mark_of_a_file_is_not_part_of_its_text(tmp_path: Path) -> None:
-    found = templates(tmp_path, "x.j2", {"x.j2": "\ufeff{% include 'y.j2' %}", "y.j2": "\ufeff{{ a }}"})
-    assert rendered(found, a="\ufeffA") == "\ufeffA"
+def test_byte_order_mark_is_not_part_of_the_text(tmp_path: Path) -> None:
+    found = write_templates(tmp_path, "x.j2", {"x.j2": "\ufeff{% include 'y.j2' %}", "y.j2": "\ufeff{{ a }}"})
+    assert render_user_prompt(found, a="\ufeffA") == "\ufeffA"
     assert found.file_texts()["y.j2"] == "{{ a }}"
 
 
-def test_an_included_file_sees_the_names_that_are_set_around_it(tmp_path: Path) -> None:
+def test_included_file_sees_surrounding_names(tmp_path: Path) -> None:
     files = {"x.j2": "{% for line in a %}{% include 'y.j2' %}{% endfor %}", "y.j2": "[{{ line }}]"}
-    found = templates(tmp_path, "x.j2", files)
-    assert rendered(found, a=[1, 2]) == "[1][2]"
+    found = write_templates(tmp_path, "x.j2", files)
+    assert render_user_prompt(found, a=[1, 2]) == "[1][2]"
     assert found.check_variables(["a"]) == []
 
 
 @pytest.mark.parametrize(
     "text", ["{{ b }}", "{{ row.b }}", "{{ row['b'] }}", "{{ a.b }}", "{% if b %}{% endif %}"]
 )
-def test_what_is_not_there_stops_the_rendering(tmp_path: Path, text: str) -> None:
+def test_missing_name_stops_the_rendering(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError, match=r"t\.yaml:\d+:\d+: prompt\.user: .*'b'") as caught:
-        rendered(templates(tmp_path, text), a="A")
+        render_user_prompt(write_templates(tmp_path, text), a="A")
     assert caught.value.problems[0].line == line_of('"user"', tmp_path)
 
 
@@ -187,11 +187,11 @@ def test_what_is_not_there_stops_the_rendering(tmp_path: Path, text: str) -> Non
     ],
     ids=["file", "include", "macro", "unknown macro"],
 )
-def test_a_failed_rendering_names_the_innermost_template_and_line(
+def test_render_error_names_the_innermost_template_and_line(
     tmp_path: Path, files: dict[str, str], place: str
 ) -> None:
     with pytest.raises(InputError) as caught:
-        rendered(templates(tmp_path, "x.j2", files), a="A")
+        render_user_prompt(write_templates(tmp_path, "x.j2", files), a="A")
     assert str(caught.value).startswith(f"{place}: ")
 
 
@@ -205,11 +205,9 @@ def test_a_failed_rendering_names_the_innermost_template_and_line(
     ],
     ids=["itself", "each other", "extends", "macro"],
 )
-def test_templates_that_call_each_other_without_end_are_input_errors(
-    tmp_path: Path, files: dict[str, str], place: str
-) -> None:
+def test_endless_template_recursion_is_an_input_error(tmp_path: Path, files: dict[str, str], place: str) -> None:
     with pytest.raises(InputError, match=f"^{place}: .*recursion"):
-        rendered(templates(tmp_path, "x.j2", files), a="A")
+        render_user_prompt(write_templates(tmp_path, "x.j2", files), a="A")
 
 
 @pytest.mark.parametrize(
@@ -235,9 +233,9 @@ def test_templates_that_call_each_other_without_end_are_input_errors(
     ],
     ids=lambda value: None if value is not NESTED else "nested",
 )
-def test_values_that_do_not_fit_are_input_errors(tmp_path: Path, text: str, value: Any) -> None:
+def test_unsuitable_values_are_input_errors(tmp_path: Path, text: str, value: Any) -> None:
     with pytest.raises(InputError, match=r"t\.yaml:\d+:\d+: prompt\.user: \S"):
-        rendered(templates(tmp_path, text), a=value)
+        render_user_prompt(write_templates(tmp_path, text), a=value)
 
 
 @pytest.mark.parametrize(
@@ -256,39 +254,39 @@ def test_values_that_do_not_fit_are_input_errors(tmp_path: Path, text: str, valu
         ("{{ a|map(attribute='typo')|list }}", "undefined"),
     ],
 )
-def test_what_python_prints_of_things_that_are_not_data_is_not_sent(tmp_path: Path, text: str, why: str) -> None:
+def test_python_object_text_is_never_sent(tmp_path: Path, text: str, why: str) -> None:
     with pytest.raises(InputError, match=re.escape(why)):
-        rendered(templates(tmp_path, text), a=["x"])
+        render_user_prompt(write_templates(tmp_path, text), a=["x"])
 
 
 @pytest.mark.parametrize("name", ["items", "values", "keys", "copy", "get", "update"])
-def test_a_column_with_the_name_of_a_method_of_a_dict_is_reached_through_row(tmp_path: Path, name: str) -> None:
-    found = templates(tmp_path, f"{{{{ row.{name} }}}} {{{{ row['{name}'] }}}} {{{{ {name} }}}}")
-    assert rendered(found, **{name: "X"}) == "X X X"
+def test_column_named_like_a_dict_method_is_reached_through_row(tmp_path: Path, name: str) -> None:
+    found = write_templates(tmp_path, f"{{{{ row.{name} }}}} {{{{ row['{name}'] }}}} {{{{ {name} }}}}")
+    assert render_user_prompt(found, **{name: "X"}) == "X X X"
     assert found.check_variables([name]) == []
 
 
 @pytest.mark.parametrize("name", ["range", "dict", "namespace"])
-def test_a_column_with_the_name_of_a_global_is_what_a_template_sees(tmp_path: Path, name: str) -> None:
-    found = templates(tmp_path, f"{{{{ {name} }}}}")
-    assert rendered(found, **{name: "X"}) == "X"
+def test_column_shadows_a_global_of_the_same_name(tmp_path: Path, name: str) -> None:
+    found = write_templates(tmp_path, f"{{{{ {name} }}}}")
+    assert render_user_prompt(found, **{name: "X"}) == "X"
     assert found.check_variables([name]) == [] and not is_constant(found)
 
 
-def test_a_column_called_row_is_reached_through_the_whole_row(tmp_path: Path) -> None:
-    found = templates(tmp_path, "{{ row['row'] }} {{ row|tojson }}")
-    assert rendered(found, row="X") == 'X {"row": "X"}'
+def test_column_called_row_is_reached_through_row(tmp_path: Path) -> None:
+    found = write_templates(tmp_path, "{{ row['row'] }} {{ row|tojson }}")
+    assert render_user_prompt(found, row="X") == 'X {"row": "X"}'
     assert found.check_variables(["row"]) == []
 
 
-def test_a_column_called_self_is_reached_through_row_alone(tmp_path: Path) -> None:
-    found = templates(tmp_path, "{{ row['self'] }} {{ row.self }}")
-    assert rendered(found, self="X") == "X X"
+def test_column_called_self_is_reached_only_through_row(tmp_path: Path) -> None:
+    found = write_templates(tmp_path, "{{ row['self'] }} {{ row.self }}")
+    assert render_user_prompt(found, self="X") == "X X"
     assert found.check_variables(["self"]) == []
 
 
-def test_the_bare_name_self_is_reported_where_it_is_a_column(tmp_path: Path) -> None:
-    (problem,) = templates(tmp_path, "{{ self }}").check_variables(["a", "self"])
+def test_bare_self_is_reported_when_it_is_a_column(tmp_path: Path) -> None:
+    (problem,) = write_templates(tmp_path, "{{ self }}").check_variables(["a", "self"])
     assert "write row['self']" in problem.message
 
 
@@ -309,9 +307,9 @@ def test_the_bare_name_self_is_reported_where_it_is_a_column(tmp_path: Path) -> 
     ],
 )
 def test_templates_cannot_leave_the_sandbox_nor_change_data(tmp_path: Path, text: str) -> None:
-    found = templates(tmp_path, text, v=[0])
+    found = write_templates(tmp_path, text, v=[0])
     with pytest.raises(InputError):
-        rendered(found, a="A")
+        render_user_prompt(found, a="A")
     assert found.spec.vars == {"v": [0]}
 
 
@@ -328,9 +326,7 @@ def test_templates_cannot_leave_the_sandbox_nor_change_data(tmp_path: Path, text
     ],
 )
 @pytest.mark.parametrize("is_included", [False, True], ids=["named", "included"])
-def test_no_template_is_read_from_outside_prompts(
-    tmp_path: Path, name: str, message: str, is_included: bool
-) -> None:
+def test_template_outside_prompts_is_not_read(tmp_path: Path, name: str, message: str, is_included: bool) -> None:
     (tmp_path / "secret.j2").write_text("secret")
     (tmp_path / "prompts").mkdir()
     (tmp_path / "prompts" / "link.j2").symlink_to(tmp_path / "secret.j2")
@@ -338,7 +334,7 @@ def test_no_template_is_read_from_outside_prompts(
     (tmp_path / "prompts" / "folder.j2").mkdir()
     files = {"x.j2": f"\n{{% include {name!r} %}}"}
     with pytest.raises(InputError) as caught:
-        templates(tmp_path, "x.j2" if is_included else name, files)
+        write_templates(tmp_path, "x.j2" if is_included else name, files)
     place = "prompts/x.j2:2: " if is_included else f"t.yaml:{line_of('user', tmp_path)}:"
     assert place in str(caught.value) and message in str(caught.value)
 
@@ -346,7 +342,7 @@ def test_no_template_is_read_from_outside_prompts(
 @pytest.mark.parametrize("name", ["prompt.system", "<prompt.system>"])
 def test_an_inline_template_cannot_be_included(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError) as caught:
-        templates(tmp_path, {"system": "S", "user": f"{{% include '{name}' %}}"})
+        write_templates(tmp_path, {"system": "S", "user": f"{{% include '{name}' %}}"})
     (problem,) = caught.value.problems
     assert name in problem.message and problem.line == line_of("include", tmp_path)
 
@@ -354,7 +350,7 @@ def test_an_inline_template_cannot_be_included(tmp_path: Path, name: str) -> Non
 def test_a_link_that_stays_in_prompts_is_followed(tmp_path: Path) -> None:
     (tmp_path / "prompts").mkdir()
     (tmp_path / "prompts" / "link.j2").symlink_to("unused.j2")
-    assert rendered(templates(tmp_path, "link.j2")) == "nobody reads me"
+    assert render_user_prompt(write_templates(tmp_path, "link.j2")) == "nobody reads me"
 
 
 @pytest.mark.parametrize(
@@ -376,21 +372,21 @@ def test_a_link_that_stays_in_prompts_is_followed(tmp_path: Path) -> None:
         ("{{ 1٣.5 }}", "prompts/x.j2:1: invalid character '٣'"),
     ],
 )
-def test_a_template_that_is_not_jinja_is_reported_at_its_line(tmp_path: Path, text: str, message: str) -> None:
+def test_invalid_jinja_is_reported_at_its_line(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
-        templates(tmp_path, "x.j2", {"x.j2": text})
+        write_templates(tmp_path, "x.j2", {"x.j2": text})
     assert str(caught.value).startswith(message)
 
 
-def test_a_constant_that_python_cannot_print_is_an_input_error(tmp_path: Path) -> None:
+def test_unprintable_constant_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"^prompts/x\.j2\b.*digits"):
-        rendered(templates(tmp_path, "x.j2", {"x.j2": "{{ 10 ** 5000 }}"}))
+        render_user_prompt(write_templates(tmp_path, "x.j2", {"x.j2": "{{ 10 ** 5000 }}"}))
 
 
 def test_all_broken_templates_are_reported_at_once(tmp_path: Path) -> None:
     prompt = {"system": "nope.j2", "user": "{{ a", "messages": [{"role": "user", "content": "x.j2"}]}
     with pytest.raises(InputError) as caught:
-        templates(tmp_path, prompt, {"x.j2": "{% endif %}"})
+        write_templates(tmp_path, prompt, {"x.j2": "{% endif %}"})
     assert len(caught.value.problems) == 3
     assert {problem.path.split("/")[-1] for problem in caught.value.problems} == {"t.yaml", "x.j2"}
 
@@ -399,7 +395,7 @@ def test_a_template_that_is_not_utf_8_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "prompts").mkdir()
     (tmp_path / "prompts" / "x.j2").write_bytes(b"caf\xe9")
     with pytest.raises(InputError, match=r"t\.yaml:\d+:\d+: prompts/x\.j2 is not UTF-8 text"):
-        templates(tmp_path, "x.j2")
+        write_templates(tmp_path, "x.j2")
 
 
 @pytest.mark.parametrize(
@@ -423,17 +419,17 @@ def test_a_template_that_is_not_utf_8_is_an_error(tmp_path: Path) -> None:
     ],
     ids=["name", "field", "include", "include of any name", "method of a dict", "loop", "default of default"],
 )
-def test_names_that_the_source_does_not_offer_are_reported_with_file_and_line(
+def test_unknown_names_are_reported_with_file_and_line(
     tmp_path: Path, files: dict[str, str], place: str, message: str
 ) -> None:
-    problems = templates(tmp_path, "x.j2", files).check_variables(["vendor"])
+    problems = write_templates(tmp_path, "x.j2", files).check_variables(["vendor"])
     assert len(problems) == 1
     assert str(problems[0]).startswith(f"{place}: {message}")
 
 
-def test_a_name_in_an_inline_block_is_reported_at_its_place_in_the_spec(tmp_path: Path) -> None:
+def test_unknown_name_in_a_block_is_reported_at_its_place(tmp_path: Path) -> None:
     blocks = [{"type": "text", "text": "{{ a }}"}, {"type": "text", "text": "{{ zzz }}"}]
-    (problem,) = templates(tmp_path, {"user": blocks}).check_variables(["a"])
+    (problem,) = write_templates(tmp_path, {"user": blocks}).check_variables(["a"])
     assert problem.line == line_of("zzz", tmp_path)
     assert problem.message.startswith("prompt.user.1.text: 'zzz' is undefined")
 
@@ -457,10 +453,10 @@ def test_a_name_in_an_inline_block_is_reported_at_its_place_in_the_spec(tmp_path
         "{% if 'b' in row %}{{ row.b }}{% endif %}{{ a }}",
     ],
 )
-def test_names_that_are_guarded_or_made_in_the_template_are_not_missing(tmp_path: Path, text: str) -> None:
-    found = templates(tmp_path, text, v="V")
+def test_guarded_or_local_names_are_not_missing(tmp_path: Path, text: str) -> None:
+    found = write_templates(tmp_path, text, v="V")
     assert found.check_variables(["a"]) == []
-    assert isinstance(rendered(found, a="A"), str)
+    assert isinstance(render_user_prompt(found, a="A"), str)
 
 
 @pytest.mark.parametrize(
@@ -471,21 +467,21 @@ def test_names_that_are_guarded_or_made_in_the_template_are_not_missing(tmp_path
         "{% set row = a[0] %}{{ row.x }}",
     ],
 )
-def test_a_template_can_give_the_name_row_to_something_else(tmp_path: Path, text: str) -> None:
-    found = templates(tmp_path, text)
+def test_template_can_rebind_the_name_row(tmp_path: Path, text: str) -> None:
+    found = write_templates(tmp_path, text)
     assert found.check_variables(["a"]) == []
-    assert rendered(found, a=[{"x": 1}]) == "1"
+    assert render_user_prompt(found, a=[{"x": 1}]) == "1"
 
 
-def test_a_guard_around_an_include_holds_in_the_included_file(tmp_path: Path) -> None:
+def test_guard_around_an_include_applies_inside_it(tmp_path: Path) -> None:
     guard = "{% if b is defined %}{% include 'y.j2' %}{% endif %}{{ a }}"
-    found = templates(tmp_path, "x.j2", {"x.j2": guard, "y.j2": "{{ b }}"})
+    found = write_templates(tmp_path, "x.j2", {"x.j2": guard, "y.j2": "{{ b }}"})
     assert found.check_variables(["a"]) == []
-    assert rendered(found, a="A") == "A"
+    assert render_user_prompt(found, a="A") == "A"
 
 
-def test_a_var_with_the_name_of_a_column_is_a_mistake(tmp_path: Path) -> None:
-    (problem,) = templates(tmp_path, "{{ a }}", a="V").check_variables(["a"])
+def test_var_with_a_column_name_is_reported(tmp_path: Path) -> None:
+    (problem,) = write_templates(tmp_path, "{{ a }}", a="V").check_variables(["a"])
     assert "vars.a has the same name as a column" in problem.message
     assert problem.line == line_of('"a": "V"', tmp_path)
 
@@ -508,10 +504,8 @@ def test_a_var_with_the_name_of_a_column_is_a_mistake(tmp_path: Path) -> None:
         ({"x.j2": "{% extends 'y.j2' %}", "y.j2": "{{ a }}"}, False),
     ],
 )
-def test_only_texts_that_reach_no_name_of_a_row_are_constant(
-    tmp_path: Path, files: dict[str, str], expected: bool
-) -> None:
-    assert is_constant(templates(tmp_path, "x.j2", files, v="V")) is expected
+def test_prompt_without_row_names_is_constant(tmp_path: Path, files: dict[str, str], expected: bool) -> None:
+    assert is_constant(write_templates(tmp_path, "x.j2", files, v="V")) is expected
 
 
 @pytest.mark.parametrize(
@@ -537,8 +531,8 @@ def test_only_texts_that_reach_no_name_of_a_row_are_constant(
         ("none", None),
     ],
 )
-def test_an_expression_evaluates_and_what_is_absent_is_none(text: str, expected: Any) -> None:
-    assert compile_expression(text)(RECORD) == expected
+def test_expression_evaluates_missing_values_to_none(text: str, expected: Any) -> None:
+    assert compile_expression(text)(OUTCOME_RECORD) == expected
 
 
 @pytest.mark.parametrize(
@@ -559,7 +553,7 @@ def test_an_expression_evaluates_and_what_is_absent_is_none(text: str, expected:
         ("1٣.5", "not an expression: invalid character '٣'"),
     ],
 )
-def test_what_is_not_an_expression_is_refused(text: str, message: str) -> None:
+def test_invalid_expression_is_rejected(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=r"\w") as caught:
         compile_expression(text)
     assert str(caught.value).startswith(message)
@@ -569,18 +563,20 @@ def test_what_is_not_an_expression_is_refused(text: str, message: str) -> None:
     "text",
     ["output.total / 0", "key + 1", "row.clear()", "key|truncate(1)"],
 )
-def test_an_expression_that_does_not_fit_the_values_raises_value_error(text: str) -> None:
+def test_expression_on_unsuitable_values_raises_value_error(text: str) -> None:
     compiled = compile_expression(text)
     with pytest.raises(ValueError, match=r"\w"):
-        compiled(RECORD)
-    assert RECORD["row"] == {"a": 1}
+        compiled(OUTCOME_RECORD)
+    assert OUTCOME_RECORD["row"] == {"a": 1}
 
 
 @pytest.mark.parametrize("path", ["output.total", "output.lines[0].x", "row.a", "error.type", "output.lines[9].x"])
-def test_a_plain_path_gives_what_a_compiled_expression_gives(path: str) -> None:
-    assert compile_expression(path)(RECORD) == compile_expression(f"({path}) if true else none")(RECORD)
+def test_plain_path_equals_the_compiled_expression(path: str) -> None:
+    assert compile_expression(path)(OUTCOME_RECORD) == compile_expression(f"({path}) if true else none")(
+        OUTCOME_RECORD
+    )
 
 
 @pytest.mark.parametrize("text", ["output.no + 1", "output.no.deeper * 2", "key.nope()"])
-def test_an_expression_of_what_is_absent_is_none(text: str) -> None:
-    assert compile_expression(text)({**RECORD, "output": {}, "key": "k"}) is None
+def test_expression_on_a_missing_value_is_none(text: str) -> None:
+    assert compile_expression(text)({**OUTCOME_RECORD, "output": {}, "key": "k"}) is None

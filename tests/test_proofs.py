@@ -9,19 +9,19 @@ from tests.proofs import chain, kills, operations
 
 
 @pytest.mark.parametrize("first", [1, 4, 7, 10])
-def test_a_run_killed_before_any_operation_goes_on(tmp_path: Path, first: int) -> None:
+def test_run_killed_before_any_operation_resumes(tmp_path: Path, first: int) -> None:
     assert operations.prove(tmp_path, range(first, 180, 12)) == len(range(first, 180, 12))
 
 
 @pytest.mark.parametrize("first", [1, 7, 13])
-def test_a_synchronous_run_killed_before_any_operation_goes_on(tmp_path: Path, first: int) -> None:
+def test_sync_run_killed_before_any_operation_resumes(tmp_path: Path, first: int) -> None:
     assert operations.prove(tmp_path, range(first, 120, 18), "sync") == len(range(first, 120, 18))
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_a_run_killed_at_random_under_faults_goes_on(tmp_path: Path, seed: int) -> None:
+def test_run_killed_at_random_under_faults_resumes(tmp_path: Path, seed: int) -> None:
     assert kills.job(tmp_path, 8, random.Random(seed)) > 0
 
 
-def test_a_chain_killed_at_random_under_faults_goes_on(tmp_path: Path) -> None:
+def test_chain_killed_at_random_under_faults_resumes(tmp_path: Path) -> None:
     assert chain.job(tmp_path, 8, random.Random(1)) > 0

@@ -21,7 +21,7 @@ def holders(root: Path, text: bytes) -> list[str]:
     return [path.name for path in (root / ".runner").rglob("*") if path.is_file() and text in path.read_bytes()]
 
 
-def test_a_purged_run_holds_no_rows_and_answers(project: Path) -> None:
+def test_purged_run_holds_no_rows_or_answers(project: Path) -> None:
     with simulator(project / "api") as environ:
         assert command(project, environ, *RUN).returncode == 0
         assert holders(project, b"text number 7") != []
@@ -37,7 +37,7 @@ def test_a_purged_run_holds_no_rows_and_answers(project: Path) -> None:
     assert ((project / "out/all.jsonl").read_bytes(), paid(project / "api")) == (before, EACH_ONCE)
 
 
-def test_the_copies_of_the_api_are_deleted_too(project: Path) -> None:
+def test_purge_remote_deletes_the_api_copies(project: Path) -> None:
     with simulator(project / "api") as environ:
         assert command(project, environ, *RUN).returncode == 0
         ended = command(project, environ, "purge", "job.yaml", "--remote", "--yes")
@@ -54,7 +54,7 @@ def test_an_unfinished_run_is_not_purged(project: Path) -> None:
     assert holders(project, b"text number 7") != []
 
 
-def test_only_runs_that_are_old_enough_are_purged(project: Path) -> None:
+def test_only_old_enough_runs_are_purged(project: Path) -> None:
     with simulator(project / "api") as environ:
         assert command(project, environ, *RUN).returncode == 0
         assert "no runs to purge" in command(project, environ, "purge", "--older-than", "30d", "--yes").stderr
@@ -64,7 +64,7 @@ def test_only_runs_that_are_old_enough_are_purged(project: Path) -> None:
 @pytest.mark.parametrize(
     "words", [["purge"], ["purge", "--older-than", "soon"], ["purge", "job.yaml"], ["purge", "x"]]
 )
-def test_a_purge_that_is_not_meant_clearly_removes_nothing(project: Path, words: list[str]) -> None:
+def test_ambiguous_purge_removes_nothing(project: Path, words: list[str]) -> None:
     with simulator(project / "api") as environ:
         assert command(project, environ, *RUN).returncode == 0
         assert command(project, environ, *words).returncode == 2

@@ -30,7 +30,7 @@ def settled(text: str) -> str:
 
 
 @pytest.mark.parametrize(("command", "shown"), CONSOLE, ids=[command[:30] for command, _ in CONSOLE])
-def test_a_command_of_the_readme_prints_what_it_shows(tmp_path: Path, command: str, shown: str) -> None:
+def test_readme_command_prints_the_shown_output(tmp_path: Path, command: str, shown: str) -> None:
     for name in ("specs", "prompts"):
         (tmp_path / name).symlink_to(ROOT / name)
     words = [sys.executable, "-m", *shlex.split(command)]
@@ -40,13 +40,13 @@ def test_a_command_of_the_readme_prints_what_it_shows(tmp_path: Path, command: s
     assert settled(printed) == settled(shown)
 
 
-def test_the_two_set_up_commands_are_the_first_two_blocks_of_shell() -> None:
+def test_first_two_shell_blocks_are_the_set_up_commands() -> None:
     first, second = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
     assert first.endswith("runner run specs/invoices.yaml --simulate\n")
     assert second.endswith("pytest\n")
 
 
-def test_the_spec_at_the_top_is_valid_and_has_twelve_lines(tmp_path: Path) -> None:
+def test_first_readme_spec_is_valid_and_has_twelve_lines(tmp_path: Path) -> None:
     text = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)[0]
     (tmp_path / "schemas").mkdir()
     (tmp_path / "schemas" / "label.json").write_text("{}")
@@ -54,5 +54,5 @@ def test_the_spec_at_the_top_is_valid_and_has_twelve_lines(tmp_path: Path) -> No
     assert (load_spec(tmp_path / "tickets.yaml").name, text.count("\n")) == ("tickets", 12)
 
 
-def test_the_reference_is_what_the_schema_says() -> None:
+def test_reference_is_up_to_date_with_the_schema() -> None:
     assert (ROOT / "specs" / "REFERENCE.md").read_text("utf-8") == reference()

@@ -31,7 +31,7 @@ def run_id(root: Path) -> str:
     return folder.name
 
 
-def test_an_unknown_batch_stops_the_run_with_what_to_type(project: Path) -> None:
+def test_unknown_batch_stops_the_run_with_the_commands_to_use(project: Path) -> None:
     with simulator(project / "api", faults=["refuse-504"]) as environ:
         ended = command(project, environ, *RUN)
     assert (ended.returncode, accepted(project / "api")) == (5, 2)
@@ -42,7 +42,7 @@ def test_an_unknown_batch_stops_the_run_with_what_to_type(project: Path) -> None
     ]
 
 
-def test_what_a_person_says_was_not_sent_is_sent(project: Path) -> None:
+def test_batch_declared_not_sent_is_sent(project: Path) -> None:
     with simulator(project / "api", faults=["refuse-504"]) as environ:
         assert command(project, environ, *RUN).returncode == 5
         looked = command(project, environ, "reconcile", "job.yaml")
@@ -52,7 +52,7 @@ def test_what_a_person_says_was_not_sent_is_sent(project: Path) -> None:
     assert paid(project / "api") == EACH_ONCE
 
 
-def test_a_batch_that_a_person_found_is_adopted(project: Path) -> None:
+def test_batch_given_by_id_is_adopted(project: Path) -> None:
     ahead = [0.0]
     with simulator(project / "api", seconds=60, clock=clock(ahead), faults=["accept-then-drop"]) as environ:
         assert command(project, environ, *RUN, "--no-wait").returncode == 4
@@ -67,7 +67,7 @@ def test_a_batch_that_a_person_found_is_adopted(project: Path) -> None:
     assert paid(project / "api") == EACH_ONCE
 
 
-def test_a_batch_that_is_another_one_already_is_not_adopted(project: Path) -> None:
+def test_batch_already_in_use_is_not_adopted(project: Path) -> None:
     with simulator(project / "api", faults=["refuse-504"]) as environ:
         assert command(project, environ, *RUN).returncode == 5
         other = next((project / "api").glob("msgbatch_*.json")).stem
@@ -75,7 +75,7 @@ def test_a_batch_that_is_another_one_already_is_not_adopted(project: Path) -> No
     assert (ended.returncode, "another batch of this project" in ended.stderr) == (2, True)
 
 
-def test_a_batch_of_somebody_else_that_was_adopted_is_let_go(project: Path) -> None:
+def test_adopted_foreign_batch_is_released(project: Path) -> None:
     with simulator(project / "api", seconds=2, faults=["refuse-504", "foreign-batch"]) as environ:
         assert command(project, environ, *RUN, "--no-wait").returncode == 4
         shown = command(project, environ, "reconcile", run_id(project)).stderr
@@ -91,14 +91,14 @@ def test_a_batch_of_somebody_else_that_was_adopted_is_let_go(project: Path) -> N
     assert all(json.dumps(one).count("somebody") == 0 for one in records(project / "out/all.jsonl"))
 
 
-def test_a_run_with_nothing_unknown_needs_no_decision(project: Path) -> None:
+def test_run_without_unknown_batches_needs_no_decision(project: Path) -> None:
     with simulator(project / "api") as environ:
         assert command(project, environ, *RUN).returncode == 0
         ended = command(project, environ, "reconcile", run_id(project))
     assert (ended.returncode, "all batches are accounted for" in ended.stdout) == (0, True)
 
 
-def test_a_batch_whose_results_nobody_can_read_is_adopted_on_a_persons_word(project: Path) -> None:
+def test_batch_with_unreadable_results_can_be_adopted(project: Path) -> None:
     with simulator(project / "api", faults=["accept-then-drop", "archived"]) as environ:
         ended = command(project, environ, *RUN)
         [batch_id] = re.findall(r"it could be (msgbatch_\w+)", ended.stderr)
@@ -109,7 +109,7 @@ def test_a_batch_whose_results_nobody_can_read_is_adopted_on_a_persons_word(proj
     assert max(paid(project / "api").values()) == 1
 
 
-def test_nothing_counts_as_not_sent_while_a_batch_that_could_be_it_is_under_way(project: Path) -> None:
+def test_not_sent_is_rejected_while_a_candidate_is_unfinished(project: Path) -> None:
     ahead = [0.0]
     with simulator(project / "api", seconds=60, clock=clock(ahead), faults=["accept-then-drop"]) as environ:
         assert command(project, environ, *RUN, "--no-wait").returncode == 4

@@ -13,7 +13,7 @@ RUN = ("run", "job.yaml", "--yes")
 EACH_ONCE = {("1", row): 1 for row in range(1, 21)}
 
 
-def lose(root: Path) -> None:
+def lose_state(root: Path) -> None:
     shutil.rmtree(root / ".runner")
     shutil.rmtree(root / "out", ignore_errors=True)
 
@@ -24,11 +24,11 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_lost_run_that_was_finished_is_recovered(project: Path) -> None:
+def test_lost_finished_run_is_recovered(project: Path) -> None:
     with simulator(project / "api") as environ:
         assert command(project, environ, *RUN).returncode == 0
         before = outputs(project)
-        lose(project)
+        lose_state(project)
         ended = command(project, environ, "recover", "job.yaml")
         assert (ended.returncode, outputs(project)) == (0, before)
         assert command(project, environ, *RUN).returncode == 0
@@ -36,7 +36,7 @@ def test_a_lost_run_that_was_finished_is_recovered(project: Path) -> None:
     assert paid(project / "api") == EACH_ONCE
 
 
-def test_a_lost_run_with_a_batch_under_way_and_one_never_sent_is_recovered(project: Path) -> None:
+def test_lost_unfinished_run_is_recovered(project: Path) -> None:
     created = []
 
     def on(moment: str) -> None:
@@ -49,30 +49,30 @@ def test_a_lost_run_with_a_batch_under_way_and_one_never_sent_is_recovered(proje
         assert command(project, environ, *RUN, "--no-wait").returncode == 4
     with simulator(project / "api", seconds=2, on=on) as environ:
         assert sum(paid(project / "api").values()) == 8
-        lose(project)
+        lose_state(project)
         ended = command(project, environ, "recover", "job.yaml")
     assert (ended.returncode, created.count("create")) == (0, 2)
     assert paid(project / "api") == EACH_ONCE
 
 
 @pytest.mark.parametrize("faults", [(), ("date-behind:60",), ("date-ahead:60",)])
-def test_later_rounds_are_found_too_whatever_the_clock_says(project: Path, faults: tuple[str, ...]) -> None:
+def test_later_rounds_are_recovered_despite_a_wrong_clock(project: Path, faults: tuple[str, ...]) -> None:
     kinds = {f"-1-1-{row}": "errored" for row in (2, 5)}
     mix = lambda id: next((kind for end, kind in kinds.items() if id[13:] == end), "succeeded")  # noqa: E731
     with simulator(project / "api", mix=mix, faults=faults) as environ:
         assert command(project, environ, *RUN).returncode == 0
         before, bill = outputs(project), paid(project / "api")
-        lose(project)
+        lose_state(project)
         assert command(project, environ, "recover", "job.yaml").returncode == 0
     assert (outputs(project), paid(project / "api")) == (before, bill)
     assert (bill["2", 2], bill["2", 5], sum(bill.values())) == (1, 1, 22)
 
 
 @pytest.mark.parametrize("edited", ["rows.csv", "order", "job.yaml"])
-def test_nothing_is_recovered_from_another_input_or_spec(project: Path, edited: str) -> None:
+def test_changed_input_or_spec_is_not_recovered(project: Path, edited: str) -> None:
     with simulator(project / "api") as environ:
         assert command(project, environ, *RUN).returncode == 0
-        lose(project)
+        lose_state(project)
         if edited == "rows.csv":
             write_job(project, rows=19)
         elif edited == "order":
@@ -87,22 +87,22 @@ def test_nothing_is_recovered_from_another_input_or_spec(project: Path, edited: 
     assert paid(project / "api") == EACH_ONCE
 
 
-def test_it_is_too_early_while_no_batch_has_ended(project: Path) -> None:
+def test_recover_waits_until_a_batch_has_ended(project: Path) -> None:
     with simulator(project / "api", seconds=60) as environ:
         assert command(project, environ, *RUN, "--no-wait").returncode == 4
-        lose(project)
+        lose_state(project)
         ended = command(project, environ, "recover", "job.yaml")
     assert (ended.returncode, "unfinished" in ended.stderr) == (4, True)
 
 
-def test_a_state_that_is_not_lost_is_left_alone(project: Path) -> None:
+def test_existing_state_is_not_recovered(project: Path) -> None:
     with simulator(project / "api") as environ:
         assert command(project, environ, *RUN).returncode == 0
         ended = command(project, environ, "recover", "job.yaml")
     assert (ended.returncode, "is not lost" in ended.stderr) == (2, True)
 
 
-def test_a_database_that_forgot_a_run_is_not_used(project: Path) -> None:
+def test_database_without_a_known_run_is_not_used(project: Path) -> None:
     with simulator(project / "api") as environ:
         assert command(project, environ, "run", "job.yaml", "--yes", "--limit", "3").returncode == 0
         shutil.copy(project / ".runner/state.db", project / "old.db")
@@ -113,7 +113,7 @@ def test_a_database_that_forgot_a_run_is_not_used(project: Path) -> None:
     assert (ended.returncode, "has no record of the run" in ended.stderr) == (8, True)
 
 
-def test_a_database_of_before_the_create_does_not_pay_again(project: Path) -> None:
+def test_database_from_before_the_create_does_not_pay_again(project: Path) -> None:
     with simulator(project / "api", faults=["queue-full:99"]) as environ:
         assert command(project, environ, *RUN, "--no-wait").returncode == 4
     shutil.copy(project / ".runner/state.db", project / "old.db")
@@ -125,10 +125,10 @@ def test_a_database_of_before_the_create_does_not_pay_again(project: Path) -> No
     assert len(json.loads((project / "out/all.jsonl").read_text().splitlines()[-1])["key"]) > 0
 
 
-def test_what_a_recovered_run_may_have_sent_is_not_ended_by_a_cancel(project: Path) -> None:
+def test_cancel_keeps_batches_that_may_have_been_sent(project: Path) -> None:
     with simulator(project / "api", seconds=0.1) as environ:
         assert command(project, environ, *RUN).returncode == 0
-        lose(project)
+        lose_state(project)
         stopped = partial(killed_at_rename, "1-1.jsonl")
         assert command(project, environ, "recover", "job.yaml", before=stopped).returncode == -9
         assert command(project, environ, "cancel", "job.yaml").returncode == 0
@@ -137,10 +137,10 @@ def test_what_a_recovered_run_may_have_sent_is_not_ended_by_a_cancel(project: Pa
     assert paid(project / "api") == EACH_ONCE
 
 
-def test_a_recovery_that_is_killed_is_made_again_before_anything_is_sent(project: Path) -> None:
+def test_killed_recovery_is_repeated_before_sending(project: Path) -> None:
     with simulator(project / "api") as environ:
         assert command(project, environ, *RUN).returncode == 0
-        lose(project)
+        lose_state(project)
         stopped = partial(killed_at_rename, "spec.json")
         assert command(project, environ, "recover", "job.yaml", before=stopped).returncode == -9
         refused = command(project, environ, *RUN)
@@ -149,52 +149,52 @@ def test_a_recovery_that_is_killed_is_made_again_before_anything_is_sent(project
     assert paid(project / "api") == EACH_ONCE
 
 
-def test_a_round_that_was_sent_is_not_dropped_because_retry_was_edited(project: Path) -> None:
+def test_recovery_keeps_sent_rounds_after_a_retry_edit(project: Path) -> None:
     mix = lambda id: "errored" if id[13:] == "-1-1-2" else "succeeded"  # noqa: E731
     with simulator(project / "api", mix=mix) as environ:
         assert command(project, environ, *RUN).returncode == 0
         before = outputs(project)
-        lose(project)
+        lose_state(project)
         write_job(project, retry={"attempts": 1})
         ended = command(project, environ, "recover", "job.yaml")
         assert (ended.returncode, "`retry` allows fewer rounds" in ended.stderr) == (8, True)
-        lose(project)
+        lose_state(project)
         write_job(project)
         assert command(project, environ, "recover", "job.yaml").returncode == 0
     assert outputs(project) == before
 
 
-def recovered(root: Path, before: dict[str, str]) -> None:
+def assert_recovers(root: Path, before: dict[str, str]) -> None:
     """Lose the state and recover it: everything is there again."""
     with simulator(root / "api") as environ:
-        lose(root)
+        lose_state(root)
         ended = command(root, environ, "recover", "job.yaml")
         assert (ended.returncode, outputs(root)) == (0, before), ended.stderr
         assert command(root, environ, "doctor", "--remote").returncode == 0
 
 
-def test_a_run_is_recovered_though_its_batches_would_be_others_now(project: Path) -> None:
+def test_run_is_recovered_after_a_batch_size_edit(project: Path) -> None:
     with simulator(project / "api") as environ:
         assert command(project, environ, *RUN).returncode == 0
     write_job(project, batch={**SPEC["batch"], "max_requests": 5})
-    recovered(project, outputs(project))
+    assert_recovers(project, outputs(project))
     assert paid(project / "api") == EACH_ONCE
 
 
-def test_a_run_of_which_a_batch_was_divided_is_recovered(project: Path) -> None:
+def test_run_with_a_split_batch_is_recovered(project: Path) -> None:
     with simulator(project / "api", faults=["refused-row:6"]) as environ:
         assert command(project, environ, *RUN).returncode == 3
     bill = paid(project / "api")
     assert sum(bill.values()) == 19
     with simulator(project / "api", faults=["refused-row:6"]) as environ:
         before = outputs(project)
-        lose(project)
+        lose_state(project)
         assert command(project, environ, "recover", "job.yaml").returncode == 3
     after = outputs(project)
     assert (after["labels.csv"], paid(project / "api")) == (before["labels.csv"], bill)
 
 
-def test_of_a_run_that_took_earlier_answers_what_it_sent_itself_is_recovered(project: Path) -> None:
+def test_run_with_reused_answers_recovers_what_it_sent(project: Path) -> None:
     with simulator(project / "api") as environ:
         assert command(project, environ, *RUN).returncode == 0
         rows = project / "rows.csv"
@@ -202,19 +202,19 @@ def test_of_a_run_that_took_earlier_answers_what_it_sent_itself_is_recovered(pro
         assert command(project, environ, *RUN).returncode == 0
         assert sum(paid(project / "api").values()) == 22
         before = (project / "out/labels.csv").read_text()
-        lose(project)
+        lose_state(project)
         ended = command(project, environ, "recover", "job.yaml")
         assert (ended.returncode, (project / "out/labels.csv").read_text()) == (0, before)
     # The others had their answers from a run whose state is lost as well.
     assert sum(paid(project / "api").values()) == 40
 
 
-def test_a_run_whose_batches_are_others_waits_for_those_under_way(project: Path) -> None:
+def test_recovery_with_changed_batches_waits_for_unfinished_ones(project: Path) -> None:
     with simulator(project / "api", seconds=0.1, faults=["max-queue:8"]) as environ:
         assert command(project, environ, *RUN, "--no-wait").returncode == 4
         write_job(project, batch={**SPEC["batch"], "max_requests": 5})
     with simulator(project / "api", seconds=60) as environ:
         assert command(project, environ, *RUN, "--no-wait").returncode == 4
-        lose(project)
+        lose_state(project)
         ended = command(project, environ, "recover", "job.yaml")
     assert (ended.returncode, "recover again after" in ended.stderr) == (4, True)

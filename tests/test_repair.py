@@ -25,7 +25,7 @@ def second_round(root: Path) -> list[dict[str, Any]]:
     return [one["params"] for one in json.loads(body.read_text())["requests"]]
 
 
-def test_repair_mends_what_asking_again_does_not(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_repair_fixes_answers_that_a_retry_does_not(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(tmp_path, rows=200)
     assert job(mix=stubborn).outcomes == {"succeeded": 160, "invalid": 40}
     write_job(tmp_path, rows=200, retry=REPAIR, reuse=False)
@@ -35,18 +35,14 @@ def test_repair_mends_what_asking_again_does_not(tmp_path: Path, job: Callable[.
     assert (rounds.count(1), rounds.count(2)) == (160, 40)
 
 
-def test_a_seeded_mix_of_mistakes_is_mended_within_three_rounds(
-    tmp_path: Path, job: Callable[..., Summary]
-) -> None:
+def test_seeded_mistakes_are_repaired_within_three_rounds(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(tmp_path, rows=500, retry=REPAIR)
     summary = job(faults=STUBBORN)
     assert summary.outcomes["succeeded"] >= 0.99 * 500
     assert sum(paid(tmp_path / "api").values()) < 1.4 * 500
 
 
-def test_the_conversation_goes_on_with_the_answer_and_what_is_wrong(
-    tmp_path: Path, job: Callable[..., Summary]
-) -> None:
+def test_repair_sends_the_answer_and_its_error(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(tmp_path, rows=5, retry=REPAIR)
     assert job(mix=stubborn).outcomes == {"succeeded": 5}
     [params] = second_round(tmp_path)
@@ -56,7 +52,7 @@ def test_the_conversation_goes_on_with_the_answer_and_what_is_wrong(
     assert {name: params[name] for name in SPEC["params"]} == SPEC["params"]
 
 
-def test_a_call_of_a_tool_is_answered_with_an_error(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_repair_answers_a_tool_call_with_an_error(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(tmp_path, rows=5, retry=REPAIR, output={"schema": SCHEMA, "tool": "record"})
     assert job(mix=stubborn).outcomes == {"succeeded": 5}
     [params] = second_round(tmp_path)
@@ -65,7 +61,7 @@ def test_a_call_of_a_tool_is_answered_with_an_error(tmp_path: Path, job: Callabl
     assert "required property" in result["content"]
 
 
-def test_what_would_grow_too_long_is_asked_anew(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_repair_too_long_for_a_body_is_a_plain_retry(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(tmp_path, rows=5, retry=REPAIR)
     job(mix=stubborn)
     size = max(len(json.dumps(params)) for params in second_round(tmp_path))
@@ -88,7 +84,7 @@ def test_a_repaired_answer_is_reused_under_its_first_request(
     assert sum(paid(tmp_path / "api").values()) == before + 1
 
 
-def test_an_answer_without_text_is_not_shown_again() -> None:
+def test_repair_omits_an_answer_without_text() -> None:
     params = b'{"messages":[{"role":"user","content":"Hi"}]}'
     line = b'{"custom_id":"x","result":{"message":{"content":[{"type":"text","text":" "}]}}}'
     assert ask_for_repair(params, line, "it is empty") == params

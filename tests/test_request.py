@@ -44,7 +44,7 @@ def encode_with(
     return lambda row: encode(templates.variables(row)).params
 
 
-def pack_into(folder: Path, params: Sequence[bytes], *, max_requests: int, max_bytes: int) -> list[Body]:
+def pack_bodies(folder: Path, params: Sequence[bytes], *, max_requests: int, max_bytes: int) -> list[Body]:
     """The bodies of requests for the rows 1, 2, 3 and so on."""
     pairs = enumerate(params, 1)
     limits = {"max_requests": max_requests, "max_bytes": max_bytes}
@@ -67,7 +67,7 @@ def packed(bodies: Sequence[Body]) -> list[tuple[str, Any]]:
     return [(item["custom_id"], item["params"]) for document in documents for item in document["requests"]]
 
 
-def test_params_are_sent_as_they_stand_and_in_order(tmp_path: Path) -> None:
+def test_params_are_sent_unchanged_and_in_order(tmp_path: Path) -> None:
     params = {
         "max_tokens": 9,
         "model": "m",
@@ -82,20 +82,20 @@ def test_params_are_sent_as_they_stand_and_in_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["\0000\0", "\0007\0", "slot-0", '"slot-0"', "{{ a }}"])
-def test_params_that_look_like_the_place_of_a_text_are_sent_as_they_stand(tmp_path: Path, value: str) -> None:
+def test_params_like_a_placeholder_are_sent_unchanged(tmp_path: Path, value: str) -> None:
     params = {**PARAMS, "metadata": {"user_id": value}}
     sent = json.loads(encode_with(tmp_path, {"user": "{{ a }}"}, params)({"a": "A"}))
     assert sent == {**params, "messages": [{"role": "user", "content": "A"}]}
 
 
-def test_the_output_schema_joins_the_output_config_that_is_there(tmp_path: Path) -> None:
+def test_output_schema_is_added_to_the_output_config(tmp_path: Path) -> None:
     params = {**PARAMS, "output_config": {"effort": "low"}}
     encode = encode_with(tmp_path, {"user": "{{ a }}"}, params, output={"schema": SCHEMA})
     config = json.loads(encode({"a": "A"}))["output_config"]
     assert config == {"effort": "low", "format": {"type": "json_schema", "schema": SCHEMA}}
 
 
-def test_an_output_config_that_is_null_counts_as_absent(tmp_path: Path) -> None:
+def test_null_output_config_counts_as_missing(tmp_path: Path) -> None:
     params = {**PARAMS, "output_config": None}
     encode = encode_with(tmp_path, {"user": "{{ a }}"}, params, output={"schema": SCHEMA})
     assert json.loads(encode({"a": "A"}))["output_config"] == {"format": {"type": "json_schema", "schema": SCHEMA}}
@@ -103,7 +103,7 @@ def test_an_output_config_that_is_null_counts_as_absent(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("config", ["high", "", [], [1], 3, True])
 @pytest.mark.parametrize("output", [{}, {"output": {"schema": SCHEMA}}], ids=["text", "schema"])
-def test_an_output_config_that_is_not_a_mapping_is_an_input_error(
+def test_output_config_that_is_not_a_mapping_is_an_error(
     tmp_path: Path, config: Any, output: dict[str, Any]
 ) -> None:
     with pytest.raises(InputError) as caught:
@@ -127,7 +127,7 @@ def test_without_an_output_schema_there_is_no_output_config(tmp_path: Path) -> N
     ids=["text", "blocks"],
 )
 @pytest.mark.parametrize("ttl", ["5m", "1h"])
-def test_the_cache_mark_stands_on_the_last_system_block(
+def test_cache_mark_is_on_the_last_system_block(
     tmp_path: Path, system: Any, expected: list[tuple[str, bool]], ttl: str
 ) -> None:
     encode = encode_with(tmp_path, {"system": system, "user": "{{ a }}", "cache": ttl})
@@ -157,7 +157,7 @@ def encode_two_texts(tmp_path_factory: pytest.TempPathFactory) -> Callable[[dict
 
 @settings(max_examples=300, deadline=None)
 @given(first=TEXT, second=TEXT)
-def test_the_encoder_gives_what_a_plain_json_rendering_gives(
+def test_encoder_equals_plain_json_rendering(
     encode_two_texts: Callable[[dict[str, Any]], bytes], first: str, second: str
 ) -> None:
     blocks = [{"type": "text", "text": f"<{second}>"}, {"type": "text", "text": f"{first}!"}]
@@ -177,7 +177,7 @@ def test_no_text_of_a_row_can_change_the_shape_of_a_request(tmp_path: Path, valu
 
 
 @pytest.mark.parametrize("name", ["range", "dict", "namespace"])
-def test_a_column_with_the_name_of_a_global_is_sent_for_each_row(tmp_path: Path, name: str) -> None:
+def test_column_named_like_a_global_is_sent_for_each_row(tmp_path: Path, name: str) -> None:
     encode = encode_with(tmp_path, {"user": f"{{{{ {name} }}}}"})
     sent = [json.loads(encode({name: value}))["messages"][0]["content"] for value in ("X", "Y")]
     assert sent == ["X", "Y"]
@@ -190,19 +190,19 @@ def test_an_empty_text_is_an_error_before_it_is_sent(tmp_path: Path, value: str)
         encode({"a": value})
 
 
-def test_a_constant_text_that_is_empty_is_an_error_before_any_row(tmp_path: Path) -> None:
+def test_empty_constant_text_is_an_error_before_any_row(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"t\.yaml:\d+:\d+: prompt\.system renders to empty text"):
         encode_with(tmp_path, {"system": "{% if false %}x{% endif %}", "user": "{{ a }}"})
 
 
-def test_half_of_a_surrogate_pair_is_an_error(tmp_path: Path) -> None:
+def test_lone_surrogate_is_an_error(tmp_path: Path) -> None:
     encode = encode_with(tmp_path, {"user": "{{ a }}"})
     with pytest.raises(InputError, match=r"t\.yaml:\d+:\d+: prompt\.user contains half of a surrogate pair"):
         encode({"a": "x\ud83d"})
 
 
 @given(st.integers(0, 10**9), st.integers(1, 99), st.integers(1, 10**5))
-def test_a_custom_id_leads_back_to_its_row_in_its_batch_only(row: int, round: int, batch: int) -> None:
+def test_custom_id_maps_to_a_row_of_its_own_batch_only(row: int, round: int, batch: int) -> None:
     made = make_custom_id("20261122-abc", round, batch, row)
     assert re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", made)
     assert parse_row_number(made, prefix=make_custom_id("20261122-abc", round, batch, 0)[:-1]) == row
@@ -210,7 +210,7 @@ def test_a_custom_id_leads_back_to_its_row_in_its_batch_only(row: int, round: in
 
 
 @pytest.mark.parametrize("end", ["", "x", "-3", "3 ", "٣", "²", "1e3", "3-4", "0x1", "+1", "01", "9" * 5000])
-def test_an_id_without_a_row_number_is_nobodys(end: str) -> None:
+def test_id_without_a_row_number_maps_to_no_row(end: str) -> None:
     assert parse_row_number(f"r-1-2-{end}", prefix="r-1-2-") is None
 
 
@@ -220,21 +220,21 @@ def test_an_id_without_a_row_number_is_nobodys(end: str) -> None:
     max_requests=st.sampled_from([1, 2, 3, 7, 64, 65, 1000]),
     max_bytes=st.integers(520, 4000),
 )
-def test_packing_keeps_every_row_once_and_in_order_and_never_passes_a_limit(
+def test_packing_keeps_every_row_in_order_within_the_limits(
     sizes: list[int], max_requests: int, max_bytes: int
 ) -> None:
     params = [sized(size) for size in sizes]
     with tempfile.TemporaryDirectory() as folder:
-        bodies = pack_into(Path(folder), params, max_requests=max_requests, max_bytes=max_bytes)
+        bodies = pack_bodies(Path(folder), params, max_requests=max_requests, max_bytes=max_bytes)
         found = [params for _, params in packed(bodies)]
     assert found == [json.loads(each) for each in params]
     assert [row for body in bodies for row, _, _ in body.requests] == list(range(1, len(sizes) + 1))
     assert all(1 <= len(body.requests) <= max_requests and body.bytes <= max_bytes for body in bodies)
 
 
-def test_a_body_says_where_each_params_lies_and_what_its_bytes_are(tmp_path: Path) -> None:
+def test_body_gives_the_offset_and_bytes_of_each_params(tmp_path: Path) -> None:
     params = [json.dumps({"text": "é\u2028" * n}, ensure_ascii=False).encode() for n in range(200)]
-    bodies = pack_into(tmp_path, params, max_requests=70, max_bytes=10**6)
+    bodies = pack_bodies(tmp_path, params, max_requests=70, max_bytes=10**6)
     for body in bodies:
         data = body.path.read_bytes()
         assert (body.bytes, body.sha256) == (len(data), hashlib.sha256(data).hexdigest())
@@ -242,15 +242,15 @@ def test_a_body_says_where_each_params_lies_and_what_its_bytes_are(tmp_path: Pat
     assert sum(counts(bodies)) == 200
 
 
-def test_a_body_is_named_and_numbered_and_has_one_request_per_line(tmp_path: Path) -> None:
-    bodies = pack_into(tmp_path, [sized(9)] * 5, max_requests=3, max_bytes=10**6)
+def test_body_is_numbered_and_has_one_request_per_line(tmp_path: Path) -> None:
+    bodies = pack_bodies(tmp_path, [sized(9)] * 5, max_requests=3, max_bytes=10**6)
     assert [(body.batch, body.path.name) for body in bodies] == [(1, "1-1.json"), (2, "1-2.json")]
     assert [id for id, _ in packed(bodies)] == ["r-1-1-1", "r-1-1-2", "r-1-1-3", "r-1-2-4", "r-1-2-5"]
     assert bodies[0].path.read_bytes().count(b"\n") == 3 + 1
 
 
 def test_no_request_gives_no_body(tmp_path: Path) -> None:
-    assert pack_into(tmp_path, [], max_requests=3, max_bytes=1000) == []
+    assert pack_bodies(tmp_path, [], max_requests=3, max_bytes=1000) == []
     assert list(tmp_path.iterdir()) == []
 
 
@@ -259,26 +259,24 @@ def test_a_body_that_fits_exactly_is_filled_to_the_last_byte(
     tmp_path: Path, spare: int, expected: list[int]
 ) -> None:
     params = [sized(50)] * 3
-    (whole,) = pack_into(tmp_path, params, max_requests=3, max_bytes=10**6)
-    bodies = pack_into(tmp_path, params, max_requests=3, max_bytes=whole.bytes + spare)
+    (whole,) = pack_bodies(tmp_path, params, max_requests=3, max_bytes=10**6)
+    bodies = pack_bodies(tmp_path, params, max_requests=3, max_bytes=whole.bytes + spare)
     assert counts(bodies) == expected
     assert all(body.bytes <= whole.bytes + spare for body in bodies)
 
 
 @pytest.mark.parametrize("around", [(0, 0), (0, 3), (3, 0), (2, 2)])
-def test_one_huge_row_takes_a_body_of_its_own_without_moving_the_others(
-    tmp_path: Path, around: tuple[int, int]
-) -> None:
+def test_huge_row_gets_its_own_body(tmp_path: Path, around: tuple[int, int]) -> None:
     before, after = around
     params = [sized(99)] * before + [sized(max_params_bytes(5000))] + [sized(99)] * after
-    bodies = pack_into(tmp_path, params, max_requests=10, max_bytes=5000)
+    bodies = pack_bodies(tmp_path, params, max_requests=10, max_bytes=5000)
     assert [len(value) for _, value in packed(bodies)] == [len(each) - 2 for each in params]
     assert [1] in [[row - before for row, _, _ in body.requests] for body in bodies]
     assert all(body.bytes <= 5000 for body in bodies)
 
 
 @pytest.mark.parametrize("row", [1, 2, 3])
-def test_params_that_fit_into_no_body_end_the_packing(tmp_path: Path, row: int) -> None:
+def test_params_too_large_for_a_body_end_the_packing(tmp_path: Path, row: int) -> None:
     requests = enumerate([sized(50)] * (row - 1) + [sized(500), sized(50)], 1)
     bodies = pack_requests(requests, run="r", round=1, folder=tmp_path, max_requests=5, max_bytes=200)
     with pytest.raises(ValueError, match=f"the request of row {row} does not fit into 200 bytes"):
@@ -297,18 +295,18 @@ def test_the_largest_params_fit_with_the_longest_id(tmp_path: Path) -> None:
 def test_batches_of_one_round_get_distinct_counts(tmp_path: Path, size: int) -> None:
     params = [sized(size)] * (2500 if size == 10 else 25)
     limit = 400 if size == 10 else 10
-    found = counts(pack_into(tmp_path, params, max_requests=limit, max_bytes=10**9))
+    found = counts(pack_bodies(tmp_path, params, max_requests=limit, max_bytes=10**9))
     assert len(set(found)) == len(found) and len(found) > 2
     assert sum(found) == len(params)
 
 
-def test_batches_that_bytes_limit_get_distinct_counts_too(tmp_path: Path) -> None:
-    found = counts(pack_into(tmp_path, [sized(50)] * 2000, max_requests=10_000, max_bytes=10_000))
+def test_batches_limited_by_bytes_get_distinct_counts(tmp_path: Path) -> None:
+    found = counts(pack_bodies(tmp_path, [sized(50)] * 2000, max_requests=10_000, max_bytes=10_000))
     assert len(set(found)) == len(found) and len(found) > 10
     assert sum(found) == 2000
 
 
-def test_requests_are_taken_from_the_source_as_they_are_needed(tmp_path: Path) -> None:
+def test_requests_are_read_lazily(tmp_path: Path) -> None:
     taken: list[int] = []
     pairs = ((row, sized(9)) for row in range(1, 1000) if taken.append(row) is None)  # type: ignore[func-returns-value]
     bodies = pack_requests(pairs, run="r", round=1, folder=tmp_path, max_requests=10, max_bytes=10**6)

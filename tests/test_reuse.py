@@ -26,7 +26,7 @@ def sent(root: Path) -> int:
     return sum(paid(root / "api").values())
 
 
-def test_after_three_rows_were_edited_three_requests_are_sent(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_three_edited_rows_send_three_requests(tmp_path: Path, job: Callable[..., Summary]) -> None:
     job()
     before = records(tmp_path / "out/all.jsonl")
     edit(tmp_path, 3, 11, 20)
@@ -39,7 +39,7 @@ def test_after_three_rows_were_edited_three_requests_are_sent(tmp_path: Path, jo
     assert [one["row"]["text"] for one in after if one["key"] == "r11"] == ["other text 11"]
 
 
-def test_after_the_prompt_was_edited_all_are_sent(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_edited_prompt_sends_all_requests(tmp_path: Path, job: Callable[..., Summary]) -> None:
     job()
     write_job(tmp_path, prompt=PROMPT)
     assert (job().outcomes, sent(tmp_path)) == ({"succeeded": 20}, 40)
@@ -53,28 +53,26 @@ def test_without_reuse_everything_is_sent_again(tmp_path: Path, job: Callable[..
     assert (job(new=True).outcomes, sent(tmp_path)) == ({"succeeded": 20}, 40)
 
 
-def test_an_answer_of_another_spec_of_the_project_is_taken(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_answer_of_another_spec_is_reused(tmp_path: Path, job: Callable[..., Summary]) -> None:
     job()
     write_job(tmp_path, name="other")
     assert (job().outcomes, sent(tmp_path)) == ({"succeeded": 20}, 20)
 
 
-def test_an_answer_to_a_request_with_other_beta_features_is_not(
-    tmp_path: Path, job: Callable[..., Summary]
-) -> None:
+def test_answer_with_other_betas_is_not_reused(tmp_path: Path, job: Callable[..., Summary]) -> None:
     job()
     write_job(tmp_path, betas=["output-300k-2026-03-24"])
     assert (job().outcomes, sent(tmp_path)) == ({"succeeded": 20}, 40)
 
 
-def test_only_what_did_not_succeed_is_sent_by_a_new_run(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_new_run_sends_only_failed_rows(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(tmp_path, retry={"attempts": 1})
     fails: Any = lambda id: "errored" if id.endswith(("-4", "-9")) else "succeeded"  # noqa: E731
     assert job(mix=fails).outcomes == {"succeeded": 18, "errored": 2}
     assert (job(new=True).outcomes, sent(tmp_path)) == ({"succeeded": 20}, 22)
 
 
-def test_an_answer_is_taken_from_a_run_that_took_it(
+def test_reused_answer_can_be_reused_again(
     tmp_path: Path, job: Callable[..., Summary], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -84,7 +82,7 @@ def test_an_answer_is_taken_from_a_run_that_took_it(
     assert (job(new=True).outcomes, sent(tmp_path)) == ({"succeeded": 20}, 20)
 
 
-def test_an_answer_that_is_damaged_is_not_taken(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_damaged_answer_is_not_reused(tmp_path: Path, job: Callable[..., Summary]) -> None:
     first = job()
     for path in (tmp_path / ".runner/runs" / first.run / "results").glob("1-1.jsonl"):
         path.write_bytes(path.read_bytes().replace(b'"type"', b'"typ_"'))
@@ -111,7 +109,7 @@ def test_identical_requests_are_sent_once(
     assert diagnose_state().findings == []
 
 
-def test_a_row_ends_as_the_one_whose_request_it_shares(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_duplicate_rows_share_the_outcome(tmp_path: Path, job: Callable[..., Summary]) -> None:
     twins(tmp_path, retry={"attempts": 2}, batch={**SPEC["batch"], "max_requests": 2})
     once: Any = lambda id: "errored" if id.endswith(("-1-1-1", "-3")) else "succeeded"  # noqa: E731
     summary = job(mix=once)

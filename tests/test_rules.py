@@ -12,13 +12,13 @@ from runner.lifecycle.prepare.validate import validate_spec
 from runner.rules.finding import Finding
 from runner.rules.run import RULES, run_rules
 
-HERE = Path(__file__).parent
-EXAMPLES = sorted((HERE / "rules").glob("*.yaml"))
-SHIPPED = sorted((HERE.parent / "specs").glob("*.yaml"))
+TESTS = Path(__file__).parent
+EXAMPLES = sorted((TESTS / "rules").glob("*.yaml"))
+SHIPPED = sorted((TESTS.parent / "specs").glob("*.yaml"))
 DAY = date(2026, 11, 24)
 
 
-def found(path: Path) -> list[Finding]:
+def find_all(path: Path) -> list[Finding]:
     """What the rules find: with the facts of a plan, and on a day on which no further model has retired."""
     spec = load_spec(path)
     planned = plan(spec, offline=True).findings
@@ -28,15 +28,15 @@ def found(path: Path) -> list[Finding]:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    shutil.copytree(HERE / "rules", tmp_path, dirs_exist_ok=True)
+    shutil.copytree(TESTS / "rules", tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_a_rule_finds_its_bad_example_and_not_its_good_one(project: Path, path: Path) -> None:
+def test_rule_matches_its_bad_example_only(project: Path, path: Path) -> None:
     name, kind = path.stem.split(".")
-    findings = [str(one) for one in found(Path(path.name)) if one.rule == name]
+    findings = [str(one) for one in find_all(Path(path.name)) if one.rule == name]
     expected = path.with_suffix(".txt").read_text("utf-8") if kind == "bad" else ""
     assert "".join(f"{line}\n" for line in findings) == expected
     assert (project / path.name).exists()
@@ -48,7 +48,7 @@ def test_every_rule_has_a_bad_and_a_good_example() -> None:
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_a_shipped_spec_has_no_finding(path: Path) -> None:
-    assert found(path) == []
+    assert find_all(path) == []
 
 
 def test_errors_stop_a_spec_and_warnings_do_not(project: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_warning_is_silenced_for_its_line_or_for_the_spec(project: Path, comme
     assert run_rules(load_spec(path)) == []
 
 
-def test_a_comment_above_a_line_is_about_it(project: Path) -> None:
+def test_comment_above_a_line_applies_to_it(project: Path) -> None:
     path = project / "personal-key.bad.yaml"
     path.write_text(path.read_text().replace("source:", "# runner: allow few-rows, personal-key\nsource:"))
     assert run_rules(load_spec(path)) == []
@@ -86,7 +86,7 @@ def test_an_error_cannot_be_allowed(project: Path) -> None:
     assert [one.rule for one in run_rules(load_spec(path))] == ["sampling"]
 
 
-def test_a_rule_that_does_not_exist_is_an_error_with_the_one_that_was_meant(project: Path) -> None:
+def test_unknown_rule_is_an_error_with_a_suggestion(project: Path) -> None:
     path = project / "sampling.good.yaml"
     path.write_text(path.read_text() + "allow: [cliant-tools]\n")
     [one] = run_rules(load_spec(path))
@@ -96,7 +96,7 @@ def test_a_rule_that_does_not_exist_is_an_error_with_the_one_that_was_meant(proj
     )
 
 
-def test_a_model_that_retires_meanwhile_is_told_and_one_that_has_is_refused(project: Path) -> None:
+def test_retiring_model_is_a_warning_and_retired_an_error(project: Path) -> None:
     spec = load_spec(project / "deprecated-model.bad.yaml")
     [before] = run_rules(spec, today=date(2026, 11, 1))
     [soon] = run_rules(spec, today=date(2026, 11, 29))
@@ -110,7 +110,7 @@ def test_a_model_that_retires_meanwhile_is_told_and_one_that_has_is_refused(proj
     )
 
 
-def test_what_only_third_parties_say_is_a_warning(project: Path) -> None:
+def test_third_party_facts_are_only_warnings(project: Path) -> None:
     path = project / "forced-tool-choice.bad.yaml"
     path.write_text(path.read_text().replace("claude-opus-5-5", "claude-fable-5-2"))
     severities = {one.rule: one.severity for one in run_rules(load_spec(path), today=DAY)}
@@ -120,7 +120,7 @@ def test_what_only_third_parties_say_is_a_warning(project: Path) -> None:
 @pytest.mark.parametrize(
     "sink", ["rows.csv", "./data/../rows.csv", "overwritten.good.yaml", ".", "schema.json", "out/../a.jsonl"]
 )
-def test_a_sink_cannot_overwrite_what_the_job_reads_or_writes(project: Path, sink: str) -> None:
+def test_sink_cannot_overwrite_an_input_or_output(project: Path, sink: str) -> None:
     (project / "schema.json").write_text("{}")
     path = project / "overwritten.good.yaml"
     sinks = f"[{{type: jsonl, path: a.jsonl}}, {{type: csv, path: {sink}}}]"
@@ -135,7 +135,7 @@ def test_a_sink_cannot_overwrite_what_the_job_reads_or_writes(project: Path, sin
     ("sink", "owner"),
     [("prompts/u.j2", "a template"), ("ln/rows.csv", "source.path"), (".runner/state.db", "the state")],
 )
-def test_a_sink_cannot_lead_to_what_the_job_is_made_of(project: Path, sink: str, owner: str) -> None:
+def test_sink_cannot_overwrite_templates_source_or_state(project: Path, sink: str, owner: str) -> None:
     (project / "prompts").mkdir()
     (project / "ln").symlink_to(project)
     path = project / "overwritten.good.yaml"
@@ -147,7 +147,7 @@ def test_a_sink_cannot_lead_to_what_the_job_is_made_of(project: Path, sink: str,
 @pytest.mark.parametrize(
     "place", ["  tools: # runner: allow client-tools\n", "  # runner: allow client-tools\n  tools:\n"]
 )
-def test_a_comment_at_the_key_of_a_list_is_about_it(project: Path, place: str) -> None:
+def test_comment_at_a_list_key_applies_to_the_list(project: Path, place: str) -> None:
     path = project / "client-tools.bad.yaml"
     text = path.read_text()
     assert "  tools: [" in text
@@ -158,7 +158,7 @@ def test_a_comment_at_the_key_of_a_list_is_about_it(project: Path, place: str) -
     assert run_rules(load_spec(path)) == []
 
 
-def test_prices_beyond_reason_are_refused(project: Path) -> None:
+def test_absurd_prices_are_rejected(project: Path) -> None:
     path = project / "sampling.good.yaml"
     path.write_text(path.read_text() + "prices: {input: 1e308, output: 1}\n")
     with pytest.raises(InputError, match="must be at most 1000000"):

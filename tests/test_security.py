@@ -21,7 +21,7 @@ def modes(root: Path) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o277])
-def test_the_state_is_for_its_owner_alone(tmp_path: Path, umask: int) -> None:
+def test_state_is_readable_only_by_its_owner(tmp_path: Path, umask: int) -> None:
     write_job(tmp_path)
     before = os.umask(umask)
     try:
@@ -34,7 +34,7 @@ def test_the_state_is_for_its_owner_alone(tmp_path: Path, umask: int) -> None:
     assert {"state.db", "spec.json", "rows.jsonl", "1-1.json", "1-1.sent"} <= {Path(name).name for name in found}
 
 
-def test_a_state_that_was_opened_to_others_is_closed_again(tmp_path: Path) -> None:
+def test_state_permissions_are_restored(tmp_path: Path) -> None:
     write_job(tmp_path)
     (tmp_path / ".runner").mkdir(mode=0o755)
     with simulator(tmp_path / "api") as environ:
@@ -47,7 +47,7 @@ def test_a_state_that_was_opened_to_others_is_closed_again(tmp_path: Path) -> No
     [[], ["revoked-key:99"], ["accept-then-500", "errored:2", "line-malformed:2"], ["refuse:99"], ["html:99"]],
     ids=" ".join,
 )
-def test_the_key_is_in_no_byte_that_is_written_or_printed(tmp_path: Path, faults: list[str]) -> None:
+def test_api_key_is_never_written_or_printed(tmp_path: Path, faults: list[str]) -> None:
     write_job(tmp_path, batch={**SPEC["batch"], "on_unknown": "ask"})
     with simulator(tmp_path / "api", faults=faults) as environ:
         environ = {**environ, "ANTHROPIC_API_KEY": CANARY, "ANTHROPIC_LOG": "debug"}
@@ -61,14 +61,14 @@ def test_the_key_is_in_no_byte_that_is_written_or_printed(tmp_path: Path, faults
     assert holders == []
 
 
-def test_a_key_that_cannot_be_sent_is_not_shown(tmp_path: Path) -> None:
+def test_unsendable_key_is_not_shown(tmp_path: Path) -> None:
     write_job(tmp_path)
     with simulator(tmp_path / "api") as environ:
         ended = command(tmp_path, {**environ, "ANTHROPIC_API_KEY": f"{CANARY}\n"}, *RUN)
     assert (ended.returncode, CANARY in ended.stderr) == (7, False)
 
 
-def test_a_log_that_prints_prompts_is_warned_of(tmp_path: Path) -> None:
+def test_debug_logging_of_prompts_gives_a_warning(tmp_path: Path) -> None:
     write_job(tmp_path)
     with simulator(tmp_path / "api") as environ:
         quiet = command(tmp_path, environ, *RUN)
@@ -77,7 +77,7 @@ def test_a_log_that_prints_prompts_is_warned_of(tmp_path: Path) -> None:
     assert (warning in quiet.stderr, warning in loud.stderr) == (False, True)
 
 
-def test_results_come_from_the_configured_address_only(tmp_path: Path) -> None:
+def test_results_come_only_from_the_configured_address(tmp_path: Path) -> None:
     # Behind a gateway the API's own address stands in `results_url`; a redirect leads elsewhere too.
     write_job(tmp_path)
     with simulator(tmp_path / "api", faults=["redirect:99"]) as environ:

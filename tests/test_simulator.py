@@ -18,12 +18,12 @@ from anthropic.types.messages.batch_create_params import Request
 from runner.simulator.faults import DropConnection, ErrorResponse
 from runner.simulator.server import serve
 
-PARAMS: dict[str, Any] = {
+MESSAGE_PARAMS: dict[str, Any] = {
     "model": "claude-haiku-4-5",
     "max_tokens": 50,
     "messages": [{"role": "user", "content": "Alpha bravo charlie delta"}],
 }
-ITEM = {
+BATCH_ITEM = {
     "type": "object",
     "properties": {"n": {"type": "integer"}},
     "required": ["n"],
@@ -55,20 +55,32 @@ UNUSABLE: dict[str, Any] = {
     "anchor": {"$defs": {"item": {"$anchor": "x", "type": "integer"}}, "$ref": "#x"},
     "class of letters": {"type": "string", "pattern": r"^\p{L}+$"},
 }
-NESTED = b"[" * 5000 + b"]" * 5000
+DEEP_JSON = b"[" * 5000 + b"]" * 5000
 SCHEMAS: dict[str, Any] = {
-    "object": {**ITEM, "properties": {"n": {"type": "integer"}, "t": {"type": "string"}}, "required": ["n", "t"]},
-    "$ref": {"$defs": {"item": ITEM}, "$ref": "#/$defs/item"},
-    "definitions": {"definitions": {"item": ITEM}, "type": "array", "items": {"$ref": "#/definitions/item"}},
+    "object": {
+        **BATCH_ITEM,
+        "properties": {"n": {"type": "integer"}, "t": {"type": "string"}},
+        "required": ["n", "t"],
+    },
+    "$ref": {"$defs": {"item": BATCH_ITEM}, "$ref": "#/$defs/item"},
+    "definitions": {"definitions": {"item": BATCH_ITEM}, "type": "array", "items": {"$ref": "#/definitions/item"}},
     "recursion": {"$defs": {"node": NODE}, "$ref": "#/$defs/node"},
-    "anyOf": {"type": "array", "items": {"anyOf": [ITEM, {"type": "null"}, {"type": "string"}]}, "minItems": 4},
+    "anyOf": {
+        "type": "array",
+        "items": {"anyOf": [BATCH_ITEM, {"type": "null"}, {"type": "string"}]},
+        "minItems": 4,
+    },
     "oneOf": {"oneOf": [{"type": "integer"}, {"type": "boolean"}]},
     "enum": {"type": "string", "enum": ["red", "green"]},
     "enum of all kinds": {"enum": ["a", 1, None, [2], {"b": 3}]},
     "const": {"const": {"a": [1]}},
     "types": {"type": ["string", "null"]},
     "null": {"type": "null"},
-    "nested arrays": {"type": "array", "items": {"type": "array", "items": ITEM, "minItems": 2}, "minItems": 3},
+    "nested arrays": {
+        "type": "array",
+        "items": {"type": "array", "items": BATCH_ITEM, "minItems": 2},
+        "minItems": 3,
+    },
     "length": {"type": "string", "minLength": 40, "maxLength": 45},
     "short": {"type": "string", "maxLength": 3},
     "integer": {"type": "integer", "minimum": 5, "maximum": 7},
@@ -106,7 +118,7 @@ SCHEMAS: dict[str, Any] = {
 }
 
 
-def client(url: str, api_key: str = "a key") -> anthropic.Anthropic:
+def simulator_client(url: str, api_key: str = "a key") -> anthropic.Anthropic:
     """The SDK, talking to a simulator without retries and without a proxy."""
     # Reading the system's certificates takes longer than most tests, and loopback needs none.
     transport = anthropic.DefaultHttpxClient(trust_env=False, verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
@@ -116,48 +128,50 @@ def client(url: str, api_key: str = "a key") -> anthropic.Anthropic:
 @pytest.fixture(scope="module")
 def fast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[anthropic.Anthropic]:
     """A client of a simulator whose batches end at once."""
-    with serve(tmp_path_factory.mktemp("fast"), seconds=0) as url, client(url) as api:
+    with serve(tmp_path_factory.mktemp("fast"), seconds=0) as url, simulator_client(url) as api:
         yield api
 
 
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[anthropic.Anthropic]:
     """A client of a simulator whose batches do not end by themselves."""
-    with serve(tmp_path_factory.mktemp("slow"), seconds=3600) as url, client(url) as api:
+    with serve(tmp_path_factory.mktemp("slow"), seconds=3600) as url, simulator_client(url) as api:
         yield api
 
 
 @pytest.fixture(scope="module")
 def seven(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[anthropic.Anthropic, list[str]]]:
     """A client of a simulator that has seven batches, and their ids, newest first."""
-    with serve(tmp_path_factory.mktemp("seven")) as url, client(url) as api:
-        yield api, [create(api, "a").id for _ in range(7)][::-1]
+    with serve(tmp_path_factory.mktemp("seven")) as url, simulator_client(url) as api:
+        yield api, [create_batch(api, "a").id for _ in range(7)][::-1]
 
 
-def request(custom_id: str, **params: Any) -> Request:
+def batch_request(custom_id: str, **params: Any) -> Request:
     """One request of a batch; `params` are added to what each has."""
-    return {"custom_id": custom_id, "params": {**PARAMS, **params}}  # type: ignore[typeddict-item]
+    return {"custom_id": custom_id, "params": {**MESSAGE_PARAMS, **params}}  # type: ignore[typeddict-item]
 
 
-def create(api: anthropic.Anthropic, *ids: str, **params: Any) -> MessageBatch:
+def create_batch(api: anthropic.Anthropic, *ids: str, **params: Any) -> MessageBatch:
     """A batch of one request for each id."""
-    return api.messages.batches.create(requests=[request(id, **params) for id in ids])
+    return api.messages.batches.create(requests=[batch_request(id, **params) for id in ids])
 
 
-def results(api: anthropic.Anthropic, batch: MessageBatch) -> dict[str, MessageBatchIndividualResponse]:
+def results_by_id(api: anthropic.Anthropic, batch: MessageBatch) -> dict[str, MessageBatchIndividualResponse]:
     """The results of a batch that has ended, by custom_id in the order of the file."""
     return {result.custom_id: result for result in api.messages.batches.results(batch.id)}
 
 
-def answered(api: anthropic.Anthropic, schema: Any, text: str = "Alpha bravo charlie") -> str:
+def answer_text(api: anthropic.Anthropic, schema: Any, text: str = "Alpha bravo charlie") -> str:
     """The text of the answer to one message under an output schema."""
     config = {"format": {"type": "json_schema", "schema": schema}}
     turns = [{"role": "user", "content": text}]
-    message = api.messages.create(**{**PARAMS, "messages": turns, "output_config": config})
+    message = api.messages.create(**{**MESSAGE_PARAMS, "messages": turns, "output_config": config})
     return str(message.content[0].text)
 
 
-def called(api: anthropic.Anthropic, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, Any]:
+def raw_call(
+    api: anthropic.Anthropic, method: str, path: str, body: bytes = b"", **headers: str
+) -> tuple[int, Any]:
     """The status and body of a call made by hand."""
     connection = http.client.HTTPConnection(str(api.base_url.host), api.base_url.port, timeout=10)
     try:
@@ -170,15 +184,15 @@ def called(api: anthropic.Anthropic, method: str, path: str, body: bytes = b"", 
 
 
 def test_a_created_batch_is_in_progress_and_counts_its_requests(slow: anthropic.Anthropic) -> None:
-    batch = create(slow, "a", "b", "c")
+    batch = create_batch(slow, "a", "b", "c")
     assert (batch.processing_status, batch.request_counts.processing) == ("in_progress", 3)
     assert batch.request_counts.succeeded == 0 and batch.ended_at is None and batch.results_url is None
     assert (batch.expires_at - batch.created_at).total_seconds() == 24 * 3600
     assert slow.messages.batches.retrieve(batch.id) == batch
 
 
-def test_an_ended_batch_counts_its_results_and_says_where_they_are(fast: anthropic.Anthropic) -> None:
-    batch = fast.messages.batches.retrieve(create(fast, "a", "b").id)
+def test_ended_batch_has_counts_and_a_results_url(fast: anthropic.Anthropic) -> None:
+    batch = fast.messages.batches.retrieve(create_batch(fast, "a", "b").id)
     counts = batch.request_counts
     assert (batch.processing_status, counts.processing, counts.succeeded) == ("ended", 0, 2)
     assert batch.ended_at is not None
@@ -186,24 +200,24 @@ def test_an_ended_batch_counts_its_results_and_says_where_they_are(fast: anthrop
 
 
 def test_a_batch_ends_by_itself(tmp_path: Path) -> None:
-    with serve(tmp_path, seconds=0.4) as url, client(url) as api:
-        batch = create(api, "a")
+    with serve(tmp_path, seconds=0.4) as url, simulator_client(url) as api:
+        batch = create_batch(api, "a")
         assert batch.processing_status == "in_progress"
         while api.messages.batches.retrieve(batch.id).processing_status != "ended":
             time.sleep(0.05)
-        assert list(results(api, batch)) == ["a"]
+        assert list(results_by_id(api, batch)) == ["a"]
 
 
-def test_results_are_complete_and_in_an_order_of_their_own(fast: anthropic.Anthropic) -> None:
+def test_results_are_complete_and_shuffled(fast: anthropic.Anthropic) -> None:
     ids = [f"row-{n}" for n in range(300)]
-    found = results(fast, create(fast, *ids))
+    found = results_by_id(fast, create_batch(fast, *ids))
     assert sorted(found) == sorted(ids)
     assert list(found) != ids
     assert all(result.result.type == "succeeded" for result in found.values())
 
 
 def test_a_batched_answer_is_a_whole_message(fast: anthropic.Anthropic) -> None:
-    result = results(fast, create(fast, "a"))["a"].result
+    result = results_by_id(fast, create_batch(fast, "a"))["a"].result
     assert result.type == "succeeded"
     message = result.message
     assert (message.model, message.role, message.stop_reason) == ("claude-haiku-4-5", "assistant", "end_turn")
@@ -211,10 +225,10 @@ def test_a_batched_answer_is_a_whole_message(fast: anthropic.Anthropic) -> None:
 
 
 def test_results_before_the_end_are_not_found(slow: anthropic.Anthropic) -> None:
-    batch = create(slow, "a")
+    batch = create_batch(slow, "a")
     with pytest.raises(anthropic.AnthropicError, match="results_url"):
-        results(slow, batch)
-    status, body = called(slow, "GET", f"/v1/messages/batches/{batch.id}/results")
+        results_by_id(slow, batch)
+    status, body = raw_call(slow, "GET", f"/v1/messages/batches/{batch.id}/results")
     assert (status, body["error"]["type"]) == (404, "not_found_error")
 
 
@@ -239,7 +253,7 @@ def test_a_list_pages_through_all_batches_newest_first(
         ({}, 6, [0, 1, 2, 3, 4, 5], True),
     ],
 )
-def test_cursors_go_both_ways(
+def test_list_pages_forwards_and_backwards(
     seven: tuple[anthropic.Anthropic, list[str]],
     cursor: dict[str, int],
     limit: int,
@@ -255,20 +269,20 @@ def test_cursors_go_both_ways(
 
 
 def test_canceling_ends_every_request_as_canceled(tmp_path: Path) -> None:
-    with serve(tmp_path, seconds=1) as url, client(url) as api:
-        batch = create(api, "a", "b")
+    with serve(tmp_path, seconds=1) as url, simulator_client(url) as api:
+        batch = create_batch(api, "a", "b")
         assert api.messages.batches.cancel(batch.id).processing_status == "canceling"
         again = api.messages.batches.cancel(batch.id)
         while (shown := api.messages.batches.retrieve(batch.id)).processing_status != "ended":
             time.sleep(0.05)
         assert (shown.request_counts.canceled, shown.cancel_initiated_at) == (2, again.cancel_initiated_at)
-        assert {id: each.result.type for id, each in results(api, batch).items()} == dict.fromkeys(
+        assert {id: each.result.type for id, each in results_by_id(api, batch).items()} == dict.fromkeys(
             "ab", "canceled"
         )
 
 
-def test_a_batch_that_has_ended_cannot_be_canceled_but_deleted(fast: anthropic.Anthropic) -> None:
-    batch = create(fast, "a")
+def test_ended_batch_can_be_deleted_but_not_canceled(fast: anthropic.Anthropic) -> None:
+    batch = create_batch(fast, "a")
     with pytest.raises(anthropic.BadRequestError, match="has ended"):
         fast.messages.batches.cancel(batch.id)
     assert fast.messages.batches.delete(batch.id).type == "message_batch_deleted"
@@ -278,7 +292,7 @@ def test_a_batch_that_has_ended_cannot_be_canceled_but_deleted(fast: anthropic.A
 
 
 def test_a_batch_in_progress_cannot_be_deleted(slow: anthropic.Anthropic) -> None:
-    batch = create(slow, "a")
+    batch = create_batch(slow, "a")
     with pytest.raises(anthropic.BadRequestError, match="cancel it first"):
         slow.messages.batches.delete(batch.id)
     assert slow.messages.batches.retrieve(batch.id) == batch
@@ -288,12 +302,12 @@ def test_a_batch_in_progress_cannot_be_deleted(slow: anthropic.Anthropic) -> Non
     ("requests", "message"),
     [
         ([], "requests: must have 1 to 100000 items"),
-        ([request("a"), request("b"), request("a")], "requests.2.custom_id: a is not unique"),
-        ([request("a b")], "requests.0.custom_id: String should match pattern"),
-        ([request("")], "requests.0.custom_id: String should match pattern"),
-        ([request("a\n")], "requests.0.custom_id: String should match pattern"),
-        ([request("é")], "requests.0.custom_id: String should match pattern"),
-        ([request("a" * 65)], "requests.0.custom_id: String should match pattern"),
+        ([batch_request("a"), batch_request("b"), batch_request("a")], "requests.2.custom_id: a is not unique"),
+        ([batch_request("a b")], "requests.0.custom_id: String should match pattern"),
+        ([batch_request("")], "requests.0.custom_id: String should match pattern"),
+        ([batch_request("a\n")], "requests.0.custom_id: String should match pattern"),
+        ([batch_request("é")], "requests.0.custom_id: String should match pattern"),
+        ([batch_request("a" * 65)], "requests.0.custom_id: String should match pattern"),
         ([{"custom_id": "a"}], "required field `params`"),
         ([{"custom_id": "a", "params": []}], "requests.0.params: Input should be an object"),
         ([{"custom_id": 1, "params": {}}], "requests: Expected `str`"),
@@ -313,7 +327,7 @@ def test_a_batch_in_progress_cannot_be_deleted(slow: anthropic.Anthropic) -> Non
         "flat",
     ],
 )
-def test_a_batch_that_cannot_be_read_is_refused_whole(
+def test_invalid_batch_is_rejected_as_a_whole(
     fast: anthropic.Anthropic, requests: list[Any], message: str
 ) -> None:
     before = list(fast.messages.batches.list())
@@ -325,7 +339,7 @@ def test_a_batch_that_cannot_be_read_is_refused_whole(
 
 def test_the_longest_custom_id_is_accepted(fast: anthropic.Anthropic) -> None:
     id = "aZ09_-" + "x" * 58
-    assert list(results(fast, create(fast, id))) == [id]
+    assert list(results_by_id(fast, create_batch(fast, id))) == [id]
 
 
 @pytest.mark.parametrize(
@@ -337,34 +351,34 @@ def test_the_longest_custom_id_is_accepted(fast: anthropic.Anthropic) -> None:
         b"null",
         b'{"requests": 1}',
         b'{"requests": ["\xff"]}',
-        b'{"requests": [{"custom_id": "a", "params": {"x": ' + NESTED + b"}}]}",
+        b'{"requests": [{"custom_id": "a", "params": {"x": ' + DEEP_JSON + b"}}]}",
     ],
     ids=lambda body: str(body[:30]),
 )
-def test_a_body_that_is_not_json_of_a_batch_is_a_bad_request(fast: anthropic.Anthropic, body: bytes) -> None:
-    status, answer = called(fast, "POST", "/v1/messages/batches", body)
+def test_invalid_batch_body_is_a_bad_request(fast: anthropic.Anthropic, body: bytes) -> None:
+    status, answer = raw_call(fast, "POST", "/v1/messages/batches", body)
     assert (status, answer["type"], answer["error"]["type"]) == (400, "error", "invalid_request_error")
 
 
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens"])
 @pytest.mark.parametrize(
-    "body", [b"nope", b"[]", b'{"model": "\xff"}', b'{"model": ' + NESTED + b"}"], ids=lambda body: str(body[:20])
+    "body",
+    [b"nope", b"[]", b'{"model": "\xff"}', b'{"model": ' + DEEP_JSON + b"}"],
+    ids=lambda body: str(body[:20]),
 )
-def test_a_body_that_is_not_json_of_a_message_is_a_bad_request(
-    fast: anthropic.Anthropic, path: str, body: bytes
-) -> None:
-    status, answer = called(fast, "POST", path, body)
+def test_invalid_message_body_is_a_bad_request(fast: anthropic.Anthropic, path: str, body: bytes) -> None:
+    status, answer = raw_call(fast, "POST", path, body)
     assert (status, answer["type"], answer["error"]["type"]) == (400, "error", "invalid_request_error")
 
 
 @pytest.mark.parametrize("length", ["abc", "-5"])
-def test_a_length_that_is_not_a_number_of_bytes_is_a_bad_request(fast: anthropic.Anthropic, length: str) -> None:
-    status, answer = called(fast, "POST", "/v1/messages", content_length=length)
+def test_invalid_content_length_is_a_bad_request(fast: anthropic.Anthropic, length: str) -> None:
+    status, answer = raw_call(fast, "POST", "/v1/messages", content_length=length)
     assert (status, answer["error"]["type"]) == (400, "invalid_request_error")
 
 
 @pytest.mark.parametrize("call", ["retrieve", "cancel", "delete", "results"])
-def test_an_id_that_is_not_known_is_not_found(fast: anthropic.Anthropic, call: str) -> None:
+def test_unknown_id_is_not_found(fast: anthropic.Anthropic, call: str) -> None:
     with pytest.raises(anthropic.NotFoundError) as caught:
         getattr(fast.messages.batches, call)("msgbatch_unknown")
     assert (caught.value.type, caught.value.request_id is not None) == ("not_found_error", True)
@@ -372,35 +386,35 @@ def test_an_id_that_is_not_known_is_not_found(fast: anthropic.Anthropic, call: s
 
 @pytest.mark.parametrize("path", ["/v1/messages/batches", "/v1/models", "/v1/messages/batches/msgbatch_1"])
 def test_a_call_without_a_key_is_not_authenticated(fast: anthropic.Anthropic, path: str) -> None:
-    status, body = called(fast, "GET", path, x_api_key="")
+    status, body = raw_call(fast, "GET", path, x_api_key="")
     assert (status, body["error"]["type"]) == (401, "authentication_error")
 
 
 def test_a_bearer_token_is_a_key_too(fast: anthropic.Anthropic) -> None:
-    assert called(fast, "GET", "/v1/models", x_api_key="", authorization="Bearer t")[0] == 200
+    assert raw_call(fast, "GET", "/v1/models", x_api_key="", authorization="Bearer t")[0] == 200
 
 
 @pytest.mark.parametrize("path", ["/v1/nothing", "/v1/messages/batches/a/b", "/"])
-def test_a_path_that_is_not_there_is_not_found(fast: anthropic.Anthropic, path: str) -> None:
-    status, body = called(fast, "GET", path)
+def test_unknown_path_is_not_found(fast: anthropic.Anthropic, path: str) -> None:
+    status, body = raw_call(fast, "GET", path)
     assert (status, body["error"]["type"]) == (404, "not_found_error")
 
 
 def test_a_body_over_256_megabytes_is_too_large(fast: anthropic.Anthropic) -> None:
-    status, body = called(fast, "POST", "/v1/messages/batches", content_length="256000001")
+    status, body = raw_call(fast, "POST", "/v1/messages/batches", content_length="256000001")
     assert (status, body["error"]["type"]) == (413, "request_too_large")
 
 
 @pytest.mark.parametrize("limit", ["0", "1001", "-1", "x", "1.5"])
 def test_a_list_limit_outside_1_to_1000_is_refused(fast: anthropic.Anthropic, limit: str) -> None:
-    status, body = called(fast, "GET", f"/v1/messages/batches?limit={limit}")
+    status, body = raw_call(fast, "GET", f"/v1/messages/batches?limit={limit}")
     assert (status, body["error"]["type"]) == (400, "invalid_request_error")
 
 
 def test_a_chunked_body_is_read_whole(fast: anthropic.Anthropic) -> None:
-    body = json.dumps({"requests": [request("a"), request("b")]}).encode()
+    body = json.dumps({"requests": [batch_request("a"), batch_request("b")]}).encode()
     pieces = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:99], body[99:])) + b"0\r\n\r\n"
-    status, batch = called(fast, "POST", "/v1/messages/batches", pieces, transfer_encoding="chunked")
+    status, batch = raw_call(fast, "POST", "/v1/messages/batches", pieces, transfer_encoding="chunked")
     assert (status, batch["request_counts"]["succeeded"]) == (200, 2)
 
 
@@ -424,11 +438,11 @@ def test_a_chunked_body_is_read_whole(fast: anthropic.Anthropic) -> None:
         ({"output_config": {"format": {"type": "xml", "schema": {}}}}, "$.output_config.format.type"),
     ],
 )
-def test_a_bad_item_is_accepted_and_ends_as_errored_alone(
+def test_invalid_request_in_a_batch_errors_alone(
     fast: anthropic.Anthropic, params: dict[str, Any], message: str
 ) -> None:
-    batch = fast.messages.batches.create(requests=[request("good"), request("bad", **params)])
-    found = results(fast, batch)
+    batch = fast.messages.batches.create(requests=[batch_request("good"), batch_request("bad", **params)])
+    found = results_by_id(fast, batch)
     result = found["bad"].result
     assert found["good"].result.type == "succeeded" and result.type == "errored"
     assert result.error.error.type == "invalid_request_error" and message in result.error.error.message
@@ -444,22 +458,22 @@ def test_a_bad_item_is_accepted_and_ends_as_errored_alone(
         {"messages": [{"role": "user", "content": [{"type": "text", "text": "Alpha"}]}]},
     ],
 )
-def test_a_good_item_succeeds_whatever_words_it_holds(fast: anthropic.Anthropic, params: dict[str, Any]) -> None:
-    assert results(fast, create(fast, "a", **params))["a"].result.type == "succeeded"
+def test_valid_request_succeeds_with_any_words(fast: anthropic.Anthropic, params: dict[str, Any]) -> None:
+    assert results_by_id(fast, create_batch(fast, "a", **params))["a"].result.type == "succeeded"
 
 
 def test_sampling_parameters_still_work_in_the_older_api_version(fast: anthropic.Anthropic) -> None:
     batch = fast.messages.batches.create(
-        requests=[request("a", temperature=0.5)], extra_headers={"anthropic-version": "2023-06-01"}
+        requests=[batch_request("a", temperature=0.5)], extra_headers={"anthropic-version": "2023-06-01"}
     )
-    assert results(fast, batch)["a"].result.type == "succeeded"
+    assert results_by_id(fast, batch)["a"].result.type == "succeeded"
 
 
 def test_a_message_is_answered_and_its_mistakes_are_bad_requests(fast: anthropic.Anthropic) -> None:
-    message = fast.messages.create(**PARAMS)
+    message = fast.messages.create(**MESSAGE_PARAMS)
     assert (message.type, message.usage.service_tier) == ("message", "standard")
     with pytest.raises(anthropic.BadRequestError, match="temperature: not supported"):
-        fast.messages.create(**PARAMS, extra_body={"temperature": 1.0})
+        fast.messages.create(**MESSAGE_PARAMS, extra_body={"temperature": 1.0})
 
 
 def test_more_text_counts_as_more_tokens(fast: anthropic.Anthropic) -> None:
@@ -480,55 +494,55 @@ def test_models_are_listed_and_found(fast: anthropic.Anthropic) -> None:
 @pytest.mark.parametrize("name", sorted(SCHEMAS))
 def test_answers_are_valid_against_the_schema_of_the_request(fast: anthropic.Anthropic, name: str) -> None:
     validator = jsonschema_rs.validator_for(SCHEMAS[name], validate_formats=True)
-    texts = [answered(fast, SCHEMAS[name], f"Request number {n} of alpha") for n in range(8)]
+    texts = [answer_text(fast, SCHEMAS[name], f"Request number {n} of alpha") for n in range(8)]
     assert [text for text in texts if not validator.is_valid(json.loads(text))] == []
 
 
 @pytest.mark.parametrize("name", sorted(UNUSABLE))
-def test_a_schema_that_has_no_answer_ends_as_errored(fast: anthropic.Anthropic, name: str) -> None:
+def test_unsatisfiable_schema_ends_as_errored(fast: anthropic.Anthropic, name: str) -> None:
     config = {"format": {"type": "json_schema", "schema": UNUSABLE[name]}}
-    result = results(fast, create(fast, "a", output_config=config))["a"].result
+    result = results_by_id(fast, create_batch(fast, "a", output_config=config))["a"].result
     assert result.type == "errored" and result.error.error.type == "invalid_request_error"
     assert "output_config.format.schema" in result.error.error.message
 
 
-def test_different_requests_get_different_answers_in_words_of_their_own(fast: anthropic.Anthropic) -> None:
+def test_different_requests_get_different_answers(fast: anthropic.Anthropic) -> None:
     words = [f"alpha{letter} bravo{letter}" for letter in "abcdefgh"]
-    answers = [json.loads(answered(fast, {"type": "string"}, text)) for text in words]
+    answers = [json.loads(answer_text(fast, {"type": "string"}, text)) for text in words]
     assert len(set(answers)) == len(answers)
     assert all(set(answer.split()) <= set(text.split()) for answer, text in zip(answers, words, strict=True))
 
 
-def test_the_same_request_gets_the_same_answer_from_any_simulator(tmp_path: Path) -> None:
+def test_same_request_gets_the_same_answer_everywhere(tmp_path: Path) -> None:
     config = {"format": {"type": "json_schema", "schema": SCHEMAS["anyOf"]}}
     found = []
     for name in ("one", "two"):
-        with serve(tmp_path / name, seconds=0) as url, client(url) as api:
-            both = results(api, create(api, "a", "b", output_config=config))
+        with serve(tmp_path / name, seconds=0) as url, simulator_client(url) as api:
+            both = results_by_id(api, create_batch(api, "a", "b", output_config=config))
             found += [both["a"].result, both["b"].result]
     assert all(result == found[0] for result in found) and found[0].type == "succeeded"
 
 
 def test_batches_survive_a_restart_on_the_same_folder(tmp_path: Path) -> None:
-    with serve(tmp_path, seconds=0) as url, client(url) as api:
-        ids = [create(api, *"abc"[: n + 1]).id for n in range(3)]
+    with serve(tmp_path, seconds=0) as url, simulator_client(url) as api:
+        ids = [create_batch(api, *"abc"[: n + 1]).id for n in range(3)]
         before = [result.to_json() for result in api.messages.batches.results(ids[2])]
         api.messages.batches.delete(ids[0])
-    with serve(tmp_path, seconds=0) as url, client(url) as api:
+    with serve(tmp_path, seconds=0) as url, simulator_client(url) as api:
         assert [batch.id for batch in api.messages.batches.list()] == [ids[2], ids[1]]
         assert [result.to_json() for result in api.messages.batches.results(ids[2])] == before
         assert api.messages.batches.retrieve(ids[2]).request_counts.succeeded == 3
 
 
 @pytest.mark.parametrize("kind", ["succeeded", "errored", "canceled", "expired"])
-def test_a_request_ends_as_it_was_told_to(tmp_path: Path, kind: str) -> None:
+def test_mix_decides_how_a_request_ends(tmp_path: Path, kind: str) -> None:
     mix = {"odd": kind}
     with (
         serve(tmp_path, seconds=0, pick_outcome=lambda custom_id: mix.get(custom_id, "succeeded")) as url,
-        client(url) as api,
+        simulator_client(url) as api,
     ):
-        batch = create(api, "odd", "even")
-        found = results(api, batch)
+        batch = create_batch(api, "odd", "even")
+        found = results_by_id(api, batch)
         counts = api.messages.batches.retrieve(batch.id).request_counts
     assert (found["odd"].result.type, found["even"].result.type) == (kind, "succeeded")
     assert getattr(counts, kind) == (2 if kind == "succeeded" else 1)
@@ -537,10 +551,10 @@ def test_a_request_ends_as_it_was_told_to(tmp_path: Path, kind: str) -> None:
 def test_a_missing_result_is_counted_but_not_in_the_file(tmp_path: Path) -> None:
     with (
         serve(tmp_path, seconds=0, pick_outcome={"a": "missing", "b": "refused"}.__getitem__) as url,
-        client(url) as api,
+        simulator_client(url) as api,
     ):
-        batch = create(api, "a", "b")
-        (found,) = results(api, batch).values()
+        batch = create_batch(api, "a", "b")
+        (found,) = results_by_id(api, batch).values()
         assert api.messages.batches.retrieve(batch.id).request_counts.succeeded == 2
         assert found.result.type == "succeeded" and found.result.message.stop_reason == "refusal"
 
@@ -554,43 +568,43 @@ def test_a_missing_result_is_counted_but_not_in_the_file(tmp_path: Path) -> None
         (529, anthropic.InternalServerError),
     ],
 )
-def test_a_call_can_be_told_to_fail_before_anything_happens(
+def test_hook_can_fail_a_call_before_it_has_effects(
     tmp_path: Path, status: int, error: type[anthropic.APIStatusError]
 ) -> None:
     def fail(moment: str) -> None:
         if moment == "create":
             raise ErrorResponse(status, "as told", {"retry-after": "7"})
 
-    with serve(tmp_path, hook=fail) as url, client(url) as api:
+    with serve(tmp_path, hook=fail) as url, simulator_client(url) as api:
         with pytest.raises(error, match="as told") as caught:
-            create(api, "a")
+            create_batch(api, "a")
         assert caught.value.response.headers["retry-after"] == "7"
         assert list(api.messages.batches.list()) == []
 
 
-def test_a_connection_dropped_after_the_create_leaves_a_batch_behind(tmp_path: Path) -> None:
+def test_connection_dropped_after_create_leaves_a_batch(tmp_path: Path) -> None:
     def drop(moment: str) -> None:
         if moment == "created":
             raise DropConnection
 
-    with serve(tmp_path, hook=drop) as url, client(url) as api:
+    with serve(tmp_path, hook=drop) as url, simulator_client(url) as api:
         with pytest.raises(anthropic.APIConnectionError):
-            create(api, "a", "b")
+            create_batch(api, "a", "b")
         assert [batch.request_counts.processing for batch in api.messages.batches.list()] == [2]
 
 
-def test_a_download_dropped_half_way_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:
+def test_download_dropped_halfway_is_detected(tmp_path: Path) -> None:
     def drop(moment: str) -> None:
         if moment == "results-half":
             raise DropConnection
 
-    with serve(tmp_path, seconds=0, hook=drop) as url, client(url) as api:
-        batch = create(api, *(f"r{n}" for n in range(50)))
+    with serve(tmp_path, seconds=0, hook=drop) as url, simulator_client(url) as api:
+        batch = create_batch(api, *(f"r{n}" for n in range(50)))
         with pytest.raises(httpx2.RemoteProtocolError, match=r"peer closed|incomplete"):
-            results(api, batch)
+            results_by_id(api, batch)
 
 
-def test_only_the_port_that_was_asked_for_is_used(tmp_path: Path) -> None:
+def test_only_the_requested_port_is_used(tmp_path: Path) -> None:
     with serve(tmp_path) as url:
         port = int(url.rsplit(":", 1)[1])
         assert url == f"http://127.0.0.1:{port}"

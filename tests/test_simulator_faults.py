@@ -86,7 +86,7 @@ def exchange(folder: Path, *faults: str) -> tuple[object, ...]:
         )
 
 
-def test_every_fault_shows(tmp_path: Path) -> None:
+def test_every_fault_has_an_effect(tmp_path: Path) -> None:
     undisturbed = exchange(tmp_path / "undisturbed")
     assert undisturbed[0] == undisturbed[4] == undisturbed[5] == 200
     for name in FAULTS.keys() - {"date-ahead", "date-behind"}:
@@ -113,12 +113,12 @@ def test_a_seed_decides_which_chances_strike() -> None:
 
 
 @pytest.mark.parametrize("written", ["nonsense", "drop:", "drop:x", "drop:1.5", "drop:-1", ""])
-def test_a_fault_that_does_not_exist_is_an_error(written: str) -> None:
+def test_unknown_fault_is_an_error(written: str) -> None:
     with pytest.raises(ValueError, match=r"not a known fault|whole number"):
         Faults([written])
 
 
-def test_the_date_can_be_ahead(tmp_path: Path) -> None:
+def test_date_header_can_be_ahead(tmp_path: Path) -> None:
     with serve(tmp_path, faults=["date-ahead:86400"], clock=lambda: 0.0) as url:
         connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=5)
         connection.request("GET", "/v1/messages/batches", headers={"authorization": "Bearer x"})

@@ -30,7 +30,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 NESTED: Any = 1
 for _ in range(3000):
     NESTED = [NESTED]
-CELLS = st.none() | st.booleans() | st.integers() | TEXT | st.lists(st.integers(), max_size=3)
+CELL_VALUES = st.none() | st.booleans() | st.integers() | TEXT | st.lists(st.integers(), max_size=3)
 
 
 def spec_with(root: Path, *sinks: dict[str, Any]) -> Spec:
@@ -47,12 +47,12 @@ def spec_with(root: Path, *sinks: dict[str, Any]) -> Spec:
     return load_spec(root / "t.yaml")
 
 
-def record(outcome: str = "succeeded", **known: Any) -> dict[str, Any]:
+def outcome_record(outcome: str = "succeeded", **known: Any) -> dict[str, Any]:
     """What is known of one row at the end."""
     return {**dict.fromkeys(RECORD_FIELDS), "key": "k1", "row": {"a": 1}, "outcome": outcome, **known}
 
 
-def written(root: Path, records: Iterable[dict[str, Any]], *, name: str = "o", **sink: Any) -> bytes:
+def written_bytes(root: Path, records: Iterable[dict[str, Any]], *, name: str = "o", **sink: Any) -> bytes:
     """The bytes of the file that a sink makes of records."""
     path = root / "out" / name
     with open_sink(spec_with(root, sink), 0, Destination(path), {}) as take:
@@ -61,7 +61,7 @@ def written(root: Path, records: Iterable[dict[str, Any]], *, name: str = "o", *
     return path.read_bytes()
 
 
-def cells(data: bytes, delimiter: str = ",") -> list[list[str]]:
+def csv_cells(data: bytes, delimiter: str = ",") -> list[list[str]]:
     """The rows of a CSV file, header first."""
     return list(csv.reader(io.StringIO(data.decode(), newline=""), delimiter=delimiter, strict=True))
 
@@ -72,11 +72,11 @@ def guarded(value: Any) -> str:
         path = Path(folder) / "guarded"
         with write_csv(Destination(path), ["v"]) as write:
             write([value])
-        return cells(path.read_bytes())[1][0]
+        return csv_cells(path.read_bytes())[1][0]
 
 
 @pytest.mark.parametrize("type", sorted(SINKS))
-def test_the_options_of_a_sink_are_the_parameters_of_its_function(type: str) -> None:
+def test_sink_options_match_the_function_parameters(type: str) -> None:
     branches = json.loads(schema_text())["properties"]["sinks"]["items"]["allOf"]
     found = {branch["if"]["properties"]["type"]["const"]: branch["then"]["properties"] for branch in branches}
     place, columns, *options = inspect.signature(SINKS[type]).parameters.values()
@@ -85,7 +85,7 @@ def test_the_options_of_a_sink_are_the_parameters_of_its_function(type: str) -> 
     assert all(option.kind is option.KEYWORD_ONLY for option in options)
 
 
-def test_the_schema_knows_the_sinks_that_there_are_and_their_defaults() -> None:
+def test_schema_lists_every_sink_and_its_defaults() -> None:
     sinks = json.loads(schema_text())["properties"]["sinks"]["items"]
     assert sorted(sinks["properties"]["type"]["enum"]) == sorted(SINKS)
     for branch in sinks["allOf"]:
@@ -95,16 +95,19 @@ def test_the_schema_knows_the_sinks_that_there_are_and_their_defaults() -> None:
         assert {name: described[name]["default"] for name in own} == {name: options[name].default for name in own}
 
 
-def test_jsonl_has_one_object_per_row_with_all_that_is_known(tmp_path: Path) -> None:
-    rows = [record(output={"t": "é\u2028\n"}), record("invalid", key="k2", output=[1, {"n": 10**30}])]
-    data = written(tmp_path, rows)
+def test_jsonl_has_one_full_object_per_row(tmp_path: Path) -> None:
+    rows = [
+        outcome_record(output={"t": "é\u2028\n"}),
+        outcome_record("invalid", key="k2", output=[1, {"n": 10**30}]),
+    ]
+    data = written_bytes(tmp_path, rows)
     assert [json.loads(line) for line in data.split(b"\n")[:-1]] == rows
     assert list(json.loads(data.split(b"\n")[0])) == list(RECORD_FIELDS)
 
 
 def test_csv_has_a_header_and_nested_values_as_json(tmp_path: Path) -> None:
-    data = written(tmp_path, [record(output=[1, {"é": None}], error={"type": "x"})], type="csv")
-    header, row = cells(data)
+    data = written_bytes(tmp_path, [outcome_record(output=[1, {"é": None}], error={"type": "x"})], type="csv")
+    header, row = csv_cells(data)
     assert header == list(RECORD_FIELDS)
     assert row[:5] == ["k1", '{"a":1}', "succeeded", '[1,{"é":null}]', '{"type":"x"}']
     assert row[5:] == [""] * 5
@@ -114,12 +117,12 @@ def test_csv_has_a_header_and_nested_values_as_json(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "keys"), [("all", ["1", "2", "3"]), ("succeeded", ["1"]), ("failed", ["2", "3"])]
 )
-def test_a_sink_takes_the_rows_that_it_is_for(tmp_path: Path, type: str, rows: str, keys: list[str]) -> None:
+def test_sink_takes_only_its_rows(tmp_path: Path, type: str, rows: str, keys: list[str]) -> None:
     spec = spec_with(tmp_path, {"type": type, "rows": rows, "columns": {"key": "key"}})
     path = tmp_path / "out" / "o"
     with open_sink(spec, 0, Destination(path), {}) as take:
         outcomes = enumerate(["succeeded", "invalid", "expired"], 1)
-        taken = [str(n) for n, outcome in outcomes if take(record(outcome, key=str(n)))]
+        taken = [str(n) for n, outcome in outcomes if take(outcome_record(outcome, key=str(n)))]
     assert taken == keys
     assert [line for line in path.read_text().split() if line != "key"] == [
         key if type == "csv" else json.dumps({"key": key}, separators=(",", ":")) for key in keys
@@ -127,28 +130,30 @@ def test_a_sink_takes_the_rows_that_it_is_for(tmp_path: Path, type: str, rows: s
 
 
 @pytest.mark.parametrize("type", ["csv", "jsonl"])
-def test_columns_are_written_in_their_order_and_absent_values_are_empty(tmp_path: Path, type: str) -> None:
+def test_columns_keep_their_order_and_missing_values_are_empty(tmp_path: Path, type: str) -> None:
     columns = {"total, net": "output.total", "who": "row.a", "no": "output.no.such", "n": "output.lines|length"}
-    data = written(tmp_path, [record(output={"total": -1.5, "lines": [1, 2]})], type=type, columns=columns)
+    data = written_bytes(
+        tmp_path, [outcome_record(output={"total": -1.5, "lines": [1, 2]})], type=type, columns=columns
+    )
     if type == "csv":
         assert data == b'"total, net",who,no,n\n-1.5,1,,2\n'
     else:
         assert data == b'{"total, net":-1.5,"who":1,"no":null,"n":2}\n'
 
 
-def test_no_row_gives_an_empty_jsonl_file_and_a_csv_header(tmp_path: Path) -> None:
-    assert written(tmp_path, [], name="a") == b""
-    assert written(tmp_path, [], name="b", type="csv", columns={"k": "key", "o": "outcome"}) == b"k,o\n"
+def test_no_rows_give_an_empty_jsonl_and_a_csv_header(tmp_path: Path) -> None:
+    assert written_bytes(tmp_path, [], name="a") == b""
+    assert written_bytes(tmp_path, [], name="b", type="csv", columns={"k": "key", "o": "outcome"}) == b"k,o\n"
 
 
 def test_a_csv_can_have_another_delimiter(tmp_path: Path) -> None:
     columns = {"k": "key", "t": "output"}
-    data = written(tmp_path, [record(output="a;b,c")], type="csv", delimiter=";", columns=columns)
-    assert cells(data, ";") == [["k", "t"], ["k1", "a;b,c"]]
+    data = written_bytes(tmp_path, [outcome_record(output="a;b,c")], type="csv", delimiter=";", columns=columns)
+    assert csv_cells(data, ";") == [["k", "t"], ["k1", "a;b,c"]]
 
 
 @pytest.mark.parametrize("delimiter", ['"', "\n", "\r", "\0", "", ";;"])
-def test_a_delimiter_that_breaks_the_file_is_refused(tmp_path: Path, delimiter: str) -> None:
+def test_invalid_delimiter_is_rejected(tmp_path: Path, delimiter: str) -> None:
     with pytest.raises(
         InputError, match=r"sinks\.0\.delimiter .* one character that is not a quote or a line break"
     ):
@@ -156,7 +161,7 @@ def test_a_delimiter_that_breaks_the_file_is_refused(tmp_path: Path, delimiter: 
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(st.tuples(CELLS, CELLS), max_size=5))
+@given(st.lists(st.tuples(CELL_VALUES, CELL_VALUES), max_size=5))
 @example([("a\rb", "z"), ("\rx", "\r"), ("x\r\n", "\n\r")])
 def test_a_csv_without_guard_reads_back_as_it_was_written(rows: list[tuple[Any, Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -169,11 +174,11 @@ def test_a_csv_without_guard_reads_back_as_it_was_written(rows: list[tuple[Any, 
         ["" if v is None else v if isinstance(v, str) else json.dumps(v, separators=(",", ":")) for v in row]
         for row in rows
     ]
-    assert cells(data) == [["a", "b"], *shown]
+    assert csv_cells(data) == [["a", "b"], *shown]
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(st.dictionaries(st.sampled_from(["a", "b"]), CELLS), max_size=5))
+@given(st.lists(st.dictionaries(st.sampled_from(["a", "b"]), CELL_VALUES), max_size=5))
 def test_jsonl_reads_back_as_it_was_written(values: list[dict[str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "plain"
@@ -201,11 +206,11 @@ def test_jsonl_reads_back_as_it_was_written(values: list[dict[str, Any]]) -> Non
         "--1",
     ],
 )
-def test_text_that_a_spreadsheet_would_run_gets_an_apostrophe(tmp_path: Path, text: str) -> None:
+def test_text_like_a_formula_gets_an_apostrophe(tmp_path: Path, text: str) -> None:
     options: dict[str, Any] = {"type": "csv", "columns": {"t": "output", "k": "key"}}
-    rows = [record(output=text)]
-    assert b"'" + text.encode() in written(tmp_path, rows, **options).replace(b'""', b'"')
-    assert b"'" + text.encode() not in written(tmp_path, rows, name="n", formula_guard=False, **options)
+    rows = [outcome_record(output=text)]
+    assert b"'" + text.encode() in written_bytes(tmp_path, rows, **options).replace(b'""', b'"')
+    assert b"'" + text.encode() not in written_bytes(tmp_path, rows, name="n", formula_guard=False, **options)
 
 
 @pytest.mark.parametrize(
@@ -235,24 +240,24 @@ def test_numbers_and_harmless_text_stay_as_they_are(value: Any, cell: str) -> No
 
 
 @given(TEXT)
-def test_no_guarded_cell_begins_as_a_formula(text: str) -> None:
+def test_guarded_cell_never_starts_a_formula(text: str) -> None:
     cell = guarded(text)
     assert cell in (text, f"'{text}")
     assert not cell.startswith(("=", "@", "\t", "\r"))
 
 
 @pytest.mark.parametrize("type", ["csv", "jsonl"])
-def test_a_gz_file_holds_the_same_text_and_has_the_same_bytes_each_time(tmp_path: Path, type: str) -> None:
-    rows = [record(key=str(n)) for n in range(500)]
-    first, second = (written(tmp_path, rows, name=name, type=type) for name in ("a.gz", "a.gz"))
-    renamed = written(tmp_path, rows, name="b.gz", type=type)
+def test_gz_output_is_reproducible(tmp_path: Path, type: str) -> None:
+    rows = [outcome_record(key=str(n)) for n in range(500)]
+    first, second = (written_bytes(tmp_path, rows, name=name, type=type) for name in ("a.gz", "a.gz"))
+    renamed = written_bytes(tmp_path, rows, name="b.gz", type=type)
     assert first == second == renamed
-    assert gzip.decompress(first) == written(tmp_path, rows, name="plain", type=type)
+    assert gzip.decompress(first) == written_bytes(tmp_path, rows, name="plain", type=type)
 
 
 @pytest.mark.parametrize("name", ["o.csv", "o.csv.gz"])
 @pytest.mark.parametrize("old", [None, b"old"])
-def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path, name: str, old: bytes | None) -> None:
+def test_error_leaves_only_the_old_file(tmp_path: Path, name: str, old: bytes | None) -> None:
     path = tmp_path / "out" / name
     path.parent.mkdir()
     if old is not None:
@@ -261,24 +266,24 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path, name: str
         pytest.raises(KeyboardInterrupt),
         open_sink(spec_with(tmp_path, {"type": "csv"}), 0, Destination(path), {}) as take,
     ):
-        take(record())
+        take(outcome_record())
         raise KeyboardInterrupt
     assert [file.read_bytes() for file in path.parent.iterdir()] == ([] if old is None else [old])
 
 
-def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
+def test_output_appears_only_when_complete(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "er" / "o.jsonl"
     with open_sink(spec_with(tmp_path, {}), 0, Destination(path), {}) as take:
-        take(record())
+        take(outcome_record())
         assert not path.exists()
     assert [file.name for file in path.parent.iterdir()] == ["o.jsonl"]
 
 
-def test_what_a_killed_process_left_behind_is_overwritten(tmp_path: Path) -> None:
+def test_leftover_of_a_killed_process_is_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "out" / "o"
     path.parent.mkdir()
     path.with_name(".o.tmp").write_bytes(b"half a li")
-    assert written(tmp_path, [record()], columns={"k": "key"}) == b'{"k":"k1"}\n'
+    assert written_bytes(tmp_path, [outcome_record()], columns={"k": "key"}) == b'{"k":"k1"}\n'
     assert [file.name for file in path.parent.iterdir()] == ["o"]
 
 
@@ -298,11 +303,16 @@ def test_what_a_killed_process_left_behind_is_overwritten(tmp_path: Path) -> Non
     ],
     ids=lambda value: None if value is not NESTED else "nested",
 )
-def test_a_column_that_cannot_be_computed_names_the_row_and_the_place(
+def test_failing_column_is_reported_with_row_and_place(
     tmp_path: Path, type: str, text: str, output: Any, why: str
 ) -> None:
     with pytest.raises(InputError, match=why) as caught:
-        written(tmp_path, [record(), record(key="k2", output=output)][-1:], type=type, columns={"c": text})
+        written_bytes(
+            tmp_path,
+            [outcome_record(), outcome_record(key="k2", output=output)][-1:],
+            type=type,
+            columns={"c": text},
+        )
     (problem,) = caught.value.problems
     assert problem.path.endswith("t.yaml") and problem.line > 0
     assert "the row 'k2'" in problem.message
@@ -310,10 +320,10 @@ def test_a_column_that_cannot_be_computed_names_the_row_and_the_place(
 
 
 @pytest.mark.parametrize("type", ["csv", "jsonl"])
-def test_a_column_that_is_a_sequence_of_data_is_written_as_a_list(tmp_path: Path, type: str) -> None:
+def test_lazy_sequence_is_written_as_a_list(tmp_path: Path, type: str) -> None:
     columns = {"c": "output|map(attribute='a')"}
-    data = written(tmp_path, [record(output=[{"a": 1}, {"a": "x"}])], type=type, columns=columns)
-    shown = cells(data)[1][0] if type == "csv" else data.decode().removeprefix('{"c":').removesuffix("}\n")
+    data = written_bytes(tmp_path, [outcome_record(output=[{"a": 1}, {"a": "x"}])], type=type, columns=columns)
+    shown = csv_cells(data)[1][0] if type == "csv" else data.decode().removeprefix('{"c":').removesuffix("}\n")
     assert json.loads(shown) == [1, "x"]
 
 

@@ -23,52 +23,52 @@ from runner.sources.read import SOURCES, Row, read_rows
 from runner.spec.schema_errors import schema_text
 from runner.spec.spec import Source
 
-REPO = Path(__file__).parents[1]
-SCHEMA = json.loads(schema_text())["properties"]["source"]
+ROOT = Path(__file__).parents[1]
+SOURCE_SCHEMA = json.loads(schema_text())["properties"]["source"]
 CHOICE = {"columns", "types", "where", "sample", "seed", "limit"}
-STREAMS = [type for type in SOURCES if type not in ("files", "parquet", "run", "sql", "xlsx")]
+STREAM_SOURCES = [type for type in SOURCES if type not in ("files", "parquet", "run", "sql", "xlsx")]
 """The sources that read a file from its beginning to its end."""
 OFFERED = {
     branch["if"]["properties"]["type"]["const"]: branch["then"]["properties"].keys() - {"type", "key", *CHOICE}
-    for branch in SCHEMA["allOf"]
+    for branch in SOURCE_SCHEMA["allOf"]
 }
-LONG = b"a\n" + (b"1" * 999 + b"\n") * 900
-CELLS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
-TABLES = st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=8)
-JSON = st.recursive(
+LONG_CSV = b"a\n" + (b"1" * 999 + b"\n") * 900
+CELL_TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
+TABLES = st.lists(st.tuples(CELL_TEXTS, CELL_TEXTS), min_size=1, max_size=8)
+ROW_JSON = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-(10**40), 10**40)
     | st.floats(allow_nan=False, allow_infinity=False)
-    | CELLS,
-    lambda v: st.lists(v, max_size=3) | st.dictionaries(CELLS, v, max_size=3),
+    | CELL_TEXTS,
+    lambda v: st.lists(v, max_size=3) | st.dictionaries(CELL_TEXTS, v, max_size=3),
     max_leaves=6,
 )
 
 
-def rows(
+def read_all(
     root: Path, type: str, path: str, *, key: str | None = None, limit: int | None = None, **o: Any
 ) -> list[Row]:
     return list(read_rows(Source(type, key, {"path": path, **o}), Inputs(root), limit=limit))
 
 
-def problem(root: Path, type: str, path: str, *, key: str | None = None, **o: Any) -> Problem:
+def read_problem(root: Path, type: str, path: str, *, key: str | None = None, **o: Any) -> Problem:
     try:
-        rows(root, type, path, key=key, **o)
+        read_all(root, type, path, key=key, **o)
     except InputError as error:
         [found] = error.problems
         return found
     pytest.fail("every row was read")
 
 
-def files(root: Path, type: str, path: str, *, limit: int | None = None) -> list[InputFile]:
+def input_files(root: Path, type: str, path: str, *, limit: int | None = None) -> list[InputFile]:
     inputs = Inputs(root)
     for _ in read_rows(Source(type, None, {"path": path}), inputs, limit=limit):
         pass
     return inputs.files
 
 
-def piped(data: bytes, type: str) -> subprocess.CompletedProcess[bytes]:
+def read_piped(data: bytes, type: str) -> subprocess.CompletedProcess[bytes]:
     script = (
         "import json, pathlib, sys\n"
         "from runner.sources import Inputs, read\n"
@@ -78,17 +78,17 @@ def piped(data: bytes, type: str) -> subprocess.CompletedProcess[bytes]:
         "print(json.dumps([rows, [file.sha256 for file in inputs.files]]))\n"
     )
     command = [sys.executable, "-c", script, type]
-    return subprocess.run(command, input=data, capture_output=True, cwd=REPO, check=False)
+    return subprocess.run(command, input=data, capture_output=True, cwd=ROOT, check=False)
 
 
-def table(cells: list[tuple[str, ...]], **dialect: Any) -> bytes:
+def csv_bytes(cells: list[tuple[str, ...]], **dialect: Any) -> bytes:
     text = io.StringIO(newline="")
     csv.writer(text, **dialect).writerows(cells)
     return text.getvalue().encode()
 
 
 @pytest.mark.parametrize("type", SOURCES)
-def test_the_parameters_of_a_source_are_the_properties_that_its_schema_offers(type: str) -> None:
+def test_source_parameters_match_the_schema(type: str) -> None:
     inputs, *settings = inspect.signature(SOURCES[type]).parameters.values()
     # Where a run source reads is known from the spec that it names.
     given = {"path"} if type == "run" else set()
@@ -97,13 +97,13 @@ def test_the_parameters_of_a_source_are_the_properties_that_its_schema_offers(ty
     assert inputs.name == "inputs"
 
 
-def test_the_schema_offers_exactly_the_sources_that_exist() -> None:
-    assert list(SOURCES) == SCHEMA["properties"]["type"]["enum"]
+def test_schema_lists_every_source() -> None:
+    assert list(SOURCES) == SOURCE_SCHEMA["properties"]["type"]["enum"]
     assert set(SOURCES) == set(OFFERED)
 
 
-@pytest.mark.parametrize("branch", SCHEMA["allOf"], ids=lambda b: b["if"]["properties"]["type"]["const"])
-def test_the_defaults_of_a_source_are_those_that_its_schema_states(branch: dict[str, Any]) -> None:
+@pytest.mark.parametrize("branch", SOURCE_SCHEMA["allOf"], ids=lambda b: b["if"]["properties"]["type"]["const"])
+def test_source_defaults_match_the_schema(branch: dict[str, Any]) -> None:
     parameters = inspect.signature(SOURCES[branch["if"]["properties"]["type"]["const"]]).parameters
     defaults = {p.name: p.default for p in parameters.values() if p.default not in (inspect.Parameter.empty, None)}
     offered = {name: schema for name, schema in branch["then"]["properties"].items() if schema is not True}
@@ -112,9 +112,9 @@ def test_the_defaults_of_a_source_are_those_that_its_schema_states(branch: dict[
     }
 
 
-def test_a_csv_row_has_its_number_key_text_values_file_and_line(tmp_path: Path) -> None:
+def test_csv_row_has_number_key_values_file_and_line(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b'id,text\n007,"two\nlines"\n8,1.50\n')
-    assert rows(tmp_path, "csv", "a.csv", key="id") == [
+    assert read_all(tmp_path, "csv", "a.csv", key="id") == [
         (1, "007", {"id": "007", "text": "two\nlines"}, "a.csv", 3),
         (2, "8", {"id": "8", "text": "1.50"}, "a.csv", 4),
     ]
@@ -133,30 +133,30 @@ def test_a_csv_row_has_its_number_key_text_values_file_and_line(tmp_path: Path) 
         b"a,b\r\n\r\n1,2\r\n",
     ],
 )
-def test_ends_of_line_a_mark_quotes_and_blank_lines_do_not_change_a_csv(tmp_path: Path, data: bytes) -> None:
+def test_csv_ignores_line_ends_byte_order_mark_and_blanks(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a.csv").write_bytes(data)
-    assert [row.fields for row in rows(tmp_path, "csv", "a.csv")] == [{"a": "1", "b": "2"}]
+    assert [row.fields for row in read_all(tmp_path, "csv", "a.csv")] == [{"a": "1", "b": "2"}]
 
 
 @pytest.mark.parametrize("cell", ["x\u2028y", "x\x85y", "x\x0by", "x\x0cy", "x\x1cy", " x ", "'", 'a"b', "NULL"])
 def test_only_an_end_of_line_ends_a_csv_record(tmp_path: Path, cell: str) -> None:
     (tmp_path / "a.csv").write_bytes(f"a,b\n{cell},2\n3,4\n".encode())
-    assert [(row.fields["a"], row.line) for row in rows(tmp_path, "csv", "a.csv")] == [(cell, 2), ("3", 3)]
+    assert [(row.fields["a"], row.line) for row in read_all(tmp_path, "csv", "a.csv")] == [(cell, 2), ("3", 3)]
 
 
 @pytest.mark.parametrize(
     ("encoding", "delimiter"),
     [("latin-1", ";"), ("cp1252", "\t"), ("utf-16", "|"), ("utf-8", " "), ("utf-16-le", "§")],
 )
-def test_a_csv_has_the_encoding_and_delimiter_that_are_set(tmp_path: Path, encoding: str, delimiter: str) -> None:
+def test_csv_uses_the_given_encoding_and_delimiter(tmp_path: Path, encoding: str, delimiter: str) -> None:
     (tmp_path / "a.csv").write_bytes(f"a{delimiter}b\ncafé,{delimiter}2\n".encode(encoding))
-    [row] = rows(tmp_path, "csv", "a.csv", encoding=encoding, delimiter=delimiter)
+    [row] = read_all(tmp_path, "csv", "a.csv", encoding=encoding, delimiter=delimiter)
     assert row.fields == {"a": "café,", "b": "2"}
 
 
-def test_a_csv_cell_may_be_larger_than_the_limit_of_the_csv_module(tmp_path: Path) -> None:
+def test_csv_cell_may_exceed_the_csv_module_limit(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"a\n" + b"x" * 300_000 + b"\n")
-    assert len(rows(tmp_path, "csv", "a.csv")[0].fields["a"]) == 300_000
+    assert len(read_all(tmp_path, "csv", "a.csv")[0].fields["a"]) == 300_000
 
 
 @pytest.mark.parametrize(
@@ -183,9 +183,9 @@ def test_a_csv_cell_may_be_larger_than_the_limit_of_the_csv_module(tmp_path: Pat
         (b"\n1,2\n", 1, "the header line is empty"),
     ],
 )
-def test_a_malformed_csv_is_named_with_its_line(tmp_path: Path, data: bytes, line: int, words: str) -> None:
+def test_malformed_csv_is_reported_with_its_line(tmp_path: Path, data: bytes, line: int, words: str) -> None:
     (tmp_path / "a.csv").write_bytes(data)
-    found = problem(tmp_path, "csv", "a.csv")
+    found = read_problem(tmp_path, "csv", "a.csv")
     assert (found.path, found.line) == ("a.csv", line)
     assert words in found.message
 
@@ -213,17 +213,17 @@ def test_the_line_of_a_bad_byte_is_counted_in_characters(
     tmp_path: Path, data: bytes, encoding: str, line: int
 ) -> None:
     (tmp_path / "a.csv").write_bytes(data)
-    assert problem(tmp_path, "csv", "a.csv", encoding=encoding).line == line
+    assert read_problem(tmp_path, "csv", "a.csv", encoding=encoding).line == line
 
 
-def test_an_unknown_encoding_is_named(tmp_path: Path) -> None:
+def test_unknown_encoding_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"a\n1\n")
-    assert "'utf-9'" in problem(tmp_path, "csv", "a.csv", encoding="utf-9").message
+    assert "'utf-9'" in read_problem(tmp_path, "csv", "a.csv", encoding="utf-9").message
 
 
-def test_a_jsonl_row_keeps_its_values_and_blank_lines_count_as_lines(tmp_path: Path) -> None:
+def test_jsonl_row_keeps_values_and_counts_blank_lines(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes('\ufeff{"id": 1}\r\n\n \t\r\n{"id": "x\u2028y", "n": [1.5, null]}'.encode())
-    assert rows(tmp_path, "jsonl", "a.jsonl", key="id") == [
+    assert read_all(tmp_path, "jsonl", "a.jsonl", key="id") == [
         (1, 1, {"id": 1}, "a.jsonl", 1),
         (2, "x\u2028y", {"id": "x\u2028y", "n": [1.5, None]}, "a.jsonl", 4),
     ]
@@ -234,7 +234,7 @@ def test_a_jsonl_row_keeps_its_values_and_blank_lines_count_as_lines(tmp_path: P
 )
 def test_a_jsonl_integer_of_more_than_64_bits_stays_exact(tmp_path: Path, number: str) -> None:
     (tmp_path / "a.jsonl").write_text(f'{{"n": {number}}}\n')
-    assert rows(tmp_path, "jsonl", "a.jsonl")[0].fields == {"n": int(number)}
+    assert read_all(tmp_path, "jsonl", "a.jsonl")[0].fields == {"n": int(number)}
 
 
 @pytest.mark.parametrize(
@@ -261,24 +261,24 @@ def test_a_jsonl_integer_of_more_than_64_bits_stays_exact(tmp_path: Path, number
         (b'{"a": "\\ud800\\u0041"}', "surrogate pair"),
     ],
 )
-def test_a_malformed_jsonl_line_is_named(tmp_path: Path, line: bytes, words: str) -> None:
+def test_malformed_jsonl_line_is_reported(tmp_path: Path, line: bytes, words: str) -> None:
     (tmp_path / "a.jsonl").write_bytes(b'{"a": 0}\n\n' + line + b"\n")
-    found = problem(tmp_path, "jsonl", "a.jsonl")
+    found = read_problem(tmp_path, "jsonl", "a.jsonl")
     assert (found.path, found.line) == ("a.jsonl", 3)
     assert words in found.message
 
 
 @pytest.mark.parametrize("data", [b"", b"\n", b" \n\t\n"])
-def test_a_jsonl_file_without_rows_is_refused(tmp_path: Path, data: bytes) -> None:
+def test_jsonl_file_without_rows_is_rejected(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a.jsonl").write_bytes(data)
-    assert problem(tmp_path, "jsonl", "a.jsonl") == Problem("a.jsonl", "the source has no rows")
+    assert read_problem(tmp_path, "jsonl", "a.jsonl") == Problem("a.jsonl", "the source has no rows")
 
 
 def test_a_text_file_is_one_row_with_its_path_and_name(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "a.txt").write_bytes("\ufeffé\r\nb\rc\n".encode())
     (tmp_path / "d" / "b.txt").write_bytes(b"")
-    assert rows(tmp_path, "text", "d/*.txt", key="name") == [
+    assert read_all(tmp_path, "text", "d/*.txt", key="name") == [
         (1, "a.txt", {"path": "d/a.txt", "name": "a.txt", "text": "é\r\nb\rc\n"}, "d/a.txt", 1),
         (2, "b.txt", {"path": "d/b.txt", "name": "b.txt", "text": ""}, "d/b.txt", 1),
     ]
@@ -287,9 +287,9 @@ def test_a_text_file_is_one_row_with_its_path_and_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "words"), [(b"a\nb\xff\n", "bytes ff are not valid utf-8 text"), (b"a\nb\0", "a NUL character")]
 )
-def test_a_malformed_text_file_is_named_with_its_line(tmp_path: Path, data: bytes, words: str) -> None:
+def test_malformed_text_file_is_reported_with_its_line(tmp_path: Path, data: bytes, words: str) -> None:
     (tmp_path / "a.txt").write_bytes(data)
-    found = problem(tmp_path, "text", "*.txt")
+    found = read_problem(tmp_path, "text", "*.txt")
     assert (found.path, found.line) == ("a.txt", 2)
     assert words in found.message
 
@@ -299,7 +299,7 @@ def test_a_glob_reads_every_match_in_name_order(tmp_path: Path, pattern: str) ->
     (tmp_path / "d" / "folder.csv").mkdir(parents=True)
     for name in ("2", "1"):
         (tmp_path / "d" / f"{name}.csv").write_text(f"a\n{name}\n")
-    found = rows(tmp_path, "csv", pattern.format(root=tmp_path))
+    found = read_all(tmp_path, "csv", pattern.format(root=tmp_path))
     assert [(row.number, row.fields["a"], Path(row.path).name) for row in found] == [
         (1, "1", "1.csv"),
         (2, "2", "2.csv"),
@@ -308,7 +308,7 @@ def test_a_glob_reads_every_match_in_name_order(tmp_path: Path, pattern: str) ->
 
 def test_a_path_may_be_absolute(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a\n1\n")
-    assert rows(tmp_path / "elsewhere", "csv", str(tmp_path / "a.csv"))[0].path == str(tmp_path / "a.csv")
+    assert read_all(tmp_path / "elsewhere", "csv", str(tmp_path / "a.csv"))[0].path == str(tmp_path / "a.csv")
 
 
 @pytest.mark.parametrize(
@@ -319,38 +319,38 @@ def test_a_path_may_be_absolute(tmp_path: Path) -> None:
         ("d/*.csv", "no file matches in "),
     ],
 )
-def test_a_source_without_a_file_is_named(tmp_path: Path, path: str, words: str) -> None:
+def test_source_without_a_file_is_reported(tmp_path: Path, path: str, words: str) -> None:
     (tmp_path / "d" / "e.csv").mkdir(parents=True)
-    found = problem(tmp_path, "csv", path)
+    found = read_problem(tmp_path, "csv", path)
     assert found.path == path
     assert words in found.message
 
 
 @pytest.mark.parametrize("path", ["x" * 300, "*" + "x" * 300])
-def test_a_path_that_no_file_can_have_is_named(tmp_path: Path, path: str) -> None:
-    found = problem(tmp_path, "csv", path)
+def test_impossible_path_is_reported(tmp_path: Path, path: str) -> None:
+    found = read_problem(tmp_path, "csv", path)
     assert found.path == path
     assert found.message == "cannot read: File name too long"
 
 
-def test_a_match_whose_name_is_not_text_is_refused(tmp_path: Path) -> None:
+def test_file_name_that_is_not_text_is_rejected(tmp_path: Path) -> None:
     (tmp_path / os.fsdecode(b"\xff.csv")).write_text("a\n1\n")
-    assert problem(tmp_path, "csv", "*.csv") == Problem(
+    assert read_problem(tmp_path, "csv", "*.csv") == Problem(
         "\ufffd.csv", "the file name is not valid UTF-8: rename the file"
     )
 
 
-def test_files_with_different_headers_are_refused_at_the_second(tmp_path: Path) -> None:
+def test_second_file_with_a_different_header_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "1.csv").write_text("a,b\n1,2\n")
     (tmp_path / "2.csv").write_text("b,a\n1,2\n")
-    found = problem(tmp_path, "csv", "*.csv")
+    found = read_problem(tmp_path, "csv", "*.csv")
     assert found == Problem("2.csv", "the header is b, a, but earlier files have a, b", 1)
 
 
 def test_one_of_several_files_may_have_no_rows(tmp_path: Path) -> None:
     (tmp_path / "1.csv").write_text("a,b\n")
     (tmp_path / "2.csv").write_text("a,b\n1,2\n")
-    assert [(row.number, row.path, row.line) for row in rows(tmp_path, "csv", "*.csv")] == [(1, "2.csv", 2)]
+    assert [(row.number, row.path, row.line) for row in read_all(tmp_path, "csv", "*.csv")] == [(1, "2.csv", 2)]
 
 
 @pytest.mark.parametrize(
@@ -361,29 +361,29 @@ def test_one_of_several_files_may_have_no_rows(tmp_path: Path) -> None:
         ("text", b"hi", {"path": "x.gz", "name": "x.gz", "text": "hi"}),
     ],
 )
-def test_a_gz_file_is_decompressed_and_its_own_bytes_are_digested(
+def test_gz_digest_is_of_the_compressed_bytes(
     tmp_path: Path, type: str, data: bytes, fields: dict[str, Any]
 ) -> None:
     packed = gzip.compress(data)
     (tmp_path / "x.gz").write_bytes(packed)
-    assert rows(tmp_path, type, "x.gz")[0].fields == fields
-    [file] = files(tmp_path, type, "x.gz")
+    assert read_all(tmp_path, type, "x.gz")[0].fields == fields
+    [file] = input_files(tmp_path, type, "x.gz")
     assert (file.bytes, file.sha256) == (len(packed), hashlib.sha256(packed).hexdigest())
 
 
 def test_a_gz_file_may_have_several_members(tmp_path: Path) -> None:
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"a\n1\n") + gzip.compress(b"2\n"))
-    assert [row.fields["a"] for row in rows(tmp_path, "csv", "a.csv.gz")] == ["1", "2"]
+    assert [row.fields["a"] for row in read_all(tmp_path, "csv", "a.csv.gz")] == ["1", "2"]
 
 
-@pytest.mark.parametrize("type", STREAMS)
+@pytest.mark.parametrize("type", STREAM_SOURCES)
 @pytest.mark.parametrize("damage", ["truncated", "no trailer", "checksum", "not gzip", "trailing"])
-def test_a_damaged_gz_file_is_named(tmp_path: Path, damage: str, type: str) -> None:
+def test_damaged_gz_file_is_reported(tmp_path: Path, damage: str, type: str) -> None:
     packed = gzip.compress(b'{"a": 1}\n')
     data = {"truncated": packed[:15], "no trailer": packed[:-8], "not gzip": b"a\n1\n", "trailing": packed + b"x"}
     broken = packed[:-6] + bytes([packed[-6] ^ 1]) + packed[-5:]
     (tmp_path / "a.gz").write_bytes(data.get(damage, broken))
-    found = problem(tmp_path, type, "a.gz")
+    found = read_problem(tmp_path, type, "a.gz")
     assert found.path == "a.gz"
     assert found.message.startswith("cannot read: ")
 
@@ -397,7 +397,7 @@ def test_a_damaged_gz_file_is_named(tmp_path: Path, damage: str, type: str) -> N
     ],
 )
 def test_standard_input_is_read_and_its_digest_kept(type: str, data: bytes, expected: list[Any]) -> None:
-    done = piped(data, type)
+    done = read_piped(data, type)
     assert done.stderr == b""
     assert json.loads(done.stdout) == [expected, [hashlib.sha256(data).hexdigest()]]
 
@@ -410,16 +410,16 @@ def test_standard_input_is_read_and_its_digest_kept(type: str, data: bytes, expe
         (b"", b"-: the file is empty"),
     ],
 )
-def test_a_malformed_standard_input_is_named_with_its_line(data: bytes, message: bytes) -> None:
-    done = piped(data, "csv")
+def test_malformed_standard_input_is_reported_with_its_line(data: bytes, message: bytes) -> None:
+    done = read_piped(data, "csv")
     assert done.returncode == 1
     assert message in done.stderr.splitlines()[-1]
 
 
-def test_without_a_key_a_row_has_its_number_over_all_files(tmp_path: Path) -> None:
+def test_row_number_over_all_files_is_the_default_key(tmp_path: Path) -> None:
     for name in ("1.jsonl", "2.jsonl"):
         (tmp_path / name).write_text('{"a": 1}\n{"a": 2}\n')
-    assert [(row.key, row.path, row.line) for row in rows(tmp_path, "jsonl", "*.jsonl")] == [
+    assert [(row.key, row.path, row.line) for row in read_all(tmp_path, "jsonl", "*.jsonl")] == [
         (1, "1.jsonl", 1),
         (2, "1.jsonl", 2),
         (3, "2.jsonl", 1),
@@ -430,14 +430,14 @@ def test_without_a_key_a_row_has_its_number_over_all_files(tmp_path: Path) -> No
 @pytest.mark.parametrize("key", [0, -1, 7, 10**30, "x", " ", "é", "1"])
 def test_a_key_is_text_or_a_whole_number(tmp_path: Path, key: str | int) -> None:
     (tmp_path / "a.jsonl").write_text(json.dumps({"id": key}))
-    [row] = rows(tmp_path, "jsonl", "a.jsonl", key="id")
+    [row] = read_all(tmp_path, "jsonl", "a.jsonl", key="id")
     assert (row.key, type(row.key)) == (key, type(key))
 
 
 @pytest.mark.parametrize("key", [None, True, False, 1.0, "", [], {}, ["x"]])
-def test_a_key_of_another_kind_is_refused_with_its_line(tmp_path: Path, key: object) -> None:
+def test_key_of_another_type_is_rejected_with_its_line(tmp_path: Path, key: object) -> None:
     (tmp_path / "a.jsonl").write_text('{"id": 1}\n' + json.dumps({"id": key}))
-    found = problem(tmp_path, "jsonl", "a.jsonl", key="id")
+    found = read_problem(tmp_path, "jsonl", "a.jsonl", key="id")
     assert found == Problem("a.jsonl", f"the key 'id' must be text or a whole number, not {key!r}", 2)
 
 
@@ -445,9 +445,9 @@ def test_a_key_of_another_kind_is_refused_with_its_line(tmp_path: Path, key: obj
     ("key", "words"),
     [("nmae", "did you mean 'name'?"), ("Name", "did you mean 'name'?"), ("q", "expected one of: name, b")],
 )
-def test_a_key_column_that_is_not_there_is_named_with_the_columns(tmp_path: Path, key: str, words: str) -> None:
+def test_missing_key_column_is_reported_with_the_columns(tmp_path: Path, key: str, words: str) -> None:
     (tmp_path / "a.csv").write_text("name,b\n1,2\n")
-    found = problem(tmp_path, "csv", "a.csv", key=key)
+    found = read_problem(tmp_path, "csv", "a.csv", key=key)
     assert (found.path, found.line) == ("a.csv", 2)
     assert found.message == f"no key column {key!r}: {words}"
 
@@ -456,31 +456,31 @@ def test_a_key_column_that_is_not_there_is_named_with_the_columns(tmp_path: Path
 def test_a_limit_takes_the_first_rows(tmp_path: Path, limit: int | None, count: int) -> None:
     (tmp_path / "1.csv").write_text("a\n1\n2\n")
     (tmp_path / "2.csv").write_text("a\n3\n")
-    assert [row.fields["a"] for row in rows(tmp_path, "csv", "*.csv", limit=limit)] == ["1", "2", "3"][:count]
+    assert [row.fields["a"] for row in read_all(tmp_path, "csv", "*.csv", limit=limit)] == ["1", "2", "3"][:count]
 
 
-def test_what_stands_after_the_limit_is_not_checked(tmp_path: Path) -> None:
+def test_rows_after_the_limit_are_not_checked(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a\n1\n2,3\n")
-    assert len(rows(tmp_path, "csv", "a.csv", limit=1)) == 1
+    assert len(read_all(tmp_path, "csv", "a.csv", limit=1)) == 1
 
 
-def test_a_file_that_was_read_is_recorded_with_its_digest(tmp_path: Path) -> None:
-    data = LONG
+def test_input_file_is_recorded_with_its_digest(tmp_path: Path) -> None:
+    data = LONG_CSV
     (tmp_path / "a.csv").write_bytes(data)
     stat = (tmp_path / "a.csv").stat()
     expected = InputFile("a.csv", len(data), stat.st_mtime_ns, hashlib.sha256(data).hexdigest())
-    assert files(tmp_path, "csv", "a.csv") == [expected]
+    assert input_files(tmp_path, "csv", "a.csv") == [expected]
 
 
-def test_a_file_that_a_limit_cut_short_is_recorded_without_a_digest(tmp_path: Path) -> None:
+def test_partly_read_file_is_recorded_without_a_digest(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a\n1\n2\n")
-    [file] = files(tmp_path, "csv", "a.csv", limit=1)
+    [file] = input_files(tmp_path, "csv", "a.csv", limit=1)
     assert (file.path, file.bytes, file.sha256) == ("a.csv", 6, "")
 
 
-@pytest.mark.parametrize("edit", [b"a\n" + b"1\n" * 9, b"", LONG.replace(b"1", b"2")])
-def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, edit: bytes) -> None:
-    (tmp_path / "a.csv").write_bytes(LONG)
+@pytest.mark.parametrize("edit", [b"a\n" + b"1\n" * 9, b"", LONG_CSV.replace(b"1", b"2")])
+def test_file_changed_during_reading_is_rejected(tmp_path: Path, edit: bytes) -> None:
+    (tmp_path / "a.csv").write_bytes(LONG_CSV)
     found = read_rows(Source("csv", None, {"path": "a.csv"}), Inputs(tmp_path))
     next(found)
     (tmp_path / "a.csv").write_bytes(edit)
@@ -489,8 +489,8 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, edit: b
         list(found)
 
 
-def test_a_file_that_is_replaced_while_it_is_read_is_read_to_its_end(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_bytes(LONG)
+def test_file_replaced_during_reading_is_read_to_its_end(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(LONG_CSV)
     (tmp_path / "new").write_text("a\n2\n")
     inputs = Inputs(tmp_path)
     found = read_rows(Source("csv", None, {"path": "a.csv"}), inputs)
@@ -503,20 +503,20 @@ def test_a_file_that_is_replaced_while_it_is_read_is_read_to_its_end(tmp_path: P
 def test_untouched_files_have_not_changed(tmp_path: Path) -> None:
     for name in ("1.csv", "2.csv"):
         (tmp_path / name).write_text("a\n1\n")
-    assert find_changed_files(tmp_path, "*.csv", files(tmp_path, "csv", "*.csv")) == []
+    assert find_changed_files(tmp_path, "*.csv", input_files(tmp_path, "csv", "*.csv")) == []
 
 
-def test_a_file_that_was_only_touched_has_not_changed(tmp_path: Path) -> None:
+def test_touched_file_has_not_changed(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a\n1\n")
-    recorded = files(tmp_path, "csv", "a.csv")
+    recorded = input_files(tmp_path, "csv", "a.csv")
     os.utime(tmp_path / "a.csv", ns=(1, 1))
     assert find_changed_files(tmp_path, "a.csv", recorded) == []
 
 
-def test_edited_new_and_missing_files_have_changed_in_name_order(tmp_path: Path) -> None:
+def test_edited_new_and_missing_files_are_listed_by_name(tmp_path: Path) -> None:
     for name in ("gone", "edited", "longer", "same"):
         (tmp_path / f"{name}.csv").write_text("a\n1\n")
-    recorded = files(tmp_path, "csv", "*.csv")
+    recorded = input_files(tmp_path, "csv", "*.csv")
     (tmp_path / "gone.csv").unlink()
     (tmp_path / "edited.csv").write_text("a\n2\n")
     os.utime(tmp_path / "edited.csv", ns=(1, 1))
@@ -525,9 +525,9 @@ def test_edited_new_and_missing_files_have_changed_in_name_order(tmp_path: Path)
     assert find_changed_files(tmp_path, "*.csv", recorded) == ["added.csv", "edited.csv", "gone.csv", "longer.csv"]
 
 
-def test_files_that_are_all_gone_have_changed(tmp_path: Path) -> None:
+def test_files_have_changed_when_all_are_missing(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a\n1\n")
-    recorded = files(tmp_path, "csv", "*.csv")
+    recorded = input_files(tmp_path, "csv", "*.csv")
     (tmp_path / "a.csv").unlink()
     assert find_changed_files(tmp_path, "*.csv", recorded) == ["a.csv"]
     assert find_changed_files(tmp_path, "a.csv", recorded) == ["a.csv"]
@@ -535,51 +535,51 @@ def test_files_that_are_all_gone_have_changed(tmp_path: Path) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(TABLES, st.sampled_from([",", ";", "\t", "é"]), st.sampled_from(["a.csv", "a.csv.gz"]))
-def test_what_csv_writes_is_what_is_read(
+def test_csv_round_trip(
     tmp_path_factory: pytest.TempPathFactory, cells: list[tuple[str, str]], delimiter: str, name: str
 ) -> None:
     root = tmp_path_factory.getbasetemp()
-    data = table([("x", "y"), *cells], delimiter=delimiter, quoting=csv.QUOTE_ALL)
+    data = csv_bytes([("x", "y"), *cells], delimiter=delimiter, quoting=csv.QUOTE_ALL)
     (root / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
-    found = rows(root, "csv", name, delimiter=delimiter)
+    found = read_all(root, "csv", name, delimiter=delimiter)
     assert [(row.fields["x"], row.fields["y"]) for row in found] == cells
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.dictionaries(CELLS, JSON, max_size=3), min_size=1, max_size=4), st.booleans())
-def test_what_json_writes_is_what_is_read(
+@given(st.lists(st.dictionaries(CELL_TEXTS, ROW_JSON, max_size=3), min_size=1, max_size=4), st.booleans())
+def test_jsonl_round_trip(
     tmp_path_factory: pytest.TempPathFactory, values: list[dict[str, Any]], ascii: bool
 ) -> None:
     root = tmp_path_factory.getbasetemp()
     text = "".join(json.dumps(value, ensure_ascii=ascii) + "\n" for value in values)
     (root / "a.jsonl").write_text(text, "utf-8")
-    assert json.dumps([row.fields for row in rows(root, "jsonl", "a.jsonl")]) == json.dumps(values)
+    assert json.dumps([row.fields for row in read_all(root, "jsonl", "a.jsonl")]) == json.dumps(values)
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.binary(max_size=40), st.sampled_from(sorted(STREAMS)), st.sampled_from(["a", "a.gz"]))
-def test_any_bytes_are_rows_or_one_problem_that_names_the_file(
+@given(st.binary(max_size=40), st.sampled_from(sorted(STREAM_SOURCES)), st.sampled_from(["a", "a.gz"]))
+def test_any_bytes_are_rows_or_one_problem_with_the_file(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, type: str, name: str
 ) -> None:
     root = tmp_path_factory.getbasetemp()
     (root / name).write_bytes(data)
     try:
-        assert rows(root, type, name)
+        assert read_all(root, type, name)
     except InputError as error:
         assert [p.path for p in error.problems] == [name]
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(0, 30_000), min_size=1, max_size=5), st.sampled_from([b"\n", b"\r\n"]))
-def test_the_line_of_a_bad_byte_is_exact_wherever_it_stands(
+def test_line_of_a_bad_byte_is_exact(
     tmp_path_factory: pytest.TempPathFactory, lengths: list[int], end: bytes
 ) -> None:
     root = tmp_path_factory.getbasetemp()
     (root / "a.txt").write_bytes(end.join(b"x" * length for length in lengths) + b"\xff" + end + b"y" + end)
-    assert problem(root, "text", "a.txt").line == len(lengths)
+    assert read_problem(root, "text", "a.txt").line == len(lengths)
 
 
-def test_files_that_a_limit_did_not_reach_are_not_new(tmp_path: Path) -> None:
+def test_files_after_the_limit_are_not_new(tmp_path: Path) -> None:
     for name in ("1.csv", "2.csv"):
         (tmp_path / name).write_text("a\n1\n")
     inputs = Inputs(tmp_path)
@@ -587,7 +587,7 @@ def test_files_that_a_limit_did_not_reach_are_not_new(tmp_path: Path) -> None:
     assert find_changed_files(tmp_path, "*.csv", inputs.files, is_limited=True) == []
 
 
-def test_a_file_that_two_stars_find_twice_is_read_once(tmp_path: Path) -> None:
+def test_file_matched_twice_is_read_once(tmp_path: Path) -> None:
     (tmp_path / "d" / "e").mkdir(parents=True)
     (tmp_path / "d" / "e" / "1.csv").write_text("a\n1\n")
     assert len(list(read_rows(Source("csv", None, {"path": "d/**/**/*.csv"}), Inputs(tmp_path)))) == 1
@@ -599,17 +599,17 @@ def test_a_name_with_brackets_can_be_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "hex", "undefined", "a\0b"])
-def test_an_encoding_that_does_not_fit_is_an_input_error(tmp_path: Path, encoding: str) -> None:
+def test_unsuitable_encoding_is_an_input_error(tmp_path: Path, encoding: str) -> None:
     (tmp_path / "a.csv").write_bytes(b"abc\n1\n")
-    assert "encoding" in problem(tmp_path, "csv", "a.csv", encoding=encoding).message
+    assert "encoding" in read_problem(tmp_path, "csv", "a.csv", encoding=encoding).message
 
 
-def test_json_that_is_nested_too_deep_is_an_input_error(tmp_path: Path) -> None:
+def test_json_nested_too_deep_is_an_input_error(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}\n")
-    assert problem(tmp_path, "jsonl", "a.jsonl").line == 1
+    assert read_problem(tmp_path, "jsonl", "a.jsonl").line == 1
 
 
-def test_a_link_out_of_the_folder_of_a_pattern_is_not_followed(tmp_path: Path) -> None:
+def test_link_out_of_a_pattern_folder_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "secret.txt").write_text("TOP SECRET")
     (tmp_path / "project" / "texts").mkdir(parents=True)
     (tmp_path / "project" / "texts" / "a.txt").write_text("harmless")

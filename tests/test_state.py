@@ -59,7 +59,7 @@ def schema(path: Path) -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize("script", OLD, ids=lambda path: path.stem)
-def test_a_run_that_an_older_version_began_goes_on(tmp_path: Path, script: Path) -> None:
+def test_run_started_by_an_older_version_resumes(tmp_path: Path, script: Path) -> None:
     version = int(script.stem.rpartition("_")[2])
     write_job(tmp_path)
     with simulator(tmp_path / "api", seconds=1) as environ:
@@ -74,7 +74,7 @@ def test_a_run_that_an_older_version_began_goes_on(tmp_path: Path, script: Path)
     assert accepted(tmp_path / "api") == 3
 
 
-def test_a_state_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+def test_state_of_a_newer_version_is_rejected(tmp_path: Path) -> None:
     write_job(tmp_path)
     with simulator(tmp_path / "api") as environ:
         assert command(tmp_path, environ, *RUN).returncode == 0
@@ -87,7 +87,7 @@ def test_a_state_of_a_newer_version_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"not a database", b"SQLite format 3\0" + bytes(5000)])
-def test_a_database_that_is_none_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_invalid_database_is_rejected(tmp_path: Path, content: bytes) -> None:
     write_job(tmp_path)
     with simulator(tmp_path / "api") as environ:
         assert command(tmp_path, environ, *RUN).returncode == 0

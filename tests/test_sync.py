@@ -34,7 +34,7 @@ def each_once(root: Path) -> bool:
     return Counter(answered(root / "api")) == Counter(TEXTS)
 
 
-def test_one_word_of_the_spec_sends_everything_synchronously(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_mode_sync_sends_everything_synchronously(tmp_path: Path, job: Callable[..., Summary]) -> None:
     batched = job()
     before = [one["output"] for one in records(tmp_path / "out/all.jsonl")]
     write_job(tmp_path, mode="sync", reuse=False)
@@ -57,7 +57,7 @@ def test_one_word_of_the_spec_sends_everything_synchronously(tmp_path: Path, job
         ("answer-then-html", 1),
     ],
 )
-def test_a_fault_that_passes_is_waited_for_or_sent_again_in_a_round_of_its_own(
+def test_temporary_fault_is_waited_for_or_retried(
     tmp_path: Path, job: Callable[..., Summary], fault: str, more: int
 ) -> None:
     write_job(tmp_path, mode="sync")
@@ -66,15 +66,13 @@ def test_a_fault_that_passes_is_waited_for_or_sent_again_in_a_round_of_its_own(
     assert (sum(counts.values()), set(counts), max(counts.values())) == (20 + more, TEXTS, 1 + more)
 
 
-def test_what_the_api_refuses_is_an_outcome_of_its_row(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_rejected_request_is_the_outcome_of_its_row(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(tmp_path, mode="sync")
     summary = job(faults=["message-400:2"])
     assert (summary.outcomes, summary.exit_code) == ({"succeeded": 18, "errored": 2}, 3)
 
 
-def test_an_answer_that_was_lost_counts_with_the_most_that_it_can_cost(
-    tmp_path: Path, job: Callable[..., Summary]
-) -> None:
+def test_lost_answer_counts_at_its_max_cost(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(tmp_path, rows=1, mode="sync", retry={"attempts": 1})
     lost = job(faults=["answer-then-drop"])
     assert (lost.outcomes, len(answered(tmp_path / "api"))) == ({"errored": 1}, 1)
@@ -83,9 +81,7 @@ def test_an_answer_that_was_lost_counts_with_the_most_that_it_can_cost(
     assert (lost.cost["actual"] or 0) > (known.cost["actual"] or 0) > 0
 
 
-def test_a_key_that_is_revoked_stops_the_run_and_it_goes_on_later(
-    tmp_path: Path, job: Callable[..., Summary]
-) -> None:
+def test_revoked_key_stops_the_run_which_resumes_later(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(tmp_path, mode="sync", sync={"concurrency": 2})
     seen: list[str] = []
 
@@ -99,7 +95,7 @@ def test_a_key_that_is_revoked_stops_the_run_and_it_goes_on_later(
 
 
 @pytest.mark.parametrize("number", [1, 7, 19])
-def test_a_run_that_is_killed_sends_again_only_what_was_in_flight(tmp_path: Path, number: int) -> None:
+def test_killed_run_resends_only_requests_in_flight(tmp_path: Path, number: int) -> None:
     write_job(tmp_path, mode="sync", sync={"concurrency": 3})
     seen, process = 0, None
 
@@ -121,7 +117,7 @@ def test_a_run_that_is_killed_sends_again_only_what_was_in_flight(tmp_path: Path
     assert [one["outcome"] for one in records(tmp_path / "out/all.jsonl")] == ["succeeded"] * 20
 
 
-def test_an_interrupt_waits_for_what_is_in_flight(tmp_path: Path) -> None:
+def test_interrupt_waits_for_requests_in_flight(tmp_path: Path) -> None:
     write_job(tmp_path, mode="sync", sync={"concurrency": 2})
     process: Any = None
 
@@ -146,9 +142,7 @@ def test_many_requests_are_answered_in_parts(tmp_path: Path, job: Callable[..., 
     assert len(set(answered(tmp_path / "api"))) == 410
 
 
-def test_an_unfinished_run_is_finished_synchronously_once_its_mode_says_so(
-    tmp_path: Path, job: Callable[..., Summary]
-) -> None:
+def test_unfinished_batch_run_can_finish_synchronously(tmp_path: Path, job: Callable[..., Summary]) -> None:
     assert job(wait=False, seconds=60).state == "running"
     write_job(tmp_path, mode="sync")
     summary = job(seconds=0.3)
@@ -176,9 +170,7 @@ def test_a_canary_that_fails_stops_the_run_before_any_batch(tmp_path: Path, job:
     assert len(answered(tmp_path / "api")) == 6
 
 
-def test_what_a_canary_that_failed_has_answered_is_not_paid_again(
-    tmp_path: Path, job: Callable[..., Summary]
-) -> None:
+def test_answers_of_a_failed_canary_are_not_paid_again(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(tmp_path, canary=3)
     kinds = iter(["succeeded", "refused", "succeeded"])
     with pytest.raises(CanaryFailed, match="1 of 3 rows"):
@@ -188,12 +180,12 @@ def test_what_a_canary_that_failed_has_answered_is_not_paid_again(
     assert len(answered(tmp_path / "api")) == 6
 
 
-def test_a_canary_that_is_overloaded_is_no_failure(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_overloaded_canary_is_not_a_failure(tmp_path: Path, job: Callable[..., Summary]) -> None:
     write_job(tmp_path, canary=3)
     assert job(faults=["answer-then-drop"]).outcomes == {"succeeded": 20}
 
 
-def test_a_canary_that_gets_no_answer_at_all_is_sent_once_more(
+def test_canary_without_an_answer_is_sent_again(
     tmp_path: Path, job: Callable[..., Summary], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_job(tmp_path, canary=2)
@@ -213,7 +205,7 @@ def test_a_canary_of_all_rows_leaves_nothing_to_stop(tmp_path: Path, job: Callab
     assert accepted(tmp_path / "api") == 0
 
 
-def test_a_run_killed_after_its_canary_goes_on(tmp_path: Path) -> None:
+def test_run_killed_after_its_canary_resumes(tmp_path: Path) -> None:
     write_job(tmp_path, canary=2)
     process: Any = None
 
@@ -230,7 +222,7 @@ def test_a_run_killed_after_its_canary_goes_on(tmp_path: Path) -> None:
     assert len(answered(tmp_path / "api")) == 2
 
 
-def test_the_outputs_do_not_tell_how_they_were_sent(tmp_path: Path) -> None:
+def test_outputs_are_the_same_in_batch_and_sync_mode(tmp_path: Path) -> None:
     found = {}
     for mode in ("batch", "sync"):
         root = tmp_path / mode

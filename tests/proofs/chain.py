@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.jobs import records, simulator
 from tests.proofs.kills import killed
-from tests.test_chain import RUN, write_chain
+from tests.test_chain import RUN_CHAIN, write_chain
 
 ROWS, SPECS = 60, ("first", "second", "third")
 FAULTS = (
@@ -27,7 +27,7 @@ def job(root: Path, kills: int, chance: random.Random) -> int:
     with simulator(
         root / "api", seconds=0.5, faults=FAULTS, seed=chance.getrandbits(32), fault_delay=0.2
     ) as environ:
-        struck = killed(root, environ, RUN, kills, lambda: chance.uniform(0.02, 0.8))
+        struck = killed(root, environ, RUN_CHAIN, kills, lambda: chance.uniform(0.02, 0.8))
     check(root)
     return struck
 
