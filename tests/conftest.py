@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from runner import Summary, load_spec, run
-from tests.jobs import simulator, write_job
+from tests.support.projects import write_job
+from tests.support.simulator import simulator
 
 
 @pytest.fixture

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from runner import load_spec, run
-from tests.files import pdf
-from tests.jobs import SPEC, simulator
+from tests.support.files import pdf
+from tests.support.projects import SPEC
+from tests.support.simulator import simulator
 
 MAX_BYTES = 50_000_000
 

@@ -10,9 +10,10 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from tests.jobs import records, simulator
 from tests.proofs.kills import killed
-from tests.test_chain import RUN_CHAIN, write_chain
+from tests.support.outputs import records
+from tests.support.projects import RUN_CHAIN, write_chain
+from tests.support.simulator import simulator
 
 ROWS, SPECS = 60, ("first", "second", "third")
 FAULTS = (

@@ -11,9 +11,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from tests.jobs import SPEC, command, end, kill, paid, records, simulator, start, write_job
+from tests.support.outputs import records
+from tests.support.processes import RUN, command, end, kill, start
+from tests.support.projects import SPEC, write_job
+from tests.support.simulator import paid, simulator
 
-RUN = ("run", "job.yaml", "--yes")
 ROWS, BATCHES = 170, 20
 BATCH = {**SPEC["batch"], "max_requests": 16, "max_bytes": 3200, "poll_seconds": 0.05, "grace_seconds": 4}
 FAULTS = (

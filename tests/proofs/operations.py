@@ -19,9 +19,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from tests.jobs import SPEC, answered, command, kill, outputs, paid, simulator, write_job
+from tests.support.outputs import outputs
+from tests.support.processes import RUN, command, kill
+from tests.support.projects import SPEC, write_job
+from tests.support.simulator import answered, paid, simulator
 
-RUN = ("run", "job.yaml", "--yes")
 ROWS, AGAIN = 6, 4
 BATCH = {**SPEC["batch"], "max_requests": 3, "poll_seconds": 0.03, "grace_seconds": 0.1}
 BILL = {**{("1", row): 1 for row in range(1, ROWS + 1)}, ("2", AGAIN): 1}

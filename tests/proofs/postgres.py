@@ -18,10 +18,12 @@ from typing import Any
 
 import psycopg
 
-from tests.jobs import SPEC, Ended, command, end, kill, paid, records, simulator, start, write_job
-from tests.servers import postgres
+from tests.support.outputs import records
+from tests.support.processes import RUN, Ended, command, end, kill, start
+from tests.support.projects import SPEC, write_job
+from tests.support.servers import postgres
+from tests.support.simulator import paid, simulator
 
-RUN = ("run", "job.yaml", "--yes")
 BATCH = {**SPEC["batch"], "max_requests": 10_000}
 SINK = {
     "type": "sql",

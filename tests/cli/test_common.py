@@ -1,0 +1,82 @@
+"""TODO The command line: what it prints where, and the exit code that a script reads."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from runner.simulator.faults import ErrorResponse
+from tests.support.outputs import records
+from tests.support.processes import RUN_SIMULATED, command, end, start
+from tests.support.projects import write_job
+from tests.support.simulator import accepted, environ_without_key, simulator
+
+
+def test_help_names_every_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "runner", "--help"], capture_output=True, text=True, check=True)
+    for name in ("validate", "render", "run", "status", "cancel", "schema", "simulate", "completion"):
+        assert f"\n  {name} " in done.stdout
+
+
+def test_help_does_not_import_heavy_packages() -> None:
+    heavy = {"anthropic", "jinja2", "rich", "sqlite3"}
+    code = f"import sys; from runner.cli import main; print(sorted({heavy} & set(sys.modules)))"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    )
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_cleanly_and_cancels_nothing(tmp_path: Path, number: int, code: int) -> None:
+    write_job(tmp_path)
+    moments: list[str] = []
+    with simulator(tmp_path / "api", seconds=3, on=moments.append) as environ:
+        process = start(tmp_path, environ, "run", "job.yaml", "--yes")
+        while "retrieve" not in moments:
+            time.sleep(0.05)
+        os.kill(process.pid, number)
+        done = end(tmp_path, process)
+        assert (done.returncode, "nothing was canceled" in done.stderr) == (code, True)
+        assert command(tmp_path, environ, "run", "job.yaml").returncode == 0
+    assert (accepted(tmp_path / "api"), "cancel" in moments) == (3, False)
+    assert len(records(tmp_path / "out" / "all.jsonl")) == 20
+
+
+def test_a_second_runner_exits_with_6(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    moments: list[str] = []
+    with simulator(tmp_path / "api", seconds=2, on=moments.append) as environ:
+        first = start(tmp_path, environ, "run", "job.yaml", "--yes")
+        while "created" not in moments:
+            time.sleep(0.05)
+        second = command(tmp_path, environ, "run", "job.yaml", "--yes")
+        assert (second.returncode, "another runner" in second.stderr) == (6, True)
+        assert end(tmp_path, first).returncode == 0
+    assert accepted(tmp_path / "api") == 3
+
+
+def test_rejected_key_exits_with_7(tmp_path: Path) -> None:
+    write_job(tmp_path)
+
+    def refuse(_: str) -> None:
+        raise ErrorResponse(401, "invalid x-api-key")
+
+    with simulator(tmp_path / "api", on=refuse) as environ:
+        done = command(tmp_path, environ, "run", "job.yaml", "--yes")
+    assert (done.returncode, "HTTP 401: invalid x-api-key" in done.stderr) == (7, True)
+
+
+def test_state_of_a_newer_version_exits_with_8(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    (tmp_path / "simulated" / ".runner").mkdir(parents=True)
+    (tmp_path / "simulated" / ".runner" / "state.db").write_bytes(b"this is no database")
+    done = command(tmp_path, environ_without_key(), *RUN_SIMULATED)
+    assert (done.returncode, "state.db cannot be used: file is not a database" in done.stderr) == (8, True)
+
+
+def test_the_version_is_printed(tmp_path: Path) -> None:
+    assert command(tmp_path, environ_without_key(), "--version").stdout.startswith("runner 0.")

@@ -1,0 +1,27 @@
+"""TODO The command line: what it prints where, and the exit code that a script reads."""
+
+import json
+from pathlib import Path
+
+from tests.support.processes import RUN_SIMULATED, command
+from tests.support.projects import write_job
+from tests.support.simulator import environ_without_key
+
+
+def test_status_shows_real_and_simulated_runs(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    run = json.loads(command(tmp_path, environ_without_key(), *RUN_SIMULATED, "--json").stdout)
+    table = command(tmp_path, environ_without_key(), "status").stdout
+    assert [word in table for word in (run["run"], "finished", "20 succeeded", "simulated")] == [True] * 4
+    for target in ("job.yaml", run["run"]):
+        assert json.loads(command(tmp_path, environ_without_key(), "status", target, "--json").stdout) == run
+    assert command(tmp_path, environ_without_key(), "status", "nope").returncode == 2
+
+
+def test_cancel_ends_a_simulated_run(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    assert command(tmp_path, environ_without_key(), *RUN_SIMULATED, "--no-wait").returncode == 4
+    assert command(tmp_path, environ_without_key(), "cancel", "job.yaml").returncode == 0
+    done = command(tmp_path, environ_without_key(), *RUN_SIMULATED)
+    assert (done.returncode, "canceled" in done.stdout) == (3, True)
+    assert command(tmp_path, environ_without_key(), "cancel", "job.yaml").returncode == 2

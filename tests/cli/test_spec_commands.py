@@ -1,0 +1,163 @@
+"""TODO The command line: what it prints where, and the exit code that a script reads."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.outputs import records
+from tests.support.paths import ROOT, SHIPPED
+from tests.support.processes import RUN_SIMULATED, command
+from tests.support.projects import IMPOSSIBLE_SCHEMA, write_job
+from tests.support.simulator import accepted, environ_without_key, simulator
+
+
+def test_validating_does_not_import_the_sdk(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    code = (
+        "import sys; from runner import load_spec; from runner.lifecycle import check;"
+        "check(load_spec('job.yaml')); print('anthropic' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize("spec", SHIPPED, ids=lambda path: path.stem)
+def test_every_shipped_job_is_valid_and_runs(tmp_path: Path, spec: Path) -> None:
+    for name in ("specs", "prompts"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    done = command(tmp_path, environ_without_key(), "run", f"specs/{spec.name}", "--simulate", "--json")
+    summary = json.loads(done.stdout)
+    assert (done.returncode, summary["outcomes"]) == (0, {"succeeded": summary["rows"]})
+
+
+def test_validate_says_valid_or_prints_every_mistake(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    (tmp_path / "bad.yaml").write_text((tmp_path / "job.yaml").read_text().replace('"params"', '"parms"'))
+    done = command(tmp_path, environ_without_key(), "validate", "job.yaml", "bad.yaml")
+    assert (done.returncode, done.stdout) == (2, "job.yaml: valid\n")
+    assert "unknown key 'parms' in the spec: did you mean 'params'?" in done.stderr
+
+
+def test_validate_reports_an_unknown_column_in_a_template(tmp_path: Path) -> None:
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts" / "user.j2").write_text("Hello\n{{ txet }}")
+    write_job(tmp_path, prompt={"user": "user.j2"})
+    done = command(tmp_path, environ_without_key(), "validate", "job.yaml")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "prompts/user.j2:2: 'txet' is undefined: did you mean 'text'?\n",
+    )
+
+
+def test_render_prints_requests_and_sends_nothing(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    done = command(tmp_path, environ_without_key(), "render", "job.yaml", "--limit", "3")
+    requests = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [request["params"]["messages"][0]["content"] for request in requests] == [
+        f"text number {n}" for n in (1, 2, 3)
+    ]
+    assert not (tmp_path / ".runner").exists()
+
+
+def test_run_in_a_pipe_prints_plain_lines_and_output_paths(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    done = command(tmp_path, environ_without_key(), *RUN_SIMULATED)
+    assert "job: 20 rows, 20 succeeded, in " in done.stdout
+    assert "wrote   simulated/out/all.jsonl   20 rows\n" in done.stdout
+    assert ("batch 1: 8 requests submitted as msgbatch_" in done.stderr, "\x1b" in done.stderr) == (True, False)
+
+
+def test_json_is_one_object_on_stdout(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    summary = json.loads(command(tmp_path, environ_without_key(), *RUN_SIMULATED, "--json").stdout)
+    assert list(summary) == [
+        "run",
+        "spec",
+        "state",
+        "rows",
+        "outcomes",
+        "batches",
+        "sinks",
+        "usage",
+        "cost",
+        "seconds",
+    ]
+    assert list(summary["batches"][0]) == ["id", "state", "requests"]
+    assert list(summary["sinks"][0]) == ["type", "path", "rows"]
+
+
+def test_failed_rows_give_exit_code_3(tmp_path: Path) -> None:
+    write_job(tmp_path, output={"schema": IMPOSSIBLE_SCHEMA})
+    done = command(tmp_path, environ_without_key(), *RUN_SIMULATED)
+    assert (done.returncode, "20 errored" in done.stdout) == (3, True)
+
+
+def test_a_var_can_be_given_on_the_command_line(tmp_path: Path) -> None:
+    write_job(tmp_path, vars={"tone": "kind"}, prompt={"user": "{{ tone }}: {{ text }}"})
+    done = command(tmp_path, environ_without_key(), "render", "job.yaml", "--limit", "1", "--var", "tone=a=b")
+    assert json.loads(done.stdout)["params"]["messages"][0]["content"] == "a=b: text number 1"
+    assert command(tmp_path, environ_without_key(), "render", "job.yaml", "--var", "tone").returncode == 2
+
+
+def test_run_without_a_key_says_what_to_do(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    done = command(tmp_path, {**environ_without_key(), "HOME": str(tmp_path)}, "run", "job.yaml", "--yes")
+    assert (done.returncode, done.stderr) == (
+        7,
+        "error: no credentials: set ANTHROPIC_API_KEY, or try the job with --simulate\n",
+    )
+
+
+def test_run_without_a_terminal_needs_yes(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    with simulator(tmp_path / "api") as environ:
+        done = command(tmp_path, environ, "run", "job.yaml")
+        assert (done.returncode, accepted(tmp_path / "api")) == (2, 0)
+        assert "20 to send in 3 batches" in done.stderr
+        assert command(tmp_path, environ, "run", "job.yaml", "--yes").returncode == 0
+
+
+def test_no_wait_exits_with_4_and_says_how_to_resume(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    with simulator(tmp_path / "api", seconds=1) as environ:
+        first = command(tmp_path, environ, "run", "job.yaml", "--yes", "--no-wait")
+        assert (first.returncode, "resume with: runner run job.yaml --yes\n" in first.stderr) == (4, True)
+        assert command(tmp_path, environ, "run", "job.yaml").returncode == 0
+    assert accepted(tmp_path / "api") == 3
+
+
+def piped(root: Path, text: str, *words: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "runner", "run", "job.yaml", "--simulate", *words]
+    return subprocess.run(
+        command, cwd=root, env=environ_without_key(), input=text, capture_output=True, text=True, check=False
+    )
+
+
+def test_standard_input_is_compared_on_resume(tmp_path: Path) -> None:
+    write_job(tmp_path, source={"type": "jsonl", "path": "-"}, batch={})
+    rows = "".join(json.dumps({"text": f"number {n}"}) + "\n" for n in range(1000))
+    assert piped(tmp_path, rows, "--no-wait").returncode == 4
+    other = piped(tmp_path, rows + rows)
+    assert (other.returncode, "standard input: edited" in other.stderr) == (2, True)
+    assert piped(tmp_path, rows).returncode == 0
+    assert len(records(tmp_path / "simulated" / "out" / "all.jsonl")) == 1000
+
+
+def test_one_shot_pipe_loses_no_row(tmp_path: Path) -> None:
+    write_job(tmp_path, source={"type": "jsonl", "path": "/dev/stdin"}, batch={})
+    rows = "".join(json.dumps({"text": f"number {n}"}) + "\n" for n in range(3000))
+    assert piped(tmp_path, rows).returncode == 0
+    assert len(records(tmp_path / "simulated" / "out" / "all.jsonl")) == 3000
+
+
+def test_validate_reports_an_unwritable_sink(tmp_path: Path) -> None:
+    sinks = [{"type": "jsonl", "path": "rows.csv/out.jsonl"}, {"type": "csv", "path": "s3://bucket/o.csv"}]
+    path = write_job(tmp_path, sinks=sinks)
+    ended = command(tmp_path, os.environ, "validate", str(path))
+    assert ended.returncode == 2
+    assert "rows.csv is not a writable folder" in ended.stderr
+    assert "Install s3fs to access S3" in ended.stderr

@@ -1,0 +1,87 @@
+"""The rules of the folder tree: imports go one way, and one library is known to one module."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import ROOT
+
+PACKAGE = ROOT / "runner"
+
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+ORDER = (
+    "errors", "text", "files", "spec", "tabular", "templates", "results", "pricing", "sources", "requests",
+    "rules", "sinks", "store", "api", "simulator", "runs", "lifecycle/prepare", "lifecycle/plan", "lifecycle/send",
+    "lifecycle/deliver", "lifecycle/follow", "lifecycle/run", "lifecycle/maintain", "__init__", "cli", "__main__",
+)  # fmt: skip
+"""Each may import only what stands before it."""
+
+
+OWNERS = {
+    "yaml": {"spec"},
+    "jsonschema": {"spec"},
+    "jinja2": {"templates"},
+    "sqlite3": {"store", "sources", "sinks", "tabular"},
+    "filelock": {"store"},
+    "anthropic": {"api"},
+    "httpx2": {"api"},
+    "jsonschema_rs": {"results", "simulator"},
+    "click": {"cli"},
+    "rich": {"cli"},
+    "fsspec": {"files"},
+    "pyarrow": {"tabular"},
+    "openpyxl": {"sources", "sinks"},
+    "sqlalchemy": {"tabular"},
+}
+
+
+def part(path: Path) -> str:
+    """The top-level folder or module of a file."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def layer(name: str) -> str:
+    """The name in ORDER of a module, by its dotted name below the package."""
+    parts = name.split(".")
+    return "/".join(parts[:2]) if parts[0] == "lifecycle" and len(parts) > 1 else parts[0]
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module == "runner":
+            yield from (f"runner.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module is not None
+            yield node.module
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_one_way(path: Path) -> None:
+    own = layer(".".join(path.relative_to(PACKAGE).with_suffix("").parts))
+    if own == "lifecycle/__init__":
+        return
+    names = {layer(name.removeprefix("runner.")) for name in imported(path) if name.startswith("runner.")}
+    assert [name for name in names if ORDER.index(name) > ORDER.index(own)] == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_each_library_is_imported_by_one_module(path: Path) -> None:
+    libraries = {name.split(".")[0] for name in imported(path)} & set(OWNERS)
+    assert [name for name in libraries if part(path) not in OWNERS[name]] == []
+
+
+def test_only_the_cli_prints_or_exits() -> None:
+    calls = {
+        f"{path.relative_to(PACKAGE)}:{node.lineno}"
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "sys.exit", "exit", "os._exit")
+    }
+    assert {call for call in calls if not call.startswith("cli/")} == set()

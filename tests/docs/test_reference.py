@@ -1,0 +1,8 @@
+"""TODO The README is true: its commands are run, and print what it shows."""
+
+from tests.docs.reference import reference
+from tests.support.paths import ROOT
+
+
+def test_reference_is_up_to_date_with_the_schema() -> None:
+    assert (ROOT / "specs" / "REFERENCE.md").read_text("utf-8") == reference()

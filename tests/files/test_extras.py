@@ -1,0 +1,60 @@
+"""TODO Rows of Parquet, JSON arrays, workbooks, files of any kind, databases and URLs, whole and damaged."""
+
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import ROOT
+from tests.support.projects import write_job
+
+
+def without(folder: Path, *packages: str) -> None:
+    """Fill a folder with the packages that are installed, but for these."""
+    for entry in Path(sysconfig.get_path("purelib")).iterdir():
+        if entry.name.split("-")[0] not in packages and not entry.name.startswith("_message_batch_runner"):
+            (folder / entry.name).symlink_to(entry)
+
+
+@pytest.mark.parametrize(
+    ("type", "path", "package", "extra"),
+    [
+        ("parquet", "t.parquet", "pyarrow", "data"),
+        ("csv", "memory://t.csv", "fsspec", "data"),
+        ("xlsx", "t.xlsx", "openpyxl", "xlsx"),
+    ],
+)
+def test_missing_package_is_reported_with_its_extra(
+    tmp_path: Path, type: str, path: str, package: str, extra: str
+) -> None:
+    without(tmp_path, package)
+    repository = ROOT
+    program = (
+        "import sys, pathlib; sys.path[:0] = sys.argv[1:3]\n"
+        "from runner.sources import *; from runner.spec import Source\n"
+        f"list(read(Source({type!r}, None, {{'path': {path!r}}}), Inputs(pathlib.Path('.'))))"
+    )
+    command = [sys.executable, "-S", "-c", program, str(repository), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    wanted = f"{package} is not installed: pip install 'message-batch-runner[{extra}]'"
+    assert done.stderr.strip().endswith(wanted), done.stderr
+
+
+def test_all_missing_packages_are_reported_at_once(tmp_path: Path) -> None:
+    packages = {"documents": "PIL", "data": "pyarrow", "xlsx": "openpyxl", "sql": "sqlalchemy"}
+    (tmp_path / "site").mkdir()
+    without(tmp_path / "site", *packages.values())
+    sinks = [{"type": type, "path": f"out/{type}"} for type in ("parquet", "xlsx")]
+    sinks.append({"type": "sql", "path": "out/t.db", "table": "t"})
+    write_job(tmp_path, prompt={"user": [{"type": "document", "path": "{{ id }}"}]}, sinks=sinks)
+    program = (
+        "import sys; sys.path[:0] = sys.argv[1:3]; from runner.cli import main; main(['validate', 'job.yaml'])"
+    )
+    repository = str(ROOT)
+    command = [sys.executable, "-S", "-c", program, repository, str(tmp_path / "site")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2
+    for extra, package in packages.items():
+        assert f"{package} is not installed: pip install 'message-batch-runner[{extra}]'" in done.stderr

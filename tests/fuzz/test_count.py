@@ -1,0 +1,19 @@
+"""TODO Bad and strange inputs by the thousand: each ends in the right value or in a clear error, never in a traceback.
+
+Every test says with `tries` how many inputs it draws; the last one holds that they are 10,000 or more in all.
+"""
+
+import re
+
+from tests.support.paths import TESTS
+
+INPUTS = 10_000
+
+
+def test_at_least_ten_thousand_inputs_are_tried() -> None:
+    counts = [
+        int(count)
+        for path in (TESTS / "fuzz").glob("test_*.py")
+        for count in re.findall(r"^@tries\((\d+)\)", path.read_text("utf-8"), re.M)
+    ]
+    assert sum(counts) >= INPUTS

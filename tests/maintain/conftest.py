@@ -1,0 +1,13 @@
+"""TODO The doctor finds what is wrong with a state on disk, and changes nothing."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.projects import write_job
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    write_job(tmp_path)
+    return tmp_path

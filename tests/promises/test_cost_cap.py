@@ -1,0 +1,208 @@
+"""A cap that really stops: what the API bills never exceeds it, and the run goes on under a higher one."""
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner import Summary, load_spec, run
+from runner.errors import CanaryFailed, CostCapReached, InputError, ManualDecisionRequired, ResultsLost
+from runner.pricing.rates import rate_for_spec
+from tests.support.outputs import records
+from tests.support.processes import command
+from tests.support.projects import SPEC, write_job
+from tests.support.simulator import accepted, environ_without_key, simulator
+
+# Published for claude-haiku-5-5, US dollars per million tokens: up to and above 100,000 tokens of prompt.
+PRICES = {False: (0.10, 0.50, 0.125, 0.20, 0.01), True: (0.50, 2.50, 0.625, 1.00, 0.05)}
+
+
+PARAMS = {"model": "claude-haiku-5-5", "max_tokens": 1000}
+
+
+def charge(usage: Any) -> float:
+    """What one usage costs synchronously, worked out anew."""
+    written = usage["cache_creation_input_tokens"]
+    prompt = usage["input_tokens"] + usage["cache_read_input_tokens"] + written
+    fresh, out, short, long, read = PRICES[prompt > 100_000]
+    hour = usage["cache_creation"]["ephemeral_1h_input_tokens"]
+    tokens = usage["input_tokens"] * fresh + usage["output_tokens"] * out + usage["cache_read_input_tokens"] * read
+    return float(tokens + hour * long + (written - hour) * short) / 1e6
+
+
+def bill(folder: Path) -> float:
+    """What a simulator would bill for all that it has answered."""
+    total = 0.0
+    for path in folder.glob("msgbatch_*.jsonl"):
+        results = [line["result"] for line in records(path)]
+        total += sum(charge(one["message"]["usage"]) / 2 for one in results if one["type"] == "succeeded")
+    if (folder / "messages.jsonl").exists():
+        total += sum(charge(one["usage"]) for one in records(folder / "messages.jsonl"))
+    return total
+
+
+def spending(seed: int) -> Callable[[bytes, dict[str, Any]], dict[str, Any]]:
+    """Usage that is random, within what a request can use: its bytes, and max_tokens."""
+    chance = random.Random(seed)
+    greed = chance.choice([0.05, 0.3, 0.8, 1.0])
+
+    def usage(params: bytes, before: dict[str, Any]) -> dict[str, Any]:
+        size = int(len(params) * chance.uniform(0, greed))
+        cached = json.loads(params).get("system") if b"cache_control" in params else None
+        written = size // 2 if cached else 0
+        long = written if b'"1h"' in params else 0
+        created = {"ephemeral_1h_input_tokens": long, "ephemeral_5m_input_tokens": written - long}
+        return {
+            **before,
+            "input_tokens": size - written,
+            "output_tokens": int(1000 * chance.uniform(0, greed)),
+            "cache_creation_input_tokens": written,
+            "cache_creation": created,
+        }
+
+    return usage
+
+
+def finished(root: Path, **how: Any) -> bool:
+    """Run a job under its cap; whether it came to its end."""
+    try:
+        return run(load_spec(root / "job.yaml"), **how).state == "finished"
+    except (CostCapReached, CanaryFailed):
+        return False
+
+
+@pytest.mark.parametrize("start", range(0, 200, 10))
+def test_the_bill_never_exceeds_the_cap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: int) -> None:
+    for seed in range(start, start + 10):
+        chance, root = random.Random(f"cap {seed}"), tmp_path / str(seed)
+        cap = chance.choice([0.0004, 0.0015, 0.004, 0.02])
+        write_job(
+            root,
+            rows=chance.randint(5, 40),
+            params=PARAMS,
+            prompt={"system": "Label the text.", "user": "{{ text }}", "cache": chance.choice(["5m", "1h"])},
+            batch={**SPEC["batch"], "max_requests": chance.choice([3, 8, 100]), "poll_seconds": 0.02},
+            limits={"max_cost": cap},
+            mode=chance.choice(["batch", "batch", "sync"]),
+            canary=chance.choice([0, 0, 2]),
+            retry={"attempts": chance.choice([1, 3])},
+        )
+        faults = chance.choice([[], ["answer-then-drop:2"], ["invalid:20%"], ["accept-then-drop", "expired:30%"]])
+        usage = spending(seed)
+        with simulator(root / "api", seconds=0.02, usage=usage, faults=faults, fault_delay=0.1) as environ:
+            for name in ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"):
+                monkeypatch.setenv(name, environ[name])
+            try:
+                finished(root)
+            finally:
+                assert bill(root / "api") <= cap, (seed, cap, bill(root / "api"))
+
+
+def test_run_pauses_at_its_cap_and_resumes_under_a_higher_cap(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    write_job(tmp_path, params=PARAMS, limits={"max_cost": 0.0004})
+    with pytest.raises(
+        CostCapReached, match=r"the run is paused: .* raise the cap and run the same command again"
+    ):
+        job(consent=False)
+    done = records(tmp_path / "out/all.jsonl")
+    sent = accepted(tmp_path / "api")
+    assert 0 < len(done) < 20
+    assert {one["outcome"] for one in done} == {"succeeded"}
+    with pytest.raises(CostCapReached):
+        job(consent=False)
+    assert accepted(tmp_path / "api") == sent
+    write_job(tmp_path, params=PARAMS, limits={"max_cost": 1})
+    assert job(consent=False).outcomes == {"succeeded": 20}
+    assert [one["key"] for one in records(tmp_path / "out/all.jsonl")] == [f"r{n}" for n in range(1, 21)]
+
+
+def test_batch_over_the_cap_is_split(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    batch = {**SPEC["batch"], "max_requests": 1000}
+    # One request can cost about 0.0003, and does cost a twentieth of it.
+    write_job(tmp_path, params=PARAMS, batch=batch, limits={"max_cost": 0.004})
+    summary = job(consent=False)
+    assert summary.outcomes == {"succeeded": 20}
+    assert len(summary.batches) > 1
+    assert 0 < (summary.cost["actual"] or 0) < 0.004
+
+
+def test_without_room_for_one_request_nothing_is_sent(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    write_job(tmp_path, params=PARAMS, limits={"max_cost": 0.0001})
+    with pytest.raises(CostCapReached):
+        job(consent=False)
+    assert accepted(tmp_path / "api") == 0
+    assert records(tmp_path / "out/all.jsonl") == []
+
+
+def test_a_cap_is_the_consent_of_an_unattended_run(tmp_path: Path) -> None:
+    write_job(tmp_path, limits={"max_cost": 5})
+    with simulator(tmp_path / "api") as environ:
+        ended = command(tmp_path, environ, "run", "job.yaml")
+    assert (ended.returncode, "capped at $5.0000" in ended.stderr) == (0, True), ended.stderr
+
+
+def test_the_exit_code_of_a_paused_run_is_7(tmp_path: Path) -> None:
+    write_job(tmp_path, params=PARAMS, limits={"max_cost": 0.0001})
+    with simulator(tmp_path / "api") as environ:
+        ended = command(tmp_path, environ, "run", "job.yaml")
+    assert (ended.returncode, "Traceback" in ended.stderr) == (7, False)
+
+
+def test_too_many_rows_is_an_error_before_sending(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    write_job(tmp_path, limits={"max_rows": 19})
+    with pytest.raises(InputError, match=r"job\.yaml:1:\d+: the source has more than 19 rows"):
+        job()
+    assert accepted(tmp_path / "api") == 0
+    write_job(tmp_path, limits={"max_rows": 20})
+    assert job().outcomes == {"succeeded": 20}
+
+
+def test_cap_without_a_price_is_rejected(tmp_path: Path) -> None:
+    write_job(tmp_path, params={"model": "claude-of-tomorrow", "max_tokens": 5}, limits={"max_cost": 1})
+    ended = command(tmp_path, environ_without_key(), "run", "job.yaml", "--simulate")
+    assert (ended.returncode, "[cap-without-price]" in ended.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"), [("late-commit:1", ManualDecisionRequired), ("archived:1", ResultsLost)]
+)
+def test_lost_batch_does_not_block_a_capped_run(
+    tmp_path: Path, job: Callable[..., Summary], fault: str, error: type[Exception]
+) -> None:
+    batch = {**SPEC["batch"], "max_requests": 8, "grace_seconds": 0.3, "on_unknown": "ask"}
+    write_job(tmp_path, params=PARAMS, batch=batch, limits={"max_cost": 0.003})
+    with pytest.raises(error):
+        job(faults=[fault], lag=300)
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"params": {**PARAMS, "speed": "fast"}}, "cap-without-price"),
+        ({"params": {**PARAMS, "fallbacks": [{"model": "claude-opus-5"}]}}, "cap-without-price"),
+        ({"params": {**PARAMS, "tools": [{"type": "web_fetch_20260309"}]}}, "cap-with-server-tools"),
+    ],
+)
+def test_unenforceable_cap_is_rejected(tmp_path: Path, changes: Any, rule: str) -> None:
+    write_job(tmp_path, mode="sync", limits={"max_cost": 1}, **changes)
+    ended = command(tmp_path, environ_without_key(), "validate", "job.yaml")
+    assert (ended.returncode, f"[{rule}]" in ended.stderr) == (2, True), ended.stderr
+
+
+def test_client_run_anthropic_tool_can_be_capped(tmp_path: Path) -> None:
+    write_job(
+        tmp_path, params={**PARAMS, "tools": [{"type": "bash_20250124", "name": "bash"}]}, limits={"max_cost": 1}
+    )
+    ended = command(tmp_path, environ_without_key(), "validate", "job.yaml")
+    assert (ended.returncode, "[client-tools]" in ended.stderr) == (0, True), ended.stderr
+
+
+def test_cache_writes_count_when_input_is_free(tmp_path: Path) -> None:
+    prompt = {"system": "Label it.", "user": "{{ text }}", "cache": "5m"}
+    prices = {"input": 0, "output": 0, "write_5m": 5}
+    rate = rate_for_spec(load_spec(write_job(tmp_path, prompt=prompt, prices=prices)))
+    assert rate is not None
+    assert rate.cost_upper_bound([1_000_000], is_batched=False) > 5

@@ -1,0 +1,15 @@
+"""TODO Each rule finds what its bad example does, where it stands, and nothing in its good one."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import DATA
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(DATA / "rules", tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

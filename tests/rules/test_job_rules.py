@@ -1,0 +1,43 @@
+"""TODO Each rule finds what its bad example does, where it stands, and nothing in its good one."""
+
+from pathlib import Path
+
+import pytest
+
+from runner import load_spec
+from runner.errors import InputError
+from runner.rules.run import run_rules
+
+
+@pytest.mark.parametrize(
+    "sink", ["rows.csv", "./data/../rows.csv", "overwritten.good.yaml", ".", "schema.json", "out/../a.jsonl"]
+)
+def test_sink_cannot_overwrite_an_input_or_output(project: Path, sink: str) -> None:
+    (project / "schema.json").write_text("{}")
+    path = project / "overwritten.good.yaml"
+    sinks = f"[{{type: jsonl, path: a.jsonl}}, {{type: csv, path: {sink}}}]"
+    path.write_text(
+        path.read_text().replace("[{type: csv, path: out/rows.csv}]", sinks) + "output: {schema: schema.json}\n"
+    )
+    [one] = [one for one in run_rules(load_spec(path)) if one.rule == "overwritten"]
+    assert f"{sink} would overwrite" in one.message
+
+
+@pytest.mark.parametrize(
+    ("sink", "owner"),
+    [("prompts/u.j2", "a template"), ("ln/rows.csv", "source.path"), (".runner/state.db", "the state")],
+)
+def test_sink_cannot_overwrite_templates_source_or_state(project: Path, sink: str, owner: str) -> None:
+    (project / "prompts").mkdir()
+    (project / "ln").symlink_to(project)
+    path = project / "overwritten.good.yaml"
+    path.write_text(path.read_text().replace("out/rows.csv", sink))
+    [one] = [one for one in run_rules(load_spec(path)) if one.rule == "overwritten"]
+    assert f"{sink} would overwrite {owner}" in one.message
+
+
+def test_absurd_prices_are_rejected(project: Path) -> None:
+    path = project / "sampling.good.yaml"
+    path.write_text(path.read_text() + "prices: {input: 1e308, output: 1}\n")
+    with pytest.raises(InputError, match="must be at most 1000000"):
+        load_spec(path)

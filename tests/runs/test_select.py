@@ -1,0 +1,104 @@
+"""TODO The lifecycle against a simulator that misbehaves: real SDK, real socket, every row once, no batch twice."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner import Summary
+from runner.errors import UsageError
+from tests.support.outputs import records
+from tests.support.projects import SPEC, write_job
+from tests.support.simulator import accepted
+
+
+@pytest.mark.parametrize(
+    ("edit", "named"),
+    [
+        ({"params": {**SPEC["params"], "max_tokens": 200}}, "params.max_tokens: 100 → 200"),
+        ({"prompt": {"user": "{{ text }}!"}}, "prompt.user"),
+        ({"rows": 21}, "rows.csv: edited"),
+    ],
+)
+def test_unfinished_run_with_changed_inputs_is_not_touched(
+    tmp_path: Path, job: Callable[..., Summary], edit: dict[str, Any], named: str
+) -> None:
+    first = job(wait=False)
+    write_job(tmp_path, **edit)
+    with pytest.raises(UsageError, match="--resume") as caught:
+        job()
+    assert named in str(caught.value)
+    resumed = job(resume=True)
+    assert (resumed.run, resumed.rows, accepted(tmp_path / "api")) == (first.run, 20, 3)
+
+
+def test_new_run_leaves_the_unfinished_run_alone(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    first = job(wait=False)
+    second = job(new=True)
+    assert (second.run != first.run, second.state, accepted(tmp_path / "api")) == (True, "finished", 6)
+
+
+def test_an_edited_template_is_a_change(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    (tmp_path / "prompts" / "user.j2").write_text("{{ text }}")
+    write_job(tmp_path, prompt={"user": "user.j2"})
+    job(wait=False)
+    (tmp_path / "prompts" / "user.j2").write_text("{{ text }}?")
+    with pytest.raises(UsageError, match=r"prompts/user\.j2: edited"):
+        job()
+
+
+def test_sinks_and_retry_can_be_edited_during_a_run(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    first = job(wait=False)
+    write_job(tmp_path, sinks=[{"type": "jsonl", "path": "other.jsonl"}], retry={"attempts": 1})
+    assert job().run == first.run
+    assert len(records(tmp_path / "other.jsonl")) == 20
+
+
+def test_unsent_run_is_replaced_by_the_current_spec(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    with pytest.raises(UsageError, match="nothing was sent"):
+        job(consent=False)
+    write_job(tmp_path, rows=3)
+    assert job().rows == 3
+
+
+def test_unchanged_finished_run_is_not_sent_again(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    first = job()
+    (tmp_path / "out" / "all.jsonl").unlink()
+    assert (job().run, accepted(tmp_path / "api")) == (first.run, 3)
+    assert len(records(tmp_path / "out" / "all.jsonl")) == 20
+    write_job(tmp_path, reuse=False)
+    assert (job(new=True).run != first.run, accepted(tmp_path / "api")) == (True, 6)
+
+
+def test_changed_input_starts_a_new_run(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    first = job()
+    write_job(tmp_path, rows=21, reuse=False)
+    assert (job().run != first.run, accepted(tmp_path / "api")) == (True, 6)
+
+
+def test_declined_new_run_leaves_the_unfinished_run(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    first = job(wait=False)
+    with pytest.raises(UsageError, match="nothing was sent"):
+        job(new=True, consent=False)
+    assert (job().run, accepted(tmp_path / "api")) == (first.run, 3)
+
+
+def test_run_resumes_without_its_input(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    first = job(wait=False)
+    (tmp_path / "rows.csv").unlink()
+    assert (job(resume=True).run, accepted(tmp_path / "api")) == (first.run, 3)
+
+
+def test_limited_run_resumes_with_its_limit(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    first = job(limit=2, wait=False)
+    assert job(limit=2).run == first.run
+    assert len(records(tmp_path / "out" / "all.jsonl")) == 2
+
+
+def test_declined_new_run_is_never_sent_later(tmp_path: Path, job: Callable[..., Summary]) -> None:
+    assert job().state == "finished"
+    write_job(tmp_path, reuse=False)
+    with pytest.raises(UsageError, match="nothing was sent"):
+        job(new=True, consent=False)
+    assert (job().state, accepted(tmp_path / "api")) == ("finished", 3)

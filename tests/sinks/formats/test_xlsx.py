@@ -1,0 +1,56 @@
+"""TODO Parquet, tables, workbooks, files, URLs: outcomes with the types that they have, whole or not at all."""
+
+import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pytest
+
+from runner.errors import InputError
+from runner.sinks.destination import Destination
+from runner.sinks.formats.xlsx import write_xlsx
+from tests.support.sinks import FAILED_RECORD, TYPED_ANSWER, outcome_record, spec_with, typed_spec, write_sink
+
+
+def test_workbook_has_numbers_dates_and_no_formulas(tmp_path: Path) -> None:
+    spec = typed_spec(tmp_path, type="xlsx", sheet="Out")
+    answer = {**TYPED_ANSWER, "label": "=1+1\x07", "count": 10**17}
+    write_sink(spec, Destination(tmp_path / "o.xlsx"), outcome_record(output=answer), FAILED_RECORD)
+    page = openpyxl.load_workbook(tmp_path / "o.xlsx")["Out"]
+    header, first, second = page.iter_rows()
+    found = {str(name.value): cell for name, cell in zip(header, first, strict=True)}
+    assert {name: cell.value for name, cell in found.items()} == {
+        "id": "k1", "total": 3, "count": "100000000000000000", "sure": True, "money": 3,
+        "day": datetime.datetime(2026, 11, 25), "label": "=1+1_x0007_", "row": '{"a":1}', "why": None,
+        "lines": '[{"name":"x","n":1},{"name":"é"}]', "more": '{"k":[1]}',
+    }  # fmt: skip
+    assert found["label"].data_type == "s"
+    assert [cell.value for cell in second][-1] == "not JSON"
+
+
+def test_text_too_long_for_a_cell_writes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a cell can hold at most 32,767 characters, but this text has 40,000"):
+        write_sink(
+            spec_with(tmp_path, {"type": "xlsx"}),
+            Destination(tmp_path / "o"),
+            outcome_record(key=1, output="x" * 40_000),
+        )
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        (datetime.time(1, 2, 3), datetime.time(1, 2, 3)),
+        (b"\xff\x00", "/wA="),
+        (Decimal("12345678901234567890.12"), "12345678901234567890.12"),
+        (Decimal("12.50"), 12.5),
+    ],
+)
+def test_workbook_keeps_values_as_exactly_as_possible(tmp_path: Path, value: Any, kept: Any) -> None:
+    with write_xlsx(Destination(tmp_path / "o.xlsx"), {"v": {}}) as put:
+        put([value])
+    page = openpyxl.load_workbook(tmp_path / "o.xlsx").active
+    assert page is not None and page["A2"].value == kept

@@ -1,0 +1,31 @@
+"""TODO Outcomes become files: whole or not at all, the same bytes for the same rows, nothing that runs as a formula."""
+
+import inspect
+import json
+
+import pytest
+
+from runner.sinks.registry import SINKS
+from runner.spec.schema_errors import schema_text
+
+COMMON = {"type", "path", "url", "rows", "columns", "types", "name", "content"}
+
+
+@pytest.mark.parametrize("type", sorted(SINKS))
+def test_sink_options_match_the_function_parameters(type: str) -> None:
+    branches = json.loads(schema_text())["properties"]["sinks"]["items"]["allOf"]
+    found = {branch["if"]["properties"]["type"]["const"]: branch["then"]["properties"] for branch in branches}
+    place, columns, *options = inspect.signature(SINKS[type]).parameters.values()
+    assert [place.name, columns.name] == ["place", "columns"]
+    assert {option.name for option in options} == set(found[type]) - COMMON
+    assert all(option.kind is option.KEYWORD_ONLY for option in options)
+
+
+def test_schema_lists_every_sink_and_its_defaults() -> None:
+    sinks = json.loads(schema_text())["properties"]["sinks"]["items"]
+    assert sorted(sinks["properties"]["type"]["enum"]) == sorted(SINKS)
+    for branch in sinks["allOf"]:
+        options = inspect.signature(SINKS[branch["if"]["properties"]["type"]["const"]]).parameters
+        described = branch["then"]["properties"]
+        own = {name for name in set(described) - COMMON if name not in branch["then"]["required"]}
+        assert {name: described[name]["default"] for name in own} == {name: options[name].default for name in own}

@@ -1,0 +1,65 @@
+"""TODO A spec file becomes a checked Spec, or every mistake in it with its place and a remedy."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.projects import load_lines, load_problems
+
+
+def test_inline_output_schema_is_kept_unchanged(project: Path) -> None:
+    schema = {"type": "object", "properties": {"on": {"type": "string"}}, "required": ["on"]}
+    assert load_lines(project, f"output: {{schema: {json.dumps(schema)}}}").output.schema == schema
+
+
+def test_an_output_schema_file_is_found_from_the_project_root(project: Path) -> None:
+    (project / "schemas").mkdir()
+    (project / "schemas" / "a.json").write_text('{"type": "string", "title": "é"}', "utf-8")
+    assert load_lines(project, "output: {schema: schemas/a.json}").output.schema == {
+        "type": "string",
+        "title": "é",
+    }
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b'{"a": 1,\n}', "a.json:2:1: not JSON"),
+        (b"", "a.json:1:1: not JSON"),
+        (b'{"title": "\xff"}', "a.json: not usable as JSON: "),
+        (b"[1]", "a.json: a JSON schema must be an object, not a list"),
+        (b"true", "a.json: a JSON schema must be an object, not true"),
+        (
+            b'{"properties": {"a": {"type": "strng"}}}',
+            "a.json: not a valid JSON schema: at properties.a.type: 'strng'",
+        ),
+        (b'{"type": "string", "pattern": "("}', "a.json: not a valid JSON schema: at pattern"),
+        (b'{"required": "a"}', "a.json: not a valid JSON schema: at required"),
+    ],
+)
+def test_bad_output_schema_file_is_reported_with_its_place(project: Path, data: bytes, message: str) -> None:
+    (project / "a.json").write_bytes(data)
+    [found] = load_problems(project, "output: {schema: a.json}")
+    assert str(found).startswith(message)
+
+
+@pytest.mark.parametrize("path", ["nope.json", "specs", "nope/a.json"])
+def test_unreadable_output_schema_is_reported(project: Path, path: str) -> None:
+    [found] = load_problems(project, f"output: {{schema: {path}}}")
+    assert found.path == str(project / "specs" / "s.yaml")
+    assert f"{path}: cannot read: " in found.message
+    assert found.line > 0
+
+
+def test_bad_inline_output_schema_is_reported(project: Path) -> None:
+    [found] = load_problems(project, "output: {schema: {type: objct}}")
+    assert str(found).startswith(str(project / "specs" / "s.yaml"))
+    assert "output.schema" in str(found)
+    assert "'objct'" in str(found)
+
+
+@pytest.mark.parametrize("text", ['{"minimum": NaN}', '{"a": 1, "a": 2}', '{"title": "\\ud800"}'])
+def test_schema_file_that_is_not_strict_json_is_rejected(project: Path, text: str) -> None:
+    (project / "a.json").write_text(text)
+    assert "not usable as JSON" in load_problems(project, "output: {schema: a.json}")[0].message

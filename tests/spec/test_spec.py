@@ -1,0 +1,103 @@
+"""TODO A spec file becomes a checked Spec, or every mistake in it with its place and a remedy."""
+
+import json
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+
+import pytest
+
+from runner.spec.load import compute_fingerprint, load_spec, restore_with_edits
+from runner.spec.spec import Batch, Prompt, Retry, Sink, Source, Turn
+from tests.support.paths import SHIPPED
+from tests.support.projects import MINIMAL_SPEC, load_lines
+
+
+def test_the_smallest_spec_is_filled_with_defaults(project: Path) -> None:
+    spec = load_lines(project)
+    assert spec.source == Source("csv", None, {"path": "data/in.csv"})
+    assert spec.prompt == Prompt(user="hi")
+    assert spec.sinks == (Sink("jsonl", "all", None, {"path": "out.jsonl"}),)
+    assert (spec.description, spec.vars, spec.output.schema) == ("", {}, None)
+    assert (spec.batch, spec.retry) == (Batch(), Retry())
+
+
+def test_every_setting_of_a_full_spec_is_loaded(project: Path) -> None:
+    spec = load_lines(
+        project,
+        "description: What it is for",
+        "batch: {max_requests: 2, max_bytes: 64KB, poll_seconds: 0.5, grace_seconds: 0}",
+        "retry: {attempts: 1, on: []}",
+    )
+    assert spec.batch == Batch(2, 64_000, 0.5, 0)
+    assert spec.retry == Retry(1, ())
+    assert spec.description == "What it is for"
+
+
+def test_a_prompt_has_turns_in_order_with_their_places(project: Path) -> None:
+    prompt = "prompt:\n  system: [{type: text, text: s}]\n  messages: [{role: user, content: q}]\n  user: u.j2\n"
+    spec = load_lines(project, base=MINIMAL_SPEC.replace("prompt: {user: hi}\n", prompt))
+    assert list(spec.prompt.turns()) == [
+        ("prompt.messages.0.content", Turn("user", "q")),
+        ("prompt.user", Turn("user", "u.j2")),
+    ]
+    texts = {"prompt.system.0.text": "s", "prompt.messages.0.content": "q", "prompt.user": "u.j2"}
+    assert dict(spec.prompt.templates()) == texts
+    assert [spec.positions[at][0] for at in texts] == [5, 6, 7]
+
+
+def test_sink_settings_are_kept_apart_from_rows_and_columns(project: Path) -> None:
+    sinks = "sinks: [{type: csv, path: a.csv, rows: failed, columns: {b: key, a: row.x}, delimiter: ;}]"
+    [sink] = load_lines(project, base=MINIMAL_SPEC.replace("sinks: [{type: jsonl, path: out.jsonl}]", sinks)).sinks
+    assert sink == Sink("csv", "failed", {"b": "key", "a": "row.x"}, {"path": "a.csv", "delimiter": ";"})
+    assert list(sink.columns or ()) == ["b", "a"]
+
+
+def test_params_are_not_renamed_checked_for_or_converted(project: Path) -> None:
+    params = {"model": "m", "max_tokens": 5, "top_k": 3, "stop_sequences": ["on", "1"], "future": {"a": None}}
+    spec = load_lines(project, base=MINIMAL_SPEC.replace("{model: m, max_tokens: 5}", json.dumps(params)))
+    assert spec.params == params
+    assert list(spec.params) == list(params)
+
+
+def test_a_spec_is_frozen(project: Path) -> None:
+    spec = load_lines(project)
+    with pytest.raises(FrozenInstanceError):
+        spec.name = "other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_spec_snapshot_round_trip(path: Path) -> None:
+    spec = load_spec(path)
+    again = restore_with_edits(json.loads(json.dumps(spec.to_record())), current=spec)
+    assert again.to_record() == spec.to_record()
+    assert (again.prompt, again.params, again.sinks, again.batch) == (
+        spec.prompt,
+        spec.params,
+        spec.sinks,
+        spec.batch,
+    )
+
+
+def test_settings_editable_during_a_run_are_not_in_the_snapshot(project: Path) -> None:
+    before = load_lines(project).to_record()
+    base = MINIMAL_SPEC.replace("out.jsonl", "other.jsonl")
+    after = load_lines(
+        project, "description: x", "batch: {max_requests: 5}", "retry: {attempts: 1}", base=base
+    ).to_record()
+    assert compute_fingerprint(before) == compute_fingerprint(after)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("hi", "ho"), ("model: m", "model: n"), ("tokens: 5", "tokens: 6"), ("in.csv", "in2.csv")]
+)
+def test_request_settings_change_the_fingerprint(project: Path, old: str, new: str) -> None:
+    before = load_lines(project).to_record()
+    assert compute_fingerprint(before) != compute_fingerprint(
+        load_lines(project, base=MINIMAL_SPEC.replace(old, new)).to_record()
+    )
+
+
+def test_fingerprint_is_independent_of_key_order(project: Path) -> None:
+    before = load_lines(project).to_record()
+    swapped = MINIMAL_SPEC.replace("{model: m, max_tokens: 5}", "{max_tokens: 5, model: m}")
+    assert compute_fingerprint(before) == compute_fingerprint(load_lines(project, base=swapped).to_record())

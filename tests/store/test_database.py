@@ -1,0 +1,100 @@
+"""The database of a state: upgraded from what an older version wrote, refused if a newer one did."""
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from runner.store.database import SCHEMA_VERSION
+from tests.support.paths import DATA
+from tests.support.processes import RUN, command
+from tests.support.projects import write_job
+from tests.support.simulator import accepted, simulator
+
+OLD = sorted((DATA / "states").glob("state_version_*.sql"))
+
+
+NAMES_NOW = {
+    "stranger": "excluded_batch",
+    "tally": "outcome_count",
+    "run.estimated": "estimated_cost",
+    "batch.unknown_at": "search_started_at",
+    "batch.unknown_since": "search_started_local",
+    "batch.faulty_since": "not_found_since",
+    "batch.downloads": "incomplete_downloads",
+    "batch.refused_after": "accepted_before_rejection",
+    "batch.refusal": "rejection",
+    "batch.odd": "ignored_lines",
+    "batch.lane": "send_mode",
+    "batch.reserved": "reserved_cost",
+    "batch.synchronous": "synchronous_cost",
+    "row.again": "retry",
+    "row.same_as": "duplicate_of",
+    "row.extra": "size_adjustment",
+}
+"""Tables and columns of versions 1 to 4 whose names have changed since."""
+
+
+def make_old(root: Path, script: Path, version: int) -> None:
+    """Put what a run left behind into a database as an older version wrote it."""
+    path = root / ".runner" / "state.db"
+    new = root / "new.db"
+    shutil.move(path, new)
+    with sqlite3.connect(path) as old:
+        old.executescript(script.read_text("utf-8"))
+        old.execute("ATTACH ? AS new", (str(new),))
+        for table in ("run", "batch", "stranger", "row", "tally"):
+            columns = [row[1] for row in old.execute(f"PRAGMA table_info({table})")]
+            now = ", ".join(NAMES_NOW.get(f"{table}.{column}", column) for column in columns)
+            source = f"new.{NAMES_NOW.get(table, table)}"
+            quoted = ", ".join(f'"{column}"' for column in columns)
+            old.execute(f"INSERT INTO {table} ({quoted}) SELECT {now} FROM {source}")  # noqa: S608
+        old.execute(f"PRAGMA user_version = {version}")
+    old.close()
+
+
+def schema(path: Path) -> dict[str, set[str]]:
+    with sqlite3.connect(path) as database:
+        tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        found = {table: {row[1] for row in database.execute(f"PRAGMA table_info({table})")} for table in tables}
+    database.close()
+    return found
+
+
+@pytest.mark.parametrize("script", OLD, ids=lambda path: path.stem)
+def test_run_started_by_an_older_version_resumes(tmp_path: Path, script: Path) -> None:
+    version = int(script.stem.rpartition("_")[2])
+    write_job(tmp_path)
+    with simulator(tmp_path / "api", seconds=1) as environ:
+        assert command(tmp_path, environ, *RUN, "--no-wait").returncode == 4
+        now = schema(tmp_path / ".runner/state.db")
+        make_old(tmp_path, script, version)
+        before = (tmp_path / ".runner/state.db").read_bytes()
+        assert "running" in command(tmp_path, environ, "status").stdout
+        assert command(tmp_path, environ, *RUN).returncode == 0
+    assert schema(tmp_path / ".runner/state.db") == now
+    assert len(before) == len((tmp_path / f".runner/state.db.{version}").read_bytes())
+    assert accepted(tmp_path / "api") == 3
+
+
+def test_state_of_a_newer_version_is_rejected(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    with simulator(tmp_path / "api") as environ:
+        assert command(tmp_path, environ, *RUN).returncode == 0
+        with sqlite3.connect(tmp_path / ".runner/state.db") as database:
+            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+        database.close()
+        for words in (RUN, ("status",), ("doctor",)):
+            ended = command(tmp_path, environ, *words)
+            assert (ended.returncode, "newer runner" in ended.stderr) == (8, True)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a database", b"SQLite format 3\0" + bytes(5000)])
+def test_invalid_database_is_rejected(tmp_path: Path, content: bytes) -> None:
+    write_job(tmp_path)
+    with simulator(tmp_path / "api") as environ:
+        assert command(tmp_path, environ, *RUN).returncode == 0
+        (tmp_path / ".runner/state.db").write_bytes(content)
+        ended = command(tmp_path, environ, *RUN)
+    assert (ended.returncode, "Traceback" in ended.stderr, accepted(tmp_path / "api")) == (8, False, 3)

@@ -1,0 +1,155 @@
+"""TODO Small projects to run: a spec, rows, a simulator, and what came of it."""
+
+import ctypes
+import multiprocessing
+import os
+import resource
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from runner.cli import main
+
+RUN = ("run", "job.yaml", "--yes")
+
+
+# Real processes that need not import the SDK each: two seconds, dozens of times.
+_PROCESSES = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload(["anthropic", "runner.cli.output"])
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that has ended; the code is negative if a signal ended it."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def _main(root: Path, environ: dict[str, str], words: tuple[str, ...], before: Callable[[], None]) -> None:
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(root / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    before()
+    _command(root, environ, words)
+
+
+def _command(root: Path, environ: dict[str, str], words: tuple[str, ...]) -> None:
+    os.chdir(root)
+    os.environ.clear()
+    os.environ.update(environ)
+    sys.argv = ["runner", *words]
+    warnings.simplefilter("error")
+    main(words)
+
+
+def nothing() -> None:
+    """What a process does before the command unless it is told."""
+
+
+def killed_at_rename(name: str) -> None:
+    """Have this process killed just before it renames a file to a name."""
+
+    def watch(event: str, args: tuple[object, ...]) -> None:
+        if event == "os.rename" and Path(str(args[1])).name == name:
+            kill(os.getpid())
+
+    sys.addaudithook(watch)
+
+
+def start(root: Path, environ: Mapping[str, str], *words: str, before: Callable[[], None] = nothing) -> Any:
+    """Start the command in a project; its process calls `before` first, which must be importable."""
+    for name in ("stdout", "stderr"):
+        (root / name).write_text("")
+    process = _PROCESSES.Process(target=_main, args=(root, dict(environ), words, before))
+    process.start()
+    return process
+
+
+def end(root: Path, process: Any) -> Ended:
+    """Wait for a command to end."""
+    process.join(60)
+    assert process.exitcode is not None, "the command hangs"
+    return Ended(process.exitcode, (root / "stdout").read_text(), (root / "stderr").read_text())
+
+
+def command(root: Path, environ: Mapping[str, str], *words: str, before: Callable[[], None] = nothing) -> Ended:
+    """Run the command in a project to its end."""
+    return end(root, start(root, environ, *words, before=before))
+
+
+def confined(
+    root: Path, environ: Mapping[str, str], *words: str, first: Callable[[], None], stdout: str | None = None
+) -> Ended:
+    """Run the command after `first` has taken something from its process.
+
+    It writes to pipes, which no full disk touches; or to `stdout`, the path of a device.
+    """
+    (out, child_out), (err, child_err) = (_PROCESSES.Pipe(duplex=False) for _ in range(2))
+    arguments = (root, dict(environ), words, first, child_out, child_err, stdout)
+    process = _PROCESSES.Process(target=_confined, args=arguments)
+    process.start()
+    child_out.close()
+    child_err.close()
+    texts = [_rest(end) for end in (out, err)]
+    process.join(60)
+    assert process.exitcode is not None, "the command hangs"
+    return Ended(process.exitcode, *texts)
+
+
+def _confined(
+    root: Path,
+    environ: dict[str, str],
+    words: tuple[str, ...],
+    first: Callable[[], None],
+    out: Connection,
+    err: Connection,
+    stdout: str | None,
+) -> None:
+    os.dup2(out.fileno() if stdout is None else os.open(stdout, os.O_WRONLY), 1)
+    os.dup2(err.fileno(), 2)
+    out.close()
+    err.close()
+    first()
+    _command(root, environ, words)
+
+
+def _rest(end: Connection) -> str:
+    with end, os.fdopen(os.dup(end.fileno()), encoding="utf-8") as file:
+        return file.read()
+
+
+def no_room(size: int, name: str | None = None) -> None:
+    """Let no file grow beyond `size` bytes, from now on or from when a file of this name is opened for writing."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    if name is None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    else:
+        sys.addaudithook(lambda event, args: _fill_at(name, size, event, args))
+
+
+def _fill_at(name: str, size: int, event: str, args: tuple[object, ...]) -> None:
+    is_write = event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR)
+    if is_write and isinstance(args[0], str | os.PathLike) and Path(args[0]).name == name:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def no_privileges() -> None:
+    """Let modes bind the process even if it is root's."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    version_3 = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    if os.geteuid() == 0 and libc.capset(version_3, (ctypes.c_uint32 * 6)()) != 0:
+        raise OSError(ctypes.get_errno(), "capset")
+
+
+def kill(pid: int) -> None:
+    """What no process can catch."""
+    os.kill(pid, signal.SIGKILL)
+
+
+RUN_SIMULATED = ("run", "job.yaml", "--simulate")

@@ -1,0 +1,109 @@
+"""TODO Small projects to run: a spec, rows, a simulator, and what came of it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner import Plan, load_spec, plan
+from runner.errors import InputError, Problem
+from runner.spec.schema_errors import schema_text
+from runner.spec.spec import Spec
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"label": {"enum": ["good", "bad"]}, "score": {"type": "integer"}},
+    "required": ["label", "score"],
+    "additionalProperties": False,
+}
+
+
+SPEC: dict[str, Any] = {
+    "version": 1,
+    "name": "job",
+    "source": {"type": "csv", "path": "rows.csv", "key": "id"},
+    "prompt": {"system": "Label the text.", "user": "{{ text }}"},
+    "params": {"model": "claude-haiku-5-5", "max_tokens": 100},
+    "output": {"schema": SCHEMA},
+    "sinks": [
+        {"type": "jsonl", "path": "out/all.jsonl"},
+        {"type": "csv", "path": "out/labels.csv", "columns": {"id": "key", "label": "output.label"}},
+    ],
+    "batch": {"max_requests": 8, "poll_seconds": 0.1, "grace_seconds": 0.5, "on_unknown": "resubmit"},
+}
+
+
+ROWS, BATCHES = 20, 3
+
+
+EACH_ONCE = {("1", row): 1 for row in range(1, ROWS + 1)}
+
+
+def write_job(root: Path, *, rows: int = 20, **changes: Any) -> Path:
+    """Write a project with a spec (JSON is YAML) and its rows; return the spec's path."""
+    (root / "prompts").mkdir(parents=True, exist_ok=True)
+    lines = [f"r{number},text number {number}\n" for number in range(1, rows + 1)]
+    (root / "rows.csv").write_text("id,text\n" + "".join(lines))
+    path = root / "job.yaml"
+    path.write_text(json.dumps({**SPEC, **changes}))
+    return path
+
+
+RUN_CHAIN = ("run", "third.yaml", "second.yaml", "first.yaml", "--yes")
+
+
+def write_chain(root: Path, **changes: Any) -> None:
+    """Three specs: the second reads the outputs of the first, the third those of the second."""
+    write_job(root, name="first", **changes)
+    (root / "job.yaml").rename(root / "first.yaml")
+    user = {
+        "second": "{{ key }} was {{ output.label }} of {{ input.text }}",
+        "third": "{{ key }}: {{ input.key }}",
+    }
+    for name, before in (("second", "first"), ("third", "second")):
+        spec = {
+            **SPEC,
+            "name": name,
+            "source": {"type": "run", "spec": f"{before}.yaml", "key": "key"},
+            "prompt": {"user": user[name]},
+            "sinks": [{"type": "jsonl", "path": f"out/{name}.jsonl"}],
+        }
+        (root / f"{name}.yaml").write_text(json.dumps(spec))
+
+
+# No value is valid against it, so the simulator refuses each request.
+IMPOSSIBLE_SCHEMA = {"type": "object", "properties": {}, "required": ["a"], "additionalProperties": False}
+
+
+def plan_of_edited_job(root: Path, **changes: Any) -> Plan:
+    """The plan of the job after it was written anew with these changes."""
+    made: Plan = plan(load_spec(write_job(root, **changes)), offline=True)
+    return made
+
+
+SPEC_SCHEMA: dict[str, Any] = json.loads(schema_text())
+
+
+MINIMAL_SPEC = """\
+version: 1
+name: good
+source: {type: csv, path: data/in.csv}
+prompt: {user: hi}
+params: {model: m, max_tokens: 5}
+sinks: [{type: jsonl, path: out.jsonl}]
+"""
+
+
+def load_lines(root: Path, *lines: str, base: str = MINIMAL_SPEC, vars: dict[str, str] | None = None) -> Spec:
+    path = root / "specs" / "s.yaml"
+    path.write_text(base + "".join(f"{line}\n" for line in lines), "utf-8")
+    return load_spec(path, vars=vars)
+
+
+def load_problems(
+    root: Path, *lines: str, base: str = MINIMAL_SPEC, vars: dict[str, str] | None = None
+) -> list[Problem]:
+    with pytest.raises(InputError) as caught:
+        load_lines(root, *lines, base=base, vars=vars)
+    return list(caught.value.problems)

@@ -1,0 +1,162 @@
+"""Servers on loopback that tests talk to: PostgreSQL and MariaDB where they are installed, and files over HTTP."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from tests.support.projects import write_job
+
+
+def _programs() -> Path | None:
+    """The folder of PostgreSQL's programs: on the path, or where Debian has them."""
+    found = shutil.which("initdb")
+    folders = [Path(found).parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    return folders[-1] if folders else None
+
+
+def _port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """A server with an empty database; yield its URL. The test is skipped where the programs are absent."""
+    programs = _programs()
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed")
+    # The server refuses to be root.
+    own: dict[str, Any] = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 else {}
+    folder, port = Path(tempfile.mkdtemp(prefix="runner-postgres-")), _port()
+    if own:
+        shutil.chown(folder, "postgres", "postgres")
+
+    def call(*words: str) -> None:
+        subprocess.run(words, check=True, capture_output=True, cwd=folder, **own)
+
+    data = str(folder / "data")
+    call(str(programs / "initdb"), "-D", data, "-U", "tester", "-A", "trust", "-N", "-E", "UTF8")
+    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+    control = str(programs / "pg_ctl")
+    call(control, "-D", data, "-w", "-l", str(folder / "log"), "-o", options, "start")
+    try:
+        yield f"postgresql://tester:secret@127.0.0.1:{port}/postgres"
+    finally:
+        call(control, "-D", data, "-m", "immediate", "stop")
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def mariadb() -> Iterator[str]:
+    """A MariaDB server with an empty database; yield its URL. The test is skipped where it is absent."""
+    install, serve = shutil.which("mariadb-install-db"), shutil.which("mariadbd", path=f"{os.defpath}:/usr/sbin")
+    if install is None or serve is None:
+        pytest.skip("MariaDB is not installed")
+    folder, port = Path(tempfile.mkdtemp(prefix="runner-mariadb-")), _port()
+    own = ["--no-defaults", f"--datadir={folder}/data", *(["--user=root"] if os.geteuid() == 0 else [])]
+    subprocess.run([install, *own, "--auth-root-authentication-method=normal"], check=True, capture_output=True)
+    with (folder / "log").open("wb") as log:
+        words = [f"--port={port}", "--bind-address=127.0.0.1", f"--socket={folder}/socket"]
+        server = subprocess.Popen([serve, *own, *words], stdout=log, stderr=log)
+    try:
+        url = f"mysql+pymysql://root@127.0.0.1:{port}"
+        _when_up(url, server)
+        yield f"{url}/test"
+    finally:
+        server.terminate()
+        server.wait()
+        shutil.rmtree(folder)
+
+
+def _when_up(url: str, server: subprocess.Popen[bytes]) -> None:
+    """Make the database `test` once the server answers."""
+    engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
+    while True:
+        try:
+            with engine.begin() as connection:
+                connection.exec_driver_sql("CREATE DATABASE IF NOT EXISTS test")
+            return
+        except sa.exc.OperationalError:
+            assert server.poll() is None
+            time.sleep(0.1)
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def send_head(self) -> Any:
+        """A file, or a redirect from below `/to/` to above it."""
+        if not self.path.startswith("/to/"):
+            return super().send_head()
+        self.send_response(302)
+        self.send_header("Location", self.path.removeprefix("/to"))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+        return None
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def web(folder: Path) -> Iterator[str]:
+    """A web server that serves the files of a folder; yield its URL."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder))) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@contextmanager
+def database_server(name: str, root: Path) -> Iterator[str]:
+    """The URL of an empty database."""
+    (root / "out").mkdir()
+    if name == "sqlite":
+        yield f"sqlite:///{root}/out/o.db"
+        return
+    with {"mariadb": mariadb, "postgres": postgres}[name]() as url:
+        yield url
+
+
+def query_server(url: str, *statements: str) -> Sequence[Any]:
+    """What the last of the statements gives."""
+    engine = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"), poolclass=sa.pool.NullPool)
+    found: Sequence[Any] = []
+    with engine.begin() as connection:
+        for statement in statements:
+            result = connection.exec_driver_sql(statement)
+            found = result.fetchall() if result.returns_rows else []
+    return found
+
+
+def write_table(root: Path, url: str, rows: list[dict[str, Any]], **sink: Any) -> None:
+    """A job with these rows, which are written to the table `t`."""
+    names = [name for name in rows[0] if name != "id"]
+    columns = {"id": "key", **{name: f"row.{name}" for name in names}}
+    (root / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_job(
+        root,
+        source={"type": "jsonl", "path": "rows.jsonl", "key": "id"},
+        prompt={"user": "{{ id }}"},
+        sinks=[{"type": "sql", "url": url, "table": "t", "key": "id", "columns": columns, **sink}],
+    )
+
+
+def rows_of(url: str, table: str = "t") -> list[tuple[Any, ...]]:
+    driver = url.replace("postgresql:", "postgresql+psycopg:")
+    with sa.create_engine(driver, poolclass=sa.pool.NullPool).connect() as connection:
+        return [tuple(row) for row in connection.exec_driver_sql(f"SELECT * FROM {table} ORDER BY 1")]  # noqa: S608

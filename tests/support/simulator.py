@@ -1,0 +1,141 @@
+"""TODO Small projects to run: a spec, rows, a simulator, and what came of it."""
+
+import http.client
+import json
+import os
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import anthropic
+from anthropic.types.messages import MessageBatch, MessageBatchIndividualResponse
+from anthropic.types.messages.batch_create_params import Request
+
+from runner.simulator.batches import OutcomePicker
+from runner.simulator.server import serve
+from tests.support.outputs import records
+
+_PORTS: dict[Path, int] = {}
+
+
+def _port(folder: Path) -> int:
+    """The same free port for each server on one folder: a run under way does not follow to another address."""
+    if folder not in _PORTS:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            _PORTS[folder] = probe.getsockname()[1]
+    return _PORTS[folder]
+
+
+@contextmanager
+def simulator(
+    folder: Path,
+    *,
+    seconds: float = 0.2,
+    mix: OutcomePicker = lambda _: "succeeded",
+    on: Callable[[str], None] = lambda _: None,
+    **settings: Any,
+) -> Iterator[dict[str, str]]:
+    """Serve the API; yield the environment in which the runner calls it."""
+    with serve(folder, port=_port(folder), seconds=seconds, pick_outcome=mix, hook=on, **settings) as url:
+        yield {**os.environ, "ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "simulated"}
+
+
+def accepted(folder: Path) -> int:
+    """How many batches a simulator has accepted."""
+    return len(list(folder.glob("*.json")))
+
+
+def answered(folder: Path) -> list[str]:
+    """The last user turn of each synchronous request that a simulator has answered, and somebody has paid."""
+    path = folder / "messages.jsonl"
+    found = records(path) if path.exists() else []
+    return [str(one["params"]["messages"][-1]["content"]) for one in found]
+
+
+def paid(folder: Path) -> Counter[tuple[str, int]]:
+    """How often a simulator has accepted each (round, row), by the custom_ids of its results."""
+    ids = [record["custom_id"] for path in folder.glob("msgbatch_*.jsonl") for record in records(path)]
+    parts = [one.split("-") for one in ids if not one.startswith("somebody")]
+    return Counter((round, int(row)) for _, round, _, row in parts)
+
+
+def environ_without_key() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("ANTHROPIC_")}
+
+
+def fail_at(moment: str, error: Exception, *, times: int = 1) -> Callable[[str], None]:
+    """Fail the first calls that reach a moment."""
+    left = [times]
+
+    def on(name: str) -> None:
+        if name == moment and left[0]:
+            left[0] -= 1
+            raise error
+
+    return on
+
+
+MESSAGE_PARAMS: dict[str, Any] = {
+    "model": "claude-haiku-4-5",
+    "max_tokens": 50,
+    "messages": [{"role": "user", "content": "Alpha bravo charlie delta"}],
+}
+
+
+BATCH_ITEM = {
+    "type": "object",
+    "properties": {"n": {"type": "integer"}},
+    "required": ["n"],
+    "additionalProperties": False,
+}
+
+
+DEEP_JSON = b"[" * 5000 + b"]" * 5000
+
+
+def simulator_client(url: str, api_key: str = "a key") -> anthropic.Anthropic:
+    """The SDK, talking to a simulator without retries and without a proxy."""
+    # Reading the system's certificates takes longer than most tests, and loopback needs none.
+    transport = anthropic.DefaultHttpxClient(trust_env=False, verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    return anthropic.Anthropic(base_url=url, api_key=api_key, http_client=transport, max_retries=0)
+
+
+def batch_request(custom_id: str, **params: Any) -> Request:
+    """One request of a batch; `params` are added to what each has."""
+    return {"custom_id": custom_id, "params": {**MESSAGE_PARAMS, **params}}  # type: ignore[typeddict-item]
+
+
+def create_batch(api: anthropic.Anthropic, *ids: str, **params: Any) -> MessageBatch:
+    """A batch of one request for each id."""
+    return api.messages.batches.create(requests=[batch_request(id, **params) for id in ids])
+
+
+def results_by_id(api: anthropic.Anthropic, batch: MessageBatch) -> dict[str, MessageBatchIndividualResponse]:
+    """The results of a batch that has ended, by custom_id in the order of the file."""
+    return {result.custom_id: result for result in api.messages.batches.results(batch.id)}
+
+
+def answer_text(api: anthropic.Anthropic, schema: Any, text: str = "Alpha bravo charlie") -> str:
+    """The text of the answer to one message under an output schema."""
+    config = {"format": {"type": "json_schema", "schema": schema}}
+    turns = [{"role": "user", "content": text}]
+    message = api.messages.create(**{**MESSAGE_PARAMS, "messages": turns, "output_config": config})
+    return str(message.content[0].text)
+
+
+def raw_call(
+    api: anthropic.Anthropic, method: str, path: str, body: bytes = b"", **headers: str
+) -> tuple[int, Any]:
+    """The status and body of a call made by hand."""
+    connection = http.client.HTTPConnection(str(api.base_url.host), api.base_url.port, timeout=10)
+    try:
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, path, body, {"x-api-key": "a key", **sent})
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+    finally:
+        connection.close()
