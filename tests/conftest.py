@@ -1,4 +1,4 @@
-"""What several test files start from."""
+"""Fixtures of all tests."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.support.simulator import simulator
 
 
 @pytest.fixture
-def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Summary]:
+def run_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Summary]:
     """Run the job of `tmp_path` against a simulator with these faults."""
     write_job(tmp_path)
 

@@ -52,8 +52,6 @@ output: {schema: schema.json}
 sinks: [{type: jsonl, path: out.jsonl}]
 batch: {max_requests: 10000}
 """
-
-
 FIGURES = {
     "submit": "CPU s, prepare and submit",
     "collect": "CPU s, collect and write",

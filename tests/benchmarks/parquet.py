@@ -58,8 +58,6 @@ SPEC = {
         }
     ],
 }
-
-
 LABELS = ("peak memory, MB", "CPU µs per row")
 
 

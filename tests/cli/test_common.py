@@ -1,4 +1,4 @@
-"""TODO The command line: what it prints where, and the exit code that a script reads."""
+"""Rules of every command: help, signals, and exit codes."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""TODO The command line: what it prints where, and the exit code that a script reads."""
+"""The commands that take a run: status and cancel."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""TODO The command line: what it prints where, and the exit code that a script reads."""
+"""The commands that take a spec: validate, render, plan, and run."""
 
 import json
 import os

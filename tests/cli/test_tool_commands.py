@@ -1,4 +1,4 @@
-"""TODO The command line: what it prints where, and the exit code that a script reads."""
+"""The commands without a run: schema, simulate, and completion."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""TODO The lifecycle against a simulator that misbehaves: real SDK, real socket, every row once, no batch twice."""
+"""Every row is delivered once, in input order."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,8 +8,8 @@ from tests.support.outputs import records
 from tests.support.projects import write_job
 
 
-def test_every_row_is_delivered_once_in_input_order(tmp_path: Path, job: Callable[..., Summary]) -> None:
-    summary = job()
+def test_every_row_is_delivered_once_in_input_order(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    summary = run_job()
     found = records(tmp_path / "out" / "all.jsonl")
     assert [record["key"] for record in found] == [f"r{n}" for n in range(1, 21)]
     assert list(found[0]) == [
@@ -27,10 +27,10 @@ def test_simulated_state_and_outputs_stay_apart(tmp_path: Path) -> None:
     assert Path(summary.sinks[0]["path"]).is_relative_to(tmp_path / "simulated")
 
 
-def test_column_of_a_missing_output_is_empty(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_column_of_a_missing_output_is_empty(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     columns = {"id": "key", "double": "output.score * 2"}
     write_job(tmp_path, sinks=[{"type": "jsonl", "path": "out/x.jsonl", "columns": columns}])
-    job(mix=lambda id: "refused" if id.endswith("-1") else "succeeded", seconds=0)
+    run_job(mix=lambda id: "refused" if id.endswith("-1") else "succeeded", seconds=0)
     found = records(tmp_path / "out" / "x.jsonl")
     assert found[0] == {"id": "r1", "double": None}
     assert isinstance(found[1]["double"], int)

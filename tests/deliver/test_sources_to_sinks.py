@@ -1,4 +1,4 @@
-"""Every source with every sink: each row arrives once, as itself, in its place."""
+"""Every source with every sink: each row arrives once and unchanged."""
 
 import csv
 import io
@@ -35,8 +35,6 @@ TEXTS = [
     "\U0001f600",
     "null",
 ]
-
-
 ROWS = [{"id": f"r{number}", "text": text} for number, text in enumerate(TEXTS)]
 
 
@@ -102,11 +100,7 @@ MAKERS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "csv": _csv, "files": _files, "json": _json, "jsonl": _jsonl, "parquet": _parquet, "run": _run, "sql": _sql,
     "text": _files, "xlsx": _xlsx,
 }  # fmt: skip
-
-
 TEXT_OF = {"files": "row.path", "run": "row.input.text"}
-
-
 SETTINGS: dict[str, dict[str, Any]] = {
     "sql": {"path": "out/o.db", "table": "t"},
     "files": {"path": "out/files", "name": "key", "content": "[key, text]", "columns": None},

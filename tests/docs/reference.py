@@ -1,4 +1,4 @@
-"""Writes the reference of spec files from their JSON schema: `python -m tests.reference > specs/README.md`."""
+"""Write the reference of spec files from their JSON schema: `python -m tests.docs.reference > specs/README.md`."""
 
 import json
 from collections.abc import Iterator

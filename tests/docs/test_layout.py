@@ -9,19 +9,13 @@ import pytest
 from tests.support.paths import ROOT
 
 PACKAGE = ROOT / "runner"
-
-
 MODULES = sorted(PACKAGE.rglob("*.py"))
-
-
 ORDER = (
     "errors", "text", "files", "spec", "tabular", "templates", "results", "pricing", "sources", "requests",
     "rules", "sinks", "store", "api", "simulator", "runs", "lifecycle/prepare", "lifecycle/plan", "lifecycle/send",
     "lifecycle/deliver", "lifecycle/follow", "lifecycle/run", "lifecycle/maintain", "__init__", "cli", "__main__",
 )  # fmt: skip
 """Each may import only what stands before it."""
-
-
 OWNERS = {
     "yaml": {"spec"},
     "jsonschema": {"spec"},

@@ -1,4 +1,4 @@
-"""TODO The README is true: its commands are run, and print what it shows."""
+"""The README is true: its commands are run, and print what it shows."""
 
 import re
 import shlex
@@ -12,11 +12,7 @@ from runner import load_spec
 from tests.support.paths import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
-
-
 CONSOLE = re.findall(r"```console\n\$ (.*?)\n(.*?)```", README, re.DOTALL)
-
-
 CHANGING = [
     (r"\d\d:\d\d:\d\d", "TIME"),
     (r"msgbatch_\w+", "BATCH"),

@@ -1,4 +1,4 @@
-"""TODO The README is true: its commands are run, and print what it shows."""
+"""The reference of spec files is up to date."""
 
 from tests.docs.reference import reference
 from tests.support.paths import ROOT

@@ -1,4 +1,4 @@
-"""TODO Rows of Parquet, JSON arrays, workbooks, files of any kind, databases and URLs, whole and damaged."""
+"""Compressed files are read, and damage to them is reported."""
 
 import bz2
 import lzma

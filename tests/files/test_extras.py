@@ -1,4 +1,4 @@
-"""TODO Rows of Parquet, JSON arrays, workbooks, files of any kind, databases and URLs, whole and damaged."""
+"""Packages that are not installed are reported with the extra to install."""
 
 import subprocess
 import sys

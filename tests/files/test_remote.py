@@ -1,4 +1,4 @@
-"""TODO Rows of Parquet, JSON arrays, workbooks, files of any kind, databases and URLs, whole and damaged."""
+"""Files behind URLs: object stores and web servers."""
 
 import bz2
 import gzip

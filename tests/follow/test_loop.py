@@ -1,4 +1,4 @@
-"""TODO The lifecycle against a simulator that misbehaves: real SDK, real socket, every row once, no batch twice."""
+"""The loop over all batches: in flight together, stopped, resumed, and retried."""
 
 import time
 from collections.abc import Callable
@@ -12,9 +12,9 @@ from runner.simulator.faults import DropConnection, ErrorResponse
 from tests.support.simulator import accepted, fail_at
 
 
-def test_many_batches_are_in_flight_at_once(job: Callable[..., Summary]) -> None:
+def test_many_batches_are_in_flight_at_once(run_job: Callable[..., Summary]) -> None:
     moments: list[str] = []
-    summary = job(on=moments.append, seconds=2)
+    summary = run_job(on=moments.append, seconds=2)
     assert moments.index("results") > max(index for index, name in enumerate(moments) if name == "created")
     assert [batch["requests"] for batch in summary.batches] == [8, 7, 5]
 
@@ -24,26 +24,26 @@ def test_many_batches_are_in_flight_at_once(job: Callable[..., Summary]) -> None
     "error", [DropConnection(), ErrorResponse(500, "boom"), ErrorResponse(529, "busy"), ErrorResponse(429, "slow")]
 )
 def test_failed_read_call_is_retried(
-    tmp_path: Path, job: Callable[..., Summary], moment: str, error: Exception
+    tmp_path: Path, run_job: Callable[..., Summary], moment: str, error: Exception
 ) -> None:
-    assert job(on=fail_at(moment, error, times=2)).outcomes == {"succeeded": 20}
+    assert run_job(on=fail_at(moment, error, times=2)).outcomes == {"succeeded": 20}
     assert accepted(tmp_path / "api") == 3
 
 
-def test_interrupted_download_is_repeated(job: Callable[..., Summary]) -> None:
-    assert job(on=fail_at("results-half", DropConnection(), times=2)).outcomes == {"succeeded": 20}
+def test_interrupted_download_is_repeated(run_job: Callable[..., Summary]) -> None:
+    assert run_job(on=fail_at("results-half", DropConnection(), times=2)).outcomes == {"succeeded": 20}
 
 
-def test_no_wait_run_advances_with_each_call(tmp_path: Path, job: Callable[..., Summary]) -> None:
-    first = job(wait=False, seconds=0.5)
+def test_no_wait_run_advances_with_each_call(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    first = run_job(wait=False, seconds=0.5)
     assert (first.state, first.exit_code, accepted(tmp_path / "api")) == ("running", 4, 3)
     time.sleep(0.8)
-    second = job(wait=False)
+    second = run_job(wait=False)
     assert (second.run, second.state, accepted(tmp_path / "api")) == (first.run, "finished", 3)
 
 
-def test_stopped_run_resumes(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_stopped_run_resumes(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     stop = Event()
-    first = job(on=lambda name: stop.set() if name == "created" else None, stop=stop)
+    first = run_job(on=lambda name: stop.set() if name == "created" else None, stop=stop)
     assert (first.state, accepted(tmp_path / "api")) == ("running", 1)
-    assert (job().run, accepted(tmp_path / "api")) == (first.run, 3)
+    assert (run_job().run, accepted(tmp_path / "api")) == (first.run, 3)

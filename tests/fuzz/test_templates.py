@@ -1,7 +1,4 @@
-"""TODO Bad and strange inputs by the thousand: each ends in the right value or in a clear error, never in a traceback.
-
-Every test says with `tries` how many inputs it draws; the last one holds that they are 10,000 or more in all.
-"""
+"""Random and damaged templates and expressions: a value, or an error with a line."""
 
 import json
 from collections.abc import Callable
@@ -125,8 +122,6 @@ RECORDS: list[dict[str, Any]] = [
     },
     dict.fromkeys(RECORD_FIELDS),
 ]
-
-
 EXPRESSIONS = st.lists(
     st.sampled_from(
         [*RECORD_FIELDS, "output.lines", "output.lines[0].n", "row.text", "output.items", "['score']", "['a', 1]"]

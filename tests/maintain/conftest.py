@@ -1,4 +1,4 @@
-"""TODO The doctor finds what is wrong with a state on disk, and changes nothing."""
+"""The project that the tests of this folder start from."""
 
 from pathlib import Path
 

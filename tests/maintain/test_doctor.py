@@ -1,4 +1,4 @@
-"""TODO The doctor finds what is wrong with a state on disk, and changes nothing."""
+"""The doctor finds every kind of damage to a state, and changes nothing."""
 
 import sqlite3
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A lost state is built anew from the API's own batches, and nothing is paid twice."""
+"""A lost state is rebuilt from the API's own batches, and nothing is paid twice."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""What a person can say of batches of which nobody knows whether they were accepted."""
+"""The decisions of a person about batches that may or may not have been accepted."""
 
 import json
 import re

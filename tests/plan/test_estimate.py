@@ -1,4 +1,4 @@
-"""TODO What a run would send and cost is known before the first paid byte."""
+"""Token counts and estimated costs of a plan."""
 
 import json
 from collections.abc import Callable
@@ -22,8 +22,8 @@ def test_tokens_are_counted_by_the_api_with_a_key(tmp_path: Path) -> None:
     assert accepted(tmp_path / "api") == 0
 
 
-def test_estimate_matches_the_actual_usage(tmp_path: Path, job: Callable[..., Summary]) -> None:
-    summary = job()
+def test_estimate_matches_the_actual_usage(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    summary = run_job()
     with simulator(tmp_path / "api") as environ:
         shown = command(tmp_path, environ, "plan", "job.yaml", "--json").stdout
     write_job(tmp_path, reuse=False)

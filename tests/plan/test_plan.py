@@ -1,4 +1,4 @@
-"""TODO The lifecycle against a simulator that misbehaves: real SDK, real socket, every row once, no batch twice."""
+"""A plan says what is sent, why, and for how much."""
 
 import json
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from tests.support.projects import SPEC, plan_of_edited_job, write_job
 from tests.support.simulator import accepted, environ_without_key, simulator
 
 
-def test_nothing_is_sent_without_consent(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_nothing_is_sent_without_consent(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     offers: list[Any] = []
 
     def decline(offer: Any) -> bool:
@@ -22,7 +22,7 @@ def test_nothing_is_sent_without_consent(tmp_path: Path, job: Callable[..., Summ
         return False
 
     with pytest.raises(UsageError, match="nothing was sent"):
-        job(consent=decline)
+        run_job(consent=decline)
     assert (offers[0].new, offers[0].batches, accepted(tmp_path / "api")) == (20, 3, 0)
 
 
@@ -36,8 +36,8 @@ def test_plan_of_a_first_run_lists_what_is_sent(tmp_path: Path) -> None:
     assert not (tmp_path / ".runner").exists()
 
 
-def test_plan_says_why_requests_are_new_and_their_cost(tmp_path: Path, job: Callable[..., Summary]) -> None:
-    job()
+def test_plan_says_why_requests_are_new_and_their_cost(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    run_job()
     unchanged = plan_of_edited_job(tmp_path)
     assert (unchanged.new, unchanged.reused, unchanged.reasons) == (0, 20, {})
     more = plan_of_edited_job(tmp_path, rows=23)
@@ -66,22 +66,22 @@ def test_identical_rows_count_as_reused(tmp_path: Path) -> None:
     assert (made.rows, made.new, made.reused) == (3, 2, 1)
 
 
-def test_error_found_only_by_the_plan_stops_a_run(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_error_found_only_by_the_plan_stops_a_run(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     params = {"model": "claude-haiku-4-5", "max_tokens": 9}
     prompt = {"user": "{{ text }}{% for i in range(99999) %}word word word {% endfor %}"}
     write_job(tmp_path, rows=5, params=params, prompt=prompt)
     with pytest.raises(InputError, match="context-window"):
-        job()
+        run_job()
     assert accepted(tmp_path / "api") == 0
 
 
-def test_unknown_model_runs_without_a_price(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_unknown_model_runs_without_a_price(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     params = {"model": "claude-of-tomorrow", "max_tokens": 9}
     made = plan_of_edited_job(tmp_path, params=params)
     assert (set(made.cost.values()), made.estimated_cost, made.cheapest) == ({None}, None, None)
     shown = command(tmp_path, environ_without_key(), "plan", "job.yaml").stdout
     assert ("unknown  in batches\n" in shown, "[unknown-model]" in shown) == (True, True)
-    summary = job()
+    summary = run_job()
     assert (summary.outcomes, summary.cost["actual"]) == ({"succeeded": 20}, None)
 
 

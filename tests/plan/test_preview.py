@@ -1,4 +1,4 @@
-"""TODO What a run would send and cost is known before the first paid byte."""
+"""The plan is shown before consent, and changes nothing."""
 
 import json
 from pathlib import Path

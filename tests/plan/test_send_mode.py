@@ -1,4 +1,4 @@
-"""TODO What has not ended at the deadline is canceled, and finished as the spec says; no answer is paid twice."""
+"""The mode `auto` decides by size, deadline, and params."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +22,7 @@ AUTO: list[tuple[int, dict[str, Any], str, str]] = [
 
 @pytest.mark.parametrize(("rows", "changes", "mode", "why"), AUTO)
 def test_auto_mode_depends_on_size_and_deadline(
-    tmp_path: Path, job: Callable[..., Summary], rows: int, changes: dict[str, Any], mode: str, why: str
+    tmp_path: Path, run_job: Callable[..., Summary], rows: int, changes: dict[str, Any], mode: str, why: str
 ) -> None:
     write_job(tmp_path, rows=rows, mode="auto", **changes)
     plans: list[Any] = []
@@ -31,16 +31,16 @@ def test_auto_mode_depends_on_size_and_deadline(
         plans.append(plan)
         return True
 
-    assert job(consent=consent).outcomes == {"succeeded": rows}
+    assert run_job(consent=consent).outcomes == {"succeeded": rows}
     assert (plans[0].mode, why in plans[0].why) == (mode, True), plans[0].why
     assert (len(answered(tmp_path / "api")) == rows) == (mode == "sync")
 
 
-def test_auto_mode_sends_client_tools_synchronously(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_auto_mode_sends_client_tools_synchronously(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     tools = [{"name": "look_up", "input_schema": {"type": "object"}}]
     params = {**SPEC["params"], "tools": tools}
     write_job(tmp_path, rows=60, mode="auto", params=params, allow=["client-tools"])
-    job(consent=True)
+    run_job(consent=True)
     assert len(answered(tmp_path / "api")) == 60
 
 

@@ -1,4 +1,4 @@
-"""TODO Documents and images of a row: found by path, URL or bytes, known by their bytes, held to the API's limits."""
+"""Rows with attached files: rejected, estimated, and sent again after an edit."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +17,7 @@ from tests.support.servers import web
 
 
 @pytest.fixture
-def scans(tmp_path: Path, job: Callable[..., Summary]) -> Path:  # noqa: ARG001 - it writes a job of its own first
+def scans(tmp_path: Path, run_job: Callable[..., Summary]) -> Path:  # noqa: ARG001 - it writes a job of its own first
     """A project whose rows are five PDFs, of which the second cannot be read and the fourth is too long."""
     (tmp_path / "scans").mkdir()
     for number, data in enumerate((pdf(), b"%PDF-", pdf(3), pdf(700), pdf(2))):
@@ -28,8 +28,8 @@ def scans(tmp_path: Path, job: Callable[..., Summary]) -> Path:  # noqa: ARG001 
     return tmp_path
 
 
-def test_unsendable_rows_are_rejected_and_the_rest_are_sent(scans: Path, job: Callable[..., Summary]) -> None:
-    assert job().outcomes == {"succeeded": 3, "rejected": 2}
+def test_unsendable_rows_are_rejected_and_the_rest_are_sent(scans: Path, run_job: Callable[..., Summary]) -> None:
+    assert run_job().outcomes == {"succeeded": 3, "rejected": 2}
     found = {row["key"]: row["error"] for row in records(scans / "out/all.jsonl")}
     assert [key for key, error in found.items() if error is None] == ["0.pdf", "2.pdf", "4.pdf"]
     assert found["3.pdf"]["message"] == "it has 700 pages and images, and 600 is the most"
@@ -52,11 +52,11 @@ def test_plan_estimates_documents_per_page(scans: Path) -> None:
     assert simulated.cost["max"] == pytest.approx(made.cost["max"])
 
 
-def test_only_the_edited_document_is_sent_again(scans: Path, job: Callable[..., Summary]) -> None:
-    first = job()
-    assert job().run == first.run
+def test_only_the_edited_document_is_sent_again(scans: Path, run_job: Callable[..., Summary]) -> None:
+    first = run_job()
+    assert run_job().run == first.run
     (scans / "scans/0.pdf").write_bytes(pdf(text="Another"))
-    second = job()
+    second = run_job()
     assert second.run != first.run
     assert sum(len(records(path)) for path in (scans / "api").glob("msgbatch_*.jsonl")) == 4
 
@@ -65,75 +65,79 @@ def test_simulated_run_rejects_the_same_documents(scans: Path) -> None:
     assert run(load_spec(scans / "job.yaml"), simulate=True).outcomes == {"succeeded": 3, "rejected": 2}
 
 
-def test_attached_file_counts_as_an_input(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_attached_file_counts_as_an_input(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     write_job(tmp_path, rows=3, prompt={"user": [{"type": "document", "path": "{{ id }}.txt"}]})
     for number in (1, 2, 3):
         (tmp_path / f"r{number}.txt").write_text(f"text {number}")
-    first = job()
-    assert job().run == first.run
+    first = run_job()
+    assert run_job().run == first.run
     (tmp_path / "r2.txt").write_text("edited")
-    unfinished = job(wait=False)
+    unfinished = run_job(wait=False)
     assert unfinished.run != first.run
     (tmp_path / "r3.txt").unlink()
     with pytest.raises(UsageError, match=r"r3\.txt: edited"):
-        job()
-    assert job(resume=True).outcomes == {"succeeded": 3}
+        run_job()
+    assert run_job(resume=True).outcomes == {"succeeded": 3}
     assert sorted(len(records(path)) for path in (tmp_path / "api").glob("msgbatch_*.jsonl")) == [1, 3]
 
 
 @pytest.mark.parametrize("size", [2_000, 9_000_000])
-def test_file_shared_by_all_rows_is_recorded_once(tmp_path: Path, job: Callable[..., Summary], size: int) -> None:
+def test_file_shared_by_all_rows_is_recorded_once(
+    tmp_path: Path, run_job: Callable[..., Summary], size: int
+) -> None:
     (tmp_path / "handbook.txt").write_bytes(pdf(size=size))
     user = [{"type": "document", "path": "handbook.txt"}, {"type": "text", "text": "{{ text }}"}]
     write_job(tmp_path, rows=3, prompt={"user": user})
-    assert job().outcomes == {"succeeded": 3}
+    assert run_job().outcomes == {"succeeded": 3}
     [attached] = (tmp_path / ".runner/runs").glob("*/attached.jsonl")
     assert [line["path"] for line in records(attached)] == ["handbook.txt"]
 
 
-def test_missing_file_is_sent_once_it_appears(scans: Path, job: Callable[..., Summary]) -> None:
+def test_missing_file_is_sent_once_it_appears(scans: Path, run_job: Callable[..., Summary]) -> None:
     write_job(scans, rows=2, prompt={"user": [{"type": "document", "path": "{{ id }}.txt"}]})
     (scans / "r1.txt").write_text("one")
-    first = job()
-    assert (first.outcomes, job().run) == ({"succeeded": 1, "rejected": 1}, first.run)
+    first = run_job()
+    assert (first.outcomes, run_job().run) == ({"succeeded": 1, "rejected": 1}, first.run)
     (scans / "r2.txt").write_text("two")
-    assert job().outcomes == {"succeeded": 2}
+    assert run_job().outcomes == {"succeeded": 2}
     (scans / "r1.txt").unlink()
-    assert job().outcomes == {"succeeded": 1, "rejected": 1}
+    assert run_job().outcomes == {"succeeded": 1, "rejected": 1}
     (scans / "r1.txt").write_text("one")
-    assert job().outcomes == {"succeeded": 2}
+    assert run_job().outcomes == {"succeeded": 2}
     assert sum(len(records(path)) for path in (scans / "api").glob("msgbatch_*.jsonl")) == 2
 
 
-def test_missing_url_is_sent_once_it_appears(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_missing_url_is_sent_once_it_appears(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     memory = fsspec.filesystem("memory")
     memory.pipe("/late/r1.txt", b"one")
     user = [{"type": "document", "path": "{{ id }}.txt", "folder": "memory:///late"}]
     write_job(tmp_path, rows=2, prompt={"user": user})
-    first = job()
-    assert (first.outcomes, job().run) == ({"succeeded": 1, "rejected": 1}, first.run)
+    first = run_job()
+    assert (first.outcomes, run_job().run) == ({"succeeded": 1, "rejected": 1}, first.run)
     memory.pipe("/late/r2.txt", b"two")
-    assert job().outcomes == {"succeeded": 2}
+    assert run_job().outcomes == {"succeeded": 2}
     memory.rm("/late", recursive=True)
 
 
-def test_unreachable_server_rejects_no_row_and_keeps_outputs(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_unreachable_server_rejects_no_row_and_keeps_outputs(
+    tmp_path: Path, run_job: Callable[..., Summary]
+) -> None:
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "r1.txt").write_text("one")
     with web(tmp_path / "files") as url:
         user = [{"type": "document", "path": "{{ id }}.txt", "folder": url}]
         write_job(tmp_path, rows=2, prompt={"user": user})
-        first = job()
-        assert (first.outcomes, job().run) == ({"succeeded": 1, "rejected": 1}, first.run)
+        first = run_job()
+        assert (first.outcomes, run_job().run) == ({"succeeded": 1, "rejected": 1}, first.run)
         written = (tmp_path / "out/all.jsonl").read_bytes()
     for again in ({}, {"new": True}):
         with pytest.raises(InputError, match=rf"{url}/r1\.txt: cannot read: Cannot connect"):
-            job(**again)
+            run_job(**again)
     assert (tmp_path / "out/all.jsonl").read_bytes() == written
     assert len(list((tmp_path / ".runner/runs").iterdir())) == 1
 
 
-def test_row_outside_the_project_does_not_block_a_resume(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_row_outside_the_project_does_not_block_a_resume(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     root = tmp_path / "project"
     (root / "docs").mkdir(parents=True)
     (root / "secret.txt").write_text("secret")
@@ -142,8 +146,8 @@ def test_row_outside_the_project_does_not_block_a_resume(tmp_path: Path, job: Ca
     (tmp_path / "names.csv").write_text("id,path\na,a.txt\nb,../secret.txt\n")
     block = {"type": "document", "path": "{{ path }}", "folder": "project/docs"}
     write_job(tmp_path, source=source, prompt={"user": [block]})
-    unfinished = job(wait=False)
+    unfinished = run_job(wait=False)
     assert unfinished.exit_code == 4
-    finished = job()
+    finished = run_job()
     assert (finished.run, finished.outcomes) == (unfinished.run, {"succeeded": 1, "rejected": 1})
-    assert job().run == finished.run
+    assert run_job().run == finished.run

@@ -1,4 +1,4 @@
-"""TODO Each fault that the simulator can have: the run ends as it should, and no row is paid twice."""
+"""A batch over a limit of the API is split."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +11,6 @@ from tests.support.simulator import paid
 
 
 @pytest.mark.parametrize("fault", ["max-requests:3", "max-bytes:2000", "max-queue:9", "too-large:1", "refuse:1"])
-def test_batch_over_an_api_limit_is_split(tmp_path: Path, job: Callable[..., Summary], fault: str) -> None:
-    assert job(faults=[fault]).outcomes == {"succeeded": ROWS}
+def test_batch_over_an_api_limit_is_split(tmp_path: Path, run_job: Callable[..., Summary], fault: str) -> None:
+    assert run_job(faults=[fault]).outcomes == {"succeeded": ROWS}
     assert paid(tmp_path / "api") == EACH_ONCE

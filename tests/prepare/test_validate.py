@@ -1,4 +1,4 @@
-"""TODO The lifecycle against a simulator that misbehaves: real SDK, real socket, every row once, no batch twice."""
+"""Mistakes that are found before anything is sent."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,17 +11,17 @@ from tests.support.projects import write_job
 from tests.support.simulator import accepted
 
 
-def test_unwritable_sink_is_found_before_sending(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_unwritable_sink_is_found_before_sending(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("")
     for path, why in (("folder", "is a folder"), ("file/x.jsonl", "is not a writable folder")):
         write_job(tmp_path, sinks=[{"type": "jsonl", "path": path}])
         with pytest.raises(InputError, match=why):
-            job()
+            run_job()
     assert accepted(tmp_path / "api") == 0
 
 
-def test_all_kinds_of_mistakes_are_reported_at_once(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_all_kinds_of_mistakes_are_reported_at_once(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     write_job(
         tmp_path,
         prompt={"user": "{{ nope }}", "system": "no.j2"},
@@ -30,5 +30,5 @@ def test_all_kinds_of_mistakes_are_reported_at_once(tmp_path: Path, job: Callabl
         source={"type": "csv", "path": "rows.csv", "key": "nokey"},
     )
     with pytest.raises(InputError) as caught:
-        job()
+        run_job()
     assert [word in str(caught.value) for word in ("no.j2", "output.schema", "'foo'", "nokey")] == [True] * 4

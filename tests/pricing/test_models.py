@@ -1,4 +1,4 @@
-"""TODO Bills worked out by hand from the published prices, and the most that a request can cost."""
+"""The list of models and their prices."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""TODO Bills worked out by hand from the published prices, and the most that a request can cost."""
+"""Bills computed by hand from the published prices, and the maximum cost of a request."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""TODO Jobs that read the outputs of others, each run in its turn and resumed by itself."""
+"""Jobs that read the outputs of others, each run in its turn and resumed by itself."""
 
 import json
 from functools import partial

@@ -18,8 +18,6 @@ from tests.support.simulator import accepted, environ_without_key, simulator
 
 # Published for claude-haiku-5-5, US dollars per million tokens: up to and above 100,000 tokens of prompt.
 PRICES = {False: (0.10, 0.50, 0.125, 0.20, 0.01), True: (0.50, 2.50, 0.625, 1.00, 0.05)}
-
-
 PARAMS = {"model": "claude-haiku-5-5", "max_tokens": 1000}
 
 
@@ -101,38 +99,40 @@ def test_the_bill_never_exceeds_the_cap(tmp_path: Path, monkeypatch: pytest.Monk
                 assert bill(root / "api") <= cap, (seed, cap, bill(root / "api"))
 
 
-def test_run_pauses_at_its_cap_and_resumes_under_a_higher_cap(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_run_pauses_at_its_cap_and_resumes_under_a_higher_cap(
+    tmp_path: Path, run_job: Callable[..., Summary]
+) -> None:
     write_job(tmp_path, params=PARAMS, limits={"max_cost": 0.0004})
     with pytest.raises(
         CostCapReached, match=r"the run is paused: .* raise the cap and run the same command again"
     ):
-        job(consent=False)
+        run_job(consent=False)
     done = records(tmp_path / "out/all.jsonl")
     sent = accepted(tmp_path / "api")
     assert 0 < len(done) < 20
     assert {one["outcome"] for one in done} == {"succeeded"}
     with pytest.raises(CostCapReached):
-        job(consent=False)
+        run_job(consent=False)
     assert accepted(tmp_path / "api") == sent
     write_job(tmp_path, params=PARAMS, limits={"max_cost": 1})
-    assert job(consent=False).outcomes == {"succeeded": 20}
+    assert run_job(consent=False).outcomes == {"succeeded": 20}
     assert [one["key"] for one in records(tmp_path / "out/all.jsonl")] == [f"r{n}" for n in range(1, 21)]
 
 
-def test_batch_over_the_cap_is_split(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_batch_over_the_cap_is_split(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     batch = {**SPEC["batch"], "max_requests": 1000}
     # One request can cost about 0.0003, and does cost a twentieth of it.
     write_job(tmp_path, params=PARAMS, batch=batch, limits={"max_cost": 0.004})
-    summary = job(consent=False)
+    summary = run_job(consent=False)
     assert summary.outcomes == {"succeeded": 20}
     assert len(summary.batches) > 1
     assert 0 < (summary.cost["actual"] or 0) < 0.004
 
 
-def test_without_room_for_one_request_nothing_is_sent(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_without_room_for_one_request_nothing_is_sent(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     write_job(tmp_path, params=PARAMS, limits={"max_cost": 0.0001})
     with pytest.raises(CostCapReached):
-        job(consent=False)
+        run_job(consent=False)
     assert accepted(tmp_path / "api") == 0
     assert records(tmp_path / "out/all.jsonl") == []
 
@@ -151,13 +151,13 @@ def test_the_exit_code_of_a_paused_run_is_7(tmp_path: Path) -> None:
     assert (ended.returncode, "Traceback" in ended.stderr) == (7, False)
 
 
-def test_too_many_rows_is_an_error_before_sending(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_too_many_rows_is_an_error_before_sending(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     write_job(tmp_path, limits={"max_rows": 19})
     with pytest.raises(InputError, match=r"job\.yaml:1:\d+: the source has more than 19 rows"):
-        job()
+        run_job()
     assert accepted(tmp_path / "api") == 0
     write_job(tmp_path, limits={"max_rows": 20})
-    assert job().outcomes == {"succeeded": 20}
+    assert run_job().outcomes == {"succeeded": 20}
 
 
 def test_cap_without_a_price_is_rejected(tmp_path: Path) -> None:
@@ -170,12 +170,12 @@ def test_cap_without_a_price_is_rejected(tmp_path: Path) -> None:
     ("fault", "error"), [("late-commit:1", ManualDecisionRequired), ("archived:1", ResultsLost)]
 )
 def test_lost_batch_does_not_block_a_capped_run(
-    tmp_path: Path, job: Callable[..., Summary], fault: str, error: type[Exception]
+    tmp_path: Path, run_job: Callable[..., Summary], fault: str, error: type[Exception]
 ) -> None:
     batch = {**SPEC["batch"], "max_requests": 8, "grace_seconds": 0.3, "on_unknown": "ask"}
     write_job(tmp_path, params=PARAMS, batch=batch, limits={"max_cost": 0.003})
     with pytest.raises(error):
-        job(faults=[fault], lag=300)
+        run_job(faults=[fault], lag=300)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A run that is killed anywhere ends as an undisturbed one once the same command is given again."""
+"""A run that is killed anywhere and started again ends as an undisturbed one."""
 
 import os
 from functools import partial
@@ -11,16 +11,6 @@ from tests.support.outputs import outputs, records
 from tests.support.processes import RUN, command, end, kill, killed_at_rename, start
 from tests.support.projects import BATCHES, ROWS, write_job
 from tests.support.simulator import accepted, paid, simulator
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    root = tmp_path_factory.mktemp("undisturbed")
-    write_job(root, rows=ROWS)
-    with simulator(root / "api") as environ:
-        assert command(root, environ, *RUN).returncode == 0
-    return outputs(root)
-
 
 CASES: dict[str, tuple[str, Exception | None]] = {
     "the answer to a create is dropped": ("created", DropConnection()),

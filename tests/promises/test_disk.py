@@ -20,14 +20,10 @@ NOTE = {
     "required": ["note"],
     "additionalProperties": False,
 }
-
-
 SINKS = [
     {"type": "jsonl", "path": "out/all.jsonl"},
     {"type": "csv", "path": "out/notes.csv", "columns": {"id": "key", "note": "output.note"}},
 ]
-
-
 COMMANDS = (
     ("status",),
     ("doctor",),

@@ -1,4 +1,4 @@
-"""TODO Each fault that the simulator can have: the run ends as it should, and no row is paid twice."""
+"""Passing faults of the simulator leave no trace, and every fault has a test."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +20,6 @@ PASSING = (
     "line-blank:2", "line-malformed:2", "line-duplicate:1", "line-missing:2", "line-bad-utf8:2",
     "cut-length:2", "cut-chunked:2", "cut-line:2", "cut-inside-line:2", "cut-short:2", "results-html:2",
 )  # fmt: skip
-
-
 TOGETHER = (
     ("accept-then-drop:1", "foreign-batch:1"),
     ("accept-then-504:3", "foreign-batch:3", "list-lag:3"),
@@ -29,8 +27,6 @@ TOGETHER = (
     ("accept-then-drop:1", "storm-500:4"),
     ("accept-then-hang:1", "results-404:1", "line-malformed:1"),
 )
-
-
 PATIENT = {**SPEC["batch"], "grace_seconds": 2}
 
 
@@ -43,10 +39,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.mark.parametrize("faults", [*((one,) for one in PASSING), *TOGETHER], ids=" ".join)
 def test_passing_fault_leaves_no_trace(
-    tmp_path: Path, job: Callable[..., Summary], undisturbed: dict[str, str], faults: tuple[str, ...]
+    tmp_path: Path, run_job: Callable[..., Summary], undisturbed: dict[str, str], faults: tuple[str, ...]
 ) -> None:
     write_job(tmp_path, batch=PATIENT)
-    summary = job(faults=faults)
+    summary = run_job(faults=faults)
     assert (summary.outcomes, summary.exit_code) == ({"succeeded": ROWS}, 0)
     assert paid(tmp_path / "api") == EACH_ONCE
     assert outputs(tmp_path) == undisturbed
@@ -54,15 +50,15 @@ def test_passing_fault_leaves_no_trace(
     assert {name.partition(":")[0] for name in faults} <= set(struck)
 
 
-def test_contradicting_result_gives_exit_code_3(job: Callable[..., Summary]) -> None:
-    summary = job(faults=["line-conflict:1"])
+def test_contradicting_result_gives_exit_code_3(run_job: Callable[..., Summary]) -> None:
+    summary = run_job(faults=["line-conflict:1"])
     assert (summary.outcomes, summary.exit_code) == ({"succeeded": ROWS}, 3)
     assert [batch["ignored_lines"] for batch in summary.batches if "ignored_lines" in batch] == [
         {"contradicting": 1}
     ]
 
 
-def test_fault_during_error_handling_passes(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_fault_during_error_handling_passes(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     def on(moment: str) -> None:
         moments.append(moment)
         if "results" in moments and moment == "retrieve" and len(broken) < 2:
@@ -71,7 +67,7 @@ def test_fault_during_error_handling_passes(tmp_path: Path, job: Callable[..., S
 
     moments: list[str] = []
     broken: list[str] = []
-    assert job(faults=["results-404:3"], on=on).outcomes == {"succeeded": ROWS}
+    assert run_job(faults=["results-404:3"], on=on).outcomes == {"succeeded": ROWS}
     assert (len(broken), paid(tmp_path / "api")) == (2, EACH_ONCE)
 
 

@@ -1,4 +1,4 @@
-"""What must not leak: the key, the rows, and anything to another host."""
+"""The key, the rows and all calls stay where they belong."""
 
 import os
 import stat

@@ -26,15 +26,6 @@ KEPT_OUT = (
 )
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    root = tmp_path_factory.mktemp("undisturbed")
-    write_job(root)
-    with simulator(root / "api") as environ:
-        assert command(root, environ, *RUN).returncode == 0
-    return outputs(root)
-
-
 class Gate:
     """Holds every call of one kind to the simulator until it is opened."""
 

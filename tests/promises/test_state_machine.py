@@ -1,4 +1,4 @@
-"""Whatever calls, kills, faults, edits and neighbours do: one bill, one outcome per row, and a sound state."""
+"""Random calls, kills, faults and edits: one bill, one outcome per row, and a sound state."""
 
 import json
 import os
@@ -25,28 +25,16 @@ from tests.support.projects import SPEC, write_job
 from tests.support.simulator import paid
 
 ROWS = 9
-
-
 BATCH = {**SPEC["batch"], "max_requests": 4, "grace_seconds": 900}
-
-
 LAG, SECONDS = 300, 2000
-
-
 PASSING = (
     "drop", "storm-500", "storm-429", "html", "queue-full", "refuse-504", "accept-then-drop", "accept-then-500",
     "accept-then-cut", "late-commit", "list-lag", "foreign-batch", "retrieve-404", "results-404", "cut-length",
     "cut-inside-line", "line-malformed", "line-duplicate", "future-status",
     "errored", "expired", "invalid", "overloaded", "refuse", "too-large", "revoked-key", "spend-limit",
 )  # fmt: skip
-
-
 LOST = ("accept-then-drop", "accept-then-500", "accept-then-cut", "late-commit", "refuse-504")
-
-
 DOWNLOADS = ("cut-length", "cut-inside-line", "cut-chunked", "line-malformed", "line-bad-utf8", "results-html")
-
-
 EDITS: tuple[dict[str, Any], ...] = (
     {"retry": {"attempts": 3}},
     {"sinks": [{"type": "jsonl", "path": "out/all.jsonl"}]},

@@ -1,4 +1,4 @@
-"""TODO Documents and images of a row: found by path, URL or bytes, known by their bytes, held to the API's limits."""
+"""Attached files come only from allowed folders and URLs."""
 
 from pathlib import Path
 

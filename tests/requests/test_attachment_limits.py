@@ -1,4 +1,4 @@
-"""TODO Documents and images of a row: found by path, URL or bytes, known by their bytes, held to the API's limits."""
+"""Attachments are held to the API's limits."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""TODO Documents and images of a row: found by path, URL or bytes, known by their bytes, held to the API's limits."""
+"""Documents and images of a row: encoded, detected by their bytes, or reported."""
 
 import base64
 import os
@@ -145,14 +145,14 @@ def test_shared_file_is_read_once_while_memory_allows(tmp_path: Path, upload: bo
     )
 
 
-def test_edited_file_in_a_folder_starts_a_new_run(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_edited_file_in_a_folder_starts_a_new_run(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "a.txt").write_text("one")
     write_job(tmp_path, rows=2, prompt={"user": [{"type": "document", "path": "a.txt", "folder": "docs"}]})
-    first = job()
-    assert job().run == first.run
+    first = run_job()
+    assert run_job().run == first.run
     (tmp_path / "docs" / "a.txt").write_text("two")
-    assert job().run != first.run
+    assert run_job().run != first.run
 
 
 @pytest.mark.parametrize("kind", ["fifo", "folder", "loop"])

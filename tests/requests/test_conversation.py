@@ -1,4 +1,4 @@
-"""A turn of server tools that paused goes on in the next round, with all that it has done, until it is done."""
+"""Paused turns of server tools and repaired answers continue in the next round."""
 
 import json
 from collections.abc import Callable
@@ -28,9 +28,9 @@ def requests_of_round(root: Path, round: int) -> list[dict[str, Any]]:
     return [one["params"] for one in json.loads(body.read_text())["requests"]]
 
 
-def test_paused_turn_continues_until_done(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_paused_turn_continues_until_done(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     write_job(tmp_path, rows=6, params=SEARCH)
-    summary = job(mix=paused)
+    summary = run_job(mix=paused)
     assert summary.outcomes == {"succeeded": 6}
     assert paid(tmp_path / "api") == {
         **{("1", row): 1 for row in range(1, 7)}, ("2", 3): 1, ("2", 6): 1, ("3", 3): 1, ("3", 6): 1
@@ -46,18 +46,20 @@ def test_paused_turn_continues_until_done(tmp_path: Path, job: Callable[..., Sum
     assert rounds == ["1", "1", "3", "1", "1", "3"]
 
 
-def test_paused_turn_ignores_attempts_but_not_the_last_round(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_paused_turn_ignores_attempts_but_not_the_last_round(
+    tmp_path: Path, run_job: Callable[..., Summary]
+) -> None:
     write_job(tmp_path, rows=6, params=SEARCH, retry={"attempts": 1})
-    assert job(mix=paused).outcomes == {"succeeded": 6}
+    assert run_job(mix=paused).outcomes == {"succeeded": 6}
     write_job(tmp_path, rows=6, params=SEARCH, retry={"attempts": 5, "max_rounds": 2}, reuse=False)
-    assert job(mix=paused, new=True).outcomes == {"succeeded": 4, "truncated": 2}
+    assert run_job(mix=paused, new=True).outcomes == {"succeeded": 4, "truncated": 2}
     [error] = {json.dumps(one["error"]) for one in records(tmp_path / "out/all.jsonl") if one["error"]}
     assert json.loads(error) == {"type": "truncated", "message": "the answer stopped at pause_turn"}
 
 
-def test_paused_turn_continues_synchronously(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_paused_turn_continues_synchronously(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     write_job(tmp_path, rows=6, params=SEARCH, mode="sync")
-    assert job(faults=["paused"]).outcomes == {"succeeded": 6}
+    assert run_job(faults=["paused"]).outcomes == {"succeeded": 6}
 
 
 @pytest.mark.parametrize("round", [1, 2, 3])
@@ -109,8 +111,6 @@ def test_container_keeps_its_requested_skills() -> None:
 
 
 REPAIR = {"attempts": 3, "repair": True}
-
-
 STUBBORN = ["stubborn:20%"]
 
 
@@ -124,26 +124,26 @@ def second_round(root: Path) -> list[dict[str, Any]]:
     return [one["params"] for one in json.loads(body.read_text())["requests"]]
 
 
-def test_repair_fixes_answers_that_a_retry_does_not(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_repair_fixes_answers_that_a_retry_does_not(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     write_job(tmp_path, rows=200)
-    assert job(mix=stubborn).outcomes == {"succeeded": 160, "invalid": 40}
+    assert run_job(mix=stubborn).outcomes == {"succeeded": 160, "invalid": 40}
     write_job(tmp_path, rows=200, retry=REPAIR, reuse=False)
-    summary = job(mix=stubborn, new=True)
+    summary = run_job(mix=stubborn, new=True)
     assert summary.outcomes == {"succeeded": 200}
     rounds = [int(one["custom_id"].split("-")[1]) for one in records(tmp_path / "out/all.jsonl")]
     assert (rounds.count(1), rounds.count(2)) == (160, 40)
 
 
-def test_seeded_mistakes_are_repaired_within_three_rounds(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_seeded_mistakes_are_repaired_within_three_rounds(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     write_job(tmp_path, rows=500, retry=REPAIR)
-    summary = job(faults=STUBBORN)
+    summary = run_job(faults=STUBBORN)
     assert summary.outcomes["succeeded"] >= 0.99 * 500
     assert sum(paid(tmp_path / "api").values()) < 1.4 * 500
 
 
-def test_repair_sends_the_answer_and_its_error(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_repair_sends_the_answer_and_its_error(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     write_job(tmp_path, rows=5, retry=REPAIR)
-    assert job(mix=stubborn).outcomes == {"succeeded": 5}
+    assert run_job(mix=stubborn).outcomes == {"succeeded": 5}
     [params] = second_round(tmp_path)
     assert [turn["role"] for turn in params["messages"]] == ["user", "assistant", "user"]
     assert params["messages"][1]["content"][0]["text"] == "Not what the schema asked for."
@@ -151,35 +151,35 @@ def test_repair_sends_the_answer_and_its_error(tmp_path: Path, job: Callable[...
     assert {name: params[name] for name in SPEC["params"]} == SPEC["params"]
 
 
-def test_repair_answers_a_tool_call_with_an_error(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_repair_answers_a_tool_call_with_an_error(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     write_job(tmp_path, rows=5, retry=REPAIR, output={"schema": SCHEMA, "tool": "record"})
-    assert job(mix=stubborn).outcomes == {"succeeded": 5}
+    assert run_job(mix=stubborn).outcomes == {"succeeded": 5}
     [params] = second_round(tmp_path)
     [result] = params["messages"][2]["content"]
     assert (result["type"], result["tool_use_id"], result["is_error"]) == ("tool_result", "toolu_simulated", True)
     assert "required property" in result["content"]
 
 
-def test_repair_too_long_for_a_body_is_a_plain_retry(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_repair_too_long_for_a_body_is_a_plain_retry(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     write_job(tmp_path, rows=5, retry=REPAIR)
-    job(mix=stubborn)
+    run_job(mix=stubborn)
     size = max(len(json.dumps(params)) for params in second_round(tmp_path))
     write_job(tmp_path, rows=5, retry=REPAIR, reuse=False, batch={**SPEC["batch"], "max_bytes": size})
-    assert job(mix=stubborn, new=True).outcomes == {"succeeded": 4, "invalid": 1}
+    assert run_job(mix=stubborn, new=True).outcomes == {"succeeded": 4, "invalid": 1}
 
 
 @pytest.mark.parametrize("mode", ["batch", "sync"])
 def test_a_repaired_answer_is_reused_under_its_first_request(
-    tmp_path: Path, job: Callable[..., Summary], mode: str
+    tmp_path: Path, run_job: Callable[..., Summary], mode: str
 ) -> None:
     write_job(tmp_path, rows=10, retry=REPAIR, mode=mode)
     if mode == "batch":
-        assert job(mix=stubborn).outcomes == {"succeeded": 10}
+        assert run_job(mix=stubborn).outcomes == {"succeeded": 10}
     else:
-        assert job(faults=["stubborn:2"]).outcomes == {"succeeded": 10}
+        assert run_job(faults=["stubborn:2"]).outcomes == {"succeeded": 10}
     write_job(tmp_path, rows=11, retry=REPAIR)
     before = sum(paid(tmp_path / "api").values())
-    assert job().outcomes == {"succeeded": 11}
+    assert run_job().outcomes == {"succeeded": 11}
     assert sum(paid(tmp_path / "api").values()) == before + 1
 
 

@@ -1,4 +1,4 @@
-"""TODO One row becomes the bytes of one request, and requests become bodies of batches on disk."""
+"""A custom_id maps to one row of its own batch."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""TODO One row becomes the bytes of one request, and requests become bodies of batches on disk."""
+"""Requests are encoded with params unchanged and texts in their place."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -15,8 +15,6 @@ from runner.templates.templates import load_templates
 from tests.support.fuzzing import TEXT
 
 PARAMS: dict[str, Any] = {"model": "m", "max_tokens": 9}
-
-
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer", "title": 'é"\\'}}}
 
 

@@ -1,4 +1,4 @@
-"""TODO One row becomes the bytes of one request, and requests become bodies of batches on disk."""
+"""Requests are packed into bodies in order and within the limits."""
 
 import hashlib
 import json

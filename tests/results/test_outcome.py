@@ -1,4 +1,4 @@
-"""TODO One line of a results file becomes one outcome, and what is not known never counts as success."""
+"""The outcome of every kind of result line."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Outputs are what a spec asks for: JSON by a schema, the input of a tool, or parsed from text."""
+"""Outputs match the spec: JSON by a schema, the input of a tool, or parsed text."""
 
 import json
 import re
@@ -74,10 +74,10 @@ def test_the_output_is_the_input_of_the_tool() -> None:
     )
 
 
-def test_invalid_pattern_is_an_error(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_invalid_pattern_is_an_error(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     write_job(tmp_path, output={"parse": "regex", "pattern": "("})
     with pytest.raises(InputError, match=r"output\.pattern: is not a valid regular expression"):
-        job()
+        run_job()
 
 
 @pytest.mark.parametrize(
@@ -102,9 +102,9 @@ def sent(root: Path) -> dict[str, Any]:
     return found
 
 
-def test_a_tool_is_made_from_the_schema_and_forced(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_a_tool_is_made_from_the_schema_and_forced(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     write_job(tmp_path, output={"schema": SCHEMA, "tool": "record_label"})
-    assert job().outcomes == {"succeeded": 20}
+    assert run_job().outcomes == {"succeeded": 20}
     params = sent(tmp_path)
     assert ([tool["name"] for tool in params["tools"]], "output_config" in params) == (["record_label"], False)
     assert params["tools"][0]["input_schema"] == SCHEMA
@@ -112,26 +112,26 @@ def test_a_tool_is_made_from_the_schema_and_forced(tmp_path: Path, job: Callable
     assert all(set(one["output"]) == {"label", "score"} for one in records(tmp_path / "out/all.jsonl"))
 
 
-def test_tool_is_offered_to_a_model_that_cannot_be_forced(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_tool_is_offered_to_a_model_that_cannot_be_forced(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     params = {"model": "claude-opus-5-5", "max_tokens": 100}
     write_job(tmp_path, output={"schema": SCHEMA, "tool": "record_label"}, params=params)
-    assert job().outcomes == {"succeeded": 20}
+    assert run_job().outcomes == {"succeeded": 20}
     assert "tool_choice" not in sent(tmp_path)
 
 
-def test_own_tool_is_sent_unchanged(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_own_tool_is_sent_unchanged(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     tool = {"name": "label", "description": "Mine", "input_schema": SCHEMA}
     params = {**SPEC["params"], "tools": [tool], "tool_choice": {"type": "auto"}}
     write_job(tmp_path, output={"tool": "label"}, params=params)
-    assert job().outcomes == {"succeeded": 20}
+    assert run_job().outcomes == {"succeeded": 20}
     assert (sent(tmp_path)["tools"], sent(tmp_path)["tool_choice"]) == ([tool], {"type": "auto"})
 
 
-def test_outputs_parsed_from_text_are_delivered(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_outputs_parsed_from_text_are_delivered(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     columns = {"id": "key", "word": "output.word"}
     sinks = [{"type": "jsonl", "path": "out/words.jsonl", "columns": columns}]
     write_job(tmp_path, output={"parse": "regex", "pattern": r"about (?P<word>\w+)"}, sinks=sinks)
-    assert job().outcomes == {"succeeded": 20}
+    assert run_job().outcomes == {"succeeded": 20}
     assert all(one["word"] for one in records(tmp_path / "out/words.jsonl"))
     assert "output_config" not in sent(tmp_path)
 
@@ -159,61 +159,61 @@ def test_check_that_raises_fails_with_the_reason() -> None:
     assert form.parse_answer(text("{}"), "end_turn", {})[1] is not None
 
 
-def test_check_with_an_unknown_field_is_an_error(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_check_with_an_unknown_field_is_an_error(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     write_job(tmp_path, output={"schema": SCHEMA, "checks": [{"check": "scores > 0"}]})
     with pytest.raises(
         InputError, match=r"job\.yaml:1:\d+: output\.checks\.0\.check: 'scores' is undefined: did you"
     ):
-        job()
+        run_job()
 
 
 @pytest.mark.parametrize("mode", ["batch", "sync"])
 def test_row_failing_a_check_is_retried_and_ends_invalid(
-    tmp_path: Path, job: Callable[..., Summary], mode: str
+    tmp_path: Path, run_job: Callable[..., Summary], mode: str
 ) -> None:
     checks = [{"check": "row.id != 'r7'", "message": "row 7 never passes"}]
     write_job(tmp_path, output={"schema": SCHEMA, "checks": checks}, retry={"attempts": 2}, mode=mode)
-    assert job().outcomes == {"succeeded": 19, "invalid": 1}
+    assert run_job().outcomes == {"succeeded": 19, "invalid": 1}
     [bad] = [one for one in records(tmp_path / "out/all.jsonl") if one["outcome"] == "invalid"]
     assert (bad["key"], bad["error"]) == ("r7", {"type": "invalid", "message": "row 7 never passes"})
     assert set(bad["output"]) == {"label", "score"}
 
 
-def test_row_failing_a_check_is_repaired_with_the_message(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_row_failing_a_check_is_repaired_with_the_message(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     checks = [{"check": "row.id != 'r7'", "message": "row 7 never passes"}]
     retry = {"attempts": 2, "repair": True}
     write_job(tmp_path, output={"schema": SCHEMA, "checks": checks}, retry=retry)
-    job()
+    run_job()
     body = next((tmp_path / ".runner/runs").glob("*/bodies/2-1.json")).read_text()
     assert "This cannot be used: row 7 never passes" in body
 
 
-def test_earlier_answer_failing_a_new_check_is_not_reused(tmp_path: Path, job: Callable[..., Summary]) -> None:
-    job()
+def test_earlier_answer_failing_a_new_check_is_not_reused(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    run_job()
     checks = [{"check": "row.id != 'r7'"}]
     write_job(tmp_path, output={"schema": SCHEMA, "checks": checks}, retry={"attempts": 1})
-    assert job().outcomes == {"succeeded": 19, "invalid": 1}
+    assert run_job().outcomes == {"succeeded": 19, "invalid": 1}
     assert sum(paid(tmp_path / "api").values()) == 21
 
 
-def test_reused_answer_is_parsed_again(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_reused_answer_is_parsed_again(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     write_job(tmp_path, output={"parse": "lines"})
-    job()
+    run_job()
     write_job(tmp_path, output={"parse": "regex", "pattern": "Simulated (answer)"})
-    assert job().outcomes == {"succeeded": 20}
+    assert run_job().outcomes == {"succeeded": 20}
     assert (records(tmp_path / "out/all.jsonl")[0]["output"], sum(paid(tmp_path / "api").values())) == (
         ["answer"],
         20,
     )
     write_job(tmp_path, output={"parse": "regex", "pattern": "nowhere"}, retry={"attempts": 1})
-    assert job().outcomes == {"invalid": 20}
+    assert run_job().outcomes == {"invalid": 20}
 
 
-def test_checks_apply_to_the_canary(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_checks_apply_to_the_canary(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     checks = [{"check": "row.id != 'r2'", "message": "row 2 never passes"}]
     write_job(tmp_path, output={"schema": SCHEMA, "checks": checks}, canary=3)
     with pytest.raises(CanaryFailed, match="row 2 is invalid: row 2 never passes"):
-        job()
+        run_job()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""TODO One line of a results file becomes one outcome, and what is not known never counts as success."""
+"""Token usage: read with care, added up, and kept as received."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""TODO Each rule finds what its bad example does, where it stands, and nothing in its good one."""
+"""The project that the tests of this folder start from."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""TODO Each rule finds what its bad example does, where it stands, and nothing in its good one."""
+"""Every rule matches its bad example and not its good one."""
 
 from datetime import date
 from pathlib import Path
@@ -11,8 +11,6 @@ from runner.rules.run import RULES, run_rules
 from tests.support.paths import DATA, SHIPPED
 
 EXAMPLES = sorted((DATA / "rules").glob("*.yaml"))
-
-
 DAY = date(2026, 11, 24)
 
 

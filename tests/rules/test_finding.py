@@ -1,4 +1,4 @@
-"""TODO Each rule finds what its bad example does, where it stands, and nothing in its good one."""
+"""Errors and warnings, and the comments that silence a warning."""
 
 from pathlib import Path
 

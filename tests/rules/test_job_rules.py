@@ -1,4 +1,4 @@
-"""TODO Each rule finds what its bad example does, where it stands, and nothing in its good one."""
+"""Rules about outputs that would overwrite something, and about prices."""
 
 from pathlib import Path
 

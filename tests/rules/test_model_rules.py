@@ -1,4 +1,4 @@
-"""TODO Each rule finds what its bad example does, where it stands, and nothing in its good one."""
+"""Rules about the dates of models."""
 
 from datetime import date
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""TODO The lifecycle against a simulator that misbehaves: real SDK, real socket, every row once, no batch twice."""
+"""The choice between resuming a run and starting a new one."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,83 +22,83 @@ from tests.support.simulator import accepted
     ],
 )
 def test_unfinished_run_with_changed_inputs_is_not_touched(
-    tmp_path: Path, job: Callable[..., Summary], edit: dict[str, Any], named: str
+    tmp_path: Path, run_job: Callable[..., Summary], edit: dict[str, Any], named: str
 ) -> None:
-    first = job(wait=False)
+    first = run_job(wait=False)
     write_job(tmp_path, **edit)
     with pytest.raises(UsageError, match="--resume") as caught:
-        job()
+        run_job()
     assert named in str(caught.value)
-    resumed = job(resume=True)
+    resumed = run_job(resume=True)
     assert (resumed.run, resumed.rows, accepted(tmp_path / "api")) == (first.run, 20, 3)
 
 
-def test_new_run_leaves_the_unfinished_run_alone(tmp_path: Path, job: Callable[..., Summary]) -> None:
-    first = job(wait=False)
-    second = job(new=True)
+def test_new_run_leaves_the_unfinished_run_alone(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    first = run_job(wait=False)
+    second = run_job(new=True)
     assert (second.run != first.run, second.state, accepted(tmp_path / "api")) == (True, "finished", 6)
 
 
-def test_an_edited_template_is_a_change(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_an_edited_template_is_a_change(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     (tmp_path / "prompts" / "user.j2").write_text("{{ text }}")
     write_job(tmp_path, prompt={"user": "user.j2"})
-    job(wait=False)
+    run_job(wait=False)
     (tmp_path / "prompts" / "user.j2").write_text("{{ text }}?")
     with pytest.raises(UsageError, match=r"prompts/user\.j2: edited"):
-        job()
+        run_job()
 
 
-def test_sinks_and_retry_can_be_edited_during_a_run(tmp_path: Path, job: Callable[..., Summary]) -> None:
-    first = job(wait=False)
+def test_sinks_and_retry_can_be_edited_during_a_run(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    first = run_job(wait=False)
     write_job(tmp_path, sinks=[{"type": "jsonl", "path": "other.jsonl"}], retry={"attempts": 1})
-    assert job().run == first.run
+    assert run_job().run == first.run
     assert len(records(tmp_path / "other.jsonl")) == 20
 
 
-def test_unsent_run_is_replaced_by_the_current_spec(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_unsent_run_is_replaced_by_the_current_spec(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     with pytest.raises(UsageError, match="nothing was sent"):
-        job(consent=False)
+        run_job(consent=False)
     write_job(tmp_path, rows=3)
-    assert job().rows == 3
+    assert run_job().rows == 3
 
 
-def test_unchanged_finished_run_is_not_sent_again(tmp_path: Path, job: Callable[..., Summary]) -> None:
-    first = job()
+def test_unchanged_finished_run_is_not_sent_again(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    first = run_job()
     (tmp_path / "out" / "all.jsonl").unlink()
-    assert (job().run, accepted(tmp_path / "api")) == (first.run, 3)
+    assert (run_job().run, accepted(tmp_path / "api")) == (first.run, 3)
     assert len(records(tmp_path / "out" / "all.jsonl")) == 20
     write_job(tmp_path, reuse=False)
-    assert (job(new=True).run != first.run, accepted(tmp_path / "api")) == (True, 6)
+    assert (run_job(new=True).run != first.run, accepted(tmp_path / "api")) == (True, 6)
 
 
-def test_changed_input_starts_a_new_run(tmp_path: Path, job: Callable[..., Summary]) -> None:
-    first = job()
+def test_changed_input_starts_a_new_run(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    first = run_job()
     write_job(tmp_path, rows=21, reuse=False)
-    assert (job().run != first.run, accepted(tmp_path / "api")) == (True, 6)
+    assert (run_job().run != first.run, accepted(tmp_path / "api")) == (True, 6)
 
 
-def test_declined_new_run_leaves_the_unfinished_run(tmp_path: Path, job: Callable[..., Summary]) -> None:
-    first = job(wait=False)
+def test_declined_new_run_leaves_the_unfinished_run(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    first = run_job(wait=False)
     with pytest.raises(UsageError, match="nothing was sent"):
-        job(new=True, consent=False)
-    assert (job().run, accepted(tmp_path / "api")) == (first.run, 3)
+        run_job(new=True, consent=False)
+    assert (run_job().run, accepted(tmp_path / "api")) == (first.run, 3)
 
 
-def test_run_resumes_without_its_input(tmp_path: Path, job: Callable[..., Summary]) -> None:
-    first = job(wait=False)
+def test_run_resumes_without_its_input(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    first = run_job(wait=False)
     (tmp_path / "rows.csv").unlink()
-    assert (job(resume=True).run, accepted(tmp_path / "api")) == (first.run, 3)
+    assert (run_job(resume=True).run, accepted(tmp_path / "api")) == (first.run, 3)
 
 
-def test_limited_run_resumes_with_its_limit(tmp_path: Path, job: Callable[..., Summary]) -> None:
-    first = job(limit=2, wait=False)
-    assert job(limit=2).run == first.run
+def test_limited_run_resumes_with_its_limit(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    first = run_job(limit=2, wait=False)
+    assert run_job(limit=2).run == first.run
     assert len(records(tmp_path / "out" / "all.jsonl")) == 2
 
 
-def test_declined_new_run_is_never_sent_later(tmp_path: Path, job: Callable[..., Summary]) -> None:
-    assert job().state == "finished"
+def test_declined_new_run_is_never_sent_later(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    assert run_job().state == "finished"
     write_job(tmp_path, reuse=False)
     with pytest.raises(UsageError, match="nothing was sent"):
-        job(new=True, consent=False)
-    assert (job().state, accepted(tmp_path / "api")) == ("finished", 3)
+        run_job(new=True, consent=False)
+    assert (run_job().state, accepted(tmp_path / "api")) == ("finished", 3)

@@ -1,4 +1,4 @@
-"""TODO Jobs that read the outputs of others, each run in its turn and resumed by itself."""
+"""Specs run after the specs that they read from."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""TODO What has not ended at the deadline is canceled, and finished as the spec says; no answer is paid twice."""
+"""Batches that run past the deadline are canceled and finished as the spec says."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -13,8 +13,6 @@ from tests.support.projects import SPEC, write_job
 from tests.support.simulator import accepted, answered, paid
 
 BATCH = {**SPEC["batch"], "max_requests": 5, "grace_seconds": 1}
-
-
 HANGING = ["batch-hang:2", "cancel-half:1"]
 
 
@@ -32,22 +30,26 @@ def each_once(root: Path) -> bool:
     return answers(root) == {f"text number {number}": 1 for number in range(1, 21)}
 
 
-def test_hanging_batches_finish_synchronously_at_the_deadline(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_hanging_batches_finish_synchronously_at_the_deadline(
+    tmp_path: Path, run_job: Callable[..., Summary]
+) -> None:
     write_job(tmp_path, batch=BATCH, deadline="2s", allow=["someone-waits"])
-    summary = job(faults=HANGING)
+    summary = run_job(faults=HANGING)
     assert (summary.outcomes, summary.exit_code) == ({"succeeded": 20}, 0)
     assert each_once(tmp_path)
     # Two of about five batches hung; one of them was half answered when it was canceled.
     assert 5 <= len(answered(tmp_path / "api")) <= 10
 
 
-def test_deadline_cancels_do_not_count_as_attempts(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_deadline_cancels_do_not_count_as_attempts(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     write_job(tmp_path, batch=BATCH, deadline="1s", retry={"attempts": 1})
-    assert job(faults=HANGING).outcomes == {"succeeded": 20}
+    assert run_job(faults=HANGING).outcomes == {"succeeded": 20}
     assert each_once(tmp_path)
 
 
-def test_lost_create_is_searched_before_sending_synchronously(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_lost_create_is_searched_before_sending_synchronously(
+    tmp_path: Path, run_job: Callable[..., Summary]
+) -> None:
     write_job(tmp_path, batch=BATCH, deadline="1s")
     created: list[str] = []
 
@@ -56,55 +58,57 @@ def test_lost_create_is_searched_before_sending_synchronously(tmp_path: Path, jo
         if moment == "created" and created.count("created") == 3:
             raise DropConnection
 
-    assert job(faults=HANGING, on=on).outcomes == {"succeeded": 20}
+    assert run_job(faults=HANGING, on=on).outcomes == {"succeeded": 20}
     assert each_once(tmp_path)
 
 
 @pytest.mark.parametrize("fault", ["refuse-504", "storm-500:3"])
-def test_the_deadline_does_not_hide_a_fault(tmp_path: Path, job: Callable[..., Summary], fault: str) -> None:
+def test_the_deadline_does_not_hide_a_fault(tmp_path: Path, run_job: Callable[..., Summary], fault: str) -> None:
     write_job(tmp_path, batch=BATCH, deadline="1s")
-    assert job(faults=[*HANGING, fault]).outcomes == {"succeeded": 20}
+    assert run_job(faults=[*HANGING, fault]).outcomes == {"succeeded": 20}
     assert each_once(tmp_path)
 
 
-def test_unsent_rows_are_sent_synchronously_at_the_deadline(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_unsent_rows_are_sent_synchronously_at_the_deadline(
+    tmp_path: Path, run_job: Callable[..., Summary]
+) -> None:
     write_job(tmp_path, batch=BATCH, deadline="1s")
-    assert job(faults=["max-queue:6", "batch-hang:1"]).outcomes == {"succeeded": 20}
+    assert run_job(faults=["max-queue:6", "batch-hang:1"]).outcomes == {"succeeded": 20}
     assert each_once(tmp_path)
     assert accepted(tmp_path / "api") == 1
 
 
-def test_on_deadline_cancel_ends_the_rest_as_canceled(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_on_deadline_cancel_ends_the_rest_as_canceled(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     write_job(tmp_path, batch=BATCH, deadline="2s", on_deadline="cancel")
-    summary = job(faults=["batch-hang:1"])
+    summary = run_job(faults=["batch-hang:1"])
     assert summary.exit_code == 3
     assert set(summary.outcomes) == {"succeeded", "canceled"}
     assert sum(summary.outcomes.values()) == 20
     assert answered(tmp_path / "api") == []
 
 
-def test_on_deadline_wait_keeps_waiting(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_on_deadline_wait_keeps_waiting(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     write_job(tmp_path, batch=BATCH, deadline="0.2s", on_deadline="wait")
-    assert job(seconds=1).outcomes == {"succeeded": 20}
+    assert run_job(seconds=1).outcomes == {"succeeded": 20}
     assert (answered(tmp_path / "api"), max(paid(tmp_path / "api").values())) == ([], 1)
 
 
 def test_run_resumed_after_its_deadline_finishes_synchronously(
-    tmp_path: Path, job: Callable[..., Summary]
+    tmp_path: Path, run_job: Callable[..., Summary]
 ) -> None:
     write_job(tmp_path, batch=BATCH, deadline="1s")
-    assert job(wait=False, faults=["batch-hang:9"]).state == "running"
-    assert job().outcomes == {"succeeded": 20}
+    assert run_job(wait=False, faults=["batch-hang:9"]).state == "running"
+    assert run_job().outcomes == {"succeeded": 20}
     assert each_once(tmp_path)
 
 
 def test_rows_canceled_for_sync_are_sent_after_mode_is_reverted(
-    tmp_path: Path, job: Callable[..., Summary]
+    tmp_path: Path, run_job: Callable[..., Summary]
 ) -> None:
     write_job(tmp_path, batch=BATCH)
-    assert job(wait=False, faults=["batch-hang:9"]).state == "running"
+    assert run_job(wait=False, faults=["batch-hang:9"]).state == "running"
     write_job(tmp_path, batch=BATCH, mode="sync")
-    assert job(wait=False, seconds=5).state == "running"
+    assert run_job(wait=False, seconds=5).state == "running"
     write_job(tmp_path, batch=BATCH)
-    assert job(seconds=0.2).outcomes == {"succeeded": 20}
+    assert run_job(seconds=0.2).outcomes == {"succeeded": 20}
     assert each_once(tmp_path)

@@ -1,4 +1,4 @@
-"""TODO The lifecycle against a simulator that misbehaves: real SDK, real socket, every row once, no batch twice."""
+"""Creates: retried, stopped, and never sent to another workspace."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,37 +14,39 @@ from tests.support.simulator import accepted, fail_at, paid
 @pytest.mark.parametrize(
     "error", [ErrorResponse(429, "queue full", {"retry-after": "0.3"}), ErrorResponse(429, "slow down")]
 )
-def test_rate_limited_create_is_retried(tmp_path: Path, job: Callable[..., Summary], error: Exception) -> None:
-    assert job(on=fail_at("create", error, times=2)).outcomes == {"succeeded": 20}
+def test_rate_limited_create_is_retried(tmp_path: Path, run_job: Callable[..., Summary], error: Exception) -> None:
+    assert run_job(on=fail_at("create", error, times=2)).outcomes == {"succeeded": 20}
     assert accepted(tmp_path / "api") == 3
 
 
-def test_a_retry_after_of_a_day_is_capped(job: Callable[..., Summary]) -> None:
+def test_a_retry_after_of_a_day_is_capped(run_job: Callable[..., Summary]) -> None:
     lines: list[str] = []
     error = ErrorResponse(429, "wait", {"retry-after": "86400"})
-    summary = job(on=fail_at("create", error), wait=False, report=lambda line, _: lines.append(line))
+    summary = run_job(on=fail_at("create", error), wait=False, report=lambda line, _: lines.append(line))
     assert summary.state == "running"
     assert [line for line in lines if "trying again in 300 s" in line]
 
 
-def test_modified_body_is_not_sent(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_modified_body_is_not_sent(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     with pytest.raises(AccessError):
-        job(faults=["revoked-key:99"])
+        run_job(faults=["revoked-key:99"])
     [body] = (tmp_path / ".runner" / "runs").glob("*/bodies/1-2.json")
     body.write_bytes(body.read_bytes().replace(b"Label", b"Lobel"))
     with pytest.raises(StateError, match="was changed after it was written"):
-        job()
+        run_job()
     assert accepted(tmp_path / "api") == 1
 
 
 @pytest.mark.parametrize("status", [401, 402, 403])
-def test_rejected_key_stops_the_run_until_fixed(tmp_path: Path, job: Callable[..., Summary], status: int) -> None:
+def test_rejected_key_stops_the_run_until_fixed(
+    tmp_path: Path, run_job: Callable[..., Summary], status: int
+) -> None:
     with pytest.raises(AccessError, match=f"HTTP {status}"):
-        job(on=fail_at("retrieve", ErrorResponse(status, "no")))
-    assert (job().outcomes, accepted(tmp_path / "api")) == ({"succeeded": 20}, 3)
+        run_job(on=fail_at("retrieve", ErrorResponse(status, "no")))
+    assert (run_job().outcomes, accepted(tmp_path / "api")) == ({"succeeded": 20}, 3)
 
 
-def test_rejected_create_stops_the_run_and_loses_nothing(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_rejected_create_stops_the_run_and_loses_nothing(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     fail = fail_at("create", ErrorResponse(400, "bad"), times=99)
     sent: list[str] = []
 
@@ -54,15 +56,17 @@ def test_rejected_create_stops_the_run_and_loses_nothing(tmp_path: Path, job: Ca
             fail(name)
 
     with pytest.raises(RequestRejected, match=r"batch \d+ \(row 9\) was rejected by the API as a whole"):
-        job(on=on)
+        run_job(on=on)
     assert "results" in sent
-    assert job().outcomes == {"succeeded": 20}
+    assert run_job().outcomes == {"succeeded": 20}
     assert set(paid(tmp_path / "api").values()) == {1}
 
 
 @pytest.mark.parametrize("moment", ["created", "none"])
-def test_run_never_resumes_in_another_workspace(tmp_path: Path, job: Callable[..., Summary], moment: str) -> None:
-    job(wait=False, on=fail_at(moment, DropConnection()))
+def test_run_never_resumes_in_another_workspace(
+    tmp_path: Path, run_job: Callable[..., Summary], moment: str
+) -> None:
+    run_job(wait=False, on=fail_at(moment, DropConnection()))
     with pytest.raises(AccessError, match="workspace wrkspc_simulated, but the API key belongs to wrkspc_other"):
-        job(workspace="wrkspc_other")
-    assert (job().outcomes, accepted(tmp_path / "api")) == ({"succeeded": 20}, 3)
+        run_job(workspace="wrkspc_other")
+    assert (run_job().outcomes, accepted(tmp_path / "api")) == ({"succeeded": 20}, 3)

@@ -1,4 +1,4 @@
-"""TODO The same spec through the synchronous Messages API: same state, same outcomes, and nothing sent twice."""
+"""The same spec through the synchronous API: the same outcomes, and nothing sent twice."""
 
 import json
 from collections import Counter
@@ -22,11 +22,11 @@ def each_once(root: Path) -> bool:
     return Counter(answered(root / "api")) == Counter(TEXTS)
 
 
-def test_mode_sync_sends_everything_synchronously(tmp_path: Path, job: Callable[..., Summary]) -> None:
-    batched = job()
+def test_mode_sync_sends_everything_synchronously(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    batched = run_job()
     before = [one["output"] for one in records(tmp_path / "out/all.jsonl")]
     write_job(tmp_path, mode="sync", reuse=False)
-    summary = job(new=True)
+    summary = run_job(new=True)
     assert (summary.outcomes, summary.state) == (batched.outcomes, "finished")
     assert [one["output"] for one in records(tmp_path / "out/all.jsonl")] == before
     assert (each_once(tmp_path), accepted(tmp_path / "api")) == (True, 3)
@@ -46,30 +46,30 @@ def test_mode_sync_sends_everything_synchronously(tmp_path: Path, job: Callable[
     ],
 )
 def test_temporary_fault_is_waited_for_or_retried(
-    tmp_path: Path, job: Callable[..., Summary], fault: str, more: int
+    tmp_path: Path, run_job: Callable[..., Summary], fault: str, more: int
 ) -> None:
     write_job(tmp_path, mode="sync")
-    assert job(faults=[fault]).outcomes == {"succeeded": 20}
+    assert run_job(faults=[fault]).outcomes == {"succeeded": 20}
     counts = Counter(answered(tmp_path / "api"))
     assert (sum(counts.values()), set(counts), max(counts.values())) == (20 + more, TEXTS, 1 + more)
 
 
-def test_rejected_request_is_the_outcome_of_its_row(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_rejected_request_is_the_outcome_of_its_row(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     write_job(tmp_path, mode="sync")
-    summary = job(faults=["message-400:2"])
+    summary = run_job(faults=["message-400:2"])
     assert (summary.outcomes, summary.exit_code) == ({"succeeded": 18, "errored": 2}, 3)
 
 
-def test_lost_answer_counts_at_its_max_cost(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_lost_answer_counts_at_its_max_cost(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     write_job(tmp_path, rows=1, mode="sync", retry={"attempts": 1})
-    lost = job(faults=["answer-then-drop"])
+    lost = run_job(faults=["answer-then-drop"])
     assert (lost.outcomes, len(answered(tmp_path / "api"))) == ({"errored": 1}, 1)
     write_job(tmp_path, rows=1, mode="sync", retry={"attempts": 1}, reuse=False)
-    known = job(new=True)
+    known = run_job(new=True)
     assert (lost.cost["actual"] or 0) > (known.cost["actual"] or 0) > 0
 
 
-def test_revoked_key_stops_the_run_which_resumes_later(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_revoked_key_stops_the_run_which_resumes_later(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     write_job(tmp_path, mode="sync", sync={"concurrency": 2})
     seen: list[str] = []
 
@@ -77,8 +77,8 @@ def test_revoked_key_stops_the_run_which_resumes_later(tmp_path: Path, job: Call
         seen.append(moment)
 
     with pytest.raises(AccessError):
-        job(faults=["revoked-key:99"], on=on)
-    assert job().outcomes == {"succeeded": 20}
+        run_job(faults=["revoked-key:99"], on=on)
+    assert run_job().outcomes == {"succeeded": 20}
     assert each_once(tmp_path)
 
 
@@ -122,18 +122,18 @@ def test_interrupt_waits_for_requests_in_flight(tmp_path: Path) -> None:
     assert each_once(tmp_path)
 
 
-def test_many_requests_are_answered_in_parts(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_many_requests_are_answered_in_parts(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     write_job(tmp_path, rows=410, mode="sync", batch={**SPEC["batch"], "max_requests": 10_000})
-    summary = job()
+    summary = run_job()
     assert summary.outcomes == {"succeeded": 410}
     assert sorted(batch["requests"] for batch in summary.batches) == [10, 200, 200]
     assert len(set(answered(tmp_path / "api"))) == 410
 
 
-def test_unfinished_batch_run_can_finish_synchronously(tmp_path: Path, job: Callable[..., Summary]) -> None:
-    assert job(wait=False, seconds=60).state == "running"
+def test_unfinished_batch_run_can_finish_synchronously(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    assert run_job(wait=False, seconds=60).state == "running"
     write_job(tmp_path, mode="sync")
-    summary = job(seconds=0.3)
+    summary = run_job(seconds=0.3)
     assert (summary.outcomes, summary.state) == ({"succeeded": 20}, "finished")
     assert (each_once(tmp_path), accepted(tmp_path / "api")) == (True, 3)
 

@@ -1,4 +1,4 @@
-"""TODO Documents and images of a row: found by path, URL or bytes, known by their bytes, held to the API's limits."""
+"""Files are uploaded once, and again if they are gone."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ UPLOADED = {**PATH_BLOCK, "upload": True}
 
 
 @pytest.fixture
-def letters(tmp_path: Path, job: Callable[..., Summary]) -> Path:  # noqa: ARG001 - it writes a job of its own first
+def letters(tmp_path: Path, run_job: Callable[..., Summary]) -> Path:  # noqa: ARG001 - it writes a job of its own first
     """A project whose rows attach three files, two of which hold the same."""
     for number, text in enumerate(("one", "two", "one")):
         (tmp_path / f"{number}.txt").write_text(text)
@@ -42,30 +42,30 @@ def uploaded(root: Path) -> list[dict[str, Any]]:
     return [one for one in records(path) if one["type"] == "file"] if path.exists() else []
 
 
-def test_a_file_is_uploaded_once_over_rows_and_runs(letters: Path, job: Callable[..., Summary]) -> None:
-    assert job().outcomes == {"succeeded": 3}
+def test_a_file_is_uploaded_once_over_rows_and_runs(letters: Path, run_job: Callable[..., Summary]) -> None:
+    assert run_job().outcomes == {"succeeded": 3}
     assert sorted((one["filename"], one["mime_type"], one["size_bytes"]) for one in uploaded(letters)) == [
         ("0.txt", "text/plain", 3), ("1.txt", "text/plain", 3)
     ]  # fmt: skip
     (letters / "3.txt").write_text("two")
-    assert job().outcomes == {"succeeded": 4}
+    assert run_job().outcomes == {"succeeded": 4}
     (letters / "3.txt").write_text("three")
-    assert job().outcomes == {"succeeded": 4}
+    assert run_job().outcomes == {"succeeded": 4}
     assert [one["filename"] for one in uploaded(letters)][2:] == ["3.txt"]
     bodies = b"".join(path.read_bytes() for path in (letters / ".runner/runs").glob("*/bodies/*.json"))
     assert {one["id"].encode() in bodies for one in uploaded(letters)} == {True}
     assert paid(letters / "api") == {("1", 1): 1, ("1", 2): 1, ("1", 3): 1, ("1", 4): 2}
 
 
-def test_file_deleted_at_the_api_is_uploaded_again(letters: Path, job: Callable[..., Summary]) -> None:
-    job()
+def test_file_deleted_at_the_api_is_uploaded_again(letters: Path, run_job: Callable[..., Summary]) -> None:
+    run_job()
     with (letters / "api" / "files.jsonl").open("a") as log:
         for one in uploaded(letters):
             log.write(json.dumps({"type": "file_deleted", "id": one["id"]}) + "\n")
-    assert job(new=True).outcomes == {"succeeded": 3}
+    assert run_job(new=True).outcomes == {"succeeded": 3}
     assert len(uploaded(letters)) == 2, "what was answered needs no file"
     write_job(letters, **{**json.loads((letters / "job.yaml").read_text()), "reuse": False})
-    assert job(new=True).outcomes == {"succeeded": 3}
+    assert run_job(new=True).outcomes == {"succeeded": 3}
     assert len(uploaded(letters)) == 4
 
 
@@ -89,7 +89,7 @@ def test_run_killed_during_upload_resumes(letters: Path, time: int) -> None:
 
 
 @pytest.mark.usefixtures("letters")
-def test_failed_upload_is_retried(job: Callable[..., Summary]) -> None:
+def test_failed_upload_is_retried(run_job: Callable[..., Summary]) -> None:
     seen: list[str] = []
 
     def on(name: str) -> None:
@@ -97,11 +97,11 @@ def test_failed_upload_is_retried(job: Callable[..., Summary]) -> None:
         if name == "upload" and seen.count(name) < 3:
             raise ErrorResponse(529, "Overloaded")
 
-    assert job(on=on).outcomes == {"succeeded": 3}
+    assert run_job(on=on).outcomes == {"succeeded": 3}
     assert seen.count("upload") == 4
 
 
-def test_file_edited_before_upload_stops_the_run(letters: Path, job: Callable[..., Summary]) -> None:
+def test_file_edited_before_upload_stops_the_run(letters: Path, run_job: Callable[..., Summary]) -> None:
     seen: list[str] = []
 
     def on(name: str) -> None:
@@ -112,23 +112,25 @@ def test_file_edited_before_upload_stops_the_run(letters: Path, job: Callable[..
             raise ErrorResponse(529, "Overloaded")
 
     with pytest.raises(StateError, match=r"1\.txt was edited after the run was prepared"):
-        job(on=on)
+        run_job(on=on)
 
 
 @pytest.mark.parametrize("mode", ["batch", "sync"])
-def test_uploads_work_in_every_send_mode(letters: Path, job: Callable[..., Summary], mode: str) -> None:
+def test_uploads_work_in_every_send_mode(letters: Path, run_job: Callable[..., Summary], mode: str) -> None:
     write_job(letters, **{**json.loads((letters / "job.yaml").read_text()), "mode": mode, "canary": 1})
-    assert job().outcomes == {"succeeded": 3}
+    assert run_job().outcomes == {"succeeded": 3}
     assert len(uploaded(letters)) == 2
     assert run(load_spec(letters / "job.yaml"), simulate=True).outcomes == {"succeeded": 3}
 
 
-def test_text_that_looks_like_a_file_mark_is_sent_unchanged(letters: Path, job: Callable[..., Summary]) -> None:
+def test_text_that_looks_like_a_file_mark_is_sent_unchanged(
+    letters: Path, run_job: Callable[..., Summary]
+) -> None:
     mark = make_upload_placeholder(hashlib.sha256(b"one").hexdigest(), "text/plain")
     for number, text in enumerate((mark, "upload_" + "0" * 24, f'"file_id":"{mark}"')):
         user = [UPLOADED, {"type": "text", "text": f"see {text} in the log"}]
         write_job(letters, **{**json.loads((letters / "job.yaml").read_text()), "prompt": {"user": user}})
-        assert job(new=True).outcomes == {"succeeded": 3}
+        assert run_job(new=True).outcomes == {"succeeded": 3}
         body = max((letters / ".runner/runs").glob("*/bodies/*.json"), key=lambda path: path.stat().st_mtime_ns)
         params = [one["params"] for one in json.loads(body.read_text())["requests"]]
         assert all(one["messages"][0]["content"][1]["text"] == f"see {text} in the log" for one in params), number
@@ -157,7 +159,7 @@ def test_stale_file_ids_are_replaced_before_sending(letters: Path) -> None:
     ("status", "words"), [(400, "rejected by the Files API"), (404, "the Files API is not available")]
 )
 def test_rejected_upload_ends_the_run_with_the_reason(
-    letters: Path, job: Callable[..., Summary], status: int, words: str
+    letters: Path, run_job: Callable[..., Summary], status: int, words: str
 ) -> None:
     def on(name: str) -> None:
         if name == "upload":
@@ -165,12 +167,12 @@ def test_rejected_upload_ends_the_run_with_the_reason(
 
     (letters / 'a:b?"c.txt').write_text("odd name")
     with pytest.raises(RunnerError, match=words):
-        job(on=on)
-    assert job().outcomes == {"succeeded": 4}
+        run_job(on=on)
+    assert run_job().outcomes == {"succeeded": 4}
     assert "a_b__c.txt" in {one["filename"] for one in uploaded(letters)}
 
 
-def test_missing_upload_does_not_block_other_batches(letters: Path, job: Callable[..., Summary]) -> None:
+def test_missing_upload_does_not_block_other_batches(letters: Path, run_job: Callable[..., Summary]) -> None:
     (letters / "3.txt").write_text("three")
 
     def on(name: str) -> None:
@@ -178,10 +180,10 @@ def test_missing_upload_does_not_block_other_batches(letters: Path, job: Callabl
             (letters / "3.txt").unlink(missing_ok=True)
 
     with pytest.raises(StateError, match=r"3\.txt can no longer be read: .*restore it, or start over with --new"):
-        job(on=on)
+        run_job(on=on)
     assert sum(paid(letters / "api").values()) == 2
     (letters / "3.txt").write_text("three")
-    assert job(resume=True).outcomes == {"succeeded": 4}
+    assert run_job(resume=True).outcomes == {"succeeded": 4}
 
 
 def test_uploads_stop_on_sigterm(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""TODO The simulated API over a real socket, through the SDK: what it accepts, answers, refuses and remembers."""
+"""Simulated servers with clients, shared by the tests of this folder."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""TODO The simulated API over a real socket, through the SDK: what it accepts, answers, refuses and remembers."""
+"""Simulated answers: valid against the schema, and the same for the same request."""
 
 import json
 from pathlib import Path
@@ -17,21 +17,13 @@ NODE = {
     "required": ["v", "kids"],
     "additionalProperties": False,
 }
-
-
 ITEM_OPEN = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
-
-
 LINK = {
     "type": "object",
     "properties": {"v": {"type": "string"}, "next": {"$ref": "#/$defs/link"}},
     "required": ["v"],
 }
-
-
 ENDLESS = {"type": "object", "properties": {"a": {"$ref": "#/$defs/endless"}}, "required": ["a"]}
-
-
 UNUSABLE: dict[str, Any] = {
     "bad type": {"type": "strin"},
     "dangling": {"$ref": "#/$defs/nowhere"},
@@ -45,8 +37,6 @@ UNUSABLE: dict[str, Any] = {
     "anchor": {"$defs": {"item": {"$anchor": "x", "type": "integer"}}, "$ref": "#x"},
     "class of letters": {"type": "string", "pattern": r"^\p{L}+$"},
 }
-
-
 SCHEMAS: dict[str, Any] = {
     "object": {
         **BATCH_ITEM,

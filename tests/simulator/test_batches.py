@@ -1,4 +1,4 @@
-"""TODO The simulated API over a real socket, through the SDK: what it accepts, answers, refuses and remembers."""
+"""Simulated batches: created, listed, canceled, deleted, and rejected if invalid."""
 
 import time
 from pathlib import Path

@@ -25,11 +25,7 @@ BODY = json.dumps(
         ]
     }
 )
-
-
 LIMITS = {"max-requests": 5, "max-bytes": 100, "max-queue": 5, "refused-row": 3, "refused-unnamed-row": 3}
-
-
 MESSAGE = json.dumps(json.loads(BODY)["requests"][0]["params"])
 
 

@@ -1,4 +1,4 @@
-"""TODO The simulated API over a real socket, through the SDK: what it accepts, answers, refuses and remembers."""
+"""Simulated synchronous messages and models."""
 
 import anthropic
 import pytest

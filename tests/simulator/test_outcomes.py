@@ -1,4 +1,4 @@
-"""TODO The simulated API over a real socket, through the SDK: what it accepts, answers, refuses and remembers."""
+"""Chosen outcomes and failing calls of the simulator."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""TODO The simulated API over a real socket, through the SDK: what it accepts, answers, refuses and remembers."""
+"""The HTTP of the simulator: keys, paths, sizes, limits, and ports."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""TODO Outcomes become files: whole or not at all, the same bytes for the same rows, nothing that runs as a formula."""
+"""Bad columns of a sink are reported together, with their lines."""
 
 from pathlib import Path
 

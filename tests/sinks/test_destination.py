@@ -1,4 +1,4 @@
-"""TODO Outcomes become files: whole or not at all, the same bytes for the same rows, nothing that runs as a formula."""
+"""The places of outputs: simulated folders, compressed files, and URLs."""
 
 import bz2
 import lzma

@@ -1,4 +1,4 @@
-"""TODO Outcomes become files: whole or not at all, the same bytes for the same rows, nothing that runs as a formula."""
+"""Outputs appear whole or not at all, and take only their rows and columns."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""TODO Outcomes become files: whole or not at all, the same bytes for the same rows, nothing that runs as a formula."""
+"""The sinks of the code are those of the spec schema."""
 
 import inspect
 import json

@@ -1,4 +1,4 @@
-"""TODO Rows in: csv, jsonl and text files, whole, damaged, compressed, many or piped, each mistake with its line."""
+"""Input files that were edited, touched, added, or removed."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""TODO Rows in: csv, jsonl and text files, whole, damaged, compressed, many or piped, each mistake with its line."""
+"""Input files of a source: patterns, compression, standard input, keys, and digests."""
 
 import gzip
 import hashlib

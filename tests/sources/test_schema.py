@@ -1,4 +1,4 @@
-"""TODO Rows in: csv, jsonl and text files, whole, damaged, compressed, many or piped, each mistake with its line."""
+"""The sources of the code are those of the spec schema."""
 
 import inspect
 import json
@@ -10,11 +10,7 @@ from runner.sources.read import SOURCES
 from runner.spec.schema_errors import schema_text
 
 SOURCE_SCHEMA = json.loads(schema_text())["properties"]["source"]
-
-
 CHOICE = {"columns", "types", "where", "sample", "seed", "limit"}
-
-
 OFFERED = {
     branch["if"]["properties"]["type"]["const"]: branch["then"]["properties"].keys() - {"type", "key", *CHOICE}
     for branch in SOURCE_SCHEMA["allOf"]

@@ -1,4 +1,4 @@
-"""TODO Rows chosen by an expression, a sample or a limit; and rows of a query."""
+"""Rows selected by columns, types, expressions, samples, and limits."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -126,11 +126,11 @@ def test_smaller_limit_of_spec_and_command_applies(project: Path) -> None:
     ],
 )
 def test_invalid_where_expression_is_an_error(
-    tmp_path: Path, job: Callable[..., Summary], where: str, message: str
+    tmp_path: Path, run_job: Callable[..., Summary], where: str, message: str
 ) -> None:
     write_job(tmp_path, source={**SPEC["source"], "where": where})
     with pytest.raises(InputError, match=message):
-        job()
+        run_job()
     assert accepted(tmp_path / "api") == 0
 
 
@@ -140,14 +140,14 @@ def test_an_absent_field_of_a_json_object_is_none(tmp_path: Path) -> None:
     assert [row.fields for row in read_rows(source, Inputs(tmp_path))] == [{"a": 2, "b": 5}]
 
 
-def test_run_of_selected_rows_resumes_without_resending(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_run_of_selected_rows_resumes_without_resending(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     source = {**SPEC["source"], "where": "id != 'r1'", "sample": 12, "limit": 9}
     write_job(tmp_path, source=source)
-    assert job(wait=False).rows == 9
-    first = job()
-    assert (first.outcomes, job().run) == ({"succeeded": 9}, first.run)
+    assert run_job(wait=False).rows == 9
+    first = run_job()
+    assert (first.outcomes, run_job().run) == ({"succeeded": 9}, first.run)
     write_job(tmp_path, source={**source, "limit": 10})
-    assert (job().rows, sum(paid(tmp_path / "api").values())) == (10, 10)
+    assert (run_job().rows, sum(paid(tmp_path / "api").values())) == (10, 10)
 
 
 @pytest.mark.parametrize("name", ["columns", "types"])

@@ -1,4 +1,4 @@
-"""TODO A spec file becomes a checked Spec, or every mistake in it with its place and a remedy."""
+"""The project that the tests of this folder start from."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""TODO A spec file becomes a checked Spec, or every mistake in it with its place and a remedy."""
+"""Loading a spec: the project root, paths, variables, and places of problems."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""TODO A spec file becomes a checked Spec, or every mistake in it with its place and a remedy."""
+"""Output schemas, inline and in files, with their mistakes."""
 
 import json
 from pathlib import Path

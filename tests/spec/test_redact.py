@@ -1,4 +1,4 @@
-"""TODO Rows of Parquet, JSON arrays, workbooks, files of any kind, databases and URLs, whole and damaged."""
+"""Secrets of a URL are neither shown nor recorded."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""TODO A spec file becomes a checked Spec, or every mistake in it with its place and a remedy."""
+"""The JSON schema of spec files agrees with the code and with itself."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""TODO A spec file becomes a checked Spec, or every mistake in it with its place and a remedy."""
+"""Every mistake in a spec file is reported with its place and a remedy."""
 
 import json
 import shutil

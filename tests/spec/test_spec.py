@@ -1,4 +1,4 @@
-"""TODO A spec file becomes a checked Spec, or every mistake in it with its place and a remedy."""
+"""The loaded spec: its defaults, its settings, its snapshot, and its fingerprint."""
 
 import json
 from dataclasses import FrozenInstanceError

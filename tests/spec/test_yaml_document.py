@@ -11,14 +11,8 @@ from runner.spec.yaml_document import MAX_BYTES, MAX_DEPTH, MAX_NODES, Document,
 from tests.support.paths import ROOT, SHIPPED
 
 BMP = st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"]), max_size=20)
-
-
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | BMP
-
-
 VALUES = st.recursive(SCALARS, lambda v: st.lists(v, max_size=4) | st.dictionaries(BMP, v, max_size=4))
-
-
 MARKUP = st.text(st.sampled_from("ab01.-:,?{}[]|>&*!#%@'\"\\\n\r\t ~<\u2028\x85é😀$"), max_size=40)
 
 

@@ -13,8 +13,6 @@ from tests.support.projects import write_job
 from tests.support.simulator import accepted, simulator
 
 OLD = sorted((DATA / "states").glob("state_version_*.sql"))
-
-
 NAMES_NOW = {
     "stranger": "excluded_batch",
     "tally": "outcome_count",

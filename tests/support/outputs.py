@@ -1,4 +1,4 @@
-"""TODO Small projects to run: a spec, rows, a simulator, and what came of it."""
+"""Readers of outputs, and makers of result lines."""
 
 import json
 import re
@@ -28,8 +28,6 @@ COUNT_SCHEMA = {
     "required": ["n"],
     "additionalProperties": False,
 }
-
-
 MESSAGE = {
     "id": "msg_1",
     "type": "message",
@@ -39,8 +37,6 @@ MESSAGE = {
     "stop_reason": "end_turn",
     "usage": {"input_tokens": 3, "output_tokens": 4},
 }
-
-
 TOOL_CALL = {"type": "tool_use", "id": "t1", "name": "look", "input": {"a": [10**30]}}
 
 

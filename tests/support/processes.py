@@ -1,4 +1,4 @@
-"""TODO Small projects to run: a spec, rows, a simulator, and what came of it."""
+"""Real processes of the command, which can be killed or confined."""
 
 import ctypes
 import multiprocessing

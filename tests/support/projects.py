@@ -1,4 +1,4 @@
-"""TODO Small projects to run: a spec, rows, a simulator, and what came of it."""
+"""Small projects to run: specs, rows, and their plans."""
 
 import json
 from pathlib import Path
@@ -17,8 +17,6 @@ SCHEMA = {
     "required": ["label", "score"],
     "additionalProperties": False,
 }
-
-
 SPEC: dict[str, Any] = {
     "version": 1,
     "name": "job",
@@ -32,11 +30,7 @@ SPEC: dict[str, Any] = {
     ],
     "batch": {"max_requests": 8, "poll_seconds": 0.1, "grace_seconds": 0.5, "on_unknown": "resubmit"},
 }
-
-
 ROWS, BATCHES = 20, 3
-
-
 EACH_ONCE = {("1", row): 1 for row in range(1, ROWS + 1)}
 
 
@@ -83,8 +77,6 @@ def plan_of_edited_job(root: Path, **changes: Any) -> Plan:
 
 
 SPEC_SCHEMA: dict[str, Any] = json.loads(schema_text())
-
-
 MINIMAL_SPEC = """\
 version: 1
 name: good

@@ -1,4 +1,4 @@
-"""TODO Documents and images of a row: found by path, URL or bytes, known by their bytes, held to the API's limits."""
+"""Short ways to encode blocks and to render prompts."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -46,8 +46,6 @@ def blocks_problem(root: Path, *blocks: dict[str, Any], **row: Any) -> str:
 
 
 PATH_BLOCK = {"type": "document", "path": "{{ path }}"}
-
-
 IMAGE_BLOCK = {"type": "image", "path": "{{ path }}"}
 
 

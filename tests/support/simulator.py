@@ -1,4 +1,4 @@
-"""TODO Small projects to run: a spec, rows, a simulator, and what came of it."""
+"""Simulated APIs for tests, their clients, and the bills they would send."""
 
 import http.client
 import json
@@ -84,16 +84,12 @@ MESSAGE_PARAMS: dict[str, Any] = {
     "max_tokens": 50,
     "messages": [{"role": "user", "content": "Alpha bravo charlie delta"}],
 }
-
-
 BATCH_ITEM = {
     "type": "object",
     "properties": {"n": {"type": "integer"}},
     "required": ["n"],
     "additionalProperties": False,
 }
-
-
 DEEP_JSON = b"[" * 5000 + b"]" * 5000
 
 

@@ -1,4 +1,4 @@
-"""TODO Outcomes become files: whole or not at all, the same bytes for the same rows, nothing that runs as a formula."""
+"""Short ways to write sinks and to read their outputs."""
 
 import csv
 import io
@@ -67,14 +67,10 @@ TYPED_SCHEMA = {
         "more": {"type": "object"},
     },
 }
-
-
 TYPED_ANSWER = {
     "total": 3, "count": None, "sure": True, "day": "2026-11-25", "label": "a",
     "lines": [{"name": "x", "n": 1}, {"name": "é"}], "more": {"k": [1]},
 }  # fmt: skip
-
-
 TYPED_SINK_COLUMNS = {name: f"output.{name}" for name in TYPED_ANSWER}
 
 

@@ -1,4 +1,4 @@
-"""TODO Rows of Parquet, JSON arrays, workbooks, files of any kind, databases and URLs, whole and damaged."""
+"""Short ways to read sources and to make their files."""
 
 import csv
 import datetime
@@ -95,12 +95,8 @@ TYPED_COLUMNS: dict[str, tuple[list[Any], Any, dict[str, Any], list[Any]]] = {
         [{"a": "é", "b": None}, None],
     ),
 }  # fmt: skip
-
-
 STREAM_SOURCES = [type for type in SOURCES if type not in ("files", "parquet", "run", "sql", "xlsx")]
 """The sources that read a file from its beginning to its end."""
-
-
 LONG_CSV = b"a\n" + (b"1" * 999 + b"\n") * 900
 
 

@@ -1,4 +1,4 @@
-"""TODO What databases do each in their own way: zones, decimals, keys, unique indexes, and tables that are made."""
+"""Connections to databases: queries, missing files, and equal URLs."""
 
 import json
 from collections.abc import Callable
@@ -42,12 +42,12 @@ def test_missing_database_is_not_created(
     assert "secret" not in str(caught.value)
 
 
-def test_two_urls_of_one_file_are_one_database(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_two_urls_of_one_file_are_one_database(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     with database_server("sqlite", tmp_path) as url:
         write_table(tmp_path, url, [{"id": "a", "n": 1}])
         spec = json.loads((tmp_path / "job.yaml").read_text())
         [sink] = spec["sinks"]
         spec["sinks"].append({**sink, "url": url.replace("/out/", "/out/../out/"), "table": "u"})
         (tmp_path / "job.yaml").write_text(json.dumps(spec))
-        assert job().exit_code == 0
+        assert run_job().exit_code == 0
         assert query_server(url, "SELECT * FROM t") == query_server(url, "SELECT * FROM u") == [("a", "1")]

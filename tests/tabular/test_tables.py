@@ -1,4 +1,4 @@
-"""TODO What databases do each in their own way: zones, decimals, keys, unique indexes, and tables that are made."""
+"""Tables of every database: types, keys, unique indexes, and creation."""
 
 import datetime
 from collections.abc import Callable
@@ -14,19 +14,15 @@ from tests.support.servers import database_server, query_server, write_table
 from tests.support.simulator import paid
 
 SERVERS = ["sqlite", "mariadb", "postgres"]
-
-
 TYPES = {
     "at": "timestamp", "day": "date", "small": "decimal(12,2)", "large": "decimal(30,2)", "sure": "boolean",
     "n": "integer", "x": "number", "text": "string",
 }  # fmt: skip
-
-
 AT, LARGE = "2020-01-01T01:02:03.123456+05:00", "1234567890123456789012345678.12"
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_every_type_is_stored_without_loss(tmp_path: Path, job: Callable[..., Summary], name: str) -> None:
+def test_every_type_is_stored_without_loss(tmp_path: Path, run_job: Callable[..., Summary], name: str) -> None:
     row = {
         "id": "a", "at": AT, "day": "2020-02-03", "small": "12.50", "large": LARGE, "sure": True, "n": 2**62,
         "x": 0.1, "text": "é" * 70_000,
@@ -34,7 +30,7 @@ def test_every_type_is_stored_without_loss(tmp_path: Path, job: Callable[..., Su
     with database_server(name, tmp_path) as url:
         write_table(tmp_path, url, [row, {**row, "id": "b", **dict.fromkeys(TYPES)}], types=TYPES)
         for new in (False, True):
-            assert job(new=new).exit_code == 0
+            assert run_job(new=new).exit_code == 0
         zone = "SET TIME ZONE 'UTC'" if name == "postgres" else "SELECT 1"
         (_, *found), (_, *nulls) = query_server(url, zone, "SELECT * FROM t ORDER BY id")
     at, day, small, large, sure, n, x, text = found
@@ -54,25 +50,25 @@ KEYS = {
 
 @pytest.mark.parametrize("name", SERVERS)
 def test_keys_equal_in_the_table_lose_no_row_silently(
-    tmp_path: Path, job: Callable[..., Summary], name: str
+    tmp_path: Path, run_job: Callable[..., Summary], name: str
 ) -> None:
     with database_server(name, tmp_path) as url:
         for column, keys in zip(KEYS[name], (["a", "A", "a ", "b"], ["1", "01", "2"]), strict=False):
             query_server(url, "DROP TABLE IF EXISTS t", f"CREATE TABLE t ({column}, n INT)")
             write_table(tmp_path, url, [{"id": key, "n": 1} for key in keys], types={"n": "integer"})
             with pytest.raises(InputError, match=r"t stores id '.*' under another row's key"):
-                job(new=True)
+                run_job(new=True)
             assert query_server(url, "SELECT count(*) FROM t") == [(0,)]
         query_server(url, "DROP TABLE t")
         write_table(tmp_path, url, [{"id": key, "n": 1} for key in ("a", "A", "b")], types={"n": "integer"})
-        assert job(new=True).exit_code == 0
+        assert run_job(new=True).exit_code == 0
         assert sorted(query_server(url, "SELECT id FROM t")) == [("A",), ("a",), ("b",)]
         write_table(tmp_path, url, [{"id": "a", "n": 2}], types={"n": "integer"})
-        assert job().exit_code == 0
+        assert run_job().exit_code == 0
         assert sorted(query_server(url, "SELECT id, n FROM t")) == [("A", 1), ("a", 2), ("b", 1)]
 
 
-def test_key_may_be_stored_in_another_form(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_key_may_be_stored_in_another_form(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     with database_server("mariadb", tmp_path) as url:
         for column, keys in (
             ("DATETIME", ["2020-01-01T00:00:00", "2020-01-02T00:00:00"]),
@@ -81,22 +77,22 @@ def test_key_may_be_stored_in_another_form(tmp_path: Path, job: Callable[..., Su
         ):
             query_server(url, "DROP TABLE IF EXISTS t", f"CREATE TABLE t (id {column} PRIMARY KEY, n INT)")
             write_table(tmp_path, url, [{"id": key, "n": 1} for key in keys], types={"n": "integer"})
-            assert job(new=True).exit_code == 0
+            assert run_job(new=True).exit_code == 0
             assert query_server(url, "SELECT count(*) FROM t") == [(2,)]
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_declined_run_creates_no_table(tmp_path: Path, job: Callable[..., Summary], name: str) -> None:
+def test_declined_run_creates_no_table(tmp_path: Path, run_job: Callable[..., Summary], name: str) -> None:
     with database_server(name, tmp_path) as url:
         write_table(tmp_path, url, [{"id": "a", "n": 1}])
         with pytest.raises(UsageError, match="not confirmed"):
-            job(consent=False)
+            run_job(consent=False)
         engine = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"), poolclass=sa.pool.NullPool)
         assert sa.inspect(engine).get_table_names() == []
         engine.dispose()
 
 
-def test_distant_duplicate_keys_are_detected(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_distant_duplicate_keys_are_detected(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     start = datetime.datetime(2020, 1, 1)
     keys = [(start + datetime.timedelta(minutes=n)).isoformat() for n in range(1_200)]
     with database_server("mariadb", tmp_path) as url:
@@ -105,42 +101,42 @@ def test_distant_duplicate_keys_are_detected(tmp_path: Path, job: Callable[..., 
             tmp_path, url, [{"id": key, "n": 1} for key in (*keys, "20200101000000")], types={"n": "integer"}
         )
         with pytest.raises(InputError, match="under another row's key"):
-            job()
+            run_job()
         assert query_server(url, "SELECT count(*) FROM t") == [(0,)]
 
 
-def test_unique_index_with_the_key_replaces_no_other_row(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_unique_index_with_the_key_replaces_no_other_row(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     with database_server("mariadb", tmp_path) as url:
         query_server(url, "CREATE TABLE t (id VARCHAR(9) PRIMARY KEY, n INT, UNIQUE (id, n))")
         write_table(tmp_path, url, [{"id": "a", "n": 1}], types={"n": "integer"})
-        assert job().exit_code == 0
+        assert run_job().exit_code == 0
 
 
-def test_row_never_replaces_one_with_another_key(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_row_never_replaces_one_with_another_key(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     with database_server("mariadb", tmp_path) as url:
         query_server(url, "CREATE TABLE t (id VARCHAR(9) PRIMARY KEY, n INT UNIQUE)")
         write_table(tmp_path, url, [{"id": "a", "n": 1}], types={"n": "integer"})
         with pytest.raises(InputError, match="a unique index on n, by which mysql would also replace other rows"):
-            job()
+            run_job()
     assert paid(tmp_path / "api") == {}
 
 
-def test_value_too_long_for_a_column_is_not_truncated(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_value_too_long_for_a_column_is_not_truncated(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     with database_server("mariadb", tmp_path) as url:
         query_server(
             url, "SET GLOBAL sql_mode = ''", "CREATE TABLE t (id VARCHAR(9) PRIMARY KEY, text VARCHAR(5))"
         )
         write_table(tmp_path, url, [{"id": "a", "text": "x" * 30}])
         with pytest.raises(InputError, match="Data too long for column 'text'"):
-            job()
+            run_job()
         query_server(url, "ALTER TABLE t MODIFY TEXT VARCHAR(50)")
-        assert job().exit_code == 0
+        assert run_job().exit_code == 0
         assert query_server(url, "SELECT text FROM t") == [("x" * 30,)]
 
 
-def test_column_names_match_in_the_case_of_the_database(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_column_names_match_in_the_case_of_the_database(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     with database_server("sqlite", tmp_path) as url:
         query_server(url, "CREATE TABLE t (ID TEXT PRIMARY KEY, N TEXT)")
         write_table(tmp_path, url, [{"id": "a", "n": "x"}])
-        assert job().exit_code == 0
+        assert run_job().exit_code == 0
         assert query_server(url, "SELECT * FROM t") == [("a", "x")]

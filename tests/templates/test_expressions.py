@@ -1,4 +1,4 @@
-"""TODO Templates: found, checked against the columns, rendered for one row, with every mistake at its place."""
+"""Expressions: missing values, invalid text, and plain paths."""
 
 from typing import Any
 

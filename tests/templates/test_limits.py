@@ -1,4 +1,4 @@
-"""No template can make something so large that it eats the machine; each attempt ends at once, with an error."""
+"""No template can exhaust the memory or the time of a machine."""
 
 from pathlib import Path
 

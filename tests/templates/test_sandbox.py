@@ -1,4 +1,4 @@
-"""TODO Templates: found, checked against the columns, rendered for one row, with every mistake at its place."""
+"""Templates cannot leave the sandbox or the folder of prompts."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""TODO Templates: found, checked against the columns, rendered for one row, with every mistake at its place."""
+"""Templates are rendered with a row, and every error has its file and line."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""TODO Templates: found, checked against the columns, rendered for one row, with every mistake at its place."""
+"""Names in templates: columns, vars, globals, and unknown names."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""TODO Outcomes become files: whole or not at all, the same bytes for the same rows, nothing that runs as a formula."""
+"""CSV sinks: headers, delimiters, and no cell that runs as a formula."""
 
 import json
 import tempfile

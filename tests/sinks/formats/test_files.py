@@ -1,4 +1,4 @@
-"""TODO Parquet, tables, workbooks, files, URLs: outcomes with the types that they have, whole or not at all."""
+"""File sinks: names and contents from expressions, all inside one folder."""
 
 import json
 from collections.abc import Callable
@@ -76,7 +76,7 @@ def test_link_cannot_lead_files_out_of_their_folder(tmp_path: Path) -> None:
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
-def test_files_have_names_from_columns_of_the_row(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_files_have_names_from_columns_of_the_row(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     write_job(tmp_path, rows=2, sinks=[{"type": "files", "path": "out/f", "name": "row.id ~ '.md'"}])
-    assert job().exit_code == 0
+    assert run_job().exit_code == 0
     assert sorted(path.name for path in (tmp_path / "out/f").iterdir()) == ["r1.md", "r2.md"]

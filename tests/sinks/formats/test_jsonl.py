@@ -1,4 +1,4 @@
-"""TODO Outcomes become files: whole or not at all, the same bytes for the same rows, nothing that runs as a formula."""
+"""JSONL sinks: one full object per row."""
 
 import json
 import tempfile

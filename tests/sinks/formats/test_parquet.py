@@ -1,4 +1,4 @@
-"""TODO Parquet, tables, workbooks, files, URLs: outcomes with the types that they have, whole or not at all."""
+"""Parquet sinks: the types of the output schema, and the same bytes for the same rows."""
 
 import datetime
 import json
@@ -42,7 +42,7 @@ def test_parquet_has_the_types_of_the_output_schema(tmp_path: Path) -> None:
     assert second == {**dict.fromkeys(first), "id": "k2", "row": '{"a":1}', "why": "not JSON"}
 
 
-def test_parquet_types_round_trip_from_source_to_sink(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_parquet_types_round_trip_from_source_to_sink(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     columns: dict[str, Any] = {
         name: pa.array(values, kind) for name, (values, kind, _, _) in TYPED_COLUMNS.items()
     }
@@ -56,7 +56,7 @@ def test_parquet_types_round_trip_from_source_to_sink(tmp_path: Path, job: Calla
         prompt={"user": "{{ id }}"},
         sinks=[{"type": "parquet", "path": "out/o.parquet", "columns": wanted}],
     )
-    assert job().exit_code == 0
+    assert run_job().exit_code == 0
     found = pq.read_table(tmp_path / "out/o.parquet")
     assert found.to_pylist() == source.to_pylist()
     assert [str(field.type).replace("element", "item") for field in found.schema] == [

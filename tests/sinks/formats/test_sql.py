@@ -1,4 +1,4 @@
-"""TODO Parquet, tables, workbooks, files, URLs: outcomes with the types that they have, whole or not at all."""
+"""SQL sinks: tables are created once, and rows are replaced by key."""
 
 import datetime
 from collections.abc import Callable
@@ -93,7 +93,7 @@ def test_table_key_must_be_a_column(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", ["file", "server"])
 def test_tables_of_one_database_are_written_together(
-    tmp_path: Path, job: Callable[..., Summary], place: str
+    tmp_path: Path, run_job: Callable[..., Summary], place: str
 ) -> None:
     with postgres() if place == "server" else nullcontext(f"sqlite:///{tmp_path}/out/o.db") as url:
         at = {"url": url} if place == "server" else {"path": "out/o.db"}
@@ -105,7 +105,7 @@ def test_tables_of_one_database_are_written_together(
             batch={**SPEC["batch"], "max_requests": 1_000},
             retry={"attempts": 1},
         )
-        assert job(mix=lambda one: "errored" if one.endswith("7") else "succeeded").outcomes["errored"] == 120
+        assert run_job(mix=lambda one: "errored" if one.endswith("7") else "succeeded").outcomes["errored"] == 120
         assert (len(rows_of(url, "good")), len(rows_of(url, "bad"))) == (1_080, 120)
 
 
@@ -116,7 +116,9 @@ HELD = {
 
 
 @pytest.mark.parametrize("place", HELD)
-def test_locked_table_is_waited_for_only_so_long(tmp_path: Path, job: Callable[..., Summary], place: str) -> None:
+def test_locked_table_is_waited_for_only_so_long(
+    tmp_path: Path, run_job: Callable[..., Summary], place: str
+) -> None:
     patience, hold, query, seconds = HELD[place]
     (tmp_path / "out").mkdir()
     with (
@@ -125,24 +127,24 @@ def test_locked_table_is_waited_for_only_so_long(tmp_path: Path, job: Callable[.
         Transactions() as others,
     ):
         write_job(tmp_path, sinks=[sql_sink(url=f"{url}?{patience}", table="t")])
-        job()
+        run_job()
         assert transactions.connection(url).exec_driver_sql(query).scalar() == seconds
         others.connection(url).exec_driver_sql(hold)
         began = len(list((tmp_path / "api").glob("*.json")))
         with pytest.raises(InputError, match=r"lock timeout|is locked"):
-            job(new=True)
+            run_job(new=True)
         assert len(list((tmp_path / "api").glob("*.json"))) == began
         with pytest.raises(InputError, match=r"lock timeout.*run again: nothing is lost|is locked"):
-            job()
+            run_job()
         others.connection(url).rollback()
-        assert job().exit_code == 0
+        assert run_job().exit_code == 0
     assert sum(paid(tmp_path / "api").values()) == 20
 
 
-def test_two_sinks_on_one_table_are_rejected(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_two_sinks_on_one_table_are_rejected(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     write_job(tmp_path, sinks=[sql_sink(path="o.db", table="t", rows=rows) for rows in ("succeeded", "failed")])
     with pytest.raises(InputError, match=r"would overwrite sinks\.0"):
-        job()
+        run_job()
 
 
 def test_missing_or_duplicate_table_key_writes_nothing(tmp_path: Path) -> None:
@@ -170,7 +172,7 @@ UNFIT: dict[str, tuple[str, dict[str, str]]] = {
 
 @pytest.mark.parametrize("case", UNFIT)
 def test_unsuitable_server_table_is_reported_before_sending(
-    tmp_path: Path, job: Callable[..., Summary], case: str
+    tmp_path: Path, run_job: Callable[..., Summary], case: str
 ) -> None:
     statement, changes = UNFIT[case]
     with postgres() as url:
@@ -180,5 +182,5 @@ def test_unsuitable_server_table_is_reported_before_sending(
         own = url.replace("tester:secret", changes.get("user", "tester"))
         write_job(tmp_path, sinks=[sql_sink(url=own, table=changes.get("table", "t"))])
         with pytest.raises(InputError, match="cannot write: "):
-            job()
+            run_job()
     assert list((tmp_path / "api").glob("*.json*")) == []

@@ -1,4 +1,4 @@
-"""TODO Parquet, tables, workbooks, files, URLs: outcomes with the types that they have, whole or not at all."""
+"""Workbook sinks: numbers, dates, and text that is no formula."""
 
 import datetime
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""TODO Rows of Parquet, JSON arrays, workbooks, files of any kind, databases and URLs, whole and damaged."""
+"""Files of any kind as sources, one row for each."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""TODO Rows of Parquet, JSON arrays, workbooks, files of any kind, databases and URLs, whole and damaged."""
+"""JSON arrays as sources."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""TODO Rows in: csv, jsonl and text files, whole, damaged, compressed, many or piped, each mistake with its line."""
+"""JSONL files as sources."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""TODO Jobs that read the outputs of others, each run in its turn and resumed by itself."""
+"""Outputs of another run as a source."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""TODO Rows chosen by an expression, a sample or a limit; and rows of a query."""
+"""Queries as sources: types, errors, snapshots, and changed databases."""
 
 import sqlite3
 from collections.abc import Callable
@@ -74,16 +74,16 @@ def test_file_that_is_not_a_database_is_an_error(tmp_path: Path, content: bytes 
     assert (tmp_path / "t.db").exists() == (content is not None)
 
 
-def test_query_is_snapshotted_for_the_whole_run(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_query_is_snapshotted_for_the_whole_run(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     database(tmp_path / "t.db", *TICKETS)
     source = {"type": "sql", "path": "t.db", "query": "SELECT id, text FROM ticket ORDER BY id", "key": "id"}
     write_job(tmp_path, source=source)
-    assert job(wait=False).rows == 2
+    assert run_job(wait=False).rows == 2
     database(tmp_path / "t.db", "UPDATE ticket SET text = 'other'")
-    assert job(resume=True).outcomes == {"succeeded": 2}
+    assert run_job(resume=True).outcomes == {"succeeded": 2}
     assert [one["row"]["text"] for one in records(tmp_path / "out/all.jsonl")] == ["one", "two"]
     # Both say the same now, so that one of them is sent.
-    assert (job().outcomes, sum(paid(tmp_path / "api").values())) == ({"succeeded": 2}, 3)
+    assert (run_job().outcomes, sum(paid(tmp_path / "api").values())) == ({"succeeded": 2}, 3)
 
 
 def edit(root: Path, *, leave_log: bool = False) -> Any:
@@ -101,15 +101,15 @@ def edit(root: Path, *, leave_log: bool = False) -> Any:
 @pytest.mark.parametrize("choice", [{}, {"limit": 1}])
 @pytest.mark.parametrize("leave_log", [False, True])
 def test_edited_database_is_a_changed_input(
-    tmp_path: Path, job: Callable[..., Summary], choice: dict[str, int], leave_log: bool
+    tmp_path: Path, run_job: Callable[..., Summary], choice: dict[str, int], leave_log: bool
 ) -> None:
     database(tmp_path / "t.db", *TICKETS)
     query = "SELECT id, text FROM ticket ORDER BY id"
     write_job(tmp_path, source={"type": "sql", "path": "t.db", "query": query, "key": "id", **choice})
-    first = job()
-    assert job().run == first.run
+    first = run_job()
+    assert run_job().run == first.run
     connection = edit(tmp_path, leave_log=leave_log)
-    assert job().run != first.run
+    assert run_job().run != first.run
     assert records(tmp_path / "out/all.jsonl")[0]["row"]["text"] == "one!"
     connection.close()
 
@@ -151,16 +151,18 @@ def test_any_sqlalchemy_database_can_be_queried(tmp_path: Path) -> None:
         list(read_rows(Source("sql", None, {"url": "nosuch://x", "query": "SELECT 1"}), Inputs(tmp_path)))
 
 
-def test_finished_query_is_run_again_and_pays_for_new_rows(tmp_path: Path, job: Callable[..., Summary]) -> None:
+def test_finished_query_is_run_again_and_pays_for_new_rows(
+    tmp_path: Path, run_job: Callable[..., Summary]
+) -> None:
     engine = sa.create_engine(f"sqlite:///{tmp_path}/t.db")
     with engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE t AS SELECT 1 AS id, 'a' AS text")
     url = f"sqlite:///{tmp_path}/t.db"
     write_job(tmp_path, source={"type": "sql", "url": url, "query": "SELECT * FROM t ORDER BY id", "key": "id"})
-    unfinished = job(wait=False)
+    unfinished = run_job(wait=False)
     with engine.begin() as connection:
         connection.exec_driver_sql("INSERT INTO t VALUES (2, 'b')")
-    assert (unfinished.exit_code, job().run, job().rows) == (4, unfinished.run, 2)
+    assert (unfinished.exit_code, run_job().run, run_job().rows) == (4, unfinished.run, 2)
     assert sorted(paid(tmp_path / "api")) == [("1", 1), ("1", 2)]
 
 

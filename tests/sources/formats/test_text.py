@@ -1,4 +1,4 @@
-"""TODO Rows in: csv, jsonl and text files, whole, damaged, compressed, many or piped, each mistake with its line."""
+"""Text files as sources, one row for each."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""TODO Rows of Parquet, JSON arrays, workbooks, files of any kind, databases and URLs, whole and damaged."""
+"""Workbooks as sources."""
 
 import datetime
 import zipfile
