@@ -9,23 +9,11 @@ from pathlib import Path
 import pytest
 
 from runner import load_spec
+from tests.support.outputs import normalize
 from tests.support.paths import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
 CONSOLE = re.findall(r"```console\n\$ (.*?)\n(.*?)```", README, re.DOTALL)
-CHANGING = [
-    (r"\d\d:\d\d:\d\d", "TIME"),
-    (r"msgbatch_\w+", "BATCH"),
-    (r"\bt[0-9a-z]{12}\b", "RUN"),
-    (r"in \d+\.\d s", "in SECONDS"),
-]
-
-
-def settled(text: str) -> str:
-    """A text without what differs between any two runs."""
-    for pattern, name in CHANGING:
-        text = re.sub(pattern, name, text)
-    return text
 
 
 @pytest.mark.parametrize(("command", "shown"), CONSOLE, ids=[command[:30] for command, _ in CONSOLE])
@@ -36,7 +24,7 @@ def test_readme_command_prints_the_shown_output(tmp_path: Path, command: str, sh
     printed = subprocess.run(
         words, cwd=tmp_path, stdout=-1, stderr=subprocess.STDOUT, text=True, check=True
     ).stdout
-    assert settled(printed) == settled(shown)
+    assert normalize(printed) == normalize(shown)
 
 
 def test_first_two_shell_blocks_are_the_set_up_commands() -> None:

@@ -5,6 +5,20 @@ import re
 from pathlib import Path
 from typing import Any
 
+CHANGING = [
+    (r"\d\d:\d\d:\d\d", "TIME"),
+    (r"msgbatch_\w+", "BATCH"),
+    (r"\bt[0-9a-z]{12}\b", "RUN"),
+    (r"in \d+\.\d s", "in SECONDS"),
+]
+
+
+def normalize(text: str) -> str:
+    """Replace the parts of a printed text that differ between any two runs."""
+    for pattern, name in CHANGING:
+        text = re.sub(pattern, name, text)
+    return text
+
 
 def records(path: Path) -> list[dict[str, Any]]:
     """The records of a JSONL output."""
