@@ -89,8 +89,10 @@ class Api:
 
     @property
     def now(self) -> float:
-        """The API's time in Unix seconds: as of the last `fetch_workspace_info`, advanced by the monotonic
-        clock."""
+        """The API's time in Unix seconds.
+
+        It is the time of the last `fetch_workspace_info`, advanced by the monotonic clock.
+        """
         if self._clock_offset is None:
             self.fetch_workspace_info()
         return (self._clock_offset or 0.0) + time.monotonic()

@@ -5,14 +5,10 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from runner.api.client import Api
 from runner.errors import AccessError
-
-if TYPE_CHECKING:
-    pass
 
 
 def _is_loopback(url: str) -> bool:

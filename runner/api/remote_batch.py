@@ -20,6 +20,8 @@ class _Batch(msgspec.Struct):
 
 
 class BatchList(msgspec.Struct):
+    """One page of the list of batches; the next page begins after `last_id`."""
+
     data: list[_Batch]
     has_more: bool
     last_id: str | None = None
@@ -48,6 +50,7 @@ class RemoteBatch:
 
 
 def to_remote_batch(batch: _Batch, headers: Any) -> RemoteBatch:
+    """Return the batch of a decoded body; `headers` are those of the response."""
     return RemoteBatch(
         batch.id,
         batch.processing_status,
@@ -61,4 +64,5 @@ def to_remote_batch(batch: _Batch, headers: Any) -> RemoteBatch:
 
 
 def decode_remote_batch(body: bytes, headers: Any) -> RemoteBatch:
+    """Return the batch of a response. Raises msgspec.MsgspecError for a body that is not a batch."""
     return to_remote_batch(msgspec.json.decode(body, type=_Batch), headers)

@@ -21,12 +21,14 @@ class RunnerGroup(click.Group):
     """Command group that ends a failed command with a message and exit code; only bugs show a traceback."""
 
     def main(self, *args: Any, **options: Any) -> Any:
+        """Run the command as a program, and report an error of a file that no command expected."""
         try:
             return super().main(*args, **options)
         except OSError as error:
             _exit_with_error(_file_error(error))
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Run the chosen command, and report its error."""
         try:
             return super().invoke(ctx)
         except RunnerError as error:
@@ -109,6 +111,7 @@ class StopEvent(Event):
     signal: int | None = None
 
     def __call__(self, number: int, _: FrameType | None) -> None:
+        """Set the event, and give the signal its usual effect again."""
         signal.signal(number, signal.SIG_DFL)
         self.signal = number
         # In another thread: the main thread may be inside `wait`, which holds the same lock.
@@ -118,6 +121,7 @@ class StopEvent(Event):
 
 @contextmanager
 def handle_stop_signals() -> Iterator[StopEvent]:
+    """Yield an event that SIGINT and SIGTERM set; an interrupted run then ends with the code of its signal."""
     stop = StopEvent()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
@@ -129,5 +133,6 @@ def handle_stop_signals() -> Iterator[StopEvent]:
 
 
 def warn_of_debug_log() -> None:
+    """Warn on stderr if the SDK is set to log prompts."""
     if os.environ.get("ANTHROPIC_LOG") == "debug":
         click.echo("warning: ANTHROPIC_LOG=debug prints every request, including its prompt", err=True)

@@ -36,6 +36,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_states(summary: Summary) -> str:
+    """Return the number of batches in each state."""
     counts: dict[str, int] = {}
     for batch in summary.batches:
         counts[batch["state"]] = counts.get(batch["state"], 0) + 1
@@ -43,6 +44,7 @@ def format_states(summary: Summary) -> str:
 
 
 def format_outcomes(summary: Summary) -> str:
+    """Return the number of rows with each outcome."""
     return ", ".join(f"{count:,} {outcome}" for outcome, count in summary.outcomes.items()) or "none yet"
 
 
@@ -92,8 +94,10 @@ def format_unknown_batch(batch: UnknownBatch) -> str:
     """Describe a batch whose creation got no response, and the remote batches that could be it."""
     sent_at = datetime.fromtimestamp(batch.intent_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     lines = [
-        f"{batch.name} ({pluralize(batch.requests, 'request')}), sent at {sent_at}: "
-        "unknown whether it was accepted"
+        (
+            f"{batch.name} ({pluralize(batch.requests, 'request')}), sent at {sent_at}: "
+            "unknown whether it was accepted"
+        )
     ]
     for remote in batch.candidates:
         created_at = datetime.fromtimestamp(remote.created_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

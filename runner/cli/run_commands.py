@@ -11,7 +11,7 @@ from runner.cli.common import JSON_OPTION, echo_json, warn_of_debug_log
 @click.command()
 @click.argument("target", required=False, metavar="[SPEC|RUN]")
 @JSON_OPTION
-def status(target: str | None, as_json: bool) -> None:
+def status(target: str | None, *, as_json: bool) -> None:
     """Show the runs of this project.
 
     With SPEC, shows the newest run of that spec; with RUN, shows that run.

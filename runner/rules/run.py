@@ -82,7 +82,7 @@ def run_rules(
     `facts` come from a plan; without them, the rules that need them find nothing. `keys` are the first keys of the
     source. `today` is the day on which a model counts as retired or not.
     """
-    case = RuleContext(spec, facts, tuple(map(str, keys)), today or date.today())
+    case = RuleContext(spec, facts, tuple(map(str, keys)), today or date.today())  # noqa: DTZ011 - the user's day
     found = [_unknown_rule_finding(spec, name) for name in spec.allow if name not in RULES]
     for name, (severity, rule) in RULES.items():
         for mistake in rule(case):

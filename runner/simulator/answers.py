@@ -54,7 +54,7 @@ class _ValueGenerator:
         self.rng = chance
         self.words = words or ("nothing", "to", "quote")
 
-    def generate(self, schema: Schema | bool, depth: int = 0) -> Any:
+    def generate(self, schema: Schema | bool, depth: int = 0) -> Any:  # noqa: FBT001 - JSON Schema has true and false
         if isinstance(schema, bool):
             return self.quote_words(1)
         schema = self._resolve(schema, depth)

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import re
-from collections.abc import Mapping
 from typing import Any, Literal, cast
 
 import msgspec
@@ -72,7 +71,7 @@ def _check_params(raw: bytes, *, version: str) -> _Params:
     if not params.messages:
         raise InvalidRequest("messages: at least one message is required")
     if version >= API_VERSION and any(b'"' + name.encode() + b'"' in raw for name in _SAMPLING):
-        given: Mapping[str, Any] = msgspec.json.decode(raw)
+        given: dict[str, Any] = msgspec.json.decode(raw)
         for name in _SAMPLING:
             if name in given:
                 raise InvalidRequest(f"{name}: not supported since API version {API_VERSION}")

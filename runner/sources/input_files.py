@@ -49,9 +49,11 @@ class HashingReader(io.RawIOBase):
         self.sha256 = hashlib.sha256()
 
     def readable(self) -> bool:
+        """Return True, as `io` asks of a raw file."""
         return True
 
     def readinto(self, buffer: Any) -> int:
+        """Read into `buffer`, add the bytes to the digest, and return their number."""
         count = self.raw.readinto(buffer) or 0
         self.sha256.update(memoryview(buffer)[:count])
         return count

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from runner.spec.redact import redact_passwords
 
@@ -155,10 +155,10 @@ class Transactions:
         self._stack = ExitStack()
         self._connections: dict[str, sa.Connection] = {}
 
-    def __enter__(self) -> "Transactions":
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception: Any) -> bool | None:
+    def __exit__(self, *exception: Any) -> bool | None:  # noqa: PYI036 - passed on as they are
         return self._stack.__exit__(*exception)
 
     def connection(self, url: str) -> "sa.Connection":

@@ -63,7 +63,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         check_operation(operator, left, right)
         return super().call_binop(context, operator, left, right)
 
-    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805 - as Jinja has it
+    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805, PYI063 - as in Jinja
         """Call a function. Raises SizeLimitExceeded if its result would be too large."""
         check_call(__obj, args)
         return super().call(__context, __obj, *args, **kwargs)

@@ -66,7 +66,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         "rows.jsonl differs from what was written",
     ),
     "the database is gone": (lambda root: (root / ".runner/state.db").unlink(), "state.db is missing"),
-    "a body is edited": (lambda root: edit_body(root), "1-1.json differs from what was written"),
+    "a body is edited": (edit_body, "1-1.json differs from what was written"),
     "an output is gone": (lambda root: (root / "out/all.jsonl").unlink(), "run the spec again to write it"),
     "a file is open to others": (lambda root: (folder(root) / "rows.jsonl").chmod(0o644), "by other users"),
     "a key is in the state": (

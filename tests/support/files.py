@@ -16,8 +16,10 @@ def pdf(pages: int = 1, *, size: int = 0, text: str = "Invoice") -> bytes:
         b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
         b"<< /Length %d >>\nstream\n%bendstream" % (len(stream), stream),
         *[
-            b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 300 200] /Contents 4 0 R"
-            b" /Resources << /Font << /F1 3 0 R >> >> >>"
+            (
+                b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 300 200] /Contents 4 0 R"
+                b" /Resources << /Font << /F1 3 0 R >> >> >>"
+            )
         ]
         * pages,
     ]

@@ -66,6 +66,7 @@ def read_results(
     resend_canceled: bool = False,
     can_continue: bool = False,
 ) -> BatchResults:
+    """Read the results file of a batch, and sort its lines into outcomes, retries and ignored lines."""
     found = BatchResults()
     for offset, line in _read_lines(path):
         try:

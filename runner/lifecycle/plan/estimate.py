@@ -38,8 +38,10 @@ _ASSUMED_OUTPUT_SHARE = 0.25
 
 @dataclass(slots=True)
 class _RequestSizes:
-    """Totals of the new requests of a run, split by price tier; `long_context_tier` is the tier for long
-    prompts."""
+    """Totals of the new requests of a run, split by price tier.
+
+    `long_context_tier` is the tier for long prompts.
+    """
 
     base_tier: RequestTotals = field(default_factory=RequestTotals)
     long_context_tier: RequestTotals = field(default_factory=RequestTotals)
@@ -179,6 +181,7 @@ def build_estimate(
     rate: Rate | None,
     count: int,
 ) -> Estimate:
+    """Estimate the tokens and sizes of the `count` new requests of a run, with the API's help if there is one."""
     model = find_model(str(context.spec.params["model"]))
     ratio, method, error = _estimate_input(context, count, api, model)
     tier = rate.long_context.tokens if rate is not None and rate.long_context is not None else None
@@ -195,4 +198,5 @@ def run_cost_upper_bound(context: RunContext, rate: Rate, mode: str) -> float:
 
 
 def round_micro(dollars: float | None) -> float | None:
+    """Round an amount to a millionth of a dollar."""
     return None if dollars is None else round(dollars, 6)

@@ -45,8 +45,10 @@ def choose_send_mode(spec: Spec, new_requests: int, seconds: float) -> tuple[str
     if new_requests < _FEW_REQUESTS:
         return (
             "sync",
-            f"because {pluralize(new_requests, 'request')} take about {_describe_span(seconds)}, "
-            "and the batch discount is negligible",
+            (
+                f"because {pluralize(new_requests, 'request')} take about {_describe_span(seconds)}, "
+                "and the batch discount is negligible"
+            ),
         )
     return "batch", "for half the price, because no deadline requires sooner results"
 

@@ -78,4 +78,5 @@ class PreviousResults:
 
 
 def digest_row(row: bytes) -> bytes:
+    """Return a digest of 16 bytes, by which equal rows are found."""
     return hashlib.blake2b(row, digest_size=16).digest()

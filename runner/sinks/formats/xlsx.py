@@ -38,7 +38,7 @@ def write_xlsx(
     from openpyxl.writer.excel import ExcelWriter
 
     book = openpyxl.Workbook(write_only=True)
-    book.properties.created = book.properties.modified = datetime(2000, 1, 1)
+    book.properties.created = book.properties.modified = datetime(2000, 1, 1)  # noqa: DTZ001 - Excel has no zones
     page = book.create_sheet(sheet)
     page.freeze_panes = "A2"
     rows = 0
