@@ -18,8 +18,8 @@ from tests.support.simulator import accepted, environ_without_key, simulator
 def test_validating_does_not_import_the_sdk(tmp_path: Path) -> None:
     write_job(tmp_path)
     code = (
-        "import sys; from runner import load_spec; from runner.lifecycle import check;"
-        "check(load_spec('job.yaml')); print('anthropic' in sys.modules)"
+        "import sys; from runner import load_spec; from runner.lifecycle.prepare.validate import validate_spec;"
+        "validate_spec(load_spec('job.yaml')); print('anthropic' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

@@ -1,15 +1,18 @@
 """The rules of the folder tree: imports go one way, and one library is known to one module."""
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.paths import ROOT
+from tests.support.paths import DATA, ROOT, TESTS
 
 PACKAGE = ROOT / "runner"
 MODULES = sorted(PACKAGE.rglob("*.py"))
+TEST_MODULES = sorted(TESTS.rglob("*.py"))
+MAX_LINES, MAX_FILES, MAX_NAME = 400, 12, 60
 ORDER = (
     "errors", "text", "files", "spec", "tabular", "templates", "results", "pricing", "sources", "requests",
     "rules", "sinks", "store", "api", "simulator", "runs", "lifecycle/prepare", "lifecycle/plan", "lifecycle/send",
@@ -79,3 +82,34 @@ def test_only_the_cli_prints_or_exits() -> None:
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "sys.exit", "exit", "os._exit")
     }
     assert {call for call in calls if not call.startswith("cli/")} == set()
+
+
+def test_no_test_file_imports_another() -> None:
+    imports = {
+        f"{path.relative_to(TESTS)}: {name}"
+        for path in TEST_MODULES
+        for name in imported(path)
+        if name.startswith("tests.") and name.rpartition(".")[2].startswith(("test_", "conftest"))
+    }
+    assert imports == set()
+
+
+def test_no_test_file_is_too_long() -> None:
+    lines = {path: len(path.read_text("utf-8").splitlines()) for path in TEST_MODULES}
+    assert [path for path, count in lines.items() if count > MAX_LINES] == []
+
+
+def test_no_test_folder_holds_too_many_files() -> None:
+    files = (path for path in TESTS.rglob("*") if path.is_file() and DATA not in path.parents)
+    counts = Counter(path.parent for path in files if path.suffix != ".pyc")
+    assert [folder for folder, count in counts.items() if count > MAX_FILES] == []
+
+
+def test_no_name_in_a_test_file_is_too_long() -> None:
+    names = {
+        node.name
+        for path in TEST_MODULES
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+    }
+    assert [name for name in sorted(names) if len(name) > MAX_NAME] == []

@@ -30,13 +30,14 @@ def test_missing_package_is_reported_with_its_extra(
     tmp_path: Path, type: str, path: str, package: str, extra: str
 ) -> None:
     without(tmp_path, package)
-    repository = ROOT
     program = (
         "import sys, pathlib; sys.path[:0] = sys.argv[1:3]\n"
-        "from runner.sources import *; from runner.spec import Source\n"
-        f"list(read(Source({type!r}, None, {{'path': {path!r}}}), Inputs(pathlib.Path('.'))))"
+        "from runner.sources.input_files import Inputs\n"
+        "from runner.sources.read import read_rows\n"
+        "from runner.spec.spec import Source\n"
+        f"list(read_rows(Source({type!r}, None, {{'path': {path!r}}}), Inputs(pathlib.Path('.'))))"
     )
-    command = [sys.executable, "-S", "-c", program, str(repository), str(tmp_path)]
+    command = [sys.executable, "-S", "-c", program, str(ROOT), str(tmp_path)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path)
     wanted = f"{package} is not installed: pip install 'message-batch-runner[{extra}]'"
     assert done.stderr.strip().endswith(wanted), done.stderr

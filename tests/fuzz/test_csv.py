@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -13,6 +14,8 @@ from runner.sources.input_files import Inputs
 from runner.sources.read import Row, read_rows
 from runner.spec.spec import Source
 from tests.support.fuzzing import EDITS, count_lines, edited, rows_before_mistake, tries
+
+pytestmark = pytest.mark.slow
 
 CSV = (
     b'id,subject,body\r\nt1,Late,"Where is it?\r\nIt is late."\r\n'

@@ -4,11 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runner.sources.read import Row
 from tests.support.fuzzing import EDITS, JSON, SHORT_TEXT, edited, refuse_constant, rows_before_mistake, tries
+
+pytestmark = pytest.mark.slow
 
 JSONL = (
     b'\xef\xbb\xbf{"id": 1, "text": "caf\xc3\xa9 \\ud83d\\ude00", "n": [1.5, -2e3, null, true]}\n\n'

@@ -10,6 +10,7 @@ from typing import Any
 
 import jsonschema
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +22,8 @@ from runner.results.usage import Usage, parse_usage
 from runner.simulator.batches import SimulatedBatches, parse_create
 from tests.support.fuzzing import EDITS, JSON, edited, refuse_constant, tries
 from tests.support.projects import SCHEMA
+
+pytestmark = pytest.mark.slow
 
 KINDS = ("succeeded", "errored", "overloaded", "invalid", "truncated", "refused", "canceled", "expired")
 CALL = {"type": "tool_use", "id": "t1", "name": "look", "input": {"a": 1}}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from click.testing import CliRunner
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -21,6 +22,8 @@ from runner.spec.yaml_document import parse_yaml
 from tests.support.fuzzing import EDITS, SHORT_TEXT, assert_clear, edited, tries
 from tests.support.paths import ROOT, SHIPPED
 from tests.support.projects import SPEC
+
+pytestmark = pytest.mark.slow
 
 SHIPPED_NAMES = [path.name for path in SHIPPED]
 

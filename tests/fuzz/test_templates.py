@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -24,6 +25,8 @@ from runner.templates.templates import load_templates
 from tests.support.fuzzing import EDITS, MEMORY, SHORT_TEXT, assert_clear, edited, tries
 from tests.support.paths import ROOT
 from tests.support.projects import SPEC
+
+pytestmark = pytest.mark.slow
 
 PIECES = st.lists(
     st.sampled_from(

@@ -16,6 +16,8 @@ from tests.support.processes import command
 from tests.support.projects import SPEC, write_job
 from tests.support.simulator import accepted, environ_without_key, simulator
 
+pytestmark = pytest.mark.slow
+
 # Published for claude-haiku-5-5, US dollars per million tokens: up to and above 100,000 tokens of prompt.
 PRICES = {False: (0.10, 0.50, 0.125, 0.20, 0.01), True: (0.50, 2.50, 0.625, 1.00, 0.05)}
 PARAMS = {"model": "claude-haiku-5-5", "max_tokens": 1000}

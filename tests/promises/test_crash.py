@@ -12,6 +12,8 @@ from tests.support.processes import RUN, command, end, kill, killed_at_rename, s
 from tests.support.projects import BATCHES, ROWS, write_job
 from tests.support.simulator import accepted, paid, simulator
 
+pytestmark = pytest.mark.slow
+
 CASES: dict[str, tuple[str, Exception | None]] = {
     "the answer to a create is dropped": ("created", DropConnection()),
     "504 after a batch was accepted": ("created", ErrorResponse(504, "Gateway timeout")),

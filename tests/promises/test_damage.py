@@ -19,6 +19,8 @@ from tests.support.processes import RUN, command, end, kill, start
 from tests.support.projects import EACH_ONCE, SPEC, write_job
 from tests.support.simulator import paid, simulator
 
+pytestmark = pytest.mark.slow
+
 SMALL = {**SPEC["batch"], "max_requests": 4}
 FLIPS = 12
 """What no checksum covers: a letter of a row or an answer can change unseen."""

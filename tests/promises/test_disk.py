@@ -14,6 +14,8 @@ from tests.support.processes import RUN, Ended, command, confined, no_privileges
 from tests.support.projects import EACH_ONCE, write_job
 from tests.support.simulator import paid, simulator
 
+pytestmark = pytest.mark.slow
+
 NOTE = {
     "type": "object",
     "properties": {"note": {"type": "string", "pattern": "^[a-z]{6000}$"}},

@@ -16,6 +16,8 @@ from tests.support.processes import RUN, Ended, command, end, kill, start
 from tests.support.projects import EACH_ONCE, write_job
 from tests.support.simulator import paid, simulator
 
+pytestmark = pytest.mark.slow
+
 KEPT_OUT = (
     RUN,
     (*RUN, "--new"),

@@ -24,6 +24,8 @@ from tests.support.outputs import records
 from tests.support.projects import SPEC, write_job
 from tests.support.simulator import paid
 
+pytestmark = pytest.mark.slow
+
 ROWS = 9
 BATCH = {**SPEC["batch"], "max_requests": 4, "grace_seconds": 900}
 LAG, SECONDS = 300, 2000

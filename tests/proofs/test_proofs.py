@@ -7,6 +7,8 @@ import pytest
 
 from tests.proofs import chain, kills, operations, postgres
 
+pytestmark = [pytest.mark.slow, pytest.mark.server]
+
 
 def test_killed_delivery_to_postgresql_resumes(tmp_path: Path) -> None:
     struck, _ = postgres.prove(tmp_path, 3_000, 2)

@@ -119,10 +119,11 @@ def input_files(root: Path, type: str, path: str, *, limit: int | None = None) -
 def read_piped(data: bytes, type: str) -> subprocess.CompletedProcess[bytes]:
     script = (
         "import json, pathlib, sys\n"
-        "from runner.sources import Inputs, read\n"
-        "from runner.spec import Source\n"
+        "from runner.sources.input_files import Inputs\n"
+        "from runner.sources.read import read_rows\n"
+        "from runner.spec.spec import Source\n"
         "inputs = Inputs(pathlib.Path())\n"
-        "rows = list(read(Source(sys.argv[1], None, {'path': '-'}), inputs))\n"
+        "rows = list(read_rows(Source(sys.argv[1], None, {'path': '-'}), inputs))\n"
         "print(json.dumps([rows, [file.sha256 for file in inputs.files]]))\n"
     )
     command = [sys.executable, "-c", script, type]

@@ -10,6 +10,8 @@ from runner import Summary
 from runner.tabular.database import DatabaseError, open_query
 from tests.support.servers import database_server, query_server, write_table
 
+pytestmark = pytest.mark.server
+
 
 def test_closed_query_does_not_wait_for_remaining_rows(tmp_path: Path) -> None:
     with database_server("mariadb", tmp_path) as url:

@@ -13,6 +13,8 @@ from runner.errors import InputError, UsageError
 from tests.support.servers import database_server, query_server, write_table
 from tests.support.simulator import paid
 
+pytestmark = pytest.mark.server
+
 SERVERS = ["sqlite", "mariadb", "postgres"]
 TYPES = {
     "at": "timestamp", "day": "date", "small": "decimal(12,2)", "large": "decimal(30,2)", "sure": "boolean",

@@ -45,6 +45,7 @@ def test_table_is_created_once_and_rows_are_replaced_by_key(tmp_path: Path) -> N
     assert rows_of(at.database_url) == found
 
 
+@pytest.mark.server
 def test_postgresql_has_typed_columns_and_stable_rewrites(tmp_path: Path) -> None:
     spec = typed_spec(tmp_path, type="sql", table="made.t", key="id")
     with postgres() as url:
@@ -91,6 +92,7 @@ def test_table_key_must_be_a_column(tmp_path: Path) -> None:
     assert problem.message.startswith("there is no column 'key' to identify the rows of the table")
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("place", ["file", "server"])
 def test_tables_of_one_database_are_written_together(
     tmp_path: Path, run_job: Callable[..., Summary], place: str
@@ -115,6 +117,7 @@ HELD = {
 }
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("place", HELD)
 def test_locked_table_is_waited_for_only_so_long(
     tmp_path: Path, run_job: Callable[..., Summary], place: str
@@ -170,6 +173,7 @@ UNFIT: dict[str, tuple[str, dict[str, str]]] = {
 }
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("case", UNFIT)
 def test_unsuitable_server_table_is_reported_before_sending(
     tmp_path: Path, run_job: Callable[..., Summary], case: str

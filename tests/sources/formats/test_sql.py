@@ -120,6 +120,7 @@ def test_infinite_number_from_a_query_is_rejected(tmp_path: Path) -> None:
         queried(tmp_path, "SELECT id, x FROM t")
 
 
+@pytest.mark.server
 def test_the_rows_of_a_query_on_postgresql_have_json_values(tmp_path: Path) -> None:
     query = """
         SELECT 1 AS id, 12.30::numeric(8,2) AS total, '2026-11-25'::date AS day, '{"a": [1]}'::jsonb AS data,
