@@ -38,10 +38,13 @@ def find_output_root(spec: Spec, *, simulate: bool) -> Path:
     return spec.root / SIMULATED_FOLDER if simulate else spec.root
 
 
-def write_gitignore(folder: Path) -> None:
-    """Create a folder if necessary, and have git ignore it."""
-    folder.mkdir(exist_ok=True)
-    (folder / ".gitignore").write_text("*\n")
+def make_output_root(spec: Spec, *, simulate: bool) -> Path:
+    """Return the folder of `find_output_root`; make it, ignored by git, if it is the one for simulations."""
+    folder = find_output_root(spec, simulate=simulate)
+    if simulate:
+        folder.mkdir(exist_ok=True)
+        (folder / ".gitignore").write_text("*\n")
+    return folder
 
 
 @contextmanager
