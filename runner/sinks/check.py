@@ -9,7 +9,7 @@ from runner.files.extras import missing_package_message
 from runner.files.remote import is_url
 from runner.sinks.column_schemas import build_column_schemas
 from runner.sinks.destination import Destination, why_not_writable
-from runner.sinks.registry import DESTINATION_KEYS, EXTRAS, SELF_COMPRESSED, column_expressions
+from runner.sinks.registry import DESTINATION_KEYS, column_expressions, find_sink_type
 from runner.spec.schema_errors import suggest_similar
 from runner.spec.spec import Sink, Spec
 from runner.tabular.database import DatabaseError
@@ -18,7 +18,8 @@ from runner.templates.expressions import compile_expression
 
 
 def _setting_path(sink: Sink, index: int, name: str) -> str:
-    return f"sinks.{index}.{name}" if sink.type == "files" else f"sinks.{index}.columns.{name}"
+    has_own = find_sink_type(sink.type).expressions is not None
+    return f"sinks.{index}.{name}" if has_own else f"sinks.{index}.columns.{name}"
 
 
 def check_sinks(spec: Spec) -> list[Problem]:
@@ -26,9 +27,9 @@ def check_sinks(spec: Spec) -> list[Problem]:
     problems = []
     for index, sink in enumerate(spec.sinks):
         columns, path = column_expressions(sink), str(sink.options.get("path", ""))
-        if (extra := EXTRAS.get(sink.type, "data" if is_url(path) else "")) and (
-            lacks := missing_package_message(extra)
-        ):
+        kind = find_sink_type(sink.type)
+        extra = kind.extra or ("data" if is_url(path) else "")
+        if extra and (lacks := missing_package_message(extra)):
             problems.append(spec.problem(f"sinks.{index}.type", lacks))
         for name, text in columns.items():
             try:
@@ -39,7 +40,7 @@ def check_sinks(spec: Spec) -> list[Problem]:
             if name not in columns:
                 message = f"there is no column {name!r}: {suggest_similar(name, columns)}"
                 problems.append(spec.problem(f"sinks.{index}.types.{name}", message))
-        if sink.type in SELF_COMPRESSED and is_compressed(path):
+        if kind.is_self_compressed and is_compressed(path):
             message = f"{path} would be compressed twice ({sink.type} files already are): remove the suffix"
             problems.append(spec.problem(f"sinks.{index}.path", message))
         if sink.type == "sql" and (key := sink.options.get("key", "key")) not in columns:
@@ -56,12 +57,13 @@ def check_destination(
     `types` are the schemas of the source's columns. If given, check also that a table accepts such values.
     """
     sink = spec.sinks[index]
+    is_folder = find_sink_type(sink.type).is_folder
     at = f"sinks.{index}.{next(name for name in DESTINATION_KEYS if name in sink.options)}"
     message = None
     if sink.type != "sql" or destination.path is not None:
-        message = why_not_writable(destination, is_folder=sink.type == "files")
-    if message is None and sink.type == "files" and destination.path is None:
-        message = "a files sink must write to a folder on this machine"
+        message = why_not_writable(destination, is_folder=is_folder)
+    if message is None and is_folder and destination.path is None:
+        message = f"a {sink.type} sink must write to a folder on this machine"
     if message is None and sink.type == "sql" and (destination.path is None or destination.path.exists()):
         message = _find_table_mismatch(spec, sink, destination, types)
     return spec.problem(at, message) if message is not None else None

@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 from runner.errors import InputError
 from runner.sinks.column_schemas import build_column_schemas
 from runner.sinks.destination import Destination
-from runner.sinks.registry import DESTINATION_KEYS, FLAT, SINKS, TYPED, column_expressions
+from runner.sinks.registry import column_expressions, find_sink_type
+from runner.spec.io_types import select_options
 from runner.spec.spec import Spec
 from runner.tabular.column_types import Converter, make_converter
 from runner.tabular.database import DatabaseError
@@ -88,13 +89,11 @@ def open_sink(
     sink = spec.sinks[index]
     columns = {name: compile_expression(text) for name, text in column_expressions(sink).items()}
     found = build_column_schemas(spec, sink, column_expressions(sink), types)
-    is_flat = sink.type in FLAT
-    converters = {name: make_converter(one, keep_nested=is_flat) for name, one in found.items()}
-    options = {name: value for name, value in sink.options.items() if name not in DESTINATION_KEYS}
-    if sink.type == "files":
-        options = {}
+    kind = find_sink_type(sink.type)
+    converters = {name: make_converter(one, keep_nested=kind.is_flat) for name, one in found.items()}
+    opened = kind.function(destination, found, **select_options(kind.function, sink.options))
 
-    with _open_writer(spec, index, SINKS[sink.type](destination, found, **options), destination) as write:
+    with _open_writer(spec, index, opened, destination) as write:
 
         def write_record(record: Record) -> bool:
             has_succeeded = record["outcome"] == "succeeded"
@@ -102,7 +101,7 @@ def open_sink(
                 return False
             try:
                 values = [value(record) for value in columns.values()]
-                if sink.type in TYPED:
+                if kind.is_typed:
                     values = _convert_values(values, converters, has_succeeded=has_succeeded)
                 write(values)
             except (OSError, DatabaseError) as error:

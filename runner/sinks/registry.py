@@ -1,39 +1,46 @@
-"""The sink types, and what distinguishes them."""
+"""The types of sinks: those built in, and those of other packages."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from typing import Any
-
+from runner.errors import InputError, Problem
 from runner.sinks.formats.csv import write_csv
-from runner.sinks.formats.files import write_files
+from runner.sinks.formats.files import list_columns, write_files
 from runner.sinks.formats.jsonl import write_jsonl
 from runner.sinks.formats.parquet import write_parquet
 from runner.sinks.formats.sql import write_sql
 from runner.sinks.formats.xlsx import write_xlsx
+from runner.spec.io_types import SinkType, select_options
+from runner.spec.plugins import SINK_GROUP, load_plugin
 from runner.spec.spec import Sink
 from runner.templates.expressions import RECORD_FIELDS
 
-SINKS: dict[str, Callable[..., AbstractContextManager[Callable[[Sequence[Any]], None]]]] = {
-    "csv": write_csv,
-    "files": write_files,
-    "jsonl": write_jsonl,
-    "parquet": write_parquet,
-    "sql": write_sql,
-    "xlsx": write_xlsx,
+SINKS = {
+    "csv": SinkType(write_csv),
+    "files": SinkType(write_files, is_folder=True, expressions=list_columns),
+    "jsonl": SinkType(write_jsonl),
+    "parquet": SinkType(write_parquet, extra="data", is_typed=True, is_self_compressed=True),
+    "sql": SinkType(write_sql, extra="sql", is_typed=True, is_flat=True, destinations=("path", "url")),
+    "xlsx": SinkType(write_xlsx, extra="xlsx", is_typed=True, is_flat=True, is_self_compressed=True),
 }
-"""Each type by the function that opens it. Its keyword parameters are the settings of the type."""
 
-EXTRAS = {"parquet": "data", "sql": "sql", "xlsx": "xlsx"}
-"""The extra packages that a type needs."""
-
-TYPED, FLAT, SELF_COMPRESSED = ("parquet", "sql", "xlsx"), ("sql", "xlsx"), ("parquet", "xlsx")
-"""Types whose columns have types, that hold no nested values, and whose files compress themselves."""
 
 DESTINATION_KEYS = ("path", "url")
 
 
+def find_sink_type(name: str) -> SinkType:
+    """Return a built-in type, or one of another package. Raises InputError if there is none."""
+    if name in SINKS:
+        return SINKS[name]
+    try:
+        found = load_plugin(SINK_GROUP, name, SinkType, SINKS)
+    except ValueError as error:
+        raise InputError([Problem("sinks", str(error))]) from error
+    if found is None:
+        raise InputError([Problem("sinks", f"the type {name!r} is not built in, and no installed package has it")])
+    return found
+
+
 def column_expressions(sink: Sink) -> dict[str, str]:
     """Return the columns of a sink by name, as expressions; a `files` sink has `name` and `content`."""
-    if sink.type == "files":
-        return {"name": sink.options["name"], "content": sink.options.get("content", "output")}
+    expressions = find_sink_type(sink.type).expressions
+    if expressions is not None:
+        return expressions(**select_options(expressions, sink.options))
     return sink.columns or {name: name for name in RECORD_FIELDS}

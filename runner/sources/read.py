@@ -1,41 +1,18 @@
-"""Read the rows of a source, with their keys and places. `SOURCES` lists the types."""
+"""Read the rows of a source, with their keys and places."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from runner.errors import InputError, Problem
 from runner.files.compression import DECOMPRESSION_ERRORS
 from runner.files.extras import missing_package_message
-from runner.sources.formats.csv import read_csv
-from runner.sources.formats.files import read_files
-from runner.sources.formats.json import read_json
-from runner.sources.formats.jsonl import read_jsonl
-from runner.sources.formats.parquet import read_parquet
-from runner.sources.formats.run import read_run
-from runner.sources.formats.sql import read_sql
-from runner.sources.formats.text import read_text
-from runner.sources.formats.xlsx import read_xlsx
 from runner.sources.input_files import Inputs
+from runner.sources.registry import find_source_type
 from runner.sources.select_rows import select_rows
 from runner.spec.redact import redact_passwords
 from runner.spec.schema_errors import suggest_similar
 from runner.spec.spec import Source
 from runner.tabular.column_types import schema_for_type
-
-SOURCES: dict[str, Callable[..., Iterator[tuple[str, int, dict[str, Any]]]]] = {
-    "csv": read_csv,
-    "files": read_files,
-    "json": read_json,
-    "jsonl": read_jsonl,
-    "parquet": read_parquet,
-    "run": read_run,
-    "sql": read_sql,
-    "text": read_text,
-    "xlsx": read_xlsx,
-}
-
-
-_EXTRAS = {"parquet": "data", "xlsx": "xlsx"}
 
 
 class Row(NamedTuple):
@@ -68,12 +45,12 @@ def read_rows(source: Source, inputs: Inputs, *, limit: int | None = None) -> It
     keys.
     """
     settings = source.options if source.output is None else {**source.options, "path": source.output}
-    if (extra := _EXTRAS.get(source.type, "sql" if source.is_query else "")) and (
-        lacks := missing_package_message(extra)
-    ):
+    kind = find_source_type(source.type)
+    extra = kind.extra or (kind.url_extra if "url" in source.options else "")
+    if extra and (lacks := missing_package_message(extra)):
         raise InputError([Problem("source.type", lacks)])
     inputs.types.update({name: schema_for_type(written) for name, written in source.types.items()})
-    rows = select_rows(source, SOURCES[source.type](inputs, **settings), limit)
+    rows = select_rows(source, kind.function(inputs, **settings), limit, is_schemaless=kind.is_schemaless)
     number = 0
     try:
         for number, (path, line, fields) in enumerate(rows, 1):

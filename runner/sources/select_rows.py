@@ -15,26 +15,27 @@ RawRow = tuple[str, int, dict[str, Any]]
 """(path, line, fields) of one row."""
 
 
-# Rows of these types may have different fields: a name that is missing from the first row proves nothing.
-_SCHEMALESS = ("json", "jsonl")
+def select_rows(
+    source: Source, rows: Iterator[RawRow], limit: int | None, *, is_schemaless: bool
+) -> Iterator[RawRow]:
+    """Yield the rows that a spec selects, in source order, at most `limit`.
 
-
-def select_rows(source: Source, rows: Iterator[RawRow], limit: int | None) -> Iterator[RawRow]:
-    """Yield the rows that a spec selects, in source order, at most `limit`. Raises InputError."""
+    If the source `is_schemaless`, its rows may have different fields: a name that is missing from the first row
+    proves nothing. Raises InputError.
+    """
     if source.columns or source.types:
-        rows = _convert_columns(source, rows)
+        rows = _convert_columns(source, rows, is_schemaless)
     if source.where is not None:
-        rows = _filter_rows(source, source.where, rows)
+        rows = _filter_rows(source.where, rows, is_schemaless)
     if source.sample is not None:
         rows = _sample_rows(rows, source.sample, source.seed)
     limits = [most for most in (limit, source.limit) if most is not None]
     return islice(rows, min(limits, default=None))
 
 
-def _convert_columns(source: Source, rows: Iterator[RawRow]) -> Iterator[RawRow]:
+def _convert_columns(source: Source, rows: Iterator[RawRow], is_loose: bool) -> Iterator[RawRow]:
     """Yield rows with the selected columns only, and with text converted to the declared types."""
     readers = {name: make_text_parser(written) for name, written in source.types.items()}
-    is_loose = source.type in _SCHEMALESS
     never = {*source.columns, *readers} if is_loose else set[str]()
     for path, line, fields in rows:
         never -= fields.keys()
@@ -58,12 +59,12 @@ def _convert_columns(source: Source, rows: Iterator[RawRow]) -> Iterator[RawRow]
         )
 
 
-def _filter_rows(source: Source, where: str, rows: Iterator[RawRow]) -> Iterator[RawRow]:
+def _filter_rows(where: str, rows: Iterator[RawRow], is_schemaless: bool) -> Iterator[RawRow]:
     fits = None
     for path, line, fields in rows:
         try:
             if fits is None:
-                fits = compile_expression(where, names=None if source.type in _SCHEMALESS else (*fields, "row"))
+                fits = compile_expression(where, names=None if is_schemaless else (*fields, "row"))
             if fits({**fields, "row": fields}):
                 yield path, line, fields
         except ValueError as error:

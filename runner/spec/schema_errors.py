@@ -12,6 +12,7 @@ from typing import Any
 import jsonschema
 
 from runner.errors import InputError, Problem
+from runner.spec.plugins import add_plugins
 from runner.spec.redact import redact_passwords
 from runner.spec.yaml_document import Document, Path
 
@@ -23,19 +24,6 @@ _TYPE_NAMES = {
     "number": "a number",
     "boolean": "true or false",
     "null": "empty",
-}
-
-
-_PATTERN_MESSAGES = {
-    "name": "expected 1 to 32 characters of a-z, 0-9, _ and -, starting with a letter",
-    "delimiter": "expected one character that is not a quote or a line break",
-    "max_bytes": "expected a number of bytes, or a size such as 64KB or 200MB",
-    "tool": "expected 1 to 128 characters of A-Z, a-z, 0-9, _ and -",
-    "deadline": "expected a time span such as 90m, 6h or 2d",
-    "sheet": "expected a sheet name without [ ] : * ? / \\",
-    "url": "expected a database URL such as postgresql://user@host/name",
-    "types": "expected string, integer, number, boolean, date, timestamp, json or decimal(precision,scale)",
-    "vars": "expected letters, digits and _, not starting with a digit",
 }
 
 
@@ -138,10 +126,7 @@ def _error_message(error: _SchemaError) -> str:
             elif error.path[-1] == "url":
                 # An invalid URL may itself be a password, so it is not shown.
                 subject = f"{where} is not a valid URL"
-            return (
-                f"{subject}: "
-                f"{_PATTERN_MESSAGES.get(str(error.path[-1])) or _PATTERN_MESSAGES[str(error.path[-2])]}"
-            )
+            return f"{subject}: {error.schema.get('patternErrorMessage', f'expected text that matches {limit}')}"
         case "anyOf":
             return f"{where} needs `user` or `messages`"
         case "uniqueItems":
@@ -149,7 +134,7 @@ def _error_message(error: _SchemaError) -> str:
         case "not":
             return f"{where} is not allowed here: it comes from `prompt`"
         case name:
-            return f"{where} must {_LIMIT_PHRASES[name]} {limit}"
+            return f"{where} must {_LIMIT_PHRASES.get(name, f'satisfy {name}:')} {limit}"
 
 
 def _to_problems(errors: Iterable[_SchemaError], document: Document, path: str) -> Iterator[Problem]:
@@ -176,9 +161,15 @@ def _to_problems(errors: Iterable[_SchemaError], document: Document, path: str) 
 
 def check_document(document: Document, *, path: str) -> None:
     """Raise InputError with all violations of the JSON schema of a spec; `path` names the file."""
-    validator = _StrictValidator(json.loads(schema_text()))
+    schema = json.loads(schema_text())
+    unusable = [
+        Problem(path, message, *document.positions[at]) for at, message in add_plugins(schema, document.value)
+    ]
+    validator = _StrictValidator(schema)
     errors = [_SchemaError.from_jsonschema(error) for error in validator.iter_errors(document.value)]
-    problems = sorted(set(_to_problems(errors, document, path)), key=lambda p: (p.line, p.column, p.message))
+    problems = sorted(
+        {*unusable, *_to_problems(errors, document, path)}, key=lambda p: (p.line, p.column, p.message)
+    )
     if problems:
         raise InputError(problems)
 

@@ -80,12 +80,15 @@ class Source:
         """The file, glob or URL that rows are read from; a database URL is without its password."""
         if self.output is not None:
             return self.output
-        return str(self.options["path"]) if "path" in self.options else redact_passwords(str(self.options["url"]))
+        if "path" in self.options:
+            return str(self.options["path"])
+        # A type of another package may have neither a path nor a URL.
+        return redact_passwords(str(self.options.get("url", f"<{self.type}>")))
 
     @property
     def is_query(self) -> bool:
-        """True for a database URL: only a new query can find out if its rows have changed."""
-        return "url" in self.options
+        """True if the rows are in no files: only a new query can find out if they have changed."""
+        return "url" in self.options or ("path" not in self.options and self.output is None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from openpyxl.utils.escape import escape
 
 from runner import load_spec, run
 from runner.sinks.registry import SINKS
-from runner.sources.read import SOURCES
+from runner.sources.registry import SOURCES
 from tests.support.projects import SPEC, write_job
 from tests.support.sources import write_workbook
 

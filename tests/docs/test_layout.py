@@ -16,7 +16,8 @@ MAX_LINES, MAX_FILES, MAX_NAME = 400, 12, 60
 ORDER = (
     "errors", "text", "files", "spec", "tabular", "templates", "results", "pricing", "sources", "requests",
     "rules", "sinks", "store", "api", "simulator", "runs", "lifecycle/prepare", "lifecycle/plan", "lifecycle/send",
-    "lifecycle/deliver", "lifecycle/follow", "lifecycle/run", "lifecycle/maintain", "__init__", "cli", "__main__",
+    "lifecycle/deliver", "lifecycle/follow", "lifecycle/run", "lifecycle/maintain", "__init__", "reference",
+    "cli", "__main__",
 )  # fmt: skip
 """Each may import only what stands before it."""
 OWNERS = {

@@ -147,7 +147,7 @@ def test_any_text_evaluates_or_is_not_an_expression(text: str) -> None:
         assert str(error)
         return
     for record in RECORDS:
-        for write in (SINKS["csv"], SINKS["jsonl"]):
+        for write in (SINKS["csv"].function, SINKS["jsonl"].function):
             assert_written_or_refused(partial(evaluate, record), write)
 
 

@@ -15,7 +15,7 @@ COMMON = {"type", "path", "url", "rows", "columns", "types", "name", "content"}
 def test_sink_options_match_the_function_parameters(type: str) -> None:
     branches = json.loads(schema_text())["properties"]["sinks"]["items"]["allOf"]
     found = {branch["if"]["properties"]["type"]["const"]: branch["then"]["properties"] for branch in branches}
-    place, columns, *options = inspect.signature(SINKS[type]).parameters.values()
+    place, columns, *options = inspect.signature(SINKS[type].function).parameters.values()
     assert [place.name, columns.name] == ["place", "columns"]
     assert {option.name for option in options} == set(found[type]) - COMMON
     assert all(option.kind is option.KEYWORD_ONLY for option in options)
@@ -25,7 +25,7 @@ def test_schema_lists_every_sink_and_its_defaults() -> None:
     sinks = json.loads(schema_text())["properties"]["sinks"]["items"]
     assert sorted(sinks["properties"]["type"]["enum"]) == sorted(SINKS)
     for branch in sinks["allOf"]:
-        options = inspect.signature(SINKS[branch["if"]["properties"]["type"]["const"]]).parameters
+        options = inspect.signature(SINKS[branch["if"]["properties"]["type"]["const"]].function).parameters
         described = branch["then"]["properties"]
         own = {name for name in set(described) - COMMON if name not in branch["then"]["required"]}
         assert {name: described[name]["default"] for name in own} == {name: options[name].default for name in own}

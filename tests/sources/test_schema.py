@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from runner.sources.read import SOURCES
+from runner.sources.registry import SOURCES
 from runner.spec.schema_errors import schema_text
 
 SOURCE_SCHEMA = json.loads(schema_text())["properties"]["source"]
@@ -19,7 +19,7 @@ OFFERED = {
 
 @pytest.mark.parametrize("type", SOURCES)
 def test_source_parameters_match_the_schema(type: str) -> None:
-    inputs, *settings = inspect.signature(SOURCES[type]).parameters.values()
+    inputs, *settings = inspect.signature(SOURCES[type].function).parameters.values()
     # Where a run source reads is known from the spec that it names.
     given = {"path"} if type == "run" else set()
     assert {p.name for p in settings} - given == OFFERED[type]
@@ -34,7 +34,7 @@ def test_schema_lists_every_source() -> None:
 
 @pytest.mark.parametrize("branch", SOURCE_SCHEMA["allOf"], ids=lambda b: b["if"]["properties"]["type"]["const"])
 def test_source_defaults_match_the_schema(branch: dict[str, Any]) -> None:
-    parameters = inspect.signature(SOURCES[branch["if"]["properties"]["type"]["const"]]).parameters
+    parameters = inspect.signature(SOURCES[branch["if"]["properties"]["type"]["const"]].function).parameters
     defaults = {p.name: p.default for p in parameters.values() if p.default not in (inspect.Parameter.empty, None)}
     offered = {name: schema for name, schema in branch["then"]["properties"].items() if schema is not True}
     assert defaults == {

@@ -15,7 +15,8 @@ import pytest
 
 from runner.errors import InputError, Problem
 from runner.sources.input_files import InputFile, Inputs
-from runner.sources.read import SOURCES, Row, read_rows
+from runner.sources.read import Row, read_rows
+from runner.sources.registry import SOURCES
 from runner.spec.spec import Source
 from tests.support.paths import ROOT
 

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from runner.sinks.destination import Destination
+from runner.spec.setting_types import Delimiter
 
 _NUMBER = re.compile(r"[-+]?[0-9.,]+([eE][-+]?[0-9]+)?%?")
 
@@ -50,9 +51,16 @@ class _LineFeedWriter:
 
 @contextmanager
 def write_csv(
-    destination: Destination, columns: Iterable[str], *, delimiter: str = ",", formula_guard: bool = True
+    destination: Destination, columns: Iterable[str], *, delimiter: Delimiter = ",", formula_guard: bool = True
 ) -> Iterator[Callable[[Sequence[Any]], None]]:
-    """Yield a function that writes one row of values, in the order of `columns`, below a header line."""
+    """Write CSV below a header line: text and numbers unchanged, other values as JSON.
+
+    Yield a function that writes one row of values, in the order of `columns`.
+
+    Settings:
+        formula_guard: Put ' before text that a spreadsheet would run as a formula. Such text starts with =, +, -
+            or @ and is not a number.
+    """
     cell = _guard_formula if formula_guard else _to_cell
     with destination.open_file() as file:
         writer = csv.writer(_LineFeedWriter(file), delimiter=delimiter, lineterminator=_CRLF)

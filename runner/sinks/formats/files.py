@@ -8,18 +8,32 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from runner.sinks.destination import Destination
+from runner.spec.setting_types import NonEmpty
 from runner.tabular.column_types import to_text
 
 _MAX_NAME_BYTES = 255
 
 
+def list_columns(*, name: NonEmpty, content: NonEmpty = "output") -> dict[str, str]:
+    """Return the two columns of a file as expressions.
+
+    Settings:
+        name: Name of a row's file in the folder, as a Jinja expression like those in `columns`: `row.id ~ '.md'`.
+        content: Content of a row's file, as a Jinja expression. Values other than text become JSON.
+    """
+    return {"name": name, "content": content}
+
+
 @contextmanager
 def write_files(destination: Destination, columns: Mapping[str, Any]) -> Iterator[Callable[[Sequence[Any]], None]]:
-    """Yield a function that writes one file from a name and a content.
+    """Write one file per row.
 
-    Text is written unchanged, other values as JSON. The files are written to a folder beside the target, and
-    moved into it at the end. Other files in the target stay. The function raises ValueError for an invalid or
-    duplicate name.
+    Yield a function that writes one file from a name and a content. Text is written unchanged, other values as
+    JSON. The files are written to a folder beside the target, and moved into it at the end. Other files in the
+    target stay. The function raises ValueError for an invalid or duplicate name.
+
+    Settings:
+        path: Output folder, relative to the project root. The files appear in it once all of them are written.
     """
     folder = destination.path
     if folder is None or len(columns) != 2:

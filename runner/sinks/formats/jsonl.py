@@ -11,7 +11,10 @@ from runner.sinks.destination import Destination
 
 @contextmanager
 def write_jsonl(destination: Destination, columns: Iterable[str]) -> Iterator[Callable[[Sequence[Any]], None]]:
-    """Yield a function that writes one row of values, in the order of `columns`."""
+    """Write JSON Lines: one object per row.
+
+    Yield a function that writes one row of values, in the order of `columns`.
+    """
     names, encoder = list(columns), msgspec.json.Encoder()
     with destination.open_file() as file:
 

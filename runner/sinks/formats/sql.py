@@ -6,18 +6,27 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 from runner.sinks.destination import Destination
+from runner.spec.setting_types import NonEmpty
 from runner.tabular.database import Transactions
 from runner.tabular.tables import find_overwritten_key, open_upsert
 
 
 @contextmanager
 def write_sql(
-    destination: Destination, columns: Mapping[str, Any], *, table: str, key: str = "key"
+    destination: Destination, columns: Mapping[str, Any], *, table: NonEmpty, key: NonEmpty = "key"
 ) -> Iterator[Callable[[Sequence[Any]], None]]:
-    """Yield a function that writes one row of values, which must already have the types in `columns`.
+    """Write a table of a database, in one transaction.
 
-    It raises ValueError for a row without a key, and for a duplicate key, because one of the rows would be lost.
-    The end of the context raises it too, if the table treats two keys as equal.
+    Yield a function that writes one row of values, which must already have the types in `columns`. It
+    raises ValueError for a row without a key, and for a duplicate key, because one of the rows would be lost. The
+    end of the context raises it too, if the table treats two keys as equal.
+
+    Settings:
+        path: SQLite file, relative to the project root.
+        table: Table, or `schema.table` outside the default schema. It is created if it does not exist. All rows
+            are written in one transaction, which waits at most 10 minutes for locks of others.
+        key: Column that identifies a row and becomes the primary key. A row replaces an existing row with the same
+            key.
     """
     if destination.path is not None:
         destination.path.parent.mkdir(parents=True, exist_ok=True)

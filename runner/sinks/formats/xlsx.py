@@ -9,9 +9,10 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Annotated, Any
 
 from runner.sinks.destination import Destination
+from runner.spec.setting_types import keywords
 from runner.tabular.column_types import to_text
 
 _ROWS, _CHARACTERS, _MAX_EXACT_INTEGER, _DIGITS = 1_048_576, 32_767, 10**15, 15
@@ -24,13 +25,30 @@ _FIXED_TIME = (1980, 1, 1, 0, 0, 0)
 _UNSUPPORTED_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\ufffe\uffff]|_(?=x[0-9A-Fa-f]{4}_)")
 
 
+SheetName = Annotated[
+    str,
+    keywords(
+        minLength=1,
+        maxLength=31,
+        pattern=r"^[^\[\]:*?/\\]+$",
+        patternErrorMessage="expected a sheet name without [ ] : * ? / \\",
+    ),
+]
+
+
 @contextmanager
 def write_xlsx(
-    destination: Destination, columns: Mapping[str, Any], *, sheet: str = "Sheet1"
+    destination: Destination, columns: Mapping[str, Any], *, sheet: SheetName = "Sheet1"
 ) -> Iterator[Callable[[Sequence[Any]], None]]:
-    """Yield a function that writes one row of values, which must already have the types in `columns`.
+    """Write a sheet of an Excel workbook, below a header.
 
-    A header comes first. The function raises ValueError for a value that a sheet cannot hold.
+    Yield a function that writes one row of values, which must already have the types in `columns`. The function
+    raises ValueError for a value that a sheet cannot hold.
+
+    Settings:
+        path: Output file, relative to the project root, or a URL (`s3://`, `gs://`, `az://`). It is written
+            completely or not at all.
+        sheet: Name of the sheet.
     """
     import openpyxl
     from openpyxl.cell import WriteOnlyCell

@@ -6,6 +6,7 @@ from typing import Any
 
 from runner.sources.formats.text import raise_input_error, read_lines
 from runner.sources.input_files import Inputs
+from runner.spec.setting_types import Delimiter, InputPath
 
 _MAX_CELL_CHARS = 1 << 28
 
@@ -35,9 +36,15 @@ def _read_records(path: str, reader: Any) -> Iterator[list[str]]:
 
 
 def read_csv(
-    inputs: Inputs, *, path: str, delimiter: str = ",", encoding: str = "utf-8"
+    inputs: Inputs, *, path: InputPath, delimiter: Delimiter = ",", encoding: str = "utf-8"
 ) -> Iterator[tuple[str, int, dict[str, Any]]]:
-    """Yield one row per record; all files must have the same header. `line` is the last line of a record."""
+    """Read CSV: one row per record below a header line; all values stay text.
+
+    All files must have the same header. `line` is the last line of a record.
+
+    Settings:
+        encoding: Text encoding of the file, by its Python name. UTF-8 may begin with a byte order mark.
+    """
     csv.field_size_limit(_MAX_CELL_CHARS)
     first: list[str] = []
     for name, stream in inputs.open_files(path):

@@ -6,15 +6,19 @@ from typing import Any
 
 from runner.files.media_types import detect_media_type
 from runner.sources.input_files import Inputs
+from runner.spec.setting_types import NonEmpty
 
 _HEAD_BYTES = 4096
 
 
-def read_files(inputs: Inputs, *, path: str) -> Iterator[tuple[str, int, dict[str, Any]]]:
-    """Yield one row per file.
+def read_files(inputs: Inputs, *, path: NonEmpty) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """Read files of any kind: one row per file, with path, name, media_type, size and modified.
 
-    Its fields are `path`, `name` without folders, `media_type` detected from the content, `size` in bytes, and
-    `modified` in UTC.
+    `name` is without folders, `media_type` is detected from the content, `size` is in bytes, `modified` in UTC.
+
+    Settings:
+        path: Files, relative to the project root, or a URL; usually a glob (`*`, `**`). Each file is one row, in
+            name order.
     """
     for name, head, size, modified in inputs.read_heads(path, _HEAD_BYTES):
         fields = {

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 from runner.sources.formats.text import raise_input_error
 from runner.sources.input_files import Inputs
+from runner.spec.setting_types import InputPath
 
 _BLOCK_CHARS = 1 << 16
 
@@ -89,8 +90,11 @@ class _JsonStream:
             return line, value
 
 
-def read_json(inputs: Inputs, *, path: str) -> Iterator[tuple[str, int, dict[str, Any]]]:
-    """Yield one row per object of the array. `line` is the line on which the object begins."""
+def read_json(inputs: Inputs, *, path: InputPath) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """Read JSON: an array of objects.
+
+    `line` is the line on which the object begins.
+    """
     for name, stream in inputs.open_files(path):
         text = _JsonStream(name, stream)
         if text.peek() == "{":

@@ -9,6 +9,7 @@ import msgspec
 
 from runner.sources.formats.text import raise_input_error
 from runner.sources.input_files import Inputs
+from runner.spec.setting_types import InputPath
 
 _SURROGATE = re.compile(rb"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]")
 
@@ -21,8 +22,8 @@ def _describe_error(line: bytes, error: Exception) -> str:
     return f"not a JSON object: {error}"
 
 
-def read_jsonl(inputs: Inputs, *, path: str) -> Iterator[tuple[str, int, dict[str, Any]]]:
-    """Yield one row per non-blank line."""
+def read_jsonl(inputs: Inputs, *, path: InputPath) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """Read JSON Lines: one object per line."""
     decode = msgspec.json.Decoder(dict[str, Any]).decode
     for name, stream in inputs.open_files(path):
         for number, line in enumerate(stream, 1):

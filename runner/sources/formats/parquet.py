@@ -6,11 +6,12 @@ from typing import Any
 from runner.sources.formats.text import raise_input_error
 from runner.sources.input_files import Inputs
 from runner.sources.json_values import check_column_names, row_to_json
+from runner.spec.setting_types import SeekablePath
 from runner.tabular.parquet import InvalidParquet, read_parquet_file
 
 
-def read_parquet(inputs: Inputs, *, path: str) -> Iterator[tuple[str, int, dict[str, Any]]]:
-    """Yield one row per Parquet row. All files must have the same columns.
+def read_parquet(inputs: Inputs, *, path: SeekablePath) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """Read Parquet files, which must have the same columns.
 
     `line` is the number of the row in its file.
     """

@@ -1,22 +1,32 @@
 """Run source: the outputs that another job wrote."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from runner.sources.formats.text import raise_input_error
 from runner.sources.input_files import Inputs
+from runner.spec.setting_types import NOT_A_SETTING, NonEmpty
 
 _SUCCESS_BY_ROWS = {"succeeded": True, "failed": False}
 
 
 def read_run(
-    inputs: Inputs, *, spec: str, rows: str = "succeeded", path: str
+    inputs: Inputs,
+    *,
+    spec: NonEmpty,
+    rows: Literal["succeeded", "failed", "all"] = "succeeded",
+    path: Annotated[str, NOT_A_SETTING],
 ) -> Iterator[tuple[str, int, dict[str, Any]]]:
-    """Yield one row per output in `path`, the JSONL file that the job of `spec` writes.
+    """Read the outputs of another spec.
 
-    Its fields are `key`, `input` (the input row of that job), `outcome`, `output` and `error`.
+    `path` is the JSONL file that the job of `spec` writes.
+
+    Settings:
+        spec: Spec whose outputs are the rows, relative to the project root. It needs a jsonl sink without columns.
+            A row has the fields key, input (its input row), outcome, output and error.
+        rows: Rows of that run to read.
     """
     if not (inputs.root / path).exists():
         raise_input_error(path, f"not found: {spec} writes this file, so run that spec first")

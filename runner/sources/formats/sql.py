@@ -11,15 +11,21 @@ from runner.sources.formats.text import raise_input_error
 from runner.sources.input_files import Inputs
 from runner.sources.json_values import check_column_names, row_to_json
 from runner.spec.redact import redact_passwords
+from runner.spec.setting_types import DatabaseUrl, NonEmpty
 from runner.tabular.database import DatabaseError, open_query
 
 
 def read_sql(
-    inputs: Inputs, *, query: str, path: str | None = None, url: str | None = None
+    inputs: Inputs, *, query: NonEmpty, path: NonEmpty | None = None, url: DatabaseUrl | None = None
 ) -> Iterator[tuple[str, int, dict[str, Any]]]:
-    """Yield one row per row of the result, in its order; `line` is the row's number.
+    """Read the result of a query on a database: one row per row, in its order.
 
-    Dates, decimals and binary become text. Raises InputError if the query fails.
+    `line` is the row's number. Dates, decimals and binary become text. Raises InputError if the query fails.
+
+    Settings:
+        query: SELECT statement. Add an ORDER BY, because the rows are read and delivered in its order.
+        path: SQLite file, relative to the project root. It is opened read-only.
+        url: URL of any other database, in the format of SQLAlchemy. The password is not stored.
     """
     if url is not None:
         inputs.current_path = name = redact_passwords(url)

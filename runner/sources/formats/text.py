@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, NoReturn
 
 from runner.errors import InputError, Problem
 from runner.sources.input_files import Inputs
+from runner.spec.setting_types import InputPath
 
 _LINE_END = re.compile("\r\n|\r|\n")
 
@@ -68,8 +69,16 @@ def _line_of_error(error: UnicodeDecodeError, encoding: str, lines_before: int) 
     return lines_before + len(_LINE_END.findall(before)) + 1
 
 
-def read_text(inputs: Inputs, *, path: str, encoding: str = "utf-8") -> Iterator[tuple[str, int, dict[str, Any]]]:
-    """Yield one row per file, with the fields `path` in the project, `name` without folders, and `text`."""
+def read_text(
+    inputs: Inputs, *, path: InputPath, encoding: str = "utf-8"
+) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """Read text files: one row per file, with path, name and text.
+
+    `path` is relative to the project, `name` is without folders.
+
+    Settings:
+        encoding: Text encoding of the file, by its Python name. UTF-8 may begin with a byte order mark.
+    """
     for name, stream in inputs.open_files(path):
         text = "".join(read_lines(name, stream, encoding))
         yield name, 1, {"path": name, "name": PurePath(name).name, "text": text}

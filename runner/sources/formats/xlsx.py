@@ -10,12 +10,21 @@ from runner.errors import InputError
 from runner.sources.formats.text import raise_input_error
 from runner.sources.input_files import Inputs
 from runner.sources.json_values import check_column_names, row_to_json
+from runner.spec.setting_types import NonEmpty, SeekablePath
 
 _ESCAPED = re.compile("_x([0-9A-Fa-f]{4})_")
 
 
-def read_xlsx(inputs: Inputs, *, path: str, sheet: str | None = None) -> Iterator[tuple[str, int, dict[str, Any]]]:
-    """Yield one row per non-empty row of `sheet`, by default the first sheet; `line` is its row number."""
+def read_xlsx(
+    inputs: Inputs, *, path: SeekablePath, sheet: NonEmpty | None = None
+) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """Read a sheet of an Excel workbook, whose first row is the header.
+
+    Empty rows are skipped. `line` is the row number.
+
+    Settings:
+        sheet: Name of the sheet. Default: the first one.
+    """
     for name, file in inputs.open_seekable(path):
         header: list[str] = []
         for number, cells in enumerate(_read_rows(name, file, sheet), 1):

@@ -30,7 +30,7 @@ def test_jsonl_has_one_full_object_per_row(tmp_path: Path) -> None:
 def test_jsonl_reads_back_as_it_was_written(values: list[dict[str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "plain"
-        with SINKS["jsonl"](Destination(path), ["v", "n"]) as write:
+        with SINKS["jsonl"].function(Destination(path), ["v", "n"]) as write:
             for number, value in enumerate(values):
                 write([value, number])
         lines = path.read_bytes().split(b"\n")[:-1]

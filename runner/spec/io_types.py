@@ -1,0 +1,47 @@
+"""One type of source or sink: its function, and what the rest of the program must know about it."""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class SourceType:
+    """A type of source. The keyword parameters of `function` are its settings.
+
+    `extra` names the optional packages that it needs, `url_extra` those that it needs for its setting `url`. The
+    rows of a type that `is_schemaless` may have different fields.
+    """
+
+    function: Callable[..., Iterator[tuple[str, int, dict[str, Any]]]]
+    extra: str = ""
+    url_extra: str = ""
+    is_schemaless: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SinkType:
+    """A type of sink. The keyword parameters of `function` are its settings.
+
+    `extra` names the optional packages that it needs. Columns of a type that `is_typed` have types; one that
+    `is_flat` holds no nested values. `is_self_compressed` means that the file format compresses its files, and
+    `is_folder` that the destination is a folder. `destinations` are the settings that name the place.
+    `expressions` returns the columns from its own settings, instead of the setting `columns`.
+    """
+
+    function: Callable[..., AbstractContextManager[Callable[..., None]]]
+    extra: str = ""
+    is_typed: bool = False
+    is_flat: bool = False
+    is_self_compressed: bool = False
+    is_folder: bool = False
+    destinations: tuple[str, ...] = ("path",)
+    expressions: Callable[..., dict[str, str]] | None = None
+
+
+def select_options(function: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that a function has a parameter for."""
+    names = inspect.signature(function).parameters
+    return {name: value for name, value in options.items() if name in names}

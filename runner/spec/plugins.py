@@ -1,0 +1,109 @@
+"""Types of sources and sinks from other packages, found by their entry points.
+
+An entry point in the group `runner.sources` or `runner.sinks` names a function, or a SourceType or SinkType.
+Installed packages are searched only for a type that is not built in.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from functools import cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from typing import Any, TypeVar
+
+from runner.spec.io_types import SinkType, SourceType
+from runner.spec.variants import Variant, build_sink_variant, build_source_variant, find_section
+from runner.spec.yaml_document import Path
+
+SOURCE_GROUP, SINK_GROUP = "runner.sources", "runner.sinks"
+
+
+GROUPS = {"source": SOURCE_GROUP, "sinks": SINK_GROUP}
+"""The entry points of the types in each section of a spec."""
+
+
+T = TypeVar("T", SourceType, SinkType)
+
+
+@cache
+def _find_entry_points(group: str) -> EntryPoints:
+    return entry_points(group=group)
+
+
+def _describe(point: EntryPoint) -> str:
+    package = f" of the package {point.dist.name}" if point.dist is not None else ""
+    return f"the entry point {point.name} = {point.value} in {point.group}{package}"
+
+
+def load_plugin(group: str, name: str, kind: type[T], built_in: Collection[str]) -> T | None:
+    """Return the type that an installed package registers under `name`, or None.
+
+    Raises ValueError for an entry point that cannot be used, or that has the name of a built-in type.
+    """
+    points = _find_entry_points(group)
+    for point in points:
+        if point.name in built_in:
+            raise ValueError(
+                f"{_describe(point)} has the name of a built-in type: rename it or uninstall its package"
+            )
+    found = [point for point in points if point.name == name]
+    if len(found) > 1:
+        raise ValueError(
+            f"{_describe(found[0])} and {_describe(found[1])} have the same name: uninstall a package"
+        )
+    return _load(found[0], kind) if found else None
+
+
+def _load(point: EntryPoint, kind: type[T]) -> T:
+    try:
+        loaded = point.load()
+    except Exception as error:
+        # A module of another package can raise any exception.
+        raise ValueError(f"{_describe(point)} cannot be imported: {type(error).__name__}: {error}") from error
+    if isinstance(loaded, kind):
+        return loaded
+    if not callable(loaded) or isinstance(loaded, SourceType | SinkType):
+        raise ValueError(f"{_describe(point)} is neither a function nor a {kind.__name__}")
+    return kind(loaded)
+
+
+def _find_used_types(value: Any) -> Iterator[tuple[str, Path, str]]:
+    """Yield the section, the place and the name of each type that a document names."""
+    document = value if isinstance(value, dict) else {}
+    sinks = document.get("sinks")
+    parts: list[tuple[str, Path, Any]] = [("source", ("source", "type"), document.get("source"))]
+    for index, sink in enumerate(sinks if isinstance(sinks, list) else ()):
+        parts.append(("sinks", ("sinks", index, "type"), sink))
+    for section, at, part in parts:
+        if isinstance(part, dict) and isinstance(part.get("type"), str):
+            yield section, at, part["type"]
+
+
+def _build_variant(
+    section: str, name: str, schema: Mapping[str, Any], built_in: Collection[str]
+) -> Variant | None:
+    """Return the variant of a type of another package, or None. Raises ValueError."""
+    try:
+        if section == "source":
+            source = load_plugin(SOURCE_GROUP, name, SourceType, built_in)
+            return None if source is None else build_source_variant(name, source, schema)
+        sink = load_plugin(SINK_GROUP, name, SinkType, built_in)
+        return None if sink is None else build_sink_variant(name, sink, schema)
+    except (TypeError, NameError) as error:
+        raise ValueError(f"the settings of the type {name!r} cannot be read from its function: {error}") from error
+
+
+def add_plugins(schema: Mapping[str, Any], value: Any) -> Iterator[tuple[Path, str]]:
+    """Add to `schema` the types of other packages that a document uses; yield the mistakes by place."""
+    parts = {section: find_section(schema, section) for section in GROUPS}
+    built_in = {section: tuple(part["properties"]["type"]["enum"]) for section, part in parts.items()}
+    for section, at, name in _find_used_types(value):
+        if name in built_in[section]:
+            continue
+        part = parts[section]
+        names = part["properties"]["type"]["enum"]
+        names += sorted({point.name for point in _find_entry_points(GROUPS[section])}.difference(names))
+        try:
+            variant = _build_variant(section, name, schema, built_in[section])
+        except ValueError as error:
+            yield at, str(error)
+        else:
+            part["allOf"] += [] if variant is None else [variant]
