@@ -1,10 +1,15 @@
-"""Commands that take no spec and no run: schema, simulate and completion."""
+"""Commands that take no spec and no run: schema, reference, simulate and completion."""
 
 import signal
+from inspect import cleandoc
 from pathlib import Path
 from threading import Event
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from runner.reference.page import CommandHelp
 
 
 @click.command()
@@ -13,6 +18,45 @@ def schema() -> None:
     from runner.spec.schema_errors import schema_text
 
     click.echo(schema_text(), nl=False)
+
+
+def _describe_commands() -> "list[CommandHelp]":
+    """Return the help of every command."""
+    from runner.reference.page import CommandHelp
+
+    group = click.get_current_context().find_root().command
+    found = []
+    for name, command in group.commands.items() if isinstance(group, click.Group) else ():
+        context = click.Context(command, info_name=name)
+        usage = " ".join(["runner", name, *command.collect_usage_pieces(context)])
+        records = [option.get_help_record(context) for option in command.params]
+        options = [record for record in records if record is not None and record[1]]
+        found.append(CommandHelp(usage, cleandoc(command.help or ""), options))
+    return found
+
+
+@click.command()
+@click.option(
+    "--update", is_flag=True, help="Write the committed reference and JSON schema, in a repository clone."
+)
+def reference(*, update: bool) -> None:
+    """Print the reference, as Markdown.
+
+    It lists all keys of specs, commands, exit codes, outcomes, rules and faults of the simulator.
+    """
+    from runner.reference.page import format_reference
+    from runner.reference.spec_schema import build_schema, format_schema
+
+    text = format_reference(_describe_commands())
+    if not update:
+        click.echo(text, nl=False)
+        return
+    for path, content in (
+        (Path("runner/spec/schema.json"), format_schema(build_schema())),
+        (Path("specs/REFERENCE.md"), text),
+    ):
+        path.write_text(content, "utf-8")
+        click.echo(f"wrote {path}")
 
 
 @click.command()

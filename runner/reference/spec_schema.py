@@ -1,8 +1,9 @@
-"""The JSON schema of specs: the parts written by hand, and a variant for each type of source and sink."""
+"""The JSON schema of specs: the parts written by hand, examples, and a variant for each type."""
 
 import json
 from typing import Any
 
+from runner.reference.examples import load_examples, parse_example
 from runner.sinks.registry import SINKS
 from runner.sources.registry import SOURCES
 from runner.spec.schema_errors import schema_text
@@ -14,6 +15,8 @@ def build_schema() -> dict[str, Any]:
     schema: dict[str, Any] = json.loads(schema_text())
     set_variants(schema, "source", SOURCES, build_source_variant)
     set_variants(schema, "sinks", SINKS, build_sink_variant)
+    for key, text in load_examples().items():
+        schema["properties"][key]["examples"] = [parse_example(text)[key]]
     return schema
 
 

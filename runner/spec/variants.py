@@ -25,7 +25,7 @@ def build_source_variant(name: str, kind: SourceType, schema: Mapping[str, Any])
     """Return the variant of a type of source: its place, key and own settings, then those that select rows."""
     own = read_settings(kind.function)
     shared = schema["$defs"]["source_settings"]["properties"]
-    places = {place: own.properties[place] for place in ("path", "url") if place in own.properties}
+    places: dict[str, Any] = {place: own.properties[place] for place in ("path", "url") if place in own.properties}
     return _build_variant(
         name, own.summary, {**places, "key": shared["key"], **own.properties, **shared}, list(own.required)
     )

@@ -34,7 +34,7 @@ def read_example(
             on the next line.
         names: Names. Default: all.
     """
-    yield from inputs or (kind, size, names, ratio, given)
+    yield str(inputs), size, {"kind": kind, "names": names, "ratio": ratio, "given": given}
 
 
 def test_settings_follow_from_signature_and_docstring() -> None:
@@ -124,6 +124,15 @@ def test_name_of_built_in_type_is_refused(tmp_path: Path) -> None:
     assert (
         "the entry point csv = greedy:read in runner.sources of the package greedy has the name of a built-in type"
     ) in done.stderr
+
+
+def test_installed_packages_are_not_searched_for_built_in_types(tmp_path: Path) -> None:
+    target = register(tmp_path / "installed", "greedy", "runner.sources", "csv", "greedy:read")
+    (tmp_path / "rows.csv").write_text("text\na\n")
+    text = SPEC.replace("{type: numbers, count: 5, parity: odd}", "{type: csv, path: rows.csv}")
+    text = text.replace('type: lines, path: out.txt, separator: "|"', "type: csv, path: out.csv")
+    done = run_with(target, tmp_path, text.replace("row.number", "key"), "validate")
+    assert (done.returncode, done.stdout) == (0, "job.yaml: valid\n")
 
 
 def test_two_packages_with_one_name_are_refused(tmp_path: Path) -> None:

@@ -1,0 +1,122 @@
+"""The whole reference as one page of Markdown."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from runner import errors
+from runner.reference.spec_keys import describe_spec
+from runner.reference.spec_schema import build_schema
+from runner.reference.tables import table
+from runner.results.outcome import OUTCOMES
+from runner.rules.run import RULES
+from runner.simulator.faults import FAULTS
+
+_INTRODUCTION = """\
+Printed by `runner reference`. Editors complete and check a spec with the JSON schema that `runner schema` prints:
+start the file with `# yaml-language-server: $schema=` and the path of the schema.
+
+Paths are relative to the project folder: the nearest folder above the spec that holds `prompts/` or `.runner/`, or
+else the spec's own folder. `${env:NAME}` in a value is replaced by that environment variable.
+
+[Spec](#spec) · [Other types](#types-of-other-packages) · [Commands](#commands) · [Exit codes](#exit-codes) ·
+[Outcomes](#outcomes) · [Rules](#rules) · [Faults](#faults-of-the-simulator)"""
+
+
+_PLUGINS = """\
+Another package can add a type of source or sink. It is one function. Its keyword parameters are the settings of
+the type, and the lines below `Settings:` in its docstring describe them. An entry point registers it:
+
+```toml
+[project.entry-points."runner.sources"]
+numbers = "my_package:read_numbers"
+
+[project.entry-points."runner.sinks"]
+lines = "my_package:write_lines"
+```
+
+`tests/data/plugin_example` is a complete example."""
+
+
+_EXIT_CODES = {
+    0: "The command succeeded; all rows of a run succeeded.",
+    3: "The run is finished, but rows failed or have contradicting results.",
+    4: "The run is not finished: run the spec again to resume it.",
+    143: "SIGTERM stopped the command; run the spec again to resume.",
+}
+"""Exit codes of commands that end without an error."""
+
+
+_OUTCOMES = {
+    "succeeded": "The answer has a valid output.",
+    "invalid": "The output does not match the schema or a check.",
+    "truncated": "The answer ended early, for example at max_tokens.",
+    "refused": "The model refused to answer.",
+    "errored": "The API answered the request with an error.",
+    "expired": "The API did not process the request within 24 hours.",
+    "canceled": "The batch was canceled before the request was processed.",
+    "missing": "The API has no result for the request.",
+    "rejected": "The request was never sent, because it could not be built.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CommandHelp:
+    """One command: its usage, its description, and its options with their help."""
+
+    usage: str
+    about: str
+    options: Sequence[tuple[str, str]]
+
+
+def _first_line(documented: object) -> str:
+    return (documented.__doc__ or "").partition("\n")[0]
+
+
+def _name_table(kind: str, meanings: Mapping[str, str]) -> str:
+    return table((kind, "meaning"), [(f"`{name}`", meaning) for name, meaning in meanings.items()])
+
+
+def _list_errors(kind: type[errors.RunnerError] = errors.RunnerError) -> Iterator[type[errors.RunnerError]]:
+    yield kind
+    for below in kind.__subclasses__():
+        if below.__module__ == errors.__name__:
+            yield from _list_errors(below)
+
+
+def _exit_codes() -> str:
+    rows = [(code, "", meaning) for code, meaning in _EXIT_CODES.items()]
+    rows += [(error.exit_code, f"`{error.__name__}`", _first_line(error)) for error in _list_errors()]
+    ordered = sorted(rows, key=lambda row: row[0])
+    return table(("code", "error", "meaning"), [(f"`{code}`", error, about) for code, error, about in ordered])
+
+
+def _rules() -> str:
+    rows = [(f"`{name}`", severity, _first_line(rule)) for name, (severity, rule) in RULES.items()]
+    rows.append(("`unknown-rule`", "error", "Report an id under `allow` that is no rule."))
+    return table(("rule", "severity", "meaning"), rows)
+
+
+def _commands(commands: Sequence[CommandHelp]) -> Iterator[str]:
+    for command in commands:
+        yield f"### `{command.usage}`"
+        yield command.about
+        if command.options:
+            yield _name_table("option", dict(command.options))
+
+
+def _paragraphs(commands: Sequence[CommandHelp]) -> Iterator[str]:
+    yield from ("# Reference", _INTRODUCTION, "## Spec", *describe_spec(build_schema()))
+    yield from ("## Types of other packages", _PLUGINS)
+    yield from ("## Commands", *_commands(commands))
+    yield from ("## Exit codes", _exit_codes())
+    yield from ("## Outcomes", _name_table("outcome", {name: _OUTCOMES[name] for name in OUTCOMES}))
+    yield from ("## Rules", _rules())
+    yield "Errors stop a run. Warnings do not; `allow` or a comment `# runner: allow rule-id` silences them."
+    yield "## Faults of the simulator"
+    yield "`runner simulate --fault NAME` injects a fault once, `NAME:N` N times, `NAME:P%` in P% of cases."
+    yield _name_table("fault", FAULTS)
+
+
+def format_reference(commands: Sequence[CommandHelp]) -> str:
+    """Return the reference as Markdown."""
+    return "\n\n".join(_paragraphs(commands)) + "\n"
