@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from runner.io_types.schema_variants import find_section
 from runner.reference.examples import load_examples
 from runner.reference.tables import flatten, settings_table
 from runner.sinks.registry import SINKS
 from runner.sources.registry import SOURCES
-from runner.spec.variants import find_section
 
 _PLACES = ("path", "url")
 

@@ -3,11 +3,11 @@
 import json
 from typing import Any
 
+from runner.io_types.schema_variants import build_sink_variant, build_source_variant, set_variants
 from runner.reference.examples import load_examples, parse_example
 from runner.sinks.registry import SINKS
 from runner.sources.registry import SOURCES
 from runner.spec.schema_errors import schema_text
-from runner.spec.variants import build_sink_variant, build_source_variant, set_variants
 
 
 def build_schema() -> dict[str, Any]:

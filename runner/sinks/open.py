@@ -5,10 +5,10 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, TypeVar
 
 from runner.errors import InputError
+from runner.io_types.types import select_options
 from runner.sinks.column_schemas import build_column_schemas
 from runner.sinks.destination import Destination
 from runner.sinks.registry import column_expressions, find_sink_type
-from runner.spec.io_types import select_options
 from runner.spec.spec import Spec
 from runner.tabular.column_types import Converter, make_converter
 from runner.tabular.database import DatabaseError

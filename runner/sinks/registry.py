@@ -1,14 +1,14 @@
 """The types of sinks: those built in, and those of other packages."""
 
 from runner.errors import InputError, Problem
+from runner.io_types.plugins import SINK_GROUP, load_plugin
+from runner.io_types.types import SinkType, select_options
 from runner.sinks.formats.csv import write_csv
 from runner.sinks.formats.files import list_columns, write_files
 from runner.sinks.formats.jsonl import write_jsonl
 from runner.sinks.formats.parquet import write_parquet
 from runner.sinks.formats.sql import write_sql
 from runner.sinks.formats.xlsx import write_xlsx
-from runner.spec.io_types import SinkType, select_options
-from runner.spec.plugins import SINK_GROUP, load_plugin
 from runner.spec.spec import Sink
 from runner.templates.expressions import RECORD_FIELDS
 

@@ -1,6 +1,8 @@
 """The types of sources: those built in, and those of other packages."""
 
 from runner.errors import InputError, Problem
+from runner.io_types.plugins import SOURCE_GROUP, load_plugin
+from runner.io_types.types import SourceType
 from runner.sources.formats.csv import read_csv
 from runner.sources.formats.files import read_files
 from runner.sources.formats.json import read_json
@@ -10,8 +12,6 @@ from runner.sources.formats.run import read_run
 from runner.sources.formats.sql import read_sql
 from runner.sources.formats.text import read_text
 from runner.sources.formats.xlsx import read_xlsx
-from runner.spec.io_types import SourceType
-from runner.spec.plugins import SOURCE_GROUP, load_plugin
 
 SOURCES = {
     "csv": SourceType(read_csv),

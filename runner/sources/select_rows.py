@@ -24,30 +24,32 @@ def select_rows(
     proves nothing. Raises InputError.
     """
     if source.columns or source.types:
-        rows = _convert_columns(source, rows, is_schemaless)
+        rows = _convert_columns(source, rows, is_schemaless=is_schemaless)
     if source.where is not None:
-        rows = _filter_rows(source.where, rows, is_schemaless)
+        rows = _filter_rows(source.where, rows, is_schemaless=is_schemaless)
     if source.sample is not None:
         rows = _sample_rows(rows, source.sample, source.seed)
     limits = [most for most in (limit, source.limit) if most is not None]
     return islice(rows, min(limits, default=None))
 
 
-def _convert_columns(source: Source, rows: Iterator[RawRow], is_loose: bool) -> Iterator[RawRow]:
+def _convert_columns(source: Source, rows: Iterator[RawRow], *, is_schemaless: bool) -> Iterator[RawRow]:
     """Yield rows with the selected columns only, and with text converted to the declared types."""
     readers = {name: make_text_parser(written) for name, written in source.types.items()}
-    never = {*source.columns, *readers} if is_loose else set[str]()
+    never = {*source.columns, *readers} if is_schemaless else set[str]()
     for path, line, fields in rows:
         never -= fields.keys()
         if source.columns:
-            if not is_loose and (absent := next((name for name in source.columns if name not in fields), None)):
+            if not is_schemaless and (
+                absent := next((name for name in source.columns if name not in fields), None)
+            ):
                 raise InputError([Problem(path, f"no column {absent!r}: {suggest_similar(absent, fields)}", line)])
             fields = {name: fields[name] for name in source.columns if name in fields}
         for name, read in readers.items():
             try:
                 if name in fields:
                     fields[name] = read(fields[name])
-                elif not is_loose:
+                elif not is_schemaless:
                     raise ValueError(f"there is no such column: {suggest_similar(name, fields)}")
             except (ValueError, RecursionError) as error:
                 message = f"cannot read {name} as {source.types[name]}: {error}"
@@ -59,7 +61,7 @@ def _convert_columns(source: Source, rows: Iterator[RawRow], is_loose: bool) -> 
         )
 
 
-def _filter_rows(where: str, rows: Iterator[RawRow], is_schemaless: bool) -> Iterator[RawRow]:
+def _filter_rows(where: str, rows: Iterator[RawRow], *, is_schemaless: bool) -> Iterator[RawRow]:
     fits = None
     for path, line, fields in rows:
         try:

@@ -2,6 +2,5 @@
 
 In: a path and variables. Out: `spec.Spec`, or an InputError with file, line and column of each problem.
 Read `load` first: parse (`yaml_document`), check against schema.json (`schema_errors`), check what a schema cannot
-say (`cross_field`), build (`spec`). `settings` and `variants` derive the schema of a source or sink from its
-function; `plugins` finds those of other packages.
+say (`cross_field`), build (`spec`).
 """

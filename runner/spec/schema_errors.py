@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema
 
 from runner.errors import InputError, Problem
-from runner.spec.plugins import add_plugins
+from runner.io_types.plugins import add_plugins
 from runner.spec.redact import redact_passwords
 from runner.spec.yaml_document import Document, Path
 

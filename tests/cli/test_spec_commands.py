@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import ROOT, SHIPPED
 from tests.support.outputs import records
-from tests.support.paths import ROOT, SHIPPED
 from tests.support.processes import RUN_SIMULATED, command
 from tests.support.projects import IMPOSSIBLE_SCHEMA, write_job
 from tests.support.simulator import accepted, environ_without_key, simulator

@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from runner.cli import main
+from tests.support import DATA, ROOT
 from tests.support.outputs import normalize
-from tests.support.paths import DATA, ROOT
 
 TEXTS = DATA / "texts"
 PRINTED = {

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.paths import ROOT
+from tests.support import ROOT
 from tests.support.processes import command, end, start
 from tests.support.projects import write_job
 from tests.support.simulator import environ_without_key

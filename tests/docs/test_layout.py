@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.paths import DATA, ROOT, TESTS
+from tests.support import DATA, ROOT, TESTS
 
 PACKAGE = ROOT / "runner"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 TEST_MODULES = sorted(TESTS.rglob("*.py"))
 MAX_LINES, MAX_FILES, MAX_NAME = 400, 12, 60
 ORDER = (
-    "errors", "text", "files", "spec", "tabular", "templates", "results", "pricing", "sources", "requests",
-    "rules", "sinks", "store", "api", "simulator", "runs", "lifecycle/prepare", "lifecycle/plan", "lifecycle/send",
-    "lifecycle/deliver", "lifecycle/follow", "lifecycle/run", "lifecycle/maintain", "__init__", "reference",
-    "cli", "__main__",
+    "errors", "text", "files", "io_types", "spec", "tabular", "templates", "results", "pricing", "sources",
+    "requests", "rules", "sinks", "store", "api", "simulator", "runs", "lifecycle/prepare", "lifecycle/plan",
+    "lifecycle/send", "lifecycle/deliver", "lifecycle/follow", "lifecycle/run", "lifecycle/maintain",
+    "__init__", "reference", "cli", "__main__",
 )  # fmt: skip
 """Each may import only what stands before it."""
 OWNERS = {

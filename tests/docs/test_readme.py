@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from runner import load_spec
+from tests.support import ROOT
 from tests.support.outputs import normalize
-from tests.support.paths import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
 CONSOLE = re.findall(r"```console\n\$ (.*?)\n(.*?)```", README, re.DOTALL)

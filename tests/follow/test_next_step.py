@@ -8,7 +8,7 @@ import pytest
 from runner.lifecycle.follow.next_step import STEPS, BatchState, RunState, Step, next_step
 from runner.lifecycle.follow.perform import PERFORMERS
 from runner.lifecycle.send.synchronous import MAX_SYNC_BATCH
-from tests.support.paths import ROOT
+from tests.support import ROOT
 
 MANY = MAX_SYNC_BATCH + 1
 CASES = {

@@ -2,7 +2,7 @@
 
 import re
 
-from tests.support.paths import TESTS
+from tests.support import TESTS
 
 INPUTS = 10_000
 

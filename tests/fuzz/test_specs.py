@@ -19,8 +19,8 @@ from runner.spec.load import load_spec
 from runner.spec.schema_errors import schema_text
 from runner.spec.spec import Spec
 from runner.spec.yaml_document import parse_yaml
+from tests.support import ROOT, SHIPPED
 from tests.support.fuzzing import EDITS, SHORT_TEXT, assert_clear, edited, tries
-from tests.support.paths import ROOT, SHIPPED
 from tests.support.projects import SPEC
 
 pytestmark = pytest.mark.slow

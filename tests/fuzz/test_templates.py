@@ -22,8 +22,8 @@ from runner.spec.load import load_spec
 from runner.spec.spec import Prompt, Spec
 from runner.templates.expressions import RECORD_FIELDS, compile_expression
 from runner.templates.templates import load_templates
+from tests.support import ROOT
 from tests.support.fuzzing import EDITS, MEMORY, SHORT_TEXT, assert_clear, edited, tries
-from tests.support.paths import ROOT
 from tests.support.projects import SPEC
 
 pytestmark = pytest.mark.slow

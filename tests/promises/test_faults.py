@@ -7,8 +7,8 @@ import pytest
 
 from runner import Summary, load_spec, run
 from runner.simulator.faults import FAULTS, ErrorResponse
+from tests.support import TESTS
 from tests.support.outputs import outputs, records
-from tests.support.paths import TESTS
 from tests.support.projects import EACH_ONCE, ROWS, SPEC, write_job
 from tests.support.simulator import paid
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.paths import DATA
+from tests.support import DATA
 
 
 @pytest.fixture

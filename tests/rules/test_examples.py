@@ -8,7 +8,7 @@ import pytest
 from runner import load_spec, plan
 from runner.rules.finding import Finding
 from runner.rules.run import RULES, run_rules
-from tests.support.paths import DATA, SHIPPED
+from tests.support import DATA, SHIPPED
 
 EXAMPLES = sorted((DATA / "rules").glob("*.yaml"))
 DAY = date(2026, 11, 24)

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from runner.errors import InputError
+from runner.io_types.settings import read_settings
 from runner.reference.spec_schema import build_schema, format_schema
 from runner.sinks.registry import SINKS, column_expressions, find_sink_type
 from runner.spec.schema_errors import schema_text
-from runner.spec.settings import read_settings
 from runner.spec.spec import Sink
 from tests.support.plugins import SPEC, register, run_with
 

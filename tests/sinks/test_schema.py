@@ -15,8 +15,8 @@ COMMON = {"type", "path", "url", "rows", "columns", "types", "name", "content"}
 def test_sink_options_match_the_function_parameters(type: str) -> None:
     branches = json.loads(schema_text())["properties"]["sinks"]["items"]["allOf"]
     found = {branch["if"]["properties"]["type"]["const"]: branch["then"]["properties"] for branch in branches}
-    place, columns, *options = inspect.signature(SINKS[type].function).parameters.values()
-    assert [place.name, columns.name] == ["place", "columns"]
+    destination, columns, *options = inspect.signature(SINKS[type].function).parameters.values()
+    assert [destination.name, columns.name] == ["destination", "columns"]
     assert {option.name for option in options} == set(found[type]) - COMMON
     assert all(option.kind is option.KEYWORD_ONLY for option in options)
 

@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
+from runner.io_types.annotations import keywords
+from runner.io_types.settings import read_settings
+from runner.io_types.types import SourceType
 from runner.sources.registry import SOURCES, find_source_type
-from runner.spec.io_types import SourceType
-from runner.spec.setting_types import keywords
-from runner.spec.settings import read_settings
 from tests.support.plugins import SPEC, install_example, register, run_with
 
 

@@ -7,7 +7,7 @@ import pytest
 from runner.errors import InputError
 from runner.spec.load import find_project_root, load_spec
 from runner.spec.spec import Spec
-from tests.support.paths import ROOT, SHIPPED
+from tests.support import ROOT, SHIPPED
 from tests.support.projects import MINIMAL_SPEC, load_lines, load_problems
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from runner.errors import InputError
 from runner.spec.load import load_spec
 from runner.spec.schema_errors import suggest_similar
-from tests.support.paths import DATA
+from tests.support import DATA
 from tests.support.projects import MINIMAL_SPEC, SPEC_SCHEMA, load_lines, load_problems
 
 BAD = sorted((DATA / "specs").glob("*.yaml"))

@@ -8,7 +8,7 @@ import pytest
 
 from runner.spec.load import compute_fingerprint, load_spec, restore_with_edits
 from runner.spec.spec import Batch, Prompt, Retry, Sink, Source, Turn
-from tests.support.paths import SHIPPED
+from tests.support import SHIPPED
 from tests.support.projects import MINIMAL_SPEC, load_lines
 
 

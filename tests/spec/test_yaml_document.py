@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from runner.errors import InputError, Problem
 from runner.spec.yaml_document import MAX_BYTES, MAX_DEPTH, MAX_NODES, Document, parse_yaml
-from tests.support.paths import ROOT, SHIPPED
+from tests.support import ROOT, SHIPPED
 
 BMP = st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"]), max_size=20)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | BMP

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runner.store.database import SCHEMA_VERSION
-from tests.support.paths import DATA
+from tests.support import DATA
 from tests.support.processes import RUN, command
 from tests.support.projects import write_job
 from tests.support.simulator import accepted, simulator

@@ -1,1 +1,8 @@
 """Parts that tests of several folders share."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+TESTS = ROOT / "tests"
+DATA = TESTS / "data"
+SHIPPED = sorted((ROOT / "specs").glob("*.yaml"))

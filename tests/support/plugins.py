@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
-EXAMPLE = ROOT / "tests" / "data" / "plugin_example"
+from tests.support import DATA, ROOT
+
 SPEC = """\
 version: 1
 name: job
@@ -20,7 +20,7 @@ sinks: [{type: lines, path: out.txt, separator: "|", columns: {n: row.number, ou
 def install_example(target: Path) -> Path:
     """Install the example package into a folder, with pip."""
     options = ["--quiet", "--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--target"]
-    words = [sys.executable, "-m", "pip", "install", *options, str(target), str(EXAMPLE)]
+    words = [sys.executable, "-m", "pip", "install", *options, str(target), str(DATA / "plugin_example")]
     subprocess.run(words, check=True, capture_output=True)
     return target
 

@@ -18,7 +18,7 @@ from runner.sources.input_files import InputFile, Inputs
 from runner.sources.read import Row, read_rows
 from runner.sources.registry import SOURCES
 from runner.spec.spec import Source
-from tests.support.paths import ROOT
+from tests.support import ROOT
 
 
 def read_all(

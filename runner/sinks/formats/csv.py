@@ -9,8 +9,8 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from runner.io_types.annotations import Delimiter
 from runner.sinks.destination import Destination
-from runner.spec.setting_types import Delimiter
 
 _NUMBER = re.compile(r"[-+]?[0-9.,]+([eE][-+]?[0-9]+)?%?")
 

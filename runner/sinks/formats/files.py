@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from runner.io_types.annotations import NonEmpty
 from runner.sinks.destination import Destination
-from runner.spec.setting_types import NonEmpty
 from runner.tabular.column_types import to_text
 
 _MAX_NAME_BYTES = 255

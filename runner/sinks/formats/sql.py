@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
+from runner.io_types.annotations import NonEmpty
 from runner.sinks.destination import Destination
-from runner.spec.setting_types import NonEmpty
 from runner.tabular.database import Transactions
 from runner.tabular.tables import find_overwritten_key, open_upsert
 

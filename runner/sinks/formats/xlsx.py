@@ -11,8 +11,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import IO, Annotated, Any
 
+from runner.io_types.annotations import keywords
 from runner.sinks.destination import Destination
-from runner.spec.setting_types import keywords
 from runner.tabular.column_types import to_text
 
 _ROWS, _CHARACTERS, _MAX_EXACT_INTEGER, _DIGITS = 1_048_576, 32_767, 10**15, 15

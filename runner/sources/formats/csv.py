@@ -4,9 +4,9 @@ import csv
 from collections.abc import Iterator
 from typing import Any
 
+from runner.io_types.annotations import Delimiter, InputPath
 from runner.sources.formats.text import raise_input_error, read_lines
 from runner.sources.input_files import Inputs
-from runner.spec.setting_types import Delimiter, InputPath
 
 _MAX_CELL_CHARS = 1 << 28
 

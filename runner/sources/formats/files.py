@@ -5,8 +5,8 @@ from pathlib import PurePath
 from typing import Any
 
 from runner.files.media_types import detect_media_type
+from runner.io_types.annotations import NonEmpty
 from runner.sources.input_files import Inputs
-from runner.spec.setting_types import NonEmpty
 
 _HEAD_BYTES = 4096
 

@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
+from runner.io_types.annotations import InputPath
 from runner.sources.formats.text import raise_input_error
 from runner.sources.input_files import Inputs
-from runner.spec.setting_types import InputPath
 
 _BLOCK_CHARS = 1 << 16
 

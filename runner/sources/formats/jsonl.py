@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
+from runner.io_types.annotations import InputPath
 from runner.sources.formats.text import raise_input_error
 from runner.sources.input_files import Inputs
-from runner.spec.setting_types import InputPath
 
 _SURROGATE = re.compile(rb"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]")
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
+from runner.io_types.annotations import SeekablePath
 from runner.sources.formats.text import raise_input_error
 from runner.sources.input_files import Inputs
 from runner.sources.json_values import check_column_names, row_to_json
-from runner.spec.setting_types import SeekablePath
 from runner.tabular.parquet import InvalidParquet, read_parquet_file
 
 

@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from runner.io_types.annotations import NOT_A_SETTING, NonEmpty
 from runner.sources.formats.text import raise_input_error
 from runner.sources.input_files import Inputs
-from runner.spec.setting_types import NOT_A_SETTING, NonEmpty
 
 _SUCCESS_BY_ROWS = {"succeeded": True, "failed": False}
 

@@ -7,11 +7,11 @@ from typing import Any
 from urllib.parse import quote
 
 from runner.errors import InputError, Problem
+from runner.io_types.annotations import DatabaseUrl, NonEmpty
 from runner.sources.formats.text import raise_input_error
 from runner.sources.input_files import Inputs
 from runner.sources.json_values import check_column_names, row_to_json
 from runner.spec.redact import redact_passwords
-from runner.spec.setting_types import DatabaseUrl, NonEmpty
 from runner.tabular.database import DatabaseError, open_query
 
 

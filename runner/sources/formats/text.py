@@ -8,8 +8,8 @@ from pathlib import PurePath
 from typing import Any, BinaryIO, NoReturn
 
 from runner.errors import InputError, Problem
+from runner.io_types.annotations import InputPath
 from runner.sources.input_files import Inputs
-from runner.spec.setting_types import InputPath
 
 _LINE_END = re.compile("\r\n|\r|\n")
 

@@ -7,10 +7,10 @@ from datetime import datetime, time
 from typing import Any, BinaryIO
 
 from runner.errors import InputError
+from runner.io_types.annotations import NonEmpty, SeekablePath
 from runner.sources.formats.text import raise_input_error
 from runner.sources.input_files import Inputs
 from runner.sources.json_values import check_column_names, row_to_json
-from runner.spec.setting_types import NonEmpty, SeekablePath
 
 _ESCAPED = re.compile("_x([0-9A-Fa-f]{4})_")
 

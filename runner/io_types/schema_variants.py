@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from runner.spec.io_types import SinkType, SourceType
-from runner.spec.settings import Settings, read_settings
+from runner.io_types.settings import Settings, read_settings
+from runner.io_types.types import SinkType, SourceType
 
 Variant = dict[str, Any]
 

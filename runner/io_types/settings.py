@@ -12,7 +12,7 @@ from itertools import takewhile
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from runner.spec.setting_types import NOT_A_SETTING
+from runner.io_types.annotations import NOT_A_SETTING
 
 _JSON_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean"}
 

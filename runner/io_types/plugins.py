@@ -9,9 +9,8 @@ from functools import cache
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any, TypeVar
 
-from runner.spec.io_types import SinkType, SourceType
-from runner.spec.variants import Variant, build_sink_variant, build_source_variant, find_section
-from runner.spec.yaml_document import Path
+from runner.io_types.schema_variants import Variant, build_sink_variant, build_source_variant, find_section
+from runner.io_types.types import SinkType, SourceType
 
 SOURCE_GROUP, SINK_GROUP = "runner.sources", "runner.sinks"
 
@@ -21,6 +20,10 @@ GROUPS = {"source": SOURCE_GROUP, "sinks": SINK_GROUP}
 
 
 T = TypeVar("T", SourceType, SinkType)
+
+
+SchemaPath = tuple[str | int, ...]
+"""The place of a value in a document: keys and indexes."""
 
 
 @cache
@@ -65,11 +68,11 @@ def _load(point: EntryPoint, kind: type[T]) -> T:
     return kind(loaded)
 
 
-def _find_used_types(value: Any) -> Iterator[tuple[str, Path, str]]:
+def _find_used_types(value: Any) -> Iterator[tuple[str, SchemaPath, str]]:
     """Yield the section, the place and the name of each type that a document names."""
     document = value if isinstance(value, dict) else {}
     sinks = document.get("sinks")
-    parts: list[tuple[str, Path, Any]] = [("source", ("source", "type"), document.get("source"))]
+    parts: list[tuple[str, SchemaPath, Any]] = [("source", ("source", "type"), document.get("source"))]
     for index, sink in enumerate(sinks if isinstance(sinks, list) else ()):
         parts.append(("sinks", ("sinks", index, "type"), sink))
     for section, at, part in parts:
@@ -91,7 +94,7 @@ def _build_variant(
         raise ValueError(f"the settings of the type {name!r} cannot be read from its function: {error}") from error
 
 
-def add_plugins(schema: Mapping[str, Any], value: Any) -> Iterator[tuple[Path, str]]:
+def add_plugins(schema: Mapping[str, Any], value: Any) -> Iterator[tuple[SchemaPath, str]]:
     """Add to `schema` the types of other packages that a document uses; yield the mistakes by place."""
     parts = {section: find_section(schema, section) for section in GROUPS}
     built_in = {section: tuple(part["properties"]["type"]["enum"]) for section, part in parts.items()}

@@ -1,8 +1,0 @@
-"""The folders of the repository that tests read from."""
-
-from pathlib import Path
-
-ROOT = Path(__file__).parents[2]
-TESTS = ROOT / "tests"
-DATA = TESTS / "data"
-SHIPPED = sorted((ROOT / "specs").glob("*.yaml"))
