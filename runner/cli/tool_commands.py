@@ -87,7 +87,7 @@ def simulate(
 
     For trials and tests. Logs each injected fault to simulated/server/faults.jsonl.
     """
-    from runner.simulator.faults import FAULTS
+    from runner.simulator.fault_list import FAULTS
     from runner.simulator.server import serve
 
     if list_faults:

@@ -9,7 +9,7 @@ from runner.reference.spec_schema import build_schema
 from runner.reference.tables import table
 from runner.results.outcome import OUTCOMES
 from runner.rules.run import RULES
-from runner.simulator.faults import FAULTS
+from runner.simulator.fault_list import FAULTS
 
 _INTRODUCTION = """\
 Printed by `runner reference`. Editors complete and check a spec with the JSON schema that `runner schema` prints:

@@ -60,7 +60,7 @@ The result is a result type or an outcome fault, for example overloaded, invalid
 
 
 def parse_create(body: bytes) -> list[_Request]:
-    """Parse the requests in the body of a create. Raises Invalid with a message like the API's."""
+    """Parse the requests in the body of a create. Raises InvalidRequest with a message like the API's."""
     try:
         requests = msgspec.json.decode(body, type=_Create).requests
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -175,7 +175,7 @@ class SimulatedBatches:
         return counts
 
     def answer_message(self, params: bytes, *, version: str) -> dict[str, Any]:
-        """Answer a synchronous request, and record that it was billed. Raises Invalid if it is rejected."""
+        """Answer a synchronous request, and record that it was billed. Raises InvalidRequest if it is rejected."""
         kind = self.faults.pick_outcome("") or self.pick_outcome("")
         result = _make_result(params, kind, version, is_batched=False)
         if result["type"] != "succeeded":

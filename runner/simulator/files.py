@@ -40,7 +40,7 @@ class SimulatedFiles:
         return {name: value for name, value in file.items() if name != "sha256"}
 
     def add_file(self, content_type: str, body: bytes) -> dict[str, Any]:
-        """Store the file of a multipart form, and return its metadata. Raises Invalid if the form has no file."""
+        """Store the file of a multipart form, and return its metadata. Raises InvalidRequest if there is none."""
         form = message_from_bytes(b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + body)
         parts: Any = form.get_payload() if form.is_multipart() else []
         part: Any = next((one for one in parts if 'name="file"' in str(one["content-disposition"])), None)

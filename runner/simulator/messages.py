@@ -88,7 +88,7 @@ def _check_batched(raw: bytes) -> None:
 
 
 def _check_sources(messages: list[dict[str, Any]]) -> None:
-    """Raise Invalid if the source of a document or image is invalid or does not have the declared type."""
+    """Raise InvalidRequest if the source of a document or image is invalid or does not have the declared type."""
     for turn, message in enumerate(messages):
         content = message.get("content")
         for index, block in enumerate(content if isinstance(content, list) else ()):
@@ -153,7 +153,7 @@ def _count_input_tokens(raw: bytes) -> int:
 
 
 def count_tokens(raw: bytes) -> int:
-    """Estimate the input tokens of a request. Raises Invalid if it is not a JSON object."""
+    """Estimate the input tokens of a request. Raises InvalidRequest if it is not a JSON object."""
     try:
         msgspec.json.decode(raw, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -169,7 +169,7 @@ def make_pause(done: int) -> dict[str, Any]:
 
 
 def make_message(raw: bytes, *, version: str, is_batched: bool) -> dict[str, Any]:
-    """Answer the params `raw` with a message that they also seed. Raises Invalid if they are rejected."""
+    """Answer the params `raw` with a message that they also seed. Raises InvalidRequest if they are rejected."""
     params = _check_params(raw, version=version)
     if is_batched:
         _check_batched(raw)

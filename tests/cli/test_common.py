@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.simulator.faults import ErrorResponse
+from runner.simulator.responses import ErrorResponse
 from tests.support.outputs import records
 from tests.support.processes import RUN_SIMULATED, command, end, start
 from tests.support.projects import write_job

@@ -16,7 +16,7 @@ from runner.reference.spec_schema import build_schema
 from runner.reference.tables import MAX_WORDS, split_description
 from runner.results.outcome import OUTCOMES
 from runner.rules.run import RULES
-from runner.simulator.faults import FAULTS
+from runner.simulator.fault_list import FAULTS
 from runner.spec.schema_errors import check_document
 from runner.spec.yaml_document import parse_yaml
 

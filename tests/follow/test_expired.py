@@ -7,7 +7,7 @@ import pytest
 
 from runner import Summary
 from runner.errors import ResultsLost
-from runner.simulator.faults import ErrorResponse
+from runner.simulator.responses import ErrorResponse
 from tests.support.projects import EACH_ONCE, ROWS
 from tests.support.simulator import accepted, fail_at, paid
 

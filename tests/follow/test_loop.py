@@ -8,7 +8,7 @@ from threading import Event
 import pytest
 
 from runner import Summary
-from runner.simulator.faults import DropConnection, ErrorResponse
+from runner.simulator.responses import DropConnection, ErrorResponse
 from tests.support.simulator import accepted, fail_at
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from runner import Summary, load_spec, run
 from runner.errors import AccessError, ManualDecisionRequired
-from runner.simulator.faults import DropConnection, ErrorResponse
+from runner.simulator.responses import DropConnection, ErrorResponse
 from tests.support.outputs import records
 from tests.support.projects import BATCHES, EACH_ONCE, ROWS, SPEC, write_job
 from tests.support.simulator import accepted, fail_at, paid, simulator

@@ -8,7 +8,7 @@ import pytest
 
 from runner import Summary
 from runner.lifecycle.maintain.cancel import cancel_run
-from runner.simulator.faults import ErrorResponse
+from runner.simulator.responses import ErrorResponse
 from tests.support.outputs import records
 from tests.support.simulator import accepted, fail_at, simulator
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.simulator.faults import DropConnection, ErrorResponse
+from runner.simulator.responses import DropConnection, ErrorResponse
 from tests.support.outputs import outputs, records
 from tests.support.processes import RUN, command, end, kill, killed_at_rename, start
 from tests.support.projects import BATCHES, ROWS, write_job

@@ -13,7 +13,7 @@ import pytest
 
 from runner import load_spec, run
 from runner.errors import RunnerError
-from runner.simulator.faults import DropConnection
+from runner.simulator.responses import DropConnection
 from tests.support.outputs import outputs
 from tests.support.processes import RUN, command, end, kill, start
 from tests.support.projects import EACH_ONCE, SPEC, write_job

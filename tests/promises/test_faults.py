@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from runner import Summary, load_spec, run
-from runner.simulator.faults import FAULTS, ErrorResponse
+from runner.simulator.fault_list import FAULTS
+from runner.simulator.responses import ErrorResponse
 from tests.support import TESTS
 from tests.support.outputs import outputs, records
 from tests.support.projects import EACH_ONCE, ROWS, SPEC, write_job

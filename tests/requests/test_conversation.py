@@ -9,7 +9,7 @@ import pytest
 
 from runner import Summary
 from runner.requests.conversation import ask_for_repair, continue_turn
-from runner.simulator.faults import DropConnection
+from runner.simulator.responses import DropConnection
 from tests.support.outputs import records
 from tests.support.processes import command, end, kill, start
 from tests.support.projects import SCHEMA, SPEC, write_job

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runner import Summary
-from runner.simulator.faults import DropConnection
+from runner.simulator.responses import DropConnection
 from tests.support.outputs import records
 from tests.support.projects import SPEC, write_job
 from tests.support.simulator import accepted, answered, paid

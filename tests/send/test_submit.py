@@ -7,7 +7,7 @@ import pytest
 
 from runner import Summary
 from runner.errors import AccessError, RequestRejected, StateError
-from runner.simulator.faults import DropConnection, ErrorResponse
+from runner.simulator.responses import DropConnection, ErrorResponse
 from tests.support.simulator import accepted, fail_at, paid
 
 

@@ -14,7 +14,7 @@ import pytest
 from runner import Summary, load_spec, run
 from runner.errors import RunnerError, StateError
 from runner.requests.attachments import make_upload_placeholder
-from runner.simulator.faults import DropConnection, ErrorResponse
+from runner.simulator.responses import DropConnection, ErrorResponse
 from tests.support.outputs import records
 from tests.support.processes import command, end, kill, start
 from tests.support.projects import SPEC, write_job

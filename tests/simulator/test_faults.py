@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from runner.simulator.faults import FAULTS, Faults
+from runner.simulator.fault_list import FAULTS
+from runner.simulator.faults import Faults
 from runner.simulator.server import serve
 
 BODY = json.dumps(

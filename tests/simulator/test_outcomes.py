@@ -7,7 +7,7 @@ import anthropic
 import httpx2
 import pytest
 
-from runner.simulator.faults import DropConnection, ErrorResponse
+from runner.simulator.responses import DropConnection, ErrorResponse
 from runner.simulator.server import serve
 from tests.support.simulator import batch_request, create_batch, results_by_id, simulator_client
 
