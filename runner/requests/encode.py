@@ -25,6 +25,9 @@ Placeholder = tuple[str, str, Block | None]
 """The dotted path of a template, its text, and the block whose source it renders, or None."""
 
 
+_Part = bytes | tuple[Placeholder, Renderer]
+
+
 class EncodedRequest(NamedTuple):
     """The JSON of one row's `params`, or the problem that prevents it.
 
@@ -124,7 +127,7 @@ def _encode_placeholder(
     names: Mapping[str, Any],
     totals: AttachmentTotals,
 ) -> bytes:
-    """Return the JSON that replaces a slot. Raises InputError and RowRejected."""
+    """Return the JSON that replaces a placeholder. Raises InputError and RowRejected."""
     at, _, block = placeholder
     if block is None:
         return _encode_text(templates, at, renderer, names)
@@ -135,24 +138,21 @@ def _ignore_attachment(_: AttachedFile) -> None:
     """Ignore attached files: the default for `on_attach`."""
 
 
-def make_request_encoder(
-    templates: Templates, on_attach: Callable[[AttachedFile], None] = _ignore_attachment
-) -> RequestEncoder:
-    """Return the function that encodes the request of one row from its names (see `Templates.variables`).
+def _render_constant_parts(templates: Templates) -> list[_Part]:
+    """Return the parts of a request: bytes that are the same for all rows, and placeholders with their renderer.
 
-    Building it renders the templates that are the same for all rows. Raises InputError, as does each call.
-    `on_attach` is called with the files that requests attach.
+    Raises InputError.
     """
     placeholders: list[Placeholder] = []
-    mark = f"slot-{secrets.token_hex(16)}-"
+    marker = f"slot-{secrets.token_hex(16)}-"
 
     def add_placeholder(one: Placeholder) -> str:
         placeholders.append(one)
-        return f"{mark}{len(placeholders) - 1}"
+        return f"{marker}{len(placeholders) - 1}"
 
     encoded = msgspec.json.encode(_build_params(templates.spec, add_placeholder))
-    parts: list[bytes | tuple[Placeholder, Renderer]] = [b""]
-    for index, piece in enumerate(re.split(b'"%b(\\d+)"' % mark.encode(), encoded)):
+    parts: list[_Part] = [b""]
+    for index, piece in enumerate(re.split(b'"%b(\\d+)"' % marker.encode(), encoded)):
         if index % 2 == 0:
             _append_bytes(parts, piece)
             continue
@@ -162,7 +162,19 @@ def make_request_encoder(
             _append_bytes(parts, _encode_text(templates, placeholder[0], render, templates.variables({})))
         else:
             parts += [(placeholder, render), b""]
-    if any(block is not None for _, _, block in placeholders):
+    return parts
+
+
+def make_request_encoder(
+    templates: Templates, on_attach: Callable[[AttachedFile], None] = _ignore_attachment
+) -> RequestEncoder:
+    """Return the function that encodes the request of one row from its names (see `Templates.variables`).
+
+    Building it renders the templates that are the same for all rows. Raises InputError, as does each call.
+    `on_attach` is called with the files that requests attach.
+    """
+    parts = _render_constant_parts(templates)
+    if any(not isinstance(part, bytes) and part[0][2] is not None for part in parts):
         return _make_attachment_encoder(templates, parts, on_attach)
 
     def encode(names: Mapping[str, Any]) -> EncodedRequest:
@@ -180,25 +192,25 @@ def make_request_encoder(
 
 def _make_attachment_encoder(
     templates: Templates,
-    parts: list[bytes | tuple[Placeholder, Renderer]],
+    parts: list[_Part],
     on_attach: Callable[[AttachedFile], None],
 ) -> RequestEncoder:
     """Return the function that encodes requests with documents or images."""
     attachments = AttachmentEncoder(AllowedFiles(templates.spec), on_attach)
 
     def encode(names: Mapping[str, Any]) -> EncodedRequest:
-        load = AttachmentTotals()
+        totals = AttachmentTotals()
         try:
             pieces = [
                 part
                 if isinstance(part, bytes)
-                else _encode_placeholder(templates, attachments, *part, names, load)
+                else _encode_placeholder(templates, attachments, *part, names, totals)
                 for part in parts
             ]
-            check_attachment_limits(templates.spec, load)
+            check_attachment_limits(templates.spec, totals)
         except RowRejected as error:
             return EncodedRequest(b"", problem=str(error))
-        return EncodedRequest(b"".join(pieces), load.size_adjustment)
+        return EncodedRequest(b"".join(pieces), totals.size_adjustment)
 
     return encode
 

@@ -161,6 +161,20 @@ def count_tokens(raw: bytes) -> int:
     return _count_input_tokens(raw)
 
 
+def _estimate_usage(raw: bytes, text: str, *, is_batched: bool) -> dict[str, Any]:
+    """Return the usage of the request `raw` whose answer is `text`."""
+    return {
+        "input_tokens": _count_input_tokens(raw),
+        "output_tokens": _count_text_tokens(text),
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": 0,
+        "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
+        "inference_geo": "global",
+        "server_tool_use": None,
+        "service_tier": "batch" if is_batched else "standard",
+    }
+
+
 def make_pause(done: int) -> dict[str, Any]:
     """Return the fields of a response that pauses after one more search; `done` searches came before it."""
     call = {"type": "server_tool_use", "id": f"srvtoolu_{done}", "name": "web_search", "input": {"query": "more"}}
@@ -199,14 +213,5 @@ def make_message(raw: bytes, *, version: str, is_batched: bool) -> dict[str, Any
         "stop_reason": "tool_use" if tool else "end_turn",
         "stop_sequence": None,
         "stop_details": None,
-        "usage": {
-            "input_tokens": _count_input_tokens(raw),
-            "output_tokens": _count_text_tokens(text),
-            "cache_creation_input_tokens": 0,
-            "cache_read_input_tokens": 0,
-            "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
-            "inference_geo": "global",
-            "server_tool_use": None,
-            "service_tier": "batch" if is_batched else "standard",
-        },
+        "usage": _estimate_usage(raw, text, is_batched=is_batched),
     }

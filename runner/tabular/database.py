@@ -43,7 +43,7 @@ class DatabaseError(ValueError):
 
 @contextmanager
 def map_errors(url: str) -> Iterator[None]:
-    """Convert the exceptions of SQLAlchemy and of drivers to Failed."""
+    """Convert the exceptions of SQLAlchemy and of drivers to DatabaseError."""
     import sqlalchemy as sa
 
     try:
@@ -60,25 +60,12 @@ def map_errors(url: str) -> Iterator[None]:
 def open_connection(url: str, *, lock_timeout: int = _WAIT_SECONDS) -> Iterator["sa.Connection"]:
     """Yield a connection with one transaction, which is committed at the end.
 
-    It waits at most `lock_timeout` for locks of other connections. Raises Failed.
+    It waits at most `lock_timeout` for locks of other connections. Raises DatabaseError.
     """
-    import sqlalchemy as sa
-
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        # The whole text could be a password.
-        raise DatabaseError(f"{url.partition(':')[0]}: not a valid database URL")
-    if rest.partition("?")[0].count("@") > 1:
-        # Part of the password would be parsed as the host, and shown.
-        raise DatabaseError(f"{redact_passwords(url)}: write an @ in the user or password as %40")
     # psycopg logs warnings to standard error about failures that are raised here anyway.
     logging.getLogger("psycopg").setLevel(logging.ERROR)
     with map_errors(url):
-        try:
-            engine = sa.create_engine(f"{_DRIVERS.get(scheme, scheme)}://{rest}", poolclass=sa.pool.NullPool)
-        except ValueError as error:
-            # Its message may contain the password.
-            raise DatabaseError(f"{redact_passwords(url)}: not a valid database URL") from error
+        engine = _create_engine(url)
         try:
             with ExitStack() as stack:
                 try:
@@ -90,6 +77,24 @@ def open_connection(url: str, *, lock_timeout: int = _WAIT_SECONDS) -> Iterator[
                 yield connection
         finally:
             engine.dispose()
+
+
+def _create_engine(url: str) -> "sa.Engine":
+    """Return the engine of a database that keeps no connection open. Raises DatabaseError for an invalid URL."""
+    import sqlalchemy as sa
+
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        # The whole text could be a password.
+        raise DatabaseError(f"{url.partition(':')[0]}: not a valid database URL")
+    if rest.partition("?")[0].count("@") > 1:
+        # Part of the password would be parsed as the host, and shown.
+        raise DatabaseError(f"{redact_passwords(url)}: write an @ in the user or password as %40")
+    try:
+        return sa.create_engine(f"{_DRIVERS.get(scheme, scheme)}://{rest}", poolclass=sa.pool.NullPool)
+    except ValueError as error:
+        # Its message may contain the password.
+        raise DatabaseError(f"{redact_passwords(url)}: not a valid database URL") from error
 
 
 def _set_lock_timeout(connection: "sa.Connection", lock_timeout: int) -> None:
@@ -105,7 +110,7 @@ def _set_lock_timeout(connection: "sa.Connection", lock_timeout: int) -> None:
 
 
 def _sqlite_path(url: str) -> Path | None:
-    """Return the file of a SQLite URL, or None for other URLs and in-memory databases. Raises Failed."""
+    """Return the file of a SQLite URL, or None for other URLs and in-memory databases. Raises DatabaseError."""
     import sqlalchemy as sa
 
     if not url.startswith("sqlite"):
@@ -120,7 +125,7 @@ def _sqlite_path(url: str) -> Path | None:
 
 @contextmanager
 def open_query(url: str, text: str) -> Iterator[tuple[list[str], Iterator[Sequence[Any]]]]:
-    """Yield the columns and rows of a query; the server sends 1,000 rows at a time. Raises Failed."""
+    """Yield the columns and rows of a query; the server sends 1,000 rows at a time. Raises DatabaseError."""
     path = _sqlite_path(url)
     if path is not None and not path.exists():
         # Connecting would create it.
@@ -162,7 +167,7 @@ class Transactions:
         return self._stack.__exit__(*exception)
 
     def connection(self, url: str) -> "sa.Connection":
-        """Return the connection to a database, and open it if necessary. Raises Failed."""
+        """Return the connection to a database, and open it if necessary. Raises DatabaseError."""
         file = _sqlite_path(url)
         # One connection per file, however its URL is written: a second one would wait for the first.
         name = url if file is None else str(file.resolve())

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from runner.tabular.column_types import column_kind, decimal_precision
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 
 _ROWS, _GROUP_BYTES = 512, 32 << 20
@@ -26,7 +28,7 @@ class InvalidParquet(ValueError):
 def read_parquet_file(file: BinaryIO) -> tuple[list[tuple[str, dict[str, Any]]], Iterator[list[tuple[Any, ...]]]]:
     """Return the columns of a Parquet file as (name, JSON schema), and an iterator of chunks of its rows.
 
-    Rows are tuples of Python values. Raises Damaged, as does the iterator.
+    Rows are tuples of Python values. Raises InvalidParquet, as does the iterator.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -121,6 +123,48 @@ def _arrow_type(schema: Mapping[str, Any]) -> "pa.DataType":
     return plain.get(kind, pa.string())
 
 
+@dataclass(slots=True)
+class _RowGroup:
+    """The rows of a Parquet file that are not written yet: converted to record batches, and not yet converted."""
+
+    schema: "pa.Schema"
+    writer: "pq.ParquetWriter"
+    batches: list["pa.RecordBatch"] = field(default_factory=list)
+    rows: list[Sequence[Any]] = field(default_factory=list)
+
+    def add(self, values: Sequence[Any]) -> None:
+        """Add a row, and write the row group if it is full. Raises ValueError."""
+        self.rows.append(values)
+        if len(self.rows) == _ROWS:
+            self._convert_rows()
+            if sum(one.nbytes for one in self.batches) >= _GROUP_BYTES:
+                self._write_batches()
+
+    def flush(self) -> None:
+        """Write all rows that were added. Raises ValueError."""
+        if self.rows:
+            self._convert_rows()
+        if self.batches:
+            self._write_batches()
+
+    def _convert_rows(self) -> None:
+        import pyarrow as pa
+
+        columns = zip(zip(*self.rows, strict=True), self.schema, strict=True)
+        try:
+            arrays = [pa.array(list(values), type=one.type) for values, one in columns]
+        except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
+            raise ValueError(str(error)) from error
+        self.batches.append(pa.RecordBatch.from_arrays(arrays, schema=self.schema))
+        self.rows.clear()
+
+    def _write_batches(self) -> None:
+        import pyarrow as pa
+
+        self.writer.write_table(pa.Table.from_batches(self.batches, schema=self.schema))
+        self.batches.clear()
+
+
 @contextmanager
 def open_parquet_writer(
     file: BinaryIO, columns: Mapping[str, Mapping[str, Any]], compression: str
@@ -134,34 +178,7 @@ def open_parquet_writer(
     import pyarrow.parquet as pq
 
     schema = pa.schema([pa.field(name, _arrow_type(one)) for name, one in columns.items()])
-    waiting: list[Sequence[Any]] = []
-    batches: list[pa.RecordBatch] = []
-
-    def batch() -> None:
-        values = zip(*waiting, strict=True)
-        try:
-            arrays = [
-                pa.array(list(column), type=field.type) for column, field in zip(values, schema, strict=True)
-            ]
-        except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
-            raise ValueError(str(error)) from error
-        batches.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
-        waiting.clear()
-
-    def group() -> None:
-        writer.write_table(pa.Table.from_batches(batches, schema=schema))
-        batches.clear()
-
-    def write(values: Sequence[Any]) -> None:
-        waiting.append(values)
-        if len(waiting) == _ROWS:
-            batch()
-            if sum(one.nbytes for one in batches) >= _GROUP_BYTES:
-                group()
-
     with pq.ParquetWriter(file, schema, compression=compression) as writer:
-        yield write
-        if waiting:
-            batch()
-        if batches:
-            group()
+        rows = _RowGroup(schema, writer)
+        yield rows.add
+        rows.flush()

@@ -79,7 +79,7 @@ def _build_table(name: str, columns: Mapping[str, Any], key: str) -> "sa.Table":
 def _upsert_statement(table: "sa.Table", dialect: str, key: str, *, query: Any = None) -> Any:
     """Return the statement that inserts a row or replaces the one with its key.
 
-    The rows come from the query `query`, if given. Raises Failed.
+    The rows come from the query `query`, if given. Raises DatabaseError.
     """
     from sqlalchemy.dialects import mysql, postgresql, sqlite
 
@@ -106,7 +106,7 @@ def open_upsert(
     """Yield a function that takes the values of one row; write the rows in their database's transaction.
 
     `columns` maps names to JSON schemas, and the values have their types. The table is created if it does not
-    exist. A row replaces an existing row with the same key. Raises Failed.
+    exist. A row replaces an existing row with the same key. Raises DatabaseError.
     """
     made, waiting = _build_table(table, columns, key), list[dict[str, Any]]()
     connection = transactions.connection(url)
@@ -132,7 +132,7 @@ def open_upsert(
 def find_overwritten_key(
     transactions: Transactions, url: str, table: str, columns: Mapping[str, Any], key: str, keys: Iterable[str]
 ) -> str | None:
-    """Return the first written key that has no row of its own in the table, or None. Raises Failed.
+    """Return the first written key that has no row of its own in the table, or None. Raises DatabaseError.
 
     The key column of an existing table may treat distinct keys as equal, by its collation or as numbers.
     """
@@ -158,7 +158,7 @@ def find_overwritten_key(
 def find_schema_mismatch(
     url: str, table: str, columns: Mapping[str, Any], key: str, *, is_typed: bool
 ) -> str | None:
-    """Return why rows with these columns cannot be written to a table, or None. Raises Failed.
+    """Return why rows with these columns cannot be written to a table, or None. Raises DatabaseError.
 
     Nothing is written. If `is_typed`, the types of the columns are checked too.
     """
