@@ -24,7 +24,7 @@ _WRITE_5M, _WRITE_1H, _READ = 1.25, 2.0, 0.1
 class Rate:
     """The rate at which the requests of one spec are billed.
 
-    `ttls` are the times to live of its cache marks. `hidden_tokens` is the number of tokens that the API may
+    `ttls` are the times to live of its cache markers. `hidden_tokens` is the number of tokens that the API may
     add to each prompt.
     """
 
@@ -75,7 +75,7 @@ class Rate:
         return ((prompt - cached) * price.input + prefix + output * price.output) * self.geo_multiplier / _MILLION
 
     def cost_upper_bound(self, sizes: Iterable[int], *, is_batched: bool) -> float:
-        """Return an upper bound of the cost of requests with these weights in bytes (see `Store.request_sizes`).
+        """Return an upper bound of the cost of requests of these sizes in bytes (see `Store.request_sizes`).
 
         A token has at least one byte, and an answer has at most `max_tokens`. The caller must exclude server
         tools, which can make a prompt arbitrarily long.
@@ -84,7 +84,7 @@ class Rate:
         rest, dollars = iter(sizes), 0.0
         # Within a tier only the sum matters, and one call per request would take seconds for a million.
         while chunk := list(islice(rest, _CHUNK)):
-            high = [weight for weight in chunk if weight > tier]
+            high = [size for size in chunk if size > tier]
             low = sum(chunk) - sum(high)
             dollars += self._tier_upper_bound(len(chunk) - len(high), low, self.price)
             dollars += (
@@ -95,7 +95,10 @@ class Rate:
         return dollars * (load_catalogue().batch if is_batched else 1.0)
 
     def _tier_upper_bound(self, count: int, size: int, price: Price) -> float:
-        """Return an upper bound of the synchronous cost of `count` requests in a tier with this total weight."""
+        """Return an upper bound of the synchronous cost of `count` requests in a tier.
+
+        `size` is their total size in bytes.
+        """
         written = {"5m": price.write_5m, "1h": price.write_1h}
         highest_input_price = max(
             [price.input, *(written[ttl] for ttl in self.ttls), *([price.read] if self.ttls else [])]
@@ -125,21 +128,21 @@ def _price_from_spec(prices: Mapping[str, float], model: Model | None) -> Price 
 
 
 def find_cache_ttls(spec: Spec) -> set[str]:
-    """Return the times to live of all cache marks in a spec: 5m, 1h."""
+    """Return the times to live of all cache markers in a spec: 5m, 1h."""
     found = {spec.prompt.cache} if spec.prompt.cache else set()
 
-    def look(value: Any) -> None:
+    def search(value: Any) -> None:
         if isinstance(value, dict):
-            mark = value.get("cache_control")
-            if isinstance(mark, dict):
-                found.add(str(mark.get("ttl", "5m")))
+            marker = value.get("cache_control")
+            if isinstance(marker, dict):
+                found.add(str(marker.get("ttl", "5m")))
             for part in value.values():
-                look(part)
+                search(part)
         elif isinstance(value, list):
             for part in value:
-                look(part)
+                search(part)
 
-    look(spec.params)
+    search(spec.params)
     return {ttl for ttl in (*found, *(block.cache for block in spec.prompt.blocks())) if ttl}
 
 
@@ -170,6 +173,6 @@ def round_up_cost(dollars: float) -> float:
 
 
 def spec_cost_upper_bound(spec: Spec, sizes: Iterable[int], *, is_batched: bool) -> float | None:
-    """Return the most that requests of these bytes can cost in US dollars, or None without a known price."""
+    """Return an upper bound of the cost of requests of these sizes in bytes, or None without a known price."""
     rate = rate_for_spec(spec)
     return None if rate is None else rate.cost_upper_bound(sizes, is_batched=is_batched)

@@ -54,13 +54,13 @@ class AllowedFiles:
         try:
             if _is_remote(block, path):
                 return self._fetch_file(block, path)
-            place = self._resolve_path(block, path)
-            facts = place.stat()
+            absolute = self._resolve_path(block, path)
+            facts = absolute.stat()
             if not stat.S_ISREG(facts.st_mode):
                 raise RowRejected(f"{path} is no regular file")
             self._check_size(block, path, facts.st_size)
-            data = place.read_bytes()
-            return AllowedFile(self._display_path(place), len(data), facts.st_mtime_ns), data
+            data = absolute.read_bytes()
+            return AllowedFile(self._display_path(absolute), len(data), facts.st_mtime_ns), data
         except (OSError, RuntimeError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise RowRejected(f"{path} cannot be read: {reason}") from error
@@ -72,7 +72,7 @@ class AllowedFiles:
     def stat_file(self, block: Block, path: str) -> AllowedFile | None:
         """Return the current metadata of a file, or None if it is outside the allowed folders.
 
-        A missing file has the size ABSENT. Raises InputError if a server fails.
+        A missing file has the size MISSING_FILE_SIZE. Raises InputError if a server fails.
         """
         try:
             if _is_remote(block, path):
@@ -83,9 +83,9 @@ class AllowedFiles:
                     if facts is None
                     else AllowedFile(url, facts.size, version=facts.version)
                 )
-            place = self._resolve_path(block, path)
-            found = place.stat()
-            return AllowedFile(self._display_path(place), found.st_size, found.st_mtime_ns)
+            absolute = self._resolve_path(block, path)
+            found = absolute.stat()
+            return AllowedFile(self._display_path(absolute), found.st_size, found.st_mtime_ns)
         except RowRejected:
             # A path outside the allowed folders stays invalid until the spec is edited.
             return None
@@ -100,10 +100,10 @@ class AllowedFiles:
                 f"{path} has {size:,} bytes, and {most:,} is the most" + _SIZE_HINT * (not block.upload)
             )
 
-    def _display_path(self, place: Path) -> str:
-        """Return a path, relative to the project if it is inside."""
+    def _display_path(self, absolute: Path) -> str:
+        """Return an absolute path, made relative to the project if the project contains it."""
         own = self.spec.root.resolve()
-        return str(place.relative_to(own) if place.is_relative_to(own) else place)
+        return str(absolute.relative_to(own) if absolute.is_relative_to(own) else absolute)
 
     def _resolve_path(self, block: Block, path: str) -> Path:
         folders = [self.spec.root / (block.folder or ".")]
@@ -111,10 +111,10 @@ class AllowedFiles:
             raise RowRejected(f"the folder {block.folder} is not there")
         if block.folder is None and self._source_folder and not remote.is_url(self._source_folder):
             folders.append(self.spec.root / self._source_folder)
-        place = (folders[0] / path).resolve()
-        if not any(place.is_relative_to(folder.resolve()) for folder in folders):
+        absolute = (folders[0] / path).resolve()
+        if not any(absolute.is_relative_to(folder.resolve()) for folder in folders):
             raise RowRejected(f"{path} leads out of {folders[0].resolve()}: set `folder` to where files may be")
-        return place
+        return absolute
 
     def _resolve_url(self, block: Block, path: str) -> str:
         """Return the URL of a file that a row names. Raises RowRejected if it is not below the allowed URL."""

@@ -31,7 +31,7 @@ class AttachmentTotals:
     size_adjustment: int = 0
 
     def add(self, other: "AttachmentTotals") -> None:
-        """Add the load of one attachment."""
+        """Add the totals of another part of the request."""
         self.pages += other.pages
         self.image_sides += other.image_sides
         self.size_adjustment += other.size_adjustment
@@ -64,7 +64,7 @@ def _detect_allowed_type(block: Block, data: bytes, name: str) -> str:
 
 
 def measure_attachment(block: Block, data: bytes, name: str, totals: AttachmentTotals) -> str:
-    """Return the media type of an attachment, and add it to a load. Raises RowRejected."""
+    """Return the media type of an attachment, and add it to the totals. Raises RowRejected."""
     kind = _detect_allowed_type(block, data, name)
     if kind == "application/pdf":
         pages = _count_pages(data, name)

@@ -25,7 +25,7 @@ _MAX_REPORTED = 1_000
 class AttachedFile(NamedTuple):
     """A file that rows attach, as it was read; see `sources.InputFile` for the first five fields.
 
-    `mark` is set for an upload through the Files API, and stands for the file's id until it has one.
+    `mark` is set for an upload through the Files API: the placeholder of the file's id until the upload.
     """
 
     path: str
@@ -43,7 +43,7 @@ def make_upload_placeholder(sha256: str, kind: str) -> str:
 
 
 class _CachedSource(NamedTuple):
-    """A cached result: the JSON of a file's source, its load, and the problem if it cannot be sent."""
+    """A cached result: the JSON of a file's source, its totals, and the problem if it cannot be sent."""
 
     source: bytes
     totals: AttachmentTotals
@@ -59,7 +59,7 @@ class _CachedSource(NamedTuple):
 class AttachmentEncoder:
     """Encoder of the attachments of one spec, with a cache.
 
-    `on_attach` is called for each file within reach, usually once.
+    `on_attach` is called for each file inside the allowed folders, usually once.
     """
 
     allowed_files: AllowedFiles
@@ -93,7 +93,7 @@ class AttachmentEncoder:
         return _encode_json({"type": "url", "url": value} if block.given == "url" else _file_source(value))
 
     def _encode_path(self, block: Block, path: str, totals: AttachmentTotals) -> bytes:
-        """Return the source of a file, from the cache if possible, and add its load."""
+        """Return the source of a file, from the cache if possible, and add its totals."""
         key = (block.type, block.folder, block.upload, path)
         seen = self._cache.pop(key, None)
         if seen is None:
@@ -109,7 +109,7 @@ class AttachmentEncoder:
         return seen.source
 
     def _report(self, attached: AttachedFile) -> None:
-        # A file that was evicted from the cache is read again, but must not be noted again.
+        # A file that was evicted from the cache is read again, but must not be reported again.
         if attached not in self._reported:
             self.on_attach(attached)
             self._reported[attached] = None
@@ -117,27 +117,27 @@ class AttachmentEncoder:
                 del self._reported[next(iter(self._reported))]
 
     def _read_source(self, block: Block, path: str) -> _CachedSource:
-        load = AttachmentTotals()
+        totals = AttachmentTotals()
         try:
-            return _CachedSource(self._encode_file(block, path, load), load)
+            return _CachedSource(self._encode_file(block, path, totals), totals)
         except RowRejected as error:
             problem = str(error)
-        # If the file changes, its row changes too, so its state is noted. Not inside `except`: an error raised
+        # If the file changes, its row changes too, so its state is reported. Not inside `except`: an error raised
         # there would have the first one as its context.
         if (file := self.allowed_files.stat_file(block, path)) is not None:
             self._report(AttachedFile(file.path, file.size, file.mtime_ns, "", file.version))
-        return _CachedSource(b"", load, problem)
+        return _CachedSource(b"", totals, problem)
 
     def _encode_file(self, block: Block, path: str, totals: AttachmentTotals) -> bytes:
         file, data = self.allowed_files.read_file(block, path)
         kind = measure_attachment(block, data, path, totals)
         sha256 = hashlib.sha256(data).hexdigest()
-        mark = make_upload_placeholder(sha256, kind) if block.upload else None
-        self._report(AttachedFile(file.path, file.size, file.mtime_ns, sha256, file.version, mark, kind))
-        if mark is None:
+        placeholder = make_upload_placeholder(sha256, kind) if block.upload else None
+        self._report(AttachedFile(file.path, file.size, file.mtime_ns, sha256, file.version, placeholder, kind))
+        if placeholder is None:
             return _encode_inline(data, kind, totals)
         totals.size_adjustment += len(data) if kind == "text/plain" else 0
-        return _encode_json(_file_source(mark))
+        return _encode_json(_file_source(placeholder))
 
 
 def _encode_json(source: Mapping[str, Any]) -> bytes:
@@ -155,7 +155,7 @@ def _decode_base64(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise RowRejected(f"the text of base64 is none: {error}") from error
+        raise RowRejected(f"the value of `base64` is not valid base64: {error}") from error
 
 
 def _encode_inline(data: bytes, kind: str, totals: AttachmentTotals) -> bytes:

@@ -169,8 +169,8 @@ def make_validator(schema: dict[str, Any]) -> Validator:
         if compiled.is_valid(answer):
             return None
         first = next(iter(compiled.iter_errors(answer)))
-        place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in first.instance_path)
-        message = f"{place.lstrip('.') or 'the answer'}: {first.message}"
+        path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in first.instance_path)
+        message = f"{path.lstrip('.') or 'the answer'}: {first.message}"
         return message if len(message) <= _MAX_MESSAGE_CHARS else f"{message[:_MAX_MESSAGE_CHARS]}…"
 
     return validate

@@ -1,4 +1,4 @@
-"""Rules about cache marks that have no effect."""
+"""Rules about cache markers that have little or no effect."""
 
 from collections.abc import Iterator
 

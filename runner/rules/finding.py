@@ -12,7 +12,7 @@ from runner.spec.spec import Spec
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A finding of a rule at a place in a spec.
+    """A finding of a rule at a position in a spec.
 
     `severity` is error or warning. Lines and columns count from 1.
     """

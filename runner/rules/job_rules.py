@@ -89,26 +89,26 @@ def sink_overwrites_input(case: RuleContext) -> Iterator[Violation]:
     spec = case.spec
     source = _resolve_path(spec.root, spec.source.path)
     root = Path(os.path.realpath(spec.root))
-    taken = {
+    owners = {
         source: "source.path",
         os.path.realpath(spec.path): "the spec itself",
         str(root): "the project's folder",
     }
     if spec.schema_path is not None:
-        taken[_resolve_path(spec.root, spec.schema_path)] = "output.schema"
+        owners[_resolve_path(spec.root, spec.schema_path)] = "output.schema"
     for index, sink in enumerate(spec.sinks):
         path = redact_passwords(str(sink.options.get("path") or sink.options.get("url")))
-        place = path if is_url(path) else _resolve_path(spec.root, path)
+        target = path if is_url(path) else _resolve_path(spec.root, path)
         if sink.type == "sql":
             # Two sinks may share a database if their tables differ.
-            place += f" {sink.options['table']}"
-        owner = "source.path" if PurePath(place).match(source) else taken.get(place)
+            target += f" {sink.options['table']}"
+        owner = "source.path" if PurePath(target).match(source) else owners.get(target)
         owner = owner or next(
-            (name for at, name in _RESERVED_FOLDERS.items() if Path(place).is_relative_to(root / at)), None
+            (name for at, name in _RESERVED_FOLDERS.items() if Path(target).is_relative_to(root / at)), None
         )
         if owner is not None:
             yield Violation(f"sinks.{index}.path", f"{path} would overwrite {owner}")
-        taken[place] = f"sinks.{index}"
+        owners[target] = f"sinks.{index}"
 
 
 def _resolve_path(root: Path, path: str) -> str:

@@ -38,7 +38,7 @@ def output_schema(case: RuleContext) -> Iterator[Violation]:
             f"structured outputs do not support {what} at {pointer} ({_SOURCE_PAGE}): change it, or state it in a "
             "description"
         )
-        # A schema in its own file has no places in this spec.
+        # A schema in its own file has no positions in this spec.
         yield Violation(at if at in case.spec.positions else "output.schema", message)
 
 

@@ -14,15 +14,15 @@ from typing import Any
 
 import msgspec
 
+from runner.api.remote_batch import RETENTION_SECONDS
 from runner.files.atomic import atomic_write, open_for_append
 from runner.simulator.faults import Faults
-from runner.simulator.messages import InvalidRequest, make_message, make_pause
+from runner.simulator.messages import DECODE_ERRORS, InvalidRequest, make_message, make_pause
 
 MAX_REQUESTS, MAX_BYTES = 100_000, 256_000_000
 _ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _RESULT_TYPES = ("succeeded", "errored", "canceled", "expired")
 _DAY = 86_400
-_RETENTION_DAYS = 29
 _MAX_PAUSES = 2
 _NEVER_SECONDS = 20 * 365 * _DAY
 _BATCH_FAULTS = ("batch-hang", "list-lag", "future-status", "batch-expired", "archived", "deleted")
@@ -63,7 +63,7 @@ def parse_create(body: bytes) -> list[_Request]:
     """Parse the requests in the body of a create. Raises InvalidRequest with a message like the API's."""
     try:
         requests = msgspec.json.decode(body, type=_Create).requests
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except DECODE_ERRORS as error:
         raise InvalidRequest(f"requests: {error}") from error
     if not 1 <= len(requests) <= MAX_REQUESTS:
         raise InvalidRequest(f"requests: must have 1 to {MAX_REQUESTS} items, not {len(requests)}")
@@ -266,7 +266,7 @@ class SimulatedBatches:
         }
 
     def _archived_at(self, batch: _Stored) -> float | None:
-        at = batch.ends_at if "archived" in batch.faults else batch.created_at + _RETENTION_DAYS * _DAY
+        at = batch.ends_at if "archived" in batch.faults else batch.created_at + RETENTION_SECONDS
         return at if at <= self.clock() else None
 
 

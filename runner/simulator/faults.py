@@ -135,7 +135,7 @@ class Faults:
         raise failure
 
     def pick_outcome(self, custom_id: str) -> str | None:
-        """Return the outcome fault of a request, or None if there is none."""
+        """Return the outcome fault of a request, or None without one."""
         return next((name for name in OUTCOME_FAULTS if self.fires(name, custom_id)), None)
 
     def alter_download(self, path: Path) -> Response | None:

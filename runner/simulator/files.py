@@ -37,10 +37,10 @@ class SimulatedFiles:
             with open_for_append(self._path) as log:
                 log.write(msgspec.json.encode(file) + b"\n")
             self._apply(file)
-        return {name: value for name, value in file.items() if name != "sha256"}
+        return _public_fields(file)
 
     def add_file(self, content_type: str, body: bytes) -> dict[str, Any]:
-        """Store the file of a multipart form, and return its metadata. Raises InvalidRequest if there is none."""
+        """Store the file of a multipart form, and return its metadata. Raises InvalidRequest if it has no file."""
         form = message_from_bytes(b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + body)
         parts: Any = form.get_payload() if form.is_multipart() else []
         part: Any = next((one for one in parts if 'name="file"' in str(one["content-disposition"])), None)
@@ -65,8 +65,13 @@ class SimulatedFiles:
         """Yield the metadata of the files with these ids, newest first; without ids, of all files."""
         for file in reversed(list(self._files.values())):
             if not ids or file["id"] in ids:
-                yield {name: value for name, value in file.items() if name != "sha256"}
+                yield _public_fields(file)
 
     def delete_file(self, file_id: str) -> dict[str, Any] | None:
         """Delete a file; return None if it does not exist."""
         return self._append_record({"id": file_id, "type": "file_deleted"}) if file_id in self._files else None
+
+
+def _public_fields(file: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a file that the API shows."""
+    return {name: value for name, value in file.items() if name != "sha256"}

@@ -10,6 +10,9 @@ import msgspec
 from runner.simulator.answers import generate_answer
 
 API_VERSION = "2026-10-21"
+DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""The exceptions of msgspec for a body that is not valid JSON or has the wrong fields."""
+
 # Parameters that requests in a batch must not have (platform.claude.com, batch processing, 2026-08).
 _NOT_IN_BATCHES = (
     "stream",
@@ -64,7 +67,7 @@ class InvalidRequest(Exception):
 def _check_params(raw: bytes, *, version: str) -> _Params:
     try:
         params = _decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except DECODE_ERRORS as error:
         raise InvalidRequest(str(error)) from error
     if params.max_tokens < 1:
         raise InvalidRequest("max_tokens: must be greater than or equal to 1")
@@ -135,7 +138,7 @@ def _last_text(messages: list[dict[str, Any]]) -> str:
 
 
 def _choose_tool(params: _Params) -> dict[str, Any] | None:
-    """Return the client tool to call: the forced one, or the only one offered; None if there is none."""
+    """Return the client tool to call: the forced one, or the only one offered, or None."""
     tools = [tool for tool in params.tools if "input_schema" in tool]
     if params.tool_choice.get("type") == "tool":
         return next((tool for tool in tools if tool.get("name") == params.tool_choice.get("name")), None)
@@ -156,7 +159,7 @@ def count_tokens(raw: bytes) -> int:
     """Estimate the input tokens of a request. Raises InvalidRequest if it is not a JSON object."""
     try:
         msgspec.json.decode(raw, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except DECODE_ERRORS as error:
         raise InvalidRequest(str(error)) from error
     return _count_input_tokens(raw)
 

@@ -214,7 +214,7 @@ _ROUTES = (
 
 
 def find_route(method: str, path: str) -> tuple[Route, str]:
-    """Return the route of a call, and the id in its path. Raises ErrorResponse with 404 if there is none."""
+    """Return the route of a call, and the id in its path. Raises ErrorResponse with 404 for an unknown call."""
     for route in _ROUTES:
         if route.method == method and (match := re.fullmatch(route.path, path)):
             return route, "".join(match.groups())

@@ -93,17 +93,17 @@ class Templates:
 
     def is_constant(self, setting: str, written: str) -> bool:
         """Return whether the text is the same for all rows: none of its templates uses a name from the row."""
-        reached, queue, used = set(), [_template_name(setting, written)], set[str]()
+        seen, queue, used = set(), [_template_name(setting, written)], set[str]()
         while queue:
-            if (name := queue.pop()) not in reached:
-                reached.add(name)
+            if (name := queue.pop()) not in seen:
+                seen.add(name)
                 tree = self._sandbox.parse(self.texts[name])
                 queue += [named for named, _ in find_referenced_templates(tree)]
                 used |= find_undeclared_names(tree) | find_used_globals(tree)
         return not used - set(self.spec.vars)
 
     def problem(self, name: str, line: int, message: str) -> Problem:
-        """Return a mistake in a template, with its file and line or its place in the spec."""
+        """Return a mistake in a template, with its file and line or its position in the spec."""
         if _is_inline(name):
             return self.spec.problem(name[1:-1], f"{name[1:-1]}: {message}", line=line)
         return Problem(f"prompts/{name}", message, line)
@@ -188,7 +188,7 @@ class _TemplateLoader:
     problems: list[Problem]
 
     def load_file(self, name: str, referenced_from: Problem) -> None:
-        """Read a template and those it refers to; `referenced_from` is the place that names it."""
+        """Read a template and those it refers to; `referenced_from` is the position that names it."""
         if name in self.templates.texts and not _is_inline(name):
             return
         try:
@@ -205,7 +205,7 @@ class _TemplateLoader:
         environment = make_sandbox({}, StrictUndefined)
         text = self.templates.texts[name]
         try:
-            reached = list(find_referenced_templates(environment.parse(text)))
+            referenced = list(find_referenced_templates(environment.parse(text)))
             environment.compile(text)
         except TemplateSyntaxError as error:
             self.problems.append(self.templates.problem(name, error.lineno, error.message or "invalid template"))
@@ -217,7 +217,7 @@ class _TemplateLoader:
         except RENDER_ERRORS as error:
             self.problems.append(self.templates.problem(name, 1, str(error)))
             return
-        for used, line in reached:
+        for used, line in referenced:
             self.load_file(used, self.templates.problem(name, line, ""))
 
 

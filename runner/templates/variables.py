@@ -20,7 +20,7 @@ def find_referenced_templates(tree: nodes.Template) -> Iterator[tuple[str, int]]
 
 
 def find_undeclared_names(tree: nodes.Template) -> set[str]:
-    """Return the names that a template takes from its context."""
+    """Return the names that a template reads from its context."""
     return meta.find_undeclared_variables(tree) - set(TEMPLATE_GLOBALS)
 
 
