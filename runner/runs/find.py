@@ -1,4 +1,4 @@
-"""Find real and simulated runs by spec or id, and cancel a run."""
+"""Find real and simulated runs by spec or id."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

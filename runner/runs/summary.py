@@ -22,8 +22,8 @@ class Summary:
 
     `seconds` is the time since the run began; once finished, its duration.
     `outcomes` counts the rows with each outcome so far.
-    `batches` holds {id, state, requests} of each batch, and its `lane` if it is sent synchronously. If some of its
-    result lines were unusable, `odd` counts them by kind.
+    `batches` holds {id, state, requests} of each batch, and its `mode` if it is sent synchronously. If some lines
+    of its results were unusable, `ignored_lines` counts them by kind.
     `sinks` holds {type, path, rows} of each output once written.
     `usage` holds the tokens of all responses, under the API's names.
     `cost` is in US dollars: `estimated` when the run was confirmed, `actual` so far, `synchronous` if everything

@@ -163,6 +163,34 @@ def _find_upstream_output(
     return str(fitting[0].options["path"]), []
 
 
+def _check_vars(value: dict[str, Any], vars: Mapping[str, str]) -> list[Problem]:
+    """Return the mistakes of variables given on the command line."""
+    unknown = set(vars) - set(value.get("vars", ()))
+    problems = [Problem("--var", f"the spec has no variable {name!r} under `vars`") for name in sorted(unknown)]
+    return problems + [
+        Problem("--var", f"the value of {name} is not UTF-8 text") for name in sorted(_find_non_text_vars(vars))
+    ]
+
+
+def _build_settings(value: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of Spec that follow from the checked document alone."""
+    batch, retry = value.get("batch", {}), value.get("retry", {})
+    same = ("name", "description", "params", "mode", "on_deadline", "canary", "reuse", "prices")
+    return {
+        **{name: value[name] for name in same if name in value},
+        "prompt": _build_prompt(value["prompt"]),
+        "schema_path": _schema_path(value),
+        "sinks": tuple(_build_sink(sink) for sink in value["sinks"]),
+        "batch": Batch(**{**batch, "max_bytes": parse_size(batch.get("max_bytes", Batch().max_bytes))}),
+        "retry": Retry(**{**retry, "on": tuple(retry.get("on", Retry().on))}),
+        "deadline": parse_duration(value["deadline"]) if "deadline" in value else None,
+        "limits": Limits(**value.get("limits", {})),
+        "sync": Sync(**value.get("sync", {})),
+        "betas": tuple(value.get("betas", ())),
+        "allow": tuple(value.get("allow", ())),
+    }
+
+
 def load_spec(
     path: str | os.PathLike[str], *, vars: Mapping[str, str] | None = None, chain: tuple[Path, ...] = ()
 ) -> Spec:
@@ -170,7 +198,7 @@ def load_spec(
 
     `chain` holds the specs that refer to this one. Raises InputError with every mistake and its line and column.
     """
-    path, shown = Path(path), str(path)
+    path, shown, vars = Path(path), str(path), vars or {}
     try:
         data = path.read_bytes()
         document = parse_yaml(data, path=shown)
@@ -183,40 +211,17 @@ def load_spec(
     output = None
     if value["source"]["type"] == "run" and not problems:
         output, problems = _find_upstream_output(value["source"], path, shown, places["source.spec"], chain)
-    unknown = set(vars or ()) - set(value.get("vars", ()))
-    problems += [Problem("--var", f"the spec has no variable {name!r} under `vars`") for name in sorted(unknown)]
-    problems += [
-        Problem("--var", f"the value of {name} is not UTF-8 text")
-        for name in sorted(_find_non_text_vars(vars or {}))
-    ]
+    problems += _check_vars(value, vars)
     if problems:
         raise InputError(sorted(problems, key=lambda problem: (problem.path, problem.line, problem.column)))
-    batch, retry = value.get("batch", {}), value.get("retry", {})
     return Spec(
         path=path,
         root=root,
-        name=value["name"],
-        description=value.get("description", ""),
         source=replace(_build_source(value["source"]), output=output),
-        vars={**value.get("vars", {}), **(vars or {})},
-        prompt=_build_prompt(value["prompt"]),
-        params=value["params"],
+        vars={**value.get("vars", {}), **vars},
         output=_build_output(value, schema),
-        schema_path=_schema_path(value),
-        sinks=tuple(_build_sink(sink) for sink in value["sinks"]),
-        batch=Batch(**{**batch, "max_bytes": parse_size(batch.get("max_bytes", Batch().max_bytes))}),
-        retry=Retry(**{**retry, "on": tuple(retry.get("on", Retry().on))}),
-        mode=value.get("mode", "batch"),
-        deadline=parse_duration(value["deadline"]) if "deadline" in value else None,
-        on_deadline=value.get("on_deadline", "sync"),
-        canary=value.get("canary", 0),
-        reuse=value.get("reuse", True),
-        limits=Limits(**value.get("limits", {})),
-        prices=value.get("prices", {}),
-        sync=Sync(**value.get("sync", {})),
-        betas=tuple(value.get("betas", ())),
-        allow=tuple(value.get("allow", ())),
         allow_at=_find_allowed_rules(data.decode("utf-8-sig")),
         key_lines={".".join(map(str, at)): line for at, (line, _) in document.keys.items()},
         positions=places,
+        **_build_settings(value),
     )

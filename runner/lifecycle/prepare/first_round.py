@@ -31,13 +31,13 @@ _encode = msgspec.json.Encoder().encode
 
 @dataclass(slots=True)
 class RequestTotals:
-    """Number and total weight of the requests that are new for the same reason (see `Store.request_sizes`)."""
+    """Number and total size, in bytes of params, of the requests that are new for the same reason."""
 
     requests: int = 0
     bytes: int = 0
 
     def add(self, size: int, requests: int = 1) -> None:
-        """Add one request, or several with this total weight."""
+        """Add one request, or several with this total size."""
         self.requests += requests
         self.bytes += size
 

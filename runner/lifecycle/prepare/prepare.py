@@ -1,7 +1,7 @@
 """Read the source and write the request bodies of the first round to disk.
 
 Requests that an earlier run already answered are not sent (see `previous_store`). Nothing is sent before the
-whole source is read, so that an error in its last row costs nothing. Later rounds are prepared by `again`.
+whole source is read, so that an error in its last row costs nothing. `next_round` prepares the later rounds.
 """
 
 import hashlib
@@ -75,9 +75,10 @@ def prepare_first_round(
 ) -> PreparedRun:
     """Read the source and write all bodies of the first round; the run is `prepared` at the end.
 
-    With `run_id`, it restores a run whose state was lost, which stays `preparing`. Results of earlier runs come
-    from `previous_store`, by default the store itself. Raises InputError for the first invalid row and for
-    duplicate keys, and Interrupted if `stop` is set; the run is then discarded.
+    With `run_id`, it restores a run whose state was lost, which stays `preparing` until it is compared with
+    what was sent. Results of earlier runs come from `previous_store`, by default the store itself. Raises
+    InputError for the first invalid row and for duplicate keys, and Interrupted if `stop` is set; the run is then
+    discarded.
     """
     inputs, start = Inputs(spec.root), take_snapshot(spec, templates, limit)
     run = _create_run(store, spec, start, run_id)
@@ -91,13 +92,11 @@ def prepare_first_round(
             first = FirstRound(templates, store, run, stop, change_reasons, seen)
             # A recovered run reuses no results: what it had reused is lost, so every row is prepared to be sent.
             known = previous_store.succeeded_requests(run) if run_id is None else None
-            answers = PreviousResults(previous_store, known, files, build_output_format(spec.output))
-            rows = read_rows(spec.source, inputs, limit=limit)
-            _write_first_round(first, spec, store, rows, report, answers)
+            results = PreviousResults(previous_store, known, files, build_output_format(spec.output))
+            _write_first_round(first, spec, store, read_rows(spec.source, inputs, limit=limit), report, results)
         if spec.source.key is not None:
             first.flush_key_hashes()
             check_unique_keys(spec, store, store.folder(run))
-        # A recovered run still has to be compared with what was sent.
         state = "prepared" if run_id is None else "preparing"
         run = _record_prepared(first, store, replace(start, inputs=inputs.files, types=inputs.types), state)
     except BaseException:

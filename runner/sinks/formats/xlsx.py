@@ -4,10 +4,11 @@ import base64
 import re
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import IO, Annotated, Any
 
@@ -50,36 +51,18 @@ def write_xlsx(
             completely or not at all.
         sheet: Name of the sheet.
     """
-    import openpyxl
-    from openpyxl.cell import WriteOnlyCell
-    from openpyxl.styles import Font
     from openpyxl.writer.excel import ExcelWriter
 
-    book = openpyxl.Workbook(write_only=True)
-    book.properties.created = book.properties.modified = datetime(2000, 1, 1)  # noqa: DTZ001 - Excel has no zones
-    page = book.create_sheet(sheet)
-    page.freeze_panes = "A2"
+    book, page, make_text_cell = _create_book(columns, sheet)
     rows = 0
-
-    def cell(value: Any, *, is_header: bool = False) -> Any:
-        plain = _to_cell(value)
-        if not isinstance(plain, str):
-            return plain
-        made = WriteOnlyCell(page, value=_escape_text(plain))
-        # Text that begins with = must stay text: it is not a formula.
-        made.data_type = "s"
-        if is_header:
-            made.font = Font(bold=True)
-        return made
 
     def write(values: Sequence[Any]) -> None:
         nonlocal rows
         rows += 1
         if rows >= _ROWS:
             raise ValueError(f"a sheet can hold at most {_ROWS - 1:,} rows below its header")
-        page.append([cell(value) for value in values])
+        page.append([_make_cell(make_text_cell, value) for value in values])
 
-    page.append([cell(name, is_header=True) for name in columns])
     try:
         with destination.open_file() as file:
             yield write
@@ -91,6 +74,35 @@ def write_xlsx(
         with suppress(Exception):
             page.close()
         raise
+
+
+def _create_book(columns: Iterable[str], sheet: str) -> tuple[Any, Any, Callable[..., Any]]:
+    """Return a workbook, its one sheet with a header, and the function that makes a cell of the sheet."""
+    import openpyxl
+    from openpyxl.cell import WriteOnlyCell
+    from openpyxl.styles import Font
+
+    book = openpyxl.Workbook(write_only=True)
+    book.properties.created = book.properties.modified = datetime(2000, 1, 1)  # noqa: DTZ001 - Excel has no zones
+    page = book.create_sheet(sheet)
+    page.freeze_panes = "A2"
+    make_text_cell = partial(WriteOnlyCell, page)
+    header = [_make_cell(make_text_cell, name) for name in columns]
+    for cell in header:
+        cell.font = Font(bold=True)
+    page.append(header)
+    return book, page, make_text_cell
+
+
+def _make_cell(make_text_cell: Callable[..., Any], value: Any) -> Any:
+    """Return what openpyxl writes as a cell: a plain value, or a cell that holds text."""
+    plain = _to_cell(value)
+    if not isinstance(plain, str):
+        return plain
+    cell = make_text_cell(value=_escape_text(plain))
+    # Text that begins with = must stay text: it is not a formula.
+    cell.data_type = "s"
+    return cell
 
 
 def _to_cell(value: Any) -> Any:
