@@ -24,10 +24,11 @@ def _describe_commands() -> "list[CommandHelp]":
     """Return the help of every command."""
     from runner.reference.page import CommandHelp
 
-    group = click.get_current_context().find_root().command
+    root = click.get_current_context().find_root()
+    group = root.command
     found = []
     for name, command in group.commands.items() if isinstance(group, click.Group) else ():
-        context = click.Context(command, info_name=name)
+        context = click.Context(command, info_name=name, parent=root)
         usage = " ".join(["runner", name, *command.collect_usage_pieces(context)])
         records = [option.get_help_record(context) for option in command.params]
         options = [record for record in records if record is not None and record[1]]
@@ -77,11 +78,23 @@ def reference(*, update: bool) -> None:
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Random seed of faults with a percentage.")
 @click.option(
-    "--lag", type=click.FloatRange(min=0), default=5.0, show_default=True, help="Delay of late faults, in seconds."
+    "--fault-delay",
+    type=click.FloatRange(min=0),
+    default=5.0,
+    show_default=True,
+    help="Delay of late faults, in seconds.",
 )
+@click.option("--lag", type=click.FloatRange(min=0), hidden=True)
 @click.option("--list-faults", is_flag=True, help="List the faults and exit.")
 def simulate(
-    port: int, seconds: float, faults: tuple[str, ...], seed: int, lag: float, *, list_faults: bool
+    port: int,
+    seconds: float,
+    faults: tuple[str, ...],
+    seed: int,
+    fault_delay: float,
+    lag: float | None,
+    *,
+    list_faults: bool,
 ) -> None:
     """Serve a simulated API on this machine.
 
@@ -95,6 +108,9 @@ def simulate(
         click.echo("\n".join(f"{name:{width}}  {about}" for name, about in FAULTS.items()))
         return
 
+    if lag is not None:
+        click.echo("--lag is now called --fault-delay; version 0.3 no longer knows the old name", err=True)
+        fault_delay = lag
     stop = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -102,7 +118,7 @@ def simulate(
         Path("simulated").mkdir(exist_ok=True)
         (Path("simulated") / ".gitignore").write_text("*\n")
         folder = Path("simulated") / "server"
-        with serve(folder, port=port, seconds=seconds, faults=faults, seed=seed, fault_delay=lag) as url:
+        with serve(folder, port=port, seconds=seconds, faults=faults, seed=seed, fault_delay=fault_delay) as url:
             click.echo(url)
             click.echo(f"export ANTHROPIC_BASE_URL={url} ANTHROPIC_API_KEY=simulated", err=True)
             stop.wait()

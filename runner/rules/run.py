@@ -4,9 +4,11 @@ Errors stop a run. Warnings do not, and `# runner: allow rule-id` or `allow: [ru
 The facts come from the API's documentation; each message names its page.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import date
 
+from runner.errors import Problem
 from runner.rules.cache_rules import cache_5m, cache_minimum
 from runner.rules.finding import Finding, PlanFacts, RuleContext, Violation
 from runner.rules.job_rules import (
@@ -62,16 +64,25 @@ RULES: dict[str, tuple[str, Callable[[RuleContext], Iterator[Violation]]]] = {
     "cache-minimum": (WARNING, cache_minimum),
     "cache-5m": (WARNING, cache_5m),
     "deadline": (WARNING, deadline),
-    "someone-waits": (WARNING, interactive_deadline),
+    "interactive-deadline": (WARNING, interactive_deadline),
     "few-rows": (WARNING, few_rows),
-    "personal-key": (WARNING, key_is_personal_data),
-    "overwritten": (ERROR, sink_overwrites_input),
+    "key-is-personal-data": (WARNING, key_is_personal_data),
+    "sink-overwrites-input": (ERROR, sink_overwrites_input),
     "cap-without-price": (ERROR, cap_without_price),
     "cap-with-server-tools": (ERROR, cap_with_server_tools),
     "cap-with-unknown-files": (ERROR, cap_with_unknown_files),
     "cap-below-estimate": (WARNING, cap_below_estimate),
 }
 """All rules by id, each with the severity of its findings and its function."""
+
+OLD_RULE_IDS = {
+    "someone-waits": "interactive-deadline",
+    "personal-key": "key-is-personal-data",
+    "overwritten": "sink-overwrites-input",
+}
+"""Rule ids of version 0.1, which specs may use until version 0.3."""
+
+_OLD_NAME_END = "; version 0.3 no longer knows the old name"
 
 
 def run_rules(
@@ -83,18 +94,39 @@ def run_rules(
     source. `today` is the day on which a model counts as retired or not.
     """
     case = RuleContext(spec, facts, tuple(map(str, keys)), today or date.today())  # noqa: DTZ011 - the user's day
-    found = [_unknown_rule_finding(spec, name) for name in spec.allow if name not in RULES]
+    found = list(_check_names(spec))
+    allowed, allowed_at = set(_current_ids(spec.allow)), {n: _current_ids(ids) for n, ids in spec.allow_at.items()}
     for name, (severity, rule) in RULES.items():
         for mistake in rule(case):
             problem = spec.problem(mistake.setting, mistake.message)
             level = mistake.severity or severity
             lines = (problem.line, spec.key_lines.get(mistake.setting, 0))
-            is_allowed = name in spec.allow or any(name in spec.allow_at.get(line, ()) for line in lines)
+            is_allowed = name in allowed or any(name in allowed_at.get(line, ()) for line in lines)
             if level == ERROR or not is_allowed:
-                found.append(Finding(name, level, problem.path, problem.line, problem.column, mistake.message))
+                found.append(_make_finding(name, level, problem))
     return sorted(found, key=lambda finding: (finding.line, finding.column, finding.rule))
 
 
-def _unknown_rule_finding(spec: Spec, name: str) -> Finding:
-    problem = spec.problem("allow", f"there is no rule {name!r}: {suggest_similar(name, RULES)}")
-    return Finding("unknown-rule", ERROR, problem.path, problem.line, problem.column, problem.message)
+def _current_ids(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(OLD_RULE_IDS.get(name, name) for name in names)
+
+
+def _check_names(spec: Spec) -> Iterator[Finding]:
+    """Yield an error for each unknown rule under `allow`, and a warning for each name of an older version."""
+    for name in spec.allow:
+        if name not in RULES and name not in OLD_RULE_IDS:
+            message = f"there is no rule {name!r}: {suggest_similar(name, RULES)}"
+            yield _make_finding("unknown-rule", ERROR, spec.problem("allow", message))
+    used = [(name, spec.problem("allow", "")) for name in spec.allow]
+    used += [(name, Problem(str(spec.path), "", line)) for line, names in spec.allow_at.items() for name in names]
+    for name, place in used:
+        if name in OLD_RULE_IDS:
+            message = f"the rule {name} is now called {OLD_RULE_IDS[name]}{_OLD_NAME_END}"
+            yield _make_finding("old-name", WARNING, replace(place, message=message))
+    if spec.batch.on_unknown == "ask":
+        message = f"on_unknown: ask is now called on_unknown: stop{_OLD_NAME_END}"
+        yield _make_finding("old-name", WARNING, spec.problem("batch.on_unknown", message))
+
+
+def _make_finding(rule: str, severity: str, problem: Problem) -> Finding:
+    return Finding(rule, severity, problem.path, problem.line, problem.column, problem.message)

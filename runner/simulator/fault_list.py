@@ -59,7 +59,7 @@ CALL_FAULTS: dict[str, dict[str, tuple[str, Exception]]] = {
         "accept-then-500": ("batch accepted, then 500", ErrorResponse(500, "Internal server error")),
         "accept-then-504": ("batch accepted, then 504", ErrorResponse(504, "Gateway timeout")),
         "accept-then-529": ("batch accepted, then 529", ErrorResponse(529, "Overloaded")),
-        "accept-then-hang": ("batch accepted, then no response for --lag seconds", HangConnection()),
+        "accept-then-hang": ("batch accepted, then no response for --fault-delay seconds", HangConnection()),
         "accept-then-cut": (
             "batch accepted, then 200 with half of the JSON",
             ErrorResponse(200, "", body=b'{"id":"msgbat'),
@@ -139,8 +139,8 @@ DOWNLOAD_FAULTS = {
 """Faults of the download of results."""
 
 OTHER_FAULTS = {
-    "late-commit": "create is cut off, and its batch appears --lag seconds later",
-    "list-lag": "batch is listed --lag seconds late",
+    "late-commit": "create is cut off, and its batch appears --fault-delay seconds later",
+    "list-lag": "batch is listed --fault-delay seconds late",
     "foreign-batch": "another client creates a batch of the same size just before",
     "future-status": "batch has a processing_status that does not exist yet",
     "answer-laid-out": "synchronous response is indented JSON, as from a gateway",

@@ -177,14 +177,15 @@ class Sink:
 class Batch:
     """Limits of a batch (requests, bytes), and the times for following it (seconds).
 
-    `on_unknown` is ask or resubmit: the action if a batch is not found within `grace_seconds`.
+    `on_unknown` is stop or resubmit: the action if a batch is not found within `grace_seconds`. In specs
+    of version 0.1, stop is called ask.
     """
 
     max_requests: int = 10_000
     max_bytes: int = 200_000_000
     poll_seconds: float = 60
     grace_seconds: float = 900
-    on_unknown: str = "ask"
+    on_unknown: str = "stop"
 
 
 @dataclass(frozen=True, slots=True)

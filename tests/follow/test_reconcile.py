@@ -23,7 +23,7 @@ def test_foreign_results_are_never_delivered(tmp_path: Path, run_job: Callable[.
 def test_unknown_batch_waits_for_a_decision_when_set_to_ask(
     tmp_path: Path, run_job: Callable[..., Summary]
 ) -> None:
-    write_job(tmp_path, batch={**SPEC["batch"], "on_unknown": "ask"})
+    write_job(tmp_path, batch={**SPEC["batch"], "on_unknown": "stop"})
     for _ in range(2):
         with pytest.raises(ManualDecisionRequired, match=r"reconcile \w+ --assume-not-sent"):
             run_job(faults=["refuse-504:1"] if not (tmp_path / "api").exists() else [])
@@ -35,7 +35,7 @@ def test_unknown_batch_waits_for_a_decision_when_set_to_ask(
     assert paid(tmp_path / "api") == EACH_ONCE
 
 
-@pytest.mark.parametrize("policy", ["ask", "resubmit"])
+@pytest.mark.parametrize("policy", ["stop", "ask", "resubmit"])
 def test_unreadable_candidate_needs_a_decision(
     tmp_path: Path, run_job: Callable[..., Summary], policy: str
 ) -> None:

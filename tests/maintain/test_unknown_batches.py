@@ -13,12 +13,12 @@ from tests.support.processes import RUN, command
 from tests.support.projects import EACH_ONCE, SPEC, write_job
 from tests.support.simulator import accepted, paid, simulator
 
-ASK = {**SPEC["batch"], "on_unknown": "ask", "grace_seconds": 0.3}
+STOP = {**SPEC["batch"], "on_unknown": "stop", "grace_seconds": 0.3}
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    write_job(tmp_path, batch=ASK)
+    write_job(tmp_path, batch=STOP)
     return tmp_path
 
 

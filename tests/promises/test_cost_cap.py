@@ -174,7 +174,7 @@ def test_cap_without_a_price_is_rejected(tmp_path: Path) -> None:
 def test_lost_batch_does_not_block_a_capped_run(
     tmp_path: Path, run_job: Callable[..., Summary], fault: str, error: type[Exception]
 ) -> None:
-    batch = {**SPEC["batch"], "max_requests": 8, "grace_seconds": 0.3, "on_unknown": "ask"}
+    batch = {**SPEC["batch"], "max_requests": 8, "grace_seconds": 0.3, "on_unknown": "stop"}
     write_job(tmp_path, params=PARAMS, batch=batch, limits={"max_cost": 0.003})
     with pytest.raises(error):
         run_job(faults=[fault], lag=300)

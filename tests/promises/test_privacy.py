@@ -49,7 +49,7 @@ def test_state_permissions_are_restored(tmp_path: Path) -> None:
     ids=" ".join,
 )
 def test_api_key_is_never_written_or_printed(tmp_path: Path, faults: list[str]) -> None:
-    write_job(tmp_path, batch={**SPEC["batch"], "on_unknown": "ask"})
+    write_job(tmp_path, batch={**SPEC["batch"], "on_unknown": "stop"})
     with simulator(tmp_path / "api", faults=faults) as environ:
         environ = {**environ, "ANTHROPIC_API_KEY": CANARY, "ANTHROPIC_LOG": "debug"}
         words = ("--no-wait",) if "html:99" in faults else ()

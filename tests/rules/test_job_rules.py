@@ -10,16 +10,17 @@ from runner.rules.run import run_rules
 
 
 @pytest.mark.parametrize(
-    "sink", ["rows.csv", "./data/../rows.csv", "overwritten.good.yaml", ".", "schema.json", "out/../a.jsonl"]
+    "sink",
+    ["rows.csv", "./data/../rows.csv", "sink-overwrites-input.good.yaml", ".", "schema.json", "out/../a.jsonl"],
 )
 def test_sink_cannot_overwrite_an_input_or_output(project: Path, sink: str) -> None:
     (project / "schema.json").write_text("{}")
-    path = project / "overwritten.good.yaml"
+    path = project / "sink-overwrites-input.good.yaml"
     sinks = f"[{{type: jsonl, path: a.jsonl}}, {{type: csv, path: {sink}}}]"
     path.write_text(
         path.read_text().replace("[{type: csv, path: out/rows.csv}]", sinks) + "output: {schema: schema.json}\n"
     )
-    [one] = [one for one in run_rules(load_spec(path)) if one.rule == "overwritten"]
+    [one] = [one for one in run_rules(load_spec(path)) if one.rule == "sink-overwrites-input"]
     assert f"{sink} would overwrite" in one.message
 
 
@@ -30,9 +31,9 @@ def test_sink_cannot_overwrite_an_input_or_output(project: Path, sink: str) -> N
 def test_sink_cannot_overwrite_templates_source_or_state(project: Path, sink: str, owner: str) -> None:
     (project / "prompts").mkdir()
     (project / "ln").symlink_to(project)
-    path = project / "overwritten.good.yaml"
+    path = project / "sink-overwrites-input.good.yaml"
     path.write_text(path.read_text().replace("out/rows.csv", sink))
-    [one] = [one for one in run_rules(load_spec(path)) if one.rule == "overwritten"]
+    [one] = [one for one in run_rules(load_spec(path)) if one.rule == "sink-overwrites-input"]
     assert f"{sink} would overwrite {owner}" in one.message
 
 

@@ -33,7 +33,7 @@ def each_once(root: Path) -> bool:
 def test_hanging_batches_finish_synchronously_at_the_deadline(
     tmp_path: Path, run_job: Callable[..., Summary]
 ) -> None:
-    write_job(tmp_path, batch=BATCH, deadline="2s", allow=["someone-waits"])
+    write_job(tmp_path, batch=BATCH, deadline="2s", allow=["interactive-deadline"])
     summary = run_job(faults=HANGING)
     assert (summary.outcomes, summary.exit_code) == ({"succeeded": 20}, 0)
     assert each_once(tmp_path)

@@ -80,7 +80,7 @@ def reconcile_batch(context: RunContext, api: Api, batch: Batch) -> tuple[Batch,
     is_waiting = any(_is_undecided(remote, now) for remote in undecided)
     if batch.state != "submitting" or is_waiting or waited <= context.spec.batch.grace_seconds:
         return batch, undecided
-    if undecided or context.spec.batch.on_unknown == "ask":
+    if undecided or context.spec.batch.on_unknown != "resubmit":
         raise ManualDecisionRequired(_undecided_message(context, batch, undecided))
     batch = reset_to_prepared(context, batch)
     context.report(
