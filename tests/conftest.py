@@ -8,7 +8,7 @@ import pytest
 
 from runner import Summary, load_spec, run
 from tests.support.projects import write_job
-from tests.support.simulator import simulator
+from tests.support.simulator import end_batches, simulator
 
 
 @pytest.fixture
@@ -20,17 +20,24 @@ def run_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Su
         *,
         mix: Any = lambda _: "succeeded",
         on: Any = lambda _: None,
-        seconds: float = 0.2,
+        seconds: float | None = None,
         folder: Path = tmp_path / "api",
         workspace: str = "wrkspc_simulated",
         faults: Sequence[str] = (),
         lag: float = 0.5,
         **options: Any,
     ) -> Summary:
+        # Without waiting, no batch may end before the process does, however slow the machine is.
+        is_followed = options.get("wait", True)
+        lasts = (0.2 if is_followed else 600) if seconds is None else seconds
         settings = {"workspace": workspace, "faults": faults, "fault_delay": lag}
-        with simulator(folder, mix=mix, on=on, seconds=seconds, **settings) as environ:
+        with simulator(folder, mix=mix, on=on, seconds=lasts, **settings) as environ:
             for name in ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"):
                 monkeypatch.setenv(name, environ[name])
-            return run(load_spec(tmp_path / "job.yaml"), **{"consent": True, **options})
+            try:
+                return run(load_spec(tmp_path / "job.yaml"), **{"consent": True, **options})
+            finally:
+                if not is_followed and seconds is None:
+                    end_batches(folder)
 
     return finish

@@ -1,6 +1,5 @@
 """The loop over all batches: in flight together, stopped, resumed, and retried."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event
@@ -35,9 +34,8 @@ def test_interrupted_download_is_repeated(run_job: Callable[..., Summary]) -> No
 
 
 def test_no_wait_run_advances_with_each_call(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
-    first = run_job(wait=False, seconds=0.5)
+    first = run_job(wait=False)
     assert (first.state, first.exit_code, accepted(tmp_path / "api")) == ("running", 4, 3)
-    time.sleep(0.8)
     second = run_job(wait=False)
     assert (second.run, second.state, accepted(tmp_path / "api")) == (first.run, "finished", 3)
 

@@ -97,7 +97,7 @@ def test_run_resumed_after_its_deadline_finishes_synchronously(
     tmp_path: Path, run_job: Callable[..., Summary]
 ) -> None:
     write_job(tmp_path, batch=BATCH, deadline="1s")
-    assert run_job(wait=False, faults=["batch-hang:9"]).state == "running"
+    assert run_job(wait=False, seconds=1, faults=["batch-hang:9"]).state == "running"
     assert run_job().outcomes == {"succeeded": 20}
     assert each_once(tmp_path)
 
@@ -106,7 +106,7 @@ def test_rows_canceled_for_sync_are_sent_after_mode_is_reverted(
     tmp_path: Path, run_job: Callable[..., Summary]
 ) -> None:
     write_job(tmp_path, batch=BATCH)
-    assert run_job(wait=False, faults=["batch-hang:9"]).state == "running"
+    assert run_job(wait=False, seconds=1, faults=["batch-hang:9"]).state == "running"
     write_job(tmp_path, batch=BATCH, mode="sync")
     assert run_job(wait=False, seconds=5).state == "running"
     write_job(tmp_path, batch=BATCH)

@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import ssl
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,6 +43,12 @@ def simulator(
     """Serve the API; yield the environment in which the runner calls it."""
     with serve(folder, port=_port(folder), seconds=seconds, pick_outcome=mix, hook=on, **settings) as url:
         yield {**os.environ, "ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "simulated"}
+
+
+def end_batches(folder: Path) -> None:
+    """Have the batches of a folder end now, for the server that is started on it next."""
+    for path in folder.glob("msgbatch_*.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "ends_at": time.time()}))
 
 
 def accepted(folder: Path) -> int:
