@@ -84,13 +84,13 @@ def summarize_run(store: Store, run: Run) -> Summary:
     usage = Usage()
     for batch in batches:
         usage.add(decode_column(batch.usage, Usage))
-    tally = store.row_index.outcome_counts(run)
+    counts = store.row_index.outcome_counts(run)
     return Summary(
         run=run.id,
         spec=run.spec,
         state="canceling" if run.is_canceled and run.state == "running" else run.state,
         rows=run.rows,
-        outcomes={name: tally[name] for name in OUTCOMES if name in tally},
+        outcomes={name: counts[name] for name in OUTCOMES if name in counts},
         batches=[_describe_batch(batch) for batch in batches],
         sinks=decode_column(run.sinks, list[dict[str, Any]]),
         usage={name: getattr(usage, name) or 0 for name in _TOKEN_FIELDS},

@@ -48,7 +48,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "the record is gone": (lambda root: (folder(root) / "spec.json").unlink(), "is damaged"),
     "results are gone": (lambda root: (folder(root) / "results/1-2.jsonl").unlink(), "not at its recorded place"),
     "a result moved": (edit("results/1-1.jsonl", b"{", b" {"), "not at its recorded place"),
-    "a tally is wrong": (lambda root: sql(root, "UPDATE tally SET rows = 19"), "outcome counts are wrong"),
+    "a tally is wrong": (lambda root: sql(root, "UPDATE outcome_count SET rows = 19"), "outcome counts are wrong"),
     "counts are wrong": (
         lambda root: sql(root, "UPDATE batch SET requests = 9 WHERE batch = 1"),
         "has 8 rows",

@@ -32,7 +32,7 @@ def test_auto_mode_depends_on_size_and_deadline(
         return True
 
     assert run_job(consent=consent).outcomes == {"succeeded": rows}
-    assert (plans[0].mode, why in plans[0].why) == (mode, True), plans[0].why
+    assert (plans[0].mode, why in plans[0].mode_reason) == (mode, True), plans[0].mode_reason
     assert (len(answered(tmp_path / "api")) == rows) == (mode == "sync")
 
 

@@ -178,7 +178,7 @@ def test_a_schema_that_is_not_text_is_damage(ended: Project, monkeypatch: pytest
     assert ended.goes_wrong(monkeypatch) is None
 
 
-@pytest.mark.parametrize("column", ["batch.usage", "batch.odd", "run.sinks", "batch.counts"])
+@pytest.mark.parametrize("column", ["batch.usage", "batch.ignored_lines", "run.sinks", "batch.counts"])
 def test_a_column_that_is_not_json_is_damage(
     ended: Project, killed: Project, monkeypatch: pytest.MonkeyPatch, column: str
 ) -> None:
