@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 RETENTION_SECONDS = 29 * 86_400
-"""How long the API keeps the results of a batch, from its creation (platform.claude.com, batch processing)."""
+"""Seconds for which the API keeps the results of a batch, from its creation (platform.claude.com, batches)."""
 
 
 class _Batch(msgspec.Struct):

@@ -1,4 +1,4 @@
-"""What a type of source or sink is: a function, its settings, and the JSON schema that follows from them.
+"""A type of source or sink: its function, its settings, and the JSON schema that follows from them.
 
 In: a function with keyword-only parameters, built in or from another package. Out: the schema of its settings.
 Read `types` first. `annotations` holds types for settings, `settings` reads them from a signature,

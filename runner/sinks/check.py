@@ -29,8 +29,8 @@ def check_sinks(spec: Spec) -> list[Problem]:
         columns, path = column_expressions(sink), str(sink.options.get("path", ""))
         kind = find_sink_type(sink.type)
         extra = kind.extra or ("data" if is_url(path) else "")
-        if extra and (lacks := missing_package_message(extra)):
-            problems.append(spec.problem(f"sinks.{index}.type", lacks))
+        if extra and (missing := missing_package_message(extra)):
+            problems.append(spec.problem(f"sinks.{index}.type", missing))
         for name, text in columns.items():
             try:
                 compile_expression(text)

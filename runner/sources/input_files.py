@@ -100,8 +100,8 @@ class Inputs:
         return found
 
     def _find_remote(self, pattern: str) -> list[str]:
-        if (lacks := missing_package_message("data")) is not None:
-            raise InputError([Problem(redact_passwords(pattern), lacks)])
+        if (missing := missing_package_message("data")) is not None:
+            raise InputError([Problem(redact_passwords(pattern), missing)])
         try:
             found = remote.find_urls(pattern)
         except OSError as error:

@@ -47,8 +47,8 @@ def read_rows(source: Source, inputs: Inputs, *, limit: int | None = None) -> It
     settings = source.options if source.output is None else {**source.options, "path": source.output}
     kind = find_source_type(source.type)
     extra = kind.extra or (kind.url_extra if "url" in source.options else "")
-    if extra and (lacks := missing_package_message(extra)):
-        raise InputError([Problem("source.type", lacks)])
+    if extra and (missing := missing_package_message(extra)):
+        raise InputError([Problem("source.type", missing)])
     inputs.types.update({name: schema_for_type(written) for name, written in source.types.items()})
     rows = select_rows(source, kind.function(inputs, **settings), limit, is_schemaless=kind.is_schemaless)
     number = 0

@@ -1,4 +1,4 @@
-"""Whether memory grows with the documents of a run: `python -m tests.benchmarks.documents [FILES] [KILOBYTES]`.
+"""Measure whether memory grows with the documents: `python -m tests.benchmarks.documents [FILES] [KILOBYTES]`.
 
 Makes FILES PDFs of KILOBYTES each, of which every hundredth has more pages than the API takes, and sends them to
 the simulator. Prints the runner's peak memory for a tenth of them and for all, and the size of the largest body.
@@ -25,7 +25,7 @@ MAX_BYTES = 50_000_000
 
 
 class Figures(NamedTuple):
-    """What a run took: peak memory in MB, CPU seconds, and how its rows ended."""
+    """Figures of a run: peak memory in MB, CPU seconds, and how its rows ended."""
 
     megabytes: float
     seconds: float

@@ -1,4 +1,4 @@
-"""Whether memory grows with the rows of a Parquet file: `python -m tests.benchmarks.parquet [ROWS]`.
+"""Measure whether memory grows with the rows of a Parquet file: `python -m tests.benchmarks.parquet [ROWS]`.
 
 Reads a file of ROWS / 10 rows and one of ROWS through `runner.sources`, and writes as many through
 `runner.sinks`, each in a process of its own. Prints the peak memory of each beside each other, with the CPU
@@ -62,7 +62,7 @@ LABELS = ("peak memory, MB", "CPU µs per row")
 
 
 class Figures(NamedTuple):
-    """What a process needed, as LABELS say."""
+    """Return the figures of a process that LABELS name."""
 
     peak: float
     microseconds: float
@@ -150,7 +150,7 @@ def writing(folder: Path, rows: int) -> Figures:
 
 
 def apart(work: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function returns in a process of its own that has done nothing else."""
+    """Call a function in a new process, and return its result."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(work, *arguments).result()
 

@@ -1,4 +1,4 @@
-"""What it costs to know which requests are answered already: `python -m tests.benchmarks.reuse [ROWS]`.
+"""Measure the time to know which requests already have answers: `python -m tests.benchmarks.reuse [ROWS]`.
 
 Plans the same job three times in one process and prints CPU microseconds per row: without reuse, with reuse when
 nothing is answered yet, and when everything is. No model is asked; the answers are the simulator's.

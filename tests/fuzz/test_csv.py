@@ -25,7 +25,7 @@ CSV = (
 
 
 def assert_rows_are_the_records(data: bytes, rows: list[Row], mistake: int | None) -> None:
-    """What was read is what the csv module alone reads, with nothing between two rows left out."""
+    """Check that the rows are those of the csv module alone, with nothing left out between two rows."""
     if mistake is not None:
         assert mistake <= count_lines(data)
     text = data.decode("utf-8-sig", "strict" if mistake is None else "replace")

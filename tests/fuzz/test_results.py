@@ -57,7 +57,7 @@ def results() -> list[bytes]:
 
 
 def is_success(value: Any, *, has_schema: bool) -> bool:
-    """Whether a line of results, parsed, is a plain success: said once more, without the code under test."""
+    """Return whether a parsed line of results is a plain success, without the code under test."""
     match value:
         case {
             "custom_id": str(),
@@ -88,7 +88,7 @@ def is_valid(text: str) -> bool:
 
 
 def outcome_of(line: bytes, *, has_schema: bool) -> Outcome | None:
-    """The outcome of a line, or None if it is none at all; what it says holds together."""
+    """The outcome of a line, checked for contradictions, or None if the line has no outcome."""
     try:
         found = parse_result(line, CHECK if has_schema else OutputFormat())
     except ValueError:

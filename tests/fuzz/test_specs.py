@@ -29,7 +29,7 @@ SHIPPED_NAMES = [path.name for path in SHIPPED]
 
 
 def load_and_check(path: Path) -> Spec | None:
-    """What `runner validate` does with a file."""
+    """Run `runner validate` on a file."""
     try:
         spec = load_spec(path)
         validate_spec(spec)

@@ -46,7 +46,7 @@ def test_validate_and_plan_report_unsendable_rows(scans: Path) -> None:
 def test_plan_estimates_documents_per_page(scans: Path) -> None:
     made = plan(load_spec(scans / "job.yaml"), offline=True)
     assert made.rejected == 2
-    # Six pages, of which each is reckoned at 8,000 bytes of text.
+    # Six pages, each counted as 8,000 bytes of text.
     assert 6 * 8000 / 3.1 < made.input_tokens["value"] < 6 * 8000 / 3.1 + 1_200
     simulated = plan(load_spec(scans / "job.yaml"), simulate=True)
     assert simulated.cost["max"] == pytest.approx(made.cost["max"])

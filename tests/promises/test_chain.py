@@ -45,7 +45,7 @@ def test_only_succeeded_rows_are_passed_on_by_default(tmp_path: Path) -> None:
         assert command(tmp_path, environ, "run", "first.yaml", "second.yaml", "--yes").returncode == 3
         assert "r3" not in output_keys(tmp_path, "second")
         (tmp_path / "second.yaml").write_text(text.replace('"key": "key"', '"key": "key", "rows": "failed"'))
-        with pytest.raises(InputError):  # its prompt asks for the label of an output that is none
+        with pytest.raises(InputError):  # its prompt asks for the label of an output that does not exist
             plan(load_spec(tmp_path / "second.yaml"), offline=True)
         (tmp_path / "second.yaml").write_text(
             text.replace('"key": "key"', '"key": "key", "rows": "failed"').replace("output.label", "error.type")

@@ -24,7 +24,7 @@ PARAMS = {"model": "claude-haiku-5-5", "max_tokens": 1000}
 
 
 def charge(usage: Any) -> float:
-    """What one usage costs synchronously, worked out anew."""
+    """The synchronous price of one usage, computed without the code under test."""
     written = usage["cache_creation_input_tokens"]
     prompt = usage["input_tokens"] + usage["cache_read_input_tokens"] + written
     fresh, out, short, long, read = PRICES[prompt > 100_000]
@@ -34,7 +34,7 @@ def charge(usage: Any) -> float:
 
 
 def bill(folder: Path) -> float:
-    """What a simulator would bill for all that it has answered."""
+    """The bill of a simulator for all its answers."""
     total = 0.0
     for path in folder.glob("msgbatch_*.jsonl"):
         results = [line["result"] for line in records(path)]

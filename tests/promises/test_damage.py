@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 SMALL = {**SPEC["batch"], "max_requests": 4}
 FLIPS = 12
-"""What no checksum covers: a letter of a row or an answer can change unseen."""
+"""Files that no checksum covers: a letter of a row or an answer can change unseen."""
 
 
 @dataclass(frozen=True)

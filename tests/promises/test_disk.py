@@ -55,14 +55,14 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def is_clear(ended: Ended, *codes: int) -> bool:
-    """Whether a command ended with one of these codes and, but for reports and plan, one line on what is wrong."""
+    """Check that a command ended with one of these codes and printed one line about the error."""
     lines = [line for line in ended.stderr.splitlines() if " job: " not in line]
     said = [line for line in lines if not line.startswith(("  ", "job: "))]
     return ended.returncode in codes and len(said) == 1 and said[0].startswith(("error: ", "job.yaml:"))
 
 
 def rerun_is_whole(root: Path, environ: dict[str, str], undisturbed: dict[str, str]) -> bool:
-    """Whether the same command, with nothing in its way, ends as if nothing had been."""
+    """Check that the same command without faults ends like an undisturbed run."""
     again = command(root, environ, *RUN)
     assert again.returncode == 0, again.stderr
     return paid(root / "api") == EACH_ONCE and outputs(root) == undisturbed

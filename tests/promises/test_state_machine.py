@@ -46,7 +46,7 @@ EDITS: tuple[dict[str, Any], ...] = (
 
 
 class Killed(BaseException):
-    """What ends a process at once, as far as that can be had inside of one."""
+    """Stand-in for the sudden end of a process, inside one process."""
 
 
 class Runs(RuleBasedStateMachine):
@@ -123,7 +123,7 @@ class Runs(RuleBasedStateMachine):
             pass
 
     def is_under_way(self) -> bool:
-        """Whether a run has begun, and is not finished: one that was killed may be, unseen."""
+        """True if a run has begun and may be unfinished; a killed run may have finished unseen."""
         if not (self.root / ".runner/state.db").exists():
             return False
         with open_store(self.root / ".runner", lock=False) as store:

@@ -88,7 +88,7 @@ def project(root: Path, mode: str) -> Iterator[tuple[Path, dict[str, str]]]:
 
 
 def is_billed_once(root: Path, mode: str) -> bool:
-    """Whether nothing was paid twice but what was in flight synchronously."""
+    """Return whether nothing was paid twice except synchronous requests in flight."""
     if mode == "batch":
         return paid(root / "api") == BILL
     sent = answered(root / "api")

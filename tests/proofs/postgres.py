@@ -63,13 +63,13 @@ def fill(database: Database, rows: int) -> None:
 
 
 def visible(database: Database) -> int:
-    """How many labels there are for whoever looks."""
+    """The number of labels that another connection sees."""
     is_there = one(database, "SELECT to_regclass('label') IS NOT NULL")
     return int(one(database, "SELECT count(*) FROM label")) if is_there else 0
 
 
 def inserts(database: Database, since: datetime) -> bool:
-    """Whether a transaction that writes labels is open, on a connection made since then."""
+    """Return whether a newer connection has an open transaction that writes labels."""
     query = """
         SELECT EXISTS (
             SELECT 1 FROM pg_stat_activity
@@ -80,7 +80,7 @@ def inserts(database: Database, since: datetime) -> bool:
 
 
 def delivered(pid: int) -> float:
-    """What share of the run's rows a process that delivers has taken."""
+    """The share of the rows that a delivering process has read."""
     process = Path(f"/proc/{pid}")
     for link in (process / "fd").iterdir():
         with suppress(FileNotFoundError):
@@ -118,7 +118,7 @@ def finish(root: Path, environ: dict[str, str]) -> None:
 
 
 def labels(folder: Path) -> dict[int, str]:
-    """What the simulator answered for each row."""
+    """The simulator's answer for each row."""
     found = {}
     for path in folder.glob("msgbatch_*.jsonl"):
         for record in records(path):

@@ -28,7 +28,7 @@ def sized(size: int) -> bytes:
 
 
 def counts(bodies: Sequence[Body]) -> list[int]:
-    """How many requests each body has."""
+    """The number of requests in each body."""
     return [len(body.requests) for body in bodies]
 
 

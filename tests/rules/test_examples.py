@@ -15,7 +15,7 @@ DAY = date(2026, 11, 24)
 
 
 def find_all(path: Path) -> list[Finding]:
-    """What the rules find: with the facts of a plan, and on a day on which no further model has retired."""
+    """The findings with the facts of a plan, on a day on which no further model has retired."""
     spec = load_spec(path)
     planned = plan(spec, offline=True).findings
     dated = run_rules(spec, today=DAY)

@@ -17,7 +17,7 @@ HANGING = ["batch-hang:2", "cancel-half:1"]
 
 
 def answers(root: Path) -> Counter[str]:
-    """How often each row's text was answered, in a batch or synchronously."""
+    """The number of answers to the text of each row, in batches and synchronously."""
     found = Counter(answered(root / "api"))
     for path in (root / "api").glob("msgbatch_*.jsonl"):
         for line in records(path):

@@ -84,7 +84,7 @@ def test_run_killed_during_upload_resumes(letters: Path, time: int) -> None:
         assert end(letters, process).returncode == -9
         assert command(letters, environ, "run", "job.yaml", "--yes").returncode == 0
     assert paid(letters / "api") == {("1", 1): 1, ("1", 2): 1, ("1", 3): 1}
-    # What was under way is uploaded again: it costs nothing.
+    # An interrupted upload is repeated: it costs nothing.
     assert len(uploaded(letters)) <= 2 * 2
 
 

@@ -49,7 +49,7 @@ def call(
 
 
 def exchange(folder: Path, *faults: str) -> tuple[object, ...]:
-    """What a client sees of one batch from its creation to its results, without ids and times."""
+    """A client's view of one batch from its creation to its results, without ids and times."""
     now = [1_790_000_000.0]
     with serve(folder, seconds=10, faults=faults, fault_delay=0.3, clock=lambda: now[0]) as url:
         created, answer = call(url, "POST", "", BODY)

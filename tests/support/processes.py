@@ -49,7 +49,7 @@ def _command(root: Path, environ: dict[str, str], words: tuple[str, ...]) -> Non
 
 
 def nothing() -> None:
-    """What a process does before the command unless it is told."""
+    """Do nothing: the default preparation of a process."""
 
 
 def killed_at_rename(name: str) -> None:
@@ -148,7 +148,7 @@ def no_privileges() -> None:
 
 
 def kill(pid: int) -> None:
-    """What no process can catch."""
+    """End a process by a signal that it cannot catch."""
     os.kill(pid, signal.SIGKILL)
 
 

@@ -71,7 +71,7 @@ IMPOSSIBLE_SCHEMA = {"type": "object", "properties": {}, "required": ["a"], "add
 
 
 def plan_of_edited_job(root: Path, **changes: Any) -> Plan:
-    """The plan of the job after it was written anew with these changes."""
+    """The plan of the job after it was written again with these changes."""
     made: Plan = plan(load_spec(write_job(root, **changes)), offline=True)
     return made
 

@@ -26,7 +26,7 @@ def encode_blocks_with(
 def encode_blocks(
     root: Path, *blocks: dict[str, Any], source: dict[str, Any] | None = None, **row: Any
 ) -> EncodedRequest:
-    """What becomes of one row whose prompt is these blocks."""
+    """Encode one row whose prompt is these blocks."""
     return encode_blocks_with(root, *blocks, source=source)(**row)
 
 
@@ -39,7 +39,7 @@ def sent_blocks(root: Path, *blocks: dict[str, Any], **row: Any) -> list[dict[st
 
 
 def blocks_problem(root: Path, *blocks: dict[str, Any], **row: Any) -> str:
-    """Why a row cannot be sent."""
+    """The reason why a row cannot be sent."""
     found = encode_blocks(root, *blocks, **row)
     assert (found.params, found.size_adjustment) == (b"", 0)
     return str(found.problem)
@@ -78,7 +78,7 @@ def render_user_prompt(found: Templates, **row: Any) -> str:
 
 
 def is_constant(found: Templates) -> bool:
-    """Whether the user prompt is the same for every row."""
+    """Return whether the user prompt is the same for every row."""
     user = found.spec.prompt.user
     assert isinstance(user, str)
     return found.is_constant("prompt.user", user)

@@ -133,7 +133,7 @@ def database_server(name: str, root: Path) -> Iterator[str]:
 
 
 def query_server(url: str, *statements: str) -> Sequence[Any]:
-    """What the last of the statements gives."""
+    """The rows of the last statement."""
     engine = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"), poolclass=sa.pool.NullPool)
     found: Sequence[Any] = []
     with engine.begin() as connection:

@@ -24,7 +24,7 @@ _PORTS: dict[Path, int] = {}
 
 
 def _port(folder: Path) -> int:
-    """The same free port for each server on one folder: a run under way does not follow to another address."""
+    """The same free port for all servers on one folder: an unfinished run does not follow to another address."""
     if folder not in _PORTS:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             _PORTS[folder] = probe.getsockname()[1]
@@ -52,7 +52,7 @@ def end_batches(folder: Path) -> None:
 
 
 def accepted(folder: Path) -> int:
-    """How many batches a simulator has accepted."""
+    """The number of batches that a simulator has accepted."""
     return len(list(folder.glob("*.json")))
 
 
@@ -64,7 +64,7 @@ def answered(folder: Path) -> list[str]:
 
 
 def paid(folder: Path) -> Counter[tuple[str, int]]:
-    """How often a simulator has accepted each (round, row), by the custom_ids of its results."""
+    """Count the requests of each (round, row) that a simulator has accepted, by the custom_ids of its results."""
     ids = [record["custom_id"] for path in folder.glob("msgbatch_*.jsonl") for record in records(path)]
     parts = [one.split("-") for one in ids if not one.startswith("somebody")]
     return Counter((round, int(row)) for _, round, _, row in parts)

@@ -30,7 +30,7 @@ def spec_with(root: Path, *sinks: dict[str, Any]) -> Spec:
 
 
 def outcome_record(outcome: str = "succeeded", **known: Any) -> dict[str, Any]:
-    """What is known of one row at the end."""
+    """The final record of one row."""
     return {**dict.fromkeys(RECORD_FIELDS), "key": "k1", "row": {"a": 1}, "outcome": outcome, **known}
 
 

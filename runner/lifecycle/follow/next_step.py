@@ -1,4 +1,4 @@
-"""Decide the next step of a batch: a pure, ordered table that can be held against the state diagram.
+"""Decide the next step of a batch: a pure, ordered table to compare with the state diagram.
 
 Nothing here reads the disk or calls the API. `perform` does what is decided here.
 """

@@ -1,4 +1,4 @@
-"""What this process remembers of each batch: when its next step is due, why it waits, and what was tried.
+"""Memory of this process about each batch: when its next step is due, why it waits, and what was tried.
 
 Nothing here needs to survive: a new process starts with an empty memory and the state on disk.
 """
@@ -20,7 +20,7 @@ BatchKey = tuple[int, int]
 """Round and number of a batch."""
 
 CREATE_KEY: BatchKey = (0, 0)
-"""All prepared batches wait together: at most one create is under way."""
+"""All prepared batches wait together: at most one create is in progress."""
 
 
 class Reason(StrEnum):
@@ -82,7 +82,7 @@ class Progress:
 
     @property
     def is_due(self) -> bool:
-        """Whether the next step may be taken now."""
+        """True if the next step may be taken now."""
         return self.due_at <= time.monotonic()
 
     def delay(self, seconds: float, reason: Reason = Reason.NOTHING) -> None:

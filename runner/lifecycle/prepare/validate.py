@@ -43,9 +43,9 @@ def validate_spec(spec: Spec, *, allow_rule_errors: bool = False) -> ValidatedSp
     """
     problems = check_sinks(spec)
     if any(block.type != "text" for block in spec.prompt.blocks()) and (
-        lacks := missing_package_message("documents")
+        missing := missing_package_message("documents")
     ):
-        problems.append(spec.problem("prompt", f"documents and images: {lacks}"))
+        problems.append(spec.problem("prompt", f"documents and images: {missing}"))
     _collect_problems(problems, lambda: build_output_format(spec.output))
     templates = _collect_problems(problems, lambda: load_templates(spec))
     sample = _collect_problems(problems, lambda: _read_sample(spec))

@@ -18,7 +18,7 @@ from tests.support.sinks import csv_cells, outcome_record, spec_with, written_by
 
 
 def guarded(value: Any) -> str:
-    """What a CSV sink makes of one value."""
+    """The text that a CSV sink writes for one value."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "guarded"
         with write_csv(Destination(path), ["v"]) as write:
