@@ -14,10 +14,18 @@ if TYPE_CHECKING:
 
 @click.command()
 def schema() -> None:
-    """Print the JSON schema of specs, for editors."""
+    """Print the JSON schema of specs, for editors.
+
+    It includes the types of sources and sinks from installed packages.
+    """
+    import json
+
+    from runner.io_types.plugins import add_all_plugins
     from runner.spec.schema_errors import schema_text
 
-    click.echo(schema_text(), nl=False)
+    printed = json.loads(schema_text())
+    add_all_plugins(printed)
+    click.echo(json.dumps(printed, indent=2, ensure_ascii=False))
 
 
 def _describe_commands() -> "list[CommandHelp]":

@@ -5,6 +5,7 @@ Installed packages are searched only for a type that is not built in.
 """
 
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any, TypeVar
@@ -92,6 +93,18 @@ def _build_variant(
         return None if sink is None else build_sink_variant(name, sink, schema)
     except (TypeError, NameError) as error:
         raise ValueError(f"the settings of the type {name!r} cannot be read from its function: {error}") from error
+
+
+def add_all_plugins(schema: Mapping[str, Any]) -> None:
+    """Add to `schema` all installed types of other packages that can be used."""
+    for section, group in GROUPS.items():
+        part = find_section(schema, section)
+        names = part["properties"]["type"]["enum"]
+        for name in sorted({point.name for point in _find_entry_points(group)}.difference(names)):
+            with suppress(ValueError):
+                if (variant := _build_variant(section, name, schema, ())) is not None:
+                    names.append(name)
+                    part["allOf"].append(variant)
 
 
 def add_plugins(schema: Mapping[str, Any], value: Any) -> Iterator[tuple[SchemaPath, str]]:

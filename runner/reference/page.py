@@ -23,8 +23,14 @@ else the spec's own folder. `${env:NAME}` in a value is replaced by that environ
 
 
 _PLUGINS = """\
-Another package can add a type of source or sink. It is one function. Its keyword parameters are the settings of
-the type, and the lines below `Settings:` in its docstring describe them. An entry point registers it:
+Another package can add a type of source or sink. Each is one function, with names from `runner.plugins`:
+
+- A source takes an `Inputs` and yields `(path, line, fields)` for each row.
+- A sink is a context manager. It takes a `Destination` and the names of the columns, and yields a function that
+  writes the values of one row.
+
+Its keyword parameters are the settings of the type. The lines below `Settings:` in its docstring describe them,
+and `runner schema` prints them for editors. An entry point registers it:
 
 ```toml
 [project.entry-points."runner.sources"]
@@ -34,7 +40,7 @@ numbers = "my_package:read_numbers"
 lines = "my_package:write_lines"
 ```
 
-`tests/data/plugin_example` is a complete example."""
+[tests/data/plugin_example](../tests/data/plugin_example/) is a complete example: `pip install` its folder."""
 
 
 _EXIT_CODES = {

@@ -38,6 +38,6 @@ def test_columns_of_files_sink_are_name_and_content() -> None:
 def test_source_type_is_no_sink(tmp_path: Path) -> None:
     target = register(tmp_path / "installed", "mixed", "runner.sinks", "lines", "runner.sources.registry:SOURCES")
     text = SPEC.replace("{type: numbers, count: 5, parity: odd}", "{type: csv, path: rows.csv}")
-    done = run_with(target, tmp_path, text, "validate")
+    done = run_with(target, tmp_path, text, "validate", "job.yaml")
     assert done.returncode == 2
     assert "of the package mixed is neither a function nor a SinkType" in done.stderr

@@ -1,10 +1,13 @@
 """A type of source is one function: built in, or from another package."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import jsonschema
 import pytest
+import yaml
 
 from runner.io_types.annotations import keywords
 from runner.io_types.settings import read_settings
@@ -72,7 +75,7 @@ def test_setting_of_unsupported_type_is_rejected() -> None:
 
 
 def test_job_with_types_of_installed_package_runs(installed: Path, tmp_path: Path) -> None:
-    done = run_with(installed, tmp_path, SPEC, "run", "--simulate")
+    done = run_with(installed, tmp_path, SPEC, "run", "job.yaml", "--simulate")
     assert done.returncode == 0, done.stderr
     assert (
         tmp_path / "simulated" / "out.txt"
@@ -80,7 +83,9 @@ def test_job_with_types_of_installed_package_runs(installed: Path, tmp_path: Pat
 
 
 def test_settings_of_installed_type_are_checked(installed: Path, tmp_path: Path) -> None:
-    done = run_with(installed, tmp_path, SPEC.replace("count: 5, parity: odd", "count: 0, party: odd"), "validate")
+    done = run_with(
+        installed, tmp_path, SPEC.replace("count: 5, parity: odd", "count: 0, party: odd"), "validate", "job.yaml"
+    )
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
         "job.yaml:3:32: source.count must be at least 1",
@@ -88,14 +93,22 @@ def test_settings_of_installed_type_are_checked(installed: Path, tmp_path: Path)
     ]
 
 
+def test_schema_for_editors_knows_installed_types(installed: Path, tmp_path: Path) -> None:
+    done = run_with(installed, tmp_path, SPEC, "schema")
+    schema = json.loads(done.stdout)
+    [numbers] = [one["then"] for one in schema["properties"]["source"]["allOf"] if "numbers" in str(one["if"])]
+    assert (done.returncode, list(numbers["properties"])[:1], numbers["required"]) == (0, ["type"], ["count"])
+    jsonschema.validate(yaml.safe_load(SPEC), schema)
+
+
 def test_misspelled_type_of_installed_package_is_suggested(installed: Path, tmp_path: Path) -> None:
-    done = run_with(installed, tmp_path, SPEC.replace("numbers", "numberz"), "validate")
+    done = run_with(installed, tmp_path, SPEC.replace("numbers", "numberz"), "validate", "job.yaml")
     assert done.stderr == "job.yaml:3:16: source.type is the text 'numberz': did you mean 'numbers'?\n"
 
 
 def test_type_of_removed_package_is_unknown(installed: Path, tmp_path: Path) -> None:
-    assert run_with(installed, tmp_path, SPEC, "run", "--simulate").returncode == 0
-    done = run_with(tmp_path, tmp_path, SPEC, "run", "--simulate")
+    assert run_with(installed, tmp_path, SPEC, "run", "job.yaml", "--simulate").returncode == 0
+    done = run_with(tmp_path, tmp_path, SPEC, "run", "job.yaml", "--simulate")
     assert done.returncode == 2
     assert "source.type is the text 'numbers': expected one of: csv, files" in done.stderr
 
@@ -111,7 +124,7 @@ def test_type_of_removed_package_is_unknown(installed: Path, tmp_path: Path) -> 
 def test_unusable_entry_point_is_named(tmp_path: Path, value: str, expected: str) -> None:
     target = register(tmp_path / "installed", "broken", "runner.sources", "numbers", value)
     text = SPEC.replace("type: lines", "type: csv").replace('separator: "|", ', "")
-    done = run_with(target, tmp_path, text, "validate")
+    done = run_with(target, tmp_path, text, "validate", "job.yaml")
     assert done.returncode == 2
     assert done.stderr.startswith(
         f"job.yaml:3:16: the entry point numbers = {value} in runner.sources of the package broken {expected}"
@@ -120,7 +133,7 @@ def test_unusable_entry_point_is_named(tmp_path: Path, value: str, expected: str
 
 def test_name_of_built_in_type_is_refused(tmp_path: Path) -> None:
     target = register(tmp_path / "installed", "greedy", "runner.sources", "csv", "greedy:read")
-    done = run_with(target, tmp_path, SPEC, "validate")
+    done = run_with(target, tmp_path, SPEC, "validate", "job.yaml")
     assert (
         "the entry point csv = greedy:read in runner.sources of the package greedy has the name of a built-in type"
     ) in done.stderr
@@ -131,12 +144,12 @@ def test_installed_packages_are_not_searched_for_built_in_types(tmp_path: Path) 
     (tmp_path / "rows.csv").write_text("text\na\n")
     text = SPEC.replace("{type: numbers, count: 5, parity: odd}", "{type: csv, path: rows.csv}")
     text = text.replace('type: lines, path: out.txt, separator: "|"', "type: csv, path: out.csv")
-    done = run_with(target, tmp_path, text.replace("row.number", "key"), "validate")
+    done = run_with(target, tmp_path, text.replace("row.number", "key"), "validate", "job.yaml")
     assert (done.returncode, done.stdout) == (0, "job.yaml: valid\n")
 
 
 def test_two_packages_with_one_name_are_refused(tmp_path: Path) -> None:
     target = register(tmp_path / "installed", "first", "runner.sources", "numbers", "first:read")
     register(target, "second", "runner.sources", "numbers", "second:read")
-    done = run_with(target, tmp_path, SPEC, "validate")
+    done = run_with(target, tmp_path, SPEC, "validate", "job.yaml")
     assert "have the same name: uninstall" in done.stderr

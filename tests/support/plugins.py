@@ -38,5 +38,5 @@ def run_with(target: Path, folder: Path, text: str, *words: str) -> subprocess.C
     """Run a command of the runner on a spec, in a process that also imports from `target`."""
     (folder / "job.yaml").write_text(text)
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(target)))}
-    command = [sys.executable, "-m", "runner", *words, "job.yaml"]
+    command = [sys.executable, "-m", "runner", *words]
     return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""CSV sink: text and numbers are unchanged, null is an empty cell, all other values are JSON."""
+"""CSV sink: text and numbers as they are, except formulas; null is an empty cell, other values are JSON."""
 
 import csv
 import re
@@ -53,7 +53,7 @@ class _LineFeedWriter:
 def write_csv(
     destination: Destination, columns: Iterable[str], *, delimiter: Delimiter = ",", formula_guard: bool = True
 ) -> Iterator[Callable[[Sequence[Any]], None]]:
-    """Write CSV below a header line: text and numbers unchanged, other values as JSON.
+    """Write CSV below a header line: text (guarded, see `formula_guard`) and numbers, other values as JSON.
 
     Yield a function that writes one row of values, in the order of `columns`.
 

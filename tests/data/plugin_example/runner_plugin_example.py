@@ -4,9 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
-from runner.io_types.annotations import keywords
-from runner.sinks.destination import Destination
-from runner.sources.input_files import Inputs
+from runner.plugins import Destination, Inputs, keywords
 
 
 def read_numbers(
