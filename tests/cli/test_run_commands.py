@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.support.processes import RUN_SIMULATED, command
 from tests.support.projects import write_job
-from tests.support.simulator import environ_without_key
+from tests.support.simulator import end_batches, environ_without_key
 
 
 def test_status_shows_real_and_simulated_runs(tmp_path: Path) -> None:
@@ -21,6 +21,7 @@ def test_status_shows_real_and_simulated_runs(tmp_path: Path) -> None:
 def test_cancel_ends_a_simulated_run(tmp_path: Path) -> None:
     write_job(tmp_path)
     assert command(tmp_path, environ_without_key(), *RUN_SIMULATED, "--no-wait").returncode == 4
+    end_batches(tmp_path / "simulated" / "simulator", in_seconds=600)
     assert command(tmp_path, environ_without_key(), "cancel", "job.yaml").returncode == 0
     done = command(tmp_path, environ_without_key(), *RUN_SIMULATED)
     assert (done.returncode, "canceled" in done.stdout) == (3, True)

@@ -11,7 +11,7 @@ import pytest
 from tests.support.outputs import records
 from tests.support.processes import RUN, command
 from tests.support.projects import EACH_ONCE, SPEC, write_job
-from tests.support.simulator import accepted, paid, simulator
+from tests.support.simulator import accepted, create_batch, paid, simulator, simulator_client
 
 STOP = {**SPEC["batch"], "on_unknown": "stop", "grace_seconds": 0.3}
 
@@ -77,15 +77,17 @@ def test_batch_already_in_use_is_not_adopted(project: Path) -> None:
 
 
 def test_adopted_foreign_batch_is_released(project: Path) -> None:
-    with simulator(project / "api", seconds=2, faults=["refuse-504", "foreign-batch"]) as environ:
+    ahead, foreign = [0.0], [f"somebody-1-1-{number}" for number in range(8)]
+    with simulator(project / "api", seconds=60, clock=clock(ahead), faults=["refuse-504"]) as environ:
         assert command(project, environ, *RUN, "--no-wait").returncode == 4
+        batch_id = create_batch(simulator_client(environ["ANTHROPIC_BASE_URL"]), *foreign).id
         shown = command(project, environ, "reconcile", run_id(project)).stderr
-        ids = re.findall(r"could be (msgbatch_\w+)", shown)
-        if ids:
-            assert command(project, environ, "reconcile", run_id(project), "--adopt", ids[0]).returncode == 0
+        assert re.findall(r"could be (msgbatch_\w+)", shown) == [batch_id]
+        assert command(project, environ, "reconcile", run_id(project), "--adopt", batch_id).returncode == 0
+    ahead[0] = 60
+    with simulator(project / "api", clock=clock(ahead)) as environ:
         ended = command(project, environ, *RUN)
-        assert ended.returncode == 5
-        assert not ids or "someone else's results" in ended.stderr
+        assert (ended.returncode, "someone else's results" in ended.stderr) == (5, True), ended.stderr
         assert command(project, environ, "reconcile", run_id(project), "--assume-not-sent").returncode == 0
         assert command(project, environ, *RUN).returncode == 0
     assert paid(project / "api") == EACH_ONCE

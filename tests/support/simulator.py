@@ -45,10 +45,10 @@ def simulator(
         yield {**os.environ, "ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "simulated"}
 
 
-def end_batches(folder: Path) -> None:
-    """Have the batches of a folder end now, for the server that is started on it next."""
+def end_batches(folder: Path, *, in_seconds: float = 0) -> None:
+    """Have the batches of a folder end at this time, for the server that is started on it next."""
     for path in folder.glob("msgbatch_*.json"):
-        path.write_text(json.dumps({**json.loads(path.read_text()), "ends_at": time.time()}))
+        path.write_text(json.dumps({**json.loads(path.read_text()), "ends_at": time.time() + in_seconds}))
 
 
 def accepted(folder: Path) -> int:
