@@ -1,15 +1,17 @@
-"""A part of the proof that a delivery to PostgreSQL may be killed; `tests.proofs.postgres` does it all."""
+"""Parts of the proofs, which are commands of their own."""
 
+import ast
 import random
 from pathlib import Path
 
 import pytest
 
-from tests.proofs import chain, kills, operations, postgres
+from tests.proofs import chain, kills, mutations, operations, postgres
 
-pytestmark = [pytest.mark.slow, pytest.mark.server]
+pytestmark = pytest.mark.slow
 
 
+@pytest.mark.server
 def test_killed_delivery_to_postgresql_resumes(tmp_path: Path) -> None:
     struck, _ = postgres.prove(tmp_path, 3_000, 2)
     assert struck == 2
@@ -32,3 +34,18 @@ def test_run_killed_at_random_under_faults_resumes(tmp_path: Path, seed: int) ->
 
 def test_chain_killed_at_random_under_faults_resumes(tmp_path: Path) -> None:
     assert chain.job(tmp_path, 8, random.Random(1)) > 0
+
+
+def test_mutants_are_programs_with_one_small_change() -> None:
+    source = "def charge(a, b):\n    if a < b and (not b):\n        refuse(1)\n    return a + b\n"
+    mutants = dict(mutations.find_mutants(source))
+    assert {about.partition(": ")[2] for about in mutants} == {
+        "a < b and (not b) → a < b or not b",
+        "a < b → a <= b",
+        "not b → b",
+        "refuse(1) → pass",
+        "1 → 2",
+        "return a + b → return None",
+        "a + b → a - b",
+    }
+    assert len({ast.dump(ast.parse(mutated)) for mutated in (*mutants.values(), source)}) == 8
