@@ -13,7 +13,8 @@ RunnerError                 1  a defect in the runner or its environment
 ├── Interrupted           130  a signal stopped the command before anything was sent
 └── ApiError                4  one call failed; the lifecycle handles it, so it rarely ends a run
     ├── Unavailable            try again later
-    │   └── ResultsIncomplete         a download with missing results
+    │   ├── ResultsIncomplete         a download with missing results
+    │   └── Overloaded                the API says that it did not accept a create
     ├── NotFound               the id is unknown, or not visible yet
     ├── RequestRejected             2  the API rejected the request
     └── AcceptanceUnknown          a create that may or may not have been accepted
@@ -126,6 +127,10 @@ class Unavailable(ApiError):
 
 class ResultsIncomplete(Unavailable):
     """Results of the batch are missing from its results file."""
+
+
+class Overloaded(Unavailable):
+    """The API says that it did not accept a create: send it again, after one look at the list."""
 
 
 class NotFound(ApiError):

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from runner.api.errors import map_errors, may_have_created_batch, may_have_created_message
+from runner.api.errors import Call, map_errors
 from runner.api.remote_batch import BatchList, RemoteBatch, decode_remote_batch, to_remote_batch
 from runner.errors import RequestRejected, Unavailable
 
@@ -111,9 +111,9 @@ class Api:
         """Create a batch from a body on disk.
 
         Raises AcceptanceUnknown if the batch may have been accepted; Unavailable, RequestRejected or
-        AccessError if not.
+        AccessError if not. Raises Overloaded if the API says that it did not accept it: look for it once.
         """
-        with map_errors(may_have_created_batch):
+        with map_errors(Call.CREATE):
             response = self._post(_BATCHES_PATH, _FileChunks(body), body.stat().st_size)
             return decode_remote_batch(response.content, response.headers)
 
@@ -126,7 +126,7 @@ class Api:
         import anthropic
 
         try:
-            with map_errors(may_have_created_message):
+            with map_errors(Call.MESSAGE):
                 message = self._post(_MESSAGES_PATH, params, len(params)).content
                 msgspec.json.decode(message, type=_Message)
                 # A gateway may have formatted the response; a results file needs one line.

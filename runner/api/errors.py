@@ -3,13 +3,22 @@
 A call that may have been carried out is told apart from one that certainly was not.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import Enum
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from runner.errors import AcceptanceUnknown, AccessError, NotFound, RequestRejected, RunnerError, Unavailable
+from runner.errors import (
+    AcceptanceUnknown,
+    AccessError,
+    NotFound,
+    Overloaded,
+    RequestRejected,
+    RunnerError,
+    Unavailable,
+)
 
 if TYPE_CHECKING:
     import anthropic
@@ -37,38 +46,59 @@ _ACCESS_CODES = (
 _SPEND_LIMIT_PREFIX = "You have reached your specified"
 
 
-def _never_has_side_effects(_: int) -> bool:
-    return False
+class Verdict(Enum):
+    """The three things that an error response can say about a call that costs money."""
+
+    REJECTED = "the request was rejected: the same bytes cannot succeed"
+    NOT_ACCEPTED = "the request was not accepted now: the same bytes can succeed later"
+    PERHAPS_ACCEPTED = "the request may have been accepted, and paid"
 
 
-def may_have_created_batch(status: int) -> bool:
-    """Return whether a create with this response status may have been accepted."""
-    return status in (408, 409) or status >= 500
+class Call(Enum):
+    """The calls that `judge_response` tells apart: a create stores a batch before it answers; a read is free."""
+
+    READ = "read"
+    CREATE = "create"
+    MESSAGE = "message"
 
 
-def may_have_created_message(status: int) -> bool:
-    """Return whether a message with this response status may be billed.
+# With these statuses the server, or a gateway before it, stopped waiting for an answer that may still come.
+_GIVEN_UP = (408, 409, 502, 504)
 
-    With these statuses a gateway stopped waiting for the answer. The API's own errors are free.
+
+def judge_response(
+    call: Call, status: int, *, is_api_error: bool, has_request_id: bool, error_type: str | None
+) -> Verdict:
+    """Judge an error response to a create or a message: the call may have been accepted, and paid.
+
+    `is_api_error` means that the body is the API's own error JSON. Only such a body with a request id proves
+    that a call with a 5xx was not accepted: anything else may come from a gateway that lost the answer. A create
+    that fails with `api_error` may have stored its batch before. A message that fails so has no answer.
     """
-    return status in (408, 409, 504) or 520 <= status < 529
+    if status == 429:
+        return Verdict.NOT_ACCEPTED
+    if status < 500 and status not in _GIVEN_UP:
+        return Verdict.REJECTED
+    if status in _GIVEN_UP or not (is_api_error and has_request_id):
+        return Verdict.PERHAPS_ACCEPTED
+    is_refusal = status in (503, 529) or error_type == "overloaded_error"
+    return Verdict.NOT_ACCEPTED if is_refusal or call is not Call.CREATE else Verdict.PERHAPS_ACCEPTED
 
 
 @contextmanager
-def map_errors(may_have_succeeded: Callable[[int], bool] = _never_has_side_effects) -> Iterator[None]:
+def map_errors(call: Call = Call.READ) -> Iterator[None]:
     """Translate exceptions of the SDK and httpx2 into errors by what to do next.
 
-    `may_have_succeeded` returns whether a call with this status may have been carried out. A call without a
-    response may have been, unless it only reads.
+    A call without a response may have been carried out, unless it only reads.
     """
     import anthropic
     import httpx2
 
-    lost = Unavailable if may_have_succeeded is _never_has_side_effects else AcceptanceUnknown
+    lost = Unavailable if call is Call.READ else AcceptanceUnknown
     try:
         yield
     except anthropic.APIStatusError as error:
-        raise _error_for_status(error, may_have_succeeded) from error
+        raise _error_for_status(error, call) from error
     except anthropic.APIConnectionError as error:
         cause = error.__cause__ or error
         if type(cause).__name__ == "LocalProtocolError":
@@ -84,26 +114,54 @@ def map_errors(may_have_succeeded: Callable[[int], bool] = _never_has_side_effec
         raise AccessError(f"the credentials cannot be used: {error}") from error
 
 
-def _error_for_status(error: "anthropic.APIStatusError", may_have_succeeded: Callable[[int], bool]) -> RunnerError:
+class _InnerError(msgspec.Struct):
+    type: str
+    message: str
+
+
+class _ApiError(msgspec.Struct, tag_field="type", tag="error"):
+    """The shape of the API's own error responses, which distinguishes them from a gateway's."""
+
+    error: _InnerError
+    request_id: str | None = None
+
+
+def _judge(error: "anthropic.APIStatusError", call: Call) -> Verdict:
+    """Return what the response of a create or a message says."""
+    try:
+        own = msgspec.json.decode(error.response.content, type=_ApiError)
+    except msgspec.DecodeError:
+        own = None
+    return judge_response(
+        call,
+        error.status_code,
+        is_api_error=own is not None,
+        has_request_id=bool(error.request_id or (own is not None and own.request_id)),
+        error_type=own.error.type if own is not None else None,
+    )
+
+
+def _error_for_status(error: "anthropic.APIStatusError", call: Call) -> RunnerError:
     status, text = error.status_code, error.api_message or _to_one_line(error.message)
     message = f"HTTP {status}: {text}" + (f" (request {error.request_id})" if error.request_id else "")
+    retry_after = _parse_retry_after(error.response.headers.get("retry-after"))
     if 300 <= status < 400:
         return AccessError(f"the base URL redirects (HTTP {status}): set ANTHROPIC_BASE_URL to its target")
     if status in (401, 402, 403) or error.error_code in _ACCESS_CODES or text.startswith(_SPEND_LIMIT_PREFIX):
         return AccessError(message)
-    if status == 429:
-        return Unavailable(message, retry_after=_parse_retry_after(error.response.headers.get("retry-after")))
-    if may_have_succeeded(status):
-        return AcceptanceUnknown(message)
-    if status in (408, 409) or status >= 500:
-        return Unavailable(message, retry_after=_parse_retry_after(error.response.headers.get("retry-after")))
-    if status == 404 and may_have_succeeded is may_have_created_batch:
-        return AccessError(f"the base URL has no Message Batches API ({message}): check the URL")
-    return (
-        NotFound(message)
-        if status == 404 and may_have_succeeded is _never_has_side_effects
-        else RequestRejected(message)
-    )
+    if call is Call.READ:
+        is_passing = status in (408, 409, 429) or status >= 500
+        kind = NotFound if status == 404 else RequestRejected
+        return Unavailable(message, retry_after=retry_after) if is_passing else kind(message)
+    match _judge(error, call):
+        case Verdict.PERHAPS_ACCEPTED:
+            return AcceptanceUnknown(message)
+        case Verdict.NOT_ACCEPTED:
+            is_looked_for = call is Call.CREATE and status != 429
+            return (Overloaded if is_looked_for else Unavailable)(message, retry_after=retry_after)
+        case Verdict.REJECTED if status == 404 and call is Call.CREATE:
+            return AccessError(f"the base URL has no Message Batches API ({message}): check the URL")
+    return RequestRejected(message)
 
 
 def _to_one_line(text: str) -> str:

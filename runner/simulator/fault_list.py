@@ -9,6 +9,10 @@ from runner.simulator.responses import DropConnection, ErrorResponse, HangConnec
 HTML_PAGE = b"<!DOCTYPE html><html><body><h1>Welcome to the proxy</h1></body></html>"
 
 
+# Without a request id, an error can come from anything between the runner and the API.
+_BARE_500 = ErrorResponse(500, "Internal server error", {"request-id": ""})
+
+
 def _expired_line(line: bytes, custom_id: str | None = None) -> bytes:
     found = custom_id or msgspec.json.decode(line)["custom_id"]
     return msgspec.json.encode({"custom_id": found, "result": {"type": "expired"}}) + b"\n"
@@ -50,6 +54,9 @@ CALL_FAULTS: dict[str, dict[str, tuple[str, Exception]]] = {
             "413 from a proxy in front of the API",
             ErrorResponse(413, "", {"content-type": "text/html"}, body=HTML_PAGE),
         ),
+        "refuse-500": ("500 without a request id, and the batch is not accepted", _BARE_500),
+        "refuse-503": ("503 of the API, and the batch is not accepted", ErrorResponse(503, "Unavailable")),
+        "refuse-529": ("529 of the API, and the batch is not accepted", ErrorResponse(529, "Overloaded")),
         "refuse-504": ("504, and the batch is not accepted", ErrorResponse(504, "Gateway timeout")),
     },
     "created": {
@@ -75,12 +82,23 @@ CALL_FAULTS: dict[str, dict[str, tuple[str, Exception]]] = {
             ErrorResponse(429, "Rate limited", {"retry-after": "0.1"}),
         ),
         "message-529": ("529 for a synchronous request", ErrorResponse(529, "Overloaded")),
+        "message-500": ("500 of the API for a synchronous request", ErrorResponse(500, "Internal server error")),
+        "message-503": ("503 of the API for a synchronous request", ErrorResponse(503, "Unavailable")),
         "message-400": ("400 for a synchronous request", ErrorResponse(400, "messages: something is wrong")),
     },
     "answered": {
         "answer-then-drop": (
             "synchronous request answered and billed, then the connection closes",
             DropConnection(),
+        ),
+        "answer-then-500": ("synchronous request answered and billed, then 500 without a request id", _BARE_500),
+        "answer-then-502": (
+            "synchronous request answered and billed, then 502 with an HTML page",
+            ErrorResponse(502, "", {"content-type": "text/html"}, body=HTML_PAGE),
+        ),
+        "answer-then-503": (
+            "synchronous request answered and billed, then 503 with an HTML page",
+            ErrorResponse(503, "", {"content-type": "text/html"}, body=HTML_PAGE),
         ),
         "answer-then-504": (
             "synchronous request answered and billed, then 504",

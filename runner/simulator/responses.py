@@ -32,7 +32,10 @@ class Response:
 
 
 class ErrorResponse(Exception):
-    """Error response to a call; `code` is the API's error_code, and `body` replaces the API's JSON."""
+    """Error response to a call; `code` is the API's error_code, and `body` replaces the API's JSON.
+
+    A header with an empty value is not sent.
+    """
 
     def __init__(
         self, status: int, text: str, headers: dict[str, str] | None = None, *,

@@ -93,10 +93,10 @@ class _RequestHandler(BaseHTTPRequestHandler):
 
     def _send(self, response: Response) -> None:
         self.send_response(response.status)
-        self.send_header("request-id", f"req_{secrets.token_hex(12)}")
-        self.send_header("anthropic-workspace-id", self.server.workspace)
-        for name, value in response.headers.items():
-            self.send_header(name, value)
+        own = {"request-id": f"req_{secrets.token_hex(12)}", "anthropic-workspace-id": self.server.workspace}
+        for name, value in {**own, **response.headers}.items():
+            if value:
+                self.send_header(name, value)
         self.end_headers()
         for piece in [response.body] if isinstance(response.body, bytes) else response.body:
             self.wfile.write(piece)

@@ -10,7 +10,7 @@ from pathlib import Path
 from runner.errors import StateError, StateLocked
 from runner.files.atomic import make_private_folder, open_private_file
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 _NETWORK_FILESYSTEMS = (
     "cifs",
     "smb3",

@@ -50,6 +50,7 @@ class Batch:
     - `search_started_local`: the time of that first check by the local clock.
     - `not_found_since`: when the API first reported the batch as not found.
     - `incomplete_downloads`: number of downloads with missing results.
+    - `incomplete_since`, `incomplete_at`: when the first and the last of them ended.
     - `rejection`: the API's message when it rejected the batch.
     - `accepted_before_rejection`: number of accepted batches of the run when this batch, or the
       batch it was split from, was first rejected.
@@ -62,6 +63,7 @@ class Batch:
     - `cost`: its actual cost.
     - `synchronous_cost`: the cost of the same requests if sent synchronously.
     - `canceled_at`: when the run canceled it because it could not wait. Its rows are then sent again.
+    - `refused_at`: when the API answered its create with an overload: it was not accepted.
     """
 
     run: int
@@ -94,6 +96,9 @@ class Batch:
     cost: float | None
     synchronous_cost: float | None
     canceled_at: float | None
+    refused_at: float | None
+    incomplete_since: float | None
+    incomplete_at: float | None
 
 
 class SettledRow(NamedTuple):

@@ -15,6 +15,7 @@ from tests.support.simulator import paid
 
 PASSING = (
     "drop:2", "storm-429:2", "storm-500:3", "storm-529:3", "html:2", "queue-full:2", "refuse-504:1",
+    "refuse-500:1", "refuse-503:3", "refuse-529:3",
     "accept-then-drop:1", "accept-then-408:1", "accept-then-409:1", "accept-then-500:1", "accept-then-504:1",
     "accept-then-529:1", "accept-then-hang:1", "accept-then-cut:1", "accept-then-html:1", "accept-then-drop:3",
     "retrieve-404:3", "results-404:3", "late-commit:1", "future-status:2", "foreign-batch:2",

@@ -8,6 +8,7 @@ import pytest
 from runner import Summary
 from runner.errors import AccessError, RequestRejected, StateError
 from runner.simulator.responses import DropConnection, ErrorResponse
+from tests.support.projects import EACH_ONCE, SPEC, write_job
 from tests.support.simulator import accepted, fail_at, paid
 
 
@@ -70,3 +71,26 @@ def test_run_never_resumes_in_another_workspace(
     with pytest.raises(AccessError, match="workspace wrkspc_simulated, but the API key belongs to wrkspc_other"):
         run_job(workspace="wrkspc_other")
     assert (run_job().outcomes, accepted(tmp_path / "api")) == ({"succeeded": 20}, 3)
+
+
+@pytest.mark.parametrize("fault", ["refuse-529", "refuse-503"])
+def test_refused_create_is_sent_again_after_one_look(
+    tmp_path: Path, run_job: Callable[..., Summary], fault: str
+) -> None:
+    # The grace period of fifteen minutes is not waited for, and nobody is asked.
+    write_job(tmp_path, batch={**SPEC["batch"], "grace_seconds": 900, "on_unknown": "stop"})
+    assert run_job(faults=[f"{fault}:2"]).outcomes == {"succeeded": 20}
+    assert paid(tmp_path / "api") == EACH_ONCE
+
+
+def test_another_process_looks_for_a_refused_create(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    write_job(tmp_path, batch={**SPEC["batch"], "grace_seconds": 900, "on_unknown": "stop"})
+    assert run_job(faults=["refuse-529"], wait=False).state == "running"
+    assert run_job().outcomes == {"succeeded": 20}
+    assert paid(tmp_path / "api") == EACH_ONCE
+
+
+def test_refused_create_that_was_accepted_is_found(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    write_job(tmp_path, batch={**SPEC["batch"], "grace_seconds": 900, "on_unknown": "stop"})
+    assert run_job(faults=["accept-then-529:3"]).outcomes == {"succeeded": 20}
+    assert paid(tmp_path / "api") == EACH_ONCE

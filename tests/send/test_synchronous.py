@@ -39,8 +39,13 @@ def test_mode_sync_sends_everything_synchronously(tmp_path: Path, run_job: Calla
     [
         ("message-429:3", 0),
         ("message-529:3", 0),
+        ("message-503:3", 0),
+        ("message-500:3", 0),
         ("answer-laid-out:20", 0),
         ("answer-then-drop", 1),
+        ("answer-then-500", 1),
+        ("answer-then-502", 1),
+        ("answer-then-503", 1),
         ("answer-then-504", 1),
         ("answer-then-html", 1),
     ],

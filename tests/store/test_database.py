@@ -42,7 +42,9 @@ def make_old(root: Path, script: Path, version: int) -> None:
     with sqlite3.connect(path) as old:
         old.executescript(script.read_text("utf-8"))
         old.execute("ATTACH ? AS new", (str(new),))
-        for table in ("run", "batch", "stranger", "row", "tally"):
+        for table in ("run", "batch", "stranger", "excluded_batch", "row", "tally", "outcome_count"):
+            if not old.execute(f"PRAGMA table_info({table})").fetchall():
+                continue
             columns = [row[1] for row in old.execute(f"PRAGMA table_info({table})")]
             now = ", ".join(NAMES_NOW.get(f"{table}.{column}", column) for column in columns)
             source = f"new.{NAMES_NOW.get(table, table)}"

@@ -56,6 +56,8 @@ def _remember(run: Following, batch: Batch, result: Result) -> None:
                 memory.creates.delay(0.0 if wakes_creates else seconds, reason)
         case Retry(error, retry_after):
             delay = memory.back_off(batch, retry_after)
+            # A create that the API refused is looked for when the next create is due.
+            memory.of(batch).wait_at_least(delay)
             run.context.report(f"{batch_label(batch)}: {error}; trying again in {delay:.0f} s")
         case Blocked(error, is_run_wide):
             blocked = memory.creates if is_run_wide else memory.of(batch)

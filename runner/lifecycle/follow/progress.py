@@ -91,6 +91,10 @@ class Progress:
         self.reason = reason
         self.failures = 0
 
+    def wait_at_least(self, seconds: float) -> None:
+        """Put the next step off until `seconds` from now, unless it is later anyway."""
+        self.due_at = max(self.due_at, time.monotonic() + seconds)
+
     def back_off(self, first_delay: float, retry_after: float | None) -> float:
         """Set the next step after a failure and return the seconds until then.
 

@@ -10,7 +10,13 @@ def reset_to_prepared(context: RunContext, batch: Batch) -> Batch:
     context.store.folder(context.run).intent_marker(batch.round, batch.batch).unlink(missing_ok=True)
     known_at = batch.search_started_at or batch.intent_at
     return context.store.transition(
-        batch, "prepared", intent_at=None, search_started_at=known_at, base_url=None, workspace_id=None
+        batch,
+        "prepared",
+        intent_at=None,
+        search_started_at=known_at,
+        refused_at=None,
+        base_url=None,
+        workspace_id=None,
     )
 
 

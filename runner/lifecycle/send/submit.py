@@ -3,7 +3,7 @@
 import msgspec
 
 from runner.api.client import Api
-from runner.errors import AcceptanceUnknown, RunnerError, StateError
+from runner.errors import AcceptanceUnknown, Overloaded, RunnerError, StateError
 from runner.files.atomic import atomic_write
 from runner.files.digest import sha256_of
 from runner.lifecycle.send.bind import assign_batch_id, reset_to_prepared
@@ -24,6 +24,7 @@ def _record_intent(context: RunContext, api: Api, batch: Batch) -> Batch:
         "workspace_id": workspace_id,
         "search_started_at": None,
         "search_started_local": None,
+        "refused_at": None,
     }
     with atomic_write(marker, private=True) as file:
         file.write(msgspec.json.encode(intent))
@@ -40,7 +41,8 @@ def submit_batch(context: RunContext, api: Api, batch: Batch) -> Batch:
 
     Returns the batch as submitted, or still submitting if the response was lost; `reconcile` finds out then.
     Raises Unavailable, RequestRejected or AccessError if the API certainly did not accept it; the batch is then
-    prepared again. Raises StateError if the body on disk was changed.
+    prepared again. Raises Overloaded if the API says so with a 5xx: the batch is still submitting, to be looked
+    for once. Raises StateError if the body on disk was changed.
     """
     folder = context.store.folder(context.run)
     body = folder.body(batch.round, batch.batch)
@@ -54,6 +56,9 @@ def submit_batch(context: RunContext, api: Api, batch: Batch) -> Batch:
     except AcceptanceUnknown as error:
         context.report(f"{batch_label(batch)}: {error}; looking for it before anything is sent again")
         return batch
+    except Overloaded:
+        context.store.transition(batch, "submitting", refused_at=api.now)
+        raise
     except RunnerError:
         reset_to_prepared(context, batch)
         raise

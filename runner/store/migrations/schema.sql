@@ -51,6 +51,9 @@ CREATE TABLE batch (
     cost         REAL,
     synchronous_cost REAL,
     canceled_at  REAL,
+    refused_at   REAL,
+    incomplete_since REAL,
+    incomplete_at REAL,
     PRIMARY KEY (run, round, batch)
 ) STRICT, WITHOUT ROWID;
 

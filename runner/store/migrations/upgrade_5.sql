@@ -1,0 +1,4 @@
+-- From version 5 to version 6: creates that the API refused, and the times of incomplete downloads.
+ALTER TABLE batch ADD COLUMN refused_at REAL;
+ALTER TABLE batch ADD COLUMN incomplete_since REAL;
+ALTER TABLE batch ADD COLUMN incomplete_at REAL;
