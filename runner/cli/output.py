@@ -65,6 +65,15 @@ def _format_cost(summary: Summary) -> Iterator[str]:
     yield f"  cost    {format_dollars(cost['actual'])}{estimate}{saved}"
 
 
+def _format_missing(summary: Summary) -> Iterator[str]:
+    if missing := sum(batch.get("missing_results", 0) for batch in summary.batches):
+        yield (
+            f"  missing {pluralize(missing, 'row')} without a result, though the API counted them as processed: "
+            "they count as paid.\n"
+            "          They are sent, and paid, again only with `missing` in retry.on or with --new"
+        )
+
+
 def format_conclusion(summary: Summary, *, is_simulated: bool) -> str:
     """Return the summary of a finished run: outcomes, duration, tokens, cost and outputs."""
     took = format_duration(summary.seconds) + (" (simulated)" if is_simulated else "")
@@ -73,6 +82,7 @@ def format_conclusion(summary: Summary, *, is_simulated: bool) -> str:
         f"  run     {summary.run}",
         f"  tokens  {summary.usage['input_tokens']:,} in, {summary.usage['output_tokens']:,} out",
         *_format_cost(summary),
+        *_format_missing(summary),
     ]
     paths = [_format_destination(sink) for sink in summary.sinks]
     width = max(map(len, paths), default=0)

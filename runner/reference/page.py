@@ -60,7 +60,7 @@ _OUTCOMES = {
     "errored": "The API answered the request with an error.",
     "expired": "The API did not process the request within 24 hours.",
     "canceled": "The batch was canceled before the request was processed.",
-    "missing": "The API has no result for the request.",
+    "missing": "The API has no result for the request. If it counted the request, it is not sent again.",
     "rejected": "The request was never sent, because it could not be built.",
 }
 

@@ -23,7 +23,8 @@ class Summary:
     `seconds` is the time since the run began; once finished, its duration.
     `outcomes` counts the rows with each outcome so far.
     `batches` holds {id, state, requests} of each batch, and its `mode` if it is sent synchronously. If some lines
-    of its results were unusable, `ignored_lines` counts them by kind.
+    of its results were unusable, `ignored_lines` counts them by kind. `missing_results` counts the rows that the
+    API counted, and which are paid, but for which it never had a result.
     `sinks` holds {type, path, rows} of each output once written.
     `usage` holds the tokens of all responses, under the API's names.
     `cost` is in US dollars: `estimated` when the run was confirmed, `actual` so far, `synchronous` if everything
@@ -54,6 +55,8 @@ def _describe_batch(batch: Batch) -> dict[str, Any]:
     shown = {"id": batch.batch_id, "state": batch.state, "requests": batch.requests}
     if batch.send_mode != "batch":
         shown["mode"] = batch.send_mode
+    if batch.missing_results:
+        shown["missing_results"] = batch.missing_results
     ignored = decode_column(batch.ignored_lines, dict[str, int])
     return {**shown, "ignored_lines": ignored} if ignored else shown
 

@@ -168,8 +168,8 @@ class SimulatedBatches:
                 result = _make_result(bytes(request.params), kind, version)
                 if "message" in result:
                     result["message"]["usage"] = self.usage(bytes(request.params), result["message"]["usage"])
-                counts[result["type"] if result["type"] in counts else "errored"] += 1
-                if kind != "missing":
+                counts[result["type"] if result["type"] in counts else "errored"] += kind != "uncounted"
+                if kind not in ("missing", "uncounted"):
                     line = {"custom_id": request.custom_id, "result": result}
                     file.write(msgspec.json.encode(line) + b"\n")
         return counts

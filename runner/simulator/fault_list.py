@@ -127,7 +127,8 @@ OUTCOME_FAULTS = {
     "truncated": "response stops at max_tokens",
     "paused": "response pauses twice, like a server-tool turn",
     "refused": "response is a refusal",
-    "missing": "request has no result",
+    "missing": "request has no result, though request_counts count it",
+    "uncounted": "request has no result, and request_counts do not count it",
     "future-result": "result has a type that does not exist yet",
 }
 """Faults of the result of one request."""

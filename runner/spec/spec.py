@@ -196,7 +196,7 @@ class Retry:
     """
 
     attempts: int = 3
-    on: tuple[str, ...] = ("errored", "expired", "invalid", "missing")
+    on: tuple[str, ...] = ("errored", "expired", "invalid")
     repair: bool = False
     max_rounds: int = 10
 

@@ -63,6 +63,7 @@ class Batch:
     - `cost`: its actual cost.
     - `synchronous_cost`: the cost of the same requests if sent synchronously.
     - `canceled_at`: when the run canceled it because it could not wait. Its rows are then sent again.
+    - `missing_results`: number of its rows that the API counted, but for which it never had a result.
     - `refused_at`: when the API answered its create with an overload: it was not accepted.
     """
 
@@ -99,6 +100,7 @@ class Batch:
     refused_at: float | None
     incomplete_since: float | None
     incomplete_at: float | None
+    missing_results: int
 
 
 class SettledRow(NamedTuple):

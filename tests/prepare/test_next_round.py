@@ -28,7 +28,7 @@ def test_permanent_failures_are_not_retried(
 
 
 @pytest.mark.parametrize(
-    "fault", ["errored:4", "overloaded:4", "expired:4", "invalid:4", "missing:4", "batch-expired:1"]
+    "fault", ["errored:4", "overloaded:4", "expired:4", "invalid:4", "uncounted:4", "batch-expired:1"]
 )
 def test_temporary_failures_are_retried_once(tmp_path: Path, run_job: Callable[..., Summary], fault: str) -> None:
     assert run_job(faults=[fault]).outcomes == {"succeeded": ROWS}
@@ -38,7 +38,7 @@ def test_temporary_failures_are_retried_once(tmp_path: Path, run_job: Callable[.
 
 def test_a_lone_request_without_a_result_ends_as_missing(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     write_job(tmp_path, rows=1, retry={"attempts": 2})
-    assert run_job(faults=["missing:2"]).outcomes == {"missing": 1}
+    assert run_job(faults=["uncounted:2"]).outcomes == {"missing": 1}
     assert accepted(tmp_path / "api") == 2
 
 
@@ -67,9 +67,9 @@ def test_failing_row_is_sent_as_often_as_retry_allows(tmp_path: Path, run_job: C
     assert [batch["requests"] for batch in summary.batches] == [8, 7, 5, 1]
 
 
-def test_missing_results_are_sent_again(run_job: Callable[..., Summary]) -> None:
+def test_results_that_are_not_counted_are_sent_again(run_job: Callable[..., Summary]) -> None:
     moments: list[str] = []
-    summary = run_job(mix=lambda id: "missing" if id.endswith("-1-1-3") else "succeeded", on=moments.append)
+    summary = run_job(mix=lambda id: "uncounted" if id.endswith("-1-1-3") else "succeeded", on=moments.append)
     assert summary.outcomes == {"succeeded": 20}
     assert [batch["requests"] for batch in summary.batches] == [8, 7, 5, 1]
     assert moments.count("results") >= 6

@@ -9,6 +9,7 @@ from runner.api.client import Api
 from runner.errors import ResultsIncomplete
 from runner.files.atomic import atomic_write
 from runner.files.digest import sha256_of
+from runner.lifecycle.deliver.missing_results import are_counts_short
 from runner.lifecycle.deliver.read_results import BatchResults, read_results
 from runner.pricing.rates import rate_for_spec, spec_cost_upper_bound
 from runner.requests.custom_id import custom_id_prefix
@@ -27,6 +28,7 @@ def collect_results(
     output_format: OutputFormat,
     *,
     is_last_try: bool,
+    is_patient: bool,
     accept_loss: bool,
     resend_canceled: bool,
 ) -> Batch:
@@ -37,7 +39,8 @@ def collect_results(
     results are someone else's, the batch returned is submitting again.
 
     Raises ResultsIncomplete if results are missing. On the last try, rows without a result become `missing`
-    instead, if the download seems intact or `accept_loss` is set. In a synchronous batch they do so at once.
+    instead, if the download seems intact or `accept_loss` is set. In a synchronous batch they do so at once. With
+    `is_patient`, the last try does not count for results that the API counted: their rows are paid.
     """
     path = context.store.folder(context.run).results(batch.round, batch.batch)
     is_batched = batch.send_mode == "batch"
@@ -58,6 +61,7 @@ def collect_results(
         _check_outputs(context, path, found, output_format)
     if "foreign" in found.ignored_lines and not found.rows and batch.search_started_at is not None:
         return _resume_search(context, batch)
+    is_last_try = is_last_try and (not is_patient or are_counts_short(batch, found))
     _check_complete(batch, expected, found, is_last_try=is_last_try, accept_loss=accept_loss)
     return _record_results(context, batch, expected, found, sha256)
 
@@ -98,7 +102,9 @@ def _download_results(api: Api, batch: Batch, path: Path) -> str:
 def _record_results(
     context: RunContext, batch: Batch, expected: set[int], found: BatchResults, sha256: str
 ) -> Batch:
-    is_missing_retried = "missing" in context.spec.retry.on
+    is_unpaid = batch.send_mode == "batch" and are_counts_short(batch, found)
+    # A request that was not processed is like one that expired.
+    is_missing_retried = not {"missing", *(("expired",) if is_unpaid else ())}.isdisjoint(context.spec.retry.on)
     absent = ("missing", int(is_missing_retried), None, None)
     # A request that may have been paid for without an answer counts with the upper bound of its cost.
     unanswered = (expected - found.rows.keys()) | set(found.lost_rows)
@@ -115,6 +121,7 @@ def _record_results(
         "ignored_lines": msgspec.json.encode(found.ignored_lines).decode(),
         "not_found_since": None,
         "results_sha256": sha256,
+        "missing_results": 0 if is_unpaid else len(expected) - len(found.rows),
         **(
             {}
             if rate_for_spec(context.spec) is None

@@ -17,12 +17,14 @@ class BatchResults:
     """Contents of one results file.
 
     `rows` holds by row: the outcome, whether to send the row again, and the offset and length of its line in
-    bytes. `ignored_lines` counts unusable lines by kind. `cost` is the cost of the answers in US dollars, and
+    bytes. `answers` counts the rows with an answer.
+    `ignored_lines` counts unusable lines by kind. `cost` is the cost of the answers in US dollars, and
     `synchronous_cost` what they would have cost synchronously. `lost_rows` holds the rows that may have been
     paid for without an answer.
     """
 
     rows: dict[int, tuple[str, int, int, int]] = field(default_factory=dict)
+    answers: int = 0
     usage: Usage = field(default_factory=Usage)
     ignored_lines: dict[str, int] = field(default_factory=dict)
     cost: float = 0.0
@@ -89,6 +91,7 @@ def read_results(
                 found.lost_rows.append(row)
             found.rows[row] = (outcome.outcome, again, offset, len(line.rstrip(b"\r\n")))
             if outcome.usage is not None:
+                found.answers += 1
                 found.add_cost(parse_usage(outcome.usage), rate, is_batched=is_batched)
     return found
 

@@ -24,6 +24,13 @@ from runner.errors import (
     Unavailable,
 )
 from runner.lifecycle.deliver.collect import collect_results, mark_missing
+from runner.lifecycle.deliver.missing_results import (
+    MAX_EARLY_DOWNLOADS,
+    is_patience_over,
+    plan_waiting,
+    record_incomplete_download,
+    seconds_until_download,
+)
 from runner.lifecycle.follow.lost_results import are_results_lost, results_lost_error
 from runner.lifecycle.follow.next_step import Step
 from runner.lifecycle.follow.progress import Blocked, Memory, Reason, Result, Retry, Wait
@@ -40,7 +47,6 @@ from runner.results.output_format import OutputFormat
 from runner.runs.context import RunContext, batch_label
 from runner.store.records import Batch
 
-_MAX_DOWNLOADS = 3
 _DAY = 86_400
 # Halving 100,000 requests down to one takes 17 steps of two creates.
 _MAX_REJECTIONS = 40
@@ -207,15 +213,20 @@ def _wait_for_end(run: Following, batch: Batch, remote: RemoteBatch) -> Wait:
 
 
 def _collect(run: Following, batch: Batch) -> Result:
-    # Results that are late can still come; a row that is given up is sent, and paid, again.
-    age = run.api.now - (batch.ended_at or 0)
-    grace_seconds = run.context.spec.batch.grace_seconds
+    now = run.api.now
+    is_patient = not (run.accept_loss or run.context.run.is_canceled or run.deadline.has_ended_waiting)
+    if is_patient and (pause := seconds_until_download(run.context, batch, now)) > 0:
+        return Wait(pause, Reason.MISSING_RESULTS)
+    # Results that are late can still come.
+    age = now - (batch.ended_at or 0)
+    is_late = batch.incomplete_downloads >= MAX_EARLY_DOWNLOADS and age > run.context.spec.batch.grace_seconds
     collect_results(
         run.context,
         run.api,
         batch,
         run.output_format,
-        is_last_try=batch.incomplete_downloads >= _MAX_DOWNLOADS - 1 and age > grace_seconds,
+        is_last_try=is_late,
+        is_patient=is_patient and not is_patience_over(run.context, batch, now),
         accept_loss=run.accept_loss or age > _DAY,
         resend_canceled=batch.canceled_at is not None and not run.context.run.is_canceled,
     )
@@ -249,9 +260,10 @@ def _result_of_error(run: Following, batch: Batch, error: RunnerError) -> Result
     """Return how a run goes on after an error of one batch. Raises the error if the run cannot."""
     match error:
         case ResultsIncomplete():
-            downloads = batch.incomplete_downloads + 1
-            run.context.store.transition(batch, batch.state, incomplete_downloads=downloads)
-            return Retry(error)
+            batch = record_incomplete_download(run.context, batch, run.api.now)
+            pause = plan_waiting(run.context, batch).pause
+            run.context.report(f"{batch_label(batch)}: {error}; downloading them again in {pause:.0f} s")
+            return Wait(pause, Reason.MISSING_RESULTS)
         case Unavailable():
             return Retry(error, error.retry_after)
         case RequestRejected() | NotFound():

@@ -29,6 +29,7 @@ class Reason(StrEnum):
     NOTHING = ""
     PROCESSING = "the API is processing it"
     SEARCH = "it is looked for among the batches of the workspace"
+    MISSING_RESULTS = "results are missing from its download"
     COST_CAP = "running batches may leave room under max_cost"
     API_ERROR = "the API answered with an error"
 

@@ -29,6 +29,11 @@ class Deadline:
         mode = self.job.run.mode if spec.mode == "auto" else spec.mode
         return mode == "sync" or (self.has_passed and spec.on_deadline == "sync")
 
+    @property
+    def has_ended_waiting(self) -> bool:
+        """True once the deadline has passed, unless the run continues after it."""
+        return self.has_passed and self.job.spec.on_deadline != "wait"
+
     def seconds_left(self) -> float:
         """Return the seconds until the deadline.
 

@@ -54,6 +54,7 @@ CREATE TABLE batch (
     refused_at   REAL,
     incomplete_since REAL,
     incomplete_at REAL,
+    missing_results INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (run, round, batch)
 ) STRICT, WITHOUT ROWID;
 

@@ -2,3 +2,4 @@
 ALTER TABLE batch ADD COLUMN refused_at REAL;
 ALTER TABLE batch ADD COLUMN incomplete_since REAL;
 ALTER TABLE batch ADD COLUMN incomplete_at REAL;
+ALTER TABLE batch ADD COLUMN missing_results INTEGER NOT NULL DEFAULT 0;
