@@ -25,12 +25,13 @@ def run_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Su
         workspace: str = "wrkspc_simulated",
         faults: Sequence[str] = (),
         lag: float = 0.5,
+        usage: Any = lambda _, usage: usage,
         **options: Any,
     ) -> Summary:
         # Without waiting, no batch may end before the process does, however slow the machine is.
         is_followed = options.get("wait", True)
         lasts = (0.2 if is_followed else 600) if seconds is None else seconds
-        settings = {"workspace": workspace, "faults": faults, "fault_delay": lag}
+        settings = {"workspace": workspace, "faults": faults, "fault_delay": lag, "usage": usage}
         with simulator(folder, mix=mix, on=on, seconds=lasts, **settings) as environ:
             for name in ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"):
                 monkeypatch.setenv(name, environ[name])

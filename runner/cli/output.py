@@ -58,6 +58,10 @@ def _format_destination(sink: Mapping[str, Any]) -> str:
 
 def _format_cost(summary: Summary) -> Iterator[str]:
     cost = summary.cost
+    if summary.unreadable_usage:
+        fields = ", ".join(summary.unreadable_usage)
+        most = f", at most {format_dollars(cost['max'])}" if cost["max"] is not None else ""
+        yield f"  cost    unknown{most}; unreadable in the API's usage: {fields}"
     if cost["actual"] is None:
         return
     estimate = f", estimated {format_dollars(cost['estimated'])}" if cost["estimated"] is not None else ""
@@ -187,6 +191,12 @@ def _format_costs(run_plan: Plan) -> Iterator[str]:
     yield f"            {format_dollars(run_plan.cost['max']):>{width}}  maximum{cap}"
 
 
+def _format_actual_cost(summary: Summary) -> str:
+    if summary.unreadable_usage:
+        return "unknown"
+    return "" if summary.cost["actual"] is None else format_dollars(summary.cost["actual"])
+
+
 def build_runs_table(found: Sequence[RunInfo]) -> "Table":
     """Return a table of runs."""
     from rich.table import Table
@@ -204,7 +214,7 @@ def build_runs_table(found: Sequence[RunInfo]) -> "Table":
             f"{summary.rows:,}",
             format_outcomes(summary),
             format_states(summary),
-            "" if summary.cost["actual"] is None else format_dollars(summary.cost["actual"]),
+            _format_actual_cost(summary),
             note,
         )
     return table

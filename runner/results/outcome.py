@@ -23,6 +23,9 @@ PAUSE_TURN = "pause_turn"
 _TRUNCATED_STOP_REASONS = ("max_tokens", "model_context_window_exceeded", PAUSE_TURN)
 
 
+_UNKNOWN_RESULT = "unknown_result"
+
+
 # With these error types, the same request fails again (platform.claude.com, API errors, 2026-08).
 _PERMANENT_ERRORS = frozenset(
     {
@@ -33,13 +36,16 @@ _PERMANENT_ERRORS = frozenset(
         "not_found_error",
         "permission_error",
         "request_too_large",
-        "unknown_result",
+        _UNKNOWN_RESULT,
     }
 )
 
 
 LOST_ANSWER = "no_answer"
 """The error type of a synchronous request whose answer was lost, and which may be billed."""
+
+
+_ANSWERED = ("succeeded", "invalid", "truncated", "refused")
 
 
 class Outcome(NamedTuple):
@@ -57,6 +63,11 @@ class Outcome(NamedTuple):
     stop_reason: str | None = None
     model: str | None = None
     is_retryable: bool = True
+
+    @property
+    def may_be_billed(self) -> bool:
+        """True if the request was answered, or has a result that this version does not know."""
+        return self.outcome in _ANSWERED or (self.error is not None and self.error["type"] == _UNKNOWN_RESULT)
 
 
 class _StopDetails(msgspec.Struct):
@@ -107,7 +118,7 @@ def _parse_line(line: bytes) -> _Line:
         # This version does not know the shape of the result.
         other = msgspec.json.decode(replace_surrogates(line), type=_AnyLine)
         message = f"a {other.result.get('type')!r} result of a shape that is not known to this version: {error}"
-        return _Line(other.custom_id, _Result("errored", error=_ErrorResponse(_Error("unknown_result", message))))
+        return _Line(other.custom_id, _Result("errored", error=_ErrorResponse(_Error(_UNKNOWN_RESULT, message))))
     except msgspec.DecodeError:
         # A model can emit half of a surrogate pair, which UTF-8 cannot encode: U+FFFD replaces it.
         repaired = replace_surrogates(line)
@@ -169,7 +180,7 @@ def parse_result(
         error = {"type": result.type, "message": f"the API {result.type} the request"}
         return Outcome(parsed.custom_id, result.type, error=error, is_retryable=result.type == "expired")
     error = {
-        "type": "unknown_result",
+        "type": _UNKNOWN_RESULT,
         "message": f"the result type {result.type!r} is not known to this version",
     }
     return Outcome(parsed.custom_id, "errored", error=error, is_retryable=False)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import msgspec
@@ -28,7 +28,9 @@ class Summary:
     `sinks` holds {type, path, rows} of each output once written.
     `usage` holds the tokens of all responses, under the API's names.
     `cost` is in US dollars: `estimated` when the run was confirmed, `actual` so far, `synchronous` if everything
-    had been sent synchronously, and `saved`. An amount is None if no price is known.
+    had been sent synchronously, and `saved`. An amount is None if no price is known. If the usage of some answers
+    could not be read, these amounts are None, `max` is the most that the run can have cost, and `unreadable_usage`
+    counts those answers by field.
     """
 
     run: str
@@ -41,6 +43,7 @@ class Summary:
     usage: dict[str, int]
     cost: dict[str, float | None]
     seconds: float
+    unreadable_usage: dict[str, int] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
@@ -72,12 +75,20 @@ def decode_column(text: str, kind: type[T]) -> T:
 _TOKEN_FIELDS = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 
 
-def _summarize_cost(run: Run, batches: Sequence[Batch]) -> dict[str, float | None]:
+def _summarize_cost(run: Run, batches: Sequence[Batch], *, is_unclear: bool) -> dict[str, float | None]:
     paid = [batch for batch in batches if batch.cost is not None]
     actual = sum(batch.cost or 0 for batch in paid) if paid else None
     synchronous = sum(batch.synchronous_cost or 0 for batch in paid) if paid else None
     saved = None if actual is None or synchronous is None else synchronous - actual
     amounts = {"estimated": run.estimated_cost, "actual": actual, "at_sync_price": synchronous, "saved": saved}
+    if is_unclear:
+        amounts = {
+            "estimated": run.estimated_cost,
+            "actual": None,
+            "at_sync_price": None,
+            "saved": None,
+            "max": actual,
+        }
     return {name: None if dollars is None else round(dollars, 6) for name, dollars in amounts.items()}
 
 
@@ -97,6 +108,7 @@ def summarize_run(store: Store, run: Run) -> Summary:
         batches=[_describe_batch(batch) for batch in batches],
         sinks=decode_column(run.sinks, list[dict[str, Any]]),
         usage={name: getattr(usage, name) or 0 for name in _TOKEN_FIELDS},
-        cost=_summarize_cost(run, batches),
+        cost=_summarize_cost(run, batches, is_unclear=bool(usage.unreadable)),
         seconds=round((run.finished_at or time.time()) - run.created_at, 3),
+        unreadable_usage=usage.unreadable,
     )

@@ -1,6 +1,7 @@
 """Collect an ended batch: download its results, compare them with its requests, record outcomes."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -11,7 +12,7 @@ from runner.files.atomic import atomic_write
 from runner.files.digest import sha256_of
 from runner.lifecycle.deliver.missing_results import are_counts_short
 from runner.lifecycle.deliver.read_results import BatchResults, read_results
-from runner.pricing.rates import rate_for_spec, spec_cost_upper_bound
+from runner.pricing.rates import rate_for_spec
 from runner.requests.custom_id import custom_id_prefix
 from runner.results.output_format import OutputFormat
 from runner.runs.context import RunContext, batch_label
@@ -108,12 +109,8 @@ def _record_results(
     absent = ("missing", int(is_missing_retried), None, None)
     # A request that may have been paid for without an answer counts with the upper bound of its cost.
     unanswered = (expected - found.rows.keys()) | set(found.lost_rows)
-    if unanswered:
-        weights = zip(
-            context.store.row_index.rows_of(batch), context.store.row_index.request_sizes_of(batch), strict=True
-        )
-        lost = [weight for row, weight in weights if row in unanswered]
-        found.cost += spec_cost_upper_bound(context.spec, lost, is_batched=batch.send_mode == "batch") or 0.0
+    if unanswered or found.unclear_costs:
+        found.cost += _bound_unclear_cost(context, batch, unanswered, found.unclear_costs)
     rows = sorted(expected)
     outcomes = ((row, *found.rows.get(row, absent)) for row in rows)
     columns = {
@@ -136,7 +133,27 @@ def _record_results(
     if missing := len(expected) - len(found.rows):
         notes.append(f"{missing:,} missing")
     context.report(f"{batch_label(batch)}: collected {', '.join(notes)}")
+    for name, answers in found.usage.unreadable.items():
+        context.report(
+            f"{batch_label(batch)}: warning: {name if name == 'usage' else f'usage.{name}'} of "
+            f"{pluralize(answers, 'answer')} cannot be read: their cost is unknown, and counts as the maximum"
+        )
     return batch
+
+
+def _bound_unclear_cost(
+    context: RunContext, batch: Batch, unanswered: set[int], unclear_costs: Mapping[int, float]
+) -> float:
+    """Return the most that rows of unknown cost can have cost, by the sizes of their requests."""
+    rate, index, is_batched = rate_for_spec(context.spec), context.store.row_index, batch.send_mode == "batch"
+    if rate is None:
+        return 0.0
+    sizes = dict(zip(index.rows_of(batch), index.request_sizes_of(batch), strict=True))
+    lost = rate.cost_upper_bound((sizes[row] for row in sizes if row in unanswered), is_batched=is_batched)
+    return lost + sum(
+        max(cost, rate.cost_upper_bound([sizes[row]], is_batched=is_batched))
+        for row, cost in unclear_costs.items()
+    )
 
 
 def _resume_search(context: RunContext, batch: Batch) -> Batch:

@@ -17,10 +17,11 @@ class BatchResults:
     """Contents of one results file.
 
     `rows` holds by row: the outcome, whether to send the row again, and the offset and length of its line in
-    bytes. `answers` counts the rows with an answer.
-    `ignored_lines` counts unusable lines by kind. `cost` is the cost of the answers in US dollars, and
+    bytes. `answers` counts the rows with an answer, and `ignored_lines` the unusable lines by kind. `cost` is the
+    cost of the answers in US dollars, and
     `synchronous_cost` what they would have cost synchronously. `lost_rows` holds the rows that may have been
-    paid for without an answer.
+    paid for without an answer. `unclear_costs` holds by row the part of its cost that could be read, for an
+    answer whose usage could not be read in full.
     """
 
     rows: dict[int, tuple[str, int, int, int]] = field(default_factory=dict)
@@ -30,14 +31,20 @@ class BatchResults:
     cost: float = 0.0
     synchronous_cost: float = 0.0
     lost_rows: list[int] = field(default_factory=list)
+    unclear_costs: dict[int, float] = field(default_factory=dict)
 
-    def add_cost(self, usage: Usage, rate: Rate | None, *, is_batched: bool) -> None:
-        """Add the usage and cost of one answer."""
+    def add_cost(self, row: int, usage: Usage, rate: Rate | None, *, is_batched: bool) -> None:
+        """Add the usage and cost of the answer to one row."""
         self.usage.add(usage)
-        if rate is not None:
-            synchronous = rate.synchronous_cost(usage)
-            self.cost += rate.apply_batch_discount(synchronous, usage) if is_batched else synchronous
-            self.synchronous_cost += synchronous
+        if rate is None:
+            return
+        synchronous = rate.synchronous_cost(usage)
+        cost = rate.apply_batch_discount(synchronous, usage) if is_batched else synchronous
+        self.synchronous_cost += synchronous
+        if usage.unreadable:
+            self.unclear_costs[row] = cost
+        else:
+            self.cost += cost
 
     def count_ignored_line(self, kind: str) -> None:
         """Count an unusable line."""
@@ -90,9 +97,9 @@ def read_results(
             if outcome.error is not None and outcome.error["type"] == LOST_ANSWER:
                 found.lost_rows.append(row)
             found.rows[row] = (outcome.outcome, again, offset, len(line.rstrip(b"\r\n")))
-            if outcome.usage is not None:
-                found.answers += 1
-                found.add_cost(parse_usage(outcome.usage), rate, is_batched=is_batched)
+            found.answers += outcome.usage is not None
+            if outcome.usage is not None or outcome.may_be_billed:
+                found.add_cost(row, parse_usage(outcome.usage), rate, is_batched=is_batched)
     return found
 
 

@@ -114,7 +114,10 @@ def _estimate_output(context: RunContext, previous_store: Store) -> tuple[float,
     for run in previous_store.previous_runs(context.run):
         tokens, answers = 0.0, 0
         for batch in previous_store.batches(run):
-            tokens += decode_column(batch.usage, Usage).output_tokens or 0
+            usage = decode_column(batch.usage, Usage)
+            if usage.unreadable:
+                continue
+            tokens += usage.output_tokens or 0
             answers += decode_column(batch.counts, dict[str, int]).get("succeeded", 0)
         if tokens and answers:
             return tokens / answers, f"based on the average of run {run.id}"
