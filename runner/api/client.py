@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from runner.api.errors import Call, map_errors
-from runner.api.remote_batch import BatchList, RemoteBatch, decode_remote_batch, to_remote_batch
+from runner.api.pages import read_pages
+from runner.api.remote_batch import BatchList, RemoteBatch, decode_remote_batch
 from runner.errors import RequestRejected, Unavailable
 
 if TYPE_CHECKING:
@@ -177,27 +178,22 @@ class Api:
         """Retrieve the current state of a batch. Raises NotFound, Unavailable or AccessError."""
         with map_errors():
             response = self._client.messages.batches.with_raw_response.retrieve(batch_id)
-            return decode_remote_batch(response.read(), response.headers)
+            remote = decode_remote_batch(response.read(), response.headers)
+        if remote.id != batch_id:
+            raise Unavailable(f"the API was asked for {batch_id}, and answered with {remote.id}")
+        return remote
 
     def list_batches(self, *, created_after: float) -> Iterator[RemoteBatch]:
         """Yield all batches of the workspace created at or after `created_after` (Unix seconds), newest first.
 
-        The creation time ends the listing, not a cursor, because two batches can share an instant.
+        Raises Unavailable, also for a list that contradicts itself, and AccessError.
         """
-        cursor: dict[str, Any] = {}
-        while True:
-            with map_errors():
-                response = self._client.messages.batches.with_raw_response.list(limit=100, **cursor)
-                page = msgspec.json.decode(response.read(), type=BatchList)
-            for batch in page.data:
-                if batch.created_at.timestamp() < created_after:
-                    return
-                yield to_remote_batch(batch, response.headers)
-            if not page.has_more or page.last_id is None:
-                return
-            if cursor.get("after_id") == page.last_id:
-                raise Unavailable("cannot list all batches: the API returned the same page twice")
-            cursor = {"after_id": page.last_id}
+        return read_pages(self._fetch_page, created_after=created_after)
+
+    def _fetch_page(self, cursor: dict[str, Any]) -> tuple[BatchList, Any]:
+        with map_errors():
+            response = self._client.messages.batches.with_raw_response.list(limit=100, **cursor)
+            return msgspec.json.decode(response.read(), type=BatchList), response.headers
 
     def cancel_batch(self, batch_id: str) -> None:
         """Ask the API to cancel a batch; requests that have already ended keep their results."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -10,10 +10,25 @@ RETENTION_SECONDS = 29 * 86_400
 """Seconds for which the API keeps the results of a batch, from its creation (platform.claude.com, batches)."""
 
 
+# An id becomes part of URLs, messages and commands to copy.
+_Id = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-]+\Z", max_length=256)]
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class _Counts(msgspec.Struct):
+    """The five known counts; a new one would count requests twice."""
+
+    processing: _Count = 0
+    succeeded: _Count = 0
+    errored: _Count = 0
+    canceled: _Count = 0
+    expired: _Count = 0
+
+
 class _Batch(msgspec.Struct):
-    id: str
+    id: _Id
     processing_status: str
-    request_counts: dict[str, int]
+    request_counts: _Counts
     created_at: datetime
     ended_at: datetime | None = None
     archived_at: datetime | None = None
@@ -31,7 +46,7 @@ class BatchList(msgspec.Struct):
 class RemoteBatch:
     """A Message Batch as the API shows it. Times are Unix seconds by the API's clock.
 
-    `counts` are the API's request_counts; `request_id` and `workspace_id` come from the response headers.
+    `counts` are the five known request_counts; `request_id` and `workspace_id` come from the response headers.
     """
 
     id: str
@@ -54,7 +69,7 @@ def to_remote_batch(batch: _Batch, headers: Any) -> RemoteBatch:
     return RemoteBatch(
         batch.id,
         batch.processing_status,
-        batch.request_counts,
+        msgspec.structs.asdict(batch.request_counts),
         batch.created_at.timestamp(),
         batch.ended_at.timestamp() if batch.ended_at else None,
         batch.archived_at.timestamp() if batch.archived_at else None,

@@ -168,6 +168,9 @@ OTHER_FAULTS = {
     "batch-expired": "all requests of a batch expire",
     "archived": "results of a batch are archived when it ends",
     "deleted": "batch is deleted when it ends",
+    "list-no-cursor": "list of batches is empty, and has more, but no last_id",
+    "list-unordered": "list of batches begins with the oldest",
+    "count-added": "request_counts have a sixth number, which is their sum",
 }
 """Faults of batches, of other clients, and of the format of a response."""
 

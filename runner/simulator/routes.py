@@ -77,7 +77,13 @@ def _list_batches(backend: Backend, call: Call) -> Response:
     limit = call.last_value("limit") or "20"
     if not (limit.isdecimal() and 1 <= int(limit) <= 1000):
         raise ErrorResponse(400, "limit: must be from 1 to 1000")
-    page, more = _paginate(list(backend.batches.list_batches(backend.url)), call, int(limit))
+    listed, faults = list(backend.batches.list_batches(backend.url)), backend.batches.faults
+    if limit != "1" and faults.fires("list-no-cursor"):
+        return json_response({"data": [], "has_more": True, "first_id": None, "last_id": None})
+    if limit != "1" and len(listed) > 1 and faults.fires("list-unordered"):
+        listed.reverse()
+    page, more = _paginate(listed, call, int(limit))
+    page = [_add_count(backend, batch) for batch in page]
     first, last = (page[0]["id"], page[-1]["id"]) if page else (None, None)
     return json_response({"data": page, "has_more": more, "first_id": first, "last_id": last})
 
@@ -153,6 +159,12 @@ def _get_batch(backend: Backend, batch_id: str) -> dict[str, Any]:
     batch = backend.batches.get_batch(batch_id, backend.url)
     if batch is None:
         raise ErrorResponse(404, f"message_batch_id: {batch_id} not found")
+    return _add_count(backend, batch)
+
+
+def _add_count(backend: Backend, batch: dict[str, Any]) -> dict[str, Any]:
+    if backend.batches.faults.fires("count-added", batch["id"]):
+        batch["request_counts"]["total"] = sum(batch["request_counts"].values())
     return batch
 
 

@@ -1,0 +1,81 @@
+"""Lists of batches that contradict themselves are not taken for the whole truth."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner import Summary
+from runner.api.pages import MAX_PAGES
+from runner.errors import Unavailable
+from tests.support.hostile import batch, hostile_api, response
+from tests.support.projects import EACH_ONCE, ROWS
+from tests.support.simulator import paid
+
+
+def at(second: int, id: str) -> dict[str, Any]:
+    return batch(id, created_at=f"2026-11-26T12:00:{second:02}Z")
+
+
+def page(*batches: dict[str, Any], more: bool = True, **changes: Any) -> dict[str, Any]:
+    return {"data": list(batches), "has_more": more, "last_id": batches[-1]["id"] if batches else None, **changes}
+
+
+def list_ids(*pages: dict[str, Any]) -> list[str]:
+    """The ids listed from a server that sends these pages, the last one for ever."""
+    left = list(pages)
+    with hostile_api(lambda _, __: response(left.pop(0) if len(left) > 1 else left[0])) as api:
+        return [one.id for one in api.list_batches(created_after=0)]
+
+
+A, B = page(at(30, "a")), page(at(20, "b"))
+
+
+@pytest.mark.parametrize(
+    "pages",
+    [
+        (A, page(at(20, "b"), last_id=None)),
+        (A, page()),
+        (A, B, A, B),
+        (A, A),
+        (page(at(30, "a"), at(30, "b")), page(at(30, "b"), more=False)),
+        (A, page(at(40, "b"), more=False)),
+        (page(at(10, "a"), at(40, "b"), more=False),),
+        (page(at(10, "a"), last_id="z"), page(more=False)),
+    ],
+)
+def test_list_that_contradicts_itself_is_unavailable(pages: tuple[dict[str, Any], ...]) -> None:
+    with pytest.raises(Unavailable, match="cannot be relied on"):
+        list_ids(*pages)
+
+
+def test_old_batch_in_front_does_not_hide_ours() -> None:
+    unordered = page(at(10, "old"), at(40, "ours"), more=False)
+    with hostile_api(lambda _, __: response(unordered)) as api, pytest.raises(Unavailable, match="newer than"):
+        list(api.list_batches(created_after=1_795_694_420.0))
+
+
+def test_batches_of_the_same_instant_are_listed_across_pages() -> None:
+    assert list_ids(A, page(at(30, "b")), page(at(30, "c"), at(2, "d"), more=False)) == ["a", "b", "c", "d"]
+
+
+def test_list_without_end_is_bounded() -> None:
+    count = 0
+
+    def next_page(_: str, __: str) -> Iterator[bytes]:
+        nonlocal count
+        count += 1
+        return response(page(at(30, f"b{count}")))
+
+    with hostile_api(next_page) as api, pytest.raises(Unavailable, match="pages"):
+        list(api.list_batches(created_after=0))
+    assert count == MAX_PAGES
+
+
+@pytest.mark.parametrize("fault", ["list-no-cursor:3", "list-unordered:3"])
+def test_broken_list_never_leads_to_paying_twice(
+    tmp_path: Path, run_job: Callable[..., Summary], fault: str
+) -> None:
+    assert run_job(faults=["accept-then-drop", fault]).outcomes == {"succeeded": ROWS}
+    assert paid(tmp_path / "api") == EACH_ONCE
