@@ -9,6 +9,7 @@ import pytest
 
 from runner import Summary, load_spec, run
 from runner.errors import AccessError, ManualDecisionRequired
+from runner.simulator.faults import Faults
 from runner.simulator.responses import DropConnection, ErrorResponse
 from tests.support.outputs import records
 from tests.support.projects import BATCHES, EACH_ONCE, ROWS, SPEC, write_job
@@ -51,6 +52,31 @@ def test_wrong_server_clock_pays_nothing_twice(
 ) -> None:
     assert run_job(faults=[fault, "accept-then-drop:2"]).outcomes == {"succeeded": ROWS}
     assert paid(tmp_path / "api") == EACH_ONCE
+
+
+@pytest.mark.parametrize("moment", ["created", "create"])
+def test_date_header_that_was_wrong_once_is_warned_of(
+    tmp_path: Path, run_job: Callable[..., Summary], moment: str
+) -> None:
+    faults, lines = Faults(["date-ahead:7200"]), list[str]()
+
+    def lose_answer(stage: str) -> None:
+        if stage == moment and faults.limit("date-ahead"):
+            faults.clear()
+            raise DropConnection
+
+    summary = run_job(faults=faults, on=lose_answer, report=lambda line, _: lines.append(line))
+    assert (summary.outcomes, paid(tmp_path / "api")) == ({"succeeded": ROWS}, EACH_ONCE)
+    assert [line for line in lines if "warning: the Date header of the API was" in line]
+
+
+def test_intent_records_the_local_clock_beside_the_date_header(
+    tmp_path: Path, run_job: Callable[..., Summary]
+) -> None:
+    run_job(wait=False, faults=["date-ahead:7200"])
+    marks = [json.loads(path.read_text()) for path in (tmp_path / ".runner").rglob("*.sent")]
+    assert [mark["intent_at"] - mark["local_at"] > 7000 for mark in marks] == [True] * BATCHES
+    assert sum(mark["newest_at"] is None for mark in marks) == 1
 
 
 def test_foreign_download_does_not_disown_a_batch(tmp_path: Path, run_job: Callable[..., Summary]) -> None:

@@ -13,6 +13,7 @@ from runner.api.remote_batch import RemoteBatch
 from runner.errors import ManualDecisionRequired, StateError
 from runner.lifecycle.follow.remote_batches import CLOCK_MARGIN_SECONDS, read_custom_ids
 from runner.lifecycle.send.bind import assign_batch_id, reset_to_prepared
+from runner.lifecycle.send.recovered import read_sent_times
 from runner.requests.custom_id import custom_id_prefix
 from runner.runs.context import RunContext, batch_label
 from runner.store.records import Batch
@@ -32,8 +33,6 @@ def find_batch(context: RunContext, api: Api, batch: Batch) -> tuple[Batch, list
         raise StateError(
             f"{batch_label(batch)} is submitting, but has no recorded intent: the database is damaged"
         )
-    if batch.intent_at > api.now + CLOCK_MARGIN_SECONDS:
-        raise StateError(f"{batch_label(batch)} is recorded as sent in the future: the database is damaged")
     if len(context.store.row_index.rows_of(batch)) != batch.requests:
         # A wrong count would hide the batch we look for, and its requests would be paid for again.
         raise StateError(
@@ -42,7 +41,7 @@ def find_batch(context: RunContext, api: Api, batch: Batch) -> tuple[Batch, list
         )
     undecided = []
     prefix = custom_id_prefix(context.run.id, batch.round, batch.batch)
-    since = batch.intent_at if batch.search_from is None else min(batch.intent_at, batch.search_from)
+    since = _search_start(context, batch, batch.intent_at, api.now)
     for remote in list(api.list_batches(created_after=since - CLOCK_MARGIN_SECONDS)):
         if remote.requests != batch.requests or context.store.is_excluded(batch, remote.id):
             continue
@@ -59,6 +58,27 @@ def find_batch(context: RunContext, api: Api, batch: Batch) -> tuple[Batch, list
     return batch, undecided
 
 
+def _search_start(context: RunContext, batch: Batch, intent_at: float, now: float) -> float:
+    """Return the creation time of the oldest batch that can be ours.
+
+    The API's clock is a header of its answers, which a gateway can set wrong once. If it said that the batch was
+    sent in the future, the earliest of all other known times counts: more candidates cost only time.
+    """
+    times = [intent_at] if batch.search_from is None else [intent_at, batch.search_from]
+    if intent_at > now + CLOCK_MARGIN_SECONDS:
+        times += [now, *read_sent_times(context, batch)]
+    return min(times)
+
+
+def _warn_of_clock(context: RunContext, batch: Batch, now: float) -> None:
+    if batch.intent_at is not None and batch.intent_at > now + CLOCK_MARGIN_SECONDS:
+        ahead = pluralize(round(batch.intent_at - now), "second")
+        context.report(
+            f"{batch_label(batch)}: warning: the Date header of the API was {ahead} ahead when it was sent, or is "
+            "behind now; searching from the earliest known time"
+        )
+
+
 def reconcile_batch(context: RunContext, api: Api, batch: Batch) -> tuple[Batch, list[RemoteBatch]]:
     """Look once for the remote batch of a submitting batch, and decide what can be decided by now.
 
@@ -72,10 +92,14 @@ def reconcile_batch(context: RunContext, api: Api, batch: Batch) -> tuple[Batch,
         return _look_once(context, api, batch)
     # Ask for the time before the search: a batch created after the search must not be given up because of it.
     now = api.fetch_workspace_info().now
-    if batch.search_started_at is None or batch.search_started_local is None:
+    started_at = batch.search_started_at
+    is_started = started_at is not None and batch.search_started_local is not None
+    # A start in the future was read from a wrong header: the search would last until then.
+    if not is_started or (started_at or 0) > now + CLOCK_MARGIN_SECONDS:
         batch = context.store.transition(
             batch, "submitting", search_started_at=now, search_started_local=time.time()
         )
+        _warn_of_clock(context, batch, now)
     batch, undecided = find_batch(context, api, batch)
     # Measured on both clocks, because either can jump. The API's clock shows whole seconds: a difference of n can
     # mean only slightly more than n - 1 seconds.

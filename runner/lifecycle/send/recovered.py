@@ -16,6 +16,8 @@ from runner.text import pluralize
 _DAY = 86_400
 # Marks of state version 4 and older have the column names of their time.
 _OLD_COLUMNS = {"unknown_at": "search_started_at", "unknown_since": "search_started_local"}
+# Times in a mark that the database does not have.
+_CLOCKS = ("local_at", "newest_at")
 
 
 def may_have_been_sent(context: RunContext, batch: Batch) -> bool:
@@ -86,13 +88,31 @@ def _find_recovered_batch(context: RunContext, api: Api, batch: Batch) -> Batch:
     return batch
 
 
-def _read_intent(sent: Path) -> dict[str, Any]:
-    """Read the intent from a `.sent` mark. Raises StateError if it is damaged."""
+def _read_intent_fields(sent: Path) -> dict[str, Any]:
+    """Read a `.sent` mark. Raises StateError if it is damaged."""
     try:
-        intent = msgspec.json.decode(sent.read_bytes(), type=dict[str, Any])
+        return msgspec.json.decode(sent.read_bytes(), type=dict[str, Any])
     except ValueError as error:
         raise StateError(f"{sent} is damaged: {error}") from error
-    return {_OLD_COLUMNS.get(name, name): value for name, value in intent.items()}
+
+
+def _read_intent(sent: Path) -> dict[str, Any]:
+    """Read the intent from a `.sent` mark, by the columns of the database. Raises StateError if it is damaged."""
+    intent = _read_intent_fields(sent)
+    return {_OLD_COLUMNS.get(name, name): value for name, value in intent.items() if name not in _CLOCKS}
+
+
+def read_sent_times(context: RunContext, batch: Batch) -> list[float]:
+    """Return the times beside the intent of a batch: by the local clock, and of the newest batch at that time.
+
+    Empty if its mark is missing, unreadable or of an older version.
+    """
+    marker = context.store.folder(context.run).intent_marker(batch.round, batch.batch)
+    try:
+        intent = _read_intent_fields(marker)
+    except (OSError, StateError):
+        return []
+    return [float(at) for at in map(intent.get, _CLOCKS) if isinstance(at, int | float)]
 
 
 def find_earlier_create(context: RunContext, api: Api, batch: Batch) -> Batch:

@@ -1,5 +1,7 @@
 """Send a prepared batch exactly once: the intent is durable on disk before the first byte is sent."""
 
+import time
+
 import msgspec
 
 from runner.api.client import Api
@@ -26,8 +28,10 @@ def _record_intent(context: RunContext, api: Api, batch: Batch) -> Batch:
         "search_started_local": None,
         "refused_at": None,
     }
+    # The API's clock is only a header: another clock and a time of the API's own database stand beside it.
+    clocks = {"local_at": time.time(), "newest_at": newest_at}
     with atomic_write(marker, private=True) as file:
-        file.write(msgspec.json.encode(intent))
+        file.write(msgspec.json.encode({**intent, **clocks}))
     try:
         return context.store.transition(batch, "submitting", **intent)
     except StateError:
