@@ -134,6 +134,7 @@ _REASON_LABELS = {
     "prompt": "the prompt has changed",
     "params": "the params have changed",
     "again": "there is no result to reuse",
+    "invalid": "the answer they have is not valid",
 }
 
 

@@ -6,6 +6,7 @@ Everything that is the same for all rows is encoded once. Only the rendered text
 import re
 import secrets
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,7 +16,7 @@ from runner.pricing.models import find_model
 from runner.requests.allowed_files import AllowedFiles
 from runner.requests.attachment_limits import AttachmentTotals, RowRejected, check_attachment_limits
 from runner.requests.attachments import AttachedFile, AttachmentEncoder
-from runner.spec.spec import Block, Content, Spec, block_setting
+from runner.spec.spec import Block, Content, Prompt, Spec, block_setting
 from runner.templates.templates import Renderer, Templates
 
 _TOOL_DESCRIPTION = "Records the result. Call it exactly once, with the whole result as its input."
@@ -63,6 +64,11 @@ def _build_params(spec: Spec, add_placeholder: Callable[[Placeholder], str]) -> 
     turns = spec.prompt.turns()
     params["messages"] = [{"role": turn.role, "content": content(at, turn.content)} for at, turn in turns]
     return params
+
+
+def build_params_without_prompt(spec: Spec) -> dict[str, Any]:
+    """Return the params that all requests of a spec share, without its prompt."""
+    return _build_params(replace(spec, prompt=Prompt()), lambda _: "")
 
 
 def _build_block(

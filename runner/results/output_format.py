@@ -74,11 +74,6 @@ class OutputFormat:
     pattern: re.Pattern[str] | None = None
     checks: tuple[OutputCheck, ...] = ()
 
-    @property
-    def has_local_checks(self) -> bool:
-        """True if the validity of an output depends on more than the request."""
-        return bool(self.tool or self.parse or self.checks)
-
     def parse_answer(
         self, content: Sequence[AnswerBlock], stop_reason: str | None, row: Mapping[str, Any] | None
     ) -> tuple[Any, str | None]:

@@ -37,7 +37,7 @@ class DigestIndex:
 
 
 class ResultLocation(NamedTuple):
-    """The location of a successful result: run, round, batch, and offset and length in bytes."""
+    """The location of an answer: run, round, batch, and offset and length in bytes."""
 
     run: int
     round: int
@@ -46,22 +46,36 @@ class ResultLocation(NamedTuple):
     length: int
 
 
-class SucceededRequests:
-    """Successful requests of other runs, by digest."""
+_MAX_ANSWERS = 20
+_PLACE = "run, round, batch, result_offset, result_length"
+
+
+class AnsweredRequests:
+    """Requests of other runs that have an answer, by digest.
+
+    The answer was valid or invalid then, which the rules of another spec may judge differently.
+    """
 
     def __init__(self, db: sqlite3.Connection, run: int | None) -> None:
         self._db = db
         self._run = run
-        query = "SELECT EXISTS (SELECT 1 FROM row WHERE outcome = 'succeeded' AND digest > x'')"
-        self._has_any = bool(db.execute(query).fetchone()[0])
+        # A temporary table, because an index on disk would be written while other runners use the state.
+        db.execute("DROP TABLE IF EXISTS temp.invalid_answer")
+        db.execute(
+            f"CREATE TEMP TABLE invalid_answer AS SELECT digest, {_PLACE} FROM row WHERE outcome = 'invalid'"
+            " AND digest > x'' AND result_offset IS NOT NULL"
+            " AND run IN (SELECT run FROM outcome_count WHERE outcome = 'invalid')"
+        )
+        db.execute("CREATE INDEX temp.invalid_digest ON invalid_answer (digest)")
+        self._sources = [
+            f"SELECT {_PLACE} FROM {table} WHERE digest = ?1 AND run IS NOT ?2{condition}"
+            for table, condition in (("row", " AND outcome = 'succeeded'"), ("invalid_answer", ""))
+            if db.execute(f"SELECT EXISTS (SELECT 1 FROM {table} WHERE digest > x''{condition})").fetchone()[0]
+        ]
 
-    def find(self, digest: bytes) -> ResultLocation | None:
-        """Return the location of a request's newest answer, or None."""
-        if not self._has_any:
-            return None
-        found = self._db.execute(
-            "SELECT run, round, batch, result_offset, result_length FROM row"
-            " WHERE digest = ? AND outcome = 'succeeded' AND run IS NOT ? ORDER BY run DESC LIMIT 1",
-            (digest, self._run),
-        ).fetchone()
-        return None if found is None else ResultLocation(*found)
+    def find(self, digest: bytes) -> list[ResultLocation]:
+        """Return the locations of the newest answers to a request, at most 20, newest first."""
+        if not self._sources:
+            return []
+        query = f"{' UNION ALL '.join(self._sources)} ORDER BY run DESC LIMIT {_MAX_ANSWERS}"
+        return [ResultLocation(*found) for found in self._db.execute(query, (digest, self._run))]

@@ -17,7 +17,7 @@ from runner.errors import StateError
 from runner.requests.pack import Body
 from runner.store.database import open_database
 from runner.store.records import Batch, RecoveredBatch, Run
-from runner.store.request_index import SucceededRequests
+from runner.store.request_index import AnsweredRequests
 from runner.store.row_index import RowIndex
 from runner.store.run_folder import RunFolder
 from runner.store.run_ids import new_run_id
@@ -233,10 +233,10 @@ class Store:
             self.row_index.record_outcomes(batch, outcomes)
             return self.transition(batch, "collected", **columns)
 
-    def succeeded_requests(self, run: Run) -> SucceededRequests:
-        """Return the successful requests of all runs but this one, which may belong to another store."""
+    def answered_requests(self, run: Run) -> AnsweredRequests:
+        """Return the answered requests of all runs but this one, which may belong to another store."""
         is_ours = any(other.id == run.id for other in self.runs())
-        return SucceededRequests(self._db, run.number if is_ours else None)
+        return AnsweredRequests(self._db, run.number if is_ours else None)
 
 
 def _run_from_row(row: tuple[Any, ...]) -> Run:

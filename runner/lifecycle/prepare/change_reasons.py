@@ -2,12 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from runner.errors import StateError
 from runner.lifecycle.prepare.reuse import digest_row
+from runner.requests.encode import build_params_without_prompt
 from runner.runs.snapshot import SpecSnapshot, read_snapshot
+from runner.spec.load import spec_from_record
 from runner.store.records import Run
 from runner.store.request_index import DigestIndex
 from runner.store.store import Store
@@ -34,8 +38,9 @@ class ChangeReasons:
     def reason_for(self, fields: bytes) -> str:
         """Return why the request of a row with this JSON is new.
 
-        `data`: the previous run had no such row. `prompt` or `params`: these have changed. `again`: nothing has
-        changed, but there is no result to reuse.
+        `data`: the previous run had no such row. `prompt` or `params`: these have changed. `again`: nothing that
+        is sent has changed, but there is no result to reuse. A request whose answers are all invalid has the
+        reason `invalid` instead, which `FirstRound` finds.
         """
         if self.previous_run is None:
             return "data"
@@ -77,5 +82,10 @@ def find_change_reasons(store: Store, run: Run, snapshot: SpecSnapshot) -> Chang
 def _find_default_reason(then: SpecSnapshot, now: SpecSnapshot) -> str:
     if then.templates != now.templates or any(then.record.get(n) != now.record.get(n) for n in ("prompt", "vars")):
         return "prompt"
-    is_same = all(then.record.get(n) == now.record.get(n) for n in ("params", "output_schema", "output", "betas"))
-    return "again" if is_same else "params"
+    return "again" if _sent_settings(then) == _sent_settings(now) else "params"
+
+
+def _sent_settings(snapshot: SpecSnapshot) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return everything that is sent besides the prompt: of the output, only the parts that the API sees."""
+    spec = spec_from_record(snapshot.record, path=Path(), root=Path())
+    return build_params_without_prompt(spec), spec.betas

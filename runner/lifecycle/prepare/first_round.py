@@ -108,8 +108,9 @@ class FirstRound:
                 self._reject_row(row, problem, unsent_file)
                 continue
             digest = b"" if previous_results is None else digest_request(salt, params)
-            if previous_results is None or self._is_new(row, digest, unsent_file, previous_results):
-                self._count_new(row, fields, len(params), adjustment)
+            reason = self._find_reason(row, fields, digest, unsent_file, previous_results)
+            if reason is not None:
+                self._count_new(row, reason, len(params), adjustment)
                 yield row.number, params
 
     def _check_limits(self, row: Row) -> None:
@@ -140,8 +141,7 @@ class FirstRound:
             with self.store.transaction():
                 self.flush_settled_rows()
 
-    def _count_new(self, row: Row, fields: bytes, size: int, adjustment: int) -> None:
-        reason = self.change_reasons.reason_for(fields)
+    def _count_new(self, row: Row, reason: str, size: int, adjustment: int) -> None:
         self.totals_by_reason.setdefault(reason, RequestTotals()).add(size + adjustment)
         if adjustment:
             self.size_adjustments[row.number] = adjustment
@@ -156,21 +156,31 @@ class FirstRound:
     def _unsent_custom_id(self, row: Row) -> str:
         return f"{self.run.id}-0-0-{row.number}"
 
-    def _is_new(self, row: Row, digest: bytes, unsent_file: BinaryIO, previous_results: PreviousResults) -> bool:
-        """Return whether a request must be sent: no earlier run has its result, and no earlier row sends it."""
-        if (line := previous_results.find_result(digest, self._unsent_custom_id(row), row.fields)) is not None:
+    def _find_reason(
+        self,
+        row: Row,
+        fields: bytes,
+        digest: bytes,
+        unsent_file: BinaryIO,
+        previous_results: PreviousResults | None,
+    ) -> str | None:
+        """Return why a request must be sent; None if an earlier run has its result or an earlier row sends it."""
+        if previous_results is None:
+            return self.change_reasons.reason_for(fields)
+        line, has_answer = previous_results.find_result(digest, self._unsent_custom_id(row), row.fields)
+        if line is not None:
             self.settled_rows.append(SettledRow(row.number, "succeeded", unsent_file.tell(), len(line), digest))
             unsent_file.write(line + b"\n")
             self.reused += 1
-            return False
+            return None
         # Checks can use fields of the row that are not in the request, so that equal requests can differ.
         is_shared = not previous_results.output_format.checks
         if is_shared and (first := self.seen_digests.setdefault(digest, row.number)) != row.number:
             self.duplicates.append((row.number, first))
             self.duplicate_count += 1
-            return False
+            return None
         self.digests[row.number] = digest
-        return True
+        return "invalid" if has_answer else self.change_reasons.reason_for(fields)
 
 
 def digest_key(spec: Spec) -> bytes:

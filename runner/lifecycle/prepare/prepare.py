@@ -40,8 +40,9 @@ from runner.text import pluralize
 class PreparedRun:
     """A prepared run, and the reasons why its requests are new.
 
-    `totals_by_reason` is keyed by reason: data, prompt, params or again (see `Reasons`). `reused` counts the
-    rows with a result of an earlier run, and `duplicates` the duplicates of an earlier row; neither is sent.
+    `totals_by_reason` is keyed by reason: data, prompt, params, again or invalid (see `ChangeReasons`). `reused`
+    counts the rows with a result of an earlier run, and `duplicates` the duplicates of an earlier row; neither is
+    sent.
     `rejected_findings` holds a finding for each of the first 5 rows that cannot be sent.
     """
 
@@ -91,7 +92,7 @@ def prepare_first_round(
         ):
             first = FirstRound(templates, store, run, stop, change_reasons, seen)
             # A recovered run reuses no results: what it had reused is lost, so every row is prepared to be sent.
-            known = previous_store.succeeded_requests(run) if run_id is None else None
+            known = previous_store.answered_requests(run) if run_id is None else None
             results = PreviousResults(previous_store, known, files, build_output_format(spec.output))
             _write_first_round(first, spec, store, read_rows(spec.source, inputs, limit=limit), report, results)
         if spec.source.key is not None:

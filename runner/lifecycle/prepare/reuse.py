@@ -11,7 +11,7 @@ import msgspec
 from runner.files.digest import sha256_of
 from runner.results.outcome import parse_result
 from runner.results.output_format import OutputFormat
-from runner.store.request_index import SucceededRequests
+from runner.store.request_index import AnsweredRequests, ResultLocation
 from runner.store.run_folder import FileSlices
 from runner.store.store import Store
 
@@ -29,37 +29,45 @@ RunBatchKey = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class PreviousResults:
-    """Results of the runs in `store` that are still valid for a spec.
+    """Answers to requests of the runs in `store`, judged by the rules of the current spec.
 
     `verified_paths` caches the results file of each batch, or None if the file is missing or was changed.
     """
 
     store: Store
-    index: SucceededRequests | None
+    index: AnsweredRequests | None
     slices: FileSlices
     output_format: OutputFormat
     verified_paths: dict[RunBatchKey, Path | None] = field(default_factory=dict)
 
-    def find_result(self, digest: bytes, custom_id: str, row: Mapping[str, Any]) -> bytes | None:
-        """Return the result line for a request, under the given custom_id; None if there is no intact one."""
-        found = self.index.find(digest) if self.index is not None else None
-        if found is None:
-            return None
-        place = found[:3]
-        if place not in self.verified_paths:
-            self.verified_paths[place] = self._verify_path(*place)
-        path = self.verified_paths[place]
-        if path is None:
-            return None
+    def find_result(self, digest: bytes, custom_id: str, row: Mapping[str, Any]) -> tuple[bytes | None, bool]:
+        """Return the line of a valid result for a request, and whether the request has an answer at all.
+
+        The line is under the given custom_id. It is None if no intact answer is valid. Every answer is judged,
+        also one that was valid before: the rules may have changed, and no file digest covers reused results.
+        """
+        has_answer = False
+        for place in self.index.find(digest) if self.index is not None else ():
+            line = self._read_line(place)
+            try:
+                outcome = None if line is None else parse_result(line, self.output_format, row).outcome
+                if line is not None and outcome == "succeeded":
+                    result = bytes(_decode_line(line).result)
+                    return b'{"custom_id":"%b","result":%b}' % (custom_id.encode(), result), True
+            except ValueError:
+                continue
+            has_answer = has_answer or outcome is not None
+        return None, has_answer
+
+    def _read_line(self, place: ResultLocation) -> bytes | None:
+        """Return the line at a place, or None if its file is missing or was changed."""
+        key = place[:3]
+        if key not in self.verified_paths:
+            self.verified_paths[key] = self._verify_path(*key)
+        path = self.verified_paths[key]
         try:
-            line = self.slices.read(path, found.offset, found.length)
-            # A result that a run reused from another (batch 0) is not covered by a file digest. The rules for
-            # a valid output can have changed as well.
-            is_in_doubt = found.batch == 0 or self.output_format.has_local_checks
-            if is_in_doubt and parse_result(line, self.output_format, row).outcome != "succeeded":
-                return None
-            return b'{"custom_id":"%b","result":%b}' % (custom_id.encode(), bytes(_decode_line(line).result))
-        except (OSError, ValueError):
+            return None if path is None else self.slices.read(path, place.offset, place.length)
+        except OSError:
             return None
 
     def _verify_path(self, number: int, round: int, batch: int) -> Path | None:

@@ -1,0 +1,90 @@
+"""An edited check or schema that is never sent judges paid answers again, and sends only rows that still fail."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from runner import Summary
+from tests.support.outputs import records
+from tests.support.processes import command
+from tests.support.projects import SCHEMA, SPEC, plan_of_edited_job, write_job
+from tests.support.simulator import environ_without_key, paid
+
+ONCE = {"attempts": 1}
+NEVER: dict[str, str] = {"check": "score is string", "message": "the score is no text"}
+GOOD = {"check": "label == 'good'", "message": "bad"}
+
+
+def sent(root: Path) -> int:
+    return sum(paid(root / "api").values())
+
+
+def with_checks(*checks: dict[str, Any]) -> dict[str, Any]:
+    return {"schema": SCHEMA, "checks": list(checks)} if checks else {"schema": SCHEMA}
+
+
+def reasons(root: Path, **changes: Any) -> dict[str, int]:
+    return {why: share["rows"] for why, share in plan_of_edited_job(root, **changes).reasons.items()}
+
+
+def test_corrected_check_sends_nothing(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    write_job(tmp_path, retry=ONCE, output=with_checks(NEVER))
+    assert run_job().outcomes == {"invalid": 20}
+    write_job(tmp_path, retry=ONCE, output=with_checks({**NEVER, "check": "score is number"}))
+    assert (run_job(consent=False).outcomes, sent(tmp_path)) == ({"succeeded": 20}, 20)
+    assert {one["outcome"] for one in records(tmp_path / "out/all.jsonl")} == {"succeeded"}
+
+
+def test_only_rows_that_still_fail_are_sent(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    write_job(tmp_path, retry=ONCE, output=with_checks(NEVER))
+    run_job()
+    labels = [one["output"]["label"] for one in records(tmp_path / "out/all.jsonl")]
+    failing = labels.count("bad")
+    assert 0 < failing < 20
+    edited: dict[str, Any] = {"retry": ONCE, "output": with_checks(GOOD)}
+    assert reasons(tmp_path, **edited) == {"invalid": failing}
+    shown = command(tmp_path, environ_without_key(), "plan", "job.yaml").stdout
+    assert "because the answer they have is not valid" in shown
+    run_job()
+    assert sent(tmp_path) == 20 + failing
+
+
+def test_schema_that_is_not_sent_judges_again(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    strict = {**SCHEMA, "required": ["label", "score", "more"]}
+    tool = {"name": "record", "input_schema": SCHEMA}
+    own: dict[str, Any] = {"params": {**SPEC["params"], "tools": [tool]}, "retry": ONCE}
+    write_job(tmp_path, output={"tool": "record", "schema": strict}, **own)
+    assert run_job().outcomes == {"invalid": 20}
+    write_job(tmp_path, output={"tool": "record", "schema": SCHEMA}, **own)
+    assert (run_job().outcomes, sent(tmp_path)) == ({"succeeded": 20}, 20)
+    write_job(tmp_path, output={"tool": "record"}, **own)
+    assert (run_job().outcomes, sent(tmp_path)) == ({"succeeded": 20}, 20)
+
+
+def test_sent_schema_sends_all_requests(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    run_job()
+    wider = {**SCHEMA, "properties": {"label": {"type": "string"}, "score": {"type": "integer"}}}
+    assert reasons(tmp_path, output={"schema": wider}) == {"params": 20}
+
+
+def test_row_without_an_answer_is_new_because_of_that(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    write_job(tmp_path, retry=ONCE)
+    run_job(mix=lambda id: "errored" if id.endswith(("-4", "-9")) else "succeeded")
+    assert reasons(tmp_path, output=with_checks({**NEVER, "check": "score is number"})) == {"again": 2}
+
+
+def test_an_older_answer_counts_if_the_newest_is_invalid(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    run_job()
+    write_job(tmp_path, retry=ONCE, output=with_checks(NEVER))
+    assert run_job(mix=lambda _: "invalid").outcomes == {"invalid": 20}
+    write_job(tmp_path)
+    assert (run_job().outcomes, sent(tmp_path)) == ({"succeeded": 20}, 40)
+
+
+def test_invalid_answer_of_equal_rows_is_judged_for_each(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    write_job(tmp_path, retry=ONCE, output=with_checks(NEVER))
+    (tmp_path / "rows.csv").write_text("id,text\n" + "".join(f"r{number},same\n" for number in range(10)))
+    run_job()
+    write_job(tmp_path, retry=ONCE)
+    (tmp_path / "rows.csv").write_text("id,text\n" + "".join(f"r{number},same\n" for number in range(10)))
+    assert (run_job().outcomes, sent(tmp_path)) == ({"succeeded": 10}, 10)
