@@ -65,7 +65,7 @@ class OutputFormat:
 
     With `tool`, the output is the input of that tool. Otherwise it is the text, parsed by `parse` (json, regex
     with `pattern`, or lines). Without `parse` it is JSON if there is a schema to `validate`, else plain text.
-    The `checks` must be true for it.
+    The `checks` must be true for it. An answer without text is invalid unless `allow_empty`.
     """
 
     validate: Validator | None = None
@@ -73,6 +73,7 @@ class OutputFormat:
     parse: str | None = None
     pattern: re.Pattern[str] | None = None
     checks: tuple[OutputCheck, ...] = ()
+    allow_empty: bool = False
 
     def parse_answer(
         self, content: Sequence[AnswerBlock], stop_reason: str | None, row: Mapping[str, Any] | None
@@ -116,6 +117,9 @@ class OutputFormat:
         return inputs[0], self.validate(inputs[0]) if self.validate is not None else None
 
     def _parse_text(self, text: str) -> tuple[Any, str | None]:
+        is_json = self.parse == "json" or (self.parse is None and self.validate is not None)
+        if not (is_json or self.allow_empty or text.strip()):
+            return text, "the answer is empty"
         if self.parse == "lines":
             output: Any = [line.strip() for line in text.splitlines() if line.strip()]
         elif self.pattern is not None:
@@ -123,7 +127,7 @@ class OutputFormat:
             if found is None:
                 return text, f"nothing in the answer matches {self.pattern.pattern}"
             output = found.groupdict() or list(found.groups()) or found[0]
-        elif self.validate is not None or self.parse == "json":
+        elif is_json:
             try:
                 output = _decode_json(_strip_code_fence(text) if self.parse == "json" else text)
             except (msgspec.DecodeError, RecursionError) as error:
@@ -133,7 +137,7 @@ class OutputFormat:
         return output, self.validate(output) if self.validate is not None else None
 
 
-TEXT_FORMAT = OutputFormat()
+TEXT_FORMAT = OutputFormat(allow_empty=True)
 """Accepts any answer; its text is the output."""
 
 
@@ -179,7 +183,7 @@ def build_output_format(output: Output) -> OutputFormat:
         raise InputError([Problem("output.pattern", f"is not a valid regular expression: {error}")]) from error
     validate = None if output.schema is None else make_validator(output.schema)
     checks = tuple((_compile_check(output, index), one.message) for index, one in enumerate(output.checks))
-    return OutputFormat(validate, output.tool, output.parse, pattern, checks)
+    return OutputFormat(validate, output.tool, output.parse, pattern, checks, output.allow_empty)
 
 
 def _compile_check(output: Output, index: int) -> Callable[[Mapping[str, Any]], Any]:

@@ -113,6 +113,8 @@ def _make_result(raw: bytes, kind: str, version: str, *, is_batched: bool = True
         wrong[key] = value
     elif kind == "paused" and (done := raw.count(b'"server_tool_use"')) < _MAX_PAUSES:
         answer.update(make_pause(done))
+    elif kind == "empty":
+        answer["content"] = []
     elif kind == "truncated":
         answer["stop_reason"] = "max_tokens"
     elif kind == "refused":

@@ -125,6 +125,7 @@ OUTCOME_FAULTS = {
     "invalid": "response does not match its schema",
     "stubborn": "invalid response until the request contains an earlier one",
     "truncated": "response stops at max_tokens",
+    "empty": "response ends without any content",
     "paused": "response pauses twice, like a server-tool turn",
     "refused": "response is a refusal",
     "missing": "request has no result, though request_counts count it",

@@ -103,7 +103,8 @@ def _build_source(value: dict[str, Any]) -> Source:
 def _build_output(value: dict[str, Any], schema: dict[str, Any] | None) -> Output:
     written = value.get("output", {})
     checks = [Check(one["check"], one.get("message", one["check"])) for one in written.get("checks", ())]
-    return Output(schema, written.get("tool"), written.get("parse"), written.get("pattern"), tuple(checks))
+    own = {name: written.get(name) for name in ("tool", "parse", "pattern")}
+    return Output(schema, **own, checks=tuple(checks), allow_empty=written.get("allow_empty", False))
 
 
 def _schema_path(value: dict[str, Any]) -> str | None:

@@ -149,7 +149,7 @@ class Output:
     """The extraction of an output from an answer, and its validation against a JSON `schema`.
 
     An output is the input of `tool`, or is parsed from text: `parse` is json, regex (with `pattern`) or lines.
-    Without both, the schema is sent as output_config.format.
+    Without both, the schema is sent as output_config.format. With `allow_empty` an answer without text is valid.
     """
 
     schema: dict[str, Any] | None = None
@@ -157,6 +157,7 @@ class Output:
     parse: str | None = None
     pattern: str | None = None
     checks: tuple[Check, ...] = ()
+    allow_empty: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +275,8 @@ class Spec:
             del record[name]
         # Compatibility: older snapshots store the schema at the top level, and have no `output`.
         record["output_schema"] = record["output"].pop("schema")
+        if not self.output.allow_empty:
+            del record["output"]["allow_empty"]
         if not any(record["output"].values()):
             del record["output"]
         for name in ("path", "url"):

@@ -127,6 +127,12 @@ class RowIndex:
             (run.number,),
         )
 
+    def correct_outcomes(self, run: Run, outcomes: Iterable[tuple[int, str]]) -> None:
+        """Replace the outcomes of these rows, given as (row, outcome), inside the caller's transaction."""
+        values = ((outcome, run.number, row) for row, outcome in outcomes)
+        self._db.executemany("UPDATE row SET outcome = ? WHERE run = ? AND row = ?", values)
+        self.recount_outcomes(run)
+
     def outcome_counts(self, run: Run) -> dict[str, int]:
         """Return the number of rows per outcome so far."""
         return dict(

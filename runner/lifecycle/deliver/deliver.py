@@ -24,6 +24,7 @@ from runner.spec.spec import Sink
 from runner.store.records import Batch
 from runner.store.run_folder import FileSlices, open_slices
 from runner.tabular.database import DatabaseError, Transactions
+from runner.text import pluralize
 
 _MISSING_RESULT_MESSAGES = {
     "missing": "the API returned no result for this request",
@@ -38,8 +39,11 @@ class _Row(msgspec.Struct):
 
 def _build_records(
     context: RunContext, output_format: OutputFormat, files: FileSlices, *, decoded: bool, is_partial: bool
-) -> Iterator[dict[str, Any]]:
-    """Yield the record of each row in order; `row` and `usage` stay raw JSON unless `decoded`."""
+) -> Iterator[tuple[int, str | None, dict[str, Any]]]:
+    """Yield the number, recorded outcome and record of each row in order.
+
+    `row` and `usage` in the record stay raw JSON unless `decoded`.
+    """
     batches = {(batch.round, batch.batch): batch for batch in context.store.batches(context.run)}
     decode_row = msgspec.json.Decoder(_Row).decode
     folder, sha256 = context.store.folder(context.run), hashlib.sha256()
@@ -67,7 +71,7 @@ def _build_records(
             if decoded:
                 record["row"] = msgspec.json.decode(source.row)
                 record["usage"] = msgspec.json.decode(outcome.usage) if outcome.usage is not None else None
-            yield record
+            yield number, name, record
     if sha256.hexdigest() != (context.run.rows_sha256 or sha256.hexdigest()):
         raise ValueError("rows.jsonl differs from what was written")
 
@@ -98,7 +102,7 @@ def _build_record(source: _Row, outcome: Outcome, batch: Batch | None) -> dict[s
 
 def _verified_records(
     context: RunContext, output_format: OutputFormat, files: FileSlices, *, decoded: bool, is_partial: bool
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[tuple[int, str | None, dict[str, Any]]]:
     try:
         _verify_results(context)
         yield from _build_records(context, output_format, files, decoded=decoded, is_partial=is_partial)
@@ -118,6 +122,14 @@ def _map_commit_errors() -> Iterator[None]:
         raise InputError([Problem("sinks", f"cannot write: {error}; run again: nothing is lost")]) from error
 
 
+def _correct_outcomes(context: RunContext, corrected: list[tuple[int, str]]) -> None:
+    """Record the outcomes of rows whose answers an older version judged in another way."""
+    with context.store.transaction():
+        context.store.row_index.correct_outcomes(context.run, corrected)
+    count = pluralize(len(corrected), "row")
+    context.report(f"run {context.run.id}: {count} judged by today's rules, which an older version did not have")
+
+
 def write_outputs(
     context: RunContext, output_format: OutputFormat, *, is_partial: bool = False
 ) -> list[dict[str, Any]]:
@@ -130,7 +142,7 @@ def write_outputs(
     """
     sinks = context.spec.sinks
     places = [resolve_destination(sink, root=context.spec.root, base=context.output_root) for sink in sinks]
-    rows = [0] * len(sinks)
+    rows, corrected = [0] * len(sinks), list[tuple[int, str]]()
     if elsewhere := [str(place) for place in places if place.path is None]:
         # This can take a while: a table can be locked, or a bucket far away.
         context.report(f"writing to {', '.join(elsewhere)}")
@@ -142,9 +154,14 @@ def write_outputs(
         types = read_snapshot(context.store, context.run).types
         writers = [stack.enter_context(open_sink(context.spec, n, place, types)) for n, place in enumerate(places)]
         decoded = any(sink.columns or sink.type not in ("csv", "jsonl") for sink in sinks)
-        for record in _verified_records(context, output_format, files, decoded=decoded, is_partial=is_partial):
+        how = {"decoded": decoded, "is_partial": is_partial}
+        for number, name, record in _verified_records(context, output_format, files, **how):
+            if record["outcome"] != (name or "missing"):
+                corrected.append((number, record["outcome"]))
             for index, write_record in enumerate(writers):
                 rows[index] += write_record(record)
+    if corrected:
+        _correct_outcomes(context, corrected)
     return [
         {"type": sink.type, "path": str(place), **_table_entry(sink), "rows": count}
         for sink, place, count in zip(sinks, places, rows, strict=True)
