@@ -1,6 +1,5 @@
 """Client for the Message Batches, Messages and Files APIs: one method per call."""
 
-import time
 from collections.abc import Iterator, Sequence
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -9,6 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from runner.api.clock import read_boot_clock
 from runner.api.errors import Call, map_errors
 from runner.api.pages import read_pages
 from runner.api.remote_batch import BatchList, RemoteBatch, decode_remote_batch
@@ -92,11 +92,12 @@ class Api:
     def now(self) -> float:
         """The API's time in Unix seconds.
 
-        It is the time of the last `fetch_workspace_info`, advanced by the monotonic clock.
+        It is the time of the last `fetch_workspace_info`, advanced by a local clock that never jumps and that
+        counts the time while the machine is suspended.
         """
         if self._clock_offset is None:
             self.fetch_workspace_info()
-        return (self._clock_offset or 0.0) + time.monotonic()
+        return (self._clock_offset or 0.0) + read_boot_clock()
 
     def fetch_workspace_info(self) -> WorkspaceInfo:
         """Read the API's clock, workspace and newest batch, and set the clock behind `now`."""
@@ -104,7 +105,7 @@ class Api:
             response = self._client.messages.batches.with_raw_response.list(limit=1)
             now = parsedate_to_datetime(response.headers.get("date", "")).timestamp()
             newest = msgspec.json.decode(response.read(), type=BatchList).data[:1]
-            self._clock_offset = now - time.monotonic()
+            self._clock_offset = now - read_boot_clock()
             created_at = newest[0].created_at.timestamp() if newest else None
             return WorkspaceInfo(now, response.headers.get("anthropic-workspace-id"), created_at)
 

@@ -3,6 +3,7 @@
 New work and work found after a crash take the same path, because `next_step` decides by the state alone.
 """
 
+import math
 from threading import Event
 
 from runner.api.client import Api
@@ -22,6 +23,8 @@ from runner.store.records import Batch
 
 _DAY = 86_400
 _WARNING_SECONDS = 21 * _DAY
+# A sleep lasts as much longer as the machine is suspended meanwhile, so none before a deadline is long.
+_LONGEST_SLEEP = 10.0
 
 
 def _read_batch_state(run: Following, batch: Batch) -> BatchState:
@@ -143,6 +146,11 @@ def _begin_next_round(run: Following) -> bool:
     return True
 
 
+def _max_sleep(seconds_left: float) -> float:
+    """Return the longest sleep if a deadline is `seconds_left` away, which is infinite without one."""
+    return seconds_left if math.isinf(seconds_left) else min(max(seconds_left, 0.05), _LONGEST_SLEEP)
+
+
 def follow_run(
     context: RunContext,
     api: Api,
@@ -176,5 +184,5 @@ def follow_run(
         elif not _take_due_steps(run, free):
             if not wait:
                 return False
-            run.memory.sleep(free, stop, max(deadline.seconds_left(), 0.05))
+            run.memory.sleep(free, stop, _max_sleep(deadline.seconds_left()))
     return False

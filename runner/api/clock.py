@@ -1,0 +1,12 @@
+"""The local clock behind the API's time."""
+
+import time
+
+# Linux stops CLOCK_MONOTONIC while the machine is suspended, and Python's monotonic clock with it. On macOS
+# CLOCK_MONOTONIC itself goes on, but Python reads another clock.
+_CLOCK_IDS = [getattr(time, name) for name in ("CLOCK_BOOTTIME", "CLOCK_MONOTONIC") if hasattr(time, name)]
+
+
+def read_boot_clock() -> float:
+    """Return the seconds since a fixed moment, suspended time included; this clock never jumps."""
+    return time.clock_gettime(_CLOCK_IDS[0]) if _CLOCK_IDS else time.monotonic()
