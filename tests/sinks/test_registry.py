@@ -10,7 +10,7 @@ from runner.reference.spec_schema import build_schema, format_schema
 from runner.sinks.registry import SINKS, column_expressions, find_sink_type
 from runner.spec.schema_errors import schema_text
 from runner.spec.spec import Sink
-from tests.support.plugins import SPEC, register, run_with
+from tests.support.processes import PLUGIN_SPEC, register, run_with
 
 
 def test_committed_schema_is_the_generated_one() -> None:
@@ -37,7 +37,7 @@ def test_columns_of_files_sink_are_name_and_content() -> None:
 
 def test_source_type_is_no_sink(tmp_path: Path) -> None:
     target = register(tmp_path / "installed", "mixed", "runner.sinks", "lines", "runner.sources.registry:SOURCES")
-    text = SPEC.replace("{type: numbers, count: 5, parity: odd}", "{type: csv, path: rows.csv}")
+    text = PLUGIN_SPEC.replace("{type: numbers, count: 5, parity: odd}", "{type: csv, path: rows.csv}")
     done = run_with(target, tmp_path, text, "validate", "job.yaml")
     assert done.returncode == 2
     assert "of the package mixed is neither a function nor a SinkType" in done.stderr

@@ -13,7 +13,7 @@ from runner.io_types.annotations import keywords
 from runner.io_types.settings import read_settings
 from runner.io_types.types import SourceType
 from runner.sources.registry import SOURCES, find_source_type
-from tests.support.plugins import SPEC, install_example, register, run_with
+from tests.support.processes import PLUGIN_SPEC, install_example, register, run_with
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_setting_of_unsupported_type_is_rejected() -> None:
 
 
 def test_job_with_types_of_installed_package_runs(installed: Path, tmp_path: Path) -> None:
-    done = run_with(installed, tmp_path, SPEC, "run", "job.yaml", "--simulate")
+    done = run_with(installed, tmp_path, PLUGIN_SPEC, "run", "job.yaml", "--simulate")
     assert done.returncode == 0, done.stderr
     assert (
         tmp_path / "simulated" / "out.txt"
@@ -83,9 +83,8 @@ def test_job_with_types_of_installed_package_runs(installed: Path, tmp_path: Pat
 
 
 def test_settings_of_installed_type_are_checked(installed: Path, tmp_path: Path) -> None:
-    done = run_with(
-        installed, tmp_path, SPEC.replace("count: 5, parity: odd", "count: 0, party: odd"), "validate", "job.yaml"
-    )
+    text = PLUGIN_SPEC.replace("count: 5, parity: odd", "count: 0, party: odd")
+    done = run_with(installed, tmp_path, text, "validate", "job.yaml")
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
         "job.yaml:3:32: source.count must be at least 1",
@@ -94,21 +93,21 @@ def test_settings_of_installed_type_are_checked(installed: Path, tmp_path: Path)
 
 
 def test_schema_for_editors_knows_installed_types(installed: Path, tmp_path: Path) -> None:
-    done = run_with(installed, tmp_path, SPEC, "schema")
+    done = run_with(installed, tmp_path, PLUGIN_SPEC, "schema")
     schema = json.loads(done.stdout)
     [numbers] = [one["then"] for one in schema["properties"]["source"]["allOf"] if "numbers" in str(one["if"])]
     assert (done.returncode, list(numbers["properties"])[:1], numbers["required"]) == (0, ["type"], ["count"])
-    jsonschema.validate(yaml.safe_load(SPEC), schema)
+    jsonschema.validate(yaml.safe_load(PLUGIN_SPEC), schema)
 
 
 def test_misspelled_type_of_installed_package_is_suggested(installed: Path, tmp_path: Path) -> None:
-    done = run_with(installed, tmp_path, SPEC.replace("numbers", "numberz"), "validate", "job.yaml")
+    done = run_with(installed, tmp_path, PLUGIN_SPEC.replace("numbers", "numberz"), "validate", "job.yaml")
     assert done.stderr == "job.yaml:3:16: source.type is the text 'numberz': did you mean 'numbers'?\n"
 
 
 def test_type_of_removed_package_is_unknown(installed: Path, tmp_path: Path) -> None:
-    assert run_with(installed, tmp_path, SPEC, "run", "job.yaml", "--simulate").returncode == 0
-    done = run_with(tmp_path, tmp_path, SPEC, "run", "job.yaml", "--simulate")
+    assert run_with(installed, tmp_path, PLUGIN_SPEC, "run", "job.yaml", "--simulate").returncode == 0
+    done = run_with(tmp_path, tmp_path, PLUGIN_SPEC, "run", "job.yaml", "--simulate")
     assert done.returncode == 2
     assert "source.type is the text 'numbers': expected one of: csv, files" in done.stderr
 
@@ -123,7 +122,7 @@ def test_type_of_removed_package_is_unknown(installed: Path, tmp_path: Path) -> 
 )
 def test_unusable_entry_point_is_named(tmp_path: Path, value: str, expected: str) -> None:
     target = register(tmp_path / "installed", "broken", "runner.sources", "numbers", value)
-    text = SPEC.replace("type: lines", "type: csv").replace('separator: "|", ', "")
+    text = PLUGIN_SPEC.replace("type: lines", "type: csv").replace('separator: "|", ', "")
     done = run_with(target, tmp_path, text, "validate", "job.yaml")
     assert done.returncode == 2
     assert done.stderr.startswith(
@@ -133,7 +132,7 @@ def test_unusable_entry_point_is_named(tmp_path: Path, value: str, expected: str
 
 def test_name_of_built_in_type_is_refused(tmp_path: Path) -> None:
     target = register(tmp_path / "installed", "greedy", "runner.sources", "csv", "greedy:read")
-    done = run_with(target, tmp_path, SPEC, "validate", "job.yaml")
+    done = run_with(target, tmp_path, PLUGIN_SPEC, "validate", "job.yaml")
     assert (
         "the entry point csv = greedy:read in runner.sources of the package greedy has the name of a built-in type"
     ) in done.stderr
@@ -142,7 +141,7 @@ def test_name_of_built_in_type_is_refused(tmp_path: Path) -> None:
 def test_installed_packages_are_not_searched_for_built_in_types(tmp_path: Path) -> None:
     target = register(tmp_path / "installed", "greedy", "runner.sources", "csv", "greedy:read")
     (tmp_path / "rows.csv").write_text("text\na\n")
-    text = SPEC.replace("{type: numbers, count: 5, parity: odd}", "{type: csv, path: rows.csv}")
+    text = PLUGIN_SPEC.replace("{type: numbers, count: 5, parity: odd}", "{type: csv, path: rows.csv}")
     text = text.replace('type: lines, path: out.txt, separator: "|"', "type: csv, path: out.csv")
     done = run_with(target, tmp_path, text.replace("row.number", "key"), "validate", "job.yaml")
     assert (done.returncode, done.stdout) == (0, "job.yaml: valid\n")
@@ -151,5 +150,5 @@ def test_installed_packages_are_not_searched_for_built_in_types(tmp_path: Path) 
 def test_two_packages_with_one_name_are_refused(tmp_path: Path) -> None:
     target = register(tmp_path / "installed", "first", "runner.sources", "numbers", "first:read")
     register(target, "second", "runner.sources", "numbers", "second:read")
-    done = run_with(target, tmp_path, SPEC, "validate", "job.yaml")
+    done = run_with(target, tmp_path, PLUGIN_SPEC, "validate", "job.yaml")
     assert "have the same name: uninstall" in done.stderr
