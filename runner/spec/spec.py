@@ -186,7 +186,7 @@ class Batch:
     max_bytes: int = 200_000_000
     poll_seconds: float = 60
     grace_seconds: float = 900
-    on_unknown: str = "stop"
+    on_unknown: str = "resubmit"
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,12 @@ def test_unknown_batch_waits_for_a_decision_when_set_to_ask(
     assert paid(tmp_path / "api") == EACH_ONCE
 
 
+def test_batch_that_is_not_found_is_sent_again_by_default(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    write_job(tmp_path, batch={"max_requests": 8, "poll_seconds": 0.1, "grace_seconds": 0.5})
+    assert run_job(faults=["refuse-504:1", "refuse-500:1"]).outcomes == {"succeeded": ROWS}
+    assert paid(tmp_path / "api") == EACH_ONCE
+
+
 @pytest.mark.parametrize("policy", ["stop", "ask", "resubmit"])
 def test_unreadable_candidate_needs_a_decision(
     tmp_path: Path, run_job: Callable[..., Summary], policy: str

@@ -27,7 +27,7 @@ CASES: dict[str, tuple[str, Exception | None]] = {
 def test_lost_or_killed_call_is_paid_once_and_finishes(
     tmp_path: Path, undisturbed: dict[str, str], case: str, time: int
 ) -> None:
-    # With the settings that a spec has by itself: grace of 15 minutes, and a person is asked.
+    # With the settings that a spec has by itself: grace of 15 minutes.
     moment, error = CASES[case]
     seen: list[str] = []
 
