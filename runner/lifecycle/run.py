@@ -20,7 +20,14 @@ from runner.text import pluralize
 
 
 def _follow_and_deliver(
-    context: RunContext, api: Api, *, poll_seconds: float, wait: bool, accept_loss: bool, stop: Event
+    context: RunContext,
+    api: Api,
+    *,
+    poll_seconds: float,
+    wait: bool,
+    accept_loss: bool,
+    is_resumed: bool,
+    stop: Event,
 ) -> None:
     output_format, run = build_output_format(context.spec.output), context.run
     if run.state == "finished" or run.purged_at is not None:
@@ -28,7 +35,7 @@ def _follow_and_deliver(
         return
     count = len(context.store.batches(run))
     context.report(f"run {run.id}: {pluralize(run.rows, 'row')} in {pluralize(count, 'batch')}")
-    how = {"wait": wait, "accept_loss": accept_loss}
+    how = {"wait": wait, "accept_loss": accept_loss, "is_resumed": is_resumed}
     try:
         is_done = follow_run(context, api, output_format, poll_seconds=poll_seconds, stop=stop, **how)
     except CostCapReached:
@@ -77,5 +84,6 @@ def run(
             plan = build_plan(context, templates, prepared, api, store)
             start_if_confirmed(context, plan, consent if callable(consent) else simulate or consent)
         seconds = poll_seconds or spec.batch.poll_seconds
-        _follow_and_deliver(context, api, poll_seconds=seconds, wait=wait, accept_loss=accept_loss, stop=stop)
+        how = {"wait": wait, "accept_loss": accept_loss, "is_resumed": selected is not None}
+        _follow_and_deliver(context, api, poll_seconds=seconds, stop=stop, **how)
         return summarize_run(store, context.run)

@@ -64,7 +64,8 @@ class Batch:
     - `synchronous_cost`: the cost of the same requests if sent synchronously.
     - `canceled_at`: when the run canceled it because it could not wait. Its rows are then sent again.
     - `missing_results`: number of its rows that the API counted, but for which it never had a result.
-    - `refused_at`: when the API answered its create with an overload: it was not accepted.
+    - `assumed_unsent_at`: when it was assumed that no remote batch exists, because the API refused its create or
+      because the state knows of none. One look at the list settles it, without a grace period.
     """
 
     run: int
@@ -97,7 +98,7 @@ class Batch:
     cost: float | None
     synchronous_cost: float | None
     canceled_at: float | None
-    refused_at: float | None
+    assumed_unsent_at: float | None
     incomplete_since: float | None
     incomplete_at: float | None
     missing_results: int

@@ -14,6 +14,7 @@ from runner.lifecycle.follow.next_step import BatchState, RunState, next_step
 from runner.lifecycle.follow.perform import Following, perform
 from runner.lifecycle.follow.progress import Blocked, Memory, Result, Retry, Wait
 from runner.lifecycle.follow.remote_batches import check_workspace
+from runner.lifecycle.follow.restored import EarlierCreates
 from runner.lifecycle.prepare.next_round import prepare_next_round
 from runner.lifecycle.send.deadline import Deadline
 from runner.lifecycle.send.recovered import check_no_lost_round, may_have_been_sent
@@ -36,7 +37,7 @@ def _read_batch_state(run: Following, batch: Batch) -> BatchState:
         state=batch.state,
         requests=batch.requests,
         send_mode=batch.send_mode,
-        may_have_been_sent=is_prepared and may_have_been_sent(context, batch),
+        may_have_been_sent=is_prepared and (run.earlier.is_to_check(batch) or may_have_been_sent(context, batch)),
         sync_has_begun=is_prepared and journal.exists(),
         is_rejected=batch.rejection is not None,
         needs_upload=uploads_files and not run.memory.of(batch).has_uploaded,
@@ -159,17 +160,20 @@ def follow_run(
     poll_seconds: float,
     wait: bool,
     accept_loss: bool,
+    is_resumed: bool,
     stop: Event,
 ) -> bool:
     """Take the steps of a run until every row has its final outcome; return whether that is so.
 
     Without `wait` it does what can be done now. After `stop` is set it ends at the next safe moment: a create in
-    progress is not cut off. With `accept_loss` rows whose results are lost end as missing. Raises AccessError and
+    progress is not cut off. `is_resumed` means that an earlier process began the run. With
+    `accept_loss` rows whose results are lost end as missing. Raises AccessError and
     CanaryFailed at once. Raises ManualDecisionRequired, ResultsLost, CostCapReached or RequestRejected, or
     StateError for a file that cannot be uploaded, once the other batches are done.
     """
     deadline = Deadline(context, api)
-    run = Following(context, api, output_format, deadline, Memory(poll_seconds), stop, accept_loss)
+    earlier = EarlierCreates(is_resumed)
+    run = Following(context, api, output_format, deadline, Memory(poll_seconds), stop, accept_loss, earlier)
     context.store.clear_rejections(context.run)
     _start(run, wait=wait)
     while not stop.is_set():

@@ -35,10 +35,11 @@ from runner.lifecycle.follow.lost_results import are_results_lost, results_lost_
 from runner.lifecycle.follow.next_step import Step
 from runner.lifecycle.follow.progress import Blocked, Memory, Reason, Result, Retry, Wait
 from runner.lifecycle.follow.reconcile import reconcile_batch
+from runner.lifecycle.follow.restored import EarlierCreates, find_restored_create
 from runner.lifecycle.send.canary import check_canary
 from runner.lifecycle.send.cost_cap import reserve_cost
 from runner.lifecycle.send.deadline import Deadline
-from runner.lifecycle.send.recovered import find_earlier_create
+from runner.lifecycle.send.recovered import find_earlier_create, may_have_been_sent
 from runner.lifecycle.send.refusal import bisect_batch, record_rejection, rejected_batch_error
 from runner.lifecycle.send.submit import submit_batch
 from runner.lifecycle.send.synchronous import send_synchronously, split_into_chunks
@@ -67,12 +68,16 @@ class Following:
     memory: Memory
     stop: Event
     accept_loss: bool
+    earlier: EarlierCreates
     canary_passed: bool = False
     rejections: int = 0
 
 
 def _find_earlier_create(run: Following, batch: Batch) -> Result:
-    return _after_create(run, find_earlier_create(run.context, run.api, batch))
+    if may_have_been_sent(run.context, batch):
+        return _after_create(run, find_earlier_create(run.context, run.api, batch))
+    found = find_restored_create(run.context, run.api, batch, run.earlier)
+    return Wait() if found.state == "prepared" else _after_create(run, found)
 
 
 def _end_as_canceled(run: Following, batch: Batch) -> Result:

@@ -83,12 +83,12 @@ def reconcile_batch(context: RunContext, api: Api, batch: Batch) -> tuple[Batch,
     """Look once for the remote batch of a submitting batch, and decide what can be decided by now.
 
     Returns the batch and the remaining candidates. The batch is submitted if it was found. It is prepared again
-    if there is no candidate, and the API refused its create. Without such a refusal, it is prepared again if the
-    grace period is over, there is no candidate and `batch.on_unknown` is `resubmit`. Otherwise it is
+    if there is no candidate, and it is assumed that nothing was accepted. Else it is prepared again if the grace
+    period is over, there is no candidate and `batch.on_unknown` is `resubmit`. Otherwise it is
     still submitting. Raises ManualDecisionRequired if the decision is left to the user, and Unavailable,
     NotFound, AccessError or StateError.
     """
-    if batch.refused_at is not None:
+    if batch.assumed_unsent_at is not None:
         return _look_once(context, api, batch)
     # Ask for the time before the search: a batch created after the search must not be given up because of it.
     now = api.fetch_workspace_info().now
@@ -118,13 +118,13 @@ def reconcile_batch(context: RunContext, api: Api, batch: Batch) -> tuple[Batch,
 
 
 def _look_once(context: RunContext, api: Api, batch: Batch) -> tuple[Batch, list[RemoteBatch]]:
-    """Look once for a batch whose create the API refused; without a candidate, it was not accepted."""
+    """Look for a batch that was probably never accepted: without a candidate, nothing more is waited for."""
     batch, undecided = find_batch(context, api, batch)
-    if batch.state != "submitting":
-        return batch, []
+    if batch.state != "submitting" or any(_is_undecided(remote, api.now) for remote in undecided):
+        return batch, undecided
     if undecided:
-        return context.store.transition(batch, "submitting", refused_at=None), undecided
-    context.report(f"{batch_label(batch)}: the API did not accept it, and it is not listed; sending it again")
+        raise ManualDecisionRequired(_undecided_message(context, batch, undecided))
+    context.report(f"{batch_label(batch)}: is not among the batches of the workspace, and can be sent")
     return reset_to_prepared(context, batch), []
 
 

@@ -239,6 +239,12 @@ def _find_untracked_batches(store: Store, api: Api) -> Iterator[str]:
     known = {run.id: {(one.round, one.batch): one for one in store.batches(run)} for run in store.runs()}
     for run_id, found in identify_batches(api, api.list_batches(created_after=api.now - RETENTION_SECONDS)):
         ours = known.get(run_id, {}).get((found.round, found.batch))
+        if ours is not None and ours.state == "prepared":
+            yield (
+                f"run {run_id}: {found.batch_id} was sent as {batch_label(ours)}, but the state does not know it: "
+                "an older state was restored. The next run takes its results, and does not send it again"
+            )
+            continue
         if run_id not in known or (ours is not None and ours.batch_id in (found.batch_id, None)):
             continue
         cost = "paid for, but not used" if ours is None else "paid twice"

@@ -14,7 +14,7 @@ def reset_to_prepared(context: RunContext, batch: Batch) -> Batch:
         "prepared",
         intent_at=None,
         search_started_at=known_at,
-        refused_at=None,
+        assumed_unsent_at=None,
         base_url=None,
         workspace_id=None,
     )

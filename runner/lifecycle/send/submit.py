@@ -26,7 +26,7 @@ def _record_intent(context: RunContext, api: Api, batch: Batch) -> Batch:
         "workspace_id": workspace_id,
         "search_started_at": None,
         "search_started_local": None,
-        "refused_at": None,
+        "assumed_unsent_at": None,
     }
     # The API's clock is only a header: another clock and a time of the API's own database stand beside it.
     clocks = {"local_at": time.time(), "newest_at": newest_at}
@@ -61,7 +61,7 @@ def submit_batch(context: RunContext, api: Api, batch: Batch) -> Batch:
         context.report(f"{batch_label(batch)}: {error}; looking for it before anything is sent again")
         return batch
     except Overloaded:
-        context.store.transition(batch, "submitting", refused_at=api.now)
+        context.store.transition(batch, "submitting", assumed_unsent_at=api.now)
         raise
     except RunnerError:
         reset_to_prepared(context, batch)

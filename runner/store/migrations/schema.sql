@@ -51,7 +51,7 @@ CREATE TABLE batch (
     cost         REAL,
     synchronous_cost REAL,
     canceled_at  REAL,
-    refused_at   REAL,
+    assumed_unsent_at   REAL,
     incomplete_since REAL,
     incomplete_at REAL,
     missing_results INTEGER NOT NULL DEFAULT 0,
