@@ -1,8 +1,11 @@
 """Client for the Message Batches, Messages and Files APIs: one method per call."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -10,6 +13,7 @@ import msgspec
 
 from runner.api.clock import read_boot_clock
 from runner.api.errors import Call, map_errors
+from runner.api.limits import AnswerLimits, ApiLimits, Watch, watch_call
 from runner.api.pages import read_pages
 from runner.api.remote_batch import BatchList, RemoteBatch, decode_remote_batch
 from runner.errors import RequestRejected, Unavailable
@@ -81,10 +85,15 @@ class _FileChunks:
 
 
 class Api:
-    """A client for the API or the simulator; both use the real SDK over HTTP."""
+    """A client for the API or the simulator; both use the real SDK over HTTP.
+
+    `limits` bound each answer. Once `stop` is set, calls end early: see AnswerLimits.
+    """
 
     def __init__(self, client: "anthropic.Anthropic", name: str | None = None) -> None:
         self._client = client
+        self.limits = ApiLimits()
+        self.stop = Event()
         self._clock_offset: float | None = None
         self.base_url = name or _redact_password(str(client.base_url))
 
@@ -99,9 +108,12 @@ class Api:
             self.fetch_workspace_info()
         return (self._clock_offset or 0.0) + read_boot_clock()
 
+    def _watch(self, limits: AnswerLimits) -> AbstractContextManager[None]:
+        return watch_call(Watch(limits, self.stop))
+
     def fetch_workspace_info(self) -> WorkspaceInfo:
         """Read the API's clock, workspace and newest batch, and set the clock behind `now`."""
-        with map_errors():
+        with map_errors(), self._watch(self.limits.read):
             response = self._client.messages.batches.with_raw_response.list(limit=1)
             now = parsedate_to_datetime(response.headers.get("date", "")).timestamp()
             newest = msgspec.json.decode(response.read(), type=BatchList).data[:1]
@@ -115,7 +127,7 @@ class Api:
         Raises AcceptanceUnknown if the batch may have been accepted; Unavailable, RequestRejected or
         AccessError if not. Raises Overloaded if the API says that it did not accept it: look for it once.
         """
-        with map_errors(Call.CREATE):
+        with map_errors(Call.CREATE), self._watch(self.limits.create):
             response = self._post(_BATCHES_PATH, _FileChunks(body), body.stat().st_size)
             return decode_remote_batch(response.content, response.headers)
 
@@ -128,7 +140,7 @@ class Api:
         import anthropic
 
         try:
-            with map_errors(Call.MESSAGE):
+            with map_errors(Call.MESSAGE), self._watch(self.limits.message):
                 message = self._post(_MESSAGES_PATH, params, len(params)).content
                 msgspec.json.decode(message, type=_Message)
                 # A gateway may have formatted the response; a results file needs one line.
@@ -143,26 +155,26 @@ class Api:
         """Count a request's input tokens with the API's free endpoint. Raises ApiError or AccessError."""
         given = msgspec.json.decode(params, type=dict[str, msgspec.Raw])
         body = msgspec.json.encode({name: value for name, value in given.items() if name in _COUNTED_PARAMS})
-        with map_errors():
+        with map_errors(), self._watch(self.limits.read):
             response = self._post(f"{_MESSAGES_PATH}/count_tokens", body, len(body))
             return msgspec.json.decode(response.content, type=_TokenCount).input_tokens
 
     def upload_file(self, data: bytes, name: str, media_type: str) -> str:
         """Upload a file to the Files API and return its id. Raises ApiError or AccessError."""
-        with map_errors():
+        with map_errors(), self._watch(self.limits.create):
             response = self._client.files.with_raw_response.upload(file=(name, data, media_type))
             return msgspec.json.decode(response.read(), type=_File).id
 
     def delete_file(self, file_id: str) -> None:
         """Delete a file from the Files API. Raises ApiError or AccessError."""
-        with map_errors():
-            self._client.files.delete(file_id)
+        with map_errors(), self._watch(self.limits.read):
+            self._client.files.with_raw_response.delete(file_id)
 
     def find_existing_files(self, ids: Sequence[str]) -> set[str]:
         """Return the ids that the Files API still has. Raises ApiError or AccessError."""
         found = set[str]()
         for start in range(0, len(ids), _MAX_FILES):
-            with map_errors():
+            with map_errors(), self._watch(self.limits.read):
                 some = list(ids[start : start + _MAX_FILES])
                 response = self._client.files.with_raw_response.list(ids=some)
                 found |= {file.id for file in msgspec.json.decode(response.read(), type=_Files).data}
@@ -177,7 +189,7 @@ class Api:
 
     def retrieve_batch(self, batch_id: str) -> RemoteBatch:
         """Retrieve the current state of a batch. Raises NotFound, Unavailable or AccessError."""
-        with map_errors():
+        with map_errors(), self._watch(self.limits.read):
             response = self._client.messages.batches.with_raw_response.retrieve(batch_id)
             remote = decode_remote_batch(response.read(), response.headers)
         if remote.id != batch_id:
@@ -192,37 +204,65 @@ class Api:
         return read_pages(self._fetch_page, created_after=created_after)
 
     def _fetch_page(self, cursor: dict[str, Any]) -> tuple[BatchList, Any]:
-        with map_errors():
+        with map_errors(), self._watch(self.limits.read):
             response = self._client.messages.batches.with_raw_response.list(limit=100, **cursor)
             return msgspec.json.decode(response.read(), type=BatchList), response.headers
 
     def cancel_batch(self, batch_id: str) -> None:
         """Ask the API to cancel a batch; requests that have already ended keep their results."""
-        with map_errors():
-            self._client.messages.batches.cancel(batch_id)
+        with map_errors(), self._watch(self.limits.read):
+            self._client.messages.batches.with_raw_response.cancel(batch_id)
 
     def delete_batch(self, batch_id: str) -> None:
         """Delete an ended batch and its results."""
-        with map_errors():
-            self._client.messages.batches.delete(batch_id)
+        with map_errors(), self._watch(self.limits.read):
+            self._client.messages.batches.with_raw_response.delete(batch_id)
 
-    def stream_results(self, batch_id: str) -> Iterator[bytes]:
+    def stream_results(
+        self, batch_id: str, *, max_bytes: int | None = None, max_line: int | None = None
+    ) -> Generator[bytes]:
         """Yield a results file in blocks of bytes, from the configured base URL, not from `results_url`.
 
-        Raises NotFound, Unavailable (also in the middle of the stream) or AccessError.
+        Raises NotFound, Unavailable (also in the middle of the stream, and for a file or a line of more bytes than
+        given) or AccessError.
         """
         import httpx2
 
         # The SDK's own decoder takes 115 µs per line, and loses lines it has read when the stream breaks.
         headers = {"X-Stainless-Raw-Response": "stream", "accept": "application/binary"}
+        limits = self.limits.results
+        watch = Watch(replace(limits, max_bytes=min(limits.max_bytes, max_bytes or limits.max_bytes)), self.stop)
         with map_errors():
-            response: Any = self._client.get(
-                f"{_BATCHES_PATH}/{batch_id}/results", cast_to=httpx2.Response, options={"headers": headers}
-            )
+            with watch_call(watch):
+                response: Any = self._client.get(
+                    f"{_BATCHES_PATH}/{batch_id}/results", cast_to=httpx2.Response, options={"headers": headers}
+                )
             try:
-                yield from response.iter_bytes(_BLOCK_BYTES)
+                yield from _limit_lines(_watch_blocks(response.iter_bytes(_BLOCK_BYTES), watch), max_line)
             finally:
                 response.close()
+
+
+def _watch_blocks(blocks: Iterator[bytes], watch: Watch) -> Iterator[bytes]:
+    # Only while a block is read: between blocks, the thread may make other calls.
+    while True:
+        with watch_call(watch):
+            block = next(blocks, None)
+        if block is None:
+            return
+        yield block
+
+
+def _limit_lines(blocks: Iterator[bytes], max_line: int | None) -> Iterator[bytes]:
+    """Yield blocks, and raise Unavailable for a line that is longer than `max_line` bytes."""
+    length = 0
+    for block in blocks:
+        first, last = block.find(b"\n"), block.rfind(b"\n")
+        length += len(block) if first < 0 else first
+        if max_line is not None and length > max_line:
+            raise Unavailable(f"a line of the results has more than the {max_line:,} bytes that it can need")
+        length = length if first < 0 else len(block) - last - 1
+        yield block
 
 
 def _redact_password(url: str) -> str:

@@ -43,11 +43,14 @@ def connect(
     """
     import anthropic
 
+    from runner.api.watched_network import watch_client
+
     url = base_url or os.environ.get("ANTHROPIC_BASE_URL")
     # A proxy from the environment would be used for loopback addresses too.
     direct = url is not None and _is_loopback(url)
     # A redirect must not decide where prompts go or where results come from.
     http_client = anthropic.DefaultHttpxClient(trust_env=not direct, follow_redirects=False)
+    watch_client(http_client)
     try:
         client = anthropic.Anthropic(
             base_url=base_url,

@@ -108,7 +108,7 @@ def map_errors(call: Call = Call.READ) -> Iterator[None]:
         raise kind(f"no answer from the API: {cause}") from error
     except httpx2.HTTPError as error:
         raise lost(f"the connection broke: {error}") from error
-    except (msgspec.DecodeError, ValueError, anthropic.APIError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError, anthropic.APIError) as error:
         raise lost(f"an answer that is not the API's: {error}") from error
     except anthropic.AnthropicError as error:
         raise AccessError(f"the credentials cannot be used: {error}") from error

@@ -3,7 +3,7 @@
 from threading import Event
 
 from runner.api.client import Api
-from runner.errors import CostCapReached
+from runner.errors import CostCapReached, Interrupted
 from runner.lifecycle.deliver.finish import finish_run, rewrite_outputs, write_partial_outputs
 from runner.lifecycle.follow.loop import follow_run
 from runner.lifecycle.plan.consent import Consent, start_if_confirmed
@@ -73,6 +73,7 @@ def run(
     output_root = make_output_root(spec, simulate=simulate)
     destinations = check_destinations(spec, output_root)
     with open_project(output_root, simulate=simulate, betas=spec.betas) as (store, api):
+        api.stop = stop
         selected = RunSelector(spec, templates, limit, resume, new).select_run(store)
         if selected is not None:
             context = RunContext(selected[1], store, selected[0], output_root, report)
@@ -82,6 +83,8 @@ def run(
             context = RunContext(spec, store, prepared.run, output_root, report)
             check_tables(context, destinations)
             plan = build_plan(context, templates, prepared, api, store)
+            if stop.is_set():
+                raise Interrupted("stopped before anything was sent")
             start_if_confirmed(context, plan, consent if callable(consent) else simulate or consent)
         seconds = poll_seconds or spec.batch.poll_seconds
         how = {"wait": wait, "accept_loss": accept_loss, "is_resumed": selected is not None}

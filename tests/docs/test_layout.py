@@ -28,6 +28,7 @@ OWNERS = {
     "filelock": {"store"},
     "anthropic": {"api"},
     "httpx2": {"api"},
+    "httpcore2": {"api"},
     "jsonschema_rs": {"results", "simulator"},
     "click": {"cli"},
     "rich": {"cli"},

@@ -21,6 +21,14 @@ from runner.runs.summary import decode_column
 from runner.store.records import Batch
 from runner.text import pluralize
 
+# Generous: a limit that is too low would withhold paid answers. A token has mostly under 16 bytes, JSON can double
+# them, and thinking has a signature of about its own length.
+_BYTES_PER_TOKEN = 64
+_LINE_BYTES = 16_384
+_BYTES_PER_REQUEST_BYTE = 8
+_SERVER_TOOL_BYTES = 8_000_000
+_SPARE_BYTES = 1_000_000
+
 
 def collect_results(
     context: RunContext,
@@ -45,7 +53,7 @@ def collect_results(
     """
     path = context.store.folder(context.run).results(batch.round, batch.batch)
     is_batched = batch.send_mode == "batch"
-    sha256 = _download_results(api, batch, path) if is_batched else sha256_of(path)
+    sha256 = _download_results(context, api, batch, path) if is_batched else sha256_of(path)
     expected = set(context.store.row_index.rows_of(batch))
     found = read_results(
         path,
@@ -90,11 +98,26 @@ def _check_outputs(context: RunContext, path: Path, found: BatchResults, output_
                     found.rows[row] = (checked, retries, offset, length)
 
 
-def _download_results(api: Api, batch: Batch, path: Path) -> str:
+def _result_limits(context: RunContext, batch: Batch) -> tuple[int, int]:
+    """Return the most bytes that the results of a batch, and one line of them, can have.
+
+    An answer is made of its output tokens, and can quote its request. Server tools add what they find.
+    """
+    params = context.spec.params
+    answer = _LINE_BYTES + _BYTES_PER_TOKEN * int(params["max_tokens"])
+    found = _SERVER_TOOL_BYTES if params.get("tools") or params.get("mcp_servers") else 0
+    longest = max((length for _, _, length in context.store.row_index.requests_of(batch)), default=0)
+    line = answer + found + _BYTES_PER_REQUEST_BYTE * longest + _SPARE_BYTES
+    total = batch.requests * (answer + found) + _BYTES_PER_REQUEST_BYTE * batch.bytes + _SPARE_BYTES
+    return total, line
+
+
+def _download_results(context: RunContext, api: Api, batch: Batch, path: Path) -> str:
     """Download the results of a batch to a file, and return its SHA-256."""
     sha256 = hashlib.sha256()
+    max_bytes, max_line = _result_limits(context, batch)
     with atomic_write(path, private=True) as file:
-        for block in api.stream_results(batch.batch_id or ""):
+        for block in api.stream_results(batch.batch_id or "", max_bytes=max_bytes, max_line=max_line):
             file.write(block)
             sha256.update(block)
     return sha256.hexdigest()

@@ -5,6 +5,7 @@ A batch has no label: the custom_ids of its results say which run it belongs to.
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 
 from runner.api.client import Api
 from runner.api.remote_batch import RemoteBatch
@@ -39,18 +40,28 @@ def check_workspace(batches: Iterable[Batch], api: Api) -> None:
             )
 
 
+# Someone else's results can begin with a line of any length; an id stands at the front of it.
+_MAX_HEAD_BYTES = 1 << 22
+_FIRST_ID = re.compile(rb'\s*\{\s*"custom_id"\s*:\s*"([a-zA-Z0-9_-]{1,64})"')
+
+
 def read_custom_ids(api: Api, remote: RemoteBatch) -> list[str]:
     """Return the custom_ids of the first results of an ended batch; empty if none can be read."""
-    first = b""
+    head = bytearray()
     try:
-        for block in api.stream_results(remote.id):
-            first += block
-            if b"\n" in block:
-                break
+        with closing(api.stream_results(remote.id)) as blocks:
+            for block in blocks:
+                head += block
+                if b"\n" in block or len(head) > _MAX_HEAD_BYTES:
+                    break
     except NotFound:
         return []
+    *lines, rest = bytes(head).split(b"\n")
+    if not lines:
+        match = _FIRST_ID.match(rest)
+        return [match[1].decode()] if match is not None and len(rest) > _MAX_HEAD_BYTES else []
     found = []
-    for line in first.split(b"\n")[:-1]:
+    for line in lines:
         try:
             found.append(parse_result(line).custom_id)
         except ValueError:
