@@ -4,6 +4,7 @@ RunnerError                 1  a defect in the runner or its environment
 ├── InputError              2  problems in a spec, template, schema or source, each with its location
 ├── UsageError              2  the command cannot run with these arguments
 ├── CanaryFailed            2  the first rows failed, and the others were not sent
+├── RetriesStopped          3  most rows of a round failed for the same reason, and no further round was sent
 ├── ManualDecisionRequired               5  a person must decide whether a batch was accepted
 ├── StateLocked                  6  another runner is using the state
 ├── AccessError             7  credentials, permission or spend limit
@@ -69,6 +70,12 @@ class CanaryFailed(RunnerError):
     """The canary rows, sent before all others, failed."""
 
     exit_code = 2
+
+
+class RetriesStopped(RunnerError):
+    """Most rows of a round failed for the same lasting reason; the run is finished without another round."""
+
+    exit_code = 3
 
 
 class ManualDecisionRequired(RunnerError):

@@ -3,7 +3,7 @@
 from threading import Event
 
 from runner.api.client import Api
-from runner.errors import CostCapReached, Interrupted
+from runner.errors import CostCapReached, Interrupted, RetriesStopped
 from runner.lifecycle.deliver.finish import finish_run, rewrite_outputs, write_partial_outputs
 from runner.lifecycle.follow.loop import follow_run
 from runner.lifecycle.plan.consent import Consent, start_if_confirmed
@@ -40,6 +40,9 @@ def _follow_and_deliver(
         is_done = follow_run(context, api, output_format, poll_seconds=poll_seconds, stop=stop, **how)
     except CostCapReached:
         write_partial_outputs(context, output_format)
+        raise
+    except RetriesStopped:
+        finish_run(context, output_format)
         raise
     if is_done:
         finish_run(context, output_format)

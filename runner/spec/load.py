@@ -100,6 +100,12 @@ def _build_source(value: dict[str, Any]) -> Source:
     return Source(value["type"], value.get("key"), options, **choice)
 
 
+def _build_retry(value: dict[str, Any]) -> Retry:
+    brake = value.get("brake", Retry().brake)
+    own = {"on": tuple(value.get("on", Retry().on)), "brake": None if brake == "off" else brake}
+    return Retry(**{**value, **own})
+
+
 def _build_output(value: dict[str, Any], schema: dict[str, Any] | None) -> Output:
     written = value.get("output", {})
     checks = [Check(one["check"], one.get("message", one["check"])) for one in written.get("checks", ())]
@@ -175,7 +181,7 @@ def _check_vars(value: dict[str, Any], vars: Mapping[str, str]) -> list[Problem]
 
 def _build_settings(value: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of Spec that follow from the checked document alone."""
-    batch, retry = value.get("batch", {}), value.get("retry", {})
+    batch = value.get("batch", {})
     same = ("name", "description", "params", "mode", "on_deadline", "canary", "reuse", "prices")
     return {
         **{name: value[name] for name in same if name in value},
@@ -183,7 +189,7 @@ def _build_settings(value: dict[str, Any]) -> dict[str, Any]:
         "schema_path": _schema_path(value),
         "sinks": tuple(_build_sink(sink) for sink in value["sinks"]),
         "batch": Batch(**{**batch, "max_bytes": parse_size(batch.get("max_bytes", Batch().max_bytes))}),
-        "retry": Retry(**{**retry, "on": tuple(retry.get("on", Retry().on))}),
+        "retry": _build_retry(value.get("retry", {})),
         "deadline": parse_duration(value["deadline"]) if "deadline" in value else None,
         "limits": Limits(**value.get("limits", {})),
         "sync": Sync(**value.get("sync", {})),

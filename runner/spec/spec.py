@@ -193,6 +193,7 @@ class Batch:
 class Retry:
     """The retries: maximum attempts per row, the outcomes to retry, and `repair` of invalid answers.
 
+    `brake` is the share of a round's rows that may fail for the same lasting reason; None if it is off.
     `repair` shows the model its invalid answer. A paused server-tool turn is continued up to round `max_rounds`.
     """
 
@@ -200,6 +201,7 @@ class Retry:
     on: tuple[str, ...] = ("errored", "expired", "invalid")
     repair: bool = False
     max_rounds: int = 10
+    brake: float | None = 0.5
 
 
 @dataclass(frozen=True, slots=True)

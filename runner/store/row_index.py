@@ -4,7 +4,7 @@ Payloads are in the files of the run. Writing methods run inside the caller's tr
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from runner.requests.pack import Body
@@ -14,6 +14,10 @@ _CHUNK = 10_000
 
 RETRY_ALWAYS = 2
 """Value of `rows_to_retry` for a row that is sent again however many attempts it has had."""
+
+
+def _has_outcome(outcomes: Sequence[str]) -> str:
+    return f" AND outcome IN ({', '.join('?' * len(outcomes))})" if outcomes else ""
 
 
 class RowIndex:
@@ -165,6 +169,21 @@ class RowIndex:
             " AND result_offset IS NOT NULL ORDER BY row"
         )
         return self._db.execute(query, (batch.run, batch.round, batch.batch)).fetchall()
+
+    def count_rows_of_round(self, run: Run, round: int, outcomes: Sequence[str] = ()) -> int:
+        """Return the number of rows whose latest attempt is in this round; with `outcomes`, only of those."""
+        query, values = "SELECT count(*) FROM row WHERE run = ? AND round = ?", (run.number, round, *outcomes)
+        return int(self._db.execute(query + _has_outcome(outcomes), values).fetchone()[0])
+
+    def results_of_round(
+        self, run: Run, round: int, outcomes: Sequence[str]
+    ) -> Iterator[tuple[int, int, int, int]]:
+        """Yield (row, batch, offset, length) of the results of a round with these outcomes, by row."""
+        query = (
+            "SELECT row, batch, result_offset, result_length FROM row WHERE run = ? AND round = ?"
+            f"{_has_outcome(outcomes)} AND result_offset IS NOT NULL ORDER BY row"
+        )
+        yield from self._db.execute(query, (run.number, round, *outcomes))
 
     def _settle_duplicates(self, batch: Batch, rows: list[int]) -> list[tuple[str, int]]:
         """Copy the outcomes of a batch to duplicates of its rows; return (outcome, number of duplicates)."""

@@ -65,7 +65,7 @@ def message_line(text: str | None = None, **fields: Any) -> bytes:
     return result_line({"type": "succeeded", "message": {**MESSAGE, **content, **fields}})
 
 
-def error_line(type: str) -> bytes:
+def error_line(type: str, message: str = "why") -> bytes:
     """The line of a request that got an error."""
-    error = {"type": "error", "error": {"type": type, "message": "why"}, "request_id": None}
+    error = {"type": "error", "error": {"type": type, "message": message}, "request_id": None}
     return result_line({"type": "errored", "error": error})

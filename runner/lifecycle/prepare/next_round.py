@@ -6,6 +6,7 @@ from typing import NamedTuple
 import msgspec
 
 from runner.errors import StateError
+from runner.lifecycle.prepare.brake import apply_brake
 from runner.lifecycle.prepare.write_round import write_round
 from runner.requests.conversation import ask_for_repair, continue_turn
 from runner.requests.pack import max_params_bytes
@@ -31,13 +32,16 @@ class _Retry(NamedTuple):
 def prepare_next_round(context: RunContext, output_format: OutputFormat) -> bool:
     """Write the next round from the rows that may be sent again; return whether there are any.
 
-    Raises StateError if the files of the run do not confirm that a row may be sent again.
+    Raises RetriesStopped if the brake stops it, and StateError if the files of the run do not confirm that a row
+    may be sent again.
     """
     batches, spec = context.store.batches(context.run), context.spec
     round = max((batch.round for batch in batches), default=0) + 1
     if context.run.is_canceled or round == 1:
         return False
     min_retry = 1 if round <= spec.retry.attempts else RETRY_ALWAYS
+    if next(context.store.row_index.rows_to_retry(context.run, min_retry=min_retry), None) is not None:
+        apply_brake(context, output_format, round - 1)
     # The limit may have been lowered since: a request that fitted before must still fit.
     max_bytes = max(spec.batch.max_bytes, max(batch.bytes for batch in batches) + 64)
     with context.store.transaction(), open_result_reader(context, output_format) as reader:

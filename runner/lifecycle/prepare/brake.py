@@ -1,0 +1,66 @@
+"""The brake: no further round is sent if most rows of the last one failed for the same lasting reason."""
+
+from collections.abc import Iterator
+from itertools import islice
+
+import msgspec
+
+from runner.errors import RetriesStopped
+from runner.results.lasting_failure import LASTING_OUTCOMES, LastingFailure, find_lasting_failure
+from runner.results.output_format import OutputFormat
+from runner.runs.context import RunContext
+from runner.runs.result_reader import open_result_reader
+
+MIN_ROWS = 20
+"""A round of fewer rows is never braked."""
+
+# Memory stays flat if all messages differ: a cause of most rows is among the first ones.
+_MAX_GROUPS = 10_000
+
+
+class _Key(msgspec.Struct):
+    key: str | int
+
+
+def apply_brake(context: RunContext, output_format: OutputFormat, round: int) -> None:
+    """Raise RetriesStopped if more than `retry.brake` of a round's rows failed for the same lasting reason."""
+    brake, index = context.spec.retry.brake, context.store.row_index
+    total = index.count_rows_of_round(context.run, round)
+    if brake is None or total < MIN_ROWS or context.store.recovered_batches(context.run, round + 1):
+        return
+    if index.count_rows_of_round(context.run, round, LASTING_OUTCOMES) <= brake * total:
+        return
+    groups: dict[str, tuple[int, int, str]] = {}
+    for row, failure in _read_failures(context, output_format, round):
+        count, first, message = groups.get(failure.group, (0, row, failure.message))
+        if count or len(groups) < _MAX_GROUPS:
+            groups[failure.group] = (count + 1, first, message)
+    count, first, message = max(groups.values(), default=(0, 0, ""))
+    if count > brake * total:
+        raise RetriesStopped(_describe_stop(context, round, f"{count:,} of {total:,}", first, message))
+
+
+def _read_failures(
+    context: RunContext, output_format: OutputFormat, round: int
+) -> Iterator[tuple[int, LastingFailure]]:
+    """Yield the rows of a round that failed for a lasting reason."""
+    with open_result_reader(context, output_format) as reader:
+        for row, batch, *where in context.store.row_index.results_of_round(context.run, round, LASTING_OUTCOMES):
+            try:
+                outcome = reader.parse(row, reader.read_line(round, batch, *where))
+            except (OSError, ValueError):
+                continue  # Whoever reads the row to send it again says so.
+            if (failure := find_lasting_failure(outcome, output_format)) is not None:
+                yield row, failure
+
+
+def _describe_stop(context: RunContext, round: int, share: str, row: int, message: str) -> str:
+    with context.store.folder(context.run).rows.open("rb") as lines:
+        key = msgspec.json.decode(next(islice(lines, row - 1, None)), type=_Key).key
+    return (
+        f"run {context.run.id} stopped after round {round}: {share} rows failed for the same reason\n"
+        f"  row {key!r}, for example, is {message}\n"
+        "The outputs are written, and no other request was sent. Correct the checks, the prompt or the rows and "
+        "run again: answers that are already paid are judged again first, and only rows that still fail are sent. "
+        "To send the failed rows as they are, set `retry.brake: off` and run with --new"
+    )
