@@ -3,7 +3,7 @@
 from threading import Event
 
 from runner.api.client import Api
-from runner.errors import CostCapReached, Interrupted, RetriesStopped
+from runner.errors import CostCapReached, RetriesStopped
 from runner.lifecycle.deliver.finish import finish_run, rewrite_outputs, write_partial_outputs
 from runner.lifecycle.follow.loop import follow_run
 from runner.lifecycle.plan.consent import Consent, start_if_confirmed
@@ -67,16 +67,15 @@ def run(
 
     Before anything is sent, `consent` must be true, or a function that returns true for the Plan, unless the spec
     has `limits.max_cost`. With `simulate` nothing is paid. `limit` is the maximum number of rows to read. If an
-    unfinished run differs from the files, `resume` finishes it as it was and `new` starts over. `accept_loss`
-    ends rows whose results are lost as missing. Without `wait`, or after `stop`, call again. Raises RunnerError.
+    unfinished run differs from the files, `resume` finishes it as it was and `new` starts over. `accept_loss` ends
+    rows whose results are lost as missing. Without `wait`, or after `stop`, call again. Raises RunnerError.
     """
     stop, spec = stop or Event(), simulated_spec(spec) if simulate else spec
     # A run is resumed from its snapshot: its templates and input may be broken or missing by now.
     templates = None if resume else validate_spec(spec).templates
     output_root = make_output_root(spec, simulate=simulate)
     destinations = check_destinations(spec, output_root)
-    with open_project(output_root, simulate=simulate, betas=spec.betas) as (store, api):
-        api.stop = stop
+    with open_project(output_root, stop, simulate=simulate, betas=spec.betas) as (store, api):
         selected = RunSelector(spec, templates, limit, resume, new).select_run(store)
         if selected is not None:
             context = RunContext(selected[1], store, selected[0], output_root, report)
@@ -86,10 +85,7 @@ def run(
             context = RunContext(spec, store, prepared.run, output_root, report)
             check_tables(context, destinations)
             plan = build_plan(context, templates, prepared, api, store)
-            if stop.is_set():
-                raise Interrupted("stopped before anything was sent")
-            start_if_confirmed(context, plan, consent if callable(consent) else simulate or consent)
-        seconds = poll_seconds or spec.batch.poll_seconds
+            start_if_confirmed(context, plan, consent if callable(consent) else simulate or consent, stop)
         how = {"wait": wait, "accept_loss": accept_loss, "is_resumed": selected is not None}
-        _follow_and_deliver(context, api, poll_seconds=seconds, stop=stop, **how)
+        _follow_and_deliver(context, api, poll_seconds=poll_seconds or spec.batch.poll_seconds, stop=stop, **how)
         return summarize_run(store, context.run)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 from runner.api.client import Api
 from runner.api.connect import connect
@@ -63,13 +64,19 @@ def open_client(folder: Path, *, simulate: bool, betas: Sequence[str] = ()) -> I
 
 
 @contextmanager
-def open_project(output_root: Path, *, simulate: bool, betas: Sequence[str] = ()) -> Iterator[tuple[Store, Api]]:
-    """Open the state of a project, locked against other runners, and a client. Raises StateError for OSErrors."""
+def open_project(
+    output_root: Path, stop: Event, *, simulate: bool, betas: Sequence[str] = ()
+) -> Iterator[tuple[Store, Api]]:
+    """Open the state of a project, locked against other runners, and a client whose calls end early after `stop`.
+
+    Raises StateError for OSErrors.
+    """
     try:
         with (
             open_store(output_root / ".runner") as store,
             open_client(store.path, simulate=simulate, betas=betas) as api,
         ):
+            api.stop = stop
             yield store, api
     except OSError as error:
         raise StateError(f"{error.filename or output_root}: {error.strerror or error}") from error

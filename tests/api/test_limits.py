@@ -14,8 +14,7 @@ import pytest
 from runner.api.client import Api
 from runner.api.limits import ApiLimits
 from runner.errors import AcceptanceUnknown, AccessError, ApiError, RunnerError, Unavailable
-from tests.support.hostile import response
-from tests.support.misbehaviour import (
+from tests.support.hostile.misbehaviour import (
     BROKEN,
     CALLS,
     ENDLESS,
@@ -26,6 +25,7 @@ from tests.support.misbehaviour import (
     TOO_LONG,
     misbehaving_api,
 )
+from tests.support.hostile.server import response
 from tests.support.simulator import DEEP_JSON
 
 Make = Callable[[], Iterable[bytes]]

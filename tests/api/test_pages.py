@@ -9,7 +9,7 @@ import pytest
 from runner import Summary
 from runner.api.pages import MAX_PAGES
 from runner.errors import Unavailable
-from tests.support.hostile import batch, hostile_api, response
+from tests.support.hostile.server import batch, hostile_api, response
 from tests.support.projects import EACH_ONCE, ROWS
 from tests.support.simulator import paid
 

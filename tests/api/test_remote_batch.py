@@ -8,7 +8,7 @@ import pytest
 
 from runner import Summary
 from runner.errors import AcceptanceUnknown, Unavailable
-from tests.support.hostile import batch, hostile_api, response
+from tests.support.hostile.server import batch, hostile_api, response
 from tests.support.projects import ROWS
 
 ODD_IDS = ["", "a b", "../x", "msgbatch_1\n", "\x1b[2Jx", "msgbatch_é", "a" * 300]

@@ -55,6 +55,24 @@ def collect_results(
     is_batched = batch.send_mode == "batch"
     sha256 = _download_results(context, api, batch, path) if is_batched else sha256_of(path)
     expected = set(context.store.row_index.rows_of(batch))
+    found = _read_results(context, batch, path, expected, output_format, resend_canceled=resend_canceled)
+    if "foreign" in found.ignored_lines and not found.rows and batch.search_started_at is not None:
+        return _resume_search(context, batch)
+    is_last_try = is_last_try and (not is_patient or are_counts_short(batch, found))
+    _check_complete(batch, expected, found, is_last_try=is_last_try, accept_loss=accept_loss)
+    return _record_results(context, batch, expected, found, sha256)
+
+
+def _read_results(
+    context: RunContext,
+    batch: Batch,
+    path: Path,
+    expected: set[int],
+    output_format: OutputFormat,
+    *,
+    resend_canceled: bool,
+) -> BatchResults:
+    """Return the results of a batch from its file, after the checks of the spec."""
     found = read_results(
         path,
         prefix=custom_id_prefix(context.run.id, batch.round, batch.batch),
@@ -62,17 +80,13 @@ def collect_results(
         retry_on=context.spec.retry.on,
         output_format=output_format,
         rate=rate_for_spec(context.spec),
-        is_batched=is_batched,
+        is_batched=batch.send_mode == "batch",
         resend_canceled=resend_canceled,
         can_continue=batch.round < context.spec.retry.max_rounds,
     )
     if output_format.checks:
         _check_outputs(context, path, found, output_format)
-    if "foreign" in found.ignored_lines and not found.rows and batch.search_started_at is not None:
-        return _resume_search(context, batch)
-    is_last_try = is_last_try and (not is_patient or are_counts_short(batch, found))
-    _check_complete(batch, expected, found, is_last_try=is_last_try, accept_loss=accept_loss)
-    return _record_results(context, batch, expected, found, sha256)
+    return found
 
 
 def _check_complete(

@@ -166,9 +166,9 @@ def follow_run(
     """Take the steps of a run until every row has its final outcome; return whether that is so.
 
     Without `wait` it does what can be done now. After `stop` is set it ends at the next safe moment: a create in
-    progress is not cut off. `is_resumed` means that an earlier process began the run. With `accept_loss` rows whose
-    results are lost end as missing. Raises AccessError and CanaryFailed at once, and RetriesStopped instead of
-    sending another round. Raises ManualDecisionRequired, ResultsLost, CostCapReached or RequestRejected, or
+    progress is not cut off. `is_resumed` means that an earlier process began the run. With `accept_loss` rows
+    whose results are lost end as missing. Raises AccessError and CanaryFailed at once, and RetriesStopped instead
+    of sending another round. Raises ManualDecisionRequired, ResultsLost, CostCapReached or RequestRejected, or
     StateError for a file that cannot be uploaded, once the other batches are done.
     """
     deadline = Deadline(context, api)

@@ -2,8 +2,9 @@
 
 import shutil
 from collections.abc import Callable
+from threading import Event
 
-from runner.errors import InputError, StateError, UsageError
+from runner.errors import InputError, Interrupted, StateError, UsageError
 from runner.lifecycle.plan.plan import Plan
 from runner.runs.context import RunContext
 from runner.text import pluralize
@@ -34,12 +35,14 @@ def _check_consent(context: RunContext, plan: Plan, consent: Consent) -> None:
         raise UsageError("nothing was sent: the run was not confirmed")
 
 
-def start_if_confirmed(context: RunContext, plan: Plan, consent: Consent) -> None:
-    """Start a prepared run if sending it is agreed to.
+def start_if_confirmed(context: RunContext, plan: Plan, consent: Consent, stop: Event) -> None:
+    """Start a prepared run if sending it is agreed to, and `stop` is not set.
 
     Otherwise discard it, and raise InputError for errors found by the rules, or UsageError without consent. Raises
-    StateError if the disk is too full.
+    StateError if the disk is too full, and Interrupted after `stop`.
     """
+    if stop.is_set():
+        raise Interrupted("stopped before anything was sent")
     store = context.store
     try:
         _check_consent(context, plan, consent)

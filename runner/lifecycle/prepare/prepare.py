@@ -77,9 +77,8 @@ def prepare_first_round(
     """Read the source and write all bodies of the first round; the run is `prepared` at the end.
 
     With `run_id`, it restores a run whose state was lost, which stays `preparing` until it is compared with
-    what was sent. Results of earlier runs come from `previous_store`, by default the store itself. Raises
-    InputError for the first invalid row and for duplicate keys, and Interrupted if `stop` is set; the run is then
-    discarded.
+    what was sent. Results of earlier runs come from `previous_store`, by default the store itself. The run is
+    discarded on an error: InputError for an invalid row or duplicate keys, and Interrupted if `stop` is set.
     """
     inputs, start = Inputs(spec.root), take_snapshot(spec, templates, limit)
     run = _create_run(store, spec, start, run_id)

@@ -9,7 +9,7 @@ from typing import Any
 
 from runner.api.client import Api
 from runner.api.limits import AnswerLimits, ApiLimits
-from tests.support.hostile import hostile_api, response
+from tests.support.hostile.server import hostile_api, response
 from tests.support.simulator import DEEP_JSON
 
 PARAMS = b'{"model":"m","max_tokens":5,"messages":[{"role":"user","content":"hi"}]}'
