@@ -15,7 +15,7 @@ RunnerError                 1  a defect in the runner or its environment
 └── ApiError                4  one call failed; the lifecycle handles it, so it rarely ends a run
     ├── Unavailable            try again later
     │   ├── ResultsIncomplete         a download with missing results
-    │   └── Overloaded                the API says that it did not accept a create
+    │   └── NotAccepted                a create that the API refused, or that broke off
     ├── NotFound               the id is unknown, or not visible yet
     ├── RequestRejected             2  the API rejected the request
     └── AcceptanceUnknown          a create that may or may not have been accepted
@@ -136,8 +136,8 @@ class ResultsIncomplete(Unavailable):
     """Results of the batch are missing from its results file."""
 
 
-class Overloaded(Unavailable):
-    """The API says that it did not accept a create: send it again, after one look at the list."""
+class NotAccepted(Unavailable):
+    """A create was not accepted, by the API's word or because it broke off: send it after one look at the list."""
 
 
 class NotFound(ApiError):

@@ -1,6 +1,6 @@
 """Client for the Message Batches, Messages and Files APIs: one method per call."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
@@ -73,14 +73,19 @@ class WorkspaceInfo(NamedTuple):
 
 
 class _FileChunks:
-    """The bytes of a file, in blocks; each iteration starts over, so a request can be sent again."""
+    """The bytes of a file, in blocks; each iteration starts over, so a request can be sent again.
 
-    def __init__(self, path: Path) -> None:
+    `confirm` is called before each block, and raises an error that cuts the request off.
+    """
+
+    def __init__(self, path: Path, confirm: Callable[[], None]) -> None:
         self.path = path
+        self.confirm = confirm
 
     def __iter__(self) -> Iterator[bytes]:
         with self.path.open("rb") as file:
             while block := file.read(_BLOCK_BYTES):
+                self.confirm()
                 yield block
 
 
@@ -121,14 +126,14 @@ class Api:
             created_at = newest[0].created_at.timestamp() if newest else None
             return WorkspaceInfo(now, response.headers.get("anthropic-workspace-id"), created_at)
 
-    def create_batch(self, body: Path) -> RemoteBatch:
-        """Create a batch from a body on disk.
+    def create_batch(self, body: Path, confirm: Callable[[], None]) -> RemoteBatch:
+        """Create a batch from a body on disk. An error of `confirm`, called before each block, cuts it short.
 
         Raises AcceptanceUnknown if the batch may have been accepted; Unavailable, RequestRejected or
-        AccessError if not. Raises Overloaded if the API says that it did not accept it: look for it once.
+        AccessError if not. Raises NotAccepted if the API says that it did not accept it: look for it once.
         """
         with map_errors(Call.CREATE), self._watch(self.limits.create):
-            response = self._post(_BATCHES_PATH, _FileChunks(body), body.stat().st_size)
+            response = self._post(_BATCHES_PATH, _FileChunks(body, confirm), body.stat().st_size)
             return decode_remote_batch(response.content, response.headers)
 
     def create_message(self, params: bytes) -> bytes:

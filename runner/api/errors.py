@@ -13,8 +13,8 @@ import msgspec
 from runner.errors import (
     AcceptanceUnknown,
     AccessError,
+    NotAccepted,
     NotFound,
-    Overloaded,
     RequestRejected,
     RunnerError,
     Unavailable,
@@ -101,6 +101,9 @@ def map_errors(call: Call = Call.READ) -> Iterator[None]:
         raise _error_for_status(error, call) from error
     except anthropic.APIConnectionError as error:
         cause = error.__cause__ or error
+        if isinstance(cause, RunnerError):
+            # Raised while the body was sent, so that it was cut short.
+            raise cause from None
         if type(cause).__name__ == "LocalProtocolError":
             # Its text can contain the key.
             raise AccessError("a header is not valid: check the API key and the headers for line breaks") from None
@@ -158,7 +161,7 @@ def _error_for_status(error: "anthropic.APIStatusError", call: Call) -> RunnerEr
             return AcceptanceUnknown(message)
         case Verdict.NOT_ACCEPTED:
             is_looked_for = call is Call.CREATE and status != 429
-            return (Overloaded if is_looked_for else Unavailable)(message, retry_after=retry_after)
+            return (NotAccepted if is_looked_for else Unavailable)(message, retry_after=retry_after)
         case Verdict.REJECTED if status == 404 and call is Call.CREATE:
             return AccessError(f"the base URL has no Message Batches API ({message}): check the URL")
     return RequestRejected(message)

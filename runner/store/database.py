@@ -7,8 +7,9 @@ from contextlib import ExitStack, closing, contextmanager
 from importlib.resources import files
 from pathlib import Path
 
-from runner.errors import StateError, StateLocked
+from runner.errors import StateError
 from runner.files.atomic import make_private_folder, open_private_file
+from runner.store.lock import HeldLock, lock_folder
 
 SCHEMA_VERSION = 6
 _NETWORK_FILESYSTEMS = (
@@ -95,22 +96,6 @@ def _make_folder(folder: Path) -> None:
             file.write(b"*\n")
 
 
-@contextmanager
-def _lock_folder(folder: Path) -> Iterator[None]:
-    # Imported here: it costs 0.1 s, and only commands that change the state need it.
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(folder / "lock", timeout=0, mode=0o600)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise StateLocked(f"another runner is using {folder}: wait until it finishes, or stop it") from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def _check_database(connection: sqlite3.Connection, folder: Path) -> None:
     """Raise StateError if the database is damaged, or has no record of a run on disk that was sent."""
     found = [text for (text,) in connection.execute("PRAGMA integrity_check(3)")]
@@ -126,8 +111,8 @@ def _check_database(connection: sqlite3.Connection, folder: Path) -> None:
 
 
 @contextmanager
-def open_database(folder: Path, *, lock: bool) -> Iterator[sqlite3.Connection]:
-    """Open the database of a state folder, creating both if necessary.
+def open_database(folder: Path, *, lock: bool) -> Iterator[tuple[sqlite3.Connection, HeldLock | None]]:
+    """Open the database of a state folder, creating both if necessary, and yield it with the lock.
 
     `lock` keeps other runners out until the database is closed, and checks the whole database first. An older
     database is upgraded, which always takes the lock. Raises StateLocked, and StateError if the database is
@@ -135,14 +120,13 @@ def open_database(folder: Path, *, lock: bool) -> Iterator[sqlite3.Connection]:
     """
     _make_folder(folder)
     with _map_errors(folder), ExitStack() as stack:
-        if lock:
-            stack.enter_context(_lock_folder(folder))
+        held = stack.enter_context(lock_folder(folder)) if lock else None
         connection = stack.enter_context(closing(_connect(folder)))
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version < SCHEMA_VERSION:
             if not lock:
-                stack.enter_context(_lock_folder(folder))
+                stack.enter_context(lock_folder(folder))
             _upgrade(connection, folder)
         if lock:
             _check_database(connection, folder)
-        yield connection
+        yield connection, held

@@ -16,6 +16,7 @@ from typing import Any
 from runner.errors import StateError
 from runner.requests.pack import Body
 from runner.store.database import open_database
+from runner.store.lock import HeldLock, SendGuard, guard_sending
 from runner.store.records import Batch, RecoveredBatch, Run
 from runner.store.request_index import AnsweredRequests
 from runner.store.row_index import RowIndex
@@ -42,10 +43,20 @@ _RUN_COLUMNS, _BATCH_COLUMNS, _RECOVERED_COLUMNS = (
 class Store:
     """Durable state of all runs of a project."""
 
-    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, folder: Path, connection: sqlite3.Connection, lock: HeldLock | None = None) -> None:
         self.path = folder
+        self._lock = lock
         self._db = connection
         self.row_index = RowIndex(connection)
+
+    def check_lock(self) -> None:
+        """Raise StateLocked if another process has taken over the lock of this state."""
+        if self._lock is not None:
+            self._lock.check()
+
+    def guard_sending(self) -> SendGuard:
+        """Return a guard for a body that is about to be sent."""
+        return guard_sending(self._lock)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -250,5 +261,5 @@ def open_store(folder: Path, *, lock: bool = True) -> Iterator[Store]:
 
     Raises StateLocked, and StateError if the database cannot be used.
     """
-    with open_database(folder, lock=lock) as connection:
-        yield Store(folder, connection)
+    with open_database(folder, lock=lock) as (connection, held):
+        yield Store(folder, connection, held)

@@ -21,7 +21,7 @@ def test_batch_with_an_odd_id_is_refused(tmp_path: Path, id: str) -> None:
     answer: dict[str, Any] = {"GET": listed, "POST": batch(id)}
     with hostile_api(lambda method, _: response(answer[method])) as api:
         with pytest.raises(AcceptanceUnknown):
-            api.create_batch(tmp_path / "body")
+            api.create_batch(tmp_path / "body", lambda: None)
         with pytest.raises(Unavailable):
             list(api.list_batches(created_after=0))
 

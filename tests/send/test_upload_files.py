@@ -95,7 +95,7 @@ def test_failed_upload_is_retried(run_job: Callable[..., Summary]) -> None:
     def on(name: str) -> None:
         seen.append(name)
         if name == "upload" and seen.count(name) < 3:
-            raise ErrorResponse(529, "Overloaded")
+            raise ErrorResponse(529, "NotAccepted")
 
     assert run_job(on=on).outcomes == {"succeeded": 3}
     assert seen.count("upload") == 4
@@ -109,7 +109,7 @@ def test_file_edited_before_upload_stops_the_run(letters: Path, run_job: Callabl
         if name == "upload" and seen.count(name) < 3:
             (letters / "2.txt").write_text("edited")
             (letters / "1.txt").write_text("edited")
-            raise ErrorResponse(529, "Overloaded")
+            raise ErrorResponse(529, "NotAccepted")
 
     with pytest.raises(StateError, match=r"1\.txt was edited after the run was prepared"):
         run_job(on=on)

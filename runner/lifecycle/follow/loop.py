@@ -88,6 +88,7 @@ def _take_due_steps(run: Following, batches: list[Batch]) -> bool:
         is_create = batch.state == "prepared"
         if (is_create and has_created) or run.memory.is_blocked(batch) or not run.memory.is_due(batch):
             continue
+        run.context.store.check_lock()
         _take_step(run, batch)
         has_worked, has_created = True, has_created or is_create
     return has_worked

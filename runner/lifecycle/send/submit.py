@@ -5,7 +5,7 @@ import time
 import msgspec
 
 from runner.api.client import Api
-from runner.errors import AcceptanceUnknown, Overloaded, RunnerError, StateError
+from runner.errors import AcceptanceUnknown, NotAccepted, RunnerError, StateError, StateLocked
 from runner.files.atomic import atomic_write
 from runner.files.digest import sha256_of
 from runner.lifecycle.send.bind import assign_batch_id, reset_to_prepared
@@ -40,13 +40,25 @@ def _record_intent(context: RunContext, api: Api, batch: Batch) -> Batch:
         raise
 
 
+def _keep_or_reset(context: RunContext, api: Api, batch: Batch, error: RunnerError) -> Batch:
+    """Return a batch whose answer was lost; raise any other error, with the batch as it has to be handled then."""
+    if isinstance(error, AcceptanceUnknown):
+        context.report(f"{batch_label(batch)}: {error}; looking for it before anything is sent again")
+        return batch
+    if isinstance(error, NotAccepted):
+        context.store.transition(batch, "submitting", assumed_unsent_at=api.now)
+    else:
+        reset_to_prepared(context, batch)
+    raise error
+
+
 def submit_batch(context: RunContext, api: Api, batch: Batch) -> Batch:
     """POST the body of a prepared batch.
 
     Returns the batch as submitted, or still submitting if the response was lost; `reconcile` finds out then.
     Raises Unavailable, RequestRejected or AccessError if the API certainly did not accept it; the batch is then
-    prepared again. Raises Overloaded if the API says so with a 5xx: the batch is still submitting, to be looked
-    for once. Raises StateError if the body on disk was changed.
+    prepared again. Raises NotAccepted if the API says so with a 5xx: the batch is still submitting, to be looked
+    for once. Raises StateError if the body on disk was changed, and StateLocked if another process has taken over.
     """
     folder = context.store.folder(context.run)
     body = folder.body(batch.round, batch.batch)
@@ -54,18 +66,18 @@ def submit_batch(context: RunContext, api: Api, batch: Batch) -> Batch:
         raise StateError(
             f"{body} was changed after it was written: its SHA-256 digest differs from the recorded one"
         )
+    context.store.check_lock()
+    guard = context.store.guard_sending()
     batch = _record_intent(context, api, batch)
     try:
-        remote = api.create_batch(body)
-    except AcceptanceUnknown as error:
-        context.report(f"{batch_label(batch)}: {error}; looking for it before anything is sent again")
-        return batch
-    except Overloaded:
-        context.store.transition(batch, "submitting", assumed_unsent_at=api.now)
+        remote = api.create_batch(body, guard.confirm)
+    except StateLocked:
         raise
-    except RunnerError:
-        reset_to_prepared(context, batch)
-        raise
+    except RunnerError as error:
+        context.store.check_lock()
+        return _keep_or_reset(context, api, batch, error)
+    # Another process that took over has found it meanwhile.
+    context.store.check_lock()
     batch = assign_batch_id(context, batch, remote)
     context.report(f"{batch_label(batch)}: {pluralize(batch.requests, 'request')} submitted as {batch.batch_id}")
     return batch

@@ -16,7 +16,7 @@ PARAMS = b'{"model":"m","max_tokens":5,"messages":[{"role":"user","content":"hi"
 
 CALLS: dict[str, Callable[[Api, Path], Any]] = {
     "fetch_workspace_info": lambda api, _: api.fetch_workspace_info(),
-    "create_batch": lambda api, body: api.create_batch(body),
+    "create_batch": lambda api, body: api.create_batch(body, lambda: None),
     "create_message": lambda api, _: api.create_message(PARAMS),
     "count_tokens": lambda api, _: api.count_tokens(PARAMS),
     "upload_file": lambda api, _: api.upload_file(b"abc", "a.txt", "text/plain"),
