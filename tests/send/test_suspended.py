@@ -2,56 +2,25 @@
 
 import os
 import signal
-import sys
-import time
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from runner.errors import NotAccepted, StateLocked
 from runner.store.lock import SendGuard, guard_sending, lock_folder, read_clock
 from tests.support.outputs import records
-from tests.support.processes import RUN, command, end, start
+from tests.support.processes import RUN, command, end, start_suspended
 from tests.support.projects import BATCHES, EACH_ONCE, write_job
 from tests.support.simulator import accepted, paid, simulator
 
 pytestmark = pytest.mark.slow
 
 
-def suspended_at_body(name: str) -> None:
-    """Suspend this process when it opens a body to send it: its intent is on disk, and no byte has left."""
-    stopped: list[str] = []
-
-    def watch(event: str, args: tuple[Any, ...]) -> None:
-        if event != "open" or stopped or args[1] != "r":
-            return
-        path = Path(str(args[0]))
-        if path.name == name and path.with_suffix(".sent").exists():
-            stopped.append(name)
-            os.kill(os.getpid(), signal.SIGSTOP)
-
-    sys.addaudithook(watch)
-
-
-def begin(root: Path, environ: dict[str, str], name: str) -> Any:
-    """Start a run that is suspended at a body, and wait until it is."""
-    (root / "worker").mkdir()
-    words = ("run", "../job.yaml", "--yes")
-    process = start(root / "worker", environ, *words, before=partial(suspended_at_body, name))
-    until = time.monotonic() + 60
-    while Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    return process
-
-
 @pytest.mark.parametrize("number", range(1, BATCHES + 1))
 def test_process_that_lost_its_lock_sends_nothing(tmp_path: Path, number: int) -> None:
     write_job(tmp_path)
     with simulator(tmp_path / "api") as environ:
-        process = begin(tmp_path, environ, f"1-{number}.json")
+        process = start_suspended(tmp_path, environ, f"1-{number}.json")
         # On a network file system, another machine gets the lock of a process that does not answer.
         (tmp_path / ".runner" / "lock").unlink()
         assert command(tmp_path, environ, *RUN).returncode == 0
@@ -66,7 +35,7 @@ def test_process_that_lost_its_lock_sends_nothing(tmp_path: Path, number: int) -
 def test_process_that_kept_its_lock_sends_on(tmp_path: Path) -> None:
     write_job(tmp_path)
     with simulator(tmp_path / "api") as environ:
-        process = begin(tmp_path, environ, "1-2.json")
+        process = start_suspended(tmp_path, environ, "1-2.json")
         assert command(tmp_path, environ, *RUN).returncode == 6
         os.kill(process.pid, signal.SIGCONT)
         assert end(tmp_path / "worker", process).returncode == 0

@@ -7,9 +7,11 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -62,6 +64,34 @@ def killed_at_rename(name: str) -> None:
             kill(os.getpid())
 
     sys.addaudithook(watch)
+
+
+def suspended_at_body(name: str) -> None:
+    """Suspend this process when it opens a body to send it: its intent is on disk, and no byte has left."""
+    stopped: list[str] = []
+
+    def watch(event: str, args: tuple[object, ...]) -> None:
+        if event != "open" or stopped or args[1] != "r":
+            return
+        path = Path(str(args[0]))
+        if path.name == name and path.with_suffix(".sent").exists():
+            stopped.append(name)
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    sys.addaudithook(watch)
+
+
+def start_suspended(root: Path, environ: Mapping[str, str], name: str) -> Any:
+    """Start a run of the job in the folder `worker`, and wait until it is suspended at a body."""
+    (root / "worker").mkdir()
+    words = ("run", "../job.yaml", "--yes")
+    process = start(root / "worker", environ, *words, before=partial(suspended_at_body, name))
+    state, until = "", time.monotonic() + 60
+    while state != "T":
+        assert time.monotonic() < until, "the process was not suspended"
+        time.sleep(0.02)
+        state = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return process
 
 
 def start(root: Path, environ: Mapping[str, str], *words: str, before: Callable[[], None] = nothing) -> Any:
