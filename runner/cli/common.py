@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import click
 
+from runner.cli.echo import echo
 from runner.errors import InputError, Interrupted, RunnerError, StateError
 
 SPEC_PATH = click.Path(dir_okay=False, path_type=Path)
@@ -48,7 +49,7 @@ def _file_error(error: OSError) -> RunnerError:
 def _exit_with_error(error: RunnerError) -> NoReturn:
     # If stderr cannot be written either, the exit code still reports the failure.
     with suppress(OSError):
-        click.echo(str(error) if isinstance(error, InputError) else f"error: {error}", err=True)
+        echo(str(error) if isinstance(error, InputError) else f"error: {error}", err=True)
     sys.exit(error.exit_code)
 
 
@@ -102,7 +103,7 @@ def echo_json(value: Any) -> None:
 
     shown = msgspec.to_builtins(value)
     _add_old_names(shown)
-    click.echo(msgspec.json.encode(shown))
+    echo(msgspec.json.encode(shown))
 
 
 class StopEvent(Event):
@@ -116,7 +117,7 @@ class StopEvent(Event):
         self.signal = number
         # In another thread: the main thread may be inside `wait`, which holds the same lock.
         Thread(target=self.set).start()
-        click.echo("stopping safely; batches are not canceled (press Ctrl-C again to quit immediately)", err=True)
+        echo("stopping safely; batches are not canceled (press Ctrl-C again to quit immediately)", err=True)
 
 
 @contextmanager
@@ -128,11 +129,11 @@ def handle_stop_signals() -> Iterator[StopEvent]:
     try:
         yield stop
     except Interrupted as error:
-        click.echo(f"error: {error}", err=True)
+        echo(f"error: {error}", err=True)
         sys.exit(128 + (stop.signal or signal.SIGINT))
 
 
 def warn_of_debug_log() -> None:
     """Warn on stderr if the SDK is set to log prompts."""
     if os.environ.get("ANTHROPIC_LOG") == "debug":
-        click.echo("warning: ANTHROPIC_LOG=debug prints every request, including its prompt", err=True)
+        echo("warning: ANTHROPIC_LOG=debug prints every request, including its prompt", err=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from runner.cli.echo import to_cell
 from runner.lifecycle.maintain.unknown_batches import UnknownBatch
 from runner.lifecycle.plan.plan import Plan
 from runner.pricing.rates import round_up_cost
@@ -210,7 +211,7 @@ def build_runs_table(found: Sequence[RunInfo]) -> "Table":
         note = "simulated" if run.is_simulated else ""
         table.add_row(
             summary.run,
-            summary.spec,
+            to_cell(summary.spec),
             summary.state,
             f"{summary.rows:,}",
             format_outcomes(summary),

@@ -7,8 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from runner.cli.echo import echo, escape_line, to_cell
 from runner.cli.output import format_duration, format_outcomes, format_states
 from runner.runs.context import ProgressCallback
 from runner.runs.summary import Summary
@@ -24,14 +23,16 @@ def _build_progress_table(summary: Summary, line: str, began: float) -> "Table":
     from rich.progress_bar import ProgressBar
     from rich.table import Table
 
-    table = Table(title=f"{summary.spec}  run {summary.run}", title_justify="left", show_header=False, box=None)
+    table = Table(
+        title=to_cell(f"{summary.spec}  run {summary.run}"), title_justify="left", show_header=False, box=None
+    )
     done = sum(summary.outcomes.values())
     table.add_row("batches", format_states(summary))
     table.add_row("rows", f"{done:,} of {summary.rows:,}")
     table.add_row("", ProgressBar(total=summary.rows or 1, completed=done, width=_BAR_WIDTH))
     table.add_row("outcomes", format_outcomes(summary))
     table.add_row("elapsed", format_duration(summary.seconds + time.monotonic() - began))
-    table.add_row("now", line)
+    table.add_row("now", to_cell(line))
     return table
 
 
@@ -71,7 +72,7 @@ def _show_live() -> Iterator[ProgressDisplay]:
 def _print_line(line: str, summary: Summary) -> None:
     # A log that cannot be written must not stop the run.
     with suppress(OSError):
-        click.echo(f"{time.strftime('%H:%M:%S')} {summary.spec}: {line}", err=True)
+        echo(escape_line(f"{time.strftime('%H:%M:%S')} {summary.spec}: {line}"), err=True)
 
 
 @contextmanager

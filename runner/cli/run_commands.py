@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from runner.cli.common import JSON_OPTION, echo_json, warn_of_debug_log
+from runner.cli.echo import echo
 
 
 @click.command()
@@ -27,7 +28,7 @@ def status(target: str | None, *, as_json: bool) -> None:
             echo_json(run.summary)
         return
     if not found:
-        click.echo("no runs yet", err=True)
+        echo("no runs yet", err=True)
         return
     from rich.console import Console
 
@@ -46,12 +47,12 @@ def cancel(target: str) -> None:
 
     canceled, left = cancel_run(target)
     for line in left:
-        click.echo(line, err=True)
+        echo(line, err=True)
     kind = "simulated run" if canceled.is_simulated else "run"
     collect = (
         "" if canceled.summary.state == "abandoned" else "; run the spec again to collect the finished results"
     )
-    click.echo(f"{kind} {canceled.summary.run} was canceled{collect}")
+    echo(f"{kind} {canceled.summary.run} was canceled{collect}")
     sys.exit(4 if left else 0)
 
 
@@ -82,9 +83,9 @@ def reconcile(target: str, *, adopt: str | None, assume_not_sent: bool) -> None:
             target, adopt=adopt, assume_not_sent=assume_not_sent, report=progress.report
         )
     for batch in unknown:
-        click.echo(output.format_unknown_batch(batch), err=True)
+        echo(output.format_unknown_batch(batch), err=True)
     if not unknown:
-        click.echo(f"run {found.summary.run}: all batches are accounted for; run the spec again to continue")
+        echo(f"run {found.summary.run}: all batches are accounted for; run the spec again to continue")
     sys.exit(5 if unknown else 0)
 
 
@@ -100,9 +101,9 @@ def doctor(*, remote: bool) -> None:
 
     diagnosis = diagnose_state(remote=remote)
     for line in (*diagnosis.findings, *diagnosis.next_steps):
-        click.echo(line)
+        echo(line)
     wrong = len(diagnosis.findings)
-    click.echo(f"{pluralize(diagnosis.runs, 'run')}, {pluralize(wrong, 'finding')}")
+    echo(f"{pluralize(diagnosis.runs, 'run')}, {pluralize(wrong, 'finding')}")
     sys.exit(8 if wrong else 0)
 
 
@@ -144,6 +145,6 @@ def purge(target: str | None, *, older_than: float | None, remote: bool, yes: bo
     for run in found:
         purged = purge_run(run, remote=remote)
         also = f", with {pluralize(purged.deleted, 'batch')} at the API" if remote else ""
-        click.echo(f"run {purged.run.summary.run} was purged{also}")
+        echo(f"run {purged.run.summary.run} was purged{also}")
     if not found:
-        click.echo("no runs to purge", err=True)
+        echo("no runs to purge", err=True)

@@ -19,6 +19,7 @@ from runner.cli.common import (
     handle_stop_signals,
     warn_of_debug_log,
 )
+from runner.cli.echo import echo
 from runner.errors import InputError, Interrupted
 
 if TYPE_CHECKING:
@@ -43,14 +44,14 @@ def validate(specs: tuple[Path, ...], variables: dict[str, str]) -> None:
         try:
             spec = load_spec(path, vars=variables)
             for finding in validate_spec(spec).findings:
-                click.echo(str(finding), err=True)
+                echo(str(finding), err=True)
             # Databases may be unreachable where specs are validated (CI).
             check_destinations(spec, spec.root, query_databases=False)
         except InputError as error:
             failed = True
-            click.echo(str(error), err=True)
+            echo(str(error), err=True)
         else:
-            click.echo(f"{path}: valid")
+            echo(f"{path}: valid")
     sys.exit(2 if failed else 0)
 
 
@@ -67,7 +68,7 @@ def render(spec: Path, limit: int | None, variables: dict[str, str]) -> None:
     from runner.spec.load import load_spec
 
     for line in render_requests(load_spec(spec, vars=variables), limit=limit):
-        click.echo(line)
+        echo(line)
 
 
 @click.command()
@@ -101,7 +102,7 @@ def plan(
     if as_json:
         echo_json(made)
     else:
-        click.echo(output.format_plan(made))
+        echo(output.format_plan(made))
     sys.exit(2 if any(finding.severity == "error" for finding in made.findings) else 0)
 
 
@@ -109,13 +110,11 @@ def _ask_consent(progress: "ProgressDisplay", made: "Plan", *, is_agreed: bool) 
     from runner.cli import output
 
     with progress.pause():
-        click.echo(output.format_plan(made), err=True)
+        echo(output.format_plan(made), err=True)
         if is_agreed or made.max_cost is not None or made.new == 0:
             return True
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            click.echo(
-                "cannot ask for confirmation without a terminal: add `--yes`, or set `limits.max_cost`", err=True
-            )
+            echo("cannot ask for confirmation without a terminal: add `--yes`, or set `limits.max_cost`", err=True)
             return False
         signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
@@ -202,9 +201,9 @@ def _print_summary(summary: "Summary", *, simulate: bool, as_json: bool) -> None
     from runner.cli import output
 
     if summary.state != "finished":
-        click.echo(output.format_unfinished(summary, _resume_command()), err=True)
+        echo(output.format_unfinished(summary, _resume_command()), err=True)
     elif not as_json:
-        click.echo(output.format_conclusion(summary, is_simulated=simulate))
+        echo(output.format_conclusion(summary, is_simulated=simulate))
     if as_json:
         echo_json(summary)
 
@@ -227,9 +226,9 @@ def recover(spec: Path, *, run_id: str | None, limit: int | None, variables: dic
     warn_of_debug_log()
     loaded = load_spec(spec, vars=variables)
     with handle_stop_signals() as stop, show_progress() as progress:
-        say = partial(click.echo, err=True)
+        say = partial(echo, err=True)
         run = recover_run(loaded, limit=limit, run_id=run_id, stop=stop, warn=say, report=progress.report)
-        click.echo(f"run {run.id} was recovered", err=True)
+        echo(f"run {run.id} was recovered", err=True)
         summary = run_spec(loaded, limit=limit, report=progress.report, stop=stop)
     _print_summary(summary, simulate=False, as_json=False)
     sys.exit(_exit_code(summary, stop))

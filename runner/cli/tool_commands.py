@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runner.cli.echo import echo
+
 if TYPE_CHECKING:
     from runner.reference.page import CommandHelp
 
@@ -25,7 +27,7 @@ def schema() -> None:
 
     printed = json.loads(schema_text())
     add_all_plugins(printed)
-    click.echo(json.dumps(printed, indent=2, ensure_ascii=False))
+    echo(json.dumps(printed, indent=2, ensure_ascii=False))
 
 
 def _describe_commands() -> "list[CommandHelp]":
@@ -58,14 +60,14 @@ def reference(*, update: bool) -> None:
 
     text = format_reference(_describe_commands())
     if not update:
-        click.echo(text, nl=False)
+        echo(text, nl=False)
         return
     for path, content in (
         (Path("runner/spec/schema.json"), format_schema(build_schema())),
         (Path("specs/REFERENCE.md"), text),
     ):
         path.write_text(content, "utf-8")
-        click.echo(f"wrote {path}")
+        echo(f"wrote {path}")
 
 
 @click.command()
@@ -113,11 +115,11 @@ def simulate(
 
     if list_faults:
         width = max(map(len, FAULTS))
-        click.echo("\n".join(f"{name:{width}}  {about}" for name, about in FAULTS.items()))
+        echo("\n".join(f"{name:{width}}  {about}" for name, about in FAULTS.items()))
         return
 
     if lag is not None:
-        click.echo("--lag is now called --fault-delay; version 0.3 no longer knows the old name", err=True)
+        echo("--lag is now called --fault-delay; version 0.3 no longer knows the old name", err=True)
         fault_delay = lag
     stop = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -127,8 +129,8 @@ def simulate(
         (Path("simulated") / ".gitignore").write_text("*\n")
         folder = Path("simulated") / "server"
         with serve(folder, port=port, seconds=seconds, faults=faults, seed=seed, fault_delay=fault_delay) as url:
-            click.echo(url)
-            click.echo(f"export ANTHROPIC_BASE_URL={url} ANTHROPIC_API_KEY=simulated", err=True)
+            echo(url)
+            echo(f"export ANTHROPIC_BASE_URL={url} ANTHROPIC_API_KEY=simulated", err=True)
             stop.wait()
     except ValueError as error:
         raise click.UsageError(str(error)) from error
@@ -147,6 +149,4 @@ def completion(shell: str) -> None:
 
     script = get_completion_class(shell)
     if script is not None:
-        click.echo(
-            script(click.get_current_context().find_root().command, {}, "runner", "_RUNNER_COMPLETE").source()
-        )
+        echo(script(click.get_current_context().find_root().command, {}, "runner", "_RUNNER_COMPLETE").source())
