@@ -139,6 +139,10 @@ LINE_FAULTS: dict[str, tuple[str, Callable[[bytes], list[bytes]]]] = {
     "line-malformed": ("line of the results cut in half", lambda line: [line[: len(line) // 2] + b"\n"]),
     "line-duplicate": ("duplicate line in the results", lambda line: [line, line]),
     "line-conflict": ("second line that contradicts the first", lambda line: [line, _expired_line(line)]),
+    "line-conflict-first": (
+        "line that contradicts the next one, which is right",
+        lambda line: [_expired_line(line), line],
+    ),
     "line-missing": ("line missing from the results", lambda _: []),
     "line-foreign": (
         "line of another client's batch in the results",

@@ -9,7 +9,8 @@ import pytest
 from runner import Summary
 from runner.cli.output import format_conclusion
 from runner.errors import CostCapReached
-from tests.support.projects import SPEC, write_job
+from tests.support.projects import EACH_ONCE, SPEC, write_job
+from tests.support.simulator import paid
 
 # Each request costs at most 0.0001 US dollars.
 CAPPED: dict[str, Any] = {"limits": {"max_cost": 0.0005}, "batch": {**SPEC["batch"], "max_requests": 1}}
@@ -48,3 +49,13 @@ def test_result_of_an_unknown_type_may_be_billed(run_job: Callable[..., Summary]
     summary = run_job(mix=lambda _: "future-result")
     assert (summary.outcomes, summary.cost["actual"]) == ({"errored": 20}, None)
     assert (summary.cost["max"] or 0) > 0
+
+
+@pytest.mark.parametrize("fault", ["line-conflict", "line-conflict-first"])
+def test_succeeded_line_wins_over_one_that_contradicts_it(
+    tmp_path: Path, run_job: Callable[..., Summary], fault: str
+) -> None:
+    lines: list[str] = []
+    summary = run_job(faults=[fault], report=lambda line, _: lines.append(line))
+    assert (summary.outcomes, paid(tmp_path / "api"), summary.exit_code) == ({"succeeded": 20}, EACH_ONCE, 3)
+    assert len([line for line in lines if "contradict each other: the one that succeeded was taken" in line]) == 1

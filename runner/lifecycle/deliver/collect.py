@@ -170,6 +170,11 @@ def _record_results(
     if missing := len(expected) - len(found.rows):
         notes.append(f"{missing:,} missing")
     context.report(f"{batch_label(batch)}: collected {', '.join(notes)}")
+    if "contradicting" in found.ignored_lines:
+        context.report(
+            f"{batch_label(batch)}: warning: rows have results that contradict each other: the one that succeeded "
+            "was taken, or else the first"
+        )
     for name, answers in found.usage.unreadable.items():
         context.report(
             f"{batch_label(batch)}: warning: {name if name == 'usage' else f'usage.{name}'} of "

@@ -70,4 +70,4 @@ def are_counts_short(batch: Batch, found: BatchResults) -> bool:
     """
     counts = decode_column(batch.counts, dict[str, int])
     finished = sum(counts.get(name, 0) for name in _FINISHED_COUNTS)
-    return bool(counts) and finished < batch.requests and counts.get("succeeded", 0) <= found.answers
+    return bool(counts) and finished < batch.requests and counts.get("succeeded", 0) <= len(found.answered_rows)

@@ -17,15 +17,14 @@ class BatchResults:
     """Contents of one results file.
 
     `rows` holds by row: the outcome, whether to send the row again, and the offset and length of its line in
-    bytes. `answers` counts the rows with an answer, and `ignored_lines` the unusable lines by kind. `cost` is the
-    cost of the answers in US dollars, and
-    `synchronous_cost` what they would have cost synchronously. `lost_rows` holds the rows that may have been
-    paid for without an answer. `unclear_costs` holds by row the part of its cost that could be read, for an
-    answer whose usage could not be read in full.
+    bytes. `answered_rows` holds the rows with an answer, and `ignored_lines` the unusable lines by kind. `cost`
+    is the cost of the answers in US dollars, and `synchronous_cost` what they would have cost synchronously.
+    `lost_rows` holds the rows that may have been paid for without an answer. `unclear_costs` holds by row the
+    part of its cost that could be read, for an answer whose usage could not be read in full.
     """
 
     rows: dict[int, tuple[str, int, int, int]] = field(default_factory=dict)
-    answers: int = 0
+    answered_rows: set[int] = field(default_factory=set)
     usage: Usage = field(default_factory=Usage)
     ignored_lines: dict[str, int] = field(default_factory=dict)
     cost: float = 0.0
@@ -86,20 +85,26 @@ def read_results(
         row = parse_row_number(outcome.custom_id, prefix=prefix)
         if row is None or row not in expected:
             found.count_ignored_line("foreign")
-        elif row in found.rows:
-            first = _read_line(path, *found.rows[row][2:])
-            found.count_ignored_line("repeated" if first == line.rstrip(b"\r\n") else "contradicting")
-        else:
-            again = int(outcome.is_retryable and outcome.outcome in retry_on)
-            is_paused = can_continue and outcome.stop_reason == PAUSE_TURN
-            if is_paused or (resend_canceled and outcome.outcome in ("canceled", "expired")):
-                again = RETRY_ALWAYS
-            if outcome.error is not None and outcome.error["type"] == LOST_ANSWER:
-                found.lost_rows.append(row)
-            found.rows[row] = (outcome.outcome, again, offset, len(line.rstrip(b"\r\n")))
-            found.answers += outcome.usage is not None
-            if outcome.usage is not None or outcome.may_be_billed:
-                found.add_cost(row, parse_usage(outcome.usage), rate, is_batched=is_batched)
+            continue
+        if row in found.rows:
+            before, _, *place = found.rows[row]
+            is_same = _read_line(path, *place) == line.rstrip(b"\r\n")
+            found.count_ignored_line("repeated" if is_same else "contradicting")
+            if is_same or before == "succeeded" or outcome.outcome != "succeeded":
+                continue
+            # The row has a good answer, and is not paid again; both lines count as billed.
+            found.lost_rows = [one for one in found.lost_rows if one != row]
+        again = int(outcome.is_retryable and outcome.outcome in retry_on)
+        is_paused = can_continue and outcome.stop_reason == PAUSE_TURN
+        if is_paused or (resend_canceled and outcome.outcome in ("canceled", "expired")):
+            again = RETRY_ALWAYS
+        if outcome.error is not None and outcome.error["type"] == LOST_ANSWER:
+            found.lost_rows.append(row)
+        found.rows[row] = (outcome.outcome, again, offset, len(line.rstrip(b"\r\n")))
+        if outcome.usage is not None:
+            found.answered_rows.add(row)
+        if outcome.usage is not None or outcome.may_be_billed:
+            found.add_cost(row, parse_usage(outcome.usage), rate, is_batched=is_batched)
     return found
 
 
