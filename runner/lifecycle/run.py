@@ -5,6 +5,7 @@ from threading import Event
 from runner.api.client import Api
 from runner.errors import CostCapReached, RetriesStopped
 from runner.lifecycle.deliver.finish import finish_run, rewrite_outputs, write_partial_outputs
+from runner.lifecycle.follow.check_files import check_run_files
 from runner.lifecycle.follow.loop import follow_run
 from runner.lifecycle.plan.consent import Consent, start_if_confirmed
 from runner.lifecycle.plan.plan import build_plan
@@ -35,6 +36,7 @@ def _follow_and_deliver(
         return
     count = len(context.store.batches(run))
     context.report(f"run {run.id}: {pluralize(run.rows, 'row')} in {pluralize(count, 'batch')}")
+    check_run_files(context)
     how = {"wait": wait, "accept_loss": accept_loss, "is_resumed": is_resumed}
     try:
         is_done = follow_run(context, api, output_format, poll_seconds=poll_seconds, stop=stop, **how)

@@ -36,6 +36,14 @@ class SpecSnapshot:
         return compute_fingerprint({"record": self.record, "templates": self.templates, "limit": self.limit})
 
 
+RECOVER_REMEDY = "move .runner away and run `runner recover SPEC` to rebuild it from the API"
+
+
+def _other_remedy(run: Run) -> str:
+    has_ended = run.state in ("finished", "abandoned")
+    return f"run `runner purge {run.id}`, which keeps the outputs" if has_ended else RECOVER_REMEDY
+
+
 def read_snapshot(store: Store, run: Run) -> SpecSnapshot:
     """Read the snapshot that a run was started with. Raises StateError if it is damaged or missing."""
     try:
@@ -48,8 +56,7 @@ def read_snapshot(store: Store, run: Run) -> SpecSnapshot:
     except (OSError, ValueError) as error:
         raise StateError(
             f"the spec snapshot of run {run.id} is damaged: {store.folder(run).spec}: "
-            f"{getattr(error, 'strerror', error)}; restore the file, or run `runner purge {run.id}` if the run "
-            "has ended"
+            f"{getattr(error, 'strerror', error)}; restore it from a backup, or {_other_remedy(run)}"
         ) from error
 
 

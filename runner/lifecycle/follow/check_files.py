@@ -1,0 +1,37 @@
+"""Check the files of an unfinished run before it is followed: damage is cheaper to repair before more is paid."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from runner.errors import StateError
+from runner.files.digest import sha256_of
+from runner.runs.context import RunContext
+from runner.runs.snapshot import RECOVER_REMEDY
+
+
+def check_run_files(context: RunContext) -> None:
+    """Raise StateError if the rows, unsent bodies or collected results of a run are missing or damaged."""
+    for path, digest in _expected_files(context):
+        try:
+            found = sha256_of(path)
+        except OSError as error:
+            raise _damage(context, path, f"cannot be read ({error.strerror})") from error
+        if digest not in (None, found):
+            raise _damage(context, path, "differs from what was written")
+
+
+def _expected_files(context: RunContext) -> Iterator[tuple[Path, str | None]]:
+    folder, run = context.store.folder(context.run), context.run
+    yield folder.rows, run.rows_sha256
+    for batch in context.store.batches(run):
+        if batch.state == "prepared":
+            yield folder.body(batch.round, batch.batch), batch.sha256
+        elif batch.state == "collected" and batch.results_sha256 is not None:
+            yield folder.results(batch.round, batch.batch), batch.results_sha256
+
+
+def _damage(context: RunContext, path: Path, what: str) -> StateError:
+    return StateError(
+        f"the files of run {context.run.id} are damaged: {path} {what}. Nothing more was sent; restore it from a "
+        f"backup, or {RECOVER_REMEDY}"
+    )
