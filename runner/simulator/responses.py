@@ -56,6 +56,10 @@ class HangConnection(Exception):
     """Signal to send nothing for the lag, then close the connection."""
 
 
+class TrickleConnection(Exception):
+    """Signal to send a response of one byte now and then for the lag, then close the connection."""
+
+
 def json_response(
     value: object, *, status: int = 200, headers: dict[str, str] | None = None, indent: int | None = None
 ) -> Response:

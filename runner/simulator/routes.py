@@ -22,7 +22,7 @@ Hook = Callable[[str], None]
 """Callback for each stage of a call, with the name of the stage.
 
 Stages are create, created, retrieve, list, results, results-half, and so on.
-It may raise ErrorResponse or DropConnection to make the call fail at that stage.
+It may raise an exception of `responses` to make the call fail at that stage.
 """
 
 
@@ -208,7 +208,7 @@ class Route:
     answer: Callable[[Backend, Call], Response]
 
 
-_ROUTES = (
+ROUTES = (
     Route("POST", "/v1/messages/batches", "create", _create_batch),
     Route("GET", "/v1/messages/batches", "list", _list_batches),
     Route("GET", "/v1/messages/batches/([^/]+)", "retrieve", _retrieve_batch),
@@ -223,11 +223,12 @@ _ROUTES = (
     Route("GET", "/v1/models", "models", _list_models),
     Route("GET", "/v1/models/([^/]+)", "model", _retrieve_model),
 )
+"""All calls. The tests misbehave at the stage of each of them."""
 
 
 def find_route(method: str, path: str) -> tuple[Route, str]:
     """Return the route of a call, and the id in its path. Raises ErrorResponse with 404 for an unknown call."""
-    for route in _ROUTES:
+    for route in ROUTES:
         if route.method == method and (match := re.fullmatch(route.path, path)):
             return route, "".join(match.groups())
     raise ErrorResponse(404, f"Not found: {method} {path}")

@@ -14,7 +14,14 @@ from runner.simulator.batches import MAX_BYTES, OutcomePicker, SimulatedBatches,
 from runner.simulator.faults import Faults
 from runner.simulator.files import SimulatedFiles
 from runner.simulator.messages import InvalidRequest
-from runner.simulator.responses import DropConnection, ErrorResponse, HangConnection, Response, error_response
+from runner.simulator.responses import (
+    DropConnection,
+    ErrorResponse,
+    HangConnection,
+    Response,
+    TrickleConnection,
+    error_response,
+)
 from runner.simulator.routes import Backend, Call, Hook, find_route
 
 
@@ -58,6 +65,14 @@ class _RequestHandler(BaseHTTPRequestHandler):
         except HangConnection:
             time.sleep(self.server.backend.batches.faults.delay)
             self.close_connection = True
+        except TrickleConnection:
+            self._send(Response(self._trickle(), headers={"content-type": "application/json"}, should_close=True))
+
+    def _trickle(self) -> Iterator[bytes]:
+        ends_at = time.monotonic() + self.server.backend.batches.faults.delay
+        while time.monotonic() < ends_at:
+            yield b" "
+            time.sleep(0.1)
 
     def _answer_call(self) -> Response:
         body, url, backend = self._read_body(), urlsplit(self.path), self.server.backend

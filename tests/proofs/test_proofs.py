@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.proofs import chain, double_pay, kills, mutations, operations, postgres
+from tests.proofs import chain, double_pay, endpoints, kills, mutations, operations, postgres
 
 pytestmark = pytest.mark.slow
 
@@ -55,3 +55,7 @@ def test_mutants_are_programs_with_one_small_change() -> None:
 def test_fault_of_a_create_or_download_is_paid_once(tmp_path: Path, fault: str) -> None:
     ended = double_pay.try_case(tmp_path, fault, "middle", 0.0)
     assert (ended.paid, ended.is_finished, ended.is_asked) == (1.0, True, False)
+
+
+def test_misbehaviour_at_every_stage_is_survived(tmp_path: Path) -> None:
+    assert endpoints.prove(tmp_path, endpoints.short_table(), workers=4) == {}
