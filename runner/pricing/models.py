@@ -42,7 +42,7 @@ class Model(msgspec.Struct, frozen=True):
     """Facts about one model. Limits are tokens; dates are ISO text.
 
     `refuses` names the features that it answers with a 400. `doubtful` names the ones reported only by third
-    parties.
+    parties. `dated_id` and `aliases` are its other ids. It `always_thinks` if thinking cannot be turned off.
     """
 
     id: str
@@ -60,6 +60,13 @@ class Model(msgspec.Struct, frozen=True):
     retires: str | None = None
     retired: bool = False
     dated_id: str | None = None
+    aliases: tuple[str, ...] = ()
+    always_thinks: bool = False
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """All ids that select this model."""
+        return (self.id, *([self.dated_id] if self.dated_id else []), *self.aliases)
 
 
 class AttachmentLimits(msgspec.Struct, frozen=True):
@@ -106,4 +113,4 @@ def load_catalogue() -> Catalogue:
 
 def find_model(name: str) -> Model | None:
     """Return the model with this id, dated or undated, or None."""
-    return next((model for model in load_catalogue().models if name in (model.id, model.dated_id)), None)
+    return next((model for model in load_catalogue().models if name in model.ids), None)

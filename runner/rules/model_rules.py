@@ -7,7 +7,7 @@ from runner.pricing.models import load_catalogue
 from runner.rules.finding import RuleContext, Violation
 from runner.spec.schema_errors import suggest_similar
 
-_SOURCE_PAGE = "platform.claude.com, model deprecations, 2026-08, and release notes"
+_SOURCE_PAGE = "platform.claude.com, model deprecations, 2026-08; SDK 2.14, deprecated_models"
 
 
 def unknown_model(case: RuleContext) -> Iterator[Violation]:
@@ -31,7 +31,7 @@ def _expected_end(case: RuleContext) -> date:
 def deprecated_model(case: RuleContext) -> Iterator[Violation]:
     """Report a deprecated model that is not retired yet."""
     model = case.model
-    if model is None or model.deprecated is None or _is_retired(case):
+    if model is None or (model.deprecated or model.retires) is None or _is_retired(case):
         return
     when = f"retires on {model.retires}" if model.retires else "is deprecated"
     message = f"{model.id} {when} ({_SOURCE_PAGE}): plan to use another model"
@@ -53,4 +53,6 @@ def _is_retired(case: RuleContext) -> bool:
 def retired_model(case: RuleContext) -> Iterator[Violation]:
     """Report a retired model."""
     if case.model is not None and _is_retired(case):
-        yield Violation("params.model", f"{case.model.id} is retired ({_SOURCE_PAGE}): use another model")
+        name = str(case.params["model"])
+        when = f"was retired on {case.model.retires}" if case.model.retires else "is retired"
+        yield Violation("params.model", f"{name} {when} ({_SOURCE_PAGE}): use another model")
