@@ -17,7 +17,7 @@ _RELEASE_NOTES_PAGE = "platform.claude.com, release notes, 2026-09"
 _BETA_300K = "output-300k-2026-03-24"
 
 
-_REJECTED_PARAMS = (
+REJECTED_PARAMS = (
     "speed", "store", "previous_thread_event_id", "thread", "cache_hint", "context_hint", "fallbacks",
 )  # fmt: skip
 
@@ -25,7 +25,7 @@ _REJECTED_PARAMS = (
 _CLIENT_TOOLS = ("bash_", "text_editor_", "computer_", "memory_")
 
 
-_SAMPLING = ("temperature", "top_p", "top_k")
+SAMPLING_PARAMS = ("temperature", "top_p", "top_k")
 
 
 def refused_in_batch(case: RuleContext) -> Iterator[Violation]:
@@ -36,7 +36,7 @@ def refused_in_batch(case: RuleContext) -> Iterator[Violation]:
         )
     if not case.is_batched:
         return
-    for name in _REJECTED_PARAMS:
+    for name in REJECTED_PARAMS:
         if case.params.get(name) is not None:
             message = (
                 f"in a batch, the API rejects every request that sets {name} ({_BATCH_PAGE}): remove it, or set "
@@ -65,7 +65,7 @@ def ignored_in_batch(case: RuleContext) -> Iterator[Violation]:
 
 def sampling(case: RuleContext) -> Iterator[Violation]:
     """Report sampling parameters, which the API no longer accepts."""
-    for name in _SAMPLING:
+    for name in SAMPLING_PARAMS:
         if name in case.params:
             message = (
                 f"the API rejects {name}, even at its default ({_MIGRATION_PAGE}): remove "
@@ -204,7 +204,7 @@ def is_client_tool(tool: Any) -> bool:
 
 def find_sync_only_param(params: Mapping[str, Any]) -> str | None:
     """Return a parameter that the API rejects in a batch but accepts synchronously, or None."""
-    return next((name for name in _REJECTED_PARAMS if params.get(name) is not None), None)
+    return next((name for name in REJECTED_PARAMS if params.get(name) is not None), None)
 
 
 def client_tools(case: RuleContext) -> Iterator[Violation]:

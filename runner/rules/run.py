@@ -23,6 +23,7 @@ from runner.rules.job_rules import (
     sink_overwrites_input,
 )
 from runner.rules.model_rules import deprecated_model, retired_model, unknown_model
+from runner.rules.names.name_rules import misplaced_param, missing_beta, unknown_beta, unknown_param
 from runner.rules.param_rules import (
     client_tools,
     context_window,
@@ -47,6 +48,10 @@ ERROR, WARNING = "error", "warning"
 RULES: dict[str, tuple[str, Callable[[RuleContext], Iterator[Violation]]]] = {
     "refused-in-batch": (ERROR, refused_in_batch),
     "ignored-in-batch": (WARNING, ignored_in_batch),
+    "misplaced-param": (ERROR, misplaced_param),
+    "unknown-param": (ERROR, unknown_param),
+    "missing-beta": (WARNING, missing_beta),
+    "unknown-beta": (WARNING, unknown_beta),
     "sampling": (ERROR, sampling),
     "forced-tool-choice": (ERROR, forced_tool_choice),
     "thinking": (ERROR, thinking),
