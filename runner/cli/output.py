@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from runner.cli.echo import to_cell
 from runner.lifecycle.maintain.unknown_batches import UnknownBatch
 from runner.lifecycle.plan.plan import Plan
+from runner.lifecycle.plan.speed import describe_span
 from runner.pricing.rates import round_up_cost
 from runner.runs.find import RunInfo
 from runner.runs.summary import Summary
@@ -168,7 +169,7 @@ def format_plan(run_plan: Plan) -> str:
             f"  input     {tokens['value']:,} tokens{error}, {tokens['method']}",
             f"  output    {output['expected']:,} tokens, {output['method']}; maximum {output['max']:,}",
             f"  time      {run_plan.duration}",
-            *_format_costs(run_plan),
+            *_format_ways(run_plan),
         ]
     if run_plan.mode_reason:
         lines.append(
@@ -183,14 +184,18 @@ def _format_reason(reason: str, share: dict[str, Any]) -> str:
     return f"            {share['rows']:,} ({format_dollars(share['cost'])}) because {_REASON_LABELS[reason]}"
 
 
-def _format_costs(run_plan: Plan) -> Iterator[str]:
-    amounts = {way: format_dollars(run_plan.cost[way]) for way in _MODE_LABELS}
-    width = max(map(len, amounts.values()))
-    for index, (way, label) in enumerate(_MODE_LABELS.items()):
-        mark = f"  cheapest: {run_plan.cheapest_reason}" if way == run_plan.cheapest else ""
-        yield f"  {'' if index else 'cost':8}  {amounts[way]:>{width}}  {label}{mark}"
+def _format_ways(run_plan: Plan) -> Iterator[str]:
+    """Yield the table of the ways to send a run: expected time, expected cost, name."""
+    amounts = [format_dollars(way.cost) for way in run_plan.ways]
+    most, times = format_dollars(run_plan.cost["max"]), [describe_span(way.seconds) for way in run_plan.ways]
+    longest, widest = max(map(len, times)), max(map(len, ("cost", *amounts, most)))
+    yield f"  ways      {'time':{longest}}  {'cost':>{widest}}"
+    for way, time, amount in zip(run_plan.ways, times, amounts, strict=True):
+        mark = f"  cheapest: {run_plan.cheapest_reason}" if way.name == run_plan.cheapest else ""
+        missed = "  misses the deadline" if way.meets_deadline is False else ""
+        yield f"            {time:{longest}}  {amount:>{widest}}  {_MODE_LABELS[way.name]}{mark}{missed}"
     cap = f", capped at {format_dollars(run_plan.max_cost)}" if run_plan.max_cost is not None else ""
-    yield f"            {format_dollars(run_plan.cost['max']):>{width}}  maximum{cap}"
+    yield f"            {'':{longest}}  {most:>{widest}}  maximum{cap}"
 
 
 def _format_actual_cost(summary: Summary) -> str:

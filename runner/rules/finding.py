@@ -39,7 +39,8 @@ class PlanFacts:
 
     `new` counts the requests that it sends. `prompt_tokens` is the length of the longest prompt, and
     `prefix_tokens` of the prefix that all prompts share. `is_counted` is true if the API counted these tokens.
-    `expected_cost` is in US dollars.
+    `expected_cost` is in US dollars. `missed_deadline` says that the run misses its deadline and what would meet
+    it, if that is so.
     """
 
     mode: str
@@ -49,6 +50,7 @@ class PlanFacts:
     prefix_tokens: float
     expected_cost: float | None
     is_counted: bool
+    missed_deadline: str | None = None
 
 
 class Violation(NamedTuple):

@@ -57,6 +57,12 @@ def interactive_deadline(case: RuleContext) -> Iterator[Violation]:
         yield Violation("deadline", message)
 
 
+def deadline_missed(case: RuleContext) -> Iterator[Violation]:
+    """Report a deadline that the run is expected to miss, as an error if the deadline is hard."""
+    if case.facts is not None and case.facts.missed_deadline is not None:
+        yield Violation("deadline", case.facts.missed_deadline, "error" if case.spec.is_deadline_hard else None)
+
+
 def few_rows(case: RuleContext) -> Iterator[Violation]:
     """Report a batch of so few rows that the discount is not worth the wait."""
     if case.facts is not None and case.is_batched and case.facts.new and case.facts.rows < _FEW_ROWS:

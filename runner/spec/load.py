@@ -179,6 +179,14 @@ def _check_vars(value: dict[str, Any], vars: Mapping[str, str]) -> list[Problem]
     ]
 
 
+def _build_deadline(written: str | dict[str, Any] | None) -> dict[str, Any]:
+    """Return the fields of Spec for a deadline, which is written as a time span or as a mapping."""
+    if written is None:
+        return {}
+    deadline = {"within": written} if isinstance(written, str) else written
+    return {"deadline": parse_duration(deadline["within"]), "is_deadline_hard": deadline.get("hard", False)}
+
+
 def _build_settings(value: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of Spec that follow from the checked document alone."""
     batch = value.get("batch", {})
@@ -190,7 +198,7 @@ def _build_settings(value: dict[str, Any]) -> dict[str, Any]:
         "sinks": tuple(_build_sink(sink) for sink in value["sinks"]),
         "batch": Batch(**{**batch, "max_bytes": parse_size(batch.get("max_bytes", Batch().max_bytes))}),
         "retry": _build_retry(value.get("retry", {})),
-        "deadline": parse_duration(value["deadline"]) if "deadline" in value else None,
+        **_build_deadline(value.get("deadline")),
         "limits": Limits(**value.get("limits", {})),
         "sync": Sync(**value.get("sync", {})),
         "betas": tuple(value.get("betas", ())),

@@ -11,8 +11,8 @@ from runner.errors import Problem
 from runner.spec.redact import redact_passwords
 
 EDITABLE_KEYS = (
-    "description", "batch", "retry", "sinks", "mode", "deadline", "on_deadline", "canary", "reuse", "limits",
-    "prices", "sync", "allow",
+    "description", "batch", "retry", "sinks", "mode", "deadline", "is_deadline_hard", "on_deadline", "canary",
+    "reuse", "limits", "prices", "sync", "allow",
 )  # fmt: skip
 """The settings that may be edited while a run is unfinished."""
 
@@ -223,9 +223,10 @@ class Sync:
 class Spec:
     """One checked job. Its paths are relative to `root`, the project's folder.
 
-    `mode` is batch, sync or auto. `deadline` is in seconds from the start of a run, `prices` in US dollars per
-    million tokens. `positions` maps dotted paths to places in the file: `{"prompt.user": (line, column)}`.
-    `key_lines` maps them to the lines of their keys, and `allow_at` maps lines to the rules that comments allow.
+    `mode` is batch, sync or auto. `deadline` is in seconds from the start of a run; a run that is expected to
+    miss a hard one is not started. `prices` are in US dollars per million tokens. `positions` maps dotted paths to
+    places in the file: `{"prompt.user": (line, column)}`. `key_lines` maps them to the lines of their keys, and
+    `allow_at` maps lines to the rules that comments allow.
     """
 
     path: Path
@@ -243,6 +244,7 @@ class Spec:
     retry: Retry = field(default_factory=Retry)
     mode: str = "batch"
     deadline: float | None = None
+    is_deadline_hard: bool = False
     on_deadline: str = "sync"
     canary: int = 0
     reuse: bool = True

@@ -9,13 +9,12 @@ from math import sqrt
 
 from runner.api.client import Api
 from runner.errors import RunnerError
+from runner.lifecycle.plan.speed import expected_output_tokens
 from runner.lifecycle.prepare.first_round import RequestTotals
 from runner.pricing.models import Model, find_model, load_catalogue
 from runner.pricing.rates import Rate
 from runner.requests.encode import count_prefix_bytes
-from runner.results.usage import Usage
 from runner.runs.context import RunContext
-from runner.runs.summary import decode_column
 from runner.spec.spec import Spec
 from runner.store.run_folder import open_slices
 from runner.store.store import Store
@@ -30,10 +29,6 @@ _CHUNK = 10_000
 
 # Relative error without a count by the API: bytes per token vary between texts.
 OFFLINE_ERROR = 0.3
-
-
-# Share of max_tokens that a response uses, assumed if there are no earlier responses.
-_ASSUMED_OUTPUT_SHARE = 0.25
 
 
 @dataclass(slots=True)
@@ -109,21 +104,6 @@ def _estimate_input(
     return ratio, "estimated from the byte count, without the API", OFFLINE_ERROR
 
 
-def _estimate_output(context: RunContext, previous_store: Store) -> tuple[float, str]:
-    """Return the expected number of tokens in a response, and the method in words."""
-    for run in previous_store.previous_runs(context.run):
-        tokens, answers = 0.0, 0
-        for batch in previous_store.batches(run):
-            usage = decode_column(batch.usage, Usage)
-            if usage.unreadable:
-                continue
-            tokens += usage.output_tokens or 0
-            answers += decode_column(batch.counts, dict[str, int]).get("succeeded", 0)
-        if tokens and answers:
-            return tokens / answers, f"based on the average of run {run.id}"
-    return context.spec.params["max_tokens"] * _ASSUMED_OUTPUT_SHARE, "assuming a quarter of max_tokens"
-
-
 def find_cheapest(costs: Mapping[str, float], prefix: float, spec: Spec) -> tuple[str, str]:
     """Return the cheapest way to send, and the reason."""
     # Plain batches win a tie: a cache that saves nothing is not worth a cache mark.
@@ -192,7 +172,8 @@ def build_estimate(
     prefix = count_prefix_bytes(templates) * ratio
     is_cacheable = prefix >= (model.cache_minimum if model and model.cache_minimum else 1024)
     cached = prefix if is_cacheable else 0.0
-    return Estimate(sizes, ratio, method, error, *_estimate_output(context, previous_store), prefix, cached)
+    output = expected_output_tokens(context.spec, previous_store, previous_store.previous_runs(context.run))
+    return Estimate(sizes, ratio, method, error, *output, prefix, cached)
 
 
 def run_cost_upper_bound(context: RunContext, rate: Rate, mode: str) -> float:

@@ -1,6 +1,5 @@
 """Plan of a run: what it would send and cost, computed before anything is paid."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
@@ -17,7 +16,10 @@ from runner.lifecycle.plan.estimate import (
     round_micro,
     run_cost_upper_bound,
 )
-from runner.lifecycle.plan.send_mode import choose_send_mode, describe_duration, estimate_sync_seconds
+from runner.lifecycle.plan.missed_deadline import describe_missed_deadline
+from runner.lifecycle.plan.send_mode import choose_send_mode, describe_duration
+from runner.lifecycle.plan.speed import measure_speed
+from runner.lifecycle.plan.ways import Way, Workload, chosen_way, list_ways
 from runner.lifecycle.prepare.prepare import PreparedRun
 from runner.pricing.models import load_catalogue
 from runner.pricing.rates import Rate, rate_for_spec
@@ -38,8 +40,9 @@ class Plan:
     `reused` rows take the result of an earlier run or of an identical row.
     `input_tokens` is {value, method, error}; the error is a share of the value.
     `output_tokens` is {expected, max, method}.
-    `cost` holds the expected cost of each way to send: sync, batch, batch_cache_5m and batch_cache_1h. Its `max`
-    is the upper bound for the selected `mode`.
+    `ways` holds each way to send the run: sync, batch, batch_cache_5m and batch_cache_1h, with its expected
+    seconds and cost, and whether it meets the deadline. `cost` holds the expected costs by way. Its `max` is the
+    upper bound for the selected `mode`, or of a deadline after which the rest is sent synchronously.
     `mode_reason` is the reason for `mode`, if the runner selected it.
     `unfinished_run` is the id of the unfinished run of the spec, if there is one.
     """
@@ -64,11 +67,12 @@ class Plan:
     cheapest_reason: str
     duration: str
     max_cost: float | None
+    ways: tuple[Way, ...] = ()
     unfinished_run: str | None = None
     findings: list[Finding] = field(default_factory=list)
 
 
-def _build_facts(plan: Plan, estimate: Estimate) -> PlanFacts:
+def _build_facts(plan: Plan, estimate: Estimate, work: Workload) -> PlanFacts:
     """Collect the facts that the rules examine."""
     return PlanFacts(
         mode=plan.mode,
@@ -78,6 +82,7 @@ def _build_facts(plan: Plan, estimate: Estimate) -> PlanFacts:
         prefix_tokens=estimate.prefix_tokens,
         expected_cost=plan.estimated_cost,
         is_counted=estimate.input_error < OFFLINE_ERROR,
+        missed_deadline=describe_missed_deadline(work, plan.mode, plan.ways),
     )
 
 
@@ -98,7 +103,23 @@ def _output_tokens(estimate: Estimate, count: int, max_tokens: int) -> dict[str,
 
 
 def _upper_bound(context: RunContext, rate: Rate | None, mode: str) -> float | None:
-    return None if rate is None else round_micro(run_cost_upper_bound(context, rate, mode))
+    """Return the upper bound of a run's cost, as if a deadline found all its batches unfinished."""
+    is_hurried = context.spec.deadline is not None and context.spec.on_deadline == "sync"
+    bound = "sync" if is_hurried else mode
+    return None if rate is None else round_micro(run_cost_upper_bound(context, rate, bound))
+
+
+def _build_workload(
+    context: RunContext, count: int, output_tokens: float, previous_store: Store, api: Api | None
+) -> Workload:
+    speed = measure_speed(
+        previous_store,
+        context.run,
+        requests=max((batch.requests for batch in context.store.batches(context.run)), default=0),
+        output_tokens=output_tokens,
+        base_url=None if api is None else api.base_url,
+    )
+    return Workload(context.spec, count, speed)
 
 
 def _find_unfinished_run(run: Run, previous_store: Store) -> str | None:
@@ -114,10 +135,10 @@ def build_plan(
     estimate = build_estimate(context, templates, api, previous_store, rate, count)
     costs = None if rate is None else estimate_costs(rate, estimate)
     cheapest, cheapest_reason = (None, "") if costs is None else find_cheapest(costs, estimate.cached_tokens, spec)
-    seconds = estimate_sync_seconds(spec, count, estimate.output_tokens)
-    mode, mode_reason = choose_send_mode(spec, count, seconds)
+    work = _build_workload(context, count, estimate.output_tokens, previous_store, api)
+    ways = list_ways(work, costs)
+    mode, mode_reason = choose_send_mode(work, ways)
     batches = context.store.batches(context.run)
-    way = mode if mode == "sync" else f"batch_cache_{spec.prompt.cache}" if spec.prompt.cache else "batch"
     plan = Plan(
         run=context.run.id,
         spec=spec.name,
@@ -133,15 +154,16 @@ def build_plan(
         bytes=sum(batch.bytes for batch in batches),
         input_tokens=_input_tokens(estimate),
         output_tokens=_output_tokens(estimate, count, int(spec.params["max_tokens"])),
-        cost={**_round_costs(costs), "max": _upper_bound(context, rate, mode)},
-        estimated_cost=None if costs is None else round_micro(costs[way]),
+        cost={**{way.name: way.cost for way in ways}, "max": _upper_bound(context, rate, mode)},
+        estimated_cost=chosen_way(spec, mode, ways).cost,
         cheapest=cheapest,
         cheapest_reason=cheapest_reason,
-        duration=describe_duration(spec, mode, count, seconds),
+        duration=describe_duration(work, mode),
         max_cost=spec.limits.max_cost,
+        ways=ways,
         unfinished_run=_find_unfinished_run(context.run, previous_store),
     )
-    findings = run_rules(spec, _build_facts(plan, estimate), keys=_read_first_keys(context))
+    findings = run_rules(spec, _build_facts(plan, estimate, work), keys=_read_first_keys(context))
     return replace(plan, findings=[*findings, *prepared.rejected_findings])
 
 
@@ -169,8 +191,3 @@ def _describe_reasons(
             cost *= load_catalogue().batch if mode == "batch" else 1.0
         shown[reason] = {"rows": share.requests, "cost": round_micro(cost)}
     return shown
-
-
-def _round_costs(costs: Mapping[str, float] | None) -> dict[str, float | None]:
-    names = ("sync", "batch", "batch_cache_5m", "batch_cache_1h")
-    return {name: None if costs is None else round_micro(costs[name]) for name in names}

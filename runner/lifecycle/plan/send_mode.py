@@ -1,32 +1,20 @@
-"""Choose how to send a run, and estimate how long it will take."""
+"""Choose how to send a run by time and cost, and describe how long it will take."""
 
+from runner.lifecycle.plan.speed import describe_span
+from runner.lifecycle.plan.ways import Way, Workload, chosen_way
 from runner.pricing.models import find_model, load_catalogue
 from runner.rules.param_rules import find_sync_only_param, is_client_tool, list_tools
 from runner.spec.spec import Spec
 from runner.text import pluralize
 
-_FEW_REQUESTS = 50
+_FEW_REQUESTS, _NEGLIGIBLE_DOLLARS = 50, 1.0
 
 
-_HOUR_SECONDS = 3_600.0
+def find_forced_mode(spec: Spec) -> tuple[str, str] | None:
+    """Return the only mode that the params allow and why, or None if they allow both.
 
-
-# Rough latency of a synchronous request, in seconds: until its first token, and for each further token.
-_FIRST_TOKEN_SECONDS, _TOKEN_SECONDS = 1.5, 1 / 70
-
-
-def estimate_sync_seconds(spec: Spec, requests: int, output_tokens: float) -> float:
-    """Estimate how many seconds synchronous requests take if each response has `output_tokens` tokens."""
-    return requests * (_FIRST_TOKEN_SECONDS + output_tokens * _TOKEN_SECONDS) / spec.sync.concurrency
-
-
-def choose_send_mode(spec: Spec, new_requests: int, seconds: float) -> tuple[str, str]:
-    """Return how to send requests, `batch` or `sync`, and why; no reason if the spec sets the mode.
-
-    `seconds` is how long `new_requests` requests would take synchronously.
+    Client tools work in both modes, but `auto` sends them synchronously.
     """
-    if spec.mode != "auto":
-        return spec.mode, ""
     if (name := find_sync_only_param(spec.params)) is not None:
         return "sync", f"because batches do not accept params.{name}"
     model = find_model(str(spec.params["model"]))
@@ -38,41 +26,77 @@ def choose_send_mode(spec: Spec, new_requests: int, seconds: float) -> tuple[str
             "sync",
             "because each response can end with a client tool call, and a batch would delay the next turn",
         )
-    if spec.deadline is not None and spec.deadline < _HOUR_SECONDS:
-        return "sync", "because most batches take up to 1 hour, and the deadline is sooner"
-    if spec.deadline is not None and spec.on_deadline == "wait" and spec.deadline < 24 * _HOUR_SECONDS > seconds:
-        return "sync", "because a batch can take up to 24 hours, and the deadline is sooner"
-    if new_requests < _FEW_REQUESTS:
+    return None
+
+
+def choose_send_mode(work: Workload, ways: tuple[Way, ...]) -> tuple[str, str]:
+    """Return how to send requests, `batch` or `sync`, and why; no reason if the spec sets the mode."""
+    spec = work.spec
+    if spec.mode != "auto":
+        return spec.mode, ""
+    if (forced := find_forced_mode(spec)) is not None:
+        return forced
+    sync, batch = ways[0], chosen_way(spec, "batch", ways)
+    saving = None if sync.cost is None or batch.cost is None else sync.cost - batch.cost
+    is_small = work.requests < _FEW_REQUESTS and (saving is None or saving < _NEGLIGIBLE_DOLLARS)
+    if is_small and sync.seconds <= batch.seconds and sync.meets_deadline is not False:
         return (
             "sync",
             (
-                f"because {pluralize(new_requests, 'request')} take about {_describe_span(seconds)}, "
+                f"because {pluralize(work.requests, 'request')} take about {describe_span(sync.seconds)}, "
                 "and the batch discount is negligible"
             ),
         )
-    return "batch", "for half the price, because no deadline requires sooner results"
+    if spec.deadline is None:
+        return "batch", "for half the price, because no deadline requires sooner results"
+    return _choose_by_deadline(work, sync, batch)
 
 
-def _describe_span(seconds: float) -> str:
-    for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
-        if seconds >= 1.5 * size:
-            return pluralize(round(seconds / size), unit)
-    return pluralize(max(1, round(seconds)), "second")
+def _choose_by_deadline(work: Workload, sync: Way, batch: Way) -> tuple[str, str]:
+    """Return the cheapest way that meets the deadline or, if none does, the fastest that fits under the cap."""
+    if batch.meets_deadline:
+        return "batch", f"for half the price, because {_describe_batch_speed(work)}, before the deadline"
+    if sync.meets_deadline:
+        return "sync", f"because {_describe_batch_speed(work)}, and the deadline is sooner"
+    cap = work.spec.limits.max_cost
+    times = {"sync": sync.seconds, "batch": work.late_batch_seconds}
+    costs = {"sync": sync.cost or 0.0, "batch": batch.cost or 0.0}
+    fastest = min(times, key=lambda mode: (cap is not None and costs[mode] > cap, times[mode], costs[mode]))
+    what = "fastest way" if cap is None else "fastest way that fits under limits.max_cost"
+    return fastest, f"because it is the {what}, although it misses the deadline"
 
 
-def describe_duration(spec: Spec, mode: str, new_requests: int, seconds: float) -> str:
-    """Describe how long a run with this number of new requests will take."""
-    if not new_requests:
+def _describe_batch_speed(work: Workload) -> str:
+    if work.speed.measured_batches:
+        return f"batches take about {describe_span(work.batch_seconds)} here"
+    if work.late_batch_seconds > work.batch_seconds:
+        return "a batch can take up to 24 hours"
+    return "most batches take up to 1 hour"
+
+
+def describe_duration(work: Workload, mode: str) -> str:
+    """Describe how long a run will take, and what that is based on."""
+    spec, speed = work.spec, work.speed
+    if not work.requests:
         return "nothing to send"
     if mode == "sync":
-        return f"about {_describe_span(seconds)}, {spec.sync.concurrency} requests at a time"
-    waves = -(-new_requests // load_catalogue().enqueued)
+        based = (
+            f", as the last {pluralize(speed.measured_requests, 'request')} here"
+            if speed.measured_requests
+            else ""
+        )
+        return f"about {describe_span(work.sync_seconds)}, {spec.sync.concurrency} requests at a time{based}"
     text = "most batches end within 1 hour, all within 24 hours"
-    if waves > 1:
+    if speed.measured_batches:
+        text = (
+            f"about {describe_span(work.batch_seconds)}, as the last {pluralize(speed.measured_batches, 'batch')} "
+            "here; all end within 24 hours"
+        )
+    if work.waves > 1:
         text += (
             f"; the Start tier processes {load_catalogue().enqueued:,} requests at a time, so "
-            f"this takes {waves} waves"
+            f"this takes {work.waves} waves"
         )
     if spec.deadline is not None:
-        text += f"; deadline in {_describe_span(spec.deadline)}, then `on_deadline: {spec.on_deadline}`"
+        text += f"; deadline in {describe_span(spec.deadline)}, then `on_deadline: {spec.on_deadline}`"
     return text

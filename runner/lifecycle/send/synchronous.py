@@ -7,7 +7,7 @@ by the same batch, because it may be billed: it ends as errored, and a later rou
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import islice
@@ -41,6 +41,9 @@ _REPORT_SECONDS = 2.0
 
 
 _CANCELED_RESULT = b'{"type":"canceled"}'
+
+
+_UNTIMED: Mapping[int, float] = {}
 
 
 @dataclass(slots=True)
@@ -90,6 +93,12 @@ def _send_request(api: Api, params: bytes, throttle: _Throttle) -> bytes | None:
     return None
 
 
+def _time_request(api: Api, params: bytes, throttle: _Throttle) -> tuple[bytes | None, float]:
+    """Send one request; return its result as `_send_request` does, and the seconds that it took with its waits."""
+    began = time.monotonic()
+    return _send_request(api, params, throttle), time.monotonic() - began
+
+
 def _lost_answer_result(message: str) -> bytes:
     error = {"type": "error", "error": {"type": LOST_ANSWER, "message": message}}
     return msgspec.json.encode({"type": "errored", "error": error})
@@ -104,10 +113,14 @@ class _SyncJournal:
     intents: BinaryIO
     counts: dict[str, int] = field(default_factory=dict)
 
-    def record_results(self, answers: Iterable[tuple[int, bytes]]) -> None:
-        """Append (row, result) pairs to the results file, durably."""
+    def record_results(
+        self, answers: Iterable[tuple[int, bytes]], seconds: Mapping[int, float] = _UNTIMED
+    ) -> None:
+        """Append (row, result) pairs to the results file, durably, with the `seconds` that each row took."""
         for row, result in answers:
-            self.results.write(b'{"custom_id":"%b%d","result":%b}\n' % (self.prefix.encode(), row, result))
+            took = b',"seconds":%.3f' % seconds[row] if row in seconds else b""
+            line = b'{"custom_id":"%b%d","result":%b%b}\n'
+            self.results.write(line % (self.prefix.encode(), row, result, took))
             self.count_result(result)
         _flush_to_disk(self.results)
 
@@ -225,7 +238,7 @@ def _send_all(
 ) -> None:
     """Send requests, at most `sync.concurrency` at a time, until all are answered or the gate is shut."""
     body, todo = context.store.folder(context.run).body(batch.round, batch.batch), iter(left)
-    concurrency, in_flight = context.spec.sync.concurrency, dict[Future[bytes | None], int]()
+    concurrency, in_flight = context.spec.sync.concurrency, dict[Future[tuple[bytes | None, float]], int]()
     reported_at = time.monotonic()
     with open_slices() as files, ThreadPoolExecutor(concurrency) as pool:
         while True:
@@ -233,14 +246,15 @@ def _send_all(
             if next_requests:
                 journal.record_intents(row for row, _, _ in next_requests)
             for row, *where in next_requests:
-                in_flight[pool.submit(_send_request, api, files.read(body, *where), throttle)] = row
+                in_flight[pool.submit(_time_request, api, files.read(body, *where), throttle)] = row
             if not in_flight:
                 return
             completed = {
                 in_flight.pop(one): one.result() for one in wait(in_flight, return_when=FIRST_COMPLETED).done
             }
-            journal.record_results((row, result) for row, result in completed.items() if result is not None)
-            journal.record_intents(-row for row, result in completed.items() if result is None)
+            seconds = {row: took for row, (_, took) in completed.items()}
+            journal.record_results(((row, one) for row, (one, _) in completed.items() if one is not None), seconds)
+            journal.record_intents(-row for row, (one, _) in completed.items() if one is None)
             if time.monotonic() - reported_at > _REPORT_SECONDS:
                 reported_at = time.monotonic()
                 context.report(

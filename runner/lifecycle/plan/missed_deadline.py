@@ -1,0 +1,93 @@
+"""Say that a run will miss its deadline, and what would meet it."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from runner.lifecycle.plan.send_mode import find_forced_mode
+from runner.lifecycle.plan.speed import describe_span
+from runner.lifecycle.plan.ways import Way, Workload, chosen_way
+from runner.pricing.models import load_catalogue
+
+_MAX_CONCURRENCY = 100  # as in schema.json
+
+
+@dataclass(frozen=True, slots=True)
+class _Option:
+    """One mode that a run could use, now or with `mode: auto`; `seconds` are compared with the deadline."""
+
+    mode: str
+    seconds: float
+    cost: float | None
+    is_own: bool
+    is_affordable: bool
+
+    @property
+    def condition(self) -> str:
+        return "" if self.is_own else " with `mode: auto`"
+
+
+def describe_missed_deadline(work: Workload, mode: str, ways: tuple[Way, ...]) -> str | None:
+    """Say that a run misses its deadline and what would meet it; return None if it does not."""
+    deadline, cap = work.spec.deadline, work.spec.limits.max_cost
+    if deadline is None or not work.requests or chosen_way(work.spec, mode, ways).meets_deadline:
+        return None
+    options = list(_list_options(work, ways))
+    is_capped = not all(option.is_affordable for option in options)
+    note = f" (a way that costs more than ${cap or 0:,.2f} is paused by `limits.max_cost`)" if is_capped else ""
+    return (
+        f"the deadline is in {describe_span(deadline)}, but synchronous requests take about "
+        f"{describe_span(work.sync_seconds)} and batches about {describe_span(work.late_batch_seconds)}{note}; "
+        f"what would meet it: {', or '.join(_find_remedies(work, deadline, options))}"
+    )
+
+
+def _list_options(work: Workload, ways: tuple[Way, ...]) -> Iterator[_Option]:
+    """Yield the modes that the params allow, and the mode that the spec sets."""
+    spec, forced = work.spec, find_forced_mode(work.spec)
+    for mode, seconds in (("sync", work.sync_seconds), ("batch", work.late_batch_seconds)):
+        is_allowed = forced is None or forced[0] == mode
+        is_own = spec.mode == mode or (spec.mode == "auto" and is_allowed)
+        cost, cap = chosen_way(spec, mode, ways).cost, spec.limits.max_cost
+        if is_allowed or is_own:
+            yield _Option(mode, seconds, cost, is_own, cost is None or cap is None or cost <= cap)
+
+
+def _find_remedies(work: Workload, deadline: float, options: list[_Option]) -> Iterator[str]:
+    """Yield the settings that would meet a missed deadline, each sufficient by itself."""
+    if any(one.is_affordable and one.seconds <= deadline for one in options):
+        yield "`mode: auto`"
+    counted = ((_count_rows_in_time(work, deadline, one), one.condition) for one in options)
+    fitting = [(rows, condition) for rows, condition in counted if 0 < rows < work.requests]
+    if fitting:
+        rows, condition = max(fitting)
+        yield f"at most {rows:,} rows (`--limit {rows}`){condition}"
+    each, concurrency = work.speed.request_seconds, work.spec.sync.concurrency
+    needed = math.ceil(work.requests * each / max(deadline, 0.001))
+    for one in options:
+        is_enough = one.mode == "sync" and each <= deadline and concurrency < needed <= _MAX_CONCURRENCY
+        if is_enough and one.is_affordable:
+            yield f"`sync.concurrency: {needed}`{one.condition}, if your rate limits allow it"
+    for one in options:
+        if not one.is_affordable and one.seconds <= deadline:
+            yield f"`limits.max_cost: {math.ceil((one.cost or 0) * 100) / 100:.2f}`{one.condition}"
+    seconds = min(one.seconds for one in options if one.is_own)
+    if seconds > deadline:
+        is_paid = all(one.is_affordable for one in options if one.is_own and one.seconds == seconds)
+        yield f"`deadline: {_write_span(seconds)}`" + ("" if is_paid else " with a higher `limits.max_cost`")
+
+
+def _count_rows_in_time(work: Workload, deadline: float, option: _Option) -> int:
+    """Return how many rows fit into the time and under the cap: synchronously, or as batches in waves."""
+    spec, each = work.spec, work.speed.request_seconds
+    if option.mode == "sync":
+        rows = int(deadline * spec.sync.concurrency / each) if each <= deadline else 0
+    else:
+        rows = int(deadline / (option.seconds / work.waves)) * load_catalogue().enqueued
+    cap = spec.limits.max_cost
+    return rows if cap is None or not option.cost else min(rows, int(cap / option.cost * work.requests))
+
+
+def _write_span(seconds: float) -> str:
+    """Write a time span as a spec does, rounded up to minutes or, if it is long, to hours."""
+    return f"{math.ceil(seconds / 60)}m" if seconds < 3 * 3_600 else f"{math.ceil(seconds / 3_600)}h"
