@@ -52,10 +52,13 @@ def format_outcomes(summary: Summary) -> str:
 
 def _format_destination(sink: Mapping[str, Any]) -> str:
     """Return the destination of a sink; a path below the working folder is shown relative to it."""
-    path = str(sink["path"])
-    relative = path if "://" in path else os.path.relpath(path)
     table = f" {sink['table']}" if "table" in sink else ""
-    return (path if relative.startswith("..") else relative) + table
+    return _relative_path(str(sink["path"])) + table
+
+
+def _relative_path(path: str) -> str:
+    relative = path if "://" in path else os.path.relpath(path)
+    return path if relative.startswith("..") else relative
 
 
 def _format_cost(summary: Summary) -> Iterator[str]:
@@ -94,6 +97,8 @@ def format_conclusion(summary: Summary, *, is_simulated: bool) -> str:
     width = max(map(len, paths), default=0)
     for index, (path, sink) in enumerate(zip(paths, summary.sinks, strict=True)):
         lines.append(f"  {'' if index else 'wrote':6}  {path:{width}}  {pluralize(sink['rows'], 'row')}")
+    kept = [_relative_path(sink["instead_of"]) for sink in summary.sinks if "instead_of" in sink]
+    lines += [f"  {'' if index else 'kept':6}  {path}, which is complete" for index, path in enumerate(kept)]
     return "\n".join(lines)
 
 

@@ -146,6 +146,7 @@ def _resume_command() -> str:
 )
 @click.option("--new", is_flag=True, help="Start a new run; an unfinished run is abandoned, not canceled.")
 @click.option("--accept-loss", is_flag=True, help="Record rows as missing if the API no longer has their results.")
+@click.option("--overwrite", is_flag=True, help="Let a partial run (--limit, canceled) replace complete outputs.")
 @click.option(
     "--poll-seconds", type=click.FloatRange(min=0, min_open=True), help="Seconds between two checks of a batch."
 )
@@ -153,7 +154,8 @@ def _resume_command() -> str:
 @JSON_OPTION
 def run(
     specs: tuple[Path, ...], *, simulate: bool, yes: bool, resume: bool, new: bool, as_json: bool,
-    no_wait: bool, accept_loss: bool, limit: int | None, poll_seconds: float | None, variables: dict[str, str],
+    no_wait: bool, accept_loss: bool, overwrite: bool, limit: int | None, poll_seconds: float | None,
+    variables: dict[str, str],
 ) -> None:  # fmt: skip
     """Run or resume specs.
 
@@ -181,6 +183,7 @@ def run(
                     resume=resume,
                     new=new,
                     accept_loss=accept_loss,
+                    overwrite=overwrite,
                     poll_seconds=poll_seconds,
                     report=progress.report,
                     stop=stop,

@@ -61,6 +61,7 @@ def run(
     resume: bool = False,
     new: bool = False,
     accept_loss: bool = False,
+    overwrite: bool = False,
     poll_seconds: float | None = None,
     report: ProgressCallback = ignore_progress,
     stop: Event | None = None,
@@ -70,7 +71,8 @@ def run(
     Before anything is sent, `consent` must be true, or a function that returns true for the Plan, unless the spec
     has `limits.max_cost`. With `simulate` nothing is paid. `limit` is the maximum number of rows to read. If an
     unfinished run differs from the files, `resume` finishes it as it was and `new` starts over. `accept_loss` ends
-    rows whose results are lost as missing. Without `wait`, or after `stop`, call again. Raises RunnerError.
+    rows whose results are lost as missing. With `overwrite` a run of some of the rows replaces the outputs of all.
+    Without `wait`, or after `stop`, call again. Raises RunnerError.
     """
     stop, spec = stop or Event(), simulated_spec(spec) if simulate else spec
     # A run is resumed from its snapshot: its templates and input may be broken or missing by now.
@@ -80,11 +82,11 @@ def run(
     with open_project(output_root, stop, simulate=simulate, betas=spec.betas) as (store, api):
         selected = RunSelector(spec, templates, limit, resume, new).select_run(store)
         if selected is not None:
-            context = RunContext(selected[1], store, selected[0], output_root, report)
+            context = RunContext(selected[1], store, selected[0], output_root, report, overwrite)
         else:
             templates = templates or validate_spec(spec).templates
             prepared = prepare_first_round(spec, templates, store, limit=limit, stop=stop, report=report)
-            context = RunContext(spec, store, prepared.run, output_root, report)
+            context = RunContext(spec, store, prepared.run, output_root, report, overwrite)
             check_tables(context, destinations)
             plan = build_plan(context, templates, prepared, api, store)
             start_if_confirmed(context, plan, consent if callable(consent) else simulate or consent, stop)

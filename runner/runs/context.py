@@ -19,13 +19,17 @@ def ignore_progress(line: str, summary: Summary) -> None:
 
 @dataclass(slots=True)
 class RunContext:
-    """A run in progress: its spec, its state, the base folder of its outputs, and the report callback."""
+    """A run in progress: its spec, its state, the base folder of its outputs, and the report callback.
+
+    With `overwrite` its outputs replace complete ones even if it is partial.
+    """
 
     spec: Spec
     store: Store
     run: Run
     output_root: Path
     on_progress: ProgressCallback = ignore_progress
+    overwrite: bool = False
 
     def report(self, line: str) -> None:
         """Report a change with a line for the user."""

@@ -25,7 +25,7 @@ class Summary:
     `batches` holds {id, state, requests} of each batch, and its `mode` if it is sent synchronously. If some lines
     of its results were unusable, `ignored_lines` counts them by kind. `missing_results` counts the rows that the
     API counted, and which are paid, but for which it never had a result.
-    `sinks` holds {type, path, rows} of each output once written.
+    `sinks` holds {type, path, rows} of each output once written, and `instead_of` if it is beside a complete one.
     `usage` holds the tokens of all responses, under the API's names.
     `cost` is in US dollars: `estimated` when the run was confirmed, `actual` so far, `synchronous` if everything
     had been sent synchronously, and `saved`. An amount is None if no price is known. If the usage of some answers

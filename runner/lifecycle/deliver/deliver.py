@@ -13,12 +13,12 @@ import msgspec
 
 from runner.errors import InputError, Problem, StateError
 from runner.files.digest import sha256_of
+from runner.lifecycle.deliver.places import OutputPlace, choose_places
 from runner.requests.custom_id import make_custom_id
 from runner.results.outcome import Outcome, parse_result
 from runner.results.output_format import OutputFormat
 from runner.runs.context import RunContext
 from runner.runs.snapshot import read_snapshot
-from runner.sinks.destination import resolve_destination
 from runner.sinks.open import open_sink
 from runner.spec.spec import Sink
 from runner.store.records import Batch
@@ -110,8 +110,9 @@ def _verified_records(
         raise StateError(f"the files of run {context.run.id} are damaged: {error}") from error
 
 
-def _table_entry(sink: Sink) -> dict[str, str]:
-    return {"table": sink.options["table"]} if sink.type == "sql" else {}
+def _extra_entries(sink: Sink, place: OutputPlace) -> dict[str, str]:
+    table = {"table": sink.options["table"]} if sink.type == "sql" else {}
+    return table if place.instead_of is None else {**table, "instead_of": str(place.instead_of)}
 
 
 @contextmanager
@@ -135,13 +136,15 @@ def write_outputs(
 ) -> list[dict[str, Any]]:
     """Write every sink and return {type, path, rows} of each; a file appears whole or not at all.
 
-    SQL sinks also have `table`. In an unfinished run, `is_partial` leaves out rows that have no outcome yet.
+    SQL sinks also have `table`, and an output beside a complete one has the path of that one in `instead_of`. In
+    an unfinished run, `is_partial` leaves out rows that have no outcome yet.
 
     Raises InputError if a column cannot be computed or a database cannot be written. Raises OSError if a file
     cannot be written, and StateError if the files of the run are damaged.
     """
     sinks = context.spec.sinks
-    places = [resolve_destination(sink, root=context.spec.root, base=context.output_root) for sink in sinks]
+    chosen = choose_places(context, has_open_rows=is_partial)
+    places = [one.destination for one in chosen]
     rows, corrected = [0] * len(sinks), list[tuple[int, str]]()
     if elsewhere := [str(place) for place in places if place.path is None]:
         # This can take a while: a table can be locked, or a bucket far away.
@@ -159,10 +162,11 @@ def write_outputs(
             if record["outcome"] != (name or "missing"):
                 corrected.append((number, record["outcome"]))
             for index, write_record in enumerate(writers):
-                rows[index] += write_record(record)
+                if not (chosen[index].keeps_rows and record["outcome"] == "canceled"):
+                    rows[index] += write_record(record)
     if corrected:
         _correct_outcomes(context, corrected)
     return [
-        {"type": sink.type, "path": str(place), **_table_entry(sink), "rows": count}
-        for sink, place, count in zip(sinks, places, rows, strict=True)
+        {"type": sink.type, "path": str(one.destination), **_extra_entries(sink, one), "rows": count}
+        for sink, one, count in zip(sinks, chosen, rows, strict=True)
     ]
