@@ -10,7 +10,9 @@ import msgspec
 
 from runner.errors import InputError, Problem
 from runner.spec.spec import Output
-from runner.templates.expressions import compile_expression
+from runner.tabular.column_types import resolve_refs
+from runner.templates.expressions import ExpressionError, compile_expression
+from runner.templates.known_fields import make_closed_schema
 
 _MAX_MESSAGE_CHARS = 500
 
@@ -175,24 +177,46 @@ def make_validator(schema: dict[str, Any]) -> Validator:
     return validate
 
 
-def build_output_format(output: Output) -> OutputFormat:
-    """Return the form of a spec's answers. Raises InputError if its schema, pattern or checks are invalid."""
+def build_output_format(output: Output, row_schema: Mapping[str, Any] | None = None) -> OutputFormat:
+    """Return the form of a spec's answers. Raises InputError if its schema, pattern or checks are invalid.
+
+    With `row_schema`, the known fields of a row, its checks cannot use others.
+    """
     try:
         pattern = re.compile(output.pattern) if output.pattern is not None else None
     except re.error as error:
         raise InputError([Problem("output.pattern", f"is not a valid regular expression: {error}")]) from error
     validate = None if output.schema is None else make_validator(output.schema)
-    checks = tuple((_compile_check(output, index), one.message) for index, one in enumerate(output.checks))
+    checks = tuple(
+        (_compile_check(output, index, row_schema or {}), one.message) for index, one in enumerate(output.checks)
+    )
     return OutputFormat(validate, output.tool, output.parse, pattern, checks, output.allow_empty)
 
 
-def _compile_check(output: Output, index: int) -> Callable[[Mapping[str, Any]], Any]:
-    """Compile a check. Raises InputError if its syntax is invalid or a name is not in the schema."""
+def describe_output(output: Output) -> dict[str, Any]:
+    """Return what is known of an output as a JSON schema, without references; it is empty if nothing is known."""
+    if output.schema is not None:
+        return resolve_refs(output.schema, output.schema)
+    if output.parse == "lines":
+        return {"type": "array", "items": {"type": "string"}}
+    try:
+        groups = re.compile(output.pattern or "").groupindex
+    except re.error:
+        return {}  # Reported by `build_output_format`.
+    return make_closed_schema({name: {"type": ["string", "null"]} for name in groups}) if groups else {}
+
+
+def _compile_check(
+    output: Output, index: int, row_schema: Mapping[str, Any]
+) -> Callable[[Mapping[str, Any]], Any]:
+    """Compile a check. Raises InputError if its syntax is invalid, or a name or field is not in the schema."""
     schema = output.schema or {}
     # A composed schema has names in all of its parts, so they cannot be listed.
     known = None if schema.keys() & {"allOf", "anyOf", "oneOf", "$ref"} else schema.get("properties")
     names = ("output", "row", *known) if isinstance(known, dict) else None
+    found = describe_output(output)
+    schemas = {**(found.get("properties") or {}), "output": found, "row": row_schema}
     try:
-        return compile_expression(output.checks[index].check, names=names)
-    except ValueError as error:
-        raise InputError([Problem(f"output.checks.{index}.check", str(error))]) from error
+        return compile_expression(output.checks[index].check, names=names, schemas=schemas)
+    except ExpressionError as error:
+        raise InputError([Problem(f"output.checks.{index}.check", str(error), error.line)]) from error

@@ -7,14 +7,14 @@ from runner.errors import Problem
 from runner.files.compression import is_compressed
 from runner.files.extras import missing_package_message
 from runner.files.remote import is_url
-from runner.sinks.column_schemas import build_column_schemas
+from runner.sinks.column_schemas import build_column_schemas, build_record_schemas
 from runner.sinks.destination import Destination, why_not_writable
 from runner.sinks.registry import DESTINATION_KEYS, column_expressions, find_sink_type
 from runner.spec.schema_errors import suggest_similar
 from runner.spec.spec import Sink, Spec
 from runner.tabular.database import DatabaseError
 from runner.tabular.tables import find_schema_mismatch
-from runner.templates.expressions import compile_expression
+from runner.templates.expressions import ExpressionError, compile_expression
 
 
 def _setting_path(sink: Sink, index: int, name: str) -> str:
@@ -22,9 +22,12 @@ def _setting_path(sink: Sink, index: int, name: str) -> str:
     return f"sinks.{index}.{name}" if has_own else f"sinks.{index}.columns.{name}"
 
 
-def check_sinks(spec: Spec) -> list[Problem]:
-    """Return the problems of a spec's sinks that can be found without accessing their places."""
-    problems = []
+def check_sinks(spec: Spec, row_schema: Mapping[str, Any] | None = None) -> list[Problem]:
+    """Return the problems of a spec's sinks that can be found without accessing their places.
+
+    With `row_schema`, the known fields of a row, their columns cannot use others.
+    """
+    problems, schemas = [], build_record_schemas(spec, row_schema or {})
     for index, sink in enumerate(spec.sinks):
         columns, path = column_expressions(sink), str(sink.options.get("path", ""))
         kind = find_sink_type(sink.type)
@@ -33,9 +36,10 @@ def check_sinks(spec: Spec) -> list[Problem]:
             problems.append(spec.problem(f"sinks.{index}.type", missing))
         for name, text in columns.items():
             try:
-                compile_expression(text)
-            except ValueError as error:
-                problems.append(spec.problem(_setting_path(sink, index, name), f"column {name!r}: {error}"))
+                compile_expression(text, schemas=schemas)
+            except ExpressionError as error:
+                message = f"column {name!r}: {error}"
+                problems.append(spec.problem(_setting_path(sink, index, name), message, line=error.line))
         for name in sink.types:
             if name not in columns:
                 message = f"there is no column {name!r}: {suggest_similar(name, columns)}"

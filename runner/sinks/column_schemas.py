@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from runner.results.output_format import describe_output
 from runner.spec.spec import Sink, Spec
 from runner.tabular.column_types import resolve_refs, schema_for_type, subschema_at
 from runner.templates.expressions import parse_path
@@ -34,6 +35,12 @@ def build_column_schemas(
         else:
             found[name] = {} if steps is None else subschema_at(known.get(str(steps[0]), {}), steps[1:])
     return found
+
+
+def build_record_schemas(spec: Spec, row_schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is known of the fields of a row's final record, with `row_schema` as that of the row."""
+    known = _record_schemas(spec, {})
+    return {**known, "output": describe_output(spec.output) or known["output"], "row": row_schema}
 
 
 def _record_schemas(spec: Spec, types: Mapping[str, Any]) -> dict[str, Any]:

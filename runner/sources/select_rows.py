@@ -9,7 +9,8 @@ from runner.errors import InputError, Problem
 from runner.spec.schema_errors import suggest_similar
 from runner.spec.spec import Source
 from runner.tabular.column_types import make_text_parser
-from runner.templates.expressions import compile_expression
+from runner.templates.expressions import ExpressionError, compile_expression
+from runner.templates.known_fields import make_closed_schema
 
 RawRow = tuple[str, int, dict[str, Any]]
 """(path, line, fields) of one row."""
@@ -26,7 +27,7 @@ def select_rows(
     if source.columns or source.types:
         rows = _convert_columns(source, rows, is_schemaless=is_schemaless)
     if source.where is not None:
-        rows = _filter_rows(source.where, rows, is_schemaless=is_schemaless)
+        rows = _filter_rows(source, source.where, rows, is_schemaless=is_schemaless)
     if source.sample is not None:
         rows = _sample_rows(rows, source.sample, source.seed)
     limits = [most for most in (limit, source.limit) if most is not None]
@@ -61,18 +62,23 @@ def _convert_columns(source: Source, rows: Iterator[RawRow], *, is_schemaless: b
         )
 
 
-def _filter_rows(where: str, rows: Iterator[RawRow], *, is_schemaless: bool) -> Iterator[RawRow]:
+def _filter_rows(source: Source, where: str, rows: Iterator[RawRow], *, is_schemaless: bool) -> Iterator[RawRow]:
     fits = None
     for path, line, fields in rows:
         try:
             if fits is None:
-                fits = compile_expression(where, names=None if is_schemaless else (*fields, "row"))
+                known = source.columns if is_schemaless else tuple(fields)
+                fits = compile_expression(
+                    where,
+                    names=(*known, "row") if known else None,
+                    schemas={"row": make_closed_schema({name: {} for name in known})} if known else None,
+                )
             if fits({**fields, "row": fields}):
                 yield path, line, fields
+        except ExpressionError as error:
+            raise InputError([Problem("source.where", str(error), error.line)]) from error
         except ValueError as error:
-            at = "source.where" if fits is None else path
-            message = str(error) if fits is None else f"cannot evaluate source.where: {error}"
-            raise InputError([Problem(at, message, 0 if fits is None else line)]) from error
+            raise InputError([Problem(path, f"cannot evaluate source.where: {error}", line)]) from error
 
 
 def _sample_rows(rows: Iterator[RawRow], count: int, seed: int) -> Iterator[RawRow]:

@@ -6,8 +6,9 @@ from typing import Any
 from jinja2 import ChainableUndefined, TemplateSyntaxError, UndefinedError, nodes
 
 from runner.spec.schema_errors import suggest_similar
+from runner.templates.known_fields import find_unknown_field, path_steps
 from runner.templates.sandbox import RENDER_ERRORS, make_sandbox
-from runner.templates.variables import find_undeclared_names
+from runner.templates.variables import find_first_use, find_undeclared_names
 
 RECORD_FIELDS = (
     "key",
@@ -24,27 +25,39 @@ RECORD_FIELDS = (
 """The names that a column expression of a sink may use."""
 
 
+class ExpressionError(ValueError):
+    """A text is not a valid expression. `line` counts from 1 inside the text."""
+
+    def __init__(self, message: str, line: int = 1) -> None:
+        super().__init__(message)
+        self.line = line
+
+
 def compile_expression(
-    text: str, *, names: Collection[str] | None = RECORD_FIELDS
+    text: str, *, names: Collection[str] | None = RECORD_FIELDS, schemas: Mapping[str, Any] | None = None
 ) -> Callable[[Mapping[str, Any]], Any]:
     """Compile a Jinja expression, for example `output.total`; missing values evaluate to None.
 
-    Raises ValueError if it is not an expression, or uses a name that is not in `names` (None allows any name).
-    The compiled function raises ValueError if it cannot be computed from the values.
+    Raises ExpressionError if it is not an expression, or uses a name that is not in `names` (None allows any name)
+    or a field that the JSON schema of its name in `schemas` rules out. The compiled function raises ValueError if
+    it cannot be computed from the values.
     """
     environment = make_sandbox({}, ChainableUndefined)
     try:
         compiled = environment.compile_expression(text)
         tree = environment.parse(_wrap_in_template(text))
     except TemplateSyntaxError as error:
-        raise ValueError(f"not an expression: {error.message}") from error
+        raise ExpressionError(f"not an expression: {error.message}", error.lineno) from error
     except SyntaxError as error:
-        raise ValueError(f"not an expression: {error.msg}") from error
+        raise ExpressionError(f"not an expression: {error.msg}") from error
     except RENDER_ERRORS as error:
-        raise ValueError(f"not an expression: {error}") from error
+        raise ExpressionError(f"not an expression: {error}") from error
     for name in sorted(find_undeclared_names(tree) - set(names)) if names is not None else ():
-        raise ValueError(f"{name!r} is undefined: {suggest_similar(name, names or ())}")
-    steps = _path_steps(_expression_node(tree))
+        message = f"{name!r} is undefined: {suggest_similar(name, names or ())}"
+        raise ExpressionError(message, find_first_use(tree, name) or 1)
+    if (unknown := find_unknown_field(tree, schemas or {})) is not None:
+        raise ExpressionError(*unknown)
+    steps = path_steps(_expression_node(tree))
     return _make_evaluator(compiled) if steps is None else _make_path_lookup(steps)
 
 
@@ -62,7 +75,7 @@ def _expression_node(tree: nodes.Template) -> nodes.Node:
 def parse_path(text: str) -> list[str | int] | None:
     """Return the steps of a plain path such as `output.lines[0].total`, or None for any other expression."""
     try:
-        return _path_steps(_expression_node(make_sandbox({}, ChainableUndefined).parse(_wrap_in_template(text))))
+        return path_steps(_expression_node(make_sandbox({}, ChainableUndefined).parse(_wrap_in_template(text))))
     except (TemplateSyntaxError, SyntaxError, *RENDER_ERRORS):
         return None
 
@@ -78,19 +91,6 @@ def _make_evaluator(compiled: Callable[[Mapping[str, Any]], Any]) -> Callable[[M
             raise ValueError(str(error)) from error
 
     return evaluate
-
-
-def _path_steps(node: nodes.Node) -> list[str | int] | None:
-    """Return the steps of the tree of a plain path such as `output.lines[0].total`, or None."""
-    if isinstance(node, nodes.Name):
-        return [node.name]
-    if isinstance(node, nodes.Getattr):
-        above, step = _path_steps(node.node), node.attr
-    elif isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const):
-        above, step = _path_steps(node.node), node.arg.value
-    else:
-        return None
-    return None if above is None else [*above, step]
 
 
 def _make_path_lookup(steps: list[str | int]) -> Callable[[Mapping[str, Any]], Any]:

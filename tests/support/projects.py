@@ -30,6 +30,8 @@ SPEC: dict[str, Any] = {
     ],
     "batch": {"max_requests": 8, "poll_seconds": 0.1, "grace_seconds": 0.5, "on_unknown": "resubmit"},
 }
+UNLABELED_SINKS = [{"type": "jsonl", "path": "out/all.jsonl"}, {"type": "csv", "path": "out/labels.csv"}]
+"""Sinks for outputs without the field `label`."""
 ROWS, BATCHES = 20, 3
 EACH_ONCE = {("1", row): 1 for row in range(1, ROWS + 1)}
 
@@ -40,7 +42,10 @@ def write_job(root: Path, *, rows: int = 20, **changes: Any) -> Path:
     lines = [f"r{number},text number {number}\n" for number in range(1, rows + 1)]
     (root / "rows.csv").write_text("id,text\n" + "".join(lines))
     path = root / "job.yaml"
-    path.write_text(json.dumps({**SPEC, **changes}))
+    schema = changes.get("output", SPEC["output"]).get("schema")
+    has_label = isinstance(schema, dict) and "label" in schema.get("properties", {})
+    sinks = SPEC["sinks"] if has_label else UNLABELED_SINKS
+    path.write_text(json.dumps({**SPEC, "sinks": sinks, **changes}))
     return path
 
 

@@ -1,9 +1,9 @@
 """Validate a spec against everything except the full input."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from runner.errors import InputError, Problem
 from runner.files.extras import missing_package_message
@@ -18,7 +18,9 @@ from runner.sinks.check import check_destination, check_sinks
 from runner.sinks.destination import Destination, resolve_destination
 from runner.sources.input_files import Inputs
 from runner.sources.read import Row, read_rows
+from runner.sources.registry import find_source_type
 from runner.spec.spec import Spec
+from runner.templates.known_fields import make_closed_schema
 from runner.templates.templates import Templates, load_templates
 
 T = TypeVar("T")
@@ -41,21 +43,24 @@ def validate_spec(spec: Spec, *, allow_rule_errors: bool = False) -> ValidatedSp
     This covers the templates, the names they use, the columns and the first 100 rows. Raises InputError that lists
     all problems, including the errors found by the rules unless `allow_rule_errors`.
     """
-    problems = check_sinks(spec)
+    unreadable: list[Problem] = []
+    sample, types = _collect_problems(unreadable, lambda: _read_sample(spec)) or ([], {})
+    row_schema = _describe_row(spec, sample, types)
+    problems = check_sinks(spec, row_schema)
     if any(block.type != "text" for block in spec.prompt.blocks()) and (
         missing := missing_package_message("documents")
     ):
         problems.append(spec.problem("prompt", f"documents and images: {missing}"))
-    _collect_problems(problems, lambda: build_output_format(spec.output))
+    _collect_problems(problems, lambda: build_output_format(spec.output, row_schema))
     templates = _collect_problems(problems, lambda: load_templates(spec))
-    sample = _collect_problems(problems, lambda: _read_sample(spec))
+    problems += unreadable
     if templates is not None and sample:
         problems += templates.check_variables(list(dict.fromkeys(name for row in sample for name in row.fields)))
-    findings = run_rules(spec, keys=[row.key for row in sample or ()] if spec.source.key is not None else ())
+    findings = run_rules(spec, keys=[row.key for row in sample] if spec.source.key is not None else ())
     errors = [finding.problem for finding in findings if finding.severity == "error"]
     if templates is None or problems or (errors and not allow_rule_errors):
         raise InputError([*(_with_location(spec, problem) for problem in problems), *errors])
-    for row, (_, _, problem) in encode_requests(templates, iter(sample or ())):
+    for row, (_, _, problem) in encode_requests(templates, iter(sample)):
         if problem is not None:
             findings.append(rejected_finding(row, problem))
     return ValidatedSpec(templates, findings)
@@ -97,17 +102,30 @@ def _with_location(spec: Spec, problem: Problem) -> Problem:
     """Return a problem that only names its setting with the location of that setting."""
     if problem.path not in spec.positions:
         return problem
-    return spec.problem(problem.path, f"{problem.path}: {problem.message}")
+    return spec.problem(problem.path, f"{problem.path}: {problem.message}", line=problem.line or 1)
 
 
-def _read_sample(spec: Spec) -> list[Row]:
+def _describe_row(spec: Spec, sample: list[Row], types: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of the source's rows as far as it is known.
+
+    Rows of a schemaless source can have fields that the first ones do not have, unless the spec selects columns.
+    """
+    if find_source_type(spec.source.type).is_schemaless:
+        names: Collection[str] = spec.source.columns
+    else:
+        names = sample[0].fields if sample else ()
+    return make_closed_schema({name: types.get(name, {}) for name in names}) if names else {}
+
+
+def _read_sample(spec: Spec) -> tuple[list[Row], Mapping[str, Any]]:
+    """Return the first rows of the source, as far as they can be read now, and the known types of its columns."""
     inputs, pattern = Inputs(spec.root), spec.source.path
     if spec.source.output is not None and not (spec.root / pattern).exists():
-        return []  # the spec that writes it has not run yet
+        return [], {}  # the spec that writes it has not run yet
     if spec.source.is_query or is_url(pattern):
-        return list(read_rows(spec.source, inputs, limit=_SAMPLE_ROWS))
+        return list(read_rows(spec.source, inputs, limit=_SAMPLE_ROWS)), inputs.types
     paths = [spec.root / path for path in inputs.find_files(pattern)]
     # Standard input and pipes can be read only once: leave them to the run.
     if pattern == "-" or any(path.is_fifo() or path.is_char_device() for path in paths):
-        return []
-    return list(read_rows(spec.source, inputs, limit=_SAMPLE_ROWS))
+        return [], {}
+    return list(read_rows(spec.source, inputs, limit=_SAMPLE_ROWS)), inputs.types
