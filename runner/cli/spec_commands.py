@@ -6,7 +6,7 @@ import signal
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -170,24 +170,16 @@ def run(
         raise click.UsageError("--resume and --new cannot be combined")
     warn_of_debug_log()
     chain = sort_by_dependency([load_spec(path, vars=variables) for path in specs])
+    how: dict[str, Any] = {
+        "simulate": simulate, "wait": not no_wait, "limit": limit, "resume": resume, "new": new,
+        "accept_loss": accept_loss, "overwrite": overwrite, "poll_seconds": poll_seconds,
+    }  # fmt: skip
     code = 0
     with handle_stop_signals() as stop:
         for spec in chain:
             with show_progress() as progress:
-                summary = run_spec(
-                    spec,
-                    simulate=simulate,
-                    consent=partial(_ask_consent, progress, is_agreed=yes or simulate),
-                    wait=not no_wait,
-                    limit=limit,
-                    resume=resume,
-                    new=new,
-                    accept_loss=accept_loss,
-                    overwrite=overwrite,
-                    poll_seconds=poll_seconds,
-                    report=progress.report,
-                    stop=stop,
-                )
+                agree = partial(_ask_consent, progress, is_agreed=yes or simulate)
+                summary = run_spec(spec, consent=agree, report=progress.report, stop=stop, **how)
             _print_summary(summary, simulate=simulate, as_json=as_json)
             code = max(code, _exit_code(summary, stop, is_last=spec is chain[-1]))
             if stop.signal is not None or summary.state != "finished":

@@ -23,12 +23,12 @@ from runner.text import pluralize
 def _follow_and_deliver(
     context: RunContext,
     api: Api,
-    *,
     poll_seconds: float,
+    stop: Event,
+    *,
     wait: bool,
     accept_loss: bool,
     is_resumed: bool,
-    stop: Event,
 ) -> None:
     output_format, run = build_output_format(context.spec.output), context.run
     if run.state == "finished" or run.purged_at is not None:
@@ -68,28 +68,27 @@ def run(
 ) -> Summary:
     """Run a spec to its end, or resume its unfinished run, and return the summary.
 
-    Before anything is sent, `consent` must be true, or a function that returns true for the Plan, unless the spec
-    has `limits.max_cost`. With `simulate` nothing is paid. `limit` is the maximum number of rows to read. If an
-    unfinished run differs from the files, `resume` finishes it as it was and `new` starts over. `accept_loss` ends
-    rows whose results are lost as missing. With `overwrite` a run of some of the rows replaces the outputs of all.
-    Without `wait`, or after `stop`, call again. Raises RunnerError.
+    Before anything is sent, `consent` must be true, or a function that returns true for the Plan, unless the
+    spec has `limits.max_cost`. With `simulate` nothing is paid. `limit` is the most rows to read. If an
+    unfinished run differs from the files, `resume` finishes it as it was and `new` starts over. `accept_loss`
+    ends rows of lost results as missing. With `overwrite` a partial run replaces complete outputs. Without
+    `wait`, or after `stop`, call again. Raises RunnerError.
     """
     stop, spec = stop or Event(), simulated_spec(spec) if simulate else spec
-    # A run is resumed from its snapshot: its templates and input may be broken or missing by now.
+    # A resumed run has a snapshot: its templates and input may be broken or missing by now.
     templates = None if resume else validate_spec(spec).templates
-    output_root = make_output_root(spec, simulate=simulate)
-    destinations = check_destinations(spec, output_root)
-    with open_project(output_root, stop, simulate=simulate, betas=spec.betas) as (store, api):
-        selected = RunSelector(spec, templates, limit, resume, new).select_run(store)
-        if selected is not None:
-            context = RunContext(selected[1], store, selected[0], output_root, report, overwrite)
+    root = make_output_root(spec, simulate=simulate)
+    destinations = check_destinations(spec, root)
+    with open_project(root, stop, simulate=simulate, betas=spec.betas) as (store, api):
+        if selected := RunSelector(spec, templates, limit, resume, new).select_run(store):
+            context = RunContext(selected[1], store, selected[0], root, report, overwrite)
         else:
             templates = templates or validate_spec(spec).templates
             prepared = prepare_first_round(spec, templates, store, limit=limit, stop=stop, report=report)
-            context = RunContext(spec, store, prepared.run, output_root, report, overwrite)
+            context = RunContext(spec, store, prepared.run, root, report, overwrite)
             check_tables(context, destinations)
             plan = build_plan(context, templates, prepared, api, store)
             start_if_confirmed(context, plan, consent if callable(consent) else simulate or consent, stop)
         how = {"wait": wait, "accept_loss": accept_loss, "is_resumed": selected is not None}
-        _follow_and_deliver(context, api, poll_seconds=poll_seconds or spec.batch.poll_seconds, stop=stop, **how)
+        _follow_and_deliver(context, api, poll_seconds or spec.batch.poll_seconds, stop, **how)
         return summarize_run(store, context.run)

@@ -163,11 +163,16 @@ def _record_results(
         ),
     }
     batch = context.store.collect_batch(batch, outcomes, **columns)
+    _report_results(context, batch, len(expected), found)
+    return batch
+
+
+def _report_results(context: RunContext, batch: Batch, expected: int, found: BatchResults) -> None:
     notes = [
         f"{len(found.rows):,} results",
         *(f"{count:,} {kind} lines" for kind, count in found.ignored_lines.items()),
     ]
-    if missing := len(expected) - len(found.rows):
+    if missing := expected - len(found.rows):
         notes.append(f"{missing:,} missing")
     context.report(f"{batch_label(batch)}: collected {', '.join(notes)}")
     if "contradicting" in found.ignored_lines:
@@ -180,7 +185,6 @@ def _record_results(
             f"{batch_label(batch)}: warning: {name if name == 'usage' else f'usage.{name}'} of "
             f"{pluralize(answers, 'answer')} cannot be read: their cost is unknown, and counts as the maximum"
         )
-    return batch
 
 
 def _bound_unclear_cost(

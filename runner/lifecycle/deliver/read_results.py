@@ -87,17 +87,13 @@ def read_results(
             found.count_ignored_line("foreign")
             continue
         if row in found.rows:
-            before, _, *place = found.rows[row]
-            is_same = _read_line(path, *place) == line.rstrip(b"\r\n")
-            found.count_ignored_line("repeated" if is_same else "contradicting")
-            if is_same or before == "succeeded" or outcome.outcome != "succeeded":
+            if not _replaces_result(path, found, row, line, outcome.outcome):
                 continue
             # The row has a good answer, and is not paid again; both lines count as billed.
             found.lost_rows = [one for one in found.lost_rows if one != row]
-        again = int(outcome.is_retryable and outcome.outcome in retry_on)
         is_paused = can_continue and outcome.stop_reason == PAUSE_TURN
-        if is_paused or (resend_canceled and outcome.outcome in ("canceled", "expired")):
-            again = RETRY_ALWAYS
+        is_always = is_paused or (resend_canceled and outcome.outcome in ("canceled", "expired"))
+        again = RETRY_ALWAYS if is_always else int(outcome.is_retryable and outcome.outcome in retry_on)
         if outcome.error is not None and outcome.error["type"] == LOST_ANSWER:
             found.lost_rows.append(row)
         found.rows[row] = (outcome.outcome, again, offset, len(line.rstrip(b"\r\n")))
@@ -106,6 +102,14 @@ def read_results(
         if outcome.usage is not None or outcome.may_be_billed:
             found.add_cost(row, parse_usage(outcome.usage), rate, is_batched=is_batched)
     return found
+
+
+def _replaces_result(path: Path, found: BatchResults, row: int, line: bytes, outcome: str) -> bool:
+    """Return whether a further result of a row is the better one, and count it as repeated or contradicting."""
+    before, _, *place = found.rows[row]
+    is_same = _read_line(path, *place) == line.rstrip(b"\r\n")
+    found.count_ignored_line("repeated" if is_same else "contradicting")
+    return not is_same and before != "succeeded" and outcome == "succeeded"
 
 
 def _read_line(path: Path, offset: int, length: int) -> bytes:
