@@ -125,7 +125,7 @@ def second_round(root: Path) -> list[dict[str, Any]]:
 
 
 def test_repair_fixes_answers_that_a_retry_does_not(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
-    write_job(tmp_path, rows=200)
+    write_job(tmp_path, rows=200, retry={"brake": "off"})
     assert run_job(mix=stubborn).outcomes == {"succeeded": 160, "invalid": 40}
     write_job(tmp_path, rows=200, retry=REPAIR, reuse=False)
     summary = run_job(mix=stubborn, new=True)
