@@ -9,7 +9,7 @@ import pytest
 from runner import Summary
 from runner.simulator.responses import DropConnection
 from tests.support.outputs import records
-from tests.support.projects import SPEC, write_job
+from tests.support.projects import SPEC, plan_of_edited_job, write_job
 from tests.support.simulator import accepted, answered, paid
 
 BATCH = {**SPEC["batch"], "max_requests": 5, "grace_seconds": 1}
@@ -91,6 +91,39 @@ def test_on_deadline_wait_keeps_waiting(tmp_path: Path, run_job: Callable[..., S
     write_job(tmp_path, batch=BATCH, deadline="0.2s", on_deadline="wait")
     assert run_job(seconds=1).outcomes == {"succeeded": 20}
     assert (answered(tmp_path / "api"), max(paid(tmp_path / "api").values())) == ([], 1)
+
+
+def test_rows_stay_in_batches_if_sync_would_be_slower(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    # More than an hour synchronously; batches are expected to end within an hour.
+    params = {**SPEC["params"], "max_tokens": 64_000}
+    write_job(tmp_path, batch=BATCH, params=params, deadline="0.2s", sync={"concurrency": 1})
+    lines: list[str] = []
+    assert run_job(seconds=2, report=lambda line, _: lines.append(line)).outcomes == {"succeeded": 20}
+    assert (answered(tmp_path / "api"), max(paid(tmp_path / "api").values())) == ([], 1)
+    [told] = [line for line in lines if "deadline" in line]
+    assert "waits for its batches, because sending 20 requests synchronously would take about 77 minutes" in told
+
+
+def test_rows_stay_in_batches_if_the_cap_forbids_sync(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    # Long prompts: their tokens are far fewer than the bytes that are reserved.
+    prompt = {"user": "{{ text }} " + "word " * 2_000}
+    cost = plan_of_edited_job(tmp_path, prompt=prompt).cost["batch"] or 0
+    cap = {"max_cost": round(cost * 1.5, 6)}
+    write_job(tmp_path, batch=BATCH, prompt=prompt, deadline="0.2s", limits=cap, allow=["interactive-deadline"])
+    lines: list[str] = []
+    summary = run_job(seconds=0.5, report=lambda line, _: lines.append(line))
+    assert (summary.outcomes, answered(tmp_path / "api")) == ({"succeeded": 20}, [])
+    assert (summary.cost["actual"] or 0) < cap["max_cost"]
+    [told] = [line for line in lines if "deadline" in line]
+    assert "is left under limits.max_cost" in told
+
+
+def test_deadline_names_the_time_and_cost_of_the_rest(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    write_job(tmp_path, batch=BATCH, deadline="1s")
+    lines: list[str] = []
+    run_job(faults=["batch-hang:9"], report=lambda line, _: lines.append(line))
+    [told] = [line for line in lines if "deadline" in line]
+    assert "remaining rows are sent synchronously (20 requests, about 5 seconds and $0.00" in told
 
 
 def test_run_resumed_after_its_deadline_finishes_synchronously(
