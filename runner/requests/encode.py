@@ -93,13 +93,25 @@ def _build_block(
     return block
 
 
+def is_thinking_on(params: Mapping[str, Any]) -> bool:
+    """Return whether the model thinks before its answer: always, or because `thinking` asks for it.
+
+    The API then rejects a forced tool call: "Thinking may not be enabled when tool_choice forces tool use".
+    """
+    given, model = params.get("thinking"), find_model(str(params["model"]))
+    if isinstance(given, dict):
+        return given.get("type") != "disabled"
+    return model is not None and model.always_thinks
+
+
 def _add_output_tool(spec: Spec, params: dict[str, Any]) -> dict[str, Any]:
-    """Add the tool whose input is the output, and force its use if the model allows that."""
+    """Add the tool whose input is the output, and force its use if the model and its thinking allow that."""
     tools, name = list(params.get("tools") or ()), spec.output.tool
     if not any(isinstance(tool, dict) and tool.get("name") == name for tool in tools):
         tools.append({"name": name, "description": _TOOL_DESCRIPTION, "input_schema": spec.output.schema})
     model = find_model(str(params["model"]))
-    is_forced = "tool_choice" not in params and not (model and "forced_tool_choice" in model.refuses)
+    is_refused = model is not None and "forced_tool_choice" in model.refuses
+    is_forced = "tool_choice" not in params and not is_refused and not is_thinking_on(params)
     choice = {"tool_choice": {"type": "tool", "name": name}} if is_forced else {}
     return {**params, "tools": tools, **choice}
 

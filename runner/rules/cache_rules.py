@@ -1,10 +1,12 @@
 """Rules about cache markers that have little or no effect."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from runner.pricing.models import load_catalogue
 from runner.pricing.rates import find_cache_ttls
 from runner.rules.finding import RuleContext, Violation
+from runner.spec.spec import Block, Content, block_setting
 
 
 def cache_minimum(case: RuleContext) -> Iterator[Violation]:
@@ -31,3 +33,45 @@ def cache_5m(case: RuleContext) -> Iterator[Violation]:
             f"or {hits['1h']:.0%} with 1 hour): set 1h"
         )
         yield Violation(at, message)
+
+
+def cache_order(case: RuleContext) -> Iterator[Violation]:
+    """Report a 1-hour cache mark after a 5-minute one."""
+    is_after_short = False
+    for setting, ttl in _list_cache_marks(case):
+        if ttl == "1h" and is_after_short:
+            message = (
+                "the API rejects a 1-hour cache mark after a 5-minute one (platform.claude.com, prompt caching, and "
+                "its message in public reports). Tools come first, then system, then messages: set 1h before it "
+                "too, or 5m here"
+            )
+            yield Violation(setting, message)
+        is_after_short = is_after_short or ttl == "5m"
+
+
+def _list_cache_marks(case: RuleContext) -> Iterator[tuple[str, str]]:
+    """Yield the setting and time to live of each cache mark, in the order in which the API reads a request."""
+    prompt, tools = case.spec.prompt, case.params.get("tools")
+    for index, tool in enumerate(tools if isinstance(tools, list) else ()):
+        if isinstance(tool, dict):
+            yield from _mark_of_mapping(f"params.tools.{index}", tool)
+    if prompt.system is not None:
+        yield from _marks_of_content("prompt.system", prompt.system)
+    if prompt.cache is not None:
+        yield "prompt.cache", prompt.cache
+    for at, turn in prompt.turns():
+        yield from _marks_of_content(at, turn.content)
+    # The mark of the whole request stands at its last block.
+    yield from _mark_of_mapping("params", case.params)
+
+
+def _mark_of_mapping(at: str, value: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    mark = value.get("cache_control")
+    if isinstance(mark, dict):
+        yield f"{at}.cache_control", str(mark.get("ttl") or "5m")
+
+
+def _marks_of_content(at: str, content: Content) -> Iterator[tuple[str, str]]:
+    for index, part in enumerate(content if isinstance(content, tuple) else ()):
+        if isinstance(part, Block) and part.cache is not None:
+            yield block_setting(at, index, "cache"), part.cache

@@ -11,7 +11,7 @@ _BATCH_PAGE = "platform.claude.com, batch processing, 2026-08"
 _MIGRATION_PAGE = "platform.claude.com, migration to API version 2026-10-21"
 
 
-_RELEASE_NOTES_PAGE = "platform.claude.com, release notes, 2026-09"
+RELEASE_NOTES_PAGE = "platform.claude.com, release notes, 2026-09"
 
 
 _BETA_300K = "output-300k-2026-03-24"
@@ -20,6 +20,9 @@ _BETA_300K = "output-300k-2026-03-24"
 REJECTED_PARAMS = (
     "speed", "store", "previous_thread_event_id", "thread", "cache_hint", "context_hint", "fallbacks",
 )  # fmt: skip
+
+
+_LEAST_BUDGET = 1024
 
 
 _CLIENT_TOOLS = ("bash_", "text_editor_", "computer_", "memory_")
@@ -75,20 +78,6 @@ def sampling(case: RuleContext) -> Iterator[Violation]:
             yield Violation(f"params.{name}", message)
 
 
-def forced_tool_choice(case: RuleContext) -> Iterator[Violation]:
-    """Report a forced tool call, for a model that does not support it."""
-    choice = case.params.get("tool_choice")
-    kind = choice.get("type") if isinstance(choice, dict) else None
-    if kind in ("any", "tool") and case.model_rejects("forced_tool_choice"):
-        message = (
-            f"{case.params['model']} does not support tool_choice {kind} ({_RELEASE_NOTES_PAGE}): "
-            "use auto and ask for the "
-            "tool in the prompt, or use output.schema"
-        )
-        is_doubtful = case.model is not None and "forced_tool_choice" in case.model.doubtful
-        yield Violation("params.tool_choice", message, "warning" if is_doubtful else None)
-
-
 def thinking(case: RuleContext) -> Iterator[Violation]:
     """Report thinking settings that the model does not support."""
     given = case.params.get("thinking")
@@ -101,36 +90,30 @@ def thinking(case: RuleContext) -> Iterator[Violation]:
         )
         yield Violation(
             "params.thinking",
-            f"{case.params['model']} does not support thinking type disabled ({_RELEASE_NOTES_PAGE}): {remedy}",
+            f"{case.params['model']} does not support thinking type disabled ({RELEASE_NOTES_PAGE}): {remedy}",
         )
     if isinstance(given, dict) and "budget_tokens" in given and case.model_rejects("budget_tokens"):
         message = (
-            f"{case.params['model']} does not support budget_tokens ({_RELEASE_NOTES_PAGE}): "
+            f"{case.params['model']} does not support budget_tokens ({RELEASE_NOTES_PAGE}): "
             "use output_config.effort"
         )
         yield Violation("params.thinking", message)
 
 
 def thinking_budget(case: RuleContext) -> Iterator[Violation]:
-    """Report a thinking budget that leaves no tokens for the answer."""
+    """Report a thinking budget that is too small, or leaves no tokens for the answer."""
     given = case.params.get("thinking")
     budget = given.get("budget_tokens") if isinstance(given, dict) else None
+    if isinstance(budget, int) and budget < _LEAST_BUDGET:
+        message = (
+            f"thinking.budget_tokens must be at least {_LEAST_BUDGET:,} (SDK 2.14, "
+            "thinking_config_enabled_param): raise it, or remove `thinking`"
+        )
+        yield Violation("params.thinking.budget_tokens", message)
     is_interleaved = any(beta.startswith("interleaved-thinking") for beta in case.spec.betas)
     if isinstance(budget, int) and case.params["max_tokens"] <= budget and not is_interleaved:
         message = f"max_tokens includes thinking: it must be more than thinking.budget_tokens ({budget:,})"
         yield Violation("params.max_tokens", message)
-
-
-def prefill(case: RuleContext) -> Iterator[Violation]:
-    """Report a last turn of the assistant, which newer models cannot continue."""
-    turns = list(case.spec.prompt.turns())
-    at, last = turns[-1]
-    if last.role == "assistant" and case.model_rejects("prefill"):
-        message = (
-            f"{case.params['model']} does not support an assistant turn at the end (platform.claude.com, API "
-            "errors, 2026-08): end with a user turn, and use output.schema to control how answers begin"
-        )
-        yield Violation(at, message)
 
 
 def max_tokens(case: RuleContext) -> Iterator[Violation]:
@@ -205,15 +188,3 @@ def is_client_tool(tool: Any) -> bool:
 def find_sync_only_param(params: Mapping[str, Any]) -> str | None:
     """Return a parameter that the API rejects in a batch but accepts synchronously, or None."""
     return next((name for name in REJECTED_PARAMS if params.get(name) is not None), None)
-
-
-def client_tools(case: RuleContext) -> Iterator[Violation]:
-    """Report tools whose calls are never executed."""
-    names = [str(tool.get("name")) for tool in list_tools(case.params) if is_client_tool(tool)]
-    names = [name for name in names if name != case.spec.output.tool]
-    if names:
-        message = (
-            f"an answer ends when it calls {', '.join(names)}, because the runner does not run client tools: the "
-            "call is the output. If that is intended, add `# runner: allow client-tools`"
-        )
-        yield Violation("params.tools", message)

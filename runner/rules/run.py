@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import date
 
 from runner.errors import Problem
-from runner.rules.cache_rules import cache_5m, cache_minimum
+from runner.rules.cache_rules import cache_5m, cache_minimum, cache_order
 from runner.rules.finding import Finding, PlanFacts, RuleContext, Violation
 from runner.rules.job_rules import (
     cap_below_estimate,
@@ -26,20 +26,25 @@ from runner.rules.job_rules import (
 from runner.rules.model_rules import deprecated_model, retired_model, unknown_model
 from runner.rules.names.name_rules import misplaced_param, missing_beta, unknown_beta, unknown_param
 from runner.rules.param_rules import (
-    client_tools,
     context_window,
-    forced_tool_choice,
     ignored_in_batch,
     inference_geo,
     max_tokens,
     output_300k,
-    prefill,
     refused_in_batch,
     sampling,
     thinking,
     thinking_budget,
 )
+from runner.rules.prompt_rules import blank_stop_sequence, citations_with_schema, prefill, prefill_ends_blank
 from runner.rules.schema_rules import output_schema
+from runner.rules.tool_rules import (
+    client_tools,
+    duplicate_tool,
+    forced_tool_choice,
+    tool_choice_without_tool,
+    tool_input_schema,
+)
 from runner.spec.schema_errors import suggest_similar
 from runner.spec.spec import Spec
 
@@ -55,9 +60,15 @@ RULES: dict[str, tuple[str, Callable[[RuleContext], Iterator[Violation]]]] = {
     "unknown-beta": (WARNING, unknown_beta),
     "sampling": (ERROR, sampling),
     "forced-tool-choice": (ERROR, forced_tool_choice),
+    "tool-choice-without-tool": (ERROR, tool_choice_without_tool),
+    "duplicate-tool": (ERROR, duplicate_tool),
+    "tool-input-schema": (ERROR, tool_input_schema),
     "thinking": (ERROR, thinking),
     "thinking-budget": (ERROR, thinking_budget),
     "prefill": (ERROR, prefill),
+    "prefill-ends-blank": (ERROR, prefill_ends_blank),
+    "blank-stop-sequence": (ERROR, blank_stop_sequence),
+    "citations-with-schema": (ERROR, citations_with_schema),
     "max-tokens": (ERROR, max_tokens),
     "output-300k": (ERROR, output_300k),
     "context-window": (ERROR, context_window),
@@ -69,6 +80,7 @@ RULES: dict[str, tuple[str, Callable[[RuleContext], Iterator[Violation]]]] = {
     "output-schema": (ERROR, output_schema),
     "cache-minimum": (WARNING, cache_minimum),
     "cache-5m": (WARNING, cache_5m),
+    "cache-order": (ERROR, cache_order),
     "deadline": (WARNING, deadline),
     "deadline-missed": (WARNING, deadline_missed),
     "interactive-deadline": (WARNING, interactive_deadline),

@@ -10,6 +10,7 @@ import pytest
 
 from runner import Summary, load_spec
 from runner.errors import CanaryFailed, InputError
+from runner.lifecycle.plan.preview import render_requests
 from runner.results.output_format import AnswerBlock, OutputFormat, build_output_format, make_validator
 from runner.spec.spec import Check, Output
 from tests.support.outputs import records
@@ -110,6 +111,28 @@ def test_a_tool_is_made_from_the_schema_and_forced(tmp_path: Path, run_job: Call
     assert params["tools"][0]["input_schema"] == SCHEMA
     assert params["tool_choice"] == {"type": "tool", "name": "record_label"}
     assert all(set(one["output"]) == {"label", "score"} for one in records(tmp_path / "out/all.jsonl"))
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"model": "claude-sonnet-4-6", "max_tokens": 4000, "thinking": {"type": "adaptive"}},
+        {"model": "claude-sonnet-4-6", "max_tokens": 4000, "thinking": {"type": "enabled", "budget_tokens": 2000}},
+        {"model": "claude-fable-5", "max_tokens": 4000},
+    ],
+)
+def test_tool_is_offered_while_thinking_is_on(tmp_path: Path, params: dict[str, Any]) -> None:
+    spec = load_spec(write_job(tmp_path, output={"schema": SCHEMA, "tool": "record"}, params=params))
+    [line] = render_requests(spec, limit=1)
+    assert "tool_choice" not in json.loads(line)["params"]
+    assert json.loads(line)["params"]["tools"][0]["name"] == "record"
+
+
+def test_tool_is_forced_while_thinking_is_disabled(tmp_path: Path) -> None:
+    params = {"model": "claude-sonnet-4-6", "max_tokens": 4000, "thinking": {"type": "disabled"}}
+    spec = load_spec(write_job(tmp_path, output={"schema": SCHEMA, "tool": "record"}, params=params))
+    [line] = render_requests(spec, limit=1)
+    assert json.loads(line)["params"]["tool_choice"] == {"type": "tool", "name": "record"}
 
 
 def test_tool_is_offered_to_a_model_that_cannot_be_forced(tmp_path: Path, run_job: Callable[..., Summary]) -> None:

@@ -45,3 +45,23 @@ def test_third_party_facts_are_only_warnings(project: Path) -> None:
     path.write_text(path.read_text().replace("claude-opus-5-5", "claude-fable-5-2"))
     severities = {one.rule: one.severity for one in run_rules(load_spec(path), today=DAY)}
     assert severities == {"forced-tool-choice": "warning", "client-tools": "warning"}
+
+
+@pytest.mark.parametrize(
+    ("model", "thinking", "severity"),
+    [
+        ("claude-sonnet-4-6", "{type: adaptive}", ["error"]),
+        ("claude-sonnet-4-6", "{type: enabled, budget_tokens: 2000}", ["error"]),
+        ("claude-sonnet-4-6", "{type: between_tools}", ["warning"]),
+        ("claude-sonnet-4-6", "{type: disabled}", []),
+        ("claude-fable-5", "null", ["error"]),
+    ],
+)
+def test_forced_tool_call_while_thinking_is_found(
+    project: Path, model: str, thinking: str, severity: list[str]
+) -> None:
+    path = project / "forced-tool-choice.good.yaml"
+    changed = path.read_text().replace("claude-opus-5", model).replace("max_tokens: 100", "max_tokens: 4000")
+    path.write_text(changed.replace("  tools:", f"  thinking: {thinking}\n  tools:"))
+    found = [one.severity for one in run_rules(load_spec(path), today=DAY) if one.rule == "forced-tool-choice"]
+    assert found == severity
