@@ -41,9 +41,9 @@ def cache_order(case: RuleContext) -> Iterator[Violation]:
     for setting, ttl in _list_cache_marks(case):
         if ttl == "1h" and is_after_short:
             message = (
-                "the API rejects a 1-hour cache mark after a 5-minute one (platform.claude.com, prompt caching, and "
-                "its message in public reports). Tools come first, then system, then messages: set 1h before it "
-                "too, or 5m here"
+                "the API rejects a 1-hour cache mark after a 5-minute one (platform.claude.com, prompt caching, "
+                "and its message in public reports). Tools come first, then system, then messages: set 1h before "
+                "it too, or 5m here"
             )
             yield Violation(setting, message)
         is_after_short = is_after_short or ttl == "5m"

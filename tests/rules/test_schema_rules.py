@@ -1,0 +1,103 @@
+"""Limits of sent schemas are those of structured outputs and of the SDK."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from anthropic import transform_schema
+from anthropic.lib._parse._transform import SupportedStringFormats
+
+from runner import load_spec
+from runner.rules.finding import Finding
+from runner.rules.run import run_rules
+from runner.rules.schema_rules import FORMATS, UNSUPPORTED
+from tests.support.projects import write_job
+
+
+def find(root: Path, schema: Any, **output: Any) -> list[Finding]:
+    return run_rules(load_spec(write_job(root, output={"schema": schema, **output})))
+
+
+def a(part: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"type": "object", "additionalProperties": False, "required": ["a"], "properties": {"a": part}, **more}
+
+
+def many(kind: Any, count: int, **more: Any) -> dict[str, Any]:
+    names = {f"p{index}": kind for index in range(count)}
+    return {"type": "object", "additionalProperties": False, "properties": names, **more}
+
+
+def referring(name: str) -> dict[str, Any]:
+    return a({"type": "array", "items": {"$ref": f"#/$defs/{name}"}})
+
+
+RECURSIVE = a({"$ref": "#/$defs/N"}, **{"$defs": {"N": referring("M"), "M": referring("N")}})
+
+
+@pytest.mark.parametrize(
+    ("schema", "severity", "what"),
+    [
+        (RECURSIVE, "error", "a definition that refers to itself at #/$defs/N"),
+        (
+            many({"type": "string"}, 25),
+            "error",
+            "at most 24 optional properties in one request, and this one has 25",
+        ),
+        (
+            many({"type": ["string", "null"]}, 17, required=[f"p{index}" for index in range(17)]),
+            "error",
+            "at most 16 unions in one request, and this one has 17",
+        ),
+        (a({"type": "string", "pattern": "^(?=a)b"}), "warning", "a lookahead or lookbehind in a pattern"),
+        (a({"type": "string", "pattern": r"(a)\1"}), "warning", "a backreference in a pattern"),
+        (a({"type": "string", "pattern": r"\ba"}), "warning", "a word boundary in a pattern"),
+        (a({"type": ["object", "null"]}), "warning", "an object or null without"),
+        (a({"const": {"b": 1}}), "warning", "a const that is an object"),
+        (a({"description": "anything"}), "warning", "a part without a type"),
+        (
+            a({"allOf": [{"$ref": "#/$defs/N"}]}, **{"$defs": {"N": {"type": "string"}}}),
+            "warning",
+            "allOf with a $ref",
+        ),
+    ],
+)
+def test_limit_of_structured_outputs_is_found(tmp_path: Path, schema: Any, severity: str, what: str) -> None:
+    found = [one for one in find(tmp_path, schema) if what in one.message]
+    assert [(one.severity, one.rule) for one in found] == [(severity, "output-schema")]
+    assert find(tmp_path, schema, parse="json") == []
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        many({"type": "string"}, 24),
+        a({"type": "string", "pattern": r"^[A-Z]{2}(?:a|b)\.\d+$"}),
+        a({"$ref": "#/$defs/N"}, **{"$defs": {"N": a({"$ref": "#/$defs/M"}), "M": {"type": "string"}}}),
+        a({"anyOf": [{"type": "object", "additionalProperties": False, "properties": {}}, {"type": "null"}]}),
+    ],
+)
+def test_schema_within_the_limits_has_no_finding(tmp_path: Path, schema: Any) -> None:
+    assert find(tmp_path, schema) == []
+
+
+def test_schemas_of_strict_tools_and_params_are_checked_too(tmp_path: Path) -> None:
+    tool = {"name": "t", "strict": True, "input_schema": a({"type": "integer", "minimum": 1})}
+    form = {"type": "json_schema", "schema": a({"type": "integer", "maximum": 1})}
+    params = {"model": "claude-haiku-5-5", "max_tokens": 9, "tools": [tool], "output_config": {"format": form}}
+    path = write_job(tmp_path, params=params, allow=["client-tools"])
+    spec = {name: value for name, value in json.loads(path.read_text()).items() if name != "output"}
+    path.write_text(json.dumps({**spec, "sinks": spec["sinks"][:1]}))
+    found = [one.message for one in run_rules(load_spec(path)) if one.rule == "output-schema"]
+    assert [("minimum" in one, "maximum" in one) for one in found] == [(True, False), (False, True)]
+    spec["params"]["tools"][0]["strict"] = False
+    spec["params"]["output_config"] = {}
+    path.write_text(json.dumps({**spec, "sinks": spec["sinks"][:1]}))
+    assert run_rules(load_spec(path)) == []
+
+
+def test_unsupported_keywords_are_those_that_the_sdk_removes() -> None:
+    for keyword in UNSUPPORTED:
+        for kind in ("object", "array", "string", "integer"):
+            assert keyword not in transform_schema({"type": kind, keyword: 2})
+    assert set(FORMATS) == SupportedStringFormats
