@@ -75,8 +75,7 @@ def run(
     `wait`, or after `stop`, call again. Raises RunnerError.
     """
     stop, spec = stop or Event(), simulated_spec(spec) if simulate else spec
-    # A resumed run has a snapshot: its templates and input may be broken or missing by now.
-    templates = None if resume else validate_spec(spec).templates
+    templates = None if resume else validate_spec(spec).templates  # a resumed run has its own, in its snapshot
     root = make_output_root(spec, simulate=simulate)
     destinations = check_destinations(spec, root)
     with open_project(root, stop, simulate=simulate, betas=spec.betas) as (store, api):
@@ -89,6 +88,6 @@ def run(
             check_tables(context, destinations)
             plan = build_plan(context, templates, prepared, api, store)
             start_if_confirmed(context, plan, consent if callable(consent) else simulate or consent, stop)
-        how = {"wait": wait, "accept_loss": accept_loss, "is_resumed": selected is not None}
+        how = {"wait": wait, "accept_loss": accept_loss, "is_resumed": bool(selected)}
         _follow_and_deliver(context, api, poll_seconds or spec.batch.poll_seconds, stop, **how)
         return summarize_run(store, context.run)
