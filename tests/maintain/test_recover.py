@@ -10,7 +10,7 @@ import pytest
 from tests.support.outputs import outputs, records
 from tests.support.processes import RUN, command, killed_at_rename
 from tests.support.projects import EACH_ONCE, SPEC, write_job
-from tests.support.simulator import paid, simulator
+from tests.support.simulator import end_batches, paid, simulator
 
 
 def lose_state(root: Path) -> None:
@@ -39,8 +39,9 @@ def test_lost_unfinished_run_is_recovered(project: Path) -> None:
     with simulator(project / "api", seconds=2, faults=["queue-full:99"]) as environ:
         assert command(project, environ, *RUN, "--no-wait").returncode == 4
     assert paid(project / "api") == {}
-    with simulator(project / "api", seconds=0.1, faults=["max-queue:8"]) as environ:
+    with simulator(project / "api", seconds=600, faults=["max-queue:8"]) as environ:
         assert command(project, environ, *RUN, "--no-wait").returncode == 4
+    end_batches(project / "api")
     with simulator(project / "api", seconds=2, on=on) as environ:
         assert sum(paid(project / "api").values()) == 8
         lose_state(project)
@@ -204,9 +205,10 @@ def test_run_with_reused_answers_recovers_what_it_sent(project: Path) -> None:
 
 
 def test_recovery_with_changed_batches_waits_for_unfinished_ones(project: Path) -> None:
-    with simulator(project / "api", seconds=0.1, faults=["max-queue:8"]) as environ:
+    with simulator(project / "api", seconds=600, faults=["max-queue:8"]) as environ:
         assert command(project, environ, *RUN, "--no-wait").returncode == 4
         write_job(project, batch={**SPEC["batch"], "max_requests": 5})
+    end_batches(project / "api")
     with simulator(project / "api", seconds=60) as environ:
         assert command(project, environ, *RUN, "--no-wait").returncode == 4
         lose_state(project)
