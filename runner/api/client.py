@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 import msgspec
 
 from runner.api.clock import read_boot_clock
-from runner.api.errors import Call, map_errors
+from runner.api.errors import Call, is_verdict_on_request, map_errors
 from runner.api.limits import AnswerLimits, ApiLimits, Watch, watch_call
 from runner.api.pages import read_pages
 from runner.api.remote_batch import BatchList, RemoteBatch, decode_remote_batch
-from runner.errors import RequestRejected, Unavailable
+from runner.errors import NotFound, RequestRejected, Unavailable
 
 if TYPE_CHECKING:
     import anthropic
@@ -157,12 +157,21 @@ class Api:
             return msgspec.json.encode({"type": "errored", "error": {"type": "error", "error": inner}})
 
     def count_tokens(self, params: bytes) -> int:
-        """Count a request's input tokens with the API's free endpoint. Raises ApiError or AccessError."""
+        """Count a request's input tokens with the API's free endpoint.
+
+        Raises RequestRejected if the API rejects the request or its model, AccessError for the credentials, and
+        Unavailable for everything else, such as a gateway that cannot count.
+        """
         given = msgspec.json.decode(params, type=dict[str, msgspec.Raw])
         body = msgspec.json.encode({name: value for name, value in given.items() if name in _COUNTED_PARAMS})
-        with map_errors(), self._watch(self.limits.read):
-            response = self._post(f"{_MESSAGES_PATH}/count_tokens", body, len(body))
-            return msgspec.json.decode(response.content, type=_TokenCount).input_tokens
+        try:
+            with map_errors(), self._watch(self.limits.read):
+                response = self._post(f"{_MESSAGES_PATH}/count_tokens", body, len(body))
+                return msgspec.json.decode(response.content, type=_TokenCount).input_tokens
+        except (RequestRejected, NotFound) as error:
+            if is_verdict_on_request(error):
+                raise RequestRejected(str(error)) from error
+            raise Unavailable(f"the base URL cannot count tokens: {error}") from error
 
     def upload_file(self, data: bytes, name: str, media_type: str) -> str:
         """Upload a file to the Files API and return its id. Raises ApiError or AccessError."""

@@ -167,6 +167,18 @@ def _error_for_status(error: "anthropic.APIStatusError", call: Call) -> RunnerEr
     return RequestRejected(message)
 
 
+def is_verdict_on_request(error: RunnerError) -> bool:
+    """Return whether the API itself rejected a request or its model, rather than a gateway or its path."""
+    import anthropic
+
+    cause = error.__cause__
+    if not isinstance(cause, anthropic.APIStatusError):
+        return False
+    if cause.status_code == 404:
+        return cause.type == "not_found_error" and "model" in (cause.api_message or "")
+    return cause.status_code in (400, 422) and cause.type == "invalid_request_error"
+
+
 def _to_one_line(text: str) -> str:
     """Return the text of an error that is not the API's own, such as an HTML page, as one short line."""
     line = " ".join(text.split())

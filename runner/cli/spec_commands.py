@@ -30,12 +30,16 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("specs", nargs=-1, required=True, type=SPEC_PATH)
+@click.option(
+    "--online", is_flag=True, help="Ask the API, for free, if it accepts the requests of the first rows."
+)
 @VAR_OPTION
-def validate(specs: tuple[Path, ...], variables: dict[str, str]) -> None:
+def validate(specs: tuple[Path, ...], *, online: bool, variables: dict[str, str]) -> None:
     """Check specs without sending anything.
 
     Checks the settings, templates, schemas, sinks and first rows, and reports all problems at once.
     """
+    from runner.lifecycle.plan.preview import check_with_api
     from runner.lifecycle.prepare.validate import check_destinations, validate_spec
     from runner.spec.load import load_spec
 
@@ -43,8 +47,11 @@ def validate(specs: tuple[Path, ...], variables: dict[str, str]) -> None:
     for path in specs:
         try:
             spec = load_spec(path, vars=variables)
-            for finding in validate_spec(spec).findings:
+            checked = validate_spec(spec)
+            for finding in checked.findings:
                 echo(str(finding), err=True)
+            if online:
+                check_with_api(spec, checked.samples)
             # Databases may be unreachable where specs are validated (CI).
             check_destinations(spec, spec.root, query_databases=False)
         except InputError as error:

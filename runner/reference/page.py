@@ -98,6 +98,7 @@ def _exit_codes() -> str:
 
 def _rules() -> str:
     rows = [(f"`{name}`", severity, _first_line(rule)) for name, (severity, rule) in RULES.items()]
+    rows.append(("`rejected-by-api`", "error", "Report a request that the API rejects when it counts its tokens."))
     rows.append(("`unknown-rule`", "error", "Report an id under `allow` that is no rule."))
     rows.append(("`old-name`", "warning", "Report a name of version 0.1 that has been replaced."))
     return table(("rule", "severity", "meaning"), rows)

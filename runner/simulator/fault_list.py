@@ -109,7 +109,17 @@ CALL_FAULTS: dict[str, dict[str, tuple[str, Exception]]] = {
             ErrorResponse(200, "", {"content-type": "text/html"}, body=HTML_PAGE),
         ),
     },
-    "count_tokens": {"count-500": ("500 for token counting", ErrorResponse(500, "Internal server error"))},
+    "count_tokens": {
+        "count-500": ("500 for token counting", ErrorResponse(500, "Internal server error")),
+        "count-400": ("400 for token counting", ErrorResponse(400, "tools.0: something is wrong")),
+        "count-no-model": ("404 for token counting: unknown model", ErrorResponse(404, "model: claude-of-old")),
+        "count-401": ("401 for token counting", ErrorResponse(401, "invalid x-api-key")),
+        "count-403": ("403 for token counting", ErrorResponse(403, "Your API key does not have permission")),
+        "count-no-path": (
+            "404 from a gateway that cannot count tokens",
+            ErrorResponse(404, "", {"content-type": "text/html"}, body=HTML_PAGE),
+        ),
+    },
     "retrieve": {
         "retrieve-404": ("404 for a batch that exists", ErrorResponse(404, "message_batch_id: not found"))
     },

@@ -94,10 +94,10 @@ class RowIndex:
         )
         return [size for (size,) in self._db.execute(query, (batch.run, batch.round, batch.batch))]
 
-    def requests_at(self, run: Run, indexes: Iterable[int]) -> Iterator[tuple[int, int, int, int]]:
-        """Yield (batch, offset, length, size) of the requests at these places in a prepared run, from 0."""
+    def requests_at(self, run: Run, indexes: Iterable[int]) -> Iterator[tuple[int, int, int, int, int]]:
+        """Yield (row, batch, offset, length, size) of the requests at these places in a prepared run, from 0."""
         query = (
-            "SELECT batch, body_offset, body_length, body_length + size_adjustment FROM row"
+            "SELECT row, batch, body_offset, body_length, body_length + size_adjustment FROM row"
             " WHERE run = ? AND batch > 0 ORDER BY row LIMIT 1 OFFSET ?"
         )
         for place in indexes:

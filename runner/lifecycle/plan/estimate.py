@@ -1,14 +1,12 @@
 """Estimate the tokens and the cost of a prepared run, from a sample counted by the API if possible."""
 
-import random
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from math import sqrt
 
 from runner.api.client import Api
-from runner.errors import RunnerError
+from runner.lifecycle.plan.count import Counts, Sample, count_samples, find_other_shapes, sample_requests
 from runner.lifecycle.plan.speed import expected_output_tokens
 from runner.lifecycle.prepare.first_round import RequestTotals
 from runner.pricing.models import Model, find_model, load_catalogue
@@ -16,13 +14,9 @@ from runner.pricing.rates import Rate
 from runner.requests.encode import count_prefix_bytes
 from runner.runs.context import RunContext
 from runner.spec.spec import Spec
-from runner.store.run_folder import open_slices
 from runner.store.store import Store
 from runner.templates.templates import Templates
 from runner.text import pluralize
-
-_SAMPLE_REQUESTS, _SAMPLE_BYTES = 16, 8 << 20
-
 
 _CHUNK = 10_000
 
@@ -62,46 +56,43 @@ def _measure_sizes(context: RunContext, above: float) -> _RequestSizes:
     return sizes
 
 
-def _sample_requests(context: RunContext, count: int) -> Iterator[tuple[bytes, int]]:
-    """Yield the params and weights of a random sample of the requests, reproducible for the same spec."""
-    chance = random.Random(context.run.fingerprint)  # noqa: S311 - must be reproducible
-    places, total = sorted(chance.sample(range(count), min(count, _SAMPLE_REQUESTS))), 0
-    with open_slices() as files:
-        for batch, offset, size, weight in context.store.row_index.requests_at(context.run, places):
-            total += size
-            if total > _SAMPLE_BYTES:
-                return
-            yield files.read(context.store.folder(context.run).body(1, batch), offset, size), weight
-
-
-def _count_tokens(api: Api, sample: Sequence[tuple[bytes, int]]) -> tuple[float, float] | None:
-    """Return tokens per unit of weight as counted by the API, and the relative error; None on failure."""
-    try:
-        with ThreadPoolExecutor(8) as pool:
-            tokens = list(pool.map(api.count_tokens, [params for params, _ in sample]))
-    except RunnerError:
-        return None
-    weights = [weight for _, weight in sample]
-    ratio = sum(tokens) / sum(weights)
-    if len(sample) < 2 or not ratio:
+def _measure_ratio(counted: Sequence[tuple[Sample, int]]) -> tuple[float, float]:
+    """Return tokens per unit of weight as counted by the API, and the relative error."""
+    total = sum(tokens for _, tokens in counted)
+    ratio = total / sum(sample.weight for sample, _ in counted)
+    if len(counted) < 2 or not ratio:
         return ratio, 0.0
-    spread = sum((count - ratio * weight) ** 2 for count, weight in zip(tokens, weights, strict=True))
-    deviation = sqrt(spread / (len(sample) - 1) / len(sample))
-    return ratio, 2 * deviation / (sum(tokens) / len(tokens))
+    spread = sum((tokens - ratio * sample.weight) ** 2 for sample, tokens in counted)
+    deviation = sqrt(spread / (len(counted) - 1) / len(counted))
+    return ratio, 2 * deviation / (total / len(counted))
 
 
-def _estimate_input(
-    context: RunContext, count: int, api: Api | None, model: Model | None
-) -> tuple[float, str, float]:
-    """Return tokens per unit of weight, the method in words, and the relative error."""
+@dataclass(frozen=True, slots=True)
+class _InputEstimate:
+    """Tokens per unit of weight, the method in words, the relative error, and what the API rejects."""
+
+    ratio: float
+    method: str
+    error: float
+    rejected: Sequence[tuple[int, str]] = ()
+
+
+def _estimate_input(context: RunContext, count: int, api: Api | None, model: Model | None) -> _InputEstimate:
+    """Estimate the tokens of prompts, and ask the API if it accepts them. Raises AccessError."""
+    counts = Counts()
     if api is not None and count:
-        sample = list(_sample_requests(context, count))
-        counted = _count_tokens(api, sample) if sample else None
-        if counted is not None:
-            error = 0.0 if len(sample) == count else counted[1]
-            return counted[0], f"counted by the API on {pluralize(len(sample), 'request')}", error
+        sample = sample_requests(context, count)
+        counts = count_samples(api, [*sample, *find_other_shapes(context, count, sample)])
+        counted = [(one, tokens) for one, tokens in counts.tokens if one in sample]
+        if counted and not counts.rejected:
+            ratio, error = _measure_ratio(counted)
+            method = f"counted by the API on {pluralize(len(counted), 'request')}"
+            return _InputEstimate(ratio, method, 0.0 if len(counted) == count else error)
     ratio = 1 / (model.bytes_per_token if model is not None else 3.1)
-    return ratio, "estimated from the byte count, without the API", OFFLINE_ERROR
+    method = "estimated from the byte count, without the API"
+    if counts.problem is not None:
+        method += f" ({counts.problem})"
+    return _InputEstimate(ratio, method, OFFLINE_ERROR, counts.rejected)
 
 
 def find_cheapest(costs: Mapping[str, float], prefix: float, spec: Spec) -> tuple[str, str]:
@@ -121,7 +112,8 @@ class Estimate:
 
     `tokens_per_byte` is tokens per unit of weight of the requests, and `input_error` its relative error.
     `output_tokens` is tokens per response. `prefix_tokens` is the number of tokens that all prompts begin with.
-    `cached_tokens` is the same number, or 0 if the prefix is too short to cache.
+    `cached_tokens` is the same number, or 0 if the prefix is too short to cache. `rejected` has the rows whose
+    requests the API rejects, with its messages.
     """
 
     sizes: _RequestSizes
@@ -132,6 +124,7 @@ class Estimate:
     output_method: str
     prefix_tokens: float
     cached_tokens: float
+    rejected: Sequence[tuple[int, str]] = ()
 
 
 def estimate_costs(rate: Rate, estimate: Estimate) -> dict[str, float]:
@@ -166,14 +159,15 @@ def build_estimate(
 ) -> Estimate:
     """Estimate the tokens and sizes of the `count` new requests of a run, with the API's help if there is one."""
     model = find_model(str(context.spec.params["model"]))
-    ratio, method, error = _estimate_input(context, count, api, model)
+    found = _estimate_input(context, count, api, model)
+    ratio = found.ratio
     tier = rate.long_context.tokens if rate is not None and rate.long_context is not None else None
     sizes = _measure_sizes(context, float("inf") if tier is None else tier / ratio)
     prefix = count_prefix_bytes(templates) * ratio
     is_cacheable = prefix >= (model.cache_minimum if model and model.cache_minimum else 1024)
     cached = prefix if is_cacheable else 0.0
     output = expected_output_tokens(context.spec, previous_store, previous_store.previous_runs(context.run))
-    return Estimate(sizes, ratio, method, error, *output, prefix, cached)
+    return Estimate(sizes, ratio, found.method, found.error, *output, prefix, cached, found.rejected)
 
 
 def run_cost_upper_bound(context: RunContext, rate: Rate, mode: str) -> float:

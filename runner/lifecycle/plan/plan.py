@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from runner.api.client import Api
+from runner.lifecycle.plan.count import rejection_findings
 from runner.lifecycle.plan.estimate import (
     OFFLINE_ERROR,
     Estimate,
@@ -130,7 +131,10 @@ def _find_unfinished_run(run: Run, previous_store: Store) -> str | None:
 def build_plan(
     context: RunContext, templates: Templates, prepared: PreparedRun, api: Api | None, previous_store: Store
 ) -> Plan:
-    """Plan a prepared run. With `api`, the API counts the input tokens, which is free."""
+    """Plan a prepared run. With `api`, the API counts the input tokens, which is free.
+
+    Requests that the API rejects are errors among the findings. Raises AccessError.
+    """
     spec, rate, count = context.spec, rate_for_spec(context.spec), context.store.count_new_requests(context.run)
     estimate = build_estimate(context, templates, api, previous_store, rate, count)
     costs = None if rate is None else estimate_costs(rate, estimate)
@@ -164,6 +168,7 @@ def build_plan(
         unfinished_run=_find_unfinished_run(context.run, previous_store),
     )
     findings = run_rules(spec, _build_facts(plan, estimate, work), keys=_read_first_keys(context))
+    findings += rejection_findings(spec, estimate.rejected)
     return replace(plan, findings=[*findings, *prepared.rejected_findings])
 
 

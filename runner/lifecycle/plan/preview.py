@@ -1,6 +1,6 @@
 """Plan a run without sending anything or touching its state."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -8,8 +8,9 @@ from tempfile import TemporaryDirectory
 from threading import Event
 
 from runner.api.client import Api
-from runner.api.connect import may_have_credentials
+from runner.api.connect import connect, may_have_credentials
 from runner.errors import AccessError, InputError, Problem, StateError
+from runner.lifecycle.plan.count import check_online
 from runner.lifecycle.plan.plan import Plan, build_plan
 from runner.lifecycle.prepare.prepare import prepare_first_round
 from runner.lifecycle.prepare.render import encode_requests
@@ -68,6 +69,17 @@ def plan(
             return build_plan(context, checked.templates, prepared, api, previous_store)
     except OSError as error:
         raise StateError(f"{error.filename or 'the temporary directory'}: {error.strerror}") from error
+
+
+def check_with_api(spec: Spec, samples: Sequence[tuple[int, bytes]]) -> None:
+    """Ask the API if it accepts one request of each shape. It counts their tokens, which is free.
+
+    `samples` are the row number and params of each. Raises InputError for requests that the API rejects,
+    AccessError without usable credentials, and Unavailable if the API does not answer.
+    """
+    with connect(betas=spec.betas) as api:
+        if errors := check_online(spec, samples, api):
+            raise InputError([finding.problem for finding in errors])
 
 
 @contextmanager

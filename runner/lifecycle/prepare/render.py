@@ -1,5 +1,6 @@
 """Render the rows of a source as requests."""
 
+import re
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
@@ -9,6 +10,9 @@ from runner.requests.encode import EncodedRequest, make_request_encoder
 from runner.rules.finding import Finding
 from runner.sources.read import Row
 from runner.templates.templates import Templates
+
+# In JSON, the quotes of texts are escaped, so this finds only keys of the request itself.
+_SHAPE = re.compile(rb'"(?:type|media_type|role)":"[^"\\]*"')
 
 
 def encode_requests(
@@ -36,3 +40,8 @@ def _raise_with_row(error: InputError, row: Row) -> NoReturn:
 def rejected_finding(row: Row, problem: str) -> Finding:
     """Return a warning that this row will not be sent, with its location."""
     return Finding("rejected", "warning", row.path, row.line, 0, f"row {row.number} cannot be sent: {problem}")
+
+
+def find_shape(params: bytes) -> tuple[bytes, ...]:
+    """Return what distinguishes requests that the API may judge differently, whatever their texts."""
+    return tuple(_SHAPE.findall(params))

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from runner.errors import InputError, Problem
 from runner.files.extras import missing_package_message
 from runner.files.remote import is_url
-from runner.lifecycle.prepare.render import encode_requests, rejected_finding
+from runner.lifecycle.prepare.render import encode_requests, find_shape, rejected_finding
 from runner.results.output_format import build_output_format
 from runner.rules.finding import Finding
 from runner.rules.run import run_rules
@@ -31,10 +31,14 @@ _SAMPLE_ROWS = 100
 
 @dataclass(frozen=True, slots=True)
 class ValidatedSpec:
-    """Result of a successful check: the templates of the spec, and the findings about it."""
+    """Result of a successful check: the templates of the spec, and the findings about it.
+
+    `samples` are the row number and params of one request of each shape.
+    """
 
     templates: Templates
     findings: list[Finding]
+    samples: list[tuple[int, bytes]]
 
 
 def validate_spec(spec: Spec, *, allow_rule_errors: bool = False) -> ValidatedSpec:
@@ -60,10 +64,13 @@ def validate_spec(spec: Spec, *, allow_rule_errors: bool = False) -> ValidatedSp
     errors = [finding.problem for finding in findings if finding.severity == "error"]
     if templates is None or problems or (errors and not allow_rule_errors):
         raise InputError([*(_with_location(spec, problem) for problem in problems), *errors])
-    for row, (_, _, problem) in encode_requests(templates, iter(sample)):
+    samples: dict[tuple[bytes, ...], tuple[int, bytes]] = {}
+    for row, (params, _, problem) in encode_requests(templates, iter(sample)):
         if problem is not None:
             findings.append(rejected_finding(row, problem))
-    return ValidatedSpec(templates, findings)
+        else:
+            samples.setdefault(find_shape(params), (row.number, params))
+    return ValidatedSpec(templates, findings, list(samples.values()))
 
 
 def check_destinations(spec: Spec, output_root: Path, *, query_databases: bool = True) -> list[Destination]:
