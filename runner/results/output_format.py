@@ -20,7 +20,7 @@ _MAX_MESSAGE_CHARS = 500
 _SURROGATE = re.compile(rb"\\\\|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})(\\u[dD][c-fC-F][0-9a-fA-F]{2})?")
 
 
-_CODE_FENCE = re.compile(r"\s*```[A-Za-z]*\n(.*)\n\s*```\s*", re.DOTALL)
+_CODE_FENCE = re.compile(r"```[^`\n]*\n(.*)```", re.DOTALL)
 
 
 OutputCheck = tuple[Callable[[Mapping[str, Any]], Any], str]
@@ -144,8 +144,9 @@ TEXT_FORMAT = OutputFormat(allow_empty=True)
 
 
 def _strip_code_fence(text: str) -> str:
-    """Remove the Markdown code fence that models often put around JSON."""
-    match = _CODE_FENCE.fullmatch(text)
+    """Remove the Markdown code fence that models often put around JSON, and the words around it."""
+    # Text that begins as JSON does is not in a fence, but may hold one inside a string.
+    match = None if text.lstrip()[:1] in ("{", "[", '"') else _CODE_FENCE.search(text)
     return match[1] if match else text
 
 

@@ -91,6 +91,7 @@ class _InvalidYaml(Exception):
 @dataclass(slots=True)
 class _Composer:
     events: Iterator[Any]
+    text: str
     anchors: dict[str, _Node] = field(default_factory=dict)
 
     def compose(self) -> _Node:
@@ -118,6 +119,7 @@ class _Composer:
             )
         node = self._compose_content(event, depth=depth)
         if event.anchor:
+            self._check_anchor(event)
             self.anchors[event.anchor] = node
         return node
 
@@ -126,15 +128,20 @@ class _Composer:
             line, column = _event_position(event)
             block = event.style in ("|", ">")
             return _Node(
-                (line + 1, 0) if block else (line, column), event.value, is_plain=event.style in (None, "")
+                (line + 1, 0) if block else (line, column),
+                event.value,
+                is_plain=event.style in (None, "") and event.tag != "!",
             )
         if isinstance(event, yaml.SequenceStartEvent):
             items = [
                 self.compose_node(item, depth=depth + 1) for item in self._events_until(yaml.SequenceEndEvent)
             ]
             return _Node(_event_position(event), items=items)
+        if event.flow_style:
+            self._check_question_mark(event, at=0)
         pairs = []
         for key in self._events_until(yaml.MappingEndEvent):
+            self._check_question_mark(key, at=-1)
             if isinstance(key, yaml.MappingStartEvent) and key.flow_style:
                 raise _InvalidYaml(_UNQUOTED_TEMPLATE_HINT, _event_position(event))
             if not isinstance(key, yaml.ScalarEvent):
@@ -143,6 +150,19 @@ class _Composer:
                 (self.compose_node(key, depth=depth), self.compose_node(next(self.events), depth=depth + 1))
             )
         return _Node(_event_position(event), pairs=pairs)
+
+    def _check_anchor(self, event: Any) -> None:
+        """Raise _InvalidYaml for an anchor that libyaml ends inside a word."""
+        end = self.text.find(f"&{event.anchor}", event.start_mark.index) + 1 + len(event.anchor)
+        if not (self.text[end : end + 1] or " ").isspace() and self.text[end] not in ",]}":
+            message = "the name of an anchor has only letters, digits, - and _, and a space follows it"
+            raise _InvalidYaml(message, _event_position(event))
+
+    def _check_question_mark(self, event: Any, *, at: int) -> None:
+        """Raise _InvalidYaml for text in brackets or braces that begins with ?, which libyaml drops."""
+        place = event.start_mark.index + at
+        if self.text[max(place, 0) : place + 1] == "?" and not self.text[place + 1 : place + 2].isspace():
+            raise _InvalidYaml("text that begins with ? must be quoted here", _event_position(event))
 
     def _events_until(self, end: type) -> Iterator[Any]:
         while not isinstance(event := next(self.events), end):
@@ -260,7 +280,7 @@ def parse_yaml(data: bytes, *, path: str, environ: Mapping[str, str] | None = No
     text = _decode(data, path)
     builder = _Builder(os.environ if environ is None else environ)
     try:
-        value = builder.build(_Composer(yaml.parse(text, Loader=_LOADER)).compose(), ())
+        value = builder.build(_Composer(yaml.parse(text, Loader=_LOADER), text).compose(), ())
     except _InvalidYaml as error:
         _raise_input_error(path, str(error), error.position)
     except yaml.YAMLError as error:

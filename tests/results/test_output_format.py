@@ -33,6 +33,11 @@ def call(name: str, given: Any) -> AnswerBlock:
     [
         (Output(parse="json"), '{"a": [1]}', {"a": [1]}),
         (Output(parse="json"), '```json\n{"a": 1}\n```', {"a": 1}),
+        (Output(parse="json"), '```json\n{"a":1}```', {"a": 1}),
+        (Output(parse="json"), '```json \r\n{"a": 1}\r\n```\r\n', {"a": 1}),
+        (Output(parse="json"), '```json5\n{"a": 1}\n```', {"a": 1}),
+        (Output(parse="json"), "Here it is:\n```\n[1]\n```\nHope it helps", [1]),
+        (Output(parse="json"), '{"a": "```json\\n1\\n```"}', {"a": "```json\n1\n```"}),
         (Output(parse="json", schema=SCHEMA), json.dumps(GOOD), GOOD),
         (Output(parse="lines"), " one \n\n two\n", ["one", "two"]),
         (Output(parse="regex", pattern=r"total: (?P<total>\d+)"), "The total: 12.", {"total": "12"}),
@@ -49,6 +54,7 @@ def test_an_output_is_parsed_from_text(output: Output, answer: str, expected: An
     ("output", "answer", "wrong"),
     [
         (Output(parse="json"), "Sure: {}", "not JSON"),
+        (Output(parse="json"), "```json\n1\n```\nor\n```json\n2\n```", "not JSON"),
         (Output(parse="json", schema=SCHEMA), "{}", "'label' is a required property"),
         (Output(parse="regex", pattern="x(y)"), "xz", "nothing in the answer matches x(y)"),
         (Output(parse="lines", schema={"type": "array", "minItems": 3}), "a\nb", "has less than 3 items"),

@@ -148,6 +148,15 @@ def test_an_alias_repeats_the_value_of_its_anchor() -> None:
     assert document.positions["b", 1, "n"] == (1, 11)
 
 
+def test_an_exclamation_mark_alone_makes_text() -> None:
+    assert read("a: ! 12\nb: [! true, '?x', &x y, *x]\nc: {? d : e}\n?f: ?g\n").value == {
+        "a": "12",
+        "b": ["true", "?x", "y", "y"],
+        "c": {"d": "e"},
+        "?f": "?g",
+    }
+
+
 def test_redefined_anchor_applies_from_there_on() -> None:
     assert read("a: &x 1\nb: *x\nc: &x 2\nd: *x\n").value == {"a": 1, "b": 1, "c": 2, "d": 2}
 
@@ -167,6 +176,10 @@ def test_redefined_anchor_applies_from_there_on() -> None:
         ("---\na: 1\n---\nb: 2\n", 3, 1, "remove the second `---`"),
         ("a: 1\n...\n---\n", 3, 1, "remove the second `---`"),
         ("a: *x\n", 1, 4, "the alias *x has no anchor above it"),
+        ("a: &x:y z\n", 1, 4, "the name of an anchor has only letters, digits"),
+        ("[?x]\n", 1, 2, "text that begins with ? must be quoted here"),
+        ("[é, ?x: 1]\n", 1, 5, "text that begins with ? must be quoted here"),
+        ("{ ?foo: bar }\n", 1, 4, "text that begins with ? must be quoted here"),
         ("a: &x [1, *x]\n", 1, 11, "the alias *x has no anchor above it"),
         ("? [a]\n: b\n", 1, 3, "a key must be plain text"),
         ("? {a: 1}\n: b\n", 1, 1, "must be quoted"),
