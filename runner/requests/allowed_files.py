@@ -1,8 +1,10 @@
 """Resolve and read the files that rows name, within the allowed folder or URL prefix."""
 
 import errno
+import os
 import re
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +13,7 @@ from urllib.parse import unquote
 from runner.errors import InputError, Problem
 from runner.files import remote
 from runner.requests.attachment_limits import RowRejected
+from runner.requests.hidden_files import find_hidden_part
 from runner.spec.redact import redact_passwords
 from runner.spec.spec import Block, Spec
 
@@ -114,7 +117,25 @@ class AllowedFiles:
         absolute = (folders[0] / path).resolve()
         if not any(absolute.is_relative_to(folder.resolve()) for folder in folders):
             raise RowRejected(f"{path} leads out of {folders[0].resolve()}: set `folder` to where files may be")
+        if block.folder is None:
+            self._check_hidden(path, absolute, folders)
         return absolute
+
+    def _check_hidden(self, path: str, absolute: Path, folders: list[Path]) -> None:
+        """Raise RowRejected if a row names a hidden file, or one of the runner's own folders.
+
+        Rows come from strangers, and such files hold keys, the answers of other runs, or a repository's history.
+        """
+        named = Path(os.path.abspath(folders[0] / path))
+        places = [folder for one in folders for folder in (Path(os.path.abspath(one)), one.resolve())]
+        for target in (named, absolute):
+            inner = [target.relative_to(place) for place in places if target.is_relative_to(place)]
+            if inner and (part := find_hidden_part(min(inner, key=lambda one: len(one.parts)).parts)):
+                raise RowRejected(_hidden_message(path, f"the hidden {part}"))
+        for own in (".runner", "simulated"):
+            is_source = any(_is_inside(one, self.spec.root / own) for one in folders[1:])
+            if _is_inside(absolute, self.spec.root / own) and not is_source:
+                raise RowRejected(_hidden_message(path, f"{own}/, which belongs to the runner"))
 
     def _resolve_url(self, block: Block, path: str) -> str:
         """Return the URL of a file that a row names. Raises RowRejected if it is not below the allowed URL."""
@@ -122,6 +143,8 @@ class AllowedFiles:
         url = path if remote.is_url(path) else f"{allowed}/{path}"
         if not (remote.is_url(allowed) and _is_below(url, allowed)):
             raise RowRejected(f"{path} is not below `folder`: set it to the URL that files may be read from")
+        if block.folder is None and (part := find_hidden_part(_url_parts(url[len(allowed) :]))):
+            raise RowRejected(_hidden_message(path, f"the hidden {part}"))
         if len(url) > _MAX_URL_CHARS:
             raise RowRejected(f"{path[:60]}… is too long for a URL")
         return url
@@ -175,11 +198,29 @@ def _unreadable_error(url: str, error: OSError) -> InputError:
     return InputError([Problem(redact_passwords(url), f"cannot read: {error.strerror}")])
 
 
+def _hidden_message(path: str, reason: str) -> str:
+    return f"{path} leads to {reason}: if rows may attach it, set `folder` to the folder that holds it"
+
+
+def _is_inside(file: Path, folder: Path) -> bool:
+    """Return whether a file is in a folder, whatever other names the file system has for that folder."""
+    try:
+        real = file.resolve()
+        return any(parent.samefile(folder) for parent in (real, *real.parents) if parent.exists())
+    except OSError:
+        return False
+
+
 def _is_below(url: str, folder: str) -> bool:
     """Return whether a URL is below another, however it is escaped; URLs of local files never are."""
     if not url.startswith(f"{folder}/") or url.startswith(("file:", "local:")):
         return False
-    path, before = re.split(r"[?#]", url[len(folder) :])[0], ""
+    return not any(part in (".", "..") for part in _url_parts(url[len(folder) :]))
+
+
+def _url_parts(inner: str) -> Iterable[str]:
+    """Return the parts of the path of a URL, however they are escaped."""
+    path, before = re.split(r"[?#]", inner)[0], ""
     while path != before:
         path, before = unquote(path), path
-    return not any(part in (".", "..") for part in re.split(r"[/\\]", path))
+    return re.split(r"[/\\]", path)
