@@ -7,7 +7,7 @@ from jinja2 import ChainableUndefined, TemplateSyntaxError, UndefinedError, node
 
 from runner.spec.schema_errors import suggest_similar
 from runner.templates.known_fields import find_unknown_field, path_steps
-from runner.templates.sandbox import RENDER_ERRORS, make_sandbox
+from runner.templates.sandbox import RENDER_ERRORS, Sandbox, make_sandbox
 from runner.templates.variables import find_first_use, find_undeclared_names
 
 RECORD_FIELDS = (
@@ -58,7 +58,7 @@ def compile_expression(
     if (unknown := find_unknown_field(tree, schemas or {})) is not None:
         raise ExpressionError(*unknown)
     steps = path_steps(_expression_node(tree))
-    return _make_evaluator(compiled) if steps is None else _make_path_lookup(steps)
+    return _make_evaluator(environment, compiled) if steps is None else _make_path_lookup(steps)
 
 
 def _wrap_in_template(text: str) -> str:
@@ -80,8 +80,11 @@ def parse_path(text: str) -> list[str | int] | None:
         return None
 
 
-def _make_evaluator(compiled: Callable[[Mapping[str, Any]], Any]) -> Callable[[Mapping[str, Any]], Any]:
+def _make_evaluator(
+    environment: Sandbox, compiled: Callable[[Mapping[str, Any]], Any]
+) -> Callable[[Mapping[str, Any]], Any]:
     def evaluate(names: Mapping[str, Any]) -> Any:
+        environment.budget.start()
         try:
             value = compiled(names)
             return list(value) if isinstance(value, Iterator) else value

@@ -1,24 +1,24 @@
 """The sandbox of templates and expressions: its globals, filters, size limits and printable values."""
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, ItemsView, Iterable, KeysView, Mapping, Sized
 from typing import Any
 
 from jinja2 import DictLoader, Undefined
 from jinja2.defaults import DEFAULT_NAMESPACE
 from jinja2.exceptions import TemplateError, TemplateRuntimeError
-from jinja2.filters import FILTERS
-from jinja2.runtime import Context
+from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
 
+from runner.templates.budget import STEPS_PER_CALL, Budget
+from runner.templates.code_generator import BoundedCodeGenerator
+from runner.templates.filters import make_filters
 from runner.templates.limits import (
-    SIZE_CHECKED_FILTERS,
-    SizeCheckingCodeGenerator,
     check_call,
     check_format_fields,
     check_operation,
-    check_size,
-    concatenate,
+    join_pieces,
+    join_texts,
+    measure_text,
 )
 
 RENDER_ERRORS = (
@@ -28,17 +28,8 @@ RENDER_ERRORS = (
 """The exceptions that a template can raise if it does not fit its data."""
 
 
-def _tojson(value: Any, indent: int | None = None) -> str:
-    check_size((indent or 0) * 10_000_000, "the indent of tojson")
-    return json.dumps(value, ensure_ascii=False, indent=indent)
-
-
-# `random` would make two renderings of the same row differ; Jinja's own `tojson` escapes for HTML.
-_FILTERS = {
-    **{name: value for name, value in FILTERS.items() if name != "random"},
-    **SIZE_CHECKED_FILTERS,
-    "tojson": _tojson,
-}
+# Tuples, because `isinstance` takes three times as long with a union.
+_SCALARS, _PRINTABLE = (str, int, float), (str, int, float, Undefined)
 
 
 TEMPLATE_GLOBALS = {"range": safe_range, "dict": dict, "namespace": DEFAULT_NAMESPACE["namespace"]}
@@ -46,11 +37,22 @@ TEMPLATE_GLOBALS = {"range": safe_range, "dict": dict, "namespace": DEFAULT_NAME
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
-    """A sandbox in which `row.items` is the column `items`, and in which sizes are limited."""
+    """A sandbox in which `row.items` is the column `items`, and in which sizes, steps and time are limited."""
 
-    intercepted_binops = frozenset(("*", "**", "+", "%"))
-    code_generator_class = SizeCheckingCodeGenerator
-    concatenate = staticmethod(concatenate)
+    intercepted_binops = frozenset(("*", "**", "+", "%", "-"))
+    code_generator_class = BoundedCodeGenerator
+    concat = staticmethod(join_pieces)
+    budget: Budget
+
+    def concatenate(self, parts: Iterable[Any]) -> str:
+        """Join the parts of `a ~ b`. Raises SizeLimitExceeded."""
+        return join_texts(self.budget, parts)
+
+    def watch_slice(self, value: Any) -> Any:
+        """Return a value of which a slice is taken, and count the steps of its copy."""
+        if isinstance(value, Sized):
+            self.budget.spend_on_text(len(value))
+        return value
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """Return the item of a mapping if there is one, else what Jinja finds."""
@@ -58,31 +60,50 @@ class Sandbox(ImmutableSandboxedEnvironment):
             return obj[attribute]
         return super().getattr(obj, attribute)
 
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        """Return what Jinja says, except for `dict.update` and the like, which could change a row or variable."""
+        if isinstance(obj, type) and attr != "fromkeys":
+            return False
+        return super().is_safe_attribute(obj, attr, value)
+
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Compute an arithmetic operation. Raises SizeLimitExceeded if its result would be too large."""
-        check_operation(operator, left, right)
+        check_operation(self.budget, operator, left, right)
+        if operator == "-" and isinstance(left, KeysView | ItemsView):
+            # A set would be in another order in each process.
+            unwanted = set(right)
+            return [item for item in left if item not in unwanted]
         return super().call_binop(context, operator, left, right)
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805, PYI063 - as in Jinja
         """Call a function. Raises SizeLimitExceeded if its result would be too large."""
-        check_call(__obj, args)
+        __self.budget.spend(STEPS_PER_CALL)
+        if isinstance(__obj, LoopContext) and args:
+            args = (__self.budget.watch_loop(args[0]), *args[1:])
+        elif args:
+            args = check_call(__self.budget, __obj, args)
         return super().call(__context, __obj, *args, **kwargs)
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
-        """Wrap `str.format` as Jinja does. Raises SizeLimitExceeded for a field that is too wide."""
+        """Wrap `str.format` as Jinja does. Raises SizeLimitExceeded for a result that is too long."""
         wrapped = super().wrap_str_format(value)
-        if wrapped is not None:
-            check_format_fields(value.__self__)
-        return wrapped
+        if wrapped is None:
+            return None
+
+        def checked(*args: Any, **named: Any) -> str:
+            check_format_fields(self.budget, value.__self__, (*args, *named.values()))
+            return wrapped(*args, **named)
+
+        return checked
 
 
 def _describe_non_data(value: Any) -> str | None:
     """Describe a value that should not be printed as it is, or return None if it is plain data."""
-    if value is None or isinstance(value, str | int | float):
+    if value is None or isinstance(value, _SCALARS):
         return None
     if isinstance(value, Undefined):
         return "a list or mapping with an undefined value"
-    if isinstance(value, dict | list | tuple):
+    if isinstance(value, (dict, list, tuple)):
         parts = value.values() if isinstance(value, dict) else value
         return next(filter(None, map(_describe_non_data, parts)), None)
     if callable(value):
@@ -90,24 +111,31 @@ def _describe_non_data(value: Any) -> str | None:
     return f"a {type(value).__name__}, which is not plain data: add |list"
 
 
-def _check_printable(value: Any) -> Any:
-    if isinstance(value, str | int | float | Undefined):
+def _make_printable_check(budget: Budget) -> Callable[[Any], Any]:
+    def check_printable(value: Any) -> Any:
+        if type(value) is str or isinstance(value, _PRINTABLE):
+            return value
+        measure_text(budget, value)
+        if (what := _describe_non_data(value)) is not None:
+            raise TemplateRuntimeError(f"cannot print {what}")
         return value
-    if (what := _describe_non_data(value)) is not None:
-        raise TemplateRuntimeError(f"cannot print {what}")
-    return value
+
+    return check_printable
 
 
 def make_sandbox(texts: Mapping[str, str], undefined: type[Undefined]) -> Sandbox:
     """Return an environment with the templates `texts` by name, where missing values are `undefined`."""
+    budget = Budget()
     environment = Sandbox(
         loader=DictLoader(texts),
         undefined=undefined,
-        finalize=_check_printable,
+        finalize=_make_printable_check(budget),
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
+        cache_size=-1,
     )
+    environment.budget = budget
     environment.globals = dict(TEMPLATE_GLOBALS)
-    environment.filters = dict(_FILTERS)
+    environment.filters = make_filters(budget)
     return environment

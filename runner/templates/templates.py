@@ -12,11 +12,13 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from jinja2 import StrictUndefined, TemplateSyntaxError, nodes
+from jinja2.nodes import EvalContext
 
 from runner.errors import InputError, Problem
 from runner.spec.schema_errors import suggest_similar
 from runner.spec.spec import Spec
 from runner.templates.limits import join_pieces
+from runner.templates.module_state import find_stateful_templates
 from runner.templates.sandbox import RENDER_ERRORS, TEMPLATE_GLOBALS, Sandbox, make_sandbox
 from runner.templates.variables import (
     find_assigned_names,
@@ -73,12 +75,18 @@ class Templates:
 
         It raises InputError with the template's file and line if the data does not fit.
         """
-        template = self._sandbox.get_template(_template_name(setting, written))
+        sandbox, name, budget = self._sandbox, _template_name(setting, written), self._sandbox.budget
+        template = sandbox.get_template(name)
         root = template.root_render_func
+        stateful = [sandbox.get_template(one) for one in find_stateful_templates(self._find_used_trees(name))]
         # One context serves all rows, with its parent replaced each time: creating one costs more than rendering.
-        context = self._sandbox.context_class(self._sandbox, {}, setting, template.blocks)
+        context = sandbox.context_class(sandbox, {}, setting, template.blocks)
 
         def render(names: Mapping[str, Any]) -> str:
+            budget.start()
+            for one in stateful:
+                # The module of the row before would still hold what that row changed.
+                one._module = None  # noqa: SLF001 - Jinja has no public way
             context.parent = names  # type: ignore[assignment]
             context.vars.clear()
             context.exported_vars.clear()
@@ -87,19 +95,30 @@ class Templates:
             try:
                 return join_pieces(root(context))
             except RENDER_ERRORS as error:
+                # An error inside `autoescape` leaves it on.
+                context.eval_ctx = EvalContext(sandbox, setting)
                 self._raise_input_error(error)
 
         return render
 
+    def stop_rendering_when(self, should_stop: Callable[[], bool]) -> None:
+        """End every rendering with Interrupted as soon as `should_stop` returns True."""
+        self._sandbox.budget.should_stop = should_stop
+
+    def _find_used_trees(self, name: str) -> dict[str, nodes.Template]:
+        """Return the trees of a template and of all those it refers to, by name."""
+        trees: dict[str, nodes.Template] = {}
+        queue = [name]
+        while queue:
+            if (one := queue.pop()) not in trees:
+                trees[one] = self._sandbox.parse(self.texts[one])
+                queue += [used for used, _ in find_referenced_templates(trees[one])]
+        return trees
+
     def is_constant(self, setting: str, written: str) -> bool:
         """Return whether the text is the same for all rows: none of its templates uses a name from the row."""
-        seen, queue, used = set(), [_template_name(setting, written)], set[str]()
-        while queue:
-            if (name := queue.pop()) not in seen:
-                seen.add(name)
-                tree = self._sandbox.parse(self.texts[name])
-                queue += [named for named, _ in find_referenced_templates(tree)]
-                used |= find_undeclared_names(tree) | find_used_globals(tree)
+        trees = self._find_used_trees(_template_name(setting, written)).values()
+        used = set().union(*(find_undeclared_names(tree) | find_used_globals(tree) for tree in trees))
         return not used - set(self.spec.vars)
 
     def problem(self, name: str, line: int, message: str) -> Problem:

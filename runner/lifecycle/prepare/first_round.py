@@ -98,6 +98,7 @@ class FirstRound:
         def note(attached: AttachedFile) -> None:
             attached_file.write(_encode(attached._asdict()) + b"\n")
 
+        self.templates.stop_rendering_when(self.stop.is_set)
         for row, (params, adjustment, problem) in encode_requests(self.templates, rows, note):
             self._check_limits(row)
             fields = self._write_row(row, rows_file)
