@@ -1,7 +1,7 @@
 """The budget of one rendering: its steps, its CPU time and the memory that it takes.
 
-A step is one pass of a loop, or the handling of about 1,000 characters; calls count more. Steps are counted where a
-template can repeat something, so that one without loops and calls costs nothing more.
+A step is one pass of a loop, or the handling of about 1,000 characters; calls count more. Steps are counted where
+a template can repeat something, so that one without loops and calls costs nothing more.
 """
 
 import resource
