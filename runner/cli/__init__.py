@@ -20,6 +20,6 @@ def main() -> None:
 for command in (
     jobs.validate, jobs.render, jobs.plan, jobs.run, jobs.recover,
     runs.status, runs.cancel, runs.reconcile, runs.doctor, runs.purge,
-    tools.schema, tools.reference, tools.simulate, tools.completion,
+    tools.schema, tools.reference, tools.explain, tools.simulate, tools.completion,
 ):  # fmt: skip
     main.add_command(command)

@@ -1,4 +1,4 @@
-"""Commands that take no spec and no run: schema, reference, simulate and completion."""
+"""Commands that take no spec and no run: schema, reference, explain, simulate and completion."""
 
 import signal
 from inspect import cleandoc
@@ -28,6 +28,30 @@ def schema() -> None:
     printed = json.loads(schema_text())
     add_all_plugins(printed)
     echo(json.dumps(printed, indent=2, ensure_ascii=False))
+
+
+@click.command()
+@click.argument("rule", required=False)
+def explain(rule: str | None) -> None:
+    """Explain a rule, or list all rules.
+
+    Prints what it finds, why, the source of the fact, an example and the remedy.
+    """
+    from textwrap import indent
+
+    from runner.rules.explain.explain import explain_rule
+    from runner.rules.run import RULES
+
+    if rule is None:
+        width = max(map(len, RULES))
+        for name in RULES:
+            found = explain_rule(name)
+            click.echo(f"{name:{width}}  {found.severity:7}  {found.what}")
+        return
+    found = explain_rule(rule)
+    click.echo(f"{found.rule} ({found.severity}): {found.what}")
+    click.echo(f"why: {found.why}\nsource: {found.source}")
+    click.echo(f"example:\n{indent(found.example, '  ')}\nremedy: {found.remedy}")
 
 
 def _describe_commands() -> "list[CommandHelp]":

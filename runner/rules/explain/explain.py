@@ -1,0 +1,48 @@
+"""Look up the explanation of a rule."""
+
+from functools import cache
+from importlib.resources import files
+from typing import NamedTuple
+
+import msgspec
+
+from runner.errors import UsageError
+from runner.rules.run import OLD_RULE_IDS, RULES
+from runner.spec.schema_errors import suggest_similar
+from runner.spec.yaml_document import parse_yaml
+
+
+class _Text(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    why: str
+    source: str
+    remedy: str
+    example: str
+
+
+class Explanation(NamedTuple):
+    """What a rule finds, why that is wrong, the source of the fact, a part of a spec it finds, and the remedy."""
+
+    rule: str
+    severity: str
+    what: str
+    why: str
+    source: str
+    example: str
+    remedy: str
+
+
+@cache
+def _load_texts() -> dict[str, _Text]:
+    data = files("runner.rules.explain").joinpath("explanations.yaml").read_bytes()
+    return msgspec.convert(parse_yaml(data, path="explanations.yaml", environ={}).value, dict[str, _Text])
+
+
+def explain_rule(name: str) -> Explanation:
+    """Return the explanation of a rule. Raises UsageError for an unknown one."""
+    rule = OLD_RULE_IDS.get(name, name)
+    if rule not in RULES:
+        raise UsageError(f"there is no rule {name!r}: {suggest_similar(name, RULES)}")
+    severity, function = RULES[rule]
+    what = (function.__doc__ or "").partition("\n")[0]
+    text = _load_texts()[rule]
+    return Explanation(rule, severity, what, text.why, text.source, text.example.rstrip(), text.remedy)
