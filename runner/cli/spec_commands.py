@@ -39,7 +39,6 @@ def validate(specs: tuple[Path, ...], *, online: bool, variables: dict[str, str]
 
     Checks the settings, templates, schemas, sinks and first rows, and reports all problems at once.
     """
-    from runner.lifecycle.plan.preview import check_with_api
     from runner.lifecycle.prepare.validate import check_destinations, validate_spec
     from runner.spec.load import load_spec
 
@@ -51,6 +50,8 @@ def validate(specs: tuple[Path, ...], *, online: bool, variables: dict[str, str]
             for finding in checked.findings:
                 echo(str(finding), err=True)
             if online:
+                from runner.lifecycle.plan.preview import check_with_api
+
                 check_with_api(spec, checked.samples)
             # Databases may be unreachable where specs are validated (CI).
             check_destinations(spec, spec.root, query_databases=False)
