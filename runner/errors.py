@@ -137,7 +137,7 @@ class ResultsIncomplete(Unavailable):
 
 
 class NotAccepted(Unavailable):
-    """A create was not accepted, by the API's word or because it broke off: send it after one look at the list."""
+    """The API did not accept a create, or it broke off: after one look at the list, send it again."""
 
 
 class NotFound(ApiError):
