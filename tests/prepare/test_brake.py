@@ -77,7 +77,6 @@ def test_stopped_run_is_finished_and_sends_no_more(tmp_path: Path, run_job: Call
         ("errored", 20, 0.5, False),
         ("overloaded", 20, 0.5, False),
         ("expired", 20, 0.5, False),
-        ("missing", 19, 0.5, False),
     ],
 )
 def test_share_and_kind_of_failures_decide(
