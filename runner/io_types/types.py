@@ -28,7 +28,8 @@ class SinkType:
     `extra` names the optional packages that it needs. Columns of a type that `is_typed` have types; one that
     `is_flat` holds no nested values. `is_self_compressed` means that the file format compresses its files, and
     `is_folder` that the destination is a folder. `destinations` are the settings that name the place.
-    `expressions` returns the columns from its own settings, instead of the setting `columns`.
+    `expressions` returns the columns from its own settings, instead of the setting `columns`. `check_value` raises
+    ValueError for a value, of its column's type, that the format cannot hold.
     """
 
     function: Callable[..., AbstractContextManager[Callable[..., None]]]
@@ -39,6 +40,7 @@ class SinkType:
     is_folder: bool = False
     destinations: tuple[str, ...] = ("path",)
     expressions: Callable[..., dict[str, str]] | None = None
+    check_value: Callable[[Any], Any] | None = None
 
 
 def select_options(function: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from runner.sinks.formats.files import list_columns, write_files
 from runner.sinks.formats.jsonl import write_jsonl
 from runner.sinks.formats.parquet import write_parquet
 from runner.sinks.formats.sql import write_sql
-from runner.sinks.formats.xlsx import write_xlsx
+from runner.sinks.formats.xlsx import check_cell, write_xlsx
 from runner.spec.spec import Sink
 from runner.templates.expressions import RECORD_FIELDS
 
@@ -18,7 +18,9 @@ SINKS = {
     "jsonl": SinkType(write_jsonl),
     "parquet": SinkType(write_parquet, extra="data", is_typed=True, is_self_compressed=True),
     "sql": SinkType(write_sql, extra="sql", is_typed=True, is_flat=True, destinations=("path", "url")),
-    "xlsx": SinkType(write_xlsx, extra="xlsx", is_typed=True, is_flat=True, is_self_compressed=True),
+    "xlsx": SinkType(
+        write_xlsx, extra="xlsx", is_typed=True, is_flat=True, is_self_compressed=True, check_value=check_cell
+    ),
 }
 
 

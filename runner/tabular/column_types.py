@@ -160,9 +160,16 @@ def _to_boolean(value: Any) -> Any:
     raise ValueError(f"{value!r} is neither true nor false")
 
 
+def _parse_iso(kind: Any, value: Any, example: str) -> Any:
+    try:
+        return kind.fromisoformat(str(value))
+    except ValueError as error:
+        raise ValueError(f"{value!r} is not a {kind.__name__} such as {example}: {error}") from error
+
+
 def _to_timestamp(value: Any) -> Any:
     # The format allows lower-case letters and a leap second (:60); Python does not.
-    found = datetime.fromisoformat(re.sub(r":60\b", ":59", str(value).upper()))
+    found = _parse_iso(datetime, re.sub(r":60\b", ":59", str(value).upper()), "2026-01-31T08:00:00Z")
     if found.tzinfo is None:
         return found.replace(tzinfo=UTC)
     try:
@@ -197,10 +204,10 @@ _CONVERTERS: dict[str, Converter] = {
     "integer": _to_integer,
     "number": _to_number,
     "boolean": _to_boolean,
-    "date": lambda value: date.fromisoformat(str(value)),
-    "time": lambda value: time.fromisoformat(str(value)),
+    "date": lambda value: _parse_iso(date, value, "2026-01-31"),
+    "time": lambda value: _parse_iso(time, value, "08:00:00"),
     "timestamp": _to_timestamp,
-    "local": lambda value: datetime.fromisoformat(str(value)).replace(tzinfo=None),
+    "local": lambda value: _parse_iso(datetime, value, "2026-01-31T08:00:00").replace(tzinfo=None),
     "binary": lambda value: base64.b64decode(str(value), validate=True),
 }
 

@@ -80,6 +80,11 @@ def parse_path(text: str) -> list[str | int] | None:
         return None
 
 
+def find_expression_names(text: str) -> set[str]:
+    """Return the names that an expression reads. Raises TemplateSyntaxError if it is not an expression."""
+    return find_undeclared_names(make_sandbox({}, ChainableUndefined).parse(_wrap_in_template(text)))
+
+
 def _make_evaluator(
     environment: Sandbox, compiled: Callable[[Mapping[str, Any]], Any]
 ) -> Callable[[Mapping[str, Any]], Any]:

@@ -41,7 +41,7 @@ def test_columns_are_selected_and_converted_to_their_types(tmp_path: Path) -> No
         ("integer", "7.5", "cannot read id as integer: '7.5' is not a whole number"),
         ("number", "much", "cannot read id as number: 'much' is not a number"),
         ("boolean", "maybe", "cannot read id as boolean: 'maybe' is neither true nor false"),
-        ("date", "25.11.2026", "cannot read id as date: Invalid isoformat string"),
+        ("date", "25.11.2026", "cannot read id as date: '25.11.2026' is not a date such as 2026-01-31"),
         ("decimal(4,1)", "1.25", "cannot read id as decimal(4,1): '1.25' has more than 1 decimal places"),
         ("decimal(4,1)", "x", "cannot read id as decimal(4,1): 'x' is not a decimal number"),
         ("integer", "1_000", "cannot read id as integer: '1_000' is not a whole number"),

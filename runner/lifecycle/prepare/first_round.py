@@ -16,6 +16,7 @@ from runner.requests.attachments import AttachedFile
 from runner.requests.pack import max_params_bytes
 from runner.results.outcome import make_rejected_line
 from runner.rules.finding import Finding
+from runner.sinks.row_checks import SinkRowChecks
 from runner.sources.read import Row
 from runner.spec.spec import Spec
 from runner.store.records import Run, SettledRow
@@ -52,6 +53,7 @@ class FirstRound:
     stop: Event
     change_reasons: ChangeReasons
     seen_digests: DigestIndex
+    sink_checks: SinkRowChecks | None = None
     rows: int = 0
     settled_rows: list[SettledRow] = field(default_factory=list)
     duplicates: list[tuple[int, int]] = field(default_factory=list)
@@ -105,6 +107,8 @@ class FirstRound:
             self._flush_if_many()
             if problem is None and len(params) > limit:
                 problem = f"the request has {len(params):,} bytes, and batch.max_bytes leaves {limit:,} for one"
+            if self.sink_checks is not None:
+                self.sink_checks.add_row(row, is_rejected=problem is not None)
             if problem is not None:
                 self._reject_row(row, problem, unsent_file)
                 continue

@@ -25,6 +25,7 @@ from runner.rules.finding import Finding
 from runner.runs.context import ProgressCallback
 from runner.runs.snapshot import SpecSnapshot, origin_digest, take_snapshot
 from runner.runs.summary import summarize_run
+from runner.sinks.row_checks import SinkRowChecks
 from runner.sources.input_files import Inputs
 from runner.sources.read import Row, read_rows
 from runner.spec.spec import Spec
@@ -78,7 +79,8 @@ def prepare_first_round(
 
     With `run_id`, it restores a run whose state was lost, which stays `preparing` until it is compared with
     what was sent. Results of earlier runs come from `previous_store`, by default the store itself. The run is
-    discarded on an error: InputError for an invalid row or duplicate keys, and Interrupted if `stop` is set.
+    discarded on an error: InputError for an invalid row, duplicate keys, or rows that a sink cannot write, and
+    Interrupted if `stop` is set.
     """
     inputs, start = Inputs(spec.root), take_snapshot(spec, templates, limit)
     run = _create_run(store, spec, start, run_id)
@@ -87,16 +89,20 @@ def prepare_first_round(
         with (
             closing(find_change_reasons(previous_store, run, start)) as change_reasons,
             closing(DigestIndex()) as seen,
+            closing(SinkRowChecks(spec, inputs)) as sink_checks,
             open_slices() as files,
         ):
             first = FirstRound(templates, store, run, stop, change_reasons, seen)
+            # What a recovered run has sent is paid: the sinks can still be corrected before it is delivered.
+            first.sink_checks = sink_checks if run_id is None else None
             # A recovered run reuses no results: what it had reused is lost, so every row is prepared to be sent.
             known = previous_store.answered_requests(run) if run_id is None else None
             results = PreviousResults(previous_store, known, files, build_output_format(spec.output))
             _write_first_round(first, spec, store, read_rows(spec.source, inputs, limit=limit), report, results)
-        if spec.source.key is not None:
-            first.flush_key_hashes()
-            check_unique_keys(spec, store, store.folder(run))
+            if spec.source.key is not None:
+                first.flush_key_hashes()
+                check_unique_keys(spec, store, store.folder(run))
+            sink_checks.raise_problems()
         state = "prepared" if run_id is None else "preparing"
         run = _record_prepared(first, store, replace(start, inputs=inputs.files, types=inputs.types), state)
     except BaseException:

@@ -3,15 +3,14 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 from runner.io_types.annotations import NonEmpty
 from runner.sinks.destination import Destination
+from runner.sinks.file_names import FileNames
 from runner.tabular.column_types import to_text
-
-_MAX_NAME_BYTES = 255
 
 
 def list_columns(*, name: NonEmpty, content: NonEmpty = "output") -> dict[str, str]:
@@ -30,7 +29,7 @@ def write_files(destination: Destination, columns: Mapping[str, Any]) -> Iterato
 
     Yield a function that writes one file from a name and a content. Text is written unchanged, other values as
     JSON. The files are written to a folder beside the target, and moved into it at the end. Other files in the
-    target stay. The function raises ValueError for an invalid or duplicate name.
+    target stay. The function raises ValueError for a name that is invalid, or in conflict with an earlier one.
 
     Settings:
         path: Output folder, relative to the project root. The files appear in it once all of them are written.
@@ -42,18 +41,18 @@ def write_files(destination: Destination, columns: Mapping[str, Any]) -> Iterato
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     try:
+        with closing(FileNames()) as names:
 
-        def write(values: Sequence[Any]) -> None:
-            name, content = values
-            target = beside / _check_name(name)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
+            def write(values: Sequence[Any]) -> None:
+                name, content = values
+                path = names.add(name)
+                _check_target(folder / path, folder)
+                target = beside / path
+                target.parent.mkdir(parents=True, exist_ok=True)
                 with target.open("x", encoding="utf-8", newline="") as file:
                     file.write(to_text(content) or "")
-            except FileExistsError as error:
-                raise ValueError(f"the file name {name!r} is already used by an earlier row") from error
 
-        yield write
+            yield write
         # One sync for all files: syncing each would take longer than the run.
         os.sync()
         _move_files(beside, folder)
@@ -61,16 +60,13 @@ def write_files(destination: Destination, columns: Mapping[str, Any]) -> Iterato
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def _check_name(name: Any) -> PurePosixPath:
-    """Return a file name as a path inside its folder. Raises ValueError for an invalid or outside name."""
-    if not isinstance(name, str | int) or isinstance(name, bool) or not str(name).strip():
-        raise ValueError(f"{name!r} is not a valid file name")
-    path = PurePosixPath(str(name))
-    if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in str(name):
-        raise ValueError(f"{name!r} is not a path inside the folder")
-    if any(len(part.encode()) > _MAX_NAME_BYTES for part in path.parts):
-        raise ValueError(f"{str(name)[:40]!r}… is too long: a file name can have at most {_MAX_NAME_BYTES} bytes")
-    return path
+def _check_target(target: Path, folder: Path) -> None:
+    """Raise ValueError if a file cannot be moved to its place because of what is there already."""
+    if target.is_dir():
+        raise ValueError(f"{target} is a folder, not a file: move it away, or change `name`")
+    for parent in target.relative_to(folder).parents:
+        if (folder / parent).exists() and not (folder / parent).is_dir():
+            raise ValueError(f"{folder / parent} is a file, not a folder: move it away, or change `name`")
 
 
 def _move_files(beside: Path, folder: Path) -> None:

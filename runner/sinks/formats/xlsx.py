@@ -124,6 +124,11 @@ def _to_cell(value: Any) -> Any:
     return text
 
 
+def check_cell(value: Any) -> None:
+    """Raise ValueError for a value that a cell cannot hold."""
+    _to_cell(value)
+
+
 def _escape_text(text: str) -> str:
     """Return text with characters that XML cannot hold escaped in the format's way: `_x0007_`."""
     return _UNSUPPORTED_CHARACTERS.sub(lambda match: f"_x{ord(match[0][0]):04X}_{match[0][1:]}", text)
