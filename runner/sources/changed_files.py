@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import stat
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 from runner.errors import InputError, Problem
 from runner.files import remote
 from runner.files.digest import sha256_of
+from runner.files.regular import is_own_descriptor
 from runner.sources.input_files import HashingReader, InputFile, Inputs, open_stdin
 from runner.spec.redact import redact_passwords
 
@@ -90,7 +92,7 @@ def is_unchanged(root: Path, recorded: InputFile, *, follow_redirects: bool = Tr
         if recorded.bytes < 0:
             return not path.exists()
         now = path.stat()
-        if now.st_size != recorded.bytes:
+        if now.st_size != recorded.bytes or not (stat.S_ISREG(now.st_mode) or is_own_descriptor(path)):
             return False
         log = path.with_name(f"{path.name}-wal")
         if log.exists() and log.stat().st_size:

@@ -20,6 +20,7 @@ from runner.files import remote
 from runner.files.compression import decompress
 from runner.files.digest import sha256_of
 from runner.files.extras import missing_package_message
+from runner.files.regular import check_regular_file, is_own_descriptor
 from runner.spec.redact import redact_passwords
 
 _BLOCK_BYTES = 1 << 18
@@ -86,7 +87,10 @@ class Inputs:
         """
         if remote.is_url(pattern):
             return self._find_remote(pattern)
-        if pattern == "-" or self._is_file(pattern) or not glob.has_magic(pattern):
+        if pattern == "-" or self._is_file(pattern):
+            return [pattern]
+        if not glob.has_magic(pattern):
+            self._check_special(pattern)
             return [pattern]
         names = glob.glob(pattern, root_dir=self.root, recursive=True)  # noqa: PTH207 - accepts absolute patterns too
         found = sorted({name for name in names if self._is_file(name)})
@@ -116,6 +120,16 @@ class Inputs:
             return (self.root / name).is_file()
         except OSError as error:
             raise InputError([Problem(name, f"cannot read: {error.strerror}")]) from error
+
+    def _check_special(self, name: str) -> None:
+        """Raise InputError for a folder, pipe or device, unless this process has it open, like standard input."""
+        path = self.root / name
+        if path.exists() and not is_own_descriptor(path):
+            try:
+                check_regular_file(path)
+            except OSError as error:
+                pipe = "" if path.is_dir() else ', or send it to standard input (`path: "-"`)'
+                raise InputError([Problem(name, f"cannot read: {error.strerror}{pipe}")]) from error
 
     def _check_links(self, pattern: str, found: list[str]) -> None:
         """Raise InputError if a matched file is a link to a place outside the fixed part of the pattern."""

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from runner.errors import InputError, Problem
+from runner.files.regular import read_regular_file
 from runner.spec.cross_field import BLOCK_SOURCES, check_cross_fields, parse_duration, parse_size
 from runner.spec.output_schema import load_output_schema
 from runner.spec.schema_errors import check_document
@@ -215,7 +216,7 @@ def load_spec(
     """
     path, shown, vars = Path(path), str(path), vars or {}
     try:
-        data = path.read_bytes()
+        data = read_regular_file(path)
         document = parse_yaml(data, path=shown)
     except OSError as error:
         raise InputError([Problem(shown, f"cannot read the spec: {error.strerror}")]) from error

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from runner.errors import InputError, Problem
+from runner.files.regular import read_regular_file
 from runner.spec.schema_errors import find_schema_error
 from runner.spec.yaml_document import Document
 
@@ -25,7 +26,7 @@ def _reject_constant(name: str) -> NoReturn:
 def _read_schema(path: str, root: Path) -> Any:
     """Return the content of a JSON file. Raises InputError, for invalid JSON with the line."""
     try:
-        text = (root / path).read_bytes().decode()
+        text = read_regular_file(root / path).decode()
         schema = json.loads(text, object_pairs_hook=_reject_duplicate_keys, parse_constant=_reject_constant)
         json.dumps(schema, ensure_ascii=False).encode()
     except OSError as error:

@@ -15,6 +15,7 @@ from jinja2 import StrictUndefined, TemplateSyntaxError, nodes
 from jinja2.nodes import EvalContext
 
 from runner.errors import InputError, Problem
+from runner.files.regular import read_regular_file
 from runner.spec.schema_errors import suggest_similar
 from runner.spec.spec import Spec
 from runner.templates.limits import join_pieces
@@ -190,10 +191,12 @@ def _read_template(folder: Path, name: str) -> str:
     if not path.is_relative_to(folder.resolve()):
         raise ValueError(f"{name} is outside prompts/: a template must be inside it, also after following links")
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return read_regular_file(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"prompts/{name} is not UTF-8 text") from error
     except OSError as error:
+        if path.exists() and not path.is_dir():
+            raise ValueError(f"cannot read prompts/{name}: {error.strerror}") from error
         known = sorted(str(file.relative_to(folder)) for file in folder.rglob("*.j2") if file.is_file())
         hint = f": {suggest_similar(name, known)}" if known else f" ({folder} contains no templates)"
         raise ValueError(f"no template prompts/{name}{hint}") from error

@@ -12,6 +12,7 @@ import msgspec
 from runner.api.client import Api
 from runner.errors import AccessError, NotFound, RequestRejected, StateError
 from runner.files import remote
+from runner.files.regular import read_regular_file
 from runner.lifecycle.prepare.split_batch import split_batch
 from runner.requests.attachments import AttachedFile
 from runner.runs.context import RunContext, batch_label
@@ -134,7 +135,7 @@ def _read_file(context: RunContext, attached: AttachedFile) -> bytes:
             with remote.open_url(attached.path) as raw:
                 data = raw.readall()
         else:
-            data = (context.spec.root / attached.path).read_bytes()
+            data = read_regular_file(context.spec.root / attached.path)
     except OSError as error:
         raise StateError(
             f"{attached.path} can no longer be read: {error.strerror or error}; restore it, or start over with "
