@@ -15,6 +15,7 @@ from runner.errors import InputError, Problem
 from runner.files.regular import read_regular_file
 from runner.spec.cross_field import BLOCK_SOURCES, check_cross_fields, parse_duration, parse_size
 from runner.spec.output_schema import load_output_schema
+from runner.spec.param_variables import fill_params
 from runner.spec.schema_errors import check_document
 from runner.spec.spec import (
     EDITABLE_KEYS,
@@ -220,6 +221,9 @@ def load_spec(
         document = parse_yaml(data, path=shown)
     except OSError as error:
         raise InputError([Problem(shown, f"cannot read the spec: {error.strerror}")]) from error
+    document, unfilled = fill_params(document, vars, shown)
+    if unfilled:
+        raise InputError(unfilled)
     check_document(document, path=shown)
     value, places, root = document.value, _dotted_positions(document), find_project_root(path)
     schema, problems = load_output_schema(document, shown, root)
