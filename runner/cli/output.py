@@ -154,9 +154,10 @@ def format_dollars(amount: float | None) -> str:
 
 def _format_requests(plan: Plan) -> str:
     reused = f", {plan.reused:,} reused" if plan.reused else ""
+    duplicates = f", {pluralize(plan.duplicates, 'duplicate')}" if plan.duplicates else ""
     rejected = f", {plan.rejected:,} rejected" if plan.rejected else ""
     where = f" in {pluralize(plan.batches, 'batch')} ({format_size(plan.bytes)})" if plan.new else ""
-    return f"{plan.new:,} to send{where}{reused}{rejected}"
+    return f"{plan.new:,} to send{where}{reused}{duplicates}{rejected}"
 
 
 def format_plan(run_plan: Plan) -> str:
@@ -168,7 +169,7 @@ def format_plan(run_plan: Plan) -> str:
     ]
     if run_plan.new:
         error = f" ± {max(tokens['error'], 0.001):.1%}" if tokens["error"] else ""
-        is_told = run_plan.reused or list(run_plan.reasons) != ["data"]
+        is_told = run_plan.reused or run_plan.duplicates or list(run_plan.reasons) != ["data"]
         lines += [
             *(_format_reason(reason, share) for reason, share in run_plan.reasons.items() if is_told),
             f"  input     {tokens['value']:,} tokens{error}, {tokens['method']}",

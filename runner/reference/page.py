@@ -120,6 +120,7 @@ def _paragraphs(commands: Sequence[CommandHelp]) -> Iterator[str]:
     yield from ("## Outcomes", _name_table("outcome", {name: _OUTCOMES[name] for name in OUTCOMES}))
     yield from ("## Rules", _rules())
     yield "Errors stop a run. Warnings do not; `allow` or a comment `# runner: allow rule-id` silences them."
+    yield "The error `constant-prompt` can be allowed in the same way."
     yield "## Faults of the simulator"
     yield "`runner simulate --fault NAME` injects a fault once, `NAME:N` N times, `NAME:P%` in P% of cases."
     yield _name_table("fault", FAULTS)

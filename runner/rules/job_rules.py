@@ -5,11 +5,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 
+from runner.errors import InputError
 from runner.files.remote import is_url
 from runner.pricing.rates import rate_for_spec
 from runner.rules.finding import RuleContext, Violation
 from runner.rules.param_rules import is_client_tool, list_tools
 from runner.spec.redact import redact_passwords
+from runner.templates.templates import load_templates
 
 _DAY, _HOUR = 86_400, 3_600
 
@@ -71,6 +73,20 @@ def few_rows(case: RuleContext) -> Iterator[Violation]:
             "`auto`"
         )
         yield Violation("source", message)
+
+
+def constant_prompt(case: RuleContext) -> Iterator[Violation]:
+    """Report a prompt that uses nothing of its row: all rows would be one request."""
+    try:
+        templates = load_templates(case.spec)
+    except InputError:
+        return  # Its own mistakes are reported where the templates are checked.
+    if not templates.use_row():
+        message = (
+            "the prompt uses nothing of its row, so all rows are the same request: name a column, such as "
+            "{{ row.text }}, or add `# runner: allow constant-prompt`"
+        )
+        yield Violation("prompt", message)
 
 
 def key_is_personal_data(case: RuleContext) -> Iterator[Violation]:

@@ -1,6 +1,7 @@
 """The rules by id, and the function that runs them.
 
 Errors stop a run. Warnings do not, and `# runner: allow rule-id` or `allow: [rule-id]` in the spec silences them.
+The error `constant-prompt` can be allowed in the same way.
 The facts come from the API's documentation; each message names its page.
 """
 
@@ -16,6 +17,7 @@ from runner.rules.job_rules import (
     cap_with_server_tools,
     cap_with_unknown_files,
     cap_without_price,
+    constant_prompt,
     deadline,
     deadline_missed,
     few_rows,
@@ -84,6 +86,7 @@ RULES: dict[str, tuple[str, Callable[[RuleContext], Iterator[Violation]]]] = {
     "deadline": (WARNING, deadline),
     "deadline-missed": (WARNING, deadline_missed),
     "interactive-deadline": (WARNING, interactive_deadline),
+    "constant-prompt": (ERROR, constant_prompt),
     "few-rows": (WARNING, few_rows),
     "key-is-personal-data": (WARNING, key_is_personal_data),
     "sink-overwrites-input": (ERROR, sink_overwrites_input),
@@ -100,6 +103,9 @@ OLD_RULE_IDS = {
     "overwritten": "sink-overwrites-input",
 }
 """Rule ids of version 0.1, which specs may use until version 0.3."""
+
+_ALLOWED_ERRORS = ("constant-prompt",)
+"""Errors that a spec may allow, because they can be on purpose."""
 
 _OLD_NAME_END = "; version 0.3 no longer knows the old name"
 
@@ -121,7 +127,7 @@ def run_rules(
             level = mistake.severity or severity
             lines = (problem.line, spec.key_lines.get(mistake.setting, 0))
             is_allowed = name in allowed or any(name in allowed_at.get(line, ()) for line in lines)
-            if level == ERROR or not is_allowed:
+            if (level == ERROR and name not in _ALLOWED_ERRORS) or not is_allowed:
                 found.append(_make_finding(name, level, problem))
     return sorted(found, key=lambda finding: (finding.line, finding.column, finding.rule))
 

@@ -122,6 +122,10 @@ class Templates:
         used = set().union(*(find_undeclared_names(tree) | find_used_globals(tree) for tree in trees))
         return not used - set(self.spec.vars)
 
+    def use_row(self) -> bool:
+        """Return whether a template uses a name from the row."""
+        return not all(self.is_constant(at, written) for at, written in self.spec.prompt.templates())
+
     def problem(self, name: str, line: int, message: str) -> Problem:
         """Return a mistake in a template, with its file and line or its position in the spec."""
         if _is_inline(name):

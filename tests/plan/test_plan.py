@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from runner import Summary, load_spec, plan
+from runner.cli.output import format_plan
 from runner.errors import InputError, UsageError
 from tests.support.processes import command
 from tests.support.projects import SPEC, plan_of_edited_job, write_job
@@ -59,11 +60,16 @@ def test_plan_says_why_requests_are_new_and_their_cost(tmp_path: Path, run_job: 
     }
 
 
-def test_identical_rows_count_as_reused(tmp_path: Path) -> None:
+def test_identical_rows_count_as_duplicates(tmp_path: Path) -> None:
     write_job(tmp_path)
     (tmp_path / "rows.csv").write_text("id,text\na,one\nb,two\nc,one\n")
     made = plan(load_spec(tmp_path / "job.yaml"), offline=True)
-    assert (made.rows, made.new, made.reused) == (3, 2, 1)
+    assert (made.rows, made.new, made.reused, made.duplicates) == (3, 2, 0, 1)
+    assert (
+        "2 to send in 1 batch" in (text := format_plan(made))
+        and ", 1 duplicate\n" in text
+        and "reused" not in text
+    )
 
 
 def test_error_found_only_by_the_plan_stops_a_run(tmp_path: Path, run_job: Callable[..., Summary]) -> None:

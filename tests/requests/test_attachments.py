@@ -148,7 +148,8 @@ def test_shared_file_is_read_once_while_memory_allows(tmp_path: Path, upload: bo
 def test_edited_file_in_a_folder_starts_a_new_run(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "a.txt").write_text("one")
-    write_job(tmp_path, rows=2, prompt={"user": [{"type": "document", "path": "a.txt", "folder": "docs"}]})
+    prompt = {"user": [{"type": "document", "path": "a.txt", "folder": "docs"}]}
+    write_job(tmp_path, rows=2, prompt=prompt, allow=["constant-prompt"])
     first = run_job()
     assert run_job().run == first.run
     (tmp_path / "docs" / "a.txt").write_text("two")

@@ -7,6 +7,8 @@ import pytest
 from runner import load_spec
 from runner.errors import InputError
 from runner.rules.run import run_rules
+from tests.support.processes import command
+from tests.support.projects import write_job
 
 
 @pytest.mark.parametrize(
@@ -42,3 +44,10 @@ def test_absurd_prices_are_rejected(project: Path) -> None:
     path.write_text(path.read_text() + "prices: {input: 1e308, output: 1}\n")
     with pytest.raises(InputError, match="must be at most 1000000"):
         load_spec(path)
+
+
+@pytest.mark.parametrize(("allow", "code"), [([], 2), (["constant-prompt"], 0)])
+def test_constant_prompt_stops_a_command_unless_allowed(tmp_path: Path, allow: list[str], code: int) -> None:
+    write_job(tmp_path, prompt={"user": "Say a word."}, allow=allow)
+    done = command(tmp_path, {}, "validate", "job.yaml")
+    assert (done.returncode, "uses nothing of its row" in done.stderr) == (code, code == 2)

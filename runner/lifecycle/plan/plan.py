@@ -38,7 +38,7 @@ class Plan:
 
     `new` is the number of requests to send. `reasons` splits them by reason (data, prompt, params, again or
     invalid, see `ChangeReasons`), each as {rows, cost}.
-    `reused` rows take the result of an earlier run or of an identical row.
+    `reused` rows take the result of an earlier run, and `duplicates` that of an identical row of this run.
     `input_tokens` is {value, method, error}; the error is a share of the value.
     `output_tokens` is {expected, max, method}.
     `ways` holds each way to send the run: sync, batch, batch_cache_5m and batch_cache_1h, with its expected
@@ -56,6 +56,7 @@ class Plan:
     rows: int
     new: int
     reused: int
+    duplicates: int
     rejected: int
     reasons: dict[str, dict[str, Any]]
     batches: int
@@ -151,7 +152,8 @@ def build_plan(
         mode_reason=mode_reason,
         rows=context.run.rows,
         new=count,
-        reused=prepared.reused + prepared.duplicates,
+        reused=prepared.reused,
+        duplicates=prepared.duplicates,
         rejected=context.store.row_index.outcome_counts(context.run).get("rejected", 0),
         reasons=_describe_reasons(prepared, rate, estimate.tokens_per_byte, estimate.output_tokens, mode),
         batches=len(batches),
