@@ -9,6 +9,8 @@ from runner.errors import Unavailable
 MAX_PAGES = 2_000
 """Most pages of one list: with 100 batches each, more than a workspace can hold in 29 days."""
 
+_CLOCK_SKEW_SECONDS = 300
+
 FetchPage = Callable[[dict[str, Any]], tuple[BatchList, Any]]
 """Function from the cursor to a page and the headers of its response."""
 
@@ -17,38 +19,36 @@ def _contradiction(what: str) -> Unavailable:
     return Unavailable(f"the list of batches cannot be relied on: {what}")
 
 
-def _check_order(page: BatchList, seen: set[str], last: float) -> float:
-    """Add the ids of a page to those with the same time, and return the time of its last batch."""
+def _check_order(page: BatchList, seen: set[str], oldest: float) -> float:
+    """Add the ids of a page to those that were seen, and return the oldest time so far."""
     for batch in page.data:
         at = batch.created_at.timestamp()
-        if at > last:
+        if at > oldest + _CLOCK_SKEW_SECONDS:
             raise _contradiction(f"{batch.id} is newer than the batch before it")
-        if at < last:
-            seen.clear()
         if batch.id in seen:
             raise _contradiction(f"{batch.id} is listed twice")
         seen.add(batch.id)
-        last = at
-    return last
+        oldest = min(oldest, at)
+    return oldest
 
 
 def read_pages(fetch_page: FetchPage, *, created_after: float) -> Iterator[RemoteBatch]:
     """Yield the batches created at or after `created_after` (Unix seconds), newest first.
 
     The creation time ends the listing, not a cursor, because two batches can share an instant. Raises Unavailable
-    for a list that is out of order, repeats itself or does not end.
+    for a list that is out of order, repeats itself or does not end. A list may be out of order by as much as the
+    clocks of two servers can differ.
     """
     cursor: dict[str, Any] = {}
-    seen, last = set[str](), float("inf")
+    seen, oldest = set[str](), float("inf")
     for _ in range(MAX_PAGES):
         page, headers = fetch_page(cursor)
         # Before the first batch is used: an older batch in front would hide the others.
-        last = _check_order(page, seen, last)
+        oldest = _check_order(page, seen, oldest)
         for batch in page.data:
-            if batch.created_at.timestamp() < created_after:
-                return
-            yield to_remote_batch(batch, headers)
-        if not page.has_more:
+            if batch.created_at.timestamp() >= created_after:
+                yield to_remote_batch(batch, headers)
+        if not page.has_more or oldest < created_after - _CLOCK_SKEW_SECONDS:
             return
         if not page.data or page.last_id is None:
             raise _contradiction("it has more, but does not say after which batch")

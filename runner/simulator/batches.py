@@ -208,7 +208,9 @@ class SimulatedBatches:
         now = self.clock()
         seen = [batch for batch in stored if _listed_at(batch, self.faults.delay) <= now]
         seen = [batch for batch in seen if not self._is_deleted(batch)]
-        return (self._to_json(batch, base_url) for batch in reversed(seen))
+        # Of two batches of one instant, the later one in the state is the newer.
+        oldest_first = sorted(seen, key=lambda batch: batch.created_at)
+        return (self._to_json(batch, base_url) for batch in reversed(oldest_first))
 
     def count_processing(self) -> int:
         """Return the number of requests in unfinished batches."""

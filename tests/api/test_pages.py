@@ -14,8 +14,8 @@ from tests.support.projects import EACH_ONCE, ROWS
 from tests.support.simulator import paid
 
 
-def at(second: int, id: str) -> dict[str, Any]:
-    return batch(id, created_at=f"2026-11-26T12:00:{second:02}Z")
+def at(minute: int, id: str) -> dict[str, Any]:
+    return batch(id, created_at=f"2026-11-26T12:{minute:02}:00Z")
 
 
 def page(*batches: dict[str, Any], more: bool = True, **changes: Any) -> dict[str, Any]:
@@ -53,11 +53,17 @@ def test_list_that_contradicts_itself_is_unavailable(pages: tuple[dict[str, Any]
 def test_old_batch_in_front_does_not_hide_ours() -> None:
     unordered = page(at(10, "old"), at(40, "ours"), more=False)
     with hostile_api(lambda _, __: response(unordered)) as api, pytest.raises(Unavailable, match="newer than"):
-        list(api.list_batches(created_after=1_795_694_420.0))
+        list(api.list_batches(created_after=1_795_695_600.0))
 
 
 def test_batches_of_the_same_instant_are_listed_across_pages() -> None:
     assert list_ids(A, page(at(30, "b")), page(at(30, "c"), at(2, "d"), more=False)) == ["a", "b", "c", "d"]
+
+
+def test_list_may_be_unordered_by_the_skew_of_clocks() -> None:
+    left = [page(at(30, "a"), at(34, "b")), page(at(33, "c")), page(at(20, "d"))]
+    with hostile_api(lambda _, __: response(left.pop(0))) as api:
+        assert [one.id for one in api.list_batches(created_after=1_795_696_320.0)] == ["b", "c"]
 
 
 def test_list_without_end_is_bounded() -> None:

@@ -26,7 +26,8 @@ BODY = json.dumps(
         ]
     }
 )
-LIMITS = {"max-requests": 5, "max-bytes": 100, "max-queue": 5, "refused-row": 3, "refused-unnamed-row": 3}
+LIMITS = {"max-requests": "5", "max-bytes": "100", "max-queue": "5", "refused-row": "3"}
+LIMITS |= {"refused-unnamed-row": "3", "count-added": "100%"}
 MESSAGE = json.dumps(json.loads(BODY)["requests"][0]["params"])
 
 
@@ -67,6 +68,7 @@ def exchange(folder: Path, *faults: str) -> tuple[object, ...]:
         call(url, "POST", f"/{second}/cancel")
         now[0] += 60
         canceled = json.loads(call(url, "GET", f"/{second}")[1] or b"{}").get("request_counts")
+        at_last = json.loads(call(url, "GET", "?limit=9")[1])["data"]
         seen = json.loads(shown).get("request_counts") if retrieved == 200 else None
         kinds = sorted(line.partition(b'"result":')[2][:40] for line in lines.splitlines())
         return (
@@ -82,6 +84,7 @@ def exchange(folder: Path, *faults: str) -> tuple[object, ...]:
             (answered[0], answered[1][:9], answered[1][-3:]),
             counted,
             canceled,
+            [(one["id"] == second, len(one["request_counts"])) for one in at_last],
         )
 
 
