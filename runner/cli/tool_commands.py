@@ -46,12 +46,12 @@ def explain(rule: str | None) -> None:
         width = max(map(len, RULES))
         for name in RULES:
             found = explain_rule(name)
-            click.echo(f"{name:{width}}  {found.severity:7}  {found.what}")
+            echo(f"{name:{width}}  {found.severity:7}  {found.what}")
         return
     found = explain_rule(rule)
-    click.echo(f"{found.rule} ({found.severity}): {found.what}")
-    click.echo(f"why: {found.why}\nsource: {found.source}")
-    click.echo(f"example:\n{indent(found.example, '  ')}\nremedy: {found.remedy}")
+    echo(f"{found.rule} ({found.severity}): {found.what}")
+    echo(f"why: {found.why}\nsource: {found.source}")
+    echo(f"example:\n{indent(found.example, '  ')}\nremedy: {found.remedy}")
 
 
 def _describe_commands() -> "list[CommandHelp]":

@@ -30,7 +30,7 @@ def test_a_retry_after_of_a_day_is_capped(run_job: Callable[..., Summary]) -> No
 
 def test_modified_body_is_not_sent(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     with pytest.raises(AccessError):
-        run_job(faults=["revoked-key:99"])
+        run_job(on=fail_at("create", ErrorResponse(401, "no")))
     [body] = (tmp_path / ".runner" / "runs").glob("*/bodies/1-2.json")
     body.write_bytes(body.read_bytes().replace(b"Label", b"Lobel"))
     with pytest.raises(StateError, match="was changed after it was written"):
