@@ -92,7 +92,7 @@ def test_spec_that_is_no_regular_file_is_refused(tmp_path: Path, kind: str) -> N
 def test_attachment_that_is_no_regular_file_rejects_its_row(tmp_path: Path, kind: str) -> None:
     MAKE[kind](tmp_path / "a.txt")
     folder = {"folder": "/dev", "path": "zero"} if kind == "a device" else {"path": "a.txt"}
-    write_job(tmp_path, rows=1, prompt={"user": [{"type": "document", **folder}]})
+    write_job(tmp_path, rows=1, allow=["constant-prompt"], prompt={"user": [{"type": "document", **folder}]})
     ended = command(tmp_path, os.environ, "validate", "job.yaml")
     assert ended.returncode == 0
     assert "is no regular file" in ended.stderr
