@@ -5,6 +5,7 @@ A filter that could differ from one rendering to the next is left out, or refuse
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sized
+from dataclasses import dataclass
 from typing import Any
 
 from jinja2 import Environment, pass_environment, pass_eval_context
@@ -29,23 +30,11 @@ Filter = Callable[..., Any]
 
 Check = Callable[..., Any]
 """A function that checks the arguments of a filter, the value first, and returns the value."""
-
-
 _SHORT_TEXT = 10_000
-
-
 _MAX_SLOW_CHARS = 4_000_000
-
-
 _SLOW_CHARS_PER_STEP = 10
-
-
 _ESCAPE_LENGTH = 5
-
-
 _LINK_LENGTH = 50
-
-
 _JSON = json.JSONEncoder(ensure_ascii=False)
 
 
@@ -53,11 +42,7 @@ _JSON = json.JSONEncoder(ensure_ascii=False)
 _ORIGINALS: dict[str, Filter] = {
     name: value.__wrapped__ if hasattr(value, "jinja_async_variant") else value for name, value in FILTERS.items()
 }
-
-
 _TEXT_ONLY = ("capitalize", "lower", "string", "title", "trim", "upper", "wordcount")
-
-
 _ITERATING = (
     "groupby", "list", "map", "max", "min", "reject", "rejectattr", "select", "selectattr", "sort", "unique",
 )  # fmt: skip
@@ -103,72 +88,77 @@ def _check_length(budget: Budget, original: Filter) -> Filter:
     return checked
 
 
-def _make_checks(budget: Budget) -> dict[str, Check]:
-    """Return the checks of filters by name."""
+@dataclass(frozen=True)
+class _Checks:
+    """The checks of the arguments of filters: each spends from a budget and returns the value."""
 
-    def text(value: Any, *_: Any, **__: Any) -> Any:
-        budget.spend_on_text(measure_text(budget, value))
+    budget: Budget
+
+    def text(self, value: Any, *_: Any, **__: Any) -> Any:
+        self.budget.spend_on_text(measure_text(self.budget, value))
         return value
 
-    def width(value: Any, *args: Any, **named: Any) -> Any:
+    def width(self, value: Any, *args: Any, **named: Any) -> Any:
         check_width((*args, *named.values()))
         given = sum(len(one) for one in (*args, *named.values()) if isinstance(one, str))
-        check_size(len(str(text(value)).splitlines()) * given if given else 0, "an indented text")
+        check_size(len(str(self.text(value)).splitlines()) * given if given else 0, "an indented text")
         return value
 
-    def groups(value: Any, *args: Any, **named: Any) -> Any:
+    def groups(self, value: Any, *args: Any, **named: Any) -> Any:
         sizes = (*args, *named.values())
         check_width(sizes)
-        budget.spend(sum(size for size in sizes if isinstance(size, int)))
-        return budget.watch_loop(value)
+        self.budget.spend(sum(size for size in sizes if isinstance(size, int)))
+        return self.budget.watch_loop(value)
 
-    def items(value: Any, *_: Any, **__: Any) -> Any:
-        budget.spend(len(value) if isinstance(value, Sized) else 1)
+    def items(self, value: Any, *_: Any, **__: Any) -> Any:
+        self.budget.spend(len(value) if isinstance(value, Sized) else 1)
         return value
 
-    def escaped(value: Any, *_: Any, **__: Any) -> Any:
-        check_size(measure_text(budget, value) * _ESCAPE_LENGTH, "an escaped text")
-        return text(value)
+    def escaped(self, value: Any, *_: Any, **__: Any) -> Any:
+        check_size(measure_text(self.budget, value) * _ESCAPE_LENGTH, "an escaped text")
+        return self.text(value)
 
-    def slow(value: Any, *_: Any, **__: Any) -> Any:
-        size = measure_text(budget, value)
+    def slow(self, value: Any, *_: Any, **__: Any) -> Any:
+        size = measure_text(self.budget, value)
         if size > _MAX_SLOW_CHARS:
             raise SizeLimitExceeded(
                 f"a text has {size:,} characters: {_MAX_SLOW_CHARS:,} is the most for this filter"
             )
-        budget.spend(size // _SLOW_CHARS_PER_STEP)
+        self.budget.spend(size // _SLOW_CHARS_PER_STEP)
         return value
 
-    def wrapped(value: Any, width: Any = 79, *args: Any, **named: Any) -> Any:
-        check_size(len(slow(value)) * (1 + _length_of_texts(args, named)), "a wrapped text")
+    def wrapped(self, value: Any, width: Any = 79, *args: Any, **named: Any) -> Any:
+        check_size(len(self.slow(value)) * (1 + _length_of_texts(args, named)), "a wrapped text")
         # A long word is copied once for each of its lines.
-        budget.spend_on_text(_longest_word(value) ** 2 // max(1, width))
+        self.budget.spend_on_text(_longest_word(value) ** 2 // max(1, width))
         return value
 
-    def urlized(value: Any, *args: Any, **named: Any) -> Any:
-        words = len(str(slow(value)).split())
+    def urlized(self, value: Any, *args: Any, **named: Any) -> Any:
+        words = len(str(self.slow(value)).split())
         check_size(
             len(str(value)) * 2 + words * (_LINK_LENGTH + _length_of_texts(args, named)), "a text with links"
         )
-        budget.spend(_longest_word(value) ** 2 // _SLOW_CHARS_PER_STEP)
+        self.budget.spend(_longest_word(value) ** 2 // _SLOW_CHARS_PER_STEP)
         return value
 
-    def stripped(value: Any, *_: Any, **__: Any) -> Any:
+    def stripped(self, value: Any, *_: Any, **__: Any) -> Any:
         # The rest of the text is copied for each of its tags.
-        budget.spend_on_text(str(slow(value)).count("<") * len(str(value)))
+        self.budget.spend_on_text(str(self.slow(value)).count("<") * len(str(value)))
         return value
 
-    return {
-        "truncate": text,
-        **dict.fromkeys(("center", "indent"), width),
-        **dict.fromkeys(("batch", "slice"), groups),
-        **dict.fromkeys(("dictsort", "items", "last", "reverse"), items),
-        **dict.fromkeys(("pprint", "urlencode", "xmlattr"), slow),
-        **dict.fromkeys(("e", "escape", "forceescape", "safe"), escaped),
-        "wordwrap": wrapped,
-        "urlize": urlized,
-        "striptags": stripped,
-    }
+    def by_filter(self) -> dict[str, Check]:
+        """Return the checks by the name of the filter."""
+        return {
+            "truncate": self.text,
+            **dict.fromkeys(("center", "indent"), self.width),
+            **dict.fromkeys(("batch", "slice"), self.groups),
+            **dict.fromkeys(("dictsort", "items", "last", "reverse"), self.items),
+            **dict.fromkeys(("pprint", "urlencode", "xmlattr"), self.slow),
+            **dict.fromkeys(("e", "escape", "forceescape", "safe"), self.escaped),
+            "wordwrap": self.wrapped,
+            "urlize": self.urlized,
+            "striptags": self.stripped,
+        }
 
 
 def _length_of_texts(args: Iterable[Any], named: Mapping[str, Any]) -> int:
@@ -179,57 +169,68 @@ def _longest_word(text: Any) -> int:
     return max(map(len, str(text).split()), default=0)
 
 
-def _make_replacements(budget: Budget) -> dict[str, Filter]:
-    """Return the filters that are written again here, by name."""
+@dataclass(frozen=True)
+class _Replacements:
+    """The filters that are written again here, since a check before Jinja's own cannot bound them."""
 
-    def format_text(value: Any, *args: Any, **named: Any) -> Any:
-        check_format(budget, make_text(budget, value), args or named)
+    budget: Budget
+
+    def format_text(self, value: Any, *args: Any, **named: Any) -> Any:
+        check_format(self.budget, make_text(self.budget, value), args or named)
         return FILTERS["format"](value, *args, **named)
 
     @pass_eval_context
-    def replace(eval_ctx: EvalContext, text: Any, old: Any, new: Any, count: int | None = None) -> Any:
-        written = text if type(text) is str else make_text(budget, text)
+    def replace(self, eval_ctx: EvalContext, text: Any, old: Any, new: Any, count: int | None = None) -> Any:
+        written = text if type(text) is str else make_text(self.budget, text)
         size = replaced_length(written, str(old), str(new))
         check_size(size, "replace")
-        budget.spend_on_text(size)
+        self.budget.spend_on_text(size)
         return FILTERS["replace"](eval_ctx, text, old, new, count)
 
     @pass_eval_context
-    def join(eval_ctx: EvalContext, value: Any, d: Any = "", attribute: Any = None) -> Any:
-        values = budget.watch_loop(value)
+    def join(self, eval_ctx: EvalContext, value: Any, d: Any = "", attribute: Any = None) -> Any:
+        values = self.budget.watch_loop(value)
         if attribute is not None:
             values = map(make_attrgetter(eval_ctx.environment, attribute), values)
         if not eval_ctx.autoescape:
-            return join_texts(budget, values, make_text(budget, d))
+            return join_texts(self.budget, values, make_text(self.budget, d))
         values = list(values)
-        join_texts(budget, values, str(d))
+        join_texts(self.budget, values, str(d))
         return _ORIGINALS["join"](eval_ctx, values, d)
 
     @pass_environment
-    def add(environment: Environment, iterable: Any, attribute: Any = None, start: Any = 0) -> Any:
-        values = budget.watch_loop(iterable)
+    def add(self, environment: Environment, iterable: Any, attribute: Any = None, start: Any = 0) -> Any:
+        values = self.budget.watch_loop(iterable)
         if not isinstance(start, list | tuple):
             return _ORIGINALS["sum"](environment, values, attribute, start)
         total = start
         for value in values if attribute is None else map(make_attrgetter(environment, attribute), values):
-            check_operation(budget, "+", total, value)
+            check_operation(self.budget, "+", total, value)
             total = total + value
         return total
 
-    def write_json(value: Any, indent: int | None = None) -> str:
+    def write_json(self, value: Any, indent: int | None = None) -> str:
         check_size((indent or 0) * 10_000_000, "the indent of tojson")
-        budget.spend_on_text(measure_text(budget, value, indent or 0))
+        self.budget.spend_on_text(measure_text(self.budget, value, indent or 0))
         # Jinja's own `tojson` escapes for HTML.
         return _JSON.encode(value) if indent is None else json.dumps(value, ensure_ascii=False, indent=indent)
 
-    return {"format": format_text, "replace": replace, "join": join, "sum": add, "tojson": write_json}
+    def by_filter(self) -> dict[str, Filter]:
+        """Return the filters by name."""
+        return {
+            "format": self.format_text,
+            "replace": self.replace,
+            "join": self.join,
+            "sum": self.add,
+            "tojson": self.write_json,
+        }
 
 
 def make_filters(budget: Budget) -> dict[str, Filter]:
     """Return the filters that templates can use, by name; those that can repeat something spend from a budget."""
     # `random` would make two renderings of the same row differ.
     filters: dict[str, Filter] = {name: value for name, value in _ORIGINALS.items() if name != "random"}
-    filters |= {name: _check_first(_ORIGINALS[name], check) for name, check in _make_checks(budget).items()}
+    filters |= {name: _check_first(_ORIGINALS[name], check) for name, check in _Checks(budget).by_filter().items()}
     filters |= {name: _check_length(budget, _ORIGINALS[name]) for name in _TEXT_ONLY}
     filters |= {name: _watch_values(budget, _ORIGINALS[name]) for name in _ITERATING}
-    return filters | _make_replacements(budget)
+    return filters | _Replacements(budget).by_filter()

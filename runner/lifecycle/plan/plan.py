@@ -132,10 +132,7 @@ def _find_unfinished_run(run: Run, previous_store: Store) -> str | None:
 def build_plan(
     context: RunContext, templates: Templates, prepared: PreparedRun, api: Api | None, previous_store: Store
 ) -> Plan:
-    """Plan a prepared run. With `api`, the API counts the input tokens, which is free.
-
-    Requests that the API rejects are errors among the findings. Raises AccessError.
-    """
+    """Plan a prepared run. With `api`, the API counts the input tokens, which is free. Raises AccessError."""
     spec, rate, count = context.spec, rate_for_spec(context.spec), context.store.count_new_requests(context.run)
     estimate = build_estimate(context, templates, api, previous_store, rate, count)
     costs = None if rate is None else estimate_costs(rate, estimate)
@@ -169,9 +166,15 @@ def build_plan(
         ways=ways,
         unfinished_run=_find_unfinished_run(context.run, previous_store),
     )
-    findings = run_rules(spec, _build_facts(plan, estimate, work), keys=_read_first_keys(context))
-    findings += rejection_findings(spec, estimate.rejected)
-    return replace(plan, findings=[*findings, *prepared.rejected_findings])
+    return replace(plan, findings=_find_problems(context, plan, estimate, work, prepared))
+
+
+def _find_problems(
+    context: RunContext, plan: Plan, estimate: Estimate, work: Workload, prepared: PreparedRun
+) -> list[Finding]:
+    """Return the findings of the rules, and the requests that the API or the runner rejects."""
+    found = run_rules(context.spec, _build_facts(plan, estimate, work), keys=_read_first_keys(context))
+    return [*found, *rejection_findings(context.spec, estimate.rejected), *prepared.rejected_findings]
 
 
 class _Key(msgspec.Struct):

@@ -31,7 +31,7 @@ from runner.sources.read import Row, read_rows
 from runner.spec.spec import Spec
 from runner.store.records import Run
 from runner.store.request_index import DigestIndex
-from runner.store.run_folder import RunFolder, open_slices
+from runner.store.run_folder import FileSlices, RunFolder, open_slices
 from runner.store.store import Store
 from runner.templates.templates import Templates
 from runner.text import pluralize
@@ -83,36 +83,50 @@ def prepare_first_round(
     Interrupted if `stop` is set.
     """
     inputs, start = Inputs(spec.root), take_snapshot(spec, templates, limit)
-    run = _create_run(store, spec, start, run_id)
-    previous_store = previous_store or store
+    run, previous_store = _create_run(store, spec, start, run_id), previous_store or store
     try:
         with (
-            closing(find_change_reasons(previous_store, run, start)) as change_reasons,
+            closing(find_change_reasons(previous_store, run, start)) as reasons,
             closing(DigestIndex()) as seen,
             closing(SinkRowChecks(spec, inputs)) as sink_checks,
             open_slices() as files,
         ):
-            first = FirstRound(templates, store, run, stop, change_reasons, seen)
+            first = FirstRound(templates, store, run, stop, reasons, seen)
             # What a recovered run has sent is paid: the sinks can still be corrected before it is delivered.
             first.sink_checks = sink_checks if run_id is None else None
-            # A recovered run reuses no results: what it had reused is lost, so every row is prepared to be sent.
-            known = previous_store.answered_requests(run) if run_id is None else None
-            results = PreviousResults(previous_store, known, files, build_output_format(spec.output))
+            results = _open_results(previous_store, run, spec, files, is_recovered=run_id is not None)
             _write_first_round(first, spec, store, read_rows(spec.source, inputs, limit=limit), report, results)
-            if spec.source.key is not None:
-                first.flush_key_hashes()
-                check_unique_keys(spec, store, store.folder(run))
+            _check_keys(first, spec, store)
             sink_checks.raise_problems()
-        state = "prepared" if run_id is None else "preparing"
-        run = _record_prepared(first, store, replace(start, inputs=inputs.files, types=inputs.types), state)
+        snapshot = replace(start, inputs=inputs.files, types=inputs.types)
+        run = _record_prepared(first, store, snapshot, is_recovered=run_id is not None)
     except BaseException:
         store.delete_run(run)
         raise
     return PreparedRun(run, first.totals_by_reason, first.reused, first.duplicate_count, first.rejected_findings)
 
 
-def _record_prepared(first: FirstRound, store: Store, snapshot: SpecSnapshot, state: str) -> Run:
+def _open_results(
+    previous_store: Store, run: Run, spec: Spec, files: FileSlices, *, is_recovered: bool
+) -> PreviousResults:
+    """Return the results of earlier runs.
+
+    A recovered run reuses none: what it had reused is lost, so every row is prepared to be sent.
+    """
+    index = None if is_recovered else previous_store.answered_requests(run)
+    return PreviousResults(previous_store, index, files, build_output_format(spec.output))
+
+
+def _check_keys(first: FirstRound, spec: Spec, store: Store) -> None:
+    """Raise InputError if two rows have the same key."""
+    if spec.source.key is not None:
+        first.flush_key_hashes()
+        check_unique_keys(spec, store, store.folder(first.run))
+
+
+def _record_prepared(first: FirstRound, store: Store, snapshot: SpecSnapshot, *, is_recovered: bool) -> Run:
     """Write the snapshot of a run whose bodies are on disk, and record that it is prepared."""
+    state = "preparing" if is_recovered else "prepared"
     written = msgspec.json.encode(snapshot)
     with atomic_write(store.folder(first.run).spec, private=True) as file:
         file.write(written)
