@@ -5,10 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from runner.io_types.annotations import Delimiter, InputPath
-from runner.sources.formats.text import raise_input_error, read_lines
+from runner.sources.formats.text import MAX_RECORD, raise_input_error, raise_too_long, read_lines
 from runner.sources.input_files import Inputs
-
-_MAX_CELL_CHARS = 1 << 28
 
 
 def _check_header(path: str, cells: list[str] | None) -> list[str]:
@@ -24,15 +22,29 @@ def _check_header(path: str, cells: list[str] | None) -> list[str]:
     return cells
 
 
-def _read_records(path: str, reader: Any) -> Iterator[list[str]]:
-    start = 1
+class _RecordLines:
+    """The lines of a CSV file. A record may have many of them, but is not too long."""
+
+    def __init__(self, path: str, lines: Iterator[str]) -> None:
+        self._path, self._lines = path, lines
+        self.start, self.size = 1, 0
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._lines:
+            self.size += len(line)
+            if self.size > MAX_RECORD:
+                raise_too_long(self._path, self.start)
+            yield line
+
+
+def _read_records(path: str, lines: _RecordLines, reader: Any) -> Iterator[list[str]]:
     try:
         for cells in reader:
             yield cells
-            start = reader.line_num + 1
+            lines.start, lines.size = reader.line_num + 1, 0
     except csv.Error as error:
         hint = ": a quoted field is never closed" if "unexpected end" in str(error) else ""
-        raise_input_error(path, f"not valid CSV: {error}{hint}", start)
+        raise_input_error(path, f"not valid CSV: {error}{hint}", lines.start)
 
 
 def read_csv(
@@ -45,11 +57,12 @@ def read_csv(
     Settings:
         encoding: Text encoding of the file, by its Python name. UTF-8 may begin with a byte order mark.
     """
-    csv.field_size_limit(_MAX_CELL_CHARS)
+    csv.field_size_limit(MAX_RECORD)
     first: list[str] = []
     for name, stream in inputs.open_files(path):
-        reader = csv.reader(read_lines(name, stream, encoding), delimiter=delimiter, strict=True)
-        records = _read_records(name, reader)
+        lines = _RecordLines(name, read_lines(name, stream, encoding))
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+        records = _read_records(name, lines, reader)
         header = _check_header(name, next(records, None))
         first = first or header
         if header != first:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from runner.io_types.annotations import InputPath
-from runner.sources.formats.text import raise_input_error
+from runner.sources.formats.text import MAX_RECORD, raise_input_error, raise_too_long
 from runner.sources.input_files import Inputs
 
 _BLOCK_CHARS = 1 << 16
@@ -38,6 +38,8 @@ class _JsonStream:
 
     def _read_more(self) -> None:
         rest = self._buffer[self._position :]
+        if len(rest) > MAX_RECORD:
+            raise_too_long(self._path, self._line)
         # Read as much as is buffered already, so that a long object is parsed only a few times.
         block = self._stream.read(max(_BLOCK_CHARS, len(rest)))
         self._is_at_end = not block

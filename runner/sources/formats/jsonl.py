@@ -3,12 +3,13 @@
 import codecs
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from runner.io_types.annotations import InputPath
-from runner.sources.formats.text import raise_input_error
+from runner.sources.formats.text import MAX_RECORD, raise_input_error, raise_too_long
 from runner.sources.input_files import Inputs
 
 _SURROGATE = re.compile(rb"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]")
@@ -26,7 +27,9 @@ def read_jsonl(inputs: Inputs, *, path: InputPath) -> Iterator[tuple[str, int, d
     """Read JSON Lines: one object per line."""
     decode = msgspec.json.Decoder(dict[str, Any]).decode
     for name, stream in inputs.open_files(path):
-        for number, line in enumerate(stream, 1):
+        for number, line in enumerate(iter(partial(stream.readline, MAX_RECORD + 1), b""), 1):
+            if len(line) > MAX_RECORD:
+                raise_too_long(name, number)
             if number == 1:
                 line = line.removeprefix(codecs.BOM_UTF8)
             if not line or line.isspace():

@@ -4,6 +4,7 @@ import codecs
 import io
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import PurePath
 from typing import Any, BinaryIO, NoReturn
 
@@ -12,6 +13,10 @@ from runner.io_types.annotations import InputPath
 from runner.sources.input_files import Inputs
 
 _LINE_END = re.compile("\r\n|\r|\n")
+
+
+MAX_RECORD = 100_000_000
+"""The longest record: bytes of a JSON line, characters of other text. A request has less than half of it."""
 
 
 ENCODING_REMEDY = "set `encoding` if the file is not UTF-8"
@@ -34,6 +39,13 @@ def raise_input_error(path: str, message: str, line: int = 0) -> NoReturn:
     raise InputError([Problem(path, message, line)])
 
 
+def raise_too_long(path: str, line: int) -> NoReturn:
+    """Raise an InputError for a record that is too long, which begins on this line."""
+    raise_input_error(
+        path, f"the record is longer than {MAX_RECORD // 1_000_000} MB, the most that is read for one row", line
+    )
+
+
 def read_lines(path: str, stream: BinaryIO, encoding: str) -> Iterator[str]:
     """Yield the decoded lines of a text, with their line ends.
 
@@ -42,7 +54,10 @@ def read_lines(path: str, stream: BinaryIO, encoding: str) -> Iterator[str]:
     text = io.TextIOWrapper(stream, encoding=find_codec(encoding), newline="")
     number = 0
     try:
-        for number, line in enumerate(text, 1):
+        # A line may be as long as the longest record, but no longer is ever held in memory.
+        for number, line in enumerate(iter(partial(text.readline, MAX_RECORD + 1), ""), 1):
+            if len(line) > MAX_RECORD:
+                raise_too_long(path, number)
             if "\0" in line:
                 raise_input_error(path, "contains a NUL character: the file is damaged or binary", number)
             yield line
@@ -69,6 +84,15 @@ def _line_of_error(error: UnicodeDecodeError, encoding: str, lines_before: int) 
     return lines_before + len(_LINE_END.findall(before)) + 1
 
 
+def _bound_text(path: str, lines: Iterator[str]) -> Iterator[str]:
+    size = 0
+    for line in lines:
+        size += len(line)
+        if size > MAX_RECORD:
+            raise_too_long(path, 1)
+        yield line
+
+
 def read_text(
     inputs: Inputs, *, path: InputPath, encoding: str = "utf-8"
 ) -> Iterator[tuple[str, int, dict[str, Any]]]:
@@ -80,5 +104,5 @@ def read_text(
         encoding: Text encoding of the file, by its Python name. UTF-8 may begin with a byte order mark.
     """
     for name, stream in inputs.open_files(path):
-        text = "".join(read_lines(name, stream, encoding))
+        text = "".join(_bound_text(name, read_lines(name, stream, encoding)))
         yield name, 1, {"path": name, "name": PurePath(name).name, "text": text}

@@ -12,6 +12,10 @@ from runner.sources.formats.text import raise_input_error
 from runner.sources.input_files import Inputs
 from runner.sources.json_values import check_column_names, row_to_json
 
+_MAX_CELL = 1_000_000
+"""The longest cell, in characters. Excel itself allows 32,767, and each can be escaped as seven."""
+
+
 _ESCAPED = re.compile("_x([0-9A-Fa-f]{4})_")
 
 
@@ -29,6 +33,8 @@ def read_xlsx(
         header: list[str] = []
         for number, cells in enumerate(_read_rows(name, file, sheet), 1):
             values = [_cell_value(cell) for cell in cells]
+            if any(isinstance(value, str) and len(value) > _MAX_CELL for value in values):
+                raise_input_error(name, f"a cell holds more than {_MAX_CELL:,} characters", number)
             if all(value is None for value in values):
                 continue
             try:
