@@ -5,18 +5,17 @@ are complete if the last run that wrote them was not partial, or if they exist a
 """
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from runner.errors import StateError
 from runner.files.compression import is_compressed
 from runner.files.remote import stat_url
 from runner.runs.context import RunContext
+from runner.runs.last_writers import Writers, find_last_writers, find_shared_outputs
 from runner.runs.snapshot import read_snapshot
-from runner.runs.summary import decode_column
 from runner.sinks.destination import Destination, resolve_destination
 from runner.spec.spec import Sink
 from runner.store.records import Run
@@ -42,15 +41,22 @@ def choose_places(context: RunContext, *, has_open_rows: bool) -> list[OutputPla
     ]
     is_partial = has_open_rows or _has_partial_rows(context.store, context.run)
     if context.overwrite or not is_partial:
+        _report_shared_outputs(context, named)
         return [OutputPlace(place) for place in named]
-    last_writers = _find_last_writers(context.store)
+    last_writers = find_last_writers(context.store)
     chosen = [
         _choose_place(context, last_writers, sink, place)
         for sink, place in zip(context.spec.sinks, named, strict=True)
     ]
     if kept := [str(place.instead_of) for place in chosen if place.instead_of is not None]:
         context.report(f"this run is partial, so {', '.join(kept)} stays as it is; --overwrite replaces it")
+    _report_shared_outputs(context, [place.destination for place in chosen])
     return chosen
+
+
+def _report_shared_outputs(context: RunContext, places: Sequence[Destination]) -> None:
+    for shared in find_shared_outputs(context.store, context.spec.name, context.spec.sinks, places):
+        context.report(shared.message)
 
 
 def _has_partial_rows(store: Store, run: Run) -> bool:
@@ -60,19 +66,7 @@ def _has_partial_rows(store: Store, run: Run) -> bool:
     return is_limited or store.row_index.outcome_counts(run).get("canceled", 0) > 0
 
 
-_Writers = dict[tuple[str, str | None], Run]
-
-
-def _find_last_writers(store: Store) -> _Writers:
-    """Return the newest run that wrote each output, by its path and table."""
-    found: _Writers = {}
-    for run in store.runs():
-        for entry in decode_column(run.sinks, list[dict[str, Any]]):
-            found.setdefault((str(entry["path"]), entry.get("table")), run)
-    return found
-
-
-def _choose_place(context: RunContext, last_writers: _Writers, sink: Sink, named: Destination) -> OutputPlace:
+def _choose_place(context: RunContext, last_writers: Writers, sink: Sink, named: Destination) -> OutputPlace:
     table = sink.options["table"] if sink.type == "sql" else None
     if table is not None:
         # A row replaces only the row with its key, so rows that are left out stay.
@@ -83,7 +77,7 @@ def _choose_place(context: RunContext, last_writers: _Writers, sink: Sink, named
     raise AssertionError("there is always another name")
 
 
-def _is_complete(context: RunContext, last_writers: _Writers, place: Destination, table: str | None) -> bool:
+def _is_complete(context: RunContext, last_writers: Writers, place: Destination, table: str | None) -> bool:
     """Return whether a place has complete outputs, which a partial run must not replace."""
     writer = last_writers.get((str(place), table))
     if writer is None:

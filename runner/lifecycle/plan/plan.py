@@ -27,6 +27,9 @@ from runner.pricing.rates import Rate, rate_for_spec
 from runner.rules.finding import Finding, PlanFacts
 from runner.rules.run import run_rules
 from runner.runs.context import RunContext
+from runner.runs.last_writers import find_shared_outputs
+from runner.sinks.destination import resolve_destination
+from runner.sinks.registry import DESTINATION_KEYS
 from runner.store.records import Run
 from runner.store.store import Store
 from runner.templates.templates import Templates
@@ -166,15 +169,33 @@ def build_plan(
         ways=ways,
         unfinished_run=_find_unfinished_run(context.run, previous_store),
     )
-    return replace(plan, findings=_find_problems(context, plan, estimate, work, prepared))
+    return replace(plan, findings=_find_problems(context, plan, estimate, work, prepared, previous_store))
 
 
 def _find_problems(
-    context: RunContext, plan: Plan, estimate: Estimate, work: Workload, prepared: PreparedRun
+    context: RunContext,
+    plan: Plan,
+    estimate: Estimate,
+    work: Workload,
+    prepared: PreparedRun,
+    previous_store: Store,
 ) -> list[Finding]:
-    """Return the findings of the rules, and the requests that the API or the runner rejects."""
+    """Return the findings of the rules, outputs of other specs, and rejected requests."""
     found = run_rules(context.spec, _build_facts(plan, estimate, work), keys=_read_first_keys(context))
-    return [*found, *rejection_findings(context.spec, estimate.rejected), *prepared.rejected_findings]
+    shared = _find_shared_outputs(context, previous_store)
+    return [*found, *shared, *rejection_findings(context.spec, estimate.rejected), *prepared.rejected_findings]
+
+
+def _find_shared_outputs(context: RunContext, previous_store: Store) -> list[Finding]:
+    """Return a warning for each output that another spec of the project wrote last."""
+    spec = context.spec
+    places = [resolve_destination(sink, root=spec.root, base=context.output_root) for sink in spec.sinks]
+    found = []
+    for index, message in find_shared_outputs(previous_store, spec.name, spec.sinks, places):
+        at = next(name for name in DESTINATION_KEYS if name in spec.sinks[index].options)
+        problem = spec.problem(f"sinks.{index}.{at}", message)
+        found.append(Finding("shared-output", "warning", problem.path, problem.line, problem.column, message))
+    return found
 
 
 class _Key(msgspec.Struct):
