@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from runner.io_types.settings import Settings, read_settings
-from runner.io_types.types import SinkType, SourceType
+from runner.io_types.types import DESTINATIONS, SinkType, SourceType
 
 Variant = dict[str, Any]
 
@@ -41,9 +41,11 @@ def build_sink_variant(name: str, kind: SinkType, schema: Mapping[str, Any]) -> 
         for name, part in schema["$defs"]["sink_settings"]["properties"].items()
     }
     places = {place: shared[place] for place in kind.destinations}
+    if other := set(DESTINATIONS).difference(places).intersection(own.properties):
+        raise ValueError(f"the setting `{min(other)}` names a place: add it to the destinations of the SinkType")
     names = ["rows", *(() if kind.expressions else ("columns",)), *(("types",) if kind.is_typed else ())]
     properties = {**places, **{name: shared[name] for name in names}, **columns.properties, **own.properties}
-    # Of several places, exactly one is set, which is checked after the schema.
+    # Of several places, a sink sets exactly one: `check_cross_fields` sees to it.
     required = [*(places if len(places) == 1 else ()), *columns.required, *own.required]
     return _build_variant(name, own.summary, properties, required)
 

@@ -21,15 +21,19 @@ class SourceType:
     is_schemaless: bool = False
 
 
+DESTINATIONS = ("path", "url")
+"""The settings that can name the place of a sink."""
+
+
 @dataclass(frozen=True, slots=True)
 class SinkType:
     """A type of sink. The keyword parameters of `function` are its settings.
 
     `extra` names the optional packages that it needs. Columns of a type that `is_typed` have types; one that
     `is_flat` holds no nested values. `is_self_compressed` means that the file format compresses its files, and
-    `is_folder` that the destination is a folder. `destinations` are the settings that name the place.
-    `expressions` returns the columns from its own settings, instead of the setting `columns`. `check_value` raises
-    ValueError for a value, of its column's type, that the format cannot hold.
+    `is_folder` that the destination is a folder. `destinations` are the settings that can name the place; a spec
+    sets exactly one of them. `expressions` returns the columns from its own settings, instead of the setting
+    `columns`. `check_value` raises ValueError for a value, of its column's type, that the format cannot hold.
     """
 
     function: Callable[..., AbstractContextManager[Callable[..., None]]]
@@ -41,6 +45,14 @@ class SinkType:
     destinations: tuple[str, ...] = ("path",)
     expressions: Callable[..., dict[str, str]] | None = None
     check_value: Callable[[Any], Any] | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError if a sink of this type would have no place, or one that the runner cannot find."""
+        if not self.destinations or not set(self.destinations) <= set(DESTINATIONS):
+            raise ValueError(
+                f"the destinations of a SinkType must be a tuple of one or more of {', '.join(DESTINATIONS)}, not "
+                f"{self.destinations!r}"
+            )
 
 
 def select_options(function: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from runner.files.compression import is_compressed
 from runner.files.extras import missing_package_message
 from runner.files.remote import is_url
 from runner.sinks.column_schemas import build_column_schemas, build_record_schemas
-from runner.sinks.destination import Destination, why_not_writable
-from runner.sinks.registry import DESTINATION_KEYS, column_expressions, find_sink_type
+from runner.sinks.destination import Destination, destination_setting, why_not_writable
+from runner.sinks.registry import column_expressions, find_sink_type
 from runner.spec.schema_errors import suggest_similar
 from runner.spec.spec import Sink, Spec
 from runner.tabular.database import DatabaseError
@@ -62,7 +62,7 @@ def check_destination(
     """
     sink = spec.sinks[index]
     is_folder = find_sink_type(sink.type).is_folder
-    at = f"sinks.{index}.{next(name for name in DESTINATION_KEYS if name in sink.options)}"
+    at = f"sinks.{index}.{destination_setting(sink)}"
     message = None
     if sink.type != "sql" or destination.path is not None:
         message = why_not_writable(destination, is_folder=is_folder)

@@ -12,6 +12,7 @@ from typing import BinaryIO
 from runner.files import remote
 from runner.files.atomic import atomic_write
 from runner.files.compression import compress
+from runner.io_types.types import DESTINATIONS
 from runner.spec.redact import redact_passwords
 from runner.spec.spec import Sink
 from runner.tabular.database import Transactions
@@ -54,6 +55,11 @@ class Destination:
             with whole.open("wb", buffering=_BLOCK_BYTES) as raw, compress(self.url, raw) as file:
                 yield file
             remote.upload_file(whole, self.url)
+
+
+def destination_setting(sink: Sink) -> str:
+    """Return the setting that names the place of a sink; a checked spec has exactly one."""
+    return next(name for name in DESTINATIONS if name in sink.options)
 
 
 def resolve_destination(sink: Sink, *, root: Path, base: Path) -> Destination:

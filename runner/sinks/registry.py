@@ -24,9 +24,6 @@ SINKS = {
 }
 
 
-DESTINATION_KEYS = ("path", "url")
-
-
 def find_sink_type(name: str) -> SinkType:
     """Return a built-in type, or one of another package. Raises InputError if there is none."""
     if name in SINKS:

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
+from runner.io_types.types import DESTINATIONS
+
 BLOCK_SOURCES = ("path", "url", "base64", "file_id", "text")
 """The settings that give the content of a document or image; exactly one of them is set."""
 
@@ -87,8 +89,9 @@ def check_cross_fields(value: dict[str, Any], path: Path, root: Path) -> Iterato
     if value["source"]["type"] == "sql" and ("path" in value["source"]) == ("url" in value["source"]):
         yield "source", "a query needs exactly one of `path` (a SQLite file) and `url` (a database)"
     for index, sink in enumerate(value["sinks"]):
-        if sink["type"] == "sql" and ("path" in sink) == ("url" in sink):
-            yield f"sinks.{index}", "a table needs exactly one of `path` (a SQLite file) and `url` (a database)"
+        if sum(name in sink for name in DESTINATIONS) != 1:
+            names = " and ".join(f"`{name}`" for name in DESTINATIONS)
+            yield f"sinks.{index}", f"a {sink['type']} sink needs exactly one of {names}"
     if "cache" in value["prompt"] and "system" not in value["prompt"]:
         yield "prompt.cache", "there is no system prompt to cache: add prompt.system or remove `cache`"
     output_config = value["params"].get("output_config")

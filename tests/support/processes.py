@@ -220,3 +220,9 @@ def run_with(target: Path, folder: Path, text: str, *words: str) -> subprocess.C
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(target)))}
     command = [sys.executable, "-m", "runner", *words]
     return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
+
+
+def install_module(target: Path, group: str, name: str, code: str) -> Path:
+    """Install a package `mine` with one module, whose name `entry` is registered; return the folder it is in."""
+    (register(target, "mine", group, name, "mine:entry") / "mine.py").write_text(code)
+    return target

@@ -28,8 +28,7 @@ from runner.rules.finding import Finding, PlanFacts
 from runner.rules.run import run_rules
 from runner.runs.context import RunContext
 from runner.runs.last_writers import find_shared_outputs
-from runner.sinks.destination import resolve_destination
-from runner.sinks.registry import DESTINATION_KEYS
+from runner.sinks.destination import destination_setting, resolve_destination
 from runner.store.records import Run
 from runner.store.store import Store
 from runner.templates.templates import Templates
@@ -192,8 +191,7 @@ def _find_shared_outputs(context: RunContext, previous_store: Store) -> list[Fin
     places = [resolve_destination(sink, root=spec.root, base=context.output_root) for sink in spec.sinks]
     found = []
     for index, message in find_shared_outputs(previous_store, spec.name, spec.sinks, places):
-        at = next(name for name in DESTINATION_KEYS if name in spec.sinks[index].options)
-        problem = spec.problem(f"sinks.{index}.{at}", message)
+        problem = spec.problem(f"sinks.{index}.{destination_setting(spec.sinks[index])}", message)
         found.append(Finding("shared-output", "warning", problem.path, problem.line, problem.column, message))
     return found
 
