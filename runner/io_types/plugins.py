@@ -4,7 +4,7 @@ An entry point in the group `runner.sources` or `runner.sinks` names a function,
 Installed packages are searched only for a type that is not built in.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
@@ -35,6 +35,11 @@ def _find_entry_points(group: str) -> EntryPoints:
 def _describe(point: EntryPoint) -> str:
     package = f" of the package {point.dist.name}" if point.dist is not None else ""
     return f"the entry point {point.name} = {point.value} in {point.group}{package}"
+
+
+def describe_plugin(group: str, name: str) -> str:
+    """Return the entry point and the package of a type, for a message; empty for a built-in type."""
+    return next((_describe(point) for point in _find_entry_points(group) if point.name == name), "")
 
 
 def load_plugin(group: str, name: str, kind: type[T], built_in: Collection[str]) -> T | None:
@@ -85,14 +90,22 @@ def _build_variant(
     section: str, name: str, schema: Mapping[str, Any], built_in: Collection[str]
 ) -> Variant | None:
     """Return the variant of a type of another package, or None. Raises ValueError."""
+    kind: SourceType | SinkType | None
+    if section == "source":
+        kind = load_plugin(SOURCE_GROUP, name, SourceType, built_in)
+    else:
+        kind = load_plugin(SINK_GROUP, name, SinkType, built_in)
+    if kind is None:
+        return None
     try:
-        if section == "source":
-            source = load_plugin(SOURCE_GROUP, name, SourceType, built_in)
-            return None if source is None else build_source_variant(name, source, schema)
-        sink = load_plugin(SINK_GROUP, name, SinkType, built_in)
-        return None if sink is None else build_sink_variant(name, sink, schema)
-    except (TypeError, NameError) as error:
-        raise ValueError(f"the settings of the type {name!r} cannot be read from its function: {error}") from error
+        if isinstance(kind, SourceType):
+            return build_source_variant(name, kind, schema)
+        return build_sink_variant(name, kind, schema)
+    except Exception as error:
+        # An annotation written as text is code of another package: it can raise any exception.
+        reason = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
+        message = f"the settings of {describe_plugin(GROUPS[section], name)} cannot be read: {reason}"
+        raise ValueError(message) from error
 
 
 def add_all_plugins(schema: Mapping[str, Any]) -> None:
@@ -107,8 +120,13 @@ def add_all_plugins(schema: Mapping[str, Any]) -> None:
                     part["allOf"].append(variant)
 
 
-def add_plugins(schema: Mapping[str, Any], value: Any) -> Iterator[tuple[SchemaPath, str]]:
-    """Add to `schema` the types of other packages that a document uses; yield the mistakes by place."""
+def add_plugins(
+    schema: Mapping[str, Any], value: Any, find_schema_error: Callable[[Variant], str | None]
+) -> Iterator[tuple[SchemaPath, str]]:
+    """Add to `schema` the types of other packages that a document uses; yield the mistakes by place.
+
+    `find_schema_error` returns why the settings of a type are not a valid JSON schema, or None.
+    """
     parts = {section: find_section(schema, section) for section in GROUPS}
     built_in = {section: tuple(part["properties"]["type"]["enum"]) for section, part in parts.items()}
     for section, at, name in _find_used_types(value):
@@ -121,5 +139,8 @@ def add_plugins(schema: Mapping[str, Any], value: Any) -> Iterator[tuple[SchemaP
             variant = _build_variant(section, name, schema, built_in[section])
         except ValueError as error:
             yield at, str(error)
-        else:
-            part["allOf"] += [] if variant is None else [variant]
+            continue
+        if variant is not None and (wrong := find_schema_error(variant["then"])) is not None:
+            yield at, f"the settings of {describe_plugin(GROUPS[section], name)} cannot be used: {wrong}"
+        elif variant is not None:
+            part["allOf"].append(variant)

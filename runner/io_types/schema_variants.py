@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from runner.io_types.settings import Settings, read_settings
+from runner.io_types.settings import Settings, check_parameters, read_settings
 from runner.io_types.types import DESTINATIONS, SinkType, SourceType
 
 Variant = dict[str, Any]
@@ -23,6 +23,7 @@ def _build_variant(name: str, summary: str, properties: dict[str, Any], required
 
 def build_source_variant(name: str, kind: SourceType, schema: Mapping[str, Any]) -> Variant:
     """Return the variant of a type of source: its place, key and own settings, then those that select rows."""
+    check_parameters(kind.function, "inputs")
     own = read_settings(kind.function)
     shared = schema["$defs"]["source_settings"]["properties"]
     places: dict[str, Any] = {place: own.properties[place] for place in ("path", "url") if place in own.properties}
@@ -33,6 +34,9 @@ def build_source_variant(name: str, kind: SourceType, schema: Mapping[str, Any])
 
 def build_sink_variant(name: str, kind: SinkType, schema: Mapping[str, Any]) -> Variant:
     """Return the variant of a type of sink: its place, the settings that it shares, then its own."""
+    check_parameters(kind.function, "destination", "columns")
+    if kind.expressions is not None:
+        check_parameters(kind.expressions)
     own = read_settings(kind.function)
     columns = read_settings(kind.expressions) if kind.expressions is not None else Settings("", {}, (), {})
     described = {**own.described, **columns.described}

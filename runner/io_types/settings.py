@@ -4,6 +4,7 @@ A setting is described by its line in the part `Settings:` of the docstring, or 
 """
 
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -34,6 +35,13 @@ class Settings:
     described: dict[str, str]
 
 
+def _read_keywords(metadata: Any) -> tuple[tuple[str, Any], ...]:
+    """Return metadata of `Annotated` that `keywords` made. Raises ValueError for any other."""
+    if isinstance(metadata, tuple) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in metadata):
+        return metadata
+    raise ValueError(f"cannot use the metadata {metadata!r} of Annotated: write keywords(...) instead")
+
+
 def _schema_of(annotation: Any) -> dict[str, Any]:
     """Return the JSON schema of a type. Raises ValueError for a type that settings cannot have."""
     origin, parts = get_origin(annotation), get_args(annotation)
@@ -42,7 +50,7 @@ def _schema_of(annotation: Any) -> dict[str, Any]:
     if annotation in _JSON_TYPES:
         return {"type": _JSON_TYPES[annotation]}
     if origin is Annotated:
-        known = {name: value for metadata in parts[1:] for name, value in metadata}
+        known = {name: value for metadata in parts[1:] for name, value in _read_keywords(metadata)}
         return {**_schema_of(parts[0]), **{k: list(v) if isinstance(v, tuple) else v for k, v in known.items()}}
     if origin is Literal:
         return {"enum": list(parts)}
@@ -81,6 +89,32 @@ def _find_parameters(function: Callable[..., Any]) -> Iterator[tuple[Parameter, 
                 yield parameter, annotation
 
 
+def _check_default(parameter: Parameter) -> None:
+    try:
+        json.dumps(parameter.default)
+    except (TypeError, ValueError) as error:
+        message = f"{parameter.name}: the default {parameter.default!r} is not a JSON value"
+        raise ValueError(message) from error
+
+
+def check_parameters(function: Callable[..., Any], *given: str) -> None:
+    """Raise ValueError if a function does not take exactly the arguments `given` by position.
+
+    Its other parameters must be keyword-only: a spec could not set them otherwise.
+    """
+    parameters = list(inspect.signature(function).parameters.values())
+    own = [one for one in parameters if one.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)]
+    settings = [one.name for one in own[len(given) :]]
+    settings += [one.name for one in parameters if one.kind is Parameter.KEYWORD_ONLY]
+    shown = ", ".join([*given, *(["*", *settings] if settings else [])])
+    wanted = f"write its parameters as ({shown})"
+    is_open = any(one.kind is Parameter.VAR_POSITIONAL for one in parameters)
+    if len(own) < len(given) and not is_open:
+        raise ValueError(f"the function must take {' and '.join(given)} by position: {wanted}")
+    if len(own) > len(given):
+        raise ValueError(f"`{own[len(given)].name}` is not a setting, because it is not keyword-only: {wanted}")
+
+
 def read_settings(function: Callable[..., Any]) -> Settings:
     """Return the settings of a function: its keyword-only parameters.
 
@@ -89,11 +123,15 @@ def read_settings(function: Callable[..., Any]) -> Settings:
     summary, described = _parse_docstring(function)
     properties, required = {}, []
     for parameter, annotation in _find_parameters(function):
-        schema = {"description": "", **_schema_of(annotation)}
+        try:
+            schema = {"description": "", **_schema_of(annotation)}
+        except ValueError as error:
+            raise ValueError(f"{parameter.name}: {error}") from error
         schema["description"] = described.get(parameter.name) or schema["description"] or parameter.name
         if parameter.default is Parameter.empty:
             required.append(parameter.name)
         elif parameter.default is not None:
             schema["default"] = parameter.default
+            _check_default(parameter)
         properties[parameter.name] = schema
     return Settings(summary, properties, tuple(required), described)

@@ -29,7 +29,7 @@ Another package can add a type of source or sink. Each is one function, with nam
 - A sink is a context manager. It takes a `Destination` and the names of the columns, and yields a function that
   writes the values of one row.
 
-Its keyword parameters are the settings of the type. The lines below `Settings:` in its docstring describe them,
+Its parameters after `*` are the settings of the type. The lines below `Settings:` in its docstring describe them,
 and `runner schema` prints them for editors. An entry point registers it:
 
 ```toml

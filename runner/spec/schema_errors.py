@@ -162,9 +162,8 @@ def _to_problems(errors: Iterable[_SchemaError], document: Document, path: str) 
 def check_document(document: Document, *, path: str) -> None:
     """Raise InputError with all violations of the JSON schema of a spec; `path` names the file."""
     schema = json.loads(schema_text())
-    unusable = [
-        Problem(path, message, *document.positions[at]) for at, message in add_plugins(schema, document.value)
-    ]
+    mistakes = add_plugins(schema, document.value, find_schema_error)
+    unusable = [Problem(path, message, *document.positions[at]) for at, message in mistakes]
     validator = _StrictValidator(schema)
     errors = [_SchemaError.from_jsonschema(error) for error in validator.iter_errors(document.value)]
     problems = sorted(
