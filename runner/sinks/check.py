@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from runner.errors import Problem
+from runner.errors import InputError, Problem
 from runner.files.compression import is_compressed
 from runner.files.extras import missing_package_message
 from runner.files.remote import is_url
@@ -29,8 +29,12 @@ def check_sinks(spec: Spec, row_schema: Mapping[str, Any] | None = None) -> list
     """
     problems, schemas = [], build_record_schemas(spec, row_schema or {})
     for index, sink in enumerate(spec.sinks):
-        columns, path = column_expressions(sink), str(sink.options.get("path", ""))
-        kind = find_sink_type(sink.type)
+        try:
+            columns = column_expressions(sink)
+        except InputError as error:
+            problems += [spec.problem(f"sinks.{index}.type", one.message) for one in error.problems]
+            continue
+        path, kind = str(sink.options.get("path", "")), find_sink_type(sink.type)
         extra = kind.extra or ("data" if is_url(path) else "")
         if extra and (missing := missing_package_message(extra)):
             problems.append(spec.problem(f"sinks.{index}.type", missing))

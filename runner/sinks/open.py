@@ -108,7 +108,9 @@ def open_sink(
                 raise _write_error(spec, index, destination, error) from error
             except _VALUE_ERRORS as error:
                 message = f"cannot write the row {record['key']!r}: {error}; {_REMEDY}"
-                raise InputError([spec.problem(f"sinks.{index}.columns", message)]) from error
+                at = f"sinks.{index}.columns"
+                at = at if at in spec.positions else f"sinks.{index}"
+                raise InputError([spec.problem(at, message)]) from error
             return True
 
         yield write_record

@@ -1,6 +1,7 @@
 """The types of sinks: those built in, and those of other packages."""
 
 from runner.errors import InputError, Problem
+from runner.io_types.plugin_errors import PluginError
 from runner.io_types.plugins import SINK_GROUP, load_plugin
 from runner.io_types.types import SinkType, select_options
 from runner.sinks.formats.csv import write_csv
@@ -9,6 +10,7 @@ from runner.sinks.formats.jsonl import write_jsonl
 from runner.sinks.formats.parquet import write_parquet
 from runner.sinks.formats.sql import write_sql
 from runner.sinks.formats.xlsx import check_cell, write_xlsx
+from runner.sinks.plugin_writer import guard_sink
 from runner.spec.spec import Sink
 from runner.templates.expressions import RECORD_FIELDS
 
@@ -34,12 +36,18 @@ def find_sink_type(name: str) -> SinkType:
         raise InputError([Problem("sinks", str(error))]) from error
     if found is None:
         raise InputError([Problem("sinks", f"the type {name!r} is not built in, and no installed package has it")])
-    return found
+    return guard_sink(name, found)
 
 
 def column_expressions(sink: Sink) -> dict[str, str]:
-    """Return the columns of a sink by name, as expressions; a `files` sink has `name` and `content`."""
+    """Return the columns of a sink by name, as expressions; a `files` sink has `name` and `content`.
+
+    Raises InputError if the type is of another package, and its function fails.
+    """
     expressions = find_sink_type(sink.type).expressions
     if expressions is not None:
-        return expressions(**select_options(expressions, sink.options))
+        try:
+            return expressions(**select_options(expressions, sink.options))
+        except PluginError as error:
+            raise InputError([Problem("sinks", str(error))]) from error
     return sink.columns or {name: name for name in RECORD_FIELDS}

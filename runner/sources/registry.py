@@ -1,5 +1,7 @@
 """The types of sources: those built in, and those of other packages."""
 
+from dataclasses import replace
+
 from runner.errors import InputError, Problem
 from runner.io_types.plugins import SOURCE_GROUP, load_plugin
 from runner.io_types.types import SourceType
@@ -12,6 +14,7 @@ from runner.sources.formats.run import read_run
 from runner.sources.formats.sql import read_sql
 from runner.sources.formats.text import read_text
 from runner.sources.formats.xlsx import read_xlsx
+from runner.sources.plugin_rows import guard_rows
 
 SOURCES = {
     "csv": SourceType(read_csv),
@@ -36,4 +39,4 @@ def find_source_type(name: str) -> SourceType:
         raise InputError([Problem("source.type", str(error))]) from error
     if found is None:
         raise InputError([Problem("source.type", f"{name!r} is not built in, and no installed package has it")])
-    return found
+    return replace(found, function=guard_rows(name, found.function))

@@ -14,11 +14,13 @@ from threading import Event
 
 import msgspec
 
+from runner.errors import InputError
 from runner.files.atomic import atomic_write, sync_folder
 from runner.lifecycle.prepare.change_reasons import find_change_reasons
 from runner.lifecycle.prepare.first_round import FirstRound, RequestTotals
 from runner.lifecycle.prepare.reuse import PreviousResults
 from runner.lifecycle.prepare.unique_keys import check_unique_keys
+from runner.lifecycle.prepare.validate import locate_problem
 from runner.requests.pack import Body, pack_requests
 from runner.results.output_format import build_output_format
 from runner.rules.finding import Finding
@@ -95,7 +97,7 @@ def prepare_first_round(
             # What a recovered run has sent is paid: the sinks can still be corrected before it is delivered.
             first.sink_checks = sink_checks if run_id is None else None
             results = _open_results(previous_store, run, spec, files, is_recovered=run_id is not None)
-            _write_first_round(first, spec, store, read_rows(spec.source, inputs, limit=limit), report, results)
+            _write_first_round(first, spec, store, _read_rows(spec, inputs, limit), report, results)
             _check_keys(first, spec, store)
             sink_checks.raise_problems()
         snapshot = replace(start, inputs=inputs.files, types=inputs.types)
@@ -104,6 +106,14 @@ def prepare_first_round(
         store.delete_run(run)
         raise
     return PreparedRun(run, first.totals_by_reason, first.reused, first.duplicate_count, first.rejected_findings)
+
+
+def _read_rows(spec: Spec, inputs: Inputs, limit: int | None) -> Iterator[Row]:
+    """Yield the rows of the source. Raises InputError, with the location of a setting that is at fault."""
+    try:
+        yield from read_rows(spec.source, inputs, limit=limit)
+    except InputError as error:
+        raise InputError([locate_problem(spec, problem) for problem in error.problems]) from error
 
 
 def _open_results(

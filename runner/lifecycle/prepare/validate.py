@@ -63,7 +63,7 @@ def validate_spec(spec: Spec, *, allow_rule_errors: bool = False) -> ValidatedSp
     findings = run_rules(spec, keys=[row.key for row in sample] if spec.source.key is not None else ())
     errors = [finding.problem for finding in findings if finding.severity == "error"]
     if templates is None or problems or (errors and not allow_rule_errors):
-        raise InputError([*(_with_location(spec, problem) for problem in problems), *errors])
+        raise InputError([*(locate_problem(spec, problem) for problem in problems), *errors])
     samples: dict[tuple[bytes, ...], tuple[int, bytes]] = {}
     for row, (params, _, problem) in encode_requests(templates, iter(sample)):
         if problem is not None:
@@ -105,7 +105,7 @@ def _collect_problems(problems: list[Problem], step: Callable[[], T]) -> T | Non
         return None
 
 
-def _with_location(spec: Spec, problem: Problem) -> Problem:
+def locate_problem(spec: Spec, problem: Problem) -> Problem:
     """Return a problem that only names its setting with the location of that setting."""
     if problem.path not in spec.positions:
         return problem
