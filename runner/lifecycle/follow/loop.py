@@ -54,10 +54,10 @@ def _take_step(run: Following, batch: Batch) -> None:
 def _remember(run: Following, batch: Batch, result: Result) -> None:
     memory, is_create = run.memory, batch.state == "prepared"
     match result:
-        case Wait(seconds, reason, wakes_creates):
-            memory.of(batch).delay(seconds, reason)
+        case Wait(seconds, wakes_creates):
+            memory.of(batch).delay(seconds)
             if is_create or wakes_creates:
-                memory.creates.delay(0.0 if wakes_creates else seconds, reason)
+                memory.creates.delay(0.0 if wakes_creates else seconds)
         case Retry(error, retry_after):
             delay = memory.back_off(batch, retry_after)
             # A create that the API refused is looked for when the next create is due.

@@ -1,4 +1,4 @@
-"""Perform the steps of a batch: one function for each, which says when and why the next one is due.
+"""Perform the steps of a batch: one function for each, which says when the next one is due.
 
 Each returns Wait, Retry or Blocked, or raises an error of `runner.errors` that `perform` turns into one of them.
 """
@@ -33,7 +33,7 @@ from runner.lifecycle.deliver.missing_results import (
 )
 from runner.lifecycle.follow.lost_results import are_results_lost, results_lost_error
 from runner.lifecycle.follow.next_step import Step
-from runner.lifecycle.follow.progress import Blocked, Memory, Reason, Result, Retry, Wait
+from runner.lifecycle.follow.progress import Blocked, Memory, Result, Retry, Wait
 from runner.lifecycle.follow.reconcile import reconcile_batch
 from runner.lifecycle.follow.restored import EarlierCreates, find_restored_create
 from runner.lifecycle.send.canary import check_canary
@@ -143,14 +143,14 @@ def _reserve(run: Following, batch: Batch, send_mode: str) -> Batch | None:
 
 
 def _wait_for_budget(run: Following) -> Wait:
-    return Wait(min(1.0, run.memory.poll_seconds), Reason.COST_CAP)
+    return Wait(min(1.0, run.memory.poll_seconds))
 
 
 def _after_create(run: Following, batch: Batch) -> Wait:
     run.rejections = 0
     if batch.state == "submitted":
-        return Wait(run.memory.poll_seconds, Reason.PROCESSING, wakes_creates=True)
-    return Wait(_search_delay(run, batch), Reason.SEARCH, wakes_creates=True)
+        return Wait(run.memory.poll_seconds, wakes_creates=True)
+    return Wait(_search_delay(run, batch), wakes_creates=True)
 
 
 def _after_rejection(run: Following, batch: Batch, error: RequestRejected) -> Result:
@@ -180,7 +180,7 @@ def _reconcile(run: Following, batch: Batch) -> Result:
         run.context.report(f"{batch_label(batch)}: {_candidates_message(ids)}")
     progress.candidates = ids
     if batch.state == "submitting":
-        return Wait(_search_delay(run, batch), Reason.SEARCH)
+        return Wait(_search_delay(run, batch))
     return Wait()
 
 
@@ -214,14 +214,14 @@ def _wait_for_end(run: Following, batch: Batch, remote: RemoteBatch) -> Wait:
             run.context.store.transition(batch, batch.state, canceled_at=run.api.now)
         with suppress(RequestRejected):  # it has ended meanwhile
             run.api.cancel_batch(remote.id)
-    return Wait(min(run.memory.poll_seconds, 5.0 if is_unwanted else math.inf), Reason.PROCESSING)
+    return Wait(min(run.memory.poll_seconds, 5.0 if is_unwanted else math.inf))
 
 
 def _collect(run: Following, batch: Batch) -> Result:
     now = run.api.now
     is_patient = not (run.accept_loss or run.context.run.is_canceled or run.deadline.has_ended_waiting)
     if is_patient and (pause := seconds_until_download(run.context, batch, now)) > 0:
-        return Wait(pause, Reason.MISSING_RESULTS)
+        return Wait(pause)
     # Results that are late can still come.
     age = now - (batch.ended_at or 0)
     is_late = batch.incomplete_downloads >= MAX_EARLY_DOWNLOADS and age > run.context.spec.batch.grace_seconds
@@ -268,7 +268,7 @@ def _result_of_error(run: Following, batch: Batch, error: RunnerError) -> Result
             batch = record_incomplete_download(run.context, batch, run.api.now)
             pause = plan_waiting(run.context, batch).pause
             run.context.report(f"{batch_label(batch)}: {error}; downloading them again in {pause:.0f} s")
-            return Wait(pause, Reason.MISSING_RESULTS)
+            return Wait(pause)
         case Unavailable():
             return Retry(error, error.retry_after)
         case RequestRejected() | NotFound():

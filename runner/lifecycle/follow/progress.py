@@ -1,4 +1,4 @@
-"""Memory of this process about each batch: when its next step is due, why it waits, and what was tried.
+"""Memory of this process about each batch: when its next step is due, and what was tried.
 
 Nothing here needs to survive: a new process starts with an empty memory and the state on disk.
 """
@@ -8,7 +8,6 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from enum import StrEnum
 from threading import Event
 
 from runner.errors import ApiError, RunnerError
@@ -23,26 +22,14 @@ CREATE_KEY: BatchKey = (0, 0)
 """All prepared batches wait together: at most one create is in progress."""
 
 
-class Reason(StrEnum):
-    """Reasons for which a batch waits."""
-
-    NOTHING = ""
-    PROCESSING = "the API is processing it"
-    SEARCH = "it is looked for among the batches of the workspace"
-    MISSING_RESULTS = "results are missing from its download"
-    COST_CAP = "running batches may leave room under max_cost"
-    API_ERROR = "the API answered with an error"
-
-
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """The result of a step that succeeded: the next one is due in `seconds`, and `reason` says why not before.
+    """The result of a step that succeeded: the next one is due in `seconds`.
 
     `wakes_creates` makes the next create due at once.
     """
 
     seconds: float = 0.0
-    reason: Reason = Reason.NOTHING
     wakes_creates: bool = False
 
 
@@ -73,7 +60,6 @@ class Progress:
     """The memory of one batch. Times are seconds of the monotonic clock, which cannot jump."""
 
     due_at: float = 0.0
-    reason: Reason = Reason.NOTHING
     failures: int = 0
     blocked_by: RunnerError | None = None
     searches: int = 0
@@ -86,10 +72,9 @@ class Progress:
         """True if the next step may be taken now."""
         return self.due_at <= time.monotonic()
 
-    def delay(self, seconds: float, reason: Reason = Reason.NOTHING) -> None:
+    def delay(self, seconds: float) -> None:
         """Set the next step `seconds` from now, after one that succeeded."""
         self.due_at = time.monotonic() + seconds
-        self.reason = reason
         self.failures = 0
 
     def wait_at_least(self, seconds: float) -> None:
@@ -105,7 +90,6 @@ class Progress:
         delay = first_delay * 2.0 ** min(self.failures, 20) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
         delay = min(max(delay, retry_after or 0.0), _MAX_DELAY)
         self.due_at = time.monotonic() + delay
-        self.reason = Reason.API_ERROR
         return delay
 
 
@@ -145,7 +129,7 @@ class Memory:
         return is_create_blocked or self.of(batch).blocked_by is not None
 
     def blocking_errors(self) -> list[RunnerError]:
-        """Return the errors that block batches, oldest first."""
+        """Return the errors that block batches, in the order in which the batches were first seen."""
         return [one.blocked_by for one in self.of_key.values() if one.blocked_by is not None]
 
     def back_off(self, batch: Batch, retry_after: float | None = None) -> float:
