@@ -52,10 +52,6 @@ class Rate:
         geo = load_catalogue().us if usage.inference_geo == "us" else 1.0
         return self._price_for(prompt).cost_of(usage) * geo / _MILLION + _search_cost(usage)
 
-    def batch_cost(self, usage: Usage) -> float:
-        """Return the batch cost of one answer with this usage."""
-        return self.apply_batch_discount(self.synchronous_cost(usage), usage)
-
     def apply_batch_discount(self, full_cost: float, usage: Usage) -> float:
         """Return the batch cost of an answer from its synchronous cost; searches are never discounted."""
         searches = _search_cost(usage)
@@ -75,7 +71,7 @@ class Rate:
         return ((prompt - cached) * price.input + prefix + output * price.output) * self.geo_multiplier / _MILLION
 
     def cost_upper_bound(self, sizes: Iterable[int], *, is_batched: bool) -> float:
-        """Return an upper bound of the cost of requests of these sizes in bytes (see `Store.request_sizes`).
+        """Return an upper bound of the cost of requests of these sizes in bytes (see `RowIndex.request_sizes`).
 
         A token has at least one byte, and an answer has at most `max_tokens`. The caller must exclude server
         tools, which can make a prompt arbitrarily long.

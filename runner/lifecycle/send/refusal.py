@@ -36,17 +36,14 @@ def record_rejection(context: RunContext, batch: Batch, error: RequestRejected) 
     return context.store.transition(batch, "prepared", rejection=str(error), accepted_before_rejection=after)
 
 
-def bisect_batch(context: RunContext, batch: Batch) -> bool:
+def bisect_batch(context: RunContext, batch: Batch) -> None:
     """Split a rejected batch into the request that the API named and the others, or into two halves.
 
-    Returns False for a batch of one request, which cannot be split.
+    The batch must have more than one request.
     """
     requests = context.store.row_index.requests_of(batch)
-    if len(requests) < 2:
-        return False
     split_batch(context, batch, _split_requests(requests, batch.rejection or ""))
     context.report(f"{batch_label(batch)}: rejected by the API; splitting it in two to find the invalid request")
-    return True
 
 
 def _split_requests(requests: Sequence[RequestLocation], refusal: str) -> list[Sequence[RequestLocation]]:

@@ -180,11 +180,6 @@ def _read_results(path: Path, prefix: str) -> Iterator[tuple[int, bytes]]:
     os.truncate(path, size)
 
 
-def needs_splitting(batch: Batch) -> bool:
-    """Return whether a prepared batch is too large to be answered in one piece."""
-    return batch.requests > MAX_SYNC_BATCH
-
-
 def split_into_chunks(context: RunContext, batch: Batch) -> None:
     """Replace a prepared batch with batches that are small enough to be answered synchronously."""
     requests = context.store.row_index.requests_of(batch)

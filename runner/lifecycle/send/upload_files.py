@@ -33,17 +33,16 @@ _MAX_NAME_CHARS = 200
 _MAX_CONCURRENT_UPLOADS = 8
 
 
-def upload_files(context: RunContext, api: Api, batch: Batch, stop: Event) -> bool:
+def upload_files(context: RunContext, api: Api, batch: Batch, stop: Event) -> None:
     """Upload the files of a prepared batch and rewrite its body with their ids.
 
-    Returns whether the body changed or `stop` was set, which ends the uploads early. Each file is uploaded once
-    for all runs while the API has it. An id that the API no longer has, or that belongs to another workspace,
-    is replaced. Raises RequestRejected for a file that the API rejects, and StateError for a file that has
-    changed since the run was prepared. Raises AccessError if there is no Files API, and ApiError for other
-    faults.
+    `stop` ends the uploads early. Each file is uploaded once for all runs while the API has it. An id that the
+    API no longer has, or that belongs to another workspace, is replaced. Raises RequestRejected for a file that
+    the API rejects, and StateError for a file that has changed since the run was prepared. Raises AccessError if
+    there is no Files API, and ApiError for other faults.
     """
     if not any(block.upload for block in context.spec.prompt.blocks()):
-        return False
+        return
     named = _find_file_ids(context, batch)
     store = UploadedFiles(
         context.store.path / "files.jsonl", api.base_url, api.fetch_workspace_info().workspace_id
@@ -60,7 +59,6 @@ def upload_files(context: RunContext, api: Api, batch: Batch, stop: Event) -> bo
     changes = {name.encode(): ids[mark].encode() for name, mark in marks.items() if ids.get(mark, name) != name}
     if not stop.is_set() and changes:
         _replace_file_ids(context, batch, changes)
-    return bool(changes) or stop.is_set()
 
 
 def _upload_missing(
