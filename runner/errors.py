@@ -18,9 +18,9 @@ RunnerError                 1  a defect in the runner or its environment
     │   └── NotAccepted                a create that the API refused, or that broke off
     ├── NotFound               the id is unknown, or not visible yet
     ├── RequestRejected             2  the API rejected the request
-    └── AcceptanceUnknown          a create that may or may not have been accepted
+    └── AcceptanceUnknown          a create or message that may or may not have been accepted
 
-A failed row is not an error but data: see `outcome`.
+A failed row is not an error but data: see `results.outcome`.
 """
 
 from collections.abc import Sequence

@@ -23,7 +23,7 @@ _MAX_REPORTED = 1_000
 
 
 class AttachedFile(NamedTuple):
-    """A file that rows attach, as it was read; see `sources.InputFile` for the first five fields.
+    """A file that rows attach, as it was read; see `input_files.InputFile` for the first five fields.
 
     `mark` is set for an upload through the Files API: the placeholder of the file's id until the upload.
     """

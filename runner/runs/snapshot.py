@@ -20,7 +20,7 @@ from runner.templates.templates import Templates
 class SpecSnapshot:
     """Snapshot of what a run was started with, stored as `spec.json` in its folder.
 
-    `take_snapshot` holds the spec's settings (see `Spec.to_record`), and `templates` the files of prompts/.
+    `record` holds the spec's settings (see `Spec.to_record`), and `templates` the files of prompts/.
     `limit` is the maximum number of rows, and `inputs` the files of the source. `types` holds JSON schemas of
     the source columns whose types are known.
     """

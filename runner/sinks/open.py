@@ -18,7 +18,7 @@ _REMEDY = "fix the sink and run again: nothing is lost, and no request is sent t
 
 
 Record = Mapping[str, Any]
-"""The final record of one row, by the names in `prompt.RECORD`."""
+"""The final record of one row, by the names in `expressions.RECORD_FIELDS`."""
 
 
 T = TypeVar("T")

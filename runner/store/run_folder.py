@@ -30,7 +30,7 @@ class RunFolder:
 
     @property
     def attachments(self) -> Path:
-        """The files that rows attach, one object per line: see `attachments.Attached`."""
+        """The files that rows attach, one object per line: see `attachments.AttachedFile`."""
         return self.path / "attached.jsonl"
 
     @property
