@@ -23,10 +23,10 @@ def schema() -> None:
     import json
 
     from runner.io_types.plugins import add_all_plugins
-    from runner.spec.schema_errors import schema_text
+    from runner.spec.schema_errors import find_schema_error, schema_text
 
     printed = json.loads(schema_text())
-    add_all_plugins(printed)
+    add_all_plugins(printed, find_schema_error)
     echo(json.dumps(printed, indent=2, ensure_ascii=False))
 
 

@@ -86,8 +86,16 @@ def _find_used_types(value: Any) -> Iterator[tuple[str, SchemaPath, str]]:
             yield section, at, part["type"]
 
 
+FindSchemaError = Callable[[Variant], str | None]
+"""Returns why a value is not a valid JSON schema, or None if it is one."""
+
+
 def _build_variant(
-    section: str, name: str, schema: Mapping[str, Any], built_in: Collection[str]
+    section: str,
+    name: str,
+    schema: Mapping[str, Any],
+    built_in: Collection[str],
+    find_schema_error: FindSchemaError,
 ) -> Variant | None:
     """Return the variant of a type of another package, or None. Raises ValueError."""
     kind: SourceType | SinkType | None
@@ -99,34 +107,35 @@ def _build_variant(
         return None
     try:
         if isinstance(kind, SourceType):
-            return build_source_variant(name, kind, schema)
-        return build_sink_variant(name, kind, schema)
+            variant = build_source_variant(name, kind, schema)
+        else:
+            variant = build_sink_variant(name, kind, schema)
+        if (wrong := find_schema_error(variant["then"])) is not None:
+            raise ValueError(wrong)
     except Exception as error:
         # An annotation written as text is code of another package: it can raise any exception.
         reason = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
         message = f"the settings of {describe_plugin(GROUPS[section], name)} cannot be read: {reason}"
         raise ValueError(message) from error
+    return variant
 
 
-def add_all_plugins(schema: Mapping[str, Any]) -> None:
+def add_all_plugins(schema: Mapping[str, Any], find_schema_error: FindSchemaError) -> None:
     """Add to `schema` all installed types of other packages that can be used."""
     for section, group in GROUPS.items():
         part = find_section(schema, section)
         names = part["properties"]["type"]["enum"]
         for name in sorted({point.name for point in _find_entry_points(group)}.difference(names)):
             with suppress(ValueError):
-                if (variant := _build_variant(section, name, schema, ())) is not None:
+                if (variant := _build_variant(section, name, schema, (), find_schema_error)) is not None:
                     names.append(name)
                     part["allOf"].append(variant)
 
 
 def add_plugins(
-    schema: Mapping[str, Any], value: Any, find_schema_error: Callable[[Variant], str | None]
+    schema: Mapping[str, Any], value: Any, find_schema_error: FindSchemaError
 ) -> Iterator[tuple[SchemaPath, str]]:
-    """Add to `schema` the types of other packages that a document uses; yield the mistakes by place.
-
-    `find_schema_error` returns why the settings of a type are not a valid JSON schema, or None.
-    """
+    """Add to `schema` the types of other packages that a document uses; yield the mistakes by place."""
     parts = {section: find_section(schema, section) for section in GROUPS}
     built_in = {section: tuple(part["properties"]["type"]["enum"]) for section, part in parts.items()}
     for section, at, name in _find_used_types(value):
@@ -136,11 +145,8 @@ def add_plugins(
         names = part["properties"]["type"]["enum"]
         names += sorted({point.name for point in _find_entry_points(GROUPS[section])}.difference(names))
         try:
-            variant = _build_variant(section, name, schema, built_in[section])
+            variant = _build_variant(section, name, schema, built_in[section], find_schema_error)
         except ValueError as error:
             yield at, str(error)
-            continue
-        if variant is not None and (wrong := find_schema_error(variant["then"])) is not None:
-            yield at, f"the settings of {describe_plugin(GROUPS[section], name)} cannot be used: {wrong}"
-        elif variant is not None:
-            part["allOf"].append(variant)
+        else:
+            part["allOf"] += [] if variant is None else [variant]

@@ -40,6 +40,9 @@ numbers = "my_package:read_numbers"
 lines = "my_package:write_lines"
 ```
 
+An exception of this code ends the command with an error that names it. For a message of your own, raise
+`runner.errors.InputError`.
+
 [tests/data/plugin_example](../tests/data/plugin_example/) is a complete example: `pip install` its folder."""
 
 

@@ -21,8 +21,8 @@ AT = "job.yaml:3:16: the settings of the entry point numbers = mine:entry in run
         ('"nowhere.Thing"', "cannot be read: NameError: name 'nowhere' is not defined"),
         ("complex", "cannot be read: count: <class 'complex'> is not the type of a setting: use str, int"),
         ('typing.Annotated[int, "text"]', "cannot be read: count: cannot use the metadata 'text' of Annotated: "),
-        ('typing.Annotated[int, keywords(minimum="a")]', "cannot be used: not a valid JSON schema: at properties"),
-        ('typing.Annotated[str, keywords(pattern="[")]', "cannot be used: not a valid JSON schema: at properties"),
+        ('typing.Annotated[int, keywords(minimum="a")]', "cannot be read: not a valid JSON schema: at properties"),
+        ('typing.Annotated[str, keywords(pattern="[")]', "cannot be read: not a valid JSON schema: at properties"),
     ],
 )
 def test_unusable_annotation_names_the_entry_point(tmp_path: Path, annotation: str, expected: str) -> None:
@@ -33,8 +33,10 @@ def test_unusable_annotation_names_the_entry_point(tmp_path: Path, annotation: s
     assert done.stderr.startswith(f"{AT} {expected}")
 
 
-def test_schema_for_editors_leaves_out_unusable_types(tmp_path: Path) -> None:
-    code = "def entry(inputs, *, count: 'str |'): ...\n"
+@pytest.mark.parametrize("annotation", ['"str |"', 'Annotated[str, keywords(pattern="[")]'])
+def test_schema_for_editors_leaves_out_unusable_types(tmp_path: Path, annotation: str) -> None:
+    imports = "from typing import Annotated\nfrom runner.plugins import keywords\n"
+    code = f"{imports}def entry(inputs, *, a: {annotation}): ...\n"
     target = install_module(tmp_path / "installed", "runner.sources", "numbers", code)
     done = run_with(target, tmp_path, SPEC, "schema")
     assert (done.returncode, done.stderr) == (0, "")
