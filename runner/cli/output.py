@@ -83,6 +83,17 @@ def _format_missing(summary: Summary) -> Iterator[str]:
         )
 
 
+def format_doubts(summary: Summary) -> Iterator[str]:
+    """Yield a line about the batches that may have been paid twice, if there are any."""
+    doubted = [batch for batch in summary.batches if "doubted_cost" in batch]
+    if doubted:
+        round, number = doubted[0]["round"], doubted[0]["batch"]
+        name = f"batch {number}" if round == 1 else f"batch {number} of round {round}"
+        what = name if len(doubted) == 1 else pluralize(len(doubted), "batch")
+        most = format_dollars(sum(batch["doubted_cost"] for batch in doubted))
+        yield f"{what} may have been paid twice: up to {most}"
+
+
 def format_conclusion(summary: Summary, *, is_simulated: bool) -> str:
     """Return the summary of a finished run: outcomes, duration, tokens, cost and outputs."""
     took = format_duration(summary.seconds) + (" (simulated)" if is_simulated else "")
@@ -92,6 +103,7 @@ def format_conclusion(summary: Summary, *, is_simulated: bool) -> str:
         f"  tokens  {summary.usage['input_tokens']:,} in, {summary.usage['output_tokens']:,} out",
         *_format_cost(summary),
         *_format_missing(summary),
+        *(f"  doubt   {line}" for line in format_doubts(summary)),
     ]
     paths = [_format_destination(sink) for sink in summary.sinks]
     width = max(map(len, paths), default=0)
@@ -104,10 +116,11 @@ def format_conclusion(summary: Summary, *, is_simulated: bool) -> str:
 
 def format_unfinished(summary: Summary, command: str) -> str:
     """Return the message about an unfinished run, with the command that resumes it."""
+    doubts = "".join(f"  {line}\n" for line in format_doubts(summary))
     return (
         f"{summary.spec}: run {summary.run} is unfinished (batches: "
         f"{format_states(summary)}); nothing was canceled\n"
-        f"  resume with: {command}"
+        f"{doubts}  resume with: {command}"
     )
 
 

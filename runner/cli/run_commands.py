@@ -34,6 +34,9 @@ def status(target: str | None, *, as_json: bool) -> None:
 
     # A pipe has no width.
     Console(width=None if sys.stdout.isatty() else 200).print(output.build_runs_table(found))
+    for run in found:
+        for line in output.format_doubts(run.summary):
+            echo(f"{run.summary.run}: {line}")
 
 
 @click.command()

@@ -24,7 +24,8 @@ class Summary:
     `outcomes` counts the rows with each outcome so far.
     `batches` holds {id, state, requests} of each batch, and its `mode` if it is sent synchronously. If some lines
     of its results were unusable, `ignored_lines` counts them by kind. `missing_results` counts the rows that the
-    API counted, and which are paid, but for which it never had a result.
+    API counted, and which are paid, but for which it never had a result. If it was sent again after a create that
+    may have been accepted, `doubted_cost` is the most that it may cost besides, and `round` and `batch` name it.
     `sinks` holds {type, path, rows} of each output once written, and `instead_of` if it is beside a complete one.
     `usage` holds the tokens of all responses, under the API's names.
     `cost` is in US dollars: `estimated` when the run was confirmed, `actual` so far, `synchronous` if everything
@@ -55,11 +56,14 @@ class Summary:
 
 
 def _describe_batch(batch: Batch) -> dict[str, Any]:
-    shown = {"id": batch.batch_id, "state": batch.state, "requests": batch.requests}
+    shown: dict[str, Any] = {"id": batch.batch_id, "state": batch.state, "requests": batch.requests}
     if batch.send_mode != "batch":
         shown["mode"] = batch.send_mode
     if batch.missing_results:
         shown["missing_results"] = batch.missing_results
+    if batch.doubted_cost:
+        doubted = round(batch.doubted_cost, 6)
+        shown |= {"round": batch.round, "batch": batch.batch, "doubted_cost": doubted}
     ignored = decode_column(batch.ignored_lines, dict[str, int])
     return {**shown, "ignored_lines": ignored} if ignored else shown
 

@@ -59,7 +59,9 @@ class Batch:
     - `ignored_lines`: number of unusable lines in its results by kind, as JSON.
     - `send_mode`: batch, sync (single requests to the Messages API; the state is submitted meanwhile),
       or canary (sync, before all others).
-    - `reserved_cost`: upper bound of its cost, set when it is sent.
+    - `reserved_cost`: upper bound of its cost, set when it is sent. On a submitting batch, None means that it was
+      not sent as far as the state knows.
+    - `doubted_cost`: upper bound of its earlier creates that got no answer and were not found: they may be paid.
     - `cost`: its actual cost.
     - `synchronous_cost`: the cost of the same requests if sent synchronously.
     - `canceled_at`: when the run canceled it because it could not wait. Its rows are then sent again.
@@ -102,6 +104,7 @@ class Batch:
     incomplete_since: float | None
     incomplete_at: float | None
     missing_results: int
+    doubted_cost: float
 
 
 class SettledRow(NamedTuple):

@@ -177,12 +177,13 @@ class Store:
         for body in bodies:
             self.add_batch(run, batch.round, body)
             self._db.execute(
-                "UPDATE batch SET accepted_before_rejection = ?, search_started_at = ?, send_mode = ?"
-                " WHERE run = ? AND round = ? AND batch = ?",
+                "UPDATE batch SET accepted_before_rejection = ?, search_started_at = ?, send_mode = ?,"
+                " doubted_cost = ? WHERE run = ? AND round = ? AND batch = ?",
                 (
                     batch.accepted_before_rejection,
                     batch.search_started_at,
                     batch.send_mode,
+                    batch.doubted_cost * len(body.requests) / batch.requests,
                     batch.run,
                     batch.round,
                     body.batch,

@@ -80,7 +80,8 @@ def test_adopted_foreign_batch_is_released(project: Path) -> None:
     ahead, foreign = [0.0], [f"somebody-1-1-{number}" for number in range(8)]
     with simulator(project / "api", seconds=60, clock=clock(ahead), faults=["refuse-504"]) as environ:
         assert command(project, environ, *RUN, "--no-wait").returncode == 4
-        batch_id = create_batch(simulator_client(environ["ANTHROPIC_BASE_URL"]), *foreign).id
+        with simulator_client(environ["ANTHROPIC_BASE_URL"]) as api:
+            batch_id = create_batch(api, *foreign).id
         shown = command(project, environ, "reconcile", run_id(project)).stderr
         assert re.findall(r"could be (msgbatch_\w+)", shown) == [batch_id]
         assert command(project, environ, "reconcile", run_id(project), "--adopt", batch_id).returncode == 0

@@ -14,34 +14,11 @@ from runner.pricing.rates import rate_for_spec
 from tests.support.outputs import records
 from tests.support.processes import command
 from tests.support.projects import SPEC, write_job
-from tests.support.simulator import accepted, environ_without_key, simulator
+from tests.support.simulator import accepted, bill, environ_without_key, simulator
 
 pytestmark = pytest.mark.slow
 
-# Published for claude-haiku-5-5, US dollars per million tokens: up to and above 100,000 tokens of prompt.
-PRICES = {False: (0.10, 0.50, 0.125, 0.20, 0.01), True: (0.50, 2.50, 0.625, 1.00, 0.05)}
 PARAMS = {"model": "claude-haiku-5-5", "max_tokens": 1000}
-
-
-def charge(usage: Any) -> float:
-    """The synchronous price of one usage, computed without the code under test."""
-    written = usage["cache_creation_input_tokens"]
-    prompt = usage["input_tokens"] + usage["cache_read_input_tokens"] + written
-    fresh, out, short, long, read = PRICES[prompt > 100_000]
-    hour = usage["cache_creation"]["ephemeral_1h_input_tokens"]
-    tokens = usage["input_tokens"] * fresh + usage["output_tokens"] * out + usage["cache_read_input_tokens"] * read
-    return float(tokens + hour * long + (written - hour) * short) / 1e6
-
-
-def bill(folder: Path) -> float:
-    """The bill of a simulator for all its answers."""
-    total = 0.0
-    for path in folder.glob("msgbatch_*.jsonl"):
-        results = [line["result"] for line in records(path)]
-        total += sum(charge(one["message"]["usage"]) / 2 for one in results if one["type"] == "succeeded")
-    if (folder / "messages.jsonl").exists():
-        total += sum(charge(one["usage"]) for one in records(folder / "messages.jsonl"))
-    return total
 
 
 def spending(seed: int) -> Callable[[bytes, dict[str, Any]], dict[str, Any]]:

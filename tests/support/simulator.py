@@ -142,3 +142,40 @@ def raw_call(
         return response.status, json.loads(response.read())
     finally:
         connection.close()
+
+
+# Published for claude-haiku-5-5, US dollars per million tokens: up to and above 100,000 tokens of prompt.
+PRICES = {False: (0.10, 0.50, 0.125, 0.20, 0.01), True: (0.50, 2.50, 0.625, 1.00, 0.05)}
+
+
+HIDDEN_TOKENS = 1000
+"""The most that the API adds to a prompt with an output schema."""
+
+
+def most_usage(params: bytes, usage: dict[str, Any]) -> dict[str, Any]:
+    """The most that a request with an output schema can use, in the dearest region."""
+    read = json.loads(params)
+    tokens = {"input_tokens": len(params) + HIDDEN_TOKENS, "output_tokens": read["max_tokens"]}
+    return {**usage, **tokens, "inference_geo": "us"}
+
+
+def charge(usage: Any) -> float:
+    """The synchronous price of one usage, computed without the code under test."""
+    written = usage["cache_creation_input_tokens"]
+    prompt = usage["input_tokens"] + usage["cache_read_input_tokens"] + written
+    fresh, out, short, long, read = PRICES[prompt > 100_000]
+    hour = usage["cache_creation"]["ephemeral_1h_input_tokens"]
+    tokens = usage["input_tokens"] * fresh + usage["output_tokens"] * out + usage["cache_read_input_tokens"] * read
+    region = 1.1 if usage["inference_geo"] == "us" else 1.0
+    return float(tokens + hour * long + (written - hour) * short) * region / 1e6
+
+
+def bill(folder: Path) -> float:
+    """The bill of a simulator for all its answers."""
+    total = 0.0
+    for path in folder.glob("msgbatch_*.jsonl"):
+        results = [line["result"] for line in records(path)]
+        total += sum(charge(one["message"]["usage"]) / 2 for one in results if one["type"] == "succeeded")
+    if (folder / "messages.jsonl").exists():
+        total += sum(charge(one["usage"]) for one in records(folder / "messages.jsonl"))
+    return total

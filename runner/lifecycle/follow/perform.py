@@ -82,7 +82,8 @@ def _find_earlier_create(run: Following, batch: Batch) -> Result:
 
 def _end_as_canceled(run: Following, batch: Batch) -> Result:
     store = run.context.store
-    store.collect_batch(batch, ((row, "canceled", False, None, None) for row in store.row_index.rows_of(batch)))
+    rows = ((row, "canceled", False, None, None) for row in store.row_index.rows_of(batch))
+    store.collect_batch(batch, rows, reserved_cost=None)
     return Wait()
 
 

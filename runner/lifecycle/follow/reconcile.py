@@ -109,7 +109,7 @@ def reconcile_batch(context: RunContext, api: Api, batch: Batch) -> tuple[Batch,
         return batch, undecided
     if undecided or context.spec.batch.on_unknown != "resubmit":
         raise ManualDecisionRequired(_undecided_message(context, batch, undecided))
-    batch = reset_to_prepared(context, batch)
+    batch = reset_to_prepared(context, batch, is_doubted=True)
     context.report(
         f"{batch_label(batch)}: not found after {context.spec.batch.grace_seconds:g} s; "
         "treating it as never created"

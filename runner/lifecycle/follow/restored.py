@@ -81,6 +81,7 @@ def _suspect_create(context: RunContext, api: Api, batch: Batch) -> Batch:
         intent_at=began,
         search_from=began,
         assumed_unsent_at=info.now,
+        reserved_cost=None,
         base_url=api.base_url,
         workspace_id=info.workspace_id,
     )

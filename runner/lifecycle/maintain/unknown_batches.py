@@ -78,8 +78,9 @@ def _search_once(context: RunContext, api: Api) -> list[tuple[Batch, list[Remote
 
 def _treat_as_never_sent(context: RunContext, unknown: list[tuple[Batch, list[RemoteBatch]]]) -> None:
     _require_ended_candidates(unknown)
-    for batch, _ in unknown:
-        reset_to_prepared(context, batch)
+    for batch, candidates in unknown:
+        is_refused = batch.assumed_unsent_at is not None and not candidates
+        reset_to_prepared(context, batch, is_doubted=not is_refused)
         context.report(f"{batch_label(batch)}: treated as never sent; the next run sends it")
 
 

@@ -1,6 +1,7 @@
 """Enforce the cost cap of a run.
 
-A batch in progress counts with the upper bound of its cost, a collected batch with its actual cost.
+A batch in progress counts with the upper bound of its cost, a collected batch with its actual cost. Creates that
+may have been paid besides count with their upper bound too (`doubted_cost`).
 """
 
 from collections.abc import Sequence
@@ -15,21 +16,21 @@ from runner.store.records import Batch
 _MIN_SHARE = 0.05
 
 
+def batch_cost_upper_bound(context: RunContext, batch: Batch) -> float:
+    """Return an upper bound of the cost of a batch by the sizes of its requests; 0 without a known price."""
+    sizes = context.store.row_index.request_sizes_of(batch)
+    return spec_cost_upper_bound(context.spec, sizes, is_batched=batch.send_mode == "batch") or 0.0
+
+
 def _committed_cost_of(context: RunContext, batch: Batch) -> float:
     if batch.state == "prepared":
-        return 0.0
+        return batch.doubted_cost
     if batch.cost is not None:
-        return batch.cost
+        return batch.doubted_cost + batch.cost
     if batch.reserved_cost is None and batch.state != "collected":
-        return (
-            spec_cost_upper_bound(
-                context.spec,
-                context.store.row_index.request_sizes_of(batch),
-                is_batched=batch.send_mode == "batch",
-            )
-            or 0.0
-        )
-    return batch.reserved_cost or 0.0
+        # Not sent as far as the state knows: if it is paid at all, then by a create that may be in doubt already.
+        return max(batch.doubted_cost, batch_cost_upper_bound(context, batch))
+    return batch.doubted_cost + (batch.reserved_cost or 0.0)
 
 
 def committed_cost(context: RunContext) -> float:
@@ -61,7 +62,8 @@ def reserve_cost(context: RunContext, batch: Batch, send_mode: str, *, can_wait:
     )
     if fits == 0:
         raise CostCapReached(
-            f"the run is paused: it has cost up to ${cap - remaining:,.4f} of limits.max_cost ${cap:,.2f}, and "
+            f"the run is paused: it has cost up to ${cap - remaining:,.4f} of limits.max_cost ${cap:,.2f}"
+            f"{_doubt_message(context)}, and "
             f"{batch_label(batch)} can cost up to ${upper_bound:,.4f}. The finished rows are in "
             "the outputs; to continue, "
             "raise the cap and run the same command again"
@@ -69,6 +71,11 @@ def reserve_cost(context: RunContext, batch: Batch, send_mode: str, *, can_wait:
     requests = context.store.row_index.requests_of(batch)
     split_batch(context, batch, [requests[:fits], requests[fits:]])
     return None
+
+
+def _doubt_message(context: RunContext) -> str:
+    doubted = sum(one.doubted_cost for one in context.store.batches(context.run))
+    return f" (${doubted:,.4f} of it for batches that may have been paid twice)" if doubted else ""
 
 
 def _count_that_fits(context: RunContext, sizes: Sequence[int], room: float, *, is_batched: bool) -> int:

@@ -64,7 +64,7 @@ def examine_late_batches(context: RunContext, api: Api) -> LateBatches | None:
     requests, largest = sum(one.requests for one in late), max(one.requests for one in late)
     tokens, _ = expected_output_tokens(spec, store, iter(store.runs(run.spec)))
     speed = measure_speed(store, run, requests=largest, output_tokens=tokens, base_url=api.base_url)
-    spent = sum(one.cost or 0.0 for one in batches)
+    spent = sum((one.cost or 0.0) + one.doubted_cost for one in batches)
     return LateBatches(
         requests=requests,
         wait_seconds=max(_wait_seconds(one, speed, api.now) for one in late),

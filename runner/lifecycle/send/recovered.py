@@ -8,6 +8,7 @@ import msgspec
 from runner.api.client import Api
 from runner.errors import StateError
 from runner.lifecycle.send.bind import assign_batch_id
+from runner.lifecycle.send.cost_cap import batch_cost_upper_bound
 from runner.runs.context import RunContext, batch_label
 from runner.store.records import Batch
 from runner.store.run_ids import parse_created_at
@@ -79,6 +80,7 @@ def _find_recovered_batch(context: RunContext, api: Api, batch: Batch) -> Batch:
         search_from=began - _DAY,
         base_url=api.base_url,
         workspace_id=api.fetch_workspace_info().workspace_id,
+        reserved_cost=batch_cost_upper_bound(context, batch),
     )
     for one in found:
         if one.batch == batch.batch:
@@ -126,4 +128,5 @@ def find_earlier_create(context: RunContext, api: Api, batch: Batch) -> Batch:
     context.report(
         f"{batch_label(batch)}: may have been sent before: its intent is on disk, but not in the database"
     )
-    return context.store.transition(batch, "submitting", **_read_intent(marker))
+    upper_bound = batch_cost_upper_bound(context, batch)
+    return context.store.transition(batch, "submitting", **_read_intent(marker), reserved_cost=upper_bound)

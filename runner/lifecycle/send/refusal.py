@@ -78,7 +78,8 @@ def reject_row(context: RunContext, batch: Batch) -> None:
     with atomic_write(context.store.folder(context.run).results(batch.round, batch.batch), private=True) as file:
         file.write(line)
     usage = msgspec.json.encode({}).decode()
-    context.store.collect_batch(batch, [(row, "rejected", False, 0, len(line) - 1)], usage=usage)
+    outcomes = [(row, "rejected", False, 0, len(line) - 1)]
+    context.store.collect_batch(batch, outcomes, usage=usage, reserved_cost=None)
     context.report(f"{batch_label(batch)}: row {row} is rejected: {batch.rejection}")
 
 

@@ -55,6 +55,7 @@ CREATE TABLE batch (
     incomplete_since REAL,
     incomplete_at REAL,
     missing_results INTEGER NOT NULL DEFAULT 0,
+    doubted_cost REAL NOT NULL DEFAULT 0,
     PRIMARY KEY (run, round, batch)
 ) STRICT, WITHOUT ROWID;
 
