@@ -9,8 +9,8 @@ import pytest
 
 from tests.support.outputs import outputs, records
 from tests.support.processes import RUN, command, killed_at_rename
-from tests.support.projects import EACH_ONCE, SPEC, write_job
-from tests.support.simulator import end_batches, paid, simulator
+from tests.support.projects import EACH_ONCE, SPEC, plan_of_edited_job, write_job
+from tests.support.simulator import end_batches, most_usage, paid, simulator, simulator_client
 
 
 def lose_state(root: Path) -> None:
@@ -214,3 +214,34 @@ def test_recovery_with_changed_batches_waits_for_unfinished_ones(project: Path) 
         lose_state(project)
         ended = command(project, environ, "recover", "job.yaml")
     assert (ended.returncode, "recover again after" in ended.stderr) == (4, True)
+
+
+def test_lost_results_of_a_recovered_run_count_as_paid(project: Path) -> None:
+    # Of 8, 8 and 4 rows, 8 are lost, and 12 count twice: their batches are not found, and are sent again.
+    cap = round((plan_of_edited_job(project).cost["max"] or 0) * 1.4, 6)
+    write_job(project, limits={"max_cost": cap})
+    with simulator(project / "api", faults=["max-queue:8"], seconds=600, usage=most_usage) as environ:
+        assert command(project, environ, *RUN, "--no-wait").returncode == 4
+    end_batches(project / "api")
+    lose_state(project)
+    with simulator(project / "api", usage=most_usage) as environ:
+        stopped = partial(killed_at_rename, "1-1.jsonl")
+        assert command(project, environ, "recover", "job.yaml", before=stopped).returncode == -9
+        [batch_id] = [path.stem for path in (project / "api").glob("msgbatch_*.json") if is_first(path)]
+        with simulator_client(environ["ANTHROPIC_BASE_URL"]) as api:
+            api.messages.batches.delete(batch_id)
+        ended = command(project, environ, *RUN, "--accept-loss")
+    assert (ended.returncode, "may have been paid twice" in ended.stderr) == (7, True), ended.stderr
+
+
+def is_first(path: Path) -> bool:
+    return "-1-1-1" in path.with_suffix(".jsonl").read_text()
+
+
+def test_lost_canary_of_a_recovered_run_counts_as_paid(project: Path) -> None:
+    write_job(project, canary=2)
+    with simulator(project / "api") as environ:
+        assert command(project, environ, *RUN).returncode == 0
+        lose_state(project)
+        ended = command(project, environ, "recover", "job.yaml")
+    assert (ended.returncode, "batch 1 may have been paid twice" in ended.stdout) == (0, True), ended.stdout

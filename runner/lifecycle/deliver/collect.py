@@ -12,7 +12,7 @@ from runner.files.atomic import atomic_write
 from runner.files.digest import sha256_of
 from runner.lifecycle.deliver.missing_results import are_counts_short
 from runner.lifecycle.deliver.read_results import BatchResults, read_results
-from runner.pricing.rates import rate_for_spec
+from runner.pricing.rates import rate_for_spec, spec_cost_upper_bound
 from runner.requests.custom_id import custom_id_prefix
 from runner.results.output_format import OutputFormat
 from runner.runs.context import RunContext, batch_label
@@ -216,8 +216,14 @@ def _resume_search(context: RunContext, batch: Batch) -> Batch:
 
 
 def mark_missing(context: RunContext, batch: Batch) -> None:
-    """End the rows of a batch whose results are lost as `missing`; they are not sent and paid for again."""
-    context.store.collect_batch(
-        batch, ((row, "missing", False, None, None) for row in context.store.row_index.rows_of(batch))
-    )
+    """End the rows of a batch whose results are lost as `missing`; they are not sent and paid for again.
+
+    They may be paid, so the upper bound of their cost stays reserved.
+    """
+    index, reserved = context.store.row_index, batch.reserved_cost
+    if reserved is None:
+        sizes, is_batched = index.request_sizes_of(batch), batch.send_mode == "batch"
+        reserved = spec_cost_upper_bound(context.spec, sizes, is_batched=is_batched)
+    rows = ((row, "missing", False, None, None) for row in index.rows_of(batch))
+    context.store.collect_batch(batch, rows, reserved_cost=reserved)
     context.report(f"{batch_label(batch)}: results lost; {pluralize(batch.requests, 'row')} recorded as missing")

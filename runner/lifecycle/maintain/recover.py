@@ -19,6 +19,7 @@ from runner.lifecycle.follow.remote_batches import identify_batches
 from runner.lifecycle.maintain.rebuild_round import rebuild_first_round
 from runner.lifecycle.prepare.prepare import prepare_first_round
 from runner.lifecycle.prepare.validate import validate_spec
+from runner.pricing.rates import spec_cost_upper_bound
 from runner.requests.custom_id import custom_id_prefix, parse_row_number
 from runner.results.outcome import parse_result
 from runner.runs.context import ProgressCallback, ignore_progress
@@ -108,6 +109,16 @@ def _matches_prepared(store: Store, run: Run, found: list[RecoveredBatch]) -> bo
     return all(prepared.get(one.batch) == one.requests for one in found if one.round == 1)
 
 
+def _count_lost_answers(spec: Spec, store: Store, run: Run, rows: set[int]) -> None:
+    """Count the canary of a recovered run as paid before: its answers are lost, and its rows are sent again."""
+    for batch in store.batches(run):
+        sizes = dict(zip(store.row_index.rows_of(batch), store.row_index.request_sizes_of(batch), strict=True))
+        lost = [size for row, size in sizes.items() if row in rows]
+        if lost:
+            cost = spec_cost_upper_bound(spec, lost, is_batched=False) or 0.0
+            store.transition(batch, batch.state, doubted_cost=cost)
+
+
 def recover_run(
     spec: Spec,
     *,
@@ -136,12 +147,15 @@ def recover_run(
                 "began: if a newer run of this spec is lost, recover again after they have ended"
             )
         run = prepare_first_round(spec, templates, store, limit=limit, stop=stop, report=report, run_id=chosen).run
+        canary = [batch for batch in store.batches(run) if batch.send_mode == "canary"]
+        lost = {row for batch in canary for row in store.row_index.rows_of(batch)}
         try:
             _rebuild(spec, store, api, run, found[chosen], has_newer=newer > 0)
         except RunnerError:
             store.delete_run(run)
             raise
         with store.transaction():
+            _count_lost_answers(spec, store, run, lost)
             store.add_recovered_batches(run, found[chosen])
             created_at = parse_created_at(run.id)
             return store.update_run(run, state="running", created_at=created_at, recovered_at=api.now)
