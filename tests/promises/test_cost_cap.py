@@ -1,20 +1,40 @@
 """A cap that really stops: what the API bills never exceeds it, and the run goes on under a higher one."""
 
 import json
+import os
 import random
+import sqlite3
+import threading
+from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from runner import Summary, load_spec, run
-from runner.errors import CanaryFailed, CostCapReached, InputError, ManualDecisionRequired, ResultsLost
+from runner.errors import (
+    CanaryFailed,
+    CostCapReached,
+    InputError,
+    ManualDecisionRequired,
+    ResultsLost,
+    RunnerError,
+)
 from runner.pricing.rates import rate_for_spec
 from tests.support.outputs import records
 from tests.support.processes import command
-from tests.support.projects import SPEC, write_job
-from tests.support.simulator import accepted, bill, environ_without_key, simulator
+from tests.support.projects import SCHEMA, SPEC, write_job
+from tests.support.simulator import (
+    HIDDEN_TOKENS,
+    accepted,
+    bill,
+    charge,
+    environ_without_key,
+    most_usage,
+    simulator,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -76,6 +96,126 @@ def test_the_bill_never_exceeds_the_cap(tmp_path: Path, monkeypatch: pytest.Monk
                 finished(root)
             finally:
                 assert bill(root / "api") <= cap, (seed, cap, bill(root / "api"))
+
+
+FAULTS = [
+    (),
+    ("invalid:30%", "answer-then-drop:2"),
+    ("late-commit:1", "stubborn:30%"),
+    ("refuse-504:1", "expired:20%", "answer-then-504:1"),
+    ("accept-then-drop:1", "line-missing:1", "errored:20%"),
+    ("archived:1", "truncated:20%"),
+    ("deleted:1", "answer-then-html:1"),
+    ("refused-row:4", "late-commit:2", "cancel-half:50%"),
+    ("refuse-529:2", "message-529:2", "line-conflict:3", "cancel-half:50%"),
+]
+"""What goes wrong in a process, at random."""
+
+
+class Account:
+    """The true bill of each run of a project, in which a request counts even if its answer never arrives."""
+
+    def __init__(self, root: Path, chance: random.Random) -> None:
+        self.root, self.chance, self.spend = root, chance, spending(chance.randrange(1000))
+        self.share_missing, self.is_greedy = chance.choice([0, 0, 0.2]), chance.random() < 0.5
+        self.missing, self.synchronous = defaultdict[str, float](float), defaultdict[str, float](float)
+        self.answers = 0
+        self.here = threading.local()
+
+    def mix(self, custom_id: str) -> str:
+        """Lose some lines of results that are paid."""
+        is_lost = custom_id != "" and self.chance.random() < self.share_missing
+        self.here.lost = custom_id[:13] if is_lost else None
+        return "missing" if is_lost else "succeeded"
+
+    def usage(self, params: bytes, before: dict[str, Any]) -> dict[str, Any]:
+        """Random usage, with the tokens that the API adds and at the prices of a region."""
+        used = most_usage(params, before)
+        if not self.is_greedy:
+            used = self.spend(params, before)
+            used["input_tokens"] += self.chance.choice([0, 300, HIDDEN_TOKENS])
+            used["inference_geo"] = self.chance.choice(["us", "global"])
+        if (run_id := getattr(self.here, "lost", None)) is not None:
+            self.missing[run_id] += charge(used) / 2
+            self.here.lost = None
+        return used
+
+    def newest_run(self, spec: str) -> str:
+        """The id of the newest run of a spec, to which the synchronous answers since the last look belong."""
+        with sqlite3.connect(self.root / ".runner/state.db") as state:
+            found = state.execute("SELECT id FROM run WHERE spec = ? ORDER BY number DESC", (spec,)).fetchone()
+        state.close()
+        path, run_id = self.root / "api/messages.jsonl", found[0] if found else ""
+        answers = records(path)[self.answers :] if path.exists() else []
+        self.answers += len(answers)
+        self.synchronous[run_id] += sum(charge(one["usage"]) for one in answers)
+        return run_id
+
+    def total(self, run_id: str) -> float:
+        """The bill of one run."""
+        lines = [one for path in (self.root / "api").glob("msgbatch_*.jsonl") for one in records(path)]
+        ours = [one["result"] for one in lines if one["custom_id"].startswith(run_id)]
+        batched = sum(charge(one["message"]["usage"]) / 2 for one in ours if one["type"] == "succeeded")
+        return batched + self.missing[run_id] + self.synchronous[run_id]
+
+
+def write_random_job(root: Path, chance: random.Random) -> Path:
+    """Write a job with random settings; only its cap changes later."""
+    name = chance.choice(["first", "second"])
+    if (root / f"{name}.yaml").exists():
+        return root / f"{name}.yaml"
+    write_job(
+        root,
+        name=name,
+        rows=24,
+        params=PARAMS,
+        prompt={"system": f"Label the text {name}.", "user": "{{ text }}", "cache": chance.choice(["5m", "1h"])},
+        batch={
+            **SPEC["batch"],
+            "max_requests": chance.choice([3, 8, 100]),
+            "poll_seconds": 0.02,
+            "grace_seconds": 0.05,
+        },
+        mode=chance.choice(["batch", "batch", "sync"]),
+        canary=chance.choice([0, 0, 2]),
+        retry={
+            "attempts": chance.choice([1, 3]),
+            "repair": chance.random() < 0.5,
+            "on": ["errored", "expired", "invalid", *chance.choice([[], ["missing"]])],
+            "brake": "off",
+        },
+        **chance.choice([{}, {"deadline": "0.1s", "on_deadline": chance.choice(["sync", "cancel", "wait"])}]),
+        output={"schema": SCHEMA},
+        sinks=[{"type": "jsonl", "path": f"out/{name}.jsonl"}],
+    )
+    text = (root / "job.yaml").read_text().replace("out/all.jsonl", f"out/{name}.jsonl")
+    (root / f"{name}.yaml").write_text(text)
+    return root / f"{name}.yaml"
+
+
+SEQUENCES = int(os.environ.get("CAP_SEQUENCES", "12"))
+
+
+@pytest.mark.parametrize("seed", range(SEQUENCES))
+def test_no_send_exceeds_the_cap_of_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    chance = random.Random(f"sequence {seed}")
+    account, bills = Account(tmp_path, chance), dict[str, float]()
+    for _ in range(chance.randint(3, 5)):
+        path, cap = write_random_job(tmp_path, chance), chance.choice([0.0015, 0.004, 0.008, 0.02, 0.04])
+        path.write_text(json.dumps({**json.loads(path.read_text()), "limits": {"max_cost": cap}}))
+        settings: dict[str, Any] = {"faults": chance.choice(FAULTS), "seconds": chance.choice([0.02, 0.3])}
+        how: dict[str, Any] = {"wait": chance.random() < 0.7, "accept_loss": chance.random() < 0.5}
+        hooks: dict[str, Any] = {"mix": account.mix, "usage": account.usage}
+        with simulator(tmp_path / "api", fault_delay=1000, **settings, **hooks) as environ:
+            for name in ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"):
+                monkeypatch.setenv(name, environ[name])
+            # However the process ends, its bill counts.
+            with suppress(RunnerError):
+                run(load_spec(path), **how)
+        run_id = account.newest_run(path.stem)
+        bill_now = account.total(run_id)
+        assert bill_now <= max(cap, bills.get(run_id, 0.0)) + 1e-9, (path.stem, cap, settings, how)
+        bills[run_id] = bill_now
 
 
 def test_run_pauses_at_its_cap_and_resumes_under_a_higher_cap(
