@@ -8,6 +8,7 @@ from typing import Any, Literal, cast
 import msgspec
 
 from runner.simulator.answers import generate_answer
+from runner.simulator.citations import make_text_blocks
 
 API_VERSION = "2026-10-21"
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -202,16 +203,17 @@ def make_message(raw: bytes, *, version: str, is_batched: bool) -> dict[str, Any
     if text is None:
         at = f"tools.{tool['name']}.input_schema" if tool else "output_config.format.schema"
         raise InvalidRequest(f"{at}: the simulator could not draw an answer for it")
-    content: dict[str, Any] = {"type": "text", "text": text, "citations": None}
     if tool:
         given = msgspec.json.decode(text)
-        content = {"type": "tool_use", "id": "toolu_simulated", "name": tool["name"], "input": given}
+        content = [{"type": "tool_use", "id": "toolu_simulated", "name": tool["name"], "input": given}]
+    else:
+        content = make_text_blocks(text, params.messages, params.tools)
     return {
         "id": "msg_" + hashlib.sha256(raw).hexdigest()[:24],
         "type": "message",
         "role": "assistant",
         "model": params.model,
-        "content": [content],
+        "content": content,
         "container": None,
         "stop_reason": "tool_use" if tool else "end_turn",
         "stop_sequence": None,
