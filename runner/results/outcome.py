@@ -1,11 +1,18 @@
 """Parse one raw line of a results file into an Outcome, and validate its output."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
-from runner.results.output_format import TEXT_FORMAT, AnswerBlock, OutputFormat, extract_text, replace_surrogates
+from runner.results.output_format import (
+    TEXT_FORMAT,
+    AnswerBlock,
+    OutputFormat,
+    extract_citations,
+    extract_text,
+    replace_surrogates,
+)
 
 OUTCOMES = (
     "succeeded", "invalid", "truncated", "refused", "errored", "expired", "canceled", "missing", "rejected"
@@ -52,7 +59,8 @@ class Outcome(NamedTuple):
     """The outcome of one request; a NamedTuple for speed, because one is created per row.
 
     `output` is the answer in the form that the spec asks for, else its text. `error` is {type, message}. `usage`
-    is the API's own JSON. `is_retryable` means that sending the request again could help.
+    is the API's own JSON. `is_retryable` means that sending the request again could help. `citations` are those of
+    the answer's text, in order.
     """
 
     custom_id: str
@@ -63,6 +71,7 @@ class Outcome(NamedTuple):
     stop_reason: str | None = None
     model: str | None = None
     is_retryable: bool = True
+    citations: Sequence[Any] = ()
 
     @property
     def may_be_billed(self) -> bool:
@@ -144,7 +153,8 @@ def _outcome_of_answer(
     elif wrong is None:
         name, again = "succeeded", False
     error = None if why is None else {"type": name, "message": why}
-    return Outcome(line.custom_id, name, output, error, _readable_usage(message), reason, message.model, again)
+    usage, citations = _readable_usage(message), extract_citations(message.content)
+    return Outcome(line.custom_id, name, output, error, usage, reason, message.model, again, citations)
 
 
 def _readable_usage(message: _Message) -> msgspec.Raw | None:

@@ -23,6 +23,10 @@ _SURROGATE = re.compile(rb"\\\\|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})(\\u[dD][c-fC-F
 _CODE_FENCE = re.compile(r"```[^`\n]*\n(.*)```", re.DOTALL)
 
 
+CITATIONS_SCHEMA = {"type": "array"}
+"""The JSON schema of an answer's citations; their fields differ by the kind of source."""
+
+
 OutputCheck = tuple[Callable[[Mapping[str, Any]], Any], str]
 """A compiled check, and the message for an output that fails it."""
 
@@ -39,6 +43,7 @@ class AnswerBlock(msgspec.Struct):
     id: Any = None
     name: Any = None
     input: Any = None
+    citations: Any = None
 
 
 def replace_surrogates(data: bytes) -> bytes:
@@ -59,6 +64,16 @@ def extract_text(content: Sequence[AnswerBlock]) -> Any:
         return "".join(texts)
     except TypeError:
         return texts
+
+
+def extract_citations(content: Sequence[AnswerBlock]) -> list[Any]:
+    """Return the citations of an answer in order, as the API gives them, each with the `text` that it supports."""
+    found = []
+    for block in content:
+        if block.type == "text" and block.citations is not None:
+            given = block.citations if isinstance(block.citations, list) else [block.citations]
+            found += [{"text": block.text, **one} if isinstance(one, dict) else one for one in given]
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +98,16 @@ class OutputFormat:
         """Return the output of a finished answer and its problem; `checks` need the row."""
         output, wrong = self._extract_output(content, stop_reason)
         if wrong is None and row is not None:
-            wrong = self._find_failed_check(output, row)
+            wrong = self._find_failed_check(output, row, content)
         return output, wrong
 
-    def _find_failed_check(self, output: Any, row: Mapping[str, Any]) -> str | None:
+    def _find_failed_check(
+        self, output: Any, row: Mapping[str, Any], content: Sequence[AnswerBlock]
+    ) -> str | None:
         """Return the message of the first check that an output fails, or None."""
-        names = {**(output if isinstance(output, dict) else {}), "output": output, "row": row}
+        fields = output if isinstance(output, dict) else {}
+        citations = extract_citations(content) if self.checks else []
+        names = {"citations": citations, **fields, "output": output, "row": row}
         for test, message in self.checks:
             try:
                 if not test(names):
@@ -214,9 +233,14 @@ def _compile_check(
     schema = output.schema or {}
     # A composed schema has names in all of its parts, so they cannot be listed.
     known = None if schema.keys() & {"allOf", "anyOf", "oneOf", "$ref"} else schema.get("properties")
-    names = ("output", "row", *known) if isinstance(known, dict) else None
+    names = ("output", "row", "citations", *known) if isinstance(known, dict) else None
     found = describe_output(output)
-    schemas = {**(found.get("properties") or {}), "output": found, "row": row_schema}
+    schemas = {
+        "citations": CITATIONS_SCHEMA,
+        **(found.get("properties") or {}),
+        "output": found,
+        "row": row_schema,
+    }
     try:
         return compile_expression(output.checks[index].check, names=names, schemas=schemas)
     except ExpressionError as error:

@@ -7,6 +7,7 @@ from runner.errors import InputError, Problem
 from runner.files.compression import is_compressed
 from runner.files.extras import missing_package_message
 from runner.files.remote import is_url
+from runner.sinks.citations import asks_for_citations
 from runner.sinks.column_schemas import build_column_schemas, build_record_schemas
 from runner.sinks.destination import Destination, destination_setting, why_not_writable
 from runner.sinks.registry import column_expressions, find_sink_type
@@ -30,7 +31,7 @@ def check_sinks(spec: Spec, row_schema: Mapping[str, Any] | None = None) -> list
     problems, schemas = [], build_record_schemas(spec, row_schema or {})
     for index, sink in enumerate(spec.sinks):
         try:
-            columns = column_expressions(sink)
+            columns = column_expressions(sink, has_citations=asks_for_citations(spec))
         except InputError as error:
             problems += [spec.problem(f"sinks.{index}.type", one.message) for one in error.problems]
             continue
@@ -81,7 +82,8 @@ def _find_table_mismatch(
     spec: Spec, sink: Sink, destination: Destination, types: Mapping[str, Any] | None
 ) -> str | None:
     """Return why a table does not accept the rows of a sink, or None."""
-    found = build_column_schemas(spec, sink, column_expressions(sink), types or {})
+    columns = column_expressions(sink, has_citations=asks_for_citations(spec))
+    found = build_column_schemas(spec, sink, columns, types or {})
     key = sink.options.get("key", "key")
     try:
         return find_schema_mismatch(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from runner.results.output_format import describe_output
+from runner.results.output_format import CITATIONS_SCHEMA, describe_output
 from runner.spec.spec import Sink, Spec
 from runner.tabular.column_types import resolve_refs, schema_for_type, subschema_at
 from runner.templates.expressions import parse_path
@@ -48,7 +48,8 @@ def _record_schemas(spec: Spec, types: Mapping[str, Any]) -> dict[str, Any]:
     texts = dict.fromkeys(("outcome", "stop_reason", "model", "custom_id", "batch_id"), _TEXT_SCHEMA)
     row = {"type": "object", "properties": dict(types), "additionalProperties": False} if types else {}
     key = {"type": "integer"} if spec.source.key is None else types.get(spec.source.key, _TEXT_SCHEMA)
-    return {**texts, "key": key, "row": row, "output": _output_schema(spec), "error": _ERROR_SCHEMA}
+    own = {"output": _output_schema(spec), "error": _ERROR_SCHEMA, "citations": CITATIONS_SCHEMA}
+    return {**texts, "key": key, "row": row, **own}
 
 
 def _output_schema(spec: Spec) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from runner.errors import InputError
 from runner.io_types.types import select_options
+from runner.sinks.citations import asks_for_citations
 from runner.sinks.column_schemas import build_column_schemas
 from runner.sinks.destination import Destination
 from runner.sinks.registry import column_expressions, find_sink_type
@@ -87,8 +88,9 @@ def open_sink(
     Raises InputError if a column cannot be computed, does not fit its type, or cannot be written.
     """
     sink = spec.sinks[index]
-    columns = {name: compile_expression(text) for name, text in column_expressions(sink).items()}
-    found = build_column_schemas(spec, sink, column_expressions(sink), types)
+    expressions = column_expressions(sink, has_citations=asks_for_citations(spec))
+    columns = {name: compile_expression(text) for name, text in expressions.items()}
+    found = build_column_schemas(spec, sink, expressions, types)
     kind = find_sink_type(sink.type)
     converters = {name: make_converter(one, keep_nested=kind.is_flat) for name, one in found.items()}
     opened = kind.function(destination, found, **select_options(kind.function, sink.options))

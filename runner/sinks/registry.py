@@ -12,7 +12,7 @@ from runner.sinks.formats.sql import write_sql
 from runner.sinks.formats.xlsx import check_cell, write_xlsx
 from runner.sinks.plugin_writer import guard_sink
 from runner.spec.spec import Sink
-from runner.templates.expressions import RECORD_FIELDS
+from runner.templates.expressions import EXPRESSION_NAMES, RECORD_FIELDS
 
 SINKS = {
     "csv": SinkType(write_csv),
@@ -39,10 +39,11 @@ def find_sink_type(name: str) -> SinkType:
     return guard_sink(name, found)
 
 
-def column_expressions(sink: Sink) -> dict[str, str]:
+def column_expressions(sink: Sink, *, has_citations: bool) -> dict[str, str]:
     """Return the columns of a sink by name, as expressions; a `files` sink has `name` and `content`.
 
-    Raises InputError if the type is of another package, and its function fails.
+    Without `columns` they are the fields of a record, and the citations if there can be any. Raises InputError if
+    the type is of another package, and its function fails.
     """
     expressions = find_sink_type(sink.type).expressions
     if expressions is not None:
@@ -50,4 +51,4 @@ def column_expressions(sink: Sink) -> dict[str, str]:
             return expressions(**select_options(expressions, sink.options))
         except PluginError as error:
             raise InputError([Problem("sinks", str(error))]) from error
-    return sink.columns or {name: name for name in RECORD_FIELDS}
+    return sink.columns or {name: name for name in (EXPRESSION_NAMES if has_citations else RECORD_FIELDS)}

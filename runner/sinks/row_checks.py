@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runner.errors import InputError, Problem
+from runner.sinks.citations import asks_for_citations
 from runner.sinks.column_schemas import build_column_schemas
 from runner.sinks.file_names import FileNames, NameIndex
 from runner.sinks.registry import column_expressions, find_sink_type
@@ -103,7 +104,8 @@ class SinkRowChecks:
 
     def _build_checks(self) -> Iterator[_ColumnCheck]:
         for index, sink in enumerate(self._spec.sinks):
-            columns, kind = column_expressions(sink), find_sink_type(sink.type)
+            columns = column_expressions(sink, has_citations=asks_for_citations(self._spec))
+            kind = find_sink_type(sink.type)
             schemas = build_column_schemas(self._spec, sink, columns, self._inputs.types)
             for name, text in columns.items():
                 if not find_expression_names(text) <= _ROW_NAMES:

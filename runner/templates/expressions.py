@@ -22,6 +22,9 @@ RECORD_FIELDS = (
     "custom_id",
     "batch_id",
 )
+"""The fields of a record in a sink without columns."""
+
+EXPRESSION_NAMES = (*RECORD_FIELDS, "citations")
 """The names that a column expression of a sink may use."""
 
 
@@ -34,7 +37,7 @@ class ExpressionError(ValueError):
 
 
 def compile_expression(
-    text: str, *, names: Collection[str] | None = RECORD_FIELDS, schemas: Mapping[str, Any] | None = None
+    text: str, *, names: Collection[str] | None = EXPRESSION_NAMES, schemas: Mapping[str, Any] | None = None
 ) -> Callable[[Mapping[str, Any]], Any]:
     """Compile a Jinja expression, for example `output.total`; missing values evaluate to None.
 

@@ -97,6 +97,7 @@ def _build_record(source: _Row, outcome: Outcome, batch: Batch | None) -> dict[s
         "model": outcome.model,
         "custom_id": None,
         "batch_id": batch.batch_id if batch is not None else None,
+        "citations": outcome.citations,
     }
 
 

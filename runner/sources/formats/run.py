@@ -25,7 +25,8 @@ def read_run(
 
     Settings:
         spec: Spec whose outputs are the rows, relative to the project root. It needs a jsonl sink without columns.
-            A row has the fields key, input (its input row), outcome, output and error.
+            A row has the fields key, input (its input row), outcome, output and error, and citations if that
+            spec asks for them.
         rows: Rows of that run to read.
     """
     if not (inputs.root / path).exists():
@@ -38,6 +39,8 @@ def read_run(
                 is_kept = rows == "all" or _SUCCESS_BY_ROWS[rows] == (record["outcome"] == "succeeded")
                 names = {"key": "key", "input": "row", "outcome": "outcome", "output": "output", "error": "error"}
                 fields = {field: record[column] for field, column in names.items()}
+                if "citations" in record:
+                    fields["citations"] = record["citations"]
             except (msgspec.DecodeError, UnicodeDecodeError, KeyError) as error:
                 raise_input_error(name, f"is not a valid output of {spec}: {error}", number)
             if is_kept:
