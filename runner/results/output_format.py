@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,9 @@ _SURROGATE = re.compile(rb"\\\\|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})(\\u[dD][c-fC-F
 
 
 _CODE_FENCE = re.compile(r"```[^`\n]*\n(.*)```", re.DOTALL)
+
+
+_SHORT_FENCE = re.compile(r"^[ \t]*```[^`\n]*\n(.*?)^[ \t]*```", re.DOTALL | re.MULTILINE)
 
 
 CITATIONS_SCHEMA = {"type": "array"}
@@ -150,7 +154,7 @@ class OutputFormat:
             output = found.groupdict() or list(found.groups()) or found[0]
         elif is_json:
             try:
-                output = _decode_json(_strip_code_fence(text) if self.parse == "json" else text)
+                output = _decode_fenced_json(text) if self.parse == "json" else _decode_json(text)
             except (msgspec.DecodeError, RecursionError) as error:
                 return text, f"not JSON: {error}"
         else:
@@ -162,11 +166,25 @@ TEXT_FORMAT = OutputFormat(allow_empty=True)
 """Accepts any answer; its text is the output."""
 
 
-def _strip_code_fence(text: str) -> str:
-    """Remove the Markdown code fence that models often put around JSON, and the words around it."""
+def _decode_fenced_json(text: str) -> Any:
+    """Decode JSON without the Markdown fence that models often put around it, and the words around that.
+
+    Of several fences, it is in the only one that holds JSON. Raises msgspec.DecodeError.
+    """
     # Text that begins as JSON does is not in a fence, but may hold one inside a string.
     match = None if text.lstrip()[:1] in ("{", "[", '"') else _CODE_FENCE.search(text)
-    return match[1] if match else text
+    if match is None:
+        return _decode_json(text)
+    try:
+        return _decode_json(match[1])
+    except msgspec.DecodeError:
+        found = []
+        for part in _SHORT_FENCE.findall(text):
+            with suppress(msgspec.DecodeError):
+                found.append(_decode_json(part))
+        if len(found) != 1:
+            raise
+        return found[0]
 
 
 def _decode_json(text: str) -> Any:

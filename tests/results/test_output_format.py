@@ -38,6 +38,8 @@ def call(name: str, given: Any) -> AnswerBlock:
         (Output(parse="json"), '```json5\n{"a": 1}\n```', {"a": 1}),
         (Output(parse="json"), "Here it is:\n```\n[1]\n```\nHope it helps", [1]),
         (Output(parse="json"), '{"a": "```json\\n1\\n```"}', {"a": "```json\n1\n```"}),
+        (Output(parse="json"), "```json\n[1]\n```\nRead it so:\n```python\nload(it)\n```", [1]),
+        (Output(parse="json"), "It has this form:\n```\n[n, …]\n```\nso:\n```json\n[1]\n```", [1]),
         (Output(parse="json", schema=SCHEMA), json.dumps(GOOD), GOOD),
         (Output(parse="lines"), " one \n\n two\n", ["one", "two"]),
         (Output(parse="regex", pattern=r"total: (?P<total>\d+)"), "The total: 12.", {"total": "12"}),
