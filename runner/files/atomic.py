@@ -20,8 +20,13 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_private_folder(folder: Path) -> None:
-    """Create a folder if necessary, accessible to its owner only, whatever the umask."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Create a folder durably if necessary, accessible to its owner only, whatever the umask."""
+    if not folder.exists():
+        if not folder.parent.exists():
+            make_private_folder(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        # All that is synced inside is lost with the name of the folder.
+        sync_folder(folder.parent)
     folder.chmod(0o700)
 
 

@@ -41,8 +41,8 @@ def find_shared_outputs(
         if writer is not None and writer.spec != spec_name and is_there:
             what = {"sql": "rows with equal keys", "files": "files with equal names"}.get(sink.type, "it")
             message = (
-                f"{place} was last written by the spec {writer.spec!r} (run {writer.id}): this run replaces {what}, so "
-                "give one of the specs another place if both outputs are needed"
+                f"{place} was last written by the spec {writer.spec!r} (run {writer.id}): this run replaces "
+                f"{what}, so give one of the specs another place if both outputs are needed"
             )
             found.append(SharedOutput(index, message))
     return found

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from runner.errors import InputError
 from runner.templates.templates import Templates
-from tests.proofs.stateful_templates import ROWS, VARS, templates
+from tests.support.hostile.stateful_templates import ROWS, VARS, templates
 from tests.support.prompts import write_templates
 
 SYSTEM = "{% from 'namespace.j2' import add %}{{ add(text) }}{{ v|tojson }}"

@@ -2,11 +2,14 @@
 
 import ast
 import random
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.proofs import chain, double_pay, endpoints, kills, mutations, operations, postgres
+from tests.proofs.power_loss import TracedRun, find_harm, list_losses, name_sync, trace_run
 
 pytestmark = pytest.mark.slow
 
@@ -59,3 +62,29 @@ def test_fault_of_a_create_or_download_is_paid_once(tmp_path: Path, fault: str) 
 
 def test_misbehaviour_at_every_stage_is_survived(tmp_path: Path) -> None:
     assert endpoints.prove(tmp_path, endpoints.short_table(), workers=4) == {}
+
+
+needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+
+
+@pytest.fixture(scope="module")
+def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TracedRun]:
+    with pytest.MonkeyPatch.context() as environ:
+        # `find_harm` sets them.
+        environ.setenv("ANTHROPIC_BASE_URL", "")
+        environ.setenv("ANTHROPIC_API_KEY", "")
+        yield trace_run(tmp_path_factory.mktemp("traced").resolve())
+
+
+@needs_strace
+def test_power_loss_pays_nothing_twice(traced: TracedRun) -> None:
+    after_create = [loss for loss in list_losses(traced) if loss.created]
+    chosen = [*after_create[::8], after_create[-1]]
+    assert {loss: harm for loss in chosen if (harm := find_harm(traced, loss)) is not None} == {}
+
+
+@needs_strace
+@pytest.mark.parametrize("name", ["", ".runner/state.db-wal", ".runner/runs/RUN/bodies"])
+def test_power_loss_without_a_sync_goes_wrong(traced: TracedRun, name: str) -> None:
+    losses = list_losses(traced, lambda call: name_sync(call, traced.root) == name)
+    assert any(find_harm(traced, loss) is not None for loss in losses if loss.created)

@@ -8,7 +8,7 @@ from jinja2 import StrictUndefined
 from runner.templates.module_state import find_stateful_templates
 from runner.templates.sandbox import make_sandbox
 from tests.proofs import purity
-from tests.proofs.stateful_templates import MODULES
+from tests.support.hostile.stateful_templates import MODULES
 from tests.support.prompts import write_templates
 
 
