@@ -51,6 +51,7 @@ def _map_errors(url: str) -> Iterator[None]:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise OSError(getattr(error, "errno", None), reason, url) from error
     except Exception as error:
+        # File systems and their clients are other packages: each has exceptions of its own.
         raise OSError(None, f"{type(error).__name__}: {error}", url) from error
 
 

@@ -71,8 +71,7 @@ def _wrap_in_template(text: str) -> str:
 
 def _expression_node(tree: nodes.Template) -> nodes.Node:
     """Return the expression in the tree of a template made by `_wrap_in_template`."""
-    node: nodes.Node = tree.body[0].nodes[0]  # type: ignore[attr-defined]
-    return node
+    return next(tree.find_all(nodes.Output)).nodes[0]
 
 
 def parse_path(text: str) -> list[str | int] | None:

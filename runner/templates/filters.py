@@ -30,6 +30,7 @@ Filter = Callable[..., Any]
 
 Check = Callable[..., Any]
 """A function that checks the arguments of a filter, the value first, and returns the value."""
+
 _SHORT_TEXT = 10_000
 _MAX_SLOW_CHARS = 4_000_000
 _SLOW_CHARS_PER_STEP = 10
@@ -42,6 +43,7 @@ _JSON = json.JSONEncoder(ensure_ascii=False)
 _ORIGINALS: dict[str, Filter] = {
     name: value.__wrapped__ if hasattr(value, "jinja_async_variant") else value for name, value in FILTERS.items()
 }
+
 _TEXT_ONLY = ("capitalize", "lower", "string", "title", "trim", "upper", "wordcount")
 _ITERATING = (
     "groupby", "list", "map", "max", "min", "reject", "rejectattr", "select", "selectattr", "sort", "unique",

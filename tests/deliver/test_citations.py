@@ -1,4 +1,4 @@
-"""What a request asks to be cited arrives in every kind of output."""
+"""Citations that a request asks for arrive in every kind of output."""
 
 import csv
 import json

@@ -109,7 +109,7 @@ FAULTS = [
     ("refused-row:4", "late-commit:2", "cancel-half:50%"),
     ("refuse-529:2", "message-529:2", "line-conflict:3", "cancel-half:50%"),
 ]
-"""What goes wrong in a process, at random."""
+"""Faults of one process, at random."""
 
 
 class Account:

@@ -12,7 +12,7 @@ from tests.support.simulator import end_batches, paid, simulator
 
 OLD_NAMES = {"search_started_at": "unknown_at", "search_started_local": "unknown_since"}
 ABSENT = ("assumed_unsent_at", "local_at", "newest_at")
-"""What marks of state version 4 and older do not have."""
+"""Fields that marks of state version 4 and older do not have."""
 
 
 def make_old(mark: Path) -> None:
