@@ -185,6 +185,7 @@ OTHER_FAULTS = {
     "deleted": "batch is deleted when it ends",
     "list-no-cursor": "list of batches is empty, and has more, but no last_id",
     "list-unordered": "list of batches begins with the oldest",
+    "ended-ahead": "ended_at of a batch is in the year 2099",
     "count-added": "request_counts have a sixth number, which is their sum",
 }
 """Faults of batches, of other clients, and of the format of a response."""

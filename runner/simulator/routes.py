@@ -70,7 +70,10 @@ def _create_batch(backend: Backend, call: Call) -> Response:
 
 
 def _retrieve_batch(backend: Backend, call: Call) -> Response:
-    return json_response(_get_batch(backend, call.id))
+    batch = _get_batch(backend, call.id)
+    if batch["ended_at"] is not None and backend.batches.faults.fires("ended-ahead", call.id):
+        batch["ended_at"] = "2099-01-01T00:00:00Z"
+    return json_response(batch)
 
 
 def _list_batches(backend: Backend, call: Call) -> Response:

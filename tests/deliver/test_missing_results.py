@@ -35,6 +35,11 @@ def test_counted_results_end_as_missing_and_are_not_sent(tmp_path: Path, run_job
     assert "missing 2 rows without a result" in format_conclusion(summary, is_simulated=False)
 
 
+def test_batch_that_ends_in_the_future_is_not_waited_for(run_job: Callable[..., Summary], tmp_path: Path) -> None:
+    write_job(tmp_path, batch=HASTY)
+    assert run_job(faults=["missing:2", "ended-ahead:100%"]).outcomes == {"succeeded": 18, "missing": 2}
+
+
 def test_missing_rows_are_paid_again_if_retry_says_so(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     write_job(tmp_path, batch=HASTY, retry={"on": ["missing"]})
     assert run_job(faults=["missing:2"]).outcomes == {"succeeded": 20}

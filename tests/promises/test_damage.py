@@ -190,6 +190,17 @@ def test_a_column_that_is_not_json_is_damage(
     assert project.goes_wrong(monkeypatch) is None
 
 
+@pytest.mark.parametrize("change", ["row = 70", "round = 2", "batch = 3", "batch = 70"])
+def test_row_that_its_batch_lost_is_damage(killed: Project, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    killed.sql(f"UPDATE row SET {change} WHERE row = 6")  # noqa: S608
+    assert killed.goes_wrong(monkeypatch) is None
+
+
+def test_download_in_the_future_is_due_now(killed: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    killed.sql("UPDATE batch SET incomplete_at = 1e300, incomplete_since = 1e300")
+    assert killed.goes_wrong(monkeypatch) is None
+
+
 def test_partly_sent_run_is_never_discarded(killed: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     killed.sql("UPDATE run SET state = 'preparing'")
     assert killed.goes_wrong(monkeypatch) is None

@@ -27,7 +27,7 @@ BODY = json.dumps(
     }
 )
 LIMITS = {"max-requests": "5", "max-bytes": "100", "max-queue": "5", "refused-row": "3"}
-LIMITS |= {"refused-unnamed-row": "3", "count-added": "100%"}
+LIMITS |= {"refused-unnamed-row": "3", "count-added": "100%", "ended-ahead": "100%"}
 MESSAGE = json.dumps(json.loads(BODY)["requests"][0]["params"])
 
 
@@ -69,6 +69,7 @@ def exchange(folder: Path, *faults: str) -> tuple[object, ...]:
         now[0] += 60
         canceled = json.loads(call(url, "GET", f"/{second}")[1] or b"{}").get("request_counts")
         at_last = json.loads(call(url, "GET", "?limit=9")[1])["data"]
+        ended_at = json.loads(shown).get("ended_at") or ""
         seen = json.loads(shown).get("request_counts") if retrieved == 200 else None
         kinds = sorted(line.partition(b'"result":')[2][:40] for line in lines.splitlines())
         return (
@@ -79,6 +80,7 @@ def exchange(folder: Path, *faults: str) -> tuple[object, ...]:
             retrieved,
             downloaded,
             seen,
+            ended_at[:4],
             len(lines),
             kinds,
             (answered[0], answered[1][:9], answered[1][-3:]),

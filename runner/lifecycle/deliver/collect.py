@@ -7,15 +7,15 @@ from pathlib import Path
 import msgspec
 
 from runner.api.client import Api
-from runner.errors import ResultsIncomplete
+from runner.errors import ResultsIncomplete, StateError
 from runner.files.atomic import atomic_write
 from runner.files.digest import sha256_of
-from runner.lifecycle.deliver.missing_results import are_counts_short
+from runner.lifecycle.deliver.missing_results import MAX_EARLY_DOWNLOADS, are_counts_short
 from runner.lifecycle.deliver.read_results import BatchResults, read_results
 from runner.pricing.rates import rate_for_spec, spec_cost_upper_bound
 from runner.requests.custom_id import custom_id_prefix
 from runner.results.output_format import OutputFormat
-from runner.runs.context import RunContext, batch_label
+from runner.runs.context import RunContext, batch_label, rows_of_batch
 from runner.runs.result_reader import open_result_reader
 from runner.runs.summary import decode_column
 from runner.store.records import Batch
@@ -49,12 +49,13 @@ def collect_results(
 
     Raises ResultsIncomplete if results are missing. On the last try, rows without a result become `missing`
     instead, if the download seems intact or `accept_loss` is set. In a synchronous batch they do so at once. With
-    `is_patient`, the last try does not count for results that the API counted: their rows are paid.
+    `is_patient`, the last try does not count for results that the API counted: their rows are paid. Raises
+    StateError if the database lost rows of the batch.
     """
+    expected = set(rows_of_batch(context, batch))
     path = context.store.folder(context.run).results(batch.round, batch.batch)
     is_batched = batch.send_mode == "batch"
     sha256 = _download_results(context, api, batch, path) if is_batched else sha256_of(path)
-    expected = set(context.store.row_index.rows_of(batch))
     found = _read_results(context, batch, path, expected, output_format, resend_canceled=resend_canceled)
     if "foreign" in found.ignored_lines and not found.rows and batch.search_started_at is not None:
         return _resume_search(context, batch)
@@ -92,12 +93,17 @@ def _read_results(
 def _check_complete(
     batch: Batch, expected: set[int], found: BatchResults, *, is_last_try: bool, accept_loss: bool
 ) -> None:
-    """Raise ResultsIncomplete if results are missing that may still come."""
+    """Raise ResultsIncomplete if results are missing that may still come, or StateError if they cannot come."""
     is_batched = batch.send_mode == "batch"
     total = max(len(expected), sum(decode_column(batch.counts, dict[str, int]).values()))
     is_damaged = not found.ignored_lines.keys().isdisjoint(("foreign", "malformed"))
     is_sound = accept_loss or not is_batched or not is_damaged
     if len(found.rows) < total and not ((is_last_try or not is_batched) and is_sound):
+        if found.unknown_rows and batch.incomplete_downloads >= MAX_EARLY_DOWNLOADS:
+            raise StateError(
+                f"{batch_label(batch)}: its results have row {min(found.unknown_rows)}, which the state does not "
+                "have in it, and another is missing: the database is damaged"
+            )
         raise ResultsIncomplete(f"{total - len(found.rows):,} of {total:,} results are missing from the download")
 
 

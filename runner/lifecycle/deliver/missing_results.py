@@ -38,11 +38,10 @@ def plan_waiting(context: RunContext, batch: Batch) -> Waiting:
 
 def seconds_until_download(context: RunContext, batch: Batch, now: float) -> float:
     """Return the seconds until the results of a batch may be downloaded again, by the API's clock."""
-    if batch.incomplete_at is None:
+    if batch.incomplete_at is None or batch.incomplete_at > now:
+        # The API's clock was wrong at one of these times, which must not stop the downloads.
         return 0.0
-    pause = plan_waiting(context, batch).pause
-    # A clock that jumped back must not stop the downloads.
-    return min(max(0.0, batch.incomplete_at + pause - now), pause)
+    return max(0.0, batch.incomplete_at + plan_waiting(context, batch).pause - now)
 
 
 def is_patience_over(context: RunContext, batch: Batch, now: float) -> bool:
@@ -58,7 +57,7 @@ def record_incomplete_download(context: RunContext, batch: Batch, now: float) ->
         batch,
         batch.state,
         incomplete_downloads=batch.incomplete_downloads + 1,
-        incomplete_since=batch.incomplete_since or now,
+        incomplete_since=min(batch.incomplete_since or now, now),
         incomplete_at=now,
     )
 

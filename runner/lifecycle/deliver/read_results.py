@@ -20,7 +20,8 @@ class BatchResults:
     bytes. `answered_rows` holds the rows with an answer, and `ignored_lines` the unusable lines by kind. `cost`
     is the cost of the answers in US dollars, and `synchronous_cost` what they would have cost synchronously.
     `lost_rows` holds the rows that may have been paid for without an answer. `unclear_costs` holds by row the
-    part of its cost that could be read, for an answer whose usage could not be read in full.
+    part of its cost that could be read, for an answer whose usage could not be read in full. `unknown_rows` holds
+    the rows that the custom_ids of the batch name, and that it does not have.
     """
 
     rows: dict[int, tuple[str, int, int, int]] = field(default_factory=dict)
@@ -31,6 +32,7 @@ class BatchResults:
     synchronous_cost: float = 0.0
     lost_rows: list[int] = field(default_factory=list)
     unclear_costs: dict[int, float] = field(default_factory=dict)
+    unknown_rows: set[int] = field(default_factory=set)
 
     def add_cost(self, row: int, usage: Usage, rate: Rate | None, *, is_batched: bool) -> None:
         """Add the usage and cost of the answer to one row."""
@@ -84,6 +86,7 @@ def read_results(
             continue
         row = parse_row_number(outcome.custom_id, prefix=prefix)
         if row is None or row not in expected:
+            found.unknown_rows |= set() if row is None else {row}
             found.count_ignored_line("foreign")
             continue
         if row in found.rows:

@@ -35,6 +35,7 @@ from runner.lifecycle.follow.lost_results import are_results_lost, results_lost_
 from runner.lifecycle.follow.next_step import Step
 from runner.lifecycle.follow.progress import Blocked, Memory, Result, Retry, Wait
 from runner.lifecycle.follow.reconcile import reconcile_batch
+from runner.lifecycle.follow.remote_batches import CLOCK_MARGIN_SECONDS
 from runner.lifecycle.follow.restored import EarlierCreates, find_restored_create
 from runner.lifecycle.send.canary import check_canary
 from runner.lifecycle.send.cost_cap import reserve_cost
@@ -199,8 +200,10 @@ def _poll(run: Following, batch: Batch) -> Result:
         return _wait_for_end(run, batch, remote)
     if remote.archived_at is not None:
         return _lose_results(run, batch)
-    counts = msgspec.json.encode(remote.counts).decode()
-    store.transition(batch, "ended", ended_at=remote.ended_at, counts=counts)
+    counts, now = msgspec.json.encode(remote.counts).decode(), run.api.now
+    # The wait for missing results begins when the batch ended: a time in the future would make it endless.
+    is_past = remote.ended_at is not None and remote.ended_at <= now + CLOCK_MARGIN_SECONDS
+    store.transition(batch, "ended", ended_at=remote.ended_at if is_past else now, counts=counts)
     run.context.report(f"{batch_label(batch)}: ended")
     return Wait()
 

@@ -15,7 +15,7 @@ from runner.lifecycle.follow.remote_batches import CLOCK_MARGIN_SECONDS, read_cu
 from runner.lifecycle.send.bind import assign_batch_id, reset_to_prepared
 from runner.lifecycle.send.recovered import read_sent_times
 from runner.requests.custom_id import custom_id_prefix
-from runner.runs.context import RunContext, batch_label
+from runner.runs.context import RunContext, batch_label, rows_of_batch
 from runner.store.records import Batch
 from runner.text import pluralize
 
@@ -33,12 +33,8 @@ def find_batch(context: RunContext, api: Api, batch: Batch) -> tuple[Batch, list
         raise StateError(
             f"{batch_label(batch)} is submitting, but has no recorded intent: the database is damaged"
         )
-    if len(context.store.row_index.rows_of(batch)) != batch.requests:
-        # A wrong count would hide the batch we look for, and its requests would be paid for again.
-        raise StateError(
-            f"{batch_label(batch)} does not have the recorded "
-            f"{pluralize(batch.requests, 'row')}: the database is damaged"
-        )
+    # A wrong count would hide the batch we look for, and its requests would be paid for again.
+    rows_of_batch(context, batch)
     undecided = []
     prefix = custom_id_prefix(context.run.id, batch.round, batch.batch)
     since = _search_start(context, batch, batch.intent_at, api.now)
