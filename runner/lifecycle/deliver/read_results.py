@@ -51,6 +51,12 @@ class BatchResults:
         """Count an unusable line."""
         self.ignored_lines[kind] = self.ignored_lines.get(kind, 0) + 1
 
+    def count_foreign_line(self, row: int | None) -> None:
+        """Count a line with another custom_id; `row` is the one that it names with the prefix of the batch."""
+        self.count_ignored_line("foreign")
+        if row is not None:
+            self.unknown_rows.add(row)
+
 
 def _read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yield each line with its offset.
@@ -86,8 +92,7 @@ def read_results(
             continue
         row = parse_row_number(outcome.custom_id, prefix=prefix)
         if row is None or row not in expected:
-            found.unknown_rows |= set() if row is None else {row}
-            found.count_ignored_line("foreign")
+            found.count_foreign_line(row)
             continue
         if row in found.rows:
             if not _replaces_result(path, found, row, line, outcome.outcome):
