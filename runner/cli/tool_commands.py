@@ -40,11 +40,12 @@ def explain(rule: str | None) -> None:
     from textwrap import indent
 
     from runner.rules.explain.explain import explain_rule
-    from runner.rules.run import RULES
+    from runner.rules.run import OTHER_FINDINGS, RULES
 
     if rule is None:
-        width = max(map(len, RULES))
-        for name in RULES:
+        names = [*RULES, *OTHER_FINDINGS]
+        width = max(map(len, names))
+        for name in names:
             found = explain_rule(name)
             echo(f"{name:{width}}  {found.severity:7}  {found.what}")
         return

@@ -8,7 +8,7 @@ from runner.reference.spec_keys import describe_spec
 from runner.reference.spec_schema import build_schema
 from runner.reference.tables import table
 from runner.results.outcome import OUTCOMES
-from runner.rules.run import RULES
+from runner.rules.run import OTHER_FINDINGS, RULES
 from runner.simulator.fault_list import FAULTS
 
 _INTRODUCTION = """\
@@ -101,9 +101,7 @@ def _exit_codes() -> str:
 
 def _rules() -> str:
     rows = [(f"`{name}`", severity, _first_line(rule)) for name, (severity, rule) in RULES.items()]
-    rows.append(("`rejected-by-api`", "error", "Report a request that the API rejects when it counts its tokens."))
-    rows.append(("`unknown-rule`", "error", "Report an id under `allow` that is no rule."))
-    rows.append(("`old-name`", "warning", "Report a name of version 0.1 that has been replaced."))
+    rows += [(f"`{name}`", severity, about) for name, (severity, about) in OTHER_FINDINGS.items()]
     return table(("rule", "severity", "meaning"), rows)
 
 

@@ -97,6 +97,14 @@ RULES: dict[str, tuple[str, Callable[[RuleContext], Iterator[Violation]]]] = {
 }
 """All rules by id, each with the severity of its findings and its function."""
 
+OTHER_FINDINGS = {
+    "rejected-by-api": (ERROR, "Report a request that the API rejects when it counts its tokens."),
+    "shared-output": (WARNING, "Report an output that another spec of the project wrote last."),
+    "unknown-rule": (ERROR, "Report an id under `allow` that is no rule."),
+    "old-name": (WARNING, "Report a name of version 0.1 that has been replaced."),
+}
+"""Findings that no rule makes, by id: each with its severity, and what it reports."""
+
 OLD_RULE_IDS = {
     "someone-waits": "interactive-deadline",
     "personal-key": "key-is-personal-data",
@@ -119,17 +127,23 @@ def run_rules(
     source. `today` is the day on which a model counts as retired or not.
     """
     case = RuleContext(spec, facts, tuple(map(str, keys)), today or date.today())  # noqa: DTZ011 - the user's day
-    found = list(_check_names(spec))
-    allowed, allowed_at = set(_current_ids(spec.allow)), {n: _current_ids(ids) for n, ids in spec.allow_at.items()}
+    found = [finding for finding in _check_names(spec) if not is_allowed(spec, finding)]
     for name, (severity, rule) in RULES.items():
         for mistake in rule(case):
             problem = spec.problem(mistake.setting, mistake.message)
-            level = mistake.severity or severity
-            lines = (problem.line, spec.key_lines.get(mistake.setting, 0))
-            is_allowed = name in allowed or any(name in allowed_at.get(line, ()) for line in lines)
-            if (level == ERROR and name not in _ALLOWED_ERRORS) or not is_allowed:
-                found.append(_make_finding(name, level, problem))
+            finding = _make_finding(name, mistake.severity or severity, problem)
+            if not is_allowed(spec, finding, spec.key_lines.get(mistake.setting, 0)):
+                found.append(finding)
     return sorted(found, key=lambda finding: (finding.line, finding.column, finding.rule))
+
+
+def is_allowed(spec: Spec, finding: Finding, key_line: int = 0) -> bool:
+    """Return whether a spec silences a finding: under `allow`, or by a comment on its line or that of its key."""
+    if finding.severity == ERROR and finding.rule not in _ALLOWED_ERRORS:
+        return False
+    lines = (finding.line, key_line)
+    names = [*spec.allow, *(name for line in lines for name in spec.allow_at.get(line, ()))]
+    return finding.rule in _current_ids(names)
 
 
 def _current_ids(names: Iterable[str]) -> tuple[str, ...]:
@@ -139,8 +153,8 @@ def _current_ids(names: Iterable[str]) -> tuple[str, ...]:
 def _check_names(spec: Spec) -> Iterator[Finding]:
     """Yield an error for each unknown rule under `allow`, and a warning for each name of an older version."""
     for name in spec.allow:
-        if name not in RULES and name not in OLD_RULE_IDS:
-            message = f"there is no rule {name!r}: {suggest_similar(name, RULES)}"
+        if name not in RULES and name not in OLD_RULE_IDS and name not in OTHER_FINDINGS:
+            message = f"there is no rule {name!r}: {suggest_similar(name, [*RULES, *OTHER_FINDINGS])}"
             yield _make_finding("unknown-rule", ERROR, spec.problem("allow", message))
     used = [(name, spec.problem("allow", "")) for name in spec.allow]
     used += [(name, Problem(str(spec.path), "", line)) for line, names in spec.allow_at.items() for name in names]

@@ -35,6 +35,7 @@ def test_output_of_another_spec_is_replaced_with_a_warning(
     said: list[str] = []
     run_job(report=lambda line, *_: said.append(line))
     assert [line for line in said if "was last written by the spec 'first'" in line]
+    assert warnings(tmp_path, name="second", sinks=[SINKS[what]], allow=["shared-output"]) == []
     # Now it is an output of the second spec, and replacing it again is no surprise.
     assert warnings(tmp_path, name="second", sinks=[SINKS[what]]) == []
     assert warnings(tmp_path, name="first", sinks=[SINKS[what]])

@@ -11,7 +11,7 @@ import pytest
 
 from runner import load_spec, plan
 from runner.rules.explain.explain import explain_rule
-from runner.rules.run import RULES, run_rules
+from runner.rules.run import OTHER_FINDINGS, RULES, run_rules
 from runner.spec.yaml_document import parse_yaml
 
 SPEC: dict[str, Any] = {
@@ -45,7 +45,12 @@ def test_explain_prints_a_rule_or_lists_all() -> None:
     shown = explain("duplicate-tool").stdout
     assert shown.startswith("duplicate-tool (error): Report tools of the same name.\n")
     assert all(f"\n{word}:" in shown for word in ("why", "source", "example", "remedy"))
-    assert all(f"\n{name} " in "\n" + explain().stdout for name in RULES)
+    listed = "\n" + explain().stdout
+    assert all(f"\n{name} " in listed for name in (*RULES, *OTHER_FINDINGS))
+
+
+def test_finding_that_no_rule_makes_is_explained_too() -> None:
+    assert explain("shared-output").stdout.startswith("shared-output (warning): Report an output that another")
 
 
 def test_explain_suggests_the_nearest_rule() -> None:

@@ -72,6 +72,12 @@ def test_comment_at_a_list_key_applies_to_the_list(project: Path, place: str) ->
     assert run_rules(load_spec(path)) == []
 
 
+def test_note_about_an_old_name_is_silenced(project: Path) -> None:
+    path = project / "few-rows.good.yaml"
+    path.write_text(path.read_text() + "\nallow: [old-name]\nbatch: {on_unknown: ask}\n")
+    assert [one for one in run_rules(load_spec(path)) if one.rule == "old-name"] == []
+
+
 def test_names_of_the_last_version_are_accepted_with_a_note(project: Path) -> None:
     path = project / "key-is-personal-data.bad.yaml"
     text = path.read_text().replace("key: email}", "key: email} # runner: allow personal-key")

@@ -25,7 +25,7 @@ from runner.lifecycle.prepare.prepare import PreparedRun
 from runner.pricing.models import load_catalogue
 from runner.pricing.rates import Rate, rate_for_spec
 from runner.rules.finding import Finding, PlanFacts
-from runner.rules.run import run_rules
+from runner.rules.run import is_allowed, run_rules
 from runner.runs.context import RunContext
 from runner.runs.last_writers import find_shared_outputs
 from runner.sinks.destination import destination_setting, resolve_destination
@@ -193,7 +193,7 @@ def _find_shared_outputs(context: RunContext, previous_store: Store) -> list[Fin
     for index, message in find_shared_outputs(previous_store, spec.name, spec.sinks, places):
         problem = spec.problem(f"sinks.{index}.{destination_setting(spec.sinks[index])}", message)
         found.append(Finding("shared-output", "warning", problem.path, problem.line, problem.column, message))
-    return found
+    return [finding for finding in found if not is_allowed(spec, finding)]
 
 
 class _Key(msgspec.Struct):

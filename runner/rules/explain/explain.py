@@ -7,7 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from runner.errors import UsageError
-from runner.rules.run import OLD_RULE_IDS, RULES
+from runner.rules.run import OLD_RULE_IDS, OTHER_FINDINGS, RULES
 from runner.spec.schema_errors import suggest_similar
 from runner.spec.yaml_document import parse_yaml
 
@@ -40,9 +40,12 @@ def _load_texts() -> dict[str, _Text]:
 def explain_rule(name: str) -> Explanation:
     """Return the explanation of a rule. Raises UsageError for an unknown one."""
     rule = OLD_RULE_IDS.get(name, name)
-    if rule not in RULES:
-        raise UsageError(f"there is no rule {name!r}: {suggest_similar(name, RULES)}")
-    severity, function = RULES[rule]
-    what = (function.__doc__ or "").partition("\n")[0]
+    if rule in OTHER_FINDINGS:
+        severity, what = OTHER_FINDINGS[rule]
+    elif rule in RULES:
+        severity, function = RULES[rule]
+        what = (function.__doc__ or "").partition("\n")[0]
+    else:
+        raise UsageError(f"there is no rule {name!r}: {suggest_similar(name, [*RULES, *OTHER_FINDINGS])}")
     text = _load_texts()[rule]
     return Explanation(rule, severity, what, text.why, text.source, text.example.rstrip(), text.remedy)
