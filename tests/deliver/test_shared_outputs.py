@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from runner import Summary
+from tests.support.processes import RUN, command
 from tests.support.projects import plan_of_edited_job, write_job
+from tests.support.simulator import simulator
 
 SINKS: dict[str, dict[str, Any]] = {
     "it": {"type": "csv", "path": "out/labels.csv"},
@@ -32,9 +34,12 @@ def test_output_of_another_spec_is_replaced_with_a_warning(
     (found,) = warnings(tmp_path, name="second", sinks=[SINKS[what]])
     assert found.startswith(str(tmp_path / "job.yaml"))
     assert f"was last written by the spec 'first' (run {first.run}): this run replaces {what}, so give" in found
-    said: list[str] = []
-    run_job(report=lambda line, *_: said.append(line))
-    assert [line for line in said if "was last written by the spec 'first'" in line]
+    with simulator(tmp_path / "api") as environ:
+        ended = command(tmp_path, environ, *RUN)
+    assert (ended.returncode, (ended.stdout + ended.stderr).count("was last written by the spec 'first'")) == (
+        0,
+        1,
+    )
     assert warnings(tmp_path, name="second", sinks=[SINKS[what]], allow=["shared-output"]) == []
     # Now it is an output of the second spec, and replacing it again is no surprise.
     assert warnings(tmp_path, name="second", sinks=[SINKS[what]]) == []

@@ -5,7 +5,7 @@ are complete if the last run that wrote them was not partial, or if they exist a
 """
 
 import errno
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path, PurePosixPath
@@ -14,7 +14,7 @@ from runner.errors import StateError
 from runner.files.compression import is_compressed
 from runner.files.remote import stat_url
 from runner.runs.context import RunContext
-from runner.runs.last_writers import Writers, find_last_writers, find_shared_outputs
+from runner.runs.last_writers import Writers, find_last_writers
 from runner.runs.snapshot import read_snapshot
 from runner.sinks.destination import Destination, resolve_destination
 from runner.spec.spec import Sink
@@ -41,7 +41,6 @@ def choose_places(context: RunContext, *, has_open_rows: bool) -> list[OutputPla
     ]
     is_partial = has_open_rows or _has_partial_rows(context.store, context.run)
     if context.overwrite or not is_partial:
-        _report_shared_outputs(context, named)
         return [OutputPlace(place) for place in named]
     last_writers = find_last_writers(context.store)
     chosen = [
@@ -50,13 +49,7 @@ def choose_places(context: RunContext, *, has_open_rows: bool) -> list[OutputPla
     ]
     if kept := [str(place.instead_of) for place in chosen if place.instead_of is not None]:
         context.report(f"this run is partial, so {', '.join(kept)} stays as it is; --overwrite replaces it")
-    _report_shared_outputs(context, [place.destination for place in chosen])
     return chosen
-
-
-def _report_shared_outputs(context: RunContext, places: Sequence[Destination]) -> None:
-    for shared in find_shared_outputs(context.store, context.spec.name, context.spec.sinks, places):
-        context.report(shared.message)
 
 
 def _has_partial_rows(store: Store, run: Run) -> bool:
