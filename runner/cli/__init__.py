@@ -5,9 +5,7 @@ A command imports what it needs when it runs, so that `--help` responds at once.
 
 import click
 
-from runner.cli import run_commands as runs
-from runner.cli import spec_commands as jobs
-from runner.cli import tool_commands as tools
+from runner.cli.commands import runs, send, specs, tools
 from runner.cli.common import RunnerGroup
 
 
@@ -18,7 +16,7 @@ def main() -> None:
 
 
 for command in (
-    jobs.validate, jobs.render, jobs.plan, jobs.run, jobs.recover,
+    specs.validate, specs.render, specs.plan, send.run, send.recover,
     runs.status, runs.cancel, runs.reconcile, runs.doctor, runs.purge,
     tools.schema, tools.reference, tools.explain, tools.simulate, tools.completion,
 ):  # fmt: skip

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from runner.cli.echo import echo, escape_line, to_cell
-from runner.cli.output import format_duration, format_outcomes, format_states
+from runner.cli.texts.numbers import format_duration
+from runner.cli.texts.summary import format_outcomes, format_states
 from runner.runs.context import ProgressCallback
 from runner.runs.summary import Summary
 

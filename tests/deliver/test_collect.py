@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from runner import Summary
-from runner.cli.output import format_conclusion
+from runner.cli.texts.summary import format_conclusion
 from runner.errors import CostCapReached
 from tests.support.projects import EACH_ONCE, SPEC, write_job
 from tests.support.simulator import paid

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from runner import Summary
-from runner.cli.output import format_conclusion
+from runner.cli.texts.summary import format_conclusion
 from runner.store.records import Batch
 from runner.store.store import open_store
 from tests.support.outputs import records

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from runner import Summary, load_spec, plan
-from runner.cli.output import format_plan
+from runner.cli.texts.plan import format_plan
 from runner.errors import InputError, UsageError
 from tests.support.processes import command
 from tests.support.projects import SPEC, plan_of_edited_job, write_job

@@ -24,7 +24,7 @@ RUN = ("run", "job.yaml", "--yes")
 
 # Real processes that need not import the SDK each: two seconds, dozens of times.
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["anthropic", "runner.cli.output"])
+_PROCESSES.set_forkserver_preload(["anthropic", "runner.cli.texts.summary"])
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
-"""The commands that take a spec: validate, render, plan, and run."""
+"""The command that sends: run."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,16 +14,6 @@ from tests.support.projects import IMPOSSIBLE_SCHEMA, write_job
 from tests.support.simulator import accepted, environ_without_key, simulator
 
 
-def test_validating_does_not_import_the_sdk(tmp_path: Path) -> None:
-    write_job(tmp_path)
-    code = (
-        "import sys; from runner import load_spec; from runner.lifecycle.prepare.validate import validate_spec;"
-        "validate_spec(load_spec('job.yaml')); print('anthropic' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"
-
-
 @pytest.mark.parametrize("spec", SHIPPED, ids=lambda path: path.stem)
 def test_every_shipped_job_is_valid_and_runs(tmp_path: Path, spec: Path) -> None:
     for name in ("specs", "prompts"):
@@ -32,35 +21,6 @@ def test_every_shipped_job_is_valid_and_runs(tmp_path: Path, spec: Path) -> None
     done = command(tmp_path, environ_without_key(), "run", f"specs/{spec.name}", "--simulate", "--json")
     summary = json.loads(done.stdout)
     assert (done.returncode, summary["outcomes"]) == (0, {"succeeded": summary["rows"]})
-
-
-def test_validate_says_valid_or_prints_every_mistake(tmp_path: Path) -> None:
-    write_job(tmp_path)
-    (tmp_path / "bad.yaml").write_text((tmp_path / "job.yaml").read_text().replace('"params"', '"parms"'))
-    done = command(tmp_path, environ_without_key(), "validate", "job.yaml", "bad.yaml")
-    assert (done.returncode, done.stdout) == (2, "job.yaml: valid\n")
-    assert "unknown key 'parms' in the spec: did you mean 'params'?" in done.stderr
-
-
-def test_validate_reports_an_unknown_column_in_a_template(tmp_path: Path) -> None:
-    (tmp_path / "prompts").mkdir()
-    (tmp_path / "prompts" / "user.j2").write_text("Hello\n{{ txet }}")
-    write_job(tmp_path, prompt={"user": "user.j2"})
-    done = command(tmp_path, environ_without_key(), "validate", "job.yaml")
-    assert (done.returncode, done.stderr) == (
-        2,
-        "prompts/user.j2:2: 'txet' is undefined: did you mean 'text'?\n",
-    )
-
-
-def test_render_prints_requests_and_sends_nothing(tmp_path: Path) -> None:
-    write_job(tmp_path)
-    done = command(tmp_path, environ_without_key(), "render", "job.yaml", "--limit", "3")
-    requests = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [request["params"]["messages"][0]["content"] for request in requests] == [
-        f"text number {n}" for n in (1, 2, 3)
-    ]
-    assert not (tmp_path / ".runner").exists()
 
 
 def test_run_in_a_pipe_prints_plain_lines_and_output_paths(tmp_path: Path) -> None:
@@ -153,12 +113,3 @@ def test_one_shot_pipe_loses_no_row(tmp_path: Path) -> None:
     rows = "".join(json.dumps({"text": f"number {n}"}) + "\n" for n in range(3000))
     assert piped(tmp_path, rows).returncode == 0
     assert len(records(tmp_path / "simulated" / "out" / "all.jsonl")) == 3000
-
-
-def test_validate_reports_an_unwritable_sink(tmp_path: Path) -> None:
-    sinks = [{"type": "jsonl", "path": "rows.csv/out.jsonl"}, {"type": "csv", "path": "s3://bucket/o.csv"}]
-    path = write_job(tmp_path, sinks=sinks)
-    ended = command(tmp_path, os.environ, "validate", str(path))
-    assert ended.returncode == 2
-    assert "rows.csv is not a writable folder" in ended.stderr
-    assert "Install s3fs to access S3" in ended.stderr

@@ -1,4 +1,4 @@
-"""Commands that take a spec: validate, render, plan, run and recover."""
+"""Commands that can spend money: run and recover."""
 
 import shlex
 import shutil
@@ -20,7 +20,7 @@ from runner.cli.common import (
     warn_of_debug_log,
 )
 from runner.cli.echo import echo
-from runner.errors import InputError, Interrupted
+from runner.errors import Interrupted
 
 if TYPE_CHECKING:
     from runner.cli.progress import ProgressDisplay
@@ -28,97 +28,11 @@ if TYPE_CHECKING:
     from runner.runs.summary import Summary
 
 
-@click.command()
-@click.argument("specs", nargs=-1, required=True, type=SPEC_PATH)
-@click.option(
-    "--online", is_flag=True, help="Ask the API, for free, if it accepts the requests of the first rows."
-)
-@VAR_OPTION
-def validate(specs: tuple[Path, ...], *, online: bool, variables: dict[str, str]) -> None:
-    """Check specs without sending anything.
-
-    Checks the settings, templates, schemas, sinks and first rows, and reports all problems at once.
-    """
-    from runner.lifecycle.prepare.validate import check_destinations, validate_spec
-    from runner.spec.load import load_spec
-
-    failed = False
-    for path in specs:
-        try:
-            spec = load_spec(path, vars=variables)
-            checked = validate_spec(spec)
-            for finding in checked.findings:
-                echo(str(finding), err=True)
-            if online:
-                from runner.lifecycle.plan.preview import check_with_api
-
-                check_with_api(spec, checked.samples)
-            # Databases may be unreachable where specs are validated (CI).
-            check_destinations(spec, spec.root, query_databases=False)
-        except InputError as error:
-            failed = True
-            echo(str(error), err=True)
-        else:
-            echo(f"{path}: valid")
-    sys.exit(2 if failed else 0)
-
-
-@click.command()
-@click.argument("spec", type=SPEC_PATH)
-@click.option("--limit", type=click.IntRange(min=1), help="Only the first N rows.")
-@VAR_OPTION
-def render(spec: Path, limit: int | None, variables: dict[str, str]) -> None:
-    """Print the requests of a spec as JSON lines.
-
-    Sends nothing.
-    """
-    from runner.lifecycle.plan.preview import render_requests
-    from runner.spec.load import load_spec
-
-    for line in render_requests(load_spec(spec, vars=variables), limit=limit):
-        echo(line)
-
-
-@click.command()
-@click.argument("spec", type=SPEC_PATH)
-@click.option("--limit", type=click.IntRange(min=1), help="Only the first N rows.")
-@click.option("--offline", is_flag=True, help="Estimate tokens without the API, whose count is free.")
-@click.option("--simulate", is_flag=True, help="Plan a simulated run; the simulator counts tokens.")
-@VAR_OPTION
-@JSON_OPTION
-def plan(
-    spec: Path, *, limit: int | None, offline: bool, simulate: bool, variables: dict[str, str], as_json: bool
-) -> None:
-    """Show what a new run would send and cost.
-
-    Sends nothing.
-    """
-    from runner.cli import output
-    from runner.cli.progress import show_progress
-    from runner.lifecycle.plan.preview import plan as plan_spec
-    from runner.spec.load import load_spec
-
-    with handle_stop_signals() as stop, show_progress() as progress:
-        made = plan_spec(
-            load_spec(spec, vars=variables),
-            simulate=simulate,
-            offline=offline,
-            limit=limit,
-            report=progress.report,
-            stop=stop,
-        )
-    if as_json:
-        echo_json(made)
-    else:
-        echo(output.format_plan(made))
-    sys.exit(2 if any(finding.severity == "error" for finding in made.findings) else 0)
-
-
 def _ask_consent(progress: "ProgressDisplay", made: "Plan", *, is_agreed: bool) -> bool:
-    from runner.cli import output
+    from runner.cli.texts.plan import format_plan
 
     with progress.pause():
-        echo(output.format_plan(made), err=True)
+        echo(format_plan(made), err=True)
         if is_agreed or made.max_cost is not None or made.new == 0:
             return True
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
@@ -201,12 +115,12 @@ def _exit_code(summary: "Summary", stop: StopEvent, *, is_last: bool = True) -> 
 
 
 def _print_summary(summary: "Summary", *, simulate: bool, as_json: bool) -> None:
-    from runner.cli import output
+    from runner.cli.texts.summary import format_conclusion, format_unfinished
 
     if summary.state != "finished":
-        echo(output.format_unfinished(summary, _resume_command()), err=True)
+        echo(format_unfinished(summary, _resume_command()), err=True)
     elif not as_json:
-        echo(output.format_conclusion(summary, is_simulated=simulate))
+        echo(format_conclusion(summary, is_simulated=simulate))
     if as_json:
         echo_json(summary)
 

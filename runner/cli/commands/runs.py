@@ -17,7 +17,7 @@ def status(target: str | None, *, as_json: bool) -> None:
 
     With SPEC, shows the newest run of that spec; with RUN, shows that run.
     """
-    from runner.cli import output
+    from runner.cli.texts.summary import build_runs_table, format_doubts
     from runner.runs.find import find_runs
 
     found = find_runs(target)
@@ -33,9 +33,9 @@ def status(target: str | None, *, as_json: bool) -> None:
     from rich.console import Console
 
     # A pipe has no width.
-    Console(width=None if sys.stdout.isatty() else 200).print(output.build_runs_table(found))
+    Console(width=None if sys.stdout.isatty() else 200).print(build_runs_table(found))
     for run in found:
-        for line in output.format_doubts(run.summary):
+        for line in format_doubts(run.summary):
             echo(f"{run.summary.run}: {line}")
 
 
@@ -74,8 +74,8 @@ def reconcile(target: str, *, adopt: str | None, assume_not_sent: bool) -> None:
 
     If they cannot be found, --adopt or --assume-not-sent resolves them manually.
     """
-    from runner.cli import output
     from runner.cli.progress import show_progress
+    from runner.cli.texts.summary import format_unknown_batch
     from runner.lifecycle.maintain.unknown_batches import reconcile_run
 
     if adopt and assume_not_sent:
@@ -86,7 +86,7 @@ def reconcile(target: str, *, adopt: str | None, assume_not_sent: bool) -> None:
             target, adopt=adopt, assume_not_sent=assume_not_sent, report=progress.report
         )
     for batch in unknown:
-        echo(output.format_unknown_batch(batch), err=True)
+        echo(format_unknown_batch(batch), err=True)
     if not unknown:
         echo(f"run {found.summary.run}: all batches are accounted for; run the spec again to continue")
     sys.exit(5 if unknown else 0)

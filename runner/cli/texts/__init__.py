@@ -1,0 +1,1 @@
+"""Texts for people: plans, summaries, tables. Nothing here prints."""
