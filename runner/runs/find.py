@@ -1,9 +1,11 @@
-"""Find real and simulated runs by spec or id."""
+"""Find real and simulated runs by id, the beginning of an id, spec path or spec name."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
+from typing import NamedTuple
 
 from runner.errors import UsageError
 from runner.runs.project import SIMULATED_FOLDER
@@ -12,7 +14,9 @@ from runner.spec.load import find_project_root, load_spec
 from runner.store.records import Run
 from runner.store.store import Store, open_store
 
-_SPEC_SUFFIXES = (".yaml", ".yml")
+SPEC_SUFFIXES = (".yaml", ".yml")
+_MIN_BEGINNING = 3
+_MAX_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,44 +32,114 @@ class RunInfo:
     ended_at: float
 
 
+class _StoredRun(NamedTuple):
+    run: Run
+    store: Store
+    output_root: Path
+    is_simulated: bool
+
+    def describe(self) -> str:
+        note = " (simulated)" if self.is_simulated else ""
+        return f"{self.run.id}  {self.run.spec}, {self.run.state}{note}"
+
+    def to_info(self) -> RunInfo:
+        run = self.run
+        ended_at = run.finished_at or run.created_at
+        return RunInfo(summarize_run(self.store, run), self.output_root, self.is_simulated, ended_at)
+
+
 def find_runs(target: str | None = None) -> list[RunInfo]:
     """Return the runs of the project around the working folder, newest first.
 
-    With `target`, only the runs of this spec, or the run with this id. Raises UsageError if no run matches.
+    With `target`, only the run with this id or with the only id that begins so, or the runs of the spec with this
+    path or name. An exact match takes precedence over a beginning. Raises UsageError if no run matches, or if
+    several ids begin so.
     """
-    root, name = find_project_root(Path.cwd() / "spec"), None
-    if target is not None and target.endswith(_SPEC_SUFFIXES):
-        spec = load_spec(target)
-        root, name = spec.root, spec.name
-    found = [
-        (run.created_at, RunInfo(summary, base, base != root, run.finished_at or run.created_at))
-        for base in (root, root / SIMULATED_FOLDER)
-        for run, summary in _read_runs(base)
-        if target is None or target == run.id or name == run.spec
-    ]
-    if target is not None and not found:
-        raise UsageError(f"no run of {target} in {root}: `runner status` lists all runs")
-    return [run for _, run in sorted(found, key=lambda pair: -pair[0])]
+    with ExitStack() as stack:
+        if target is not None and target.endswith(SPEC_SUFFIXES) and Path(target).exists():
+            return [run.to_info() for run in _runs_of_spec(stack, target)]
+        root = find_project_root(Path.cwd() / "spec")
+        known = _open_runs(stack, root)
+        found = known if target is None else _match_runs(known, target)
+        if target is not None and not found:
+            is_path = target.endswith(SPEC_SUFFIXES) or Path(target).is_file()
+            found = _runs_of_spec(stack, target) if is_path else []
+        if target is not None and not found:
+            raise UsageError(_no_match_message(target, root, known))
+        return [run.to_info() for run in found]
 
 
-def _read_runs(base: Path) -> list[tuple[Run, Summary]]:
-    if not (base / ".runner" / "state.db").exists():
-        return []
-    with open_store(base / ".runner", lock=False) as store:
-        return [(run, summarize_run(store, run)) for run in store.runs()]
+def _open_runs(stack: ExitStack, root: Path) -> list[_StoredRun]:
+    """Return the real and simulated runs of a project, newest first, with their open stores."""
+    found = []
+    for base in (root, root / SIMULATED_FOLDER):
+        if (base / ".runner" / "state.db").exists():
+            store = stack.enter_context(open_store(base / ".runner", lock=False))
+            found += [_StoredRun(run, store, base, base != root) for run in store.runs()]
+    return sorted(found, key=lambda one: -one.run.created_at)
+
+
+def _runs_of_spec(stack: ExitStack, path: str) -> list[_StoredRun]:
+    """Return the runs of a spec file. Raises UsageError if there is none, and InputError for an invalid spec."""
+    spec = load_spec(path)
+    found = [one for one in _open_runs(stack, spec.root) if one.run.spec == spec.name]
+    if not found:
+        raise UsageError(f"{path} has no run yet in {spec.root}: `runner status` lists all runs")
+    return found
+
+
+def _match_runs(known: Sequence[_StoredRun], target: str) -> list[_StoredRun]:
+    exact = [one for one in known if one.run.id == target] or [one for one in known if one.run.spec == target]
+    if exact:
+        return exact
+    chosen = match_run_id(target, {one.run.id: one.describe() for one in known})
+    return [one for one in known if one.run.id == chosen]
+
+
+def match_run_id(written: str, descriptions: dict[str, str]) -> str | None:
+    """Return the run id that is `written`, or the only one that begins so; None if there is none.
+
+    `descriptions` holds a line about each known run, newest first. A beginning needs at least 3 characters. Raises
+    UsageError that lists the candidates if there are several.
+    """
+    if written in descriptions:
+        return written
+    found = [run_id for run_id in descriptions if run_id.startswith(written)]
+    if len(written) < _MIN_BEGINNING or not found:
+        return None
+    if len(found) > 1:
+        shown = [f"  {descriptions[run_id]}" for run_id in found[:_MAX_SHOWN]]
+        left = [f"  and {len(found) - _MAX_SHOWN:,} older"] if len(found) > _MAX_SHOWN else []
+        head = f"{written!r} is the beginning of {len(found):,} run ids: give more characters of one of them"
+        raise UsageError("\n".join([head, *shown, *left]))
+    return found[0]
+
+
+def _no_match_message(target: str, root: Path, known: Iterable[_StoredRun]) -> str:
+    names = {one.run.spec for one in known}
+    if not names:
+        return f"no run matches {target!r}: there are no runs yet in {root}"
+    near = get_close_matches(target, names, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "it is no run id, beginning of an id, spec name or spec file;"
+    return f"no run matches {target!r} in {root}: {hint} `runner status` lists all runs"
 
 
 def find_run(target: str, *states: str) -> RunInfo:
-    """Return the newest run of a spec, or the run with this id.
+    """Return the newest run that matches `target` (see `find_runs`).
 
     Real runs take precedence over simulated ones. With `states`, only runs in one of these states are considered.
     Raises UsageError if no run matches.
     """
-    fitting = [run for run in find_runs(target) if not states or run.summary.state in states]
-    found = next(iter(sorted(fitting, key=lambda run: run.is_simulated)), None)
-    if found is None:
-        raise UsageError(f"no {' or '.join(states)} run of {target}: `runner status` lists all runs")
-    return found
+    found = find_runs(target)
+    fitting = [run for run in found if not states or run.summary.state in states]
+    chosen = next(iter(sorted(fitting, key=lambda run: run.is_simulated)), None)
+    if chosen is None:
+        newest = found[0].summary
+        raise UsageError(
+            f"no run of {target} is {' or '.join(states)}: the newest, {newest.run}, is {newest.state}; "
+            "`runner status` lists all runs"
+        )
+    return chosen
 
 
 @contextmanager

@@ -30,6 +30,15 @@ def test_lost_finished_run_is_recovered(project: Path) -> None:
     assert paid(project / "api") == EACH_ONCE
 
 
+def test_a_lost_run_is_recovered_by_the_beginning_of_its_id(project: Path) -> None:
+    with simulator(project / "api") as environ:
+        run = json.loads(command(project, environ, *RUN, "--json").stdout)["run"]
+        lose_state(project)
+        assert command(project, environ, "recover", "job.yaml", "--run", "nope").returncode == 2
+        ended = command(project, environ, "recover", "job.yaml", "--run", run[:10])
+        assert (ended.returncode, f"run {run} was recovered" in ended.stderr) == (0, True)
+
+
 def test_lost_unfinished_run_is_recovered(project: Path) -> None:
     created = []
 

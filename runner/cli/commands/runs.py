@@ -15,7 +15,7 @@ from runner.cli.echo import echo
 def status(target: str | None, *, as_json: bool) -> None:
     """Show the runs of this project.
 
-    With SPEC, shows the newest run of that spec; with RUN, shows that run.
+    With SPEC, the path or name of a spec, shows its newest run. RUN is a run id or its beginning.
     """
     from runner.cli.texts.summary import build_runs_table, format_doubts
     from runner.runs.find import find_runs
@@ -45,6 +45,7 @@ def cancel(target: str) -> None:
     """Cancel an unfinished run.
 
     Cancels the batches in progress. Unsent batches are never sent.
+    SPEC is the path or name of a spec, and RUN a run id or its beginning.
     """
     from runner.lifecycle.maintain.cancel import cancel_run
 
@@ -60,7 +61,7 @@ def cancel(target: str) -> None:
 
 
 @click.command()
-@click.argument("target", metavar="RUN|SPEC")
+@click.argument("target", metavar="SPEC|RUN")
 @click.option(
     "--adopt", metavar="BATCH_ID", help="Use this remote batch as the one whose creation got no response."
 )
@@ -73,6 +74,7 @@ def reconcile(target: str, *, adopt: str | None, assume_not_sent: bool) -> None:
     """Find batches whose creation got no response.
 
     If they cannot be found, --adopt or --assume-not-sent resolves them manually.
+    SPEC is the path or name of a spec, and RUN a run id or its beginning.
     """
     from runner.cli.progress import show_progress
     from runner.cli.texts.summary import format_unknown_batch
@@ -123,7 +125,7 @@ class _AgeType(click.ParamType[float]):
 
 
 @click.command()
-@click.argument("target", required=False, metavar="[RUN|SPEC]")
+@click.argument("target", required=False, metavar="[SPEC|RUN]")
 @click.option(
     "--older-than", type=_AgeType(), metavar="30d", help="Purge all runs that ended at least this long ago."
 )
@@ -133,6 +135,7 @@ def purge(target: str | None, *, older_than: float | None, remote: bool, yes: bo
     """Delete stored rows and results of ended runs.
 
     Outputs are kept, and so are the history and the cost of the runs.
+    SPEC is the path or name of a spec, and RUN a run id or its beginning.
     """
     from runner.lifecycle.maintain.purge import find_purgeable, purge_run
     from runner.text import pluralize

@@ -127,7 +127,9 @@ def _print_summary(summary: "Summary", *, simulate: bool, as_json: bool) -> None
 
 @click.command()
 @click.argument("spec", type=SPEC_PATH)
-@click.option("--run", "run_id", metavar="RUN", help="The run to recover (default: the newest one found).")
+@click.option(
+    "--run", "run_id", metavar="RUN", help="The run to recover, or the beginning of its id (default: the newest)."
+)
 @click.option("--limit", type=click.IntRange(min=1), help="The --limit the run was started with.")
 @VAR_OPTION
 def recover(spec: Path, *, run_id: str | None, limit: int | None, variables: dict[str, str]) -> None:

@@ -23,6 +23,7 @@ from runner.pricing.rates import spec_cost_upper_bound
 from runner.requests.custom_id import custom_id_prefix, parse_row_number
 from runner.results.outcome import parse_result
 from runner.runs.context import ProgressCallback, ignore_progress
+from runner.runs.find import match_run_id
 from runner.runs.project import open_client
 from runner.runs.snapshot import origin_digest, take_snapshot
 from runner.spec.spec import Spec
@@ -33,8 +34,9 @@ from runner.text import pluralize
 
 
 def _choose_run(spec: Spec, store: Store, found: Mapping[str, list[RecoveredBatch]], run_id: str | None) -> str:
-    """Return the id of the run to recover, by default the newest one. Raises UsageError."""
-    chosen = run_id or max(found, default=None)
+    """Return the id of the run to recover, by its beginning or by default the newest one. Raises UsageError."""
+    newest_first = sorted(found, reverse=True)
+    chosen = match_run_id(run_id, {one: one for one in newest_first}) if run_id else next(iter(newest_first), None)
     if chosen is None or chosen not in found:
         raise UsageError(
             f"no batch of the last 29 days belongs to {run_id or spec.name} in its current form: the spec, "
@@ -128,8 +130,9 @@ def recover_run(
     warn: Callable[[str], None] = lambda _: None,
     report: ProgressCallback = ignore_progress,
 ) -> Run:
-    """Rebuild the state of the newest run of a spec, or of `run_id`, from the batches of the last 29 days.
+    """Rebuild the state of the newest run of a spec from the batches of the last 29 days.
 
+    `run_id` is the id of another run, or the beginning of it.
     Nothing is sent; `lifecycle.run` resumes the run. `warn` is called with messages for the user. Raises
     UsageError if there is no such run, if its state is not lost, or if the spec or the input has changed.
     Raises Unavailable if unfinished batches must end first.
