@@ -69,8 +69,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Compute an arithmetic operation. Raises SizeLimitExceeded if its result would be too large."""
         check_operation(self.budget, operator, left, right)
-        if operator == "-" and isinstance(left, KeysView | ItemsView):
-            # A set would be in another order in each process.
+        if operator == "-" and (isinstance(left, KeysView | ItemsView) or isinstance(right, KeysView | ItemsView)):
+            # A set would be in another order in each process, also one made from a list and the keys of a mapping.
             unwanted = set(right)
             return [item for item in left if item not in unwanted]
         return super().call_binop(context, operator, left, right)
