@@ -103,7 +103,8 @@ class _Checks:
     def width(self, value: Any, *args: Any, **named: Any) -> Any:
         check_width((*args, *named.values()))
         given = sum(len(one) for one in (*args, *named.values()) if isinstance(one, str))
-        check_size(len(str(self.text(value)).splitlines()) * given if given else 0, "an indented text")
+        self.text(value)
+        check_size(len(str(value).splitlines()) * given if given else 0, "an indented text")
         return value
 
     def groups(self, value: Any, *args: Any, **named: Any) -> Any:
@@ -183,8 +184,8 @@ class _Replacements:
 
     @pass_eval_context
     def replace(self, eval_ctx: EvalContext, text: Any, old: Any, new: Any, count: int | None = None) -> Any:
-        written = text if type(text) is str else make_text(self.budget, text)
-        size = replaced_length(written, str(old), str(new))
+        written = [one if type(one) is str else make_text(self.budget, one) for one in (text, old, new)]
+        size = replaced_length(*written)
         check_size(size, "replace")
         self.budget.spend_on_text(size)
         return FILTERS["replace"](eval_ctx, text, old, new, count)

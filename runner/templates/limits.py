@@ -10,6 +10,7 @@ from typing import Any
 
 from jinja2 import Undefined
 from jinja2.exceptions import SecurityError, TemplateRuntimeError
+from jinja2.utils import Namespace
 
 from runner.templates.budget import Budget
 
@@ -33,7 +34,8 @@ _ELEMENTS_PER_STEP = 100
 _MANY_CHARS, _MANY_NODES = 1_000_000, 1_000
 
 
-_CONTAINERS, _SEQUENCES, _WITH_METHODS = (dict, list, tuple), (str, list, tuple), (str, bytes, list)
+_CONTAINERS: tuple[Any, ...] = (dict, list, tuple, type({}.keys()), type({}.values()), type({}.items()))
+_SEQUENCES, _WITH_METHODS = (str, list, tuple), (str, bytes, list)
 
 
 _WIDTH_PATTERN = re.compile(r"\d{6,}")
@@ -195,7 +197,8 @@ def _check_stable(value: Any) -> None:
     if callable(value):
         raise TemplateRuntimeError("cannot print a function: call it")
     kind: Any = type(value)
-    if kind.__repr__ is object.__repr__ and kind.__str__ is object.__str__:
+    # The text of a namespace contains those of its values.
+    if kind is Namespace or (kind.__repr__ is object.__repr__ and kind.__str__ is object.__str__):
         raise TemplateRuntimeError(f"cannot print a {kind.__name__}, which is not plain data")
 
 

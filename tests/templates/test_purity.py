@@ -46,10 +46,17 @@ def test_keys_without_some_of_them_keep_their_order(tmp_path: Path, expression: 
 @pytest.mark.parametrize(
     "expression",
     ["'' ~ g", "g|string", "'%s' % g", "'%s'|format(g)", "'{}'.format(g)", "[g]|join", "g|upper", "g|trim",
-     "g|replace('a', 'b')", "[[g]]|string", "g|pprint", "g|escape", "g|urlencode"],
+     "g|replace('a', 'b')", "'a'|replace('a', g)", "[[g]]|string", "g|pprint", "g|escape", "g|urlencode",
+     "g|center", "{'a': g}.values()|string", "{'a': g}.items()|string"],
 )  # fmt: skip
 def test_address_in_memory_never_becomes_text(tmp_path: Path, expression: str) -> None:
     with pytest.raises(InputError, match=re.escape("which is not plain data: add |list")):
         render_user_prompt(
             write_templates(tmp_path, f"{{% set g = a|map('upper') %}}{{{{ {expression} }}}}"), a=["x"]
         )
+
+
+def test_namespace_never_becomes_text(tmp_path: Path) -> None:
+    template = "{% set found = namespace(values=a|map('upper')) %}{{ found ~ '' }}"
+    with pytest.raises(InputError, match="cannot print a Namespace, which is not plain data"):
+        render_user_prompt(write_templates(tmp_path, template), a=["x"])
