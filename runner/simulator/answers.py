@@ -173,6 +173,8 @@ class _ValueGenerator:
             case "MAX_REPEAT" | "MIN_REPEAT":
                 least, most, part = argument
                 times = self.rng.randint(least, min(int(most), least + self.rng.choice((3, 12))))
+                if characters := _list_characters(part):
+                    return "".join(self.rng.choices(characters, k=times))
                 return "".join(self._generate_match(part) for _ in range(times))
             case "SUBPATTERN":
                 return self._generate_match(argument[3])
@@ -193,6 +195,22 @@ class _ValueGenerator:
         if str(operation) == "RANGE":
             return chr(self.rng.randint(*argument))
         return self._generate_piece(str(operation), argument)
+
+
+def _list_characters(part: Sequence[tuple[Any, Any]]) -> str:
+    """Return the characters that a pattern of one class, such as [a-z_], matches; empty for any other pattern."""
+    operation, options = part[0]
+    if len(part) != 1 or str(operation) != "IN":
+        return ""
+    found = ""
+    for kind, argument in options:
+        if str(kind) == "RANGE" and argument[1] - argument[0] < 1000:
+            found += "".join(map(chr, range(argument[0], argument[1] + 1)))
+        elif str(kind) == "LITERAL":
+            found += chr(argument)
+        else:
+            return ""
+    return found
 
 
 @lru_cache(maxsize=64)
