@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,8 +49,11 @@ def connect(
     url = base_url or os.environ.get("ANTHROPIC_BASE_URL")
     # A proxy from the environment would be used for loopback addresses too.
     direct = url is not None and _is_loopback(url)
+    # Certificates are not loaded for a local address without TLS: that takes longer than several calls.
+    is_plain = url is not None and direct and urlsplit(url).scheme == "http"
+    verify = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if is_plain else True
     # A redirect must not decide where prompts go or where results come from.
-    http_client = anthropic.DefaultHttpxClient(trust_env=not direct, follow_redirects=False)
+    http_client = anthropic.DefaultHttpxClient(trust_env=not direct, follow_redirects=False, verify=verify)
     watch_client(http_client)
     try:
         client = anthropic.Anthropic(
