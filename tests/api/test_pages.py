@@ -1,13 +1,16 @@
 """Lists of batches that contradict themselves are not taken for the whole truth."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from runner import Summary
-from runner.api.pages import MAX_PAGES
+from runner.api.pages import MAX_PAGES, read_pages
+from runner.api.remote_batch import BatchList
 from runner.errors import Unavailable
 from tests.support.hostile.server import batch, hostile_api, response
 from tests.support.projects import EACH_ONCE, ROWS
@@ -67,16 +70,14 @@ def test_list_may_be_unordered_by_the_skew_of_clocks() -> None:
 
 
 def test_list_without_end_is_bounded() -> None:
-    count = 0
+    names = (f"b{number}" for number in count(1))
 
-    def next_page(_: str, __: str) -> Iterator[bytes]:
-        nonlocal count
-        count += 1
-        return response(page(at(30, f"b{count}")))
+    def fetch_next(_: dict[str, Any]) -> tuple[BatchList, dict[str, str]]:
+        return msgspec.convert(page(at(30, next(names))), BatchList, strict=False), {}
 
-    with hostile_api(next_page) as api, pytest.raises(Unavailable, match="pages"):
-        list(api.list_batches(created_after=0))
-    assert count == MAX_PAGES
+    with pytest.raises(Unavailable, match="pages"):
+        list(read_pages(fetch_next, created_after=0))
+    assert next(names) == f"b{MAX_PAGES + 1}"
 
 
 @pytest.mark.parametrize("fault", ["list-no-cursor:3", "list-unordered:3"])

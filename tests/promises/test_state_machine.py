@@ -190,8 +190,9 @@ class Runs(RuleBasedStateMachine):
             os.chdir(before)
 
 
+SEQUENCES = int(os.environ.get("STATE_SEQUENCES", "80"))
 QUICK = settings(
-    max_examples=50,
+    max_examples=SEQUENCES // 4,
     stateful_step_count=10,
     deadline=None,
     suppress_health_check=list(HealthCheck),
