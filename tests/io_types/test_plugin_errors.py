@@ -1,11 +1,10 @@
 """Code of another package that fails is named, with its exception, and the state stays usable."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.support.processes import PLUGIN_SPEC, RUN_SIMULATED, install_module, run_with
+from tests.support.processes import PLUGIN_SPEC, RUN_SIMULATED, Ended, install_module, run_with
 
 SOURCE_SPEC = PLUGIN_SPEC.replace("type: lines", "type: csv").replace('separator: "|", ', "")
 SOURCE = """\
@@ -33,16 +32,15 @@ def entry(destination, columns, *, separator=" "):
 SINK_SPEC = PLUGIN_SPEC.replace("{type: numbers, count: 5, parity: odd}", "{type: csv, path: rows.csv}").replace(
     "row.number", "key"
 )
-Done = subprocess.CompletedProcess[str]
 
 
-def run_source(folder: Path, body: str, *words: str, count: int = 5) -> Done:
+def run_source(folder: Path, body: str, *words: str, count: int = 5) -> Ended:
     """Run a command with a source whose function contains `body`."""
     target = install_module(folder / "installed", "runner.sources", "numbers", SOURCE.replace("BODY", body))
     return run_with(target, folder, SOURCE_SPEC.replace("count: 5", f"count: {count}"), *words)
 
 
-def run_sink(folder: Path, code: str, *words: str) -> Done:
+def run_sink(folder: Path, code: str, *words: str) -> Ended:
     """Run a command with a sink of this code."""
     (folder / "rows.csv").write_text("text\na\nb\n")
     target = install_module(folder / "installed", "runner.sinks", "lines", code)
