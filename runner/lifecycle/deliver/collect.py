@@ -186,6 +186,11 @@ def _report_results(context: RunContext, batch: Batch, expected: int, found: Bat
             f"{batch_label(batch)}: warning: rows have results that contradict each other: the one that succeeded "
             "was taken, or else the first"
         )
+    if found.lost_rows:
+        context.report(
+            f"{batch_label(batch)}: warning: the answers to {pluralize(len(found.lost_rows), 'request')} "
+            "were lost, and may be paid: a row that is sent again may be paid twice"
+        )
     for name, answers in found.usage.unreadable.items():
         context.report(
             f"{batch_label(batch)}: warning: {name if name == 'usage' else f'usage.{name}'} of "
