@@ -45,6 +45,11 @@ def test_record_over_100_mb_is_an_error(tmp_path: Path, type: str, before: bytes
     )
 
 
+def test_whole_json_object_over_100_mb_is_an_error(tmp_path: Path) -> None:
+    write_compressed(tmp_path / "long.gz", long_record(b'[{"a": 1},\n{"a": "', b"x", b'"}]'))
+    assert "long.gz:2: the record is longer than 100 MB" in read_error(tmp_path, "json", "long.gz")
+
+
 def test_many_records_over_100_mb_in_total_are_read(tmp_path: Path) -> None:
     cell = b"x" * MILLION
     write_compressed(tmp_path / "a.csv.gz", (b"a\n" if n == 0 else cell + b"\n" for n in range(102)))

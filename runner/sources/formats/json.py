@@ -87,6 +87,8 @@ class _JsonStream:
                     f"not valid JSON: {message}",
                     self._line + self._buffer.count("\n", self._position, place),
                 )
+            if end - self._position > MAX_RECORD:
+                raise_too_long(self._path, self._line)
             line = self._line
             self._advance(end)
             return line, value
