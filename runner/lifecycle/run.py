@@ -1,6 +1,12 @@
-"""Run a spec: validate, select the run, prepare, plan, ask for consent, follow its batches, deliver."""
+"""Run a spec: validate, select the run, prepare, plan, ask for consent, follow its batches, deliver.
 
+The steps before anything is sent end in a `ReadyRun`, a value that can be shown, started or discarded.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
 from threading import Event
+from typing import Any
 
 from runner.api.client import Api
 from runner.errors import CostCapReached, RetriesStopped
@@ -8,38 +14,109 @@ from runner.lifecycle.deliver.finish import finish_run, rewrite_outputs, write_p
 from runner.lifecycle.follow.check_files import check_run_files
 from runner.lifecycle.follow.loop import follow_run
 from runner.lifecycle.plan.consent import Consent, start_if_confirmed
-from runner.lifecycle.plan.plan import build_plan
+from runner.lifecycle.plan.plan import Plan, build_plan
 from runner.lifecycle.prepare.prepare import prepare_first_round
 from runner.lifecycle.prepare.validate import check_destinations, check_tables, validate_spec
-from runner.results.output_format import build_output_format
+from runner.results.output_format import OutputFormat, build_output_format
 from runner.runs.context import ProgressCallback, RunContext, ignore_progress
 from runner.runs.project import make_output_root, open_project, simulated_spec
 from runner.runs.select import RunSelector
 from runner.runs.summary import Summary, summarize_run
+from runner.sinks.destination import Destination
 from runner.spec.spec import Spec
+from runner.store.store import Store
+from runner.templates.templates import Templates
 from runner.text import pluralize
 
 
-def _follow_and_deliver(
-    context: RunContext,
+@dataclass(frozen=True, slots=True)
+class ReadyRun:
+    """A run of which nothing more is to be decided but whether to send it.
+
+    `plan` says what a new run sends and costs. It is None for a run that was started before: it goes on, or only
+    its outputs are written again.
+    """
+
+    context: RunContext
+    api: Api
+    plan: Plan | None
+
+    def start(self, consent: Consent, stop: Event) -> None:
+        """Start a new run if its plan is agreed to, or discard it (see `start_if_confirmed`)."""
+        if self.plan is not None:
+            start_if_confirmed(self.context, self.plan, consent, stop)
+
+    def discard(self) -> None:
+        """Delete a new run that was not started."""
+        if self.plan is not None:
+            self.context.store.delete_run(self.context.run)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedSpec:
+    """A spec that was checked without opening the state: its templates, and the places of its outputs.
+
+    `templates` is None if an unfinished run is resumed anyway: it has its own, in its snapshot.
+    """
+
+    spec: Spec
+    output_root: Path
+    templates: Templates | None
+    destinations: list[Destination]
+
+
+def check_spec(spec: Spec, *, simulate: bool, resume: bool) -> CheckedSpec:
+    """Check all that is known before the state is opened. Raises InputError with every mistake."""
+    spec = simulated_spec(spec) if simulate else spec
+    templates = None if resume else validate_spec(spec).templates
+    root = make_output_root(spec, simulate=simulate)
+    return CheckedSpec(spec, root, templates, check_destinations(spec, root))
+
+
+def prepare_run(
+    checked: CheckedSpec,
+    store: Store,
     api: Api,
-    poll_seconds: float,
-    stop: Event,
     *,
-    wait: bool,
-    accept_loss: bool,
-    is_resumed: bool,
-) -> None:
-    output_format, run = build_output_format(context.spec.output), context.run
+    limit: int | None,
+    resume: bool,
+    new: bool,
+    overwrite: bool,
+    report: ProgressCallback,
+    stop: Event,
+) -> ReadyRun:
+    """Select the run to go on with, or prepare and plan a new one. Nothing is sent."""
+    spec, root, templates = checked.spec, checked.output_root, checked.templates
+    if selected := RunSelector(spec, templates, limit, resume, new).select_run(store):
+        return ReadyRun(RunContext(selected[1], store, selected[0], root, report, overwrite), api, None)
+    templates = templates or validate_spec(spec).templates
+    prepared = prepare_first_round(spec, templates, store, limit=limit, stop=stop, report=report)
+    context = RunContext(spec, store, prepared.run, root, report, overwrite)
+    check_tables(context, checked.destinations)
+    return ReadyRun(context, api, build_plan(context, templates, prepared, api, store))
+
+
+def follow_and_deliver(
+    ready: ReadyRun, *, poll_seconds: float | None, stop: Event, wait: bool, accept_loss: bool
+) -> Summary:
+    """Follow the batches of a started run and write its outputs; return how it stands then."""
+    context, run = ready.context, ready.context.run
+    output_format = build_output_format(context.spec.output)
     if run.state == "finished" or run.purged_at is not None:
         rewrite_outputs(context, output_format)
-        return
-    count = len(context.store.batches(run))
-    context.report(f"run {run.id}: {pluralize(run.rows, 'row')} in {pluralize(count, 'batch')}")
-    check_run_files(context)
-    how = {"wait": wait, "accept_loss": accept_loss, "is_resumed": is_resumed}
+    else:
+        count = len(context.store.batches(run))
+        context.report(f"run {run.id}: {pluralize(run.rows, 'row')} in {pluralize(count, 'batch')}")
+        check_run_files(context)
+        how = {"wait": wait, "accept_loss": accept_loss, "is_resumed": ready.plan is None}
+        _follow(ready, output_format, poll_seconds or context.spec.batch.poll_seconds, stop, **how)
+    return summarize_run(context.store, context.run)
+
+
+def _follow(ready: ReadyRun, output_format: OutputFormat, poll_seconds: float, stop: Event, **how: bool) -> None:
+    context = ready.context
     try:
-        is_done = follow_run(context, api, output_format, poll_seconds=poll_seconds, stop=stop, **how)
+        is_done = follow_run(context, ready.api, output_format, poll_seconds=poll_seconds, stop=stop, **how)
     except CostCapReached:
         write_partial_outputs(context, output_format)
         raise
@@ -48,7 +125,7 @@ def _follow_and_deliver(
         raise
     if is_done:
         finish_run(context, output_format)
-        context.report(f"run {run.id}: finished")
+        context.report(f"run {context.run.id}: finished")
 
 
 def run(
@@ -74,20 +151,9 @@ def run(
     ends rows of lost results as missing. With `overwrite` a partial run replaces complete outputs. Without
     `wait`, or after `stop`, call again. Raises RunnerError.
     """
-    stop, spec = stop or Event(), simulated_spec(spec) if simulate else spec
-    templates = None if resume else validate_spec(spec).templates  # a resumed run has its own, in its snapshot
-    root = make_output_root(spec, simulate=simulate)
-    destinations = check_destinations(spec, root)
-    with open_project(root, stop, simulate=simulate, betas=spec.betas) as (store, api):
-        if selected := RunSelector(spec, templates, limit, resume, new).select_run(store):
-            context = RunContext(selected[1], store, selected[0], root, report, overwrite)
-        else:
-            templates = templates or validate_spec(spec).templates
-            prepared = prepare_first_round(spec, templates, store, limit=limit, stop=stop, report=report)
-            context = RunContext(spec, store, prepared.run, root, report, overwrite)
-            check_tables(context, destinations)
-            plan = build_plan(context, templates, prepared, api, store)
-            start_if_confirmed(context, plan, consent if callable(consent) else simulate or consent, stop)
-        how = {"wait": wait, "accept_loss": accept_loss, "is_resumed": bool(selected)}
-        _follow_and_deliver(context, api, poll_seconds or spec.batch.poll_seconds, stop, **how)
-        return summarize_run(store, context.run)
+    stop, checked = stop or Event(), check_spec(spec, simulate=simulate, resume=resume)
+    with open_project(checked.output_root, stop, simulate=simulate, betas=spec.betas) as (store, api):
+        choice: dict[str, Any] = {"limit": limit, "resume": resume, "new": new, "overwrite": overwrite}
+        ready = prepare_run(checked, store, api, report=report, stop=stop, **choice)
+        ready.start(consent if callable(consent) else simulate or consent, stop)
+        return follow_and_deliver(ready, poll_seconds=poll_seconds, stop=stop, wait=wait, accept_loss=accept_loss)
