@@ -13,6 +13,7 @@ from runner.results.output_format import (
     extract_text,
     replace_surrogates,
 )
+from runner.results.reason import describe_reason
 
 OUTCOMES = (
     "succeeded", "invalid", "truncated", "refused", "errored", "expired", "canceled", "missing", "rejected"
@@ -60,7 +61,7 @@ class Outcome(NamedTuple):
 
     `output` is the answer in the form that the spec asks for, else its text. `error` is {type, message}. `usage`
     is the API's own JSON. `is_retryable` means that sending the request again could help. `citations` are those of
-    the answer's text, in order.
+    the answer's text, in order. `cause` says why an answer is not valid, without values of the row.
     """
 
     custom_id: str
@@ -72,6 +73,12 @@ class Outcome(NamedTuple):
     model: str | None = None
     is_retryable: bool = True
     citations: Sequence[Any] = ()
+    cause: str = ""
+
+    @property
+    def reason(self) -> str | None:
+        """The reason of a failure, which is equal for rows of the same cause; None if the row succeeded."""
+        return None if self.outcome == "succeeded" else describe_reason(self.outcome, self.cause, self.error)
 
     @property
     def may_be_billed(self) -> bool:
@@ -139,22 +146,26 @@ def _parse_line(line: bytes) -> _Line:
 def _outcome_of_answer(
     line: _Line, message: _Message, output_format: OutputFormat, row: Mapping[str, Any] | None
 ) -> Outcome:
-    reason, output, wrong = message.stop_reason, extract_text(message.content), None
+    reason, output, problem = message.stop_reason, extract_text(message.content), None
     if reason in _FINAL_STOP_REASONS:
-        output, wrong = output_format.parse_answer(message.content, reason, row)
-    name, why, again = "invalid", wrong, True
+        output, problem = output_format.parse_answer(message.content, reason, row)
+    name, why, cause, again = "invalid", None, "", True
     if reason == "refusal":
         details = message.stop_details or _StopDetails()
         name, why = "refused", details.explanation or details.category or "the model refused to answer"
+        cause = details.category or ""
     elif reason in _TRUNCATED_STOP_REASONS:
-        name, why = "truncated", f"the answer stopped at {reason}"
+        name, why, cause = "truncated", f"the answer stopped at {reason}", reason
     elif reason not in _FINAL_STOP_REASONS:
         why, again = f"the stop_reason {reason!r} is not known to this version", False
-    elif wrong is None:
+        cause = why
+    elif problem is None:
         name, again = "succeeded", False
+    else:
+        why, cause = problem
     error = None if why is None else {"type": name, "message": why}
     usage, citations = _readable_usage(message), extract_citations(message.content)
-    return Outcome(line.custom_id, name, output, error, usage, reason, message.model, again, citations)
+    return Outcome(line.custom_id, name, output, error, usage, reason, message.model, again, citations, cause)
 
 
 def _readable_usage(message: _Message) -> msgspec.Raw | None:

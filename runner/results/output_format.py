@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jsonschema_rs
 import msgspec
@@ -35,7 +35,14 @@ OutputCheck = tuple[Callable[[Mapping[str, Any]], Any], str]
 """A compiled check, and the message for an output that fails it."""
 
 
-Validator = Callable[[Any], str | None]
+class AnswerProblem(NamedTuple):
+    """Why an answer is not valid: a message, and the cause without the values and indexes of this answer."""
+
+    message: str
+    cause: str
+
+
+Validator = Callable[[Any], AnswerProblem | None]
 """A function that returns the problem of an output, or None."""
 
 
@@ -98,7 +105,7 @@ class OutputFormat:
 
     def parse_answer(
         self, content: Sequence[AnswerBlock], stop_reason: str | None, row: Mapping[str, Any] | None
-    ) -> tuple[Any, str | None]:
+    ) -> tuple[Any, AnswerProblem | None]:
         """Return the output of a finished answer and its problem; `checks` need the row."""
         output, wrong = self._extract_output(content, stop_reason)
         if wrong is None and row is not None:
@@ -107,59 +114,68 @@ class OutputFormat:
 
     def _find_failed_check(
         self, output: Any, row: Mapping[str, Any], content: Sequence[AnswerBlock]
-    ) -> str | None:
-        """Return the message of the first check that an output fails, or None."""
+    ) -> AnswerProblem | None:
+        """Return the problem of the first check that an output fails, or None."""
         fields = output if isinstance(output, dict) else {}
         citations = extract_citations(content) if self.checks else []
         names = {"citations": citations, **fields, "output": output, "row": row}
         for test, message in self.checks:
             try:
                 if not test(names):
-                    return message
+                    return AnswerProblem(message, message)
             except ValueError as error:
-                return f"{message} ({error})"
+                return AnswerProblem(f"{message} ({error})", message)
         return None
 
-    def _extract_output(self, content: Sequence[AnswerBlock], stop_reason: str | None) -> tuple[Any, str | None]:
+    def _extract_output(
+        self, content: Sequence[AnswerBlock], stop_reason: str | None
+    ) -> tuple[Any, AnswerProblem | None]:
         calls = [block for block in content if block.type == "tool_use"]
         if self.tool is not None:
             return self._extract_tool_input(calls, content)
         if calls or stop_reason == "tool_use":
             is_meant = calls and self.validate is None and self.parse is None
-            wrong = None if is_meant else "the model called a tool instead of answering"
+            wrong = None if is_meant else _same("the model called a tool instead of answering")
             return [{"id": call.id, "name": call.name, "input": call.input} for call in calls], wrong
         text = extract_text(content)
         if not isinstance(text, str):
-            return text, "a text block holds no text"
+            return text, _same("a text block holds no text")
         return self._parse_text(text)
 
     def _extract_tool_input(
         self, calls: Sequence[AnswerBlock], content: Sequence[AnswerBlock]
-    ) -> tuple[Any, str | None]:
+    ) -> tuple[Any, AnswerProblem | None]:
         inputs = [call.input for call in calls if call.name == self.tool]
         if len(inputs) != 1:
-            return extract_text(content), f"the model called {self.tool} {len(inputs)} times, and once is meant"
+            how = "several times, and once is meant" if inputs else "0 times, and once is meant"
+            message = f"the model called {self.tool} {len(inputs)} times, and once is meant"
+            return extract_text(content), AnswerProblem(message, f"the model called {self.tool} {how}")
         return inputs[0], self.validate(inputs[0]) if self.validate is not None else None
 
-    def _parse_text(self, text: str) -> tuple[Any, str | None]:
+    def _parse_text(self, text: str) -> tuple[Any, AnswerProblem | None]:
         is_json = self.parse == "json" or (self.parse is None and self.validate is not None)
         if not (is_json or self.allow_empty or text.strip()):
-            return text, "the answer is empty"
+            return text, _same("the answer is empty")
         if self.parse == "lines":
             output: Any = [line.strip() for line in text.splitlines() if line.strip()]
         elif self.pattern is not None:
             found = self.pattern.search(text)
             if found is None:
-                return text, f"nothing in the answer matches {self.pattern.pattern}"
+                return text, _same(f"nothing in the answer matches {self.pattern.pattern}")
             output = found.groupdict() or list(found.groups()) or found[0]
         elif is_json:
             try:
                 output = _decode_fenced_json(text) if self.parse == "json" else _decode_json(text)
             except (msgspec.DecodeError, RecursionError) as error:
-                return text, f"not JSON: {error}"
+                return text, AnswerProblem(f"not JSON: {error}", "not JSON")
         else:
             return text, None
         return output, self.validate(output) if self.validate is not None else None
+
+
+def _same(message: str) -> AnswerProblem:
+    """Return a problem whose message holds nothing of the answer."""
+    return AnswerProblem(message, message)
 
 
 TEXT_FORMAT = OutputFormat(allow_empty=True)
@@ -200,19 +216,34 @@ def make_validator(schema: dict[str, Any]) -> Validator:
     Raises InputError if the schema cannot be used.
     """
     try:
-        compiled = jsonschema_rs.validator_for(schema, validate_formats=True, offline=True)
+        compiled, masked = (
+            jsonschema_rs.validator_for(schema, validate_formats=True, offline=True, mask=mask)
+            for mask in (None, "it")
+        )
     except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
         raise InputError([Problem("output.schema", f"cannot be used: {str(error).splitlines()[0]}")]) from error
 
-    def validate(answer: Any) -> str | None:
+    def validate(answer: Any) -> AnswerProblem | None:
         if compiled.is_valid(answer):
             return None
-        first = next(iter(compiled.iter_errors(answer)))
-        path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in first.instance_path)
-        message = f"{path.lstrip('.') or 'the answer'}: {first.message}"
-        return message if len(message) <= _MAX_MESSAGE_CHARS else f"{message[:_MAX_MESSAGE_CHARS]}…"
+        message = _locate(next(iter(compiled.iter_errors(answer))))
+        # The first error again, with "it" instead of the value.
+        return AnswerProblem(message, _locate(next(iter(masked.iter_errors(answer))), is_cause=True))
 
     return validate
+
+
+_NAMES_KEYWORDS = ("additionalProperties", "unevaluatedProperties")
+
+
+def _locate(error: jsonschema_rs.ValidationError, *, is_cause: bool = False) -> str:
+    """Return the message of an error after its place in the answer; a cause has no indexes or foreign names."""
+    steps = error.instance_path
+    path = "".join(f"[{'' if is_cause else step}]" if isinstance(step, int) else f".{step}" for step in steps)
+    has_names = is_cause and error.schema_path[-1:] and error.schema_path[-1] in _NAMES_KEYWORDS
+    text = "it has properties that are not allowed" if has_names else error.message
+    message = f"{path.lstrip('.') or 'the answer'}: {text}"
+    return message if len(message) <= _MAX_MESSAGE_CHARS else f"{message[:_MAX_MESSAGE_CHARS]}…"
 
 
 def build_output_format(output: Output, row_schema: Mapping[str, Any] | None = None) -> OutputFormat:

@@ -8,7 +8,7 @@ import pytest
 
 from runner import Summary
 from runner.errors import RetriesStopped
-from runner.results.lasting_failure import find_lasting_failure
+from runner.results.lasting_failure import is_lasting_failure
 from runner.results.outcome import parse_result
 from runner.results.output_format import build_output_format
 from runner.spec.spec import Check, Output
@@ -114,8 +114,8 @@ def test_different_reasons_do_not_add_up(run_job: Callable[..., Summary]) -> Non
 def group(line: bytes) -> str | None:
     checks = (Check("n > 0", "count: too small"), Check("n < 9", "count: too large"))
     output = build_output_format(Output(schema=LINES, checks=checks))
-    found = find_lasting_failure(parse_result(line, output, {}), output)
-    return found and found.group
+    found = parse_result(line, output, {})
+    return found.reason if is_lasting_failure(found) else None
 
 
 LINES = {"type": "object", "properties": {"n": {}, "lines": {"items": COUNT_SCHEMA}}}

@@ -52,6 +52,12 @@ def test_an_output_is_parsed_from_text(output: Output, answer: str, expected: An
     assert build_output_format(output).parse_answer(text(answer), "end_turn", {}) == (expected, None)
 
 
+def message(form: OutputFormat, content: list[AnswerBlock], row: dict[str, Any] | None = None) -> str | None:
+    """The message about an answer that is not valid."""
+    _, problem = form.parse_answer(content, "end_turn", row or {})
+    return None if problem is None else problem.message
+
+
 @pytest.mark.parametrize(
     ("output", "answer", "wrong"),
     [
@@ -63,7 +69,7 @@ def test_an_output_is_parsed_from_text(output: Output, answer: str, expected: An
     ],
 )
 def test_unparsable_output_is_invalid(output: Output, answer: str, wrong: str) -> None:
-    _, found = build_output_format(output).parse_answer(text(answer), "end_turn", {})
+    found = message(build_output_format(output), text(answer))
     assert found is not None
     assert re.sub('"', "'", found).find(wrong) >= 0, found
 
@@ -71,16 +77,11 @@ def test_unparsable_output_is_invalid(output: Output, answer: str, wrong: str) -
 def test_the_output_is_the_input_of_the_tool() -> None:
     form = OutputFormat(make_validator(SCHEMA), tool="record")
     assert form.parse_answer([*text("Here:"), call("record", GOOD)], "tool_use", {}) == (GOOD, None)
-    assert form.parse_answer([call("record", {})], "tool_use", {})[1] is not None
-    assert (
-        form.parse_answer([call("other", GOOD)], "tool_use", {})[1]
-        == "the model called record 0 times, and once is meant"
-    )
-    assert form.parse_answer([call("record", GOOD)] * 2, "tool_use", {})[1] is not None
-    assert form.parse_answer(text("no"), "end_turn", {}) == (
-        "no",
-        "the model called record 0 times, and once is meant",
-    )
+    assert message(form, [call("record", {})]) is not None
+    assert message(form, [call("other", GOOD)]) == "the model called record 0 times, and once is meant"
+    assert message(form, [call("record", GOOD)] * 2) is not None
+    assert form.parse_answer(text("no"), "end_turn", {})[0] == "no"
+    assert message(form, text("no")) == "the model called record 0 times, and once is meant"
 
 
 def test_invalid_pattern_is_an_error(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
@@ -178,7 +179,7 @@ def test_checks_see_the_output_its_fields_and_the_row() -> None:
     checks = tuple(Check(one["check"], one.get("message", one["check"])) for one in CHECKS)
     form = build_output_format(Output(schema=SCHEMA, checks=checks))
     found = [
-        form.parse_answer(text(json.dumps({"label": "good", "score": score})), "end_turn", {"id": row})[1]
+        message(form, text(json.dumps({"label": "good", "score": score})), {"id": row})
         for score, row in ((1, "r1"), (0, "r1"), (20_000, "r1"), (1, "r7"))
     ]
     assert found == [None, "score > 0", "odd label", "row 7 never passes"]
@@ -186,8 +187,8 @@ def test_checks_see_the_output_its_fields_and_the_row() -> None:
 
 def test_check_that_raises_fails_with_the_reason() -> None:
     form = build_output_format(Output(parse="json", checks=(Check("1 / n > 0", "n counts"),)))
-    assert form.parse_answer(text('{"n": 0}'), "end_turn", {})[1] == "n counts (division by zero)"
-    assert form.parse_answer(text("{}"), "end_turn", {})[1] is not None
+    assert message(form, text('{"n": 0}')) == "n counts (division by zero)"
+    assert message(form, text("{}")) is not None
 
 
 def test_check_with_an_unknown_field_is_an_error(tmp_path: Path, run_job: Callable[..., Summary]) -> None:

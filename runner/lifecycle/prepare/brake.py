@@ -6,7 +6,8 @@ from itertools import islice
 import msgspec
 
 from runner.errors import RetriesStopped
-from runner.results.lasting_failure import LASTING_OUTCOMES, LastingFailure, find_lasting_failure
+from runner.results.lasting_failure import LASTING_OUTCOMES, is_lasting_failure
+from runner.results.outcome import Outcome
 from runner.results.output_format import OutputFormat
 from runner.runs.context import RunContext
 from runner.runs.result_reader import open_result_reader
@@ -31,18 +32,19 @@ def apply_brake(context: RunContext, output_format: OutputFormat, round: int) ->
     if index.count_rows_of_round(context.run, round, LASTING_OUTCOMES) <= brake * total:
         return
     groups: dict[str, tuple[int, int, str]] = {}
-    for row, failure in _read_failures(context, output_format, round):
-        count, first, message = groups.get(failure.group, (0, row, failure.message))
+    for row, failed in _read_lasting_failures(context, output_format, round):
+        reason, error = str(failed.reason), failed.error or {}
+        count, first, message = groups.get(reason, (0, row, f"{error.get('type')}: {error.get('message')}"))
         if count or len(groups) < _MAX_GROUPS:
-            groups[failure.group] = (count + 1, first, message)
+            groups[reason] = (count + 1, first, message)
     count, first, message = max(groups.values(), default=(0, 0, ""))
     if count > brake * total:
         raise RetriesStopped(_describe_stop(context, round, f"{count:,} of {total:,}", first, message))
 
 
-def _read_failures(
+def _read_lasting_failures(
     context: RunContext, output_format: OutputFormat, round: int
-) -> Iterator[tuple[int, LastingFailure]]:
+) -> Iterator[tuple[int, Outcome]]:
     """Yield the rows of a round that failed for a lasting reason."""
     with open_result_reader(context, output_format) as reader:
         for row, batch, *where in context.store.row_index.results_of_round(context.run, round, LASTING_OUTCOMES):
@@ -50,8 +52,8 @@ def _read_failures(
                 outcome = reader.parse(row, reader.read_line(round, batch, *where))
             except (OSError, ValueError):
                 continue  # Whoever reads the row to send it again says so.
-            if (failure := find_lasting_failure(outcome, output_format)) is not None:
-                yield row, failure
+            if is_lasting_failure(outcome):
+                yield row, outcome
 
 
 def _describe_stop(context: RunContext, round: int, share: str, row: int, message: str) -> str:
