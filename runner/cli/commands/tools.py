@@ -20,14 +20,9 @@ def schema() -> None:
 
     It includes the types of sources and sinks from installed packages.
     """
-    import json
+    from runner.starters.editor_schema import format_installed_schema
 
-    from runner.io_types.plugins import add_all_plugins
-    from runner.spec.schema_errors import find_schema_error, schema_text
-
-    printed = json.loads(schema_text())
-    add_all_plugins(printed, find_schema_error)
-    echo(json.dumps(printed, indent=2, ensure_ascii=False))
+    echo(format_installed_schema(), nl=False)
 
 
 @click.command()
