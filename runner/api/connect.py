@@ -68,5 +68,8 @@ def connect(
     with client:
         found = client.api_key or client.auth_token or client.credentials
         if not found and "ANTHROPIC_CUSTOM_HEADERS" not in os.environ:
-            raise AccessError("no credentials: set ANTHROPIC_API_KEY, or try the job with --simulate")
+            raise AccessError(
+                "no credentials: set ANTHROPIC_API_KEY, or write it into .env beside the spec; "
+                "or try the job with --simulate"
+            )
         yield Api(client, name)

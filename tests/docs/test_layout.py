@@ -31,6 +31,7 @@ OWNERS = {
     "httpcore2": {"api"},
     "jsonschema_rs": {"results", "simulator"},
     "click": {"cli"},
+    "dotenv": {"cli"},
     "rich": {"cli"},
     "fsspec": {"files"},
     "pyarrow": {"tabular"},

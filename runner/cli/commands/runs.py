@@ -7,11 +7,13 @@ import click
 
 from runner.cli.common import JSON_OPTION, echo_json, warn_of_debug_log
 from runner.cli.echo import echo
+from runner.cli.env_files import describe_key, reads_env_files
 
 
 @click.command()
 @click.argument("target", required=False, metavar="[SPEC|RUN]")
 @JSON_OPTION
+@reads_env_files
 def status(target: str | None, *, as_json: bool) -> None:
     """Show the runs of this project.
 
@@ -41,6 +43,7 @@ def status(target: str | None, *, as_json: bool) -> None:
 
 @click.command()
 @click.argument("target", metavar="SPEC|RUN")
+@reads_env_files
 def cancel(target: str) -> None:
     """Cancel an unfinished run.
 
@@ -70,6 +73,7 @@ def cancel(target: str) -> None:
     is_flag=True,
     help="Treat batches that are not found as never sent; the next run sends them.",
 )
+@reads_env_files
 def reconcile(target: str, *, adopt: str | None, assume_not_sent: bool) -> None:
     """Find batches whose creation got no response.
 
@@ -96,6 +100,7 @@ def reconcile(target: str, *, adopt: str | None, assume_not_sent: bool) -> None:
 
 @click.command()
 @click.option("--remote", is_flag=True, help="Also check the batches of the workspace; needs a key.")
+@reads_env_files
 def doctor(*, remote: bool) -> None:
     """Check the state on disk, changing nothing.
 
@@ -105,7 +110,7 @@ def doctor(*, remote: bool) -> None:
     from runner.text import pluralize
 
     diagnosis = diagnose_state(remote=remote)
-    for line in (*diagnosis.findings, *diagnosis.next_steps):
+    for line in (*diagnosis.findings, *diagnosis.next_steps, describe_key()):
         echo(line)
     wrong = len(diagnosis.findings)
     echo(f"{pluralize(diagnosis.runs, 'run')}, {pluralize(wrong, 'finding')}")
@@ -131,6 +136,7 @@ class _AgeType(click.ParamType[float]):
 )
 @click.option("--remote", is_flag=True, help="Also delete the copies at the API; needs a key.")
 @click.option("--yes", is_flag=True, help="Delete without asking for confirmation.")
+@reads_env_files
 def purge(target: str | None, *, older_than: float | None, remote: bool, yes: bool) -> None:
     """Delete stored rows and results of ended runs.
 

@@ -20,6 +20,7 @@ from runner.cli.common import (
     warn_of_debug_log,
 )
 from runner.cli.echo import echo
+from runner.cli.env_files import reads_env_files
 from runner.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def _resume_command() -> str:
 )
 @VAR_OPTION
 @JSON_OPTION
+@reads_env_files
 def run(
     specs: tuple[Path, ...], *, simulate: bool, yes: bool, resume: bool, new: bool, as_json: bool,
     no_wait: bool, accept_loss: bool, overwrite: bool, limit: int | None, poll_seconds: float | None,
@@ -132,6 +134,7 @@ def _print_summary(summary: "Summary", *, simulate: bool, as_json: bool) -> None
 )
 @click.option("--limit", type=click.IntRange(min=1), help="The --limit the run was started with.")
 @VAR_OPTION
+@reads_env_files
 def recover(spec: Path, *, run_id: str | None, limit: int | None, variables: dict[str, str]) -> None:
     """Rebuild a lost run from the API, and resume it.
 

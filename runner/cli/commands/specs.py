@@ -13,6 +13,7 @@ from runner.cli.common import (
     handle_stop_signals,
 )
 from runner.cli.echo import echo
+from runner.cli.env_files import reads_env_files
 from runner.errors import InputError
 
 
@@ -22,6 +23,7 @@ from runner.errors import InputError
     "--online", is_flag=True, help="Ask the API, for free, if it accepts the requests of the first rows."
 )
 @VAR_OPTION
+@reads_env_files
 def validate(specs: tuple[Path, ...], *, online: bool, variables: dict[str, str]) -> None:
     """Check specs without sending anything.
 
@@ -55,6 +57,7 @@ def validate(specs: tuple[Path, ...], *, online: bool, variables: dict[str, str]
 @click.argument("spec", type=SPEC_PATH)
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N rows.")
 @VAR_OPTION
+@reads_env_files
 def render(spec: Path, limit: int | None, variables: dict[str, str]) -> None:
     """Print the requests of a spec as JSON lines.
 
@@ -74,6 +77,7 @@ def render(spec: Path, limit: int | None, variables: dict[str, str]) -> None:
 @click.option("--simulate", is_flag=True, help="Plan a simulated run; the simulator counts tokens.")
 @VAR_OPTION
 @JSON_OPTION
+@reads_env_files
 def plan(
     spec: Path, *, limit: int | None, offline: bool, simulate: bool, variables: dict[str, str], as_json: bool
 ) -> None:

@@ -69,7 +69,10 @@ def test_run_without_a_key_says_what_to_do(tmp_path: Path) -> None:
     done = command(tmp_path, {**environ_without_key(), "HOME": str(tmp_path)}, "run", "job.yaml", "--yes")
     assert (done.returncode, done.stderr) == (
         7,
-        "error: no credentials: set ANTHROPIC_API_KEY, or try the job with --simulate\n",
+        (
+            "error: no credentials: set ANTHROPIC_API_KEY, or write it into .env beside the spec; "
+            "or try the job with --simulate\n"
+        ),
     )
 
 

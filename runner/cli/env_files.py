@@ -1,0 +1,104 @@
+"""Variables from .env files: `--env-file`, and `.env` beside a spec or in its project; none overrides another."""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from runner.cli.echo import echo
+from runner.errors import UsageError
+
+R = TypeVar("R")
+
+_KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
+# They decide where a key is sent, or who can read it on its way.
+_REDIRECTING = re.compile(r"ANTHROPIC_(BASE_URL|CUSTOM_HEADERS)|\w+_PROXY|SSL_CERT_(FILE|DIR)", re.IGNORECASE)
+_ORIGINS = "runner.cli.env_files"
+
+
+def _find_env_files(targets: Iterator[Path]) -> list[Path]:
+    """Return each `.env` beside a spec and in its project; without a spec, that of the project around us."""
+    from runner.spec.load import find_project_root
+
+    specs = [path if path.is_file() else path / "spec" for path in targets if path.exists()]
+    folders = [folder for spec in specs for folder in (spec.absolute().parent, find_project_root(spec))]
+    folders = folders or [find_project_root(Path.cwd() / "spec")]
+    return [path for folder in dict.fromkeys(folders) if (path := folder / ".env").is_file()]
+
+
+def _read(path: Path) -> dict[str, str]:
+    """Return the variables of a file that are not set. Raises UsageError if it cannot be read."""
+    # Imported only if there is such a file.
+    from dotenv import dotenv_values
+
+    try:
+        values = dotenv_values(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot read: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from error
+    return {name: value for name, value in values.items() if value is not None and name not in os.environ}
+
+
+def _warn_of_redirects(path: Path, names: list[str]) -> None:
+    echo(
+        f"warning: {path} sets {', '.join(names)}, but not the key in use: ignored, since it would send your key "
+        f"elsewhere (`--env-file {os.path.relpath(path)}` uses it)",
+        err=True,
+    )
+
+
+def load_env_files(named: Path | None, targets: Iterator[Path]) -> dict[str, Path]:
+    """Set the variables of the named file and of each `.env` file unless they are set; return their origins.
+
+    A `.env` file that was not named can belong to a stranger's project: it may redirect only its own key.
+    """
+    origins: dict[str, Path] = {}
+    for path in ([] if named is None else [named]) + _find_env_files(targets):
+        values = _read(path)
+        if path != named and not any(key in values for key in _KEYS):
+            redirects = [name for name in values if _REDIRECTING.fullmatch(name)]
+            if redirects:
+                _warn_of_redirects(path, redirects)
+            values = {name: value for name, value in values.items() if name not in redirects}
+        os.environ.update(values)
+        origins.update(dict.fromkeys(values, path))
+    return origins
+
+
+def _list_targets(options: Mapping[str, Any]) -> Iterator[Path]:
+    for name in ("specs", "spec", "targets", "target"):
+        given = options.get(name) or ()
+        yield from (Path(one) for one in ([given] if isinstance(given, str | Path) else given))
+
+
+def reads_env_files(command: Callable[..., R]) -> Callable[..., R]:
+    """Give a command the option `--env-file`, and set the variables of .env files before it runs."""
+
+    @click.option(
+        "--env-file",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="Set variables from this file, as from .env beside the spec; never those that are set.",
+    )
+    @wraps(command)
+    def run(*args: Any, env_file: Path | None, **options: Any) -> R:
+        origins = load_env_files(env_file, _list_targets(options))
+        click.get_current_context().meta[_ORIGINS] = origins
+        return command(*args, **options)
+
+    return run
+
+
+def describe_key() -> str:
+    """Return where the credentials come from: the environment, a file, a profile, or nowhere."""
+    from runner.api.connect import may_have_credentials
+
+    origins: dict[str, Path] = click.get_current_context().meta.get(_ORIGINS, {})
+    for name in _KEYS:
+        if os.environ.get(name):
+            return f"key: {name} from {origins.get(name, 'the environment')}"
+    if may_have_credentials():
+        return "key: none set; the SDK may find a profile"
+    return "key: none; set ANTHROPIC_API_KEY, or write it into .env beside the spec"
