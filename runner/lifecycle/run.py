@@ -10,6 +10,7 @@ from typing import Any
 
 from runner.api.client import Api
 from runner.errors import CostCapReached, RetriesStopped
+from runner.lifecycle.deliver.failures import summarize_with_failures
 from runner.lifecycle.deliver.finish import finish_run, rewrite_outputs, write_partial_outputs
 from runner.lifecycle.follow.check_files import check_run_files
 from runner.lifecycle.follow.loop import follow_run
@@ -110,7 +111,8 @@ def follow_and_deliver(
         check_run_files(context)
         how = {"wait": wait, "accept_loss": accept_loss, "is_resumed": ready.plan is None}
         _follow(ready, output_format, poll_seconds or context.spec.batch.poll_seconds, stop, **how)
-    return summarize_run(context.store, context.run)
+    is_finished = context.run.state == "finished"
+    return (summarize_with_failures if is_finished else summarize_run)(context.store, context.run)
 
 
 def _follow(ready: ReadyRun, output_format: OutputFormat, poll_seconds: float, stop: Event, **how: bool) -> None:

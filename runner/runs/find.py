@@ -143,7 +143,7 @@ def find_run(target: str, *states: str) -> RunInfo:
 
 
 @contextmanager
-def open_run(run_info: RunInfo) -> Iterator[tuple[Store, Run]]:
-    """Open the store that holds a run, with its lock; yield the store and the run."""
-    with open_store(run_info.output_root / ".runner") as store:
+def open_run(run_info: RunInfo, *, lock: bool = True) -> Iterator[tuple[Store, Run]]:
+    """Open the store that holds a run, by default with its lock; yield the store and the run."""
+    with open_store(run_info.output_root / ".runner", lock=lock) as store:
         yield store, next(run for run in store.runs() if run.id == run_info.summary.run)

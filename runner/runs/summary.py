@@ -17,6 +17,21 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
+class FailureGroup:
+    """Failed rows of one reason: their number, and the key and the beginning of the answer of the first.
+
+    `reason` begins with the outcome and holds nothing of the row. The last group can be that of `other reasons`,
+    whose outcome is None if they differ.
+    """
+
+    outcome: str | None
+    reason: str
+    rows: int
+    key: str | int
+    answer: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """Public summary of a run.
 
@@ -32,6 +47,8 @@ class Summary:
     had been sent synchronously, and `saved`. An amount is None if no price is known. If the usage of some answers
     could not be read, these amounts are None, `max` is the most that the run can have cost, and `unreadable_usage`
     counts those answers by field.
+    `failures` groups the failed rows by reason, the most frequent first. It is None if they were not read: of a
+    run that goes on, in a list of runs, or after a purge.
     """
 
     run: str
@@ -45,6 +62,7 @@ class Summary:
     cost: dict[str, float | None]
     seconds: float
     unreadable_usage: dict[str, int] = field(default_factory=dict)
+    failures: list[FailureGroup] | None = None
 
     @property
     def exit_code(self) -> int:

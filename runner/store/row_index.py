@@ -151,6 +151,19 @@ class RowIndex:
         found: tuple[int, int, int] | None = self._db.execute(query, (run.number, row)).fetchone()
         return found
 
+    def latest_request(self, run: Run, row: int) -> tuple[int, int, int, int] | None:
+        """Return (round, batch, offset, length) of the latest params of a row, or None if it is not sent.
+
+        They are those of an earlier row if that has the same request.
+        """
+        query = (
+            "SELECT one.round, one.batch, one.body_offset, one.body_length"
+            " FROM row JOIN row AS one ON one.run = row.run AND one.row = coalesce(row.duplicate_of, row.row)"
+            " WHERE row.run = ? AND row.row = ? AND one.batch > 0"
+        )
+        found: tuple[int, int, int, int] | None = self._db.execute(query, (run.number, row)).fetchone()
+        return found
+
     def rows_of(self, batch: Batch) -> list[int]:
         """Return the numbers of the rows whose latest attempt is this batch, ascending."""
         return [row for row, _, _ in self.requests_of(batch)]
@@ -226,11 +239,14 @@ class RowIndex:
         """Yield every row in order: (row, outcome, round, batch, offset, length, row in the results).
 
         Offset and length locate its line in the results, in bytes. The last number differs from the first if an
-        earlier row has the same request.
+        earlier row has the same request. Rows are read in chunks, so that the caller can write rows meanwhile.
         """
         query = (
             "SELECT row.row, row.outcome, one.round, one.batch, one.result_offset, one.result_length, one.row"
             " FROM row JOIN row AS one ON one.run = row.run AND one.row = coalesce(row.duplicate_of, row.row)"
-            " WHERE row.run = ? ORDER BY row.row"
+            " WHERE row.run = ? AND row.row > ? ORDER BY row.row LIMIT ?"
         )
-        yield from self._db.execute(query, (run.number,))
+        last = 0
+        while chunk := self._db.execute(query, (run.number, last, _CHUNK)).fetchall():
+            yield from chunk
+            last = chunk[-1][0]

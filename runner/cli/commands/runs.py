@@ -18,13 +18,15 @@ def status(target: str | None, *, as_json: bool) -> None:
     """Show the runs of this project.
 
     With SPEC, the path or name of a spec, shows its newest run. RUN is a run id or its beginning.
+    The failed rows of that run are shown by reason.
     """
-    from runner.cli.texts.summary import build_runs_table, format_doubts
+    from runner.cli.texts.summary import build_runs_table, format_doubts, format_failures
+    from runner.lifecycle.maintain.show import with_failures
     from runner.runs.find import find_runs
 
     found = find_runs(target)
     if target is not None:
-        found = found[:1]
+        found = [with_failures(found[0])]
     if as_json:
         for run in found:
             echo_json(run.summary)
@@ -39,6 +41,8 @@ def status(target: str | None, *, as_json: bool) -> None:
     for run in found:
         for line in format_doubts(run.summary):
             echo(f"{run.summary.run}: {line}")
+        for line in format_failures(run.summary):
+            echo(line)
 
 
 @click.command()

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from runner.cli.echo import to_cell
+from runner.cli.echo import escape_line, to_cell
 from runner.cli.texts.numbers import format_dollars, format_duration
 from runner.lifecycle.maintain.unknown_batches import UnknownBatch
 from runner.runs.find import RunInfo
@@ -73,6 +73,24 @@ def format_doubts(summary: Summary) -> Iterator[str]:
         yield f"{what} may have been paid twice: up to {most}"
 
 
+_MAX_REASONS = 5
+
+
+def format_failures(summary: Summary) -> Iterator[str]:
+    """Yield the failed rows by reason with an example of each, then the command that shows them."""
+    groups = summary.failures or []
+    counts = [pluralize(group.rows, "row") for group in groups[:_MAX_REASONS]]
+    width = max(map(len, counts), default=0)
+    for index, (group, count) in enumerate(zip(groups, counts, strict=False)):
+        yield f"  {'' if index else 'failed':6}  {count:{width}}  {escape_line(group.reason)}"
+        answer = "" if group.answer is None else f": {group.answer}"
+        yield escape_line(f"  {'':6}  {'':{width}}  {group.key}{answer}")
+    if left := sum(group.rows for group in groups[_MAX_REASONS:]):
+        yield f"  {'':6}  {pluralize(left, 'row')} of other reasons"
+    if groups:
+        yield f"  show    runner show {summary.run} --failed"
+
+
 def format_conclusion(summary: Summary, *, is_simulated: bool) -> str:
     """Return the summary of a finished run: outcomes, duration, tokens, cost and outputs."""
     took = format_duration(summary.seconds) + (" (simulated)" if is_simulated else "")
@@ -83,6 +101,7 @@ def format_conclusion(summary: Summary, *, is_simulated: bool) -> str:
         *_format_cost(summary),
         *_format_missing(summary),
         *(f"  doubt   {line}" for line in format_doubts(summary)),
+        *format_failures(summary),
     ]
     paths = [_format_destination(sink) for sink in summary.sinks]
     width = max(map(len, paths), default=0)

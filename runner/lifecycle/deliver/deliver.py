@@ -3,7 +3,6 @@
 The outputs depend only on the files of the run, so that writing them again gives the same bytes.
 """
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -14,27 +13,20 @@ import msgspec
 from runner.errors import InputError, Problem, StateError
 from runner.files.digest import sha256_of
 from runner.lifecycle.deliver.places import OutputPlace, choose_places
-from runner.requests.custom_id import make_custom_id
-from runner.results.outcome import Outcome, parse_result
+from runner.lifecycle.deliver.row_results import RowResult, read_row_results
+from runner.results.outcome import Outcome
 from runner.results.output_format import OutputFormat
 from runner.runs.context import RunContext
 from runner.runs.snapshot import read_snapshot
 from runner.sinks.open import open_sink
 from runner.spec.spec import Sink
-from runner.store.records import Batch
 from runner.store.run_folder import FileSlices, open_slices
 from runner.tabular.database import DatabaseError, Transactions
 from runner.text import pluralize
 
-_MISSING_RESULT_MESSAGES = {
-    "missing": "the API returned no result for this request",
-    "canceled": "the run was canceled before this row was sent",
-}
-
-
-class _Row(msgspec.Struct):
-    key: str | int
-    row: msgspec.Raw
+_MISSING = Outcome(
+    "", "missing", error={"type": "missing", "message": "the API returned no result for this request"}
+)
 
 
 def _build_records(
@@ -44,59 +36,41 @@ def _build_records(
 
     `row` and `usage` in the record stay raw JSON unless `decoded`.
     """
-    batches = {(batch.round, batch.batch): batch for batch in context.store.batches(context.run)}
-    decode_row = msgspec.json.Decoder(_Row).decode
-    folder, sha256 = context.store.folder(context.run), hashlib.sha256()
-    with folder.rows.open("rb") as rows:
-        for line, (number, name, round, batch, offset, length, sent) in zip(
-            rows, context.store.row_index.row_outcomes(context.run), strict=True
-        ):
-            sha256.update(line)
-            if name is None and is_partial:
-                continue
-            source = decode_row(line)
-            sent_as = make_custom_id(context.run.id, round, batch, sent)
-            if offset is None or length is None:
-                absent = name or "missing"
-                outcome = Outcome("", absent, error={"type": absent, "message": _MISSING_RESULT_MESSAGES[absent]})
-            else:
-                fields = msgspec.json.decode(source.row) if output_format.checks else None
-                outcome = parse_result(
-                    files.read(folder.results(round, batch), offset, length), output_format, fields
-                )
-                if outcome.custom_id != sent_as:
-                    raise ValueError(f"the result of row {number} belongs to another request")
-            record = _build_record(source, outcome, batches.get((round, batch)))
-            record["custom_id"] = sent_as if batch else None
-            if decoded:
-                record["row"] = msgspec.json.decode(source.row)
-                record["usage"] = msgspec.json.decode(outcome.usage) if outcome.usage is not None else None
-            yield number, name, record
-    if sha256.hexdigest() != (context.run.rows_sha256 or sha256.hexdigest()):
-        raise ValueError("rows.jsonl differs from what was written")
+
+    def is_wanted(recorded: str | None, _: str | int) -> bool:
+        return recorded is not None or not is_partial
+
+    for found in read_row_results(context.store, context.run, output_format, files, is_wanted=is_wanted):
+        record = _build_record(found, found.outcome or _MISSING)
+        if decoded:
+            record["row"] = msgspec.json.decode(found.fields)
+            usage = record["usage"]
+            record["usage"] = msgspec.json.decode(usage) if usage is not None else None
+        yield found.number, found.recorded, record
 
 
 def _verify_results(context: RunContext) -> None:
-    """Raise ValueError if a results file differs from its digest, where one is recorded."""
+    """Raise StateError if a results file differs from its digest, where one is recorded."""
     for batch in context.store.batches(context.run):
         if batch.results_sha256 is not None:
             path = context.store.folder(context.run).results(batch.round, batch.batch)
             if sha256_of(path) != batch.results_sha256:
-                raise ValueError(f"{path.name} differs from what was received")
+                message = f"{path.name} differs from what was received"
+                raise StateError(f"the files of run {context.run.id} are damaged: {message}")
 
 
-def _build_record(source: _Row, outcome: Outcome, batch: Batch | None) -> dict[str, Any]:
+def _build_record(found: RowResult, outcome: Outcome) -> dict[str, Any]:
     return {
-        "key": source.key,
-        "row": source.row,
+        "key": found.key,
+        "row": found.fields,
         "outcome": outcome.outcome,
         "output": outcome.output,
         "error": outcome.error,
         "usage": outcome.usage,
         "stop_reason": outcome.stop_reason,
         "model": outcome.model,
-        "custom_id": None,
-        "batch_id": batch.batch_id if batch is not None else None,
+        "custom_id": found.custom_id,
+        "batch_id": found.batch.batch_id if found.batch is not None else None,
         "citations": outcome.citations,
     }
 
@@ -104,11 +78,8 @@ def _build_record(source: _Row, outcome: Outcome, batch: Batch | None) -> dict[s
 def _verified_records(
     context: RunContext, output_format: OutputFormat, files: FileSlices, *, decoded: bool, is_partial: bool
 ) -> Iterator[tuple[int, str | None, dict[str, Any]]]:
-    try:
-        _verify_results(context)
-        yield from _build_records(context, output_format, files, decoded=decoded, is_partial=is_partial)
-    except ValueError as error:
-        raise StateError(f"the files of run {context.run.id} are damaged: {error}") from error
+    _verify_results(context)
+    yield from _build_records(context, output_format, files, decoded=decoded, is_partial=is_partial)
 
 
 def _extra_entries(sink: Sink, place: OutputPlace) -> dict[str, str]:

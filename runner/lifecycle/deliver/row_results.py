@@ -1,0 +1,115 @@
+"""Read the rows of a run in input order, each with its outcome from the results files.
+
+Everything depends only on the files of the run, so that reading them again gives the same outcomes.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from runner.errors import StateError
+from runner.requests.custom_id import make_custom_id
+from runner.results.outcome import Outcome, parse_result
+from runner.results.output_format import OutputFormat, build_output_format
+from runner.runs.snapshot import read_snapshot
+from runner.spec.load import spec_from_record
+from runner.store.records import Batch, Run
+from runner.store.run_folder import FileSlices
+from runner.store.store import Store
+
+_MISSING_RESULT_MESSAGES = {
+    "missing": "the API returned no result for this request",
+    "canceled": "the run was canceled before this row was sent",
+}
+
+
+RowPredicate = Callable[[str | None, str | int], bool]
+"""Tells by the recorded outcome and the key of a row whether its result is read."""
+
+
+class _Row(msgspec.Struct):
+    key: str | int
+    row: msgspec.Raw
+
+
+class RowResult(NamedTuple):
+    """A row of a run, and its outcome; None while it has none.
+
+    `fields` is the row as JSON. `recorded` is the outcome in the state, which an older version may have judged
+    differently. `batch` is that of its latest attempt, and `custom_id` the id in it; both are None for a row that
+    this run does not send.
+    """
+
+    number: int
+    key: str | int
+    fields: msgspec.Raw
+    recorded: str | None
+    outcome: Outcome | None
+    batch: Batch | None
+    custom_id: str | None
+
+
+def recorded_output_format(store: Store, run: Run) -> OutputFormat:
+    """Return the rules by which the answers of a run are judged: those of the spec that it was started with."""
+    recorded = spec_from_record(read_snapshot(store, run).record, path=Path(), root=Path())
+    return build_output_format(recorded.output)
+
+
+def read_row_results(
+    store: Store,
+    run: Run,
+    output_format: OutputFormat,
+    files: FileSlices,
+    *,
+    is_wanted: RowPredicate,
+) -> Iterator[RowResult]:
+    """Yield the rows of a run that are wanted by their recorded outcome and key, with their outcomes.
+
+    Raises StateError if the files of the run are damaged.
+    """
+    try:
+        yield from _read_rows(store, run, output_format, files, is_wanted)
+    except ValueError as error:
+        raise StateError(f"the files of run {run.id} are damaged: {error}") from error
+
+
+def _outcome_without_result(number: int, name: str) -> Outcome:
+    if name not in _MISSING_RESULT_MESSAGES:
+        raise ValueError(f"the result of row {number} is not recorded")
+    return Outcome("", name, error={"type": name, "message": _MISSING_RESULT_MESSAGES[name]})
+
+
+def _read_rows(
+    store: Store,
+    run: Run,
+    output_format: OutputFormat,
+    files: FileSlices,
+    is_wanted: RowPredicate,
+) -> Iterator[RowResult]:
+    batches = {(batch.round, batch.batch): batch for batch in store.batches(run)}
+    decode_row = msgspec.json.Decoder(_Row).decode
+    folder, sha256 = store.folder(run), hashlib.sha256()
+    with folder.rows.open("rb") as rows:
+        for line, (number, name, round, batch, offset, length, sent) in zip(
+            rows, store.row_index.row_outcomes(run), strict=True
+        ):
+            sha256.update(line)
+            source, outcome = decode_row(line), None
+            if not is_wanted(name, source.key):
+                continue
+            sent_as = make_custom_id(run.id, round, batch, sent)
+            if offset is not None and length is not None:
+                fields = msgspec.json.decode(source.row) if output_format.checks else None
+                result = files.read(folder.results(round, batch), offset, length)
+                outcome = parse_result(result, output_format, fields)
+                if outcome.custom_id != sent_as:
+                    raise ValueError(f"the result of row {number} belongs to another request")
+            elif name is not None:
+                outcome = _outcome_without_result(number, name)
+            own = batches.get((round, batch))
+            yield RowResult(number, source.key, source.row, name, outcome, own, sent_as if batch else None)
+    if sha256.hexdigest() != (run.rows_sha256 or sha256.hexdigest()):
+        raise ValueError("rows.jsonl differs from what was written")

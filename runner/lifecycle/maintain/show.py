@@ -1,0 +1,114 @@
+"""Show what became of the rows of a run, without its lock and without sending anything."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from runner.errors import UsageError
+from runner.lifecycle.deliver.failures import summarize_with_failures
+from runner.lifecycle.deliver.row_results import RowResult, read_row_results, recorded_output_format
+from runner.results.outcome import Outcome
+from runner.runs.find import RunInfo, open_run
+from runner.store.records import Run
+from runner.store.run_folder import FileSlices, open_slices
+from runner.store.store import Store
+
+PENDING = "pending"
+"""The outcome that is shown for a row without one."""
+
+_NO_OUTCOME = Outcome("", PENDING)
+
+
+@dataclass(frozen=True, slots=True)
+class RowChoice:
+    """The rows to show: those that fit everything that is given.
+
+    `failed` leaves out the rows that succeeded. `outcome` can be `pending`; otherwise rows without an outcome are
+    shown only if `key` names one. `reason` is the beginning of a reason.
+    """
+
+    failed: bool = False
+    outcome: str | None = None
+    reason: str | None = None
+    key: str | None = None
+
+    def fits_state(self, recorded: str | None, key: str | int) -> bool:
+        """Return whether the result of a row must be read, by what the state knows."""
+        if self.key is not None:
+            return self.key == str(key)
+        if recorded is None or self.outcome is not None:
+            return (recorded or PENDING) == self.outcome
+        return recorded != "succeeded" or not (self.failed or self.reason)
+
+    def fits_outcome(self, outcome: Outcome) -> bool:
+        """Return whether a row is shown, by its outcome."""
+        return (
+            not (self.failed and outcome.outcome in ("succeeded", PENDING))
+            and self.outcome in (None, outcome.outcome)
+            and (self.reason is None or (outcome.reason or "").startswith(self.reason))
+        )
+
+
+def with_failures(run_info: RunInfo) -> RunInfo:
+    """Return a run with its failed rows by reason."""
+    with open_run(run_info, lock=False) as (store, run):
+        return replace(run_info, summary=summarize_with_failures(store, run))
+
+
+def show_rows(run_info: RunInfo, choice: RowChoice, *, has_request: bool = False) -> Iterator[dict[str, Any]]:
+    """Yield the chosen rows in input order, under the names of a sink without columns, and `reason`.
+
+    With `has_request` there is also `request`: the latest params of the row; None if the run did not send it.
+    Raises UsageError if the run has not begun or was purged, or has no row with the key; and StateError if its
+    files are damaged.
+    """
+    with open_run(run_info, lock=False) as (store, run), open_slices() as files:
+        _check_shown(run)
+        is_found = False
+        output_format = recorded_output_format(store, run)
+        for found in read_row_results(store, run, output_format, files, is_wanted=choice.fits_state):
+            is_found = True
+            outcome = found.outcome or _NO_OUTCOME
+            if choice.fits_outcome(outcome):
+                request = {"request": _read_request(store, run, found, files)} if has_request else {}
+                yield _describe_row(found, outcome) | request
+            if choice.key is not None:
+                return
+        if choice.key is not None and not is_found:
+            raise UsageError(f"run {run.id} has no row with the key {choice.key!r}")
+
+
+def _check_shown(run: Run) -> None:
+    """Raise UsageError if a run has no rows that can be shown."""
+    if run.purged_at is not None:
+        day = datetime.fromtimestamp(run.purged_at, UTC).strftime("%Y-%m-%d")
+        raise UsageError(f"the rows and answers of run {run.id} were purged on {day}; its outputs are kept")
+    if run.state in ("preparing", "prepared"):
+        raise UsageError(f"run {run.id} has not begun: its rows can be shown once it was confirmed")
+
+
+def _read_request(store: Store, run: Run, found: RowResult, files: FileSlices) -> msgspec.Raw | None:
+    place = store.row_index.latest_request(run, found.number)
+    if place is None:
+        return None
+    round, batch, offset, length = place
+    return msgspec.Raw(files.read(store.folder(run).body(round, batch), offset, length))
+
+
+def _describe_row(found: RowResult, outcome: Outcome) -> dict[str, Any]:
+    return {
+        "key": found.key,
+        "row": found.fields,
+        "outcome": outcome.outcome,
+        "reason": outcome.reason if outcome.outcome != PENDING else None,
+        "output": outcome.output,
+        "error": outcome.error,
+        "usage": outcome.usage,
+        "stop_reason": outcome.stop_reason,
+        "model": outcome.model,
+        "custom_id": found.custom_id,
+        "batch_id": found.batch.batch_id if found.batch is not None else None,
+    }
