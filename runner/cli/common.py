@@ -16,6 +16,8 @@ from runner.cli.echo import echo
 from runner.errors import InputError, Interrupted, RunnerError, StateError
 
 SPEC_PATH = click.Path(dir_okay=False, path_type=Path)
+SPEC_PATHS = click.Path()
+"""Several specs: paths, folders and globs."""
 
 
 class RunnerGroup(click.Group):
@@ -68,6 +70,12 @@ VAR_OPTION = click.option(
     callback=_parse_variables,
     metavar="NAME=VALUE",
     help="Override a variable of the spec; can be repeated.",
+)
+SELECT_OPTION = click.option(
+    "--select",
+    multiple=True,
+    metavar="CONDITION",
+    help="Only specs with tag:NAME, state:failed, state:unfinished or state:new; a comma joins conditions.",
 )
 JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line.")
 

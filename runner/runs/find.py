@@ -11,10 +11,10 @@ from runner.errors import UsageError
 from runner.runs.project import SIMULATED_FOLDER
 from runner.runs.summary import Summary, summarize_run
 from runner.spec.load import find_project_root, load_spec
+from runner.spec.spec_files import SPEC_SUFFIXES
 from runner.store.records import Run
 from runner.store.store import Store, open_store
 
-SPEC_SUFFIXES = (".yaml", ".yml")
 _MIN_BEGINNING = 3
 _MAX_SHOWN = 10
 

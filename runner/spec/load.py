@@ -204,6 +204,7 @@ def _build_settings(value: dict[str, Any]) -> dict[str, Any]:
         "limits": Limits(**value.get("limits", {})),
         "sync": Sync(**value.get("sync", {})),
         "betas": tuple(value.get("betas", ())),
+        "tags": tuple(value.get("tags", ())),
         "allow": tuple(value.get("allow", ())),
     }
 

@@ -12,7 +12,9 @@ import click
 
 from runner.cli.common import (
     JSON_OPTION,
+    SELECT_OPTION,
     SPEC_PATH,
+    SPEC_PATHS,
     VAR_OPTION,
     StopEvent,
     echo_json,
@@ -59,7 +61,7 @@ def _resume_command() -> str:
 
 
 @click.command()
-@click.argument("specs", nargs=-1, required=True, type=SPEC_PATH)
+@click.argument("specs", nargs=-1, required=True, type=SPEC_PATHS)
 @click.option("--simulate", is_flag=True, help="Use the local simulator: no key, no cost. Writes to simulated/.")
 @click.option("--yes", is_flag=True, help="Send without asking for confirmation.")
 @click.option("--no-wait", is_flag=True, help="Exit (code 4) instead of waiting for batches; run again to resume.")
@@ -73,27 +75,29 @@ def _resume_command() -> str:
 @click.option(
     "--poll-seconds", type=click.FloatRange(min=0, min_open=True), help="Seconds between two checks of a batch."
 )
+@SELECT_OPTION
 @VAR_OPTION
 @JSON_OPTION
 @reads_env_files
 def run(
-    specs: tuple[Path, ...], *, simulate: bool, yes: bool, resume: bool, new: bool, as_json: bool,
+    specs: tuple[str, ...], *, simulate: bool, yes: bool, resume: bool, new: bool, as_json: bool,
     no_wait: bool, accept_loss: bool, overwrite: bool, limit: int | None, poll_seconds: float | None,
-    variables: dict[str, str],
+    select: tuple[str, ...], variables: dict[str, str],
 ) -> None:  # fmt: skip
     """Run or resume specs.
 
-    A spec that reads the outputs of another spec runs after it.
+    A folder means the specs in it. A spec that reads the outputs of another spec runs after it.
     """
     from runner.cli.progress import show_progress
     from runner.lifecycle.run import run as run_spec
-    from runner.runs.spec_order import sort_by_dependency
-    from runner.spec.load import load_spec
+    from runner.runs.choose_specs import choose_specs
 
     if resume and new:
         raise click.UsageError("--resume and --new cannot be combined")
     warn_of_debug_log()
-    chain = sort_by_dependency([load_spec(path, vars=variables) for path in specs])
+    chain = choose_specs(specs, vars=variables, select=select, simulate=simulate)
+    if not chain:
+        echo("no spec is selected: nothing to do", err=True)
     how: dict[str, Any] = {
         "simulate": simulate, "wait": not no_wait, "limit": limit, "resume": resume, "new": new,
         "accept_loss": accept_loss, "overwrite": overwrite, "poll_seconds": poll_seconds,

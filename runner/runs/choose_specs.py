@@ -1,0 +1,142 @@
+"""Choose the specs of a command: load them, select some by tag or by the state of their newest run, order them."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from runner.errors import InputError, Problem, UsageError
+from runner.runs.project import find_output_root
+from runner.runs.summary import Summary, summarize_run
+from runner.spec.load import load_spec
+from runner.spec.spec import Spec
+from runner.spec.spec_files import find_spec_files
+from runner.store.store import open_store
+
+StateTest = Callable[[Summary | None], bool]
+"""Whether a spec is selected, by the summary of its newest run, or None if it has no run."""
+
+SELECTABLE_STATES: dict[str, StateTest] = {
+    "failed": lambda newest: newest is not None and newest.exit_code != 0,
+    "unfinished": lambda newest: newest is not None and newest.state != "finished",
+    "new": lambda newest: newest is None,
+}
+"""The states in `--select state:NAME`. A failed run has rows that did not succeed, or is unfinished."""
+
+
+class _Condition(NamedTuple):
+    kind: str
+    name: str
+
+
+def choose_specs(
+    written: Sequence[str], *, vars: Mapping[str, str], select: Sequence[str] = (), simulate: bool = False
+) -> list[Spec]:
+    """Return the specs that paths, folders and globs name, as far as they are selected, in the order to run them.
+
+    Raises InputError with the mistakes of all specs, and UsageError for an invalid selection.
+    """
+    specs = load_specs(find_spec_files(written), vars=vars)
+    check_unique_names(specs)
+    return sort_by_dependency(select_specs(specs, select, simulate=simulate))
+
+
+def select_specs(specs: Sequence[Spec], select: Sequence[str], *, simulate: bool = False) -> list[Spec]:
+    """Return the specs that meet all conditions of one text of `select`; all of them if it is empty.
+
+    Conditions are separated by commas: tag:NAME, or state:NAME by the newest run of the spec, which is simulated
+    with `simulate`. Raises UsageError for an invalid condition, or a tag that no spec has.
+    """
+    choices = [_parse_conditions(text) for text in select]
+    tags = {tag for spec in specs for tag in spec.tags}
+    for condition in (one for choice in choices for one in choice):
+        if condition.kind == "tag" and condition.name not in tags:
+            known = f"their tags are {', '.join(sorted(tags))}" if tags else "none of them has `tags`"
+            raise UsageError(f"none of these specs has the tag {condition.name!r}: {known}")
+    return [spec for spec in specs if not choices or _is_selected(spec, choices, simulate=simulate)]
+
+
+def load_specs(paths: Sequence[str | os.PathLike[str]], *, vars: Mapping[str, str]) -> list[Spec]:
+    """Load specs. Raises InputError with the mistakes of all of them."""
+    specs: list[Spec] = []
+    problems: list[Problem] = []
+    for path in paths:
+        try:
+            specs.append(load_spec(path, vars=vars))
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(list(dict.fromkeys(problems)))
+    return specs
+
+
+def check_unique_names(specs: Sequence[Spec]) -> None:
+    """Raise InputError if two specs of a project have the same name: their runs could not be told apart."""
+    first: dict[tuple[str, str], Spec] = {}
+    problems = []
+    for spec in specs:
+        other = first.setdefault((os.path.realpath(spec.root), spec.name), spec)
+        if other is not spec:
+            message = (
+                f"name: {other.path} has the name {spec.name!r} too, so their runs cannot be told apart: "
+                "rename one of them"
+            )
+            problems.append(spec.problem("name", message))
+    if problems:
+        raise InputError(problems)
+
+
+def _parse_conditions(text: str) -> list[_Condition]:
+    """Return the conditions of one --select. Raises UsageError."""
+    found = [_Condition(*one.strip().partition(":")[::2]) for one in text.split(",")]
+    for kind, name in found:
+        is_known = name in SELECTABLE_STATES if kind == "state" else kind == "tag" and name
+        if not is_known:
+            states = ", ".join(f"state:{state}" for state in SELECTABLE_STATES)
+            raise UsageError(f"{text!r} selects nothing: expected tag:NAME, {states}, or several with commas")
+    return found
+
+
+def _is_selected(spec: Spec, choices: Sequence[Sequence[_Condition]], *, simulate: bool) -> bool:
+    newest = None
+    if any(one.kind == "state" for choice in choices for one in choice):
+        newest = _find_newest_run(spec, simulate=simulate)
+    return any(all(_meets(spec, newest, one) for one in choice) for choice in choices)
+
+
+def _meets(spec: Spec, newest: Summary | None, condition: _Condition) -> bool:
+    return condition.name in spec.tags if condition.kind == "tag" else SELECTABLE_STATES[condition.name](newest)
+
+
+def _find_newest_run(spec: Spec, *, simulate: bool) -> Summary | None:
+    """Return the summary of the newest run of a spec that was started, or None."""
+    folder = find_output_root(spec, simulate=simulate) / ".runner"
+    if not (folder / "state.db").exists():
+        return None
+    with open_store(folder, lock=False) as store:
+        started = (run for run in store.runs(spec.name) if run.state in ("running", "finished"))
+        newest = next(started, None)
+        return None if newest is None else summarize_run(store, newest)
+
+
+def find_upstream(spec: Spec, others: Sequence[Spec]) -> Spec | None:
+    """Return the spec among `others` whose outputs a spec reads, or None."""
+    if spec.source.type != "run":
+        return None
+    wanted = os.path.realpath(spec.root / spec.source.options.get("spec", ""))
+    return next((other for other in others if os.path.realpath(other.path) == wanted), None)
+
+
+def sort_by_dependency(specs: Sequence[Spec]) -> list[Spec]:
+    """Return the specs in their given order, but each after the one whose outputs it reads, if given."""
+    done: dict[str, Spec] = {}
+
+    def visit(spec: Spec) -> Iterator[Spec]:
+        before = find_upstream(spec, specs)
+        if before is not None and str(before.path) not in done:
+            yield from visit(before)
+        yield spec
+
+    for spec in specs:
+        if str(spec.path) not in done:
+            done.update({str(one.path): one for one in visit(spec)})
+    return list(done.values())
