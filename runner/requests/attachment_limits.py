@@ -4,12 +4,17 @@ import io
 import re
 import warnings
 from dataclasses import dataclass, field
+from threading import Lock
 
 from runner.files.media_types import IMAGE_TYPES, detect_media_type, is_text
 from runner.pricing.models import AttachmentLimits, find_model, load_catalogue
 from runner.spec.spec import Block, Spec
 
 _HEAD_BYTES = 4096
+
+
+# PDFium must not be called by two threads at once; the simulator answers in threads of this process.
+_PDFIUM = Lock()
 
 
 _PAGE_PATTERN = re.compile(rb"/Type\s*/Page(?![a-zA-Z])")
@@ -84,15 +89,16 @@ def measure_attachment(block: Block, data: bytes, name: str, totals: AttachmentT
 def _count_pages(data: bytes, name: str) -> int:
     import pypdfium2
 
-    try:
-        document = pypdfium2.PdfDocument(data)
-    except pypdfium2.PdfiumError as error:
-        reason = "needs a password" if "password" in str(error) else f"is no PDF that can be read: {error}"
-        raise RowRejected(f"{name} {reason}") from error
-    try:
-        return len(document)
-    finally:
-        document.close()
+    with _PDFIUM:
+        try:
+            document = pypdfium2.PdfDocument(data)
+        except pypdfium2.PdfiumError as error:
+            reason = "needs a password" if "password" in str(error) else f"is no PDF that can be read: {error}"
+            raise RowRejected(f"{name} {reason}") from error
+        try:
+            return len(document)
+        finally:
+            document.close()
 
 
 def _read_image_size(data: bytes, name: str) -> tuple[int, int]:

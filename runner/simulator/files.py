@@ -13,6 +13,7 @@ import msgspec
 
 from runner.files.atomic import open_for_append
 from runner.simulator.messages import InvalidRequest
+from runner.simulator.token_count import make_file_id
 
 
 class SimulatedFiles:
@@ -49,7 +50,7 @@ class SimulatedFiles:
         data = part.get_payload(decode=True) or b""
         return self._append_record(
             {
-                "id": f"file_{secrets.token_hex(12)}",
+                "id": make_file_id(data, secrets.token_hex(12)),
                 "type": "file",
                 "filename": part.get_filename() or "unnamed",
                 "mime_type": part.get_content_type(),

@@ -2,13 +2,13 @@
 
 import base64
 import hashlib
-import re
 from typing import Any, Literal, cast
 
 import msgspec
 
 from runner.simulator.answers import generate_answer
 from runner.simulator.citations import make_text_blocks
+from runner.simulator.token_count import count_input_tokens, count_text_tokens
 
 API_VERSION = "2026-10-21"
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -26,8 +26,6 @@ _NOT_IN_BATCHES = (
 )
 # Rejected, even with their default values, since API version 2026-10-21 (platform.claude.com, migration guide).
 _SAMPLING = ("temperature", "top_p", "top_k")
-_DATA_PATTERN = re.compile(rb'"[A-Za-z0-9+/]{64,}={0,2}"|"(?:upload|file)_[A-Za-z0-9]+"')
-_FILE_TOKENS = 1_500
 _SOURCE_KEYS = {
     "base64": {"media_type", "data"},
     "url": {"url"},
@@ -146,30 +144,21 @@ def _choose_tool(params: _Params) -> dict[str, Any] | None:
     return tools[0] if len(tools) == 1 and params.tool_choice.get("type") != "none" else None
 
 
-def _count_text_tokens(text: bytes | str) -> int:
-    return len(text) // 4 + 1
-
-
-def _count_input_tokens(raw: bytes) -> int:
-    """Estimate input tokens: one for every four bytes of text, plus one page for each file."""
-    texts, files = _DATA_PATTERN.subn(b'""', raw)
-    return _count_text_tokens(texts) + files * _FILE_TOKENS
-
-
 def count_tokens(raw: bytes) -> int:
     """Estimate the input tokens of a request. Raises InvalidRequest if it is not a JSON object."""
     try:
-        msgspec.json.decode(raw, type=dict[str, Any])
+        given = msgspec.json.decode(raw, type=dict[str, Any])
     except DECODE_ERRORS as error:
         raise InvalidRequest(str(error)) from error
-    return _count_input_tokens(raw)
+    messages = given.get("messages")
+    return count_input_tokens(raw, messages if isinstance(messages, list) else [], str(given.get("model")))
 
 
-def _estimate_usage(raw: bytes, text: str, *, is_batched: bool) -> dict[str, Any]:
+def _estimate_usage(raw: bytes, params: _Params, text: str, *, is_batched: bool) -> dict[str, Any]:
     """Return the usage of the request `raw` whose answer is `text`."""
     return {
-        "input_tokens": _count_input_tokens(raw),
-        "output_tokens": _count_text_tokens(text),
+        "input_tokens": count_input_tokens(raw, params.messages, params.model),
+        "output_tokens": count_text_tokens(text),
         "cache_creation_input_tokens": 0,
         "cache_read_input_tokens": 0,
         "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
@@ -218,5 +207,5 @@ def make_message(raw: bytes, *, version: str, is_batched: bool) -> dict[str, Any
         "stop_reason": "tool_use" if tool else "end_turn",
         "stop_sequence": None,
         "stop_details": None,
-        "usage": _estimate_usage(raw, text, is_batched=is_batched),
+        "usage": _estimate_usage(raw, params, text, is_batched=is_batched),
     }

@@ -83,7 +83,7 @@ def _read_requests(context: RunContext, places: Iterable[int]) -> Iterator[Sampl
 def count_samples(api: Api, samples: Sequence[Sample]) -> Counts:
     """Count samples with the API. Raises AccessError if the credentials are rejected."""
     counts = Counts()
-    asked = [one for one in samples if len(one.params) <= _COUNTED_BYTES]
+    asked = [one for one in samples if len(one.params) <= _COUNTED_BYTES and not _waits_for_upload(one.params)]
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda one: _count_tokens(api, one.params), asked))
     for sample, answer in zip(asked, answers, strict=True):
@@ -94,6 +94,11 @@ def count_samples(api: Api, samples: Sequence[Sample]) -> Counts:
         else:
             counts.problem = str(answer)
     return counts
+
+
+def _waits_for_upload(params: bytes) -> bool:
+    """Return whether a request names files that are uploaded only once the run is agreed to."""
+    return b'"file_id":"upload_' in params
 
 
 def _count_tokens(api: Api, params: bytes) -> int | RequestRejected | Unavailable:
