@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import StateError
+from runner.runs.project import SIMULATED_FOLDER
 from runner.runs.summary import Summary, summarize_run
 from runner.spec.spec import Spec
 from runner.store.records import Batch, Run
@@ -32,6 +33,11 @@ class RunContext:
     output_root: Path
     on_progress: ProgressCallback = ignore_progress
     overwrite: bool = False
+
+    @property
+    def is_simulated(self) -> bool:
+        """True if the run is sent to the simulator."""
+        return self.output_root == self.spec.root / SIMULATED_FOLDER
 
     def report(self, line: str) -> None:
         """Report a change with a line for the user."""

@@ -39,6 +39,11 @@ def find_output_root(spec: Spec, *, simulate: bool) -> Path:
     return spec.root / SIMULATED_FOLDER if simulate else spec.root
 
 
+def is_simulated_state(folder: Path) -> bool:
+    """Return whether a state folder is that of the simulator."""
+    return folder.parent.name == SIMULATED_FOLDER
+
+
 def make_output_root(spec: Spec, *, simulate: bool) -> Path:
     """Return the folder of `find_output_root`; make it, ignored by git, if it is the one for simulations."""
     folder = find_output_root(spec, simulate=simulate)

@@ -10,6 +10,7 @@ import msgspec
 from runner.errors import StateError
 from runner.results.outcome import OUTCOMES
 from runner.results.usage import Usage
+from runner.runs.project import is_simulated_state
 from runner.store.records import Batch, Run
 from runner.store.store import Store
 
@@ -35,6 +36,7 @@ class FailureGroup:
 class Summary:
     """Public summary of a run.
 
+    If it `is_simulated`, nothing was paid, and answers, tokens and costs are invented.
     `seconds` is the time since the run began; once finished, its duration.
     `outcomes` counts the rows with each outcome so far.
     `batches` holds {id, state, requests} of each batch, and its `mode` if it is sent synchronously. If some lines
@@ -63,6 +65,7 @@ class Summary:
     seconds: float
     unreadable_usage: dict[str, int] = field(default_factory=dict)
     failures: list[FailureGroup] | None = None
+    is_simulated: bool = False
 
     @property
     def exit_code(self) -> int:
@@ -133,4 +136,5 @@ def summarize_run(store: Store, run: Run) -> Summary:
         cost=_summarize_cost(run, batches, is_unclear=bool(usage.unreadable)),
         seconds=round((run.finished_at or time.time()) - run.created_at, 3),
         unreadable_usage=usage.unreadable,
+        is_simulated=is_simulated_state(store.path),
     )

@@ -36,7 +36,10 @@ def format_plan(run_plan: Plan) -> str:
     """Return a plan as text: what a run would send and cost."""
     tokens, output = run_plan.input_tokens, run_plan.output_tokens
     lines = [
-        f"{run_plan.spec}: {pluralize(run_plan.rows, 'row')} for {run_plan.model}",
+        (
+            f"{run_plan.spec}: {pluralize(run_plan.rows, 'row')} for {run_plan.model}"
+            f"{' (simulated: nothing is paid)' if run_plan.is_simulated else ''}"
+        ),
         f"  requests  {_format_requests(run_plan)}",
     ]
     if run_plan.new:

@@ -50,7 +50,8 @@ def _format_cost(summary: Summary) -> Iterator[str]:
         return
     estimate = f", estimated {format_dollars(cost['estimated'])}" if cost["estimated"] is not None else ""
     saved = f"; saved {format_dollars(cost['saved'])} compared to synchronous requests" if cost["saved"] else ""
-    yield f"  cost    {format_dollars(cost['actual'])}{estimate}{saved}"
+    note = " (simulated: nothing was paid)" if summary.is_simulated else ""
+    yield f"  cost    {format_dollars(cost['actual'])}{note}{estimate}{saved}"
 
 
 def _format_missing(summary: Summary) -> Iterator[str]:
@@ -97,7 +98,10 @@ def format_conclusion(summary: Summary, *, is_simulated: bool) -> str:
     lines = [
         f"{summary.spec}: {pluralize(summary.rows, 'row')}, {format_outcomes(summary)}, in {took}",
         f"  run     {summary.run}",
-        f"  tokens  {summary.usage['input_tokens']:,} in, {summary.usage['output_tokens']:,} out",
+        (
+            f"  tokens  {summary.usage['input_tokens']:,} in, {summary.usage['output_tokens']:,} out"
+            f"{' (simulated)' if summary.is_simulated else ''}"
+        ),
         *_format_cost(summary),
         *_format_missing(summary),
         *(f"  doubt   {line}" for line in format_doubts(summary)),

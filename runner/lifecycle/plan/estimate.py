@@ -86,7 +86,8 @@ def _estimate_input(context: RunContext, count: int, api: Api | None, model: Mod
         counted = [(one, tokens) for one, tokens in counts.tokens if one in sample]
         if counted and not counts.rejected:
             ratio, error = _measure_ratio(counted)
-            method = f"counted by the API on {pluralize(len(counted), 'request')}"
+            who = "simulator" if context.is_simulated else "API"
+            method = f"counted by the {who} on {pluralize(len(counted), 'request')}"
             return _InputEstimate(ratio, method, 0.0 if len(counted) == count else error)
     ratio = 1 / (model.bytes_per_token if model is not None else 3.1)
     method = "estimated from the byte count, without the API"

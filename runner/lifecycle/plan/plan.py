@@ -48,6 +48,7 @@ class Plan:
     upper bound for the selected `mode`, or of a deadline after which the rest is sent synchronously.
     `mode_reason` is the reason for `mode`, if the runner selected it.
     `unfinished_run` is the id of the unfinished run of the spec, if there is one.
+    If it `is_simulated`, nothing is paid: the costs are those of a real run with the tokens of the simulator.
     """
 
     run: str
@@ -74,6 +75,7 @@ class Plan:
     ways: tuple[Way, ...] = ()
     unfinished_run: str | None = None
     findings: list[Finding] = field(default_factory=list)
+    is_simulated: bool = False
 
 
 def _build_facts(plan: Plan, estimate: Estimate, work: Workload) -> PlanFacts:
@@ -167,6 +169,7 @@ def build_plan(
         max_cost=spec.limits.max_cost,
         ways=ways,
         unfinished_run=_find_unfinished_run(context.run, previous_store),
+        is_simulated=context.is_simulated,
     )
     return replace(plan, findings=_find_problems(context, plan, estimate, work, prepared, previous_store))
 
