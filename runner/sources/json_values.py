@@ -7,18 +7,48 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+_EXACT = frozenset((type(None), str, int, bool))
+
+
+def _sort_key(value: Any) -> tuple[str, Any]:
+    return (type(value).__name__, value if isinstance(value, str | int | float) else repr(value))
+
+
+def _number_to_json(value: float) -> float | None:
+    if math.isinf(value):
+        raise ValueError("is infinite, which JSON cannot express")
+    return None if math.isnan(value) else float.__float__(value)
+
+
+def _derived_to_json(value: str | int) -> str | int:
+    """Return the text or number of a type derived from it, such as numpy.str_ or an IntEnum."""
+    return str.__str__(value) if isinstance(value, str) else int.__int__(value)
+
+
+def _to_name(name: Any) -> str:
+    return str.__str__(name if isinstance(name, str) else str(name))
+
+
+def _container_to_json(value: dict[Any, Any] | list[Any] | tuple[Any, ...] | set[Any] | frozenset[Any]) -> Any:
+    if isinstance(value, dict):
+        return {_to_name(name): to_json(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(part) for part in value]
+    # A set has another order in each process, and the requests of the same rows must be the same.
+    return sorted(map(to_json, value), key=_sort_key)
+
 
 def to_json(value: Any) -> Any:
     """Return a value as a JSON value: dates and decimals as text, binary as base64, NaN as null.
 
     Raises ValueError for a value that JSON cannot express.
     """
-    if value is None or isinstance(value, str | int):
+    if type(value) in _EXACT:
         return value
+    if isinstance(value, str | int):
+        return _derived_to_json(value)
     if isinstance(value, float):
-        if math.isinf(value):
-            raise ValueError("is infinite, which JSON cannot express")
-        return None if math.isnan(value) else value
+        return _number_to_json(value)
     if isinstance(value, datetime) and value.tzinfo is not None:
         # Normalize to UTC: the time zone of a server or session must not change the requests of the same rows.
         return value.astimezone(UTC).isoformat()
@@ -30,10 +60,8 @@ def to_json(value: Any) -> Any:
         return format(value, "f")
     if isinstance(value, bytes | bytearray | memoryview):
         return base64.b64encode(value).decode()
-    if isinstance(value, dict):
-        return {str(name): to_json(part) for name, part in value.items()}
-    if isinstance(value, list | tuple | set):
-        return [to_json(part) for part in value]
+    if isinstance(value, dict | list | tuple | set | frozenset):
+        return _container_to_json(value)
     if isinstance(value, UUID | timedelta):
         return str(value)
     raise ValueError(f"is a {type(value).__name__}, which JSON cannot express: convert it to text")
@@ -43,7 +71,7 @@ def row_to_json(columns: list[str], values: Any) -> dict[str, Any]:
     """Return a row as JSON values by column name. Raises ValueError that names the column."""
     fields = dict(zip(columns, values, strict=True))
     for name, value in fields.items():
-        if value is not None and not isinstance(value, str | int):
+        if type(value) not in _EXACT:
             try:
                 fields[name] = to_json(value)
             except (ValueError, OverflowError) as error:

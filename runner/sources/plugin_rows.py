@@ -27,7 +27,7 @@ def _check_row(row: Any) -> RawRow:
         if not isinstance(name, str):
             raise PluginError(f"{path}:{line}: the name of a field must be text, not {name!r}")
     try:
-        return path, line, row_to_json(list(fields), fields.values())
+        return path, line, row_to_json([str.__str__(name) for name in fields], fields.values())
     except ValueError as error:
         raise PluginError(f"{path}:{line}: the field {error}") from error
 
