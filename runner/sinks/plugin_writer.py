@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial, wraps
 from types import TracebackType
@@ -25,7 +26,12 @@ class _GuardedSink:
             sink = self._open_sink()
             write = sink.__enter__()
             self._sink = sink
-        return _guard_call(self._name, write)
+
+        def write_copy(values: list[Any]) -> None:
+            # The other sinks get the same values, and this one could change them.
+            write(deepcopy(values))
+
+        return _guard_call(self._name, write_copy)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -166,3 +166,12 @@ def test_failing_check_of_a_value_names_the_row(tmp_path: Path, check: str, expe
     done = run_sink(tmp_path, f"{code}entry = SinkType(entry, check_value=check)\n")
     assert done.returncode == 2
     assert expected in done.stderr
+
+
+def test_sink_that_changes_its_values_changes_no_other_output(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("text\na\n")
+    code = make_sink(write="[value.clear() for value in values if isinstance(value, dict)]")
+    target = install_module(tmp_path / "installed", "runner.sinks", "lines", code)
+    spec = SINK_SPEC.replace("outcome: outcome}}]", "row: row}}, {type: jsonl, path: out/all.jsonl}]")
+    assert run_with(target, tmp_path, spec, *RUN_SIMULATED).returncode == 0
+    assert '"row":{"text":"a"}' in (tmp_path / "simulated" / "out" / "all.jsonl").read_text()
