@@ -51,6 +51,10 @@ def fill_params(document: Document, overrides: Mapping[str, str], path: str) -> 
             problems.append(Problem(path, f"{'.'.join(map(str, at))}: {error}", line, column))
             return text
 
+    for at, name in _find_names_with_braces(value["params"], ("params",)):
+        line, column = document.positions[at]
+        message = f"the name {name!r} cannot have variables: only values can"
+        problems.append(Problem(path, f"{'.'.join(map(str, at[:-1]))}: {message}", line, column))
     filled = _fill(value["params"], ("params",), fill)
     if filled is value["params"]:
         return document, problems
@@ -80,6 +84,16 @@ def _fill(value: Any, at: Path, fill: Callable[[str, Path], Any]) -> Any:
     if all(filled[name] is (value[name]) for name in filled):
         return value
     return filled if isinstance(value, dict) else list(filled.values())
+
+
+def _find_names_with_braces(value: Any, at: Path) -> Iterator[tuple[Path, str]]:
+    """Yield the place and the name of each key that is written like a reference: it would be sent as it is."""
+    if isinstance(value, dict | list):
+        items: Iterator[tuple[Any, Any]] = iter(value.items()) if isinstance(value, dict) else enumerate(value)
+        for name, item in items:
+            if isinstance(name, str) and _TAG.search(name):
+                yield (*at, name), name
+            yield from _find_names_with_braces(item, (*at, name))
 
 
 def _fill_text(text: str, vars: Mapping[str, Any]) -> Any:

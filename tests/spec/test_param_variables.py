@@ -83,6 +83,17 @@ def test_invalid_reference_in_params_has_its_line(tmp_path: Path, text: str, mes
     assert message in problem.message
 
 
+@pytest.mark.parametrize("name", ["{{ model }}", "a {{ b }}", "{% if model %}"])
+def test_name_in_params_with_a_reference_is_an_error(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError) as caught:
+        loaded(tmp_path, {**SPEC["params"], "tools": [{"input_schema": {name: {"type": "string"}}}]}, model="m")
+    (problem,) = caught.value.problems
+    assert problem.message == (
+        f"params.tools.0.input_schema: the name {name!r} cannot have variables: only values can"
+    )
+    assert name in (tmp_path / "job.yaml").read_text().splitlines()[problem.line - 1]
+
+
 def test_line_inside_a_block_text_is_exact(tmp_path: Path) -> None:
     path = tmp_path / "job.yaml"
     body = "\n".join(f"{name}: {json.dumps(value)}" for name, value in SPEC.items() if name != "params")
