@@ -1,6 +1,17 @@
-"""Entry point of `python -m runner`, the same as the `runner` command."""
+"""Entry point of the `runner` command, and of `python -m runner`."""
 
-from runner.cli import main
+import sys
+
+
+def main() -> None:
+    """Run the command line; Ctrl-C while it is still being imported ends it with 130."""
+    try:
+        from runner.cli import main as run_command
+
+        run_command()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
 
 if __name__ == "__main__":
     main()

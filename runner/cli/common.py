@@ -1,19 +1,17 @@
-"""Shared options, exit handling and signal handling of the commands."""
+"""Shared options and exit handling of the commands."""
 
 import os
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from threading import Event, Thread
-from types import FrameType
 from typing import Any, NoReturn
 
 import click
 
 from runner.cli.echo import echo
-from runner.errors import InputError, Interrupted, RunnerError, StateError
+from runner.cli.log import LOG
+from runner.cli.signals import command_line, say_next_command
+from runner.errors import InputError, RunnerError, StateError
 
 SPEC_PATH = click.Path(dir_okay=False, path_type=Path)
 SPEC_PATHS = click.Path()
@@ -31,11 +29,16 @@ class RunnerGroup(click.Group):
             _exit_with_error(_file_error(error))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the chosen command, and report its error."""
+        """Run the chosen command, and report its error; Ctrl-C ends it with 130, also at a question."""
         try:
             return super().invoke(ctx)
         except RunnerError as error:
             _exit_with_error(error)
+        except (click.Abort, KeyboardInterrupt):
+            say_next_command(
+                f"{ctx.invoked_subcommand} was stopped", "start again with", command_line(), exit_code=130
+            )
+            sys.exit(130)
 
 
 def _file_error(error: OSError) -> RunnerError:
@@ -51,7 +54,9 @@ def _file_error(error: OSError) -> RunnerError:
 def _exit_with_error(error: RunnerError) -> NoReturn:
     # If stderr cannot be written either, the exit code still reports the failure.
     with suppress(OSError):
-        echo(str(error) if isinstance(error, InputError) else f"error: {error}", err=True)
+        is_input = isinstance(error, InputError)
+        message = str(error) if is_input or LOG.is_json else f"error: {error}"
+        LOG.say(message, event="stopped", is_wrapped=not is_input, exit_code=error.exit_code)
     sys.exit(error.exit_code)
 
 
@@ -77,6 +82,7 @@ SELECT_OPTION = click.option(
     metavar="CONDITION",
     help="Only specs with tag:NAME, state:failed, state:unfinished or state:new; a comma joins conditions.",
 )
+VERBOSE_OPTION = click.option("-v", "--verbose", is_flag=True, help="Show what the estimates are based on.")
 JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line.")
 
 
@@ -114,34 +120,7 @@ def echo_json(value: Any) -> None:
     echo(msgspec.json.encode(shown))
 
 
-class StopEvent(Event):
-    """Event that the first SIGINT or SIGTERM sets; the same signal again ends the process immediately."""
-
-    signal: int | None = None
-
-    def __call__(self, number: int, _: FrameType | None) -> None:
-        """Set the event, and give the signal its usual effect again."""
-        signal.signal(number, signal.SIG_DFL)
-        self.signal = number
-        # In another thread: the main thread may be inside `wait`, which holds the same lock.
-        Thread(target=self.set).start()
-        echo("stopping safely; batches are not canceled (press Ctrl-C again to quit immediately)", err=True)
-
-
-@contextmanager
-def handle_stop_signals() -> Iterator[StopEvent]:
-    """Yield an event that SIGINT and SIGTERM set; an interrupted run then ends with the code of its signal."""
-    stop = StopEvent()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-    try:
-        yield stop
-    except Interrupted as error:
-        echo(f"error: {error}", err=True)
-        sys.exit(128 + (stop.signal or signal.SIGINT))
-
-
 def warn_of_debug_log() -> None:
     """Warn on stderr if the SDK is set to log prompts."""
     if os.environ.get("ANTHROPIC_LOG") == "debug":
-        echo("warning: ANTHROPIC_LOG=debug prints every request, including its prompt", err=True)
+        LOG.say("warning: ANTHROPIC_LOG=debug prints every request, including its prompt", event="warning")

@@ -1,86 +1,162 @@
-"""Progress of a run on stderr: a live table on a terminal, plain lines in a pipe."""
+"""Progress of a run on stderr: a live table on a terminal, lines of text or JSON elsewhere.
 
-import sys
+The table is drawn below what was printed before, and is gone before anything else is printed: it covers nothing.
+"""
+
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from runner.cli.echo import echo, escape_line, to_cell
-from runner.cli.texts.numbers import format_duration
+from runner.cli.echo import is_smart_terminal, print_to_stderr, to_cell
+from runner.cli.log import LOG
+from runner.cli.texts.numbers import format_dollars, format_duration
 from runner.cli.texts.summary import format_outcomes, format_states
-from runner.runs.context import ProgressCallback
-from runner.runs.summary import Summary
+from runner.runs.events import ProgressCallback, RunEvent
 
 if TYPE_CHECKING:
+    from rich.live import Live
     from rich.table import Table
 
-
 _BAR_WIDTH = 28
+# Above the table, for good; the others only change it.
+_KEPT_EVENTS = (
+    "started",
+    "searching",
+    "found",
+    "rejected",
+    "round",
+    "deadline",
+    "warning",
+    "unchanged",
+    "finished",
+)
+_BEFORE_BATCHES = ("reading", "read", "counting")
 
 
-def _build_progress_table(summary: Summary, line: str, began: float) -> "Table":
+def _format_money(event: RunEvent) -> str:
+    spent, estimated = event.summary.cost["actual"], event.summary.cost["estimated"]
+    so_far = "unknown so far" if event.summary.unreadable_usage else f"{format_dollars(spent or 0.0)} so far"
+    return so_far if estimated is None else f"{so_far}, estimated {format_dollars(estimated)}"
+
+
+def _format_time(event: RunEvent, seconds: float, now: float) -> str:
+    took = format_duration(event.summary.seconds + seconds)
+    if event.expected_end is None:
+        return took
+    left = format_duration(max(0.0, event.expected_end - now))
+    return f"{took}, about {left} left (until {datetime.fromtimestamp(event.expected_end):%H:%M})"  # noqa: DTZ006
+
+
+def _build_progress_table(event: RunEvent, next_look: float | None, since: float) -> "Table":
+    """Return the table that shows a run after its last event, which was `since` on the monotonic clock."""
     from rich.progress_bar import ProgressBar
     from rich.table import Table
 
+    summary, now = event.summary, time.time()
     table = Table(
-        title=to_cell(f"{summary.spec}  run {summary.run}"), title_justify="left", show_header=False, box=None
+        title=to_cell(f"{summary.spec}: run {summary.run}"), title_justify="left", show_header=False, box=None
     )
     done = sum(summary.outcomes.values())
     table.add_row("batches", format_states(summary))
     table.add_row("rows", f"{done:,} of {summary.rows:,}")
     table.add_row("", ProgressBar(total=summary.rows or 1, completed=done, width=_BAR_WIDTH))
     table.add_row("outcomes", format_outcomes(summary))
-    table.add_row("elapsed", format_duration(summary.seconds + time.monotonic() - began))
-    table.add_row("now", to_cell(line))
+    table.add_row("cost", _format_money(event))
+    table.add_row("time", _format_time(event, time.monotonic() - since, now))
+    if next_look is not None and next_look > now:
+        table.add_row("next look", f"in {format_duration(next_look - now)}")
+    if event.name != "waiting":
+        table.add_row("now", to_cell(event.message))
     return table
 
 
 @dataclass(frozen=True, slots=True)
 class ProgressDisplay:
-    """Display that a run reports to; `pause` stops its refresh while a question is asked."""
+    """Display that a run reports to; `pause` takes it off the screen while a question is asked."""
 
     report: ProgressCallback
     pause: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
-@contextmanager
-def _show_live() -> Iterator[ProgressDisplay]:
-    from rich.console import Console
-    from rich.live import Live
+class _LiveTable:
+    """A table on the terminal that is drawn anew after every event. It is there from the first event on."""
 
-    shown: dict[str, Any] = {}
+    def __init__(self) -> None:
+        from rich.console import Console
 
-    def render() -> Any:
-        return _build_progress_table(shown["summary"], shown["line"], shown["at"]) if shown else "starting"
+        self._console = Console(stderr=True, highlight=False)
+        self._live: Live | None = None
+        self._event: RunEvent | None = None
+        self._next_look: float | None = None
+        self._since = 0.0
 
-    def report(line: str, summary: Summary) -> None:
-        shown.update(line=line, summary=summary, at=time.monotonic())
+    def _render(self) -> Any:
+        if self._event is None:
+            return ""
+        if self._event.name in _BEFORE_BATCHES:
+            return to_cell(f"{self._event.summary.spec}: {self._event.message}")
+        return _build_progress_table(self._event, self._next_look, self._since)
+
+    def report(self, event: RunEvent) -> None:
+        """Show an event."""
+        from rich.live import Live
+
+        self._event, self._since = event, time.monotonic()
+        self._next_look = event.next_look or self._next_look
+        if event.name in _KEPT_EVENTS:
+            LOG.write(event)
+        if self._live is None:
+            # One that was stopped would be drawn over what was printed since.
+            self._live = Live(
+                get_renderable=self._render, console=self._console, refresh_per_second=5, transient=True,
+                redirect_stdout=False, redirect_stderr=False,
+            )  # fmt: skip
+            self._live.start()
+            LOG.print_text = self._print_above
+
+    def _print_above(self, text: str) -> None:
+        from rich.text import Text
+
+        self._console.print(Text.from_ansi(text), soft_wrap=True)
+
+    def stop(self) -> None:
+        """Take the table off the screen."""
+        if self._live is not None:
+            LOG.print_text = print_to_stderr
+            self._live.stop()
+            self._live = None
 
     @contextmanager
-    def paused() -> Iterator[None]:
-        live.transient = True
-        live.stop()
-        live.transient = False
+    def paused(self) -> Iterator[None]:
+        """Take the table off the screen; the next event brings it back."""
+        self.stop()
         yield
-        live.start()
-
-    with Live(get_renderable=render, console=Console(stderr=True), refresh_per_second=5) as live:
-        yield ProgressDisplay(report, paused)
-
-
-def _print_line(line: str, summary: Summary) -> None:
-    # A log that cannot be written must not stop the run.
-    with suppress(OSError):
-        echo(escape_line(f"{time.strftime('%H:%M:%S')} {summary.spec}: {line}"), err=True)
 
 
 @contextmanager
 def show_progress() -> Iterator[ProgressDisplay]:
-    """Show reports on stderr: as a live table if it is a terminal, else as one line each."""
-    if not sys.stderr.isatty():
-        yield ProgressDisplay(_print_line)
+    """Show events on stderr: as a live table if it is a terminal, else as one line each."""
+    LOG.last = None
+    if LOG.is_quiet or LOG.is_json or not is_smart_terminal(err=True):
+        yield ProgressDisplay(_log_event)
         return
-    with _show_live() as live:
-        yield live
+    table = _LiveTable()
+
+    def report(event: RunEvent) -> None:
+        LOG.last = event
+        if event.name != "stopped":
+            table.report(event)
+
+    try:
+        yield ProgressDisplay(report, table.paused)
+    finally:
+        table.stop()
+
+
+def _log_event(event: RunEvent) -> None:
+    LOG.last = event
+    if not LOG.is_quiet and event.name != "stopped":
+        LOG.write(event)

@@ -3,13 +3,14 @@
 The steps before anything is sent end in a `ReadyRun`, a value that can be shown, started or discarded.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 from runner.api.client import Api
-from runner.errors import CostCapReached, RetriesStopped
+from runner.errors import CostCapReached, Interrupted, RetriesStopped, RunnerError
 from runner.lifecycle.deliver.failures import summarize_with_failures
 from runner.lifecycle.deliver.finish import finish_run, rewrite_outputs, write_partial_outputs
 from runner.lifecycle.follow.check_files import check_run_files
@@ -19,7 +20,8 @@ from runner.lifecycle.plan.plan import Plan, build_plan
 from runner.lifecycle.prepare.prepare import prepare_first_round
 from runner.lifecycle.prepare.validate import check_destinations, check_tables, validate_spec
 from runner.results.output_format import OutputFormat, build_output_format
-from runner.runs.context import ProgressCallback, RunContext, ignore_progress
+from runner.runs.context import RunContext
+from runner.runs.events import ProgressCallback, ignore_progress
 from runner.runs.project import make_output_root, open_project, simulated_spec
 from runner.runs.select import RunSelector
 from runner.runs.summary import Summary, summarize_run
@@ -89,10 +91,10 @@ def prepare_run(
     """Select the run to go on with, or prepare and plan a new one. Nothing is sent."""
     spec, root, templates = checked.spec, checked.output_root, checked.templates
     if selected := RunSelector(spec, templates, limit, resume, new).select_run(store):
-        return ReadyRun(RunContext(selected[1], store, selected[0], root, report, overwrite), api, None)
+        return ReadyRun(RunContext(selected[1], store, selected[0], root, report, overwrite, stop), api, None)
     templates = templates or validate_spec(spec).templates
     prepared = prepare_first_round(spec, templates, store, limit=limit, stop=stop, report=report)
-    context = RunContext(spec, store, prepared.run, root, report, overwrite)
+    context = RunContext(spec, store, prepared.run, root, report, overwrite, stop)
     check_tables(context, checked.destinations)
     return ReadyRun(context, api, build_plan(context, templates, prepared, api, store))
 
@@ -100,14 +102,29 @@ def prepare_run(
 def follow_and_deliver(
     ready: ReadyRun, *, poll_seconds: float | None, stop: Event, wait: bool, accept_loss: bool
 ) -> Summary:
-    """Follow the batches of a started run and write its outputs; return how it stands then."""
+    """Follow the batches of a started run and write its outputs; return how it stands then.
+
+    An error that stops the run is reported before it is raised.
+    """
+    try:
+        how = {"wait": wait, "accept_loss": accept_loss}
+        return _follow_and_deliver(ready, poll_seconds, stop, **how)
+    except RunnerError as error:
+        ready.context.report("stopped", str(error))
+        raise
+
+
+def _follow_and_deliver(
+    ready: ReadyRun, poll_seconds: float | None, stop: Event, *, wait: bool, accept_loss: bool
+) -> Summary:
     context, run = ready.context, ready.context.run
     output_format = build_output_format(context.spec.output)
     if run.state == "finished" or run.purged_at is not None:
         rewrite_outputs(context, output_format)
     else:
         count = len(context.store.batches(run))
-        context.report(f"run {run.id}: {pluralize(run.rows, 'row')} in {pluralize(count, 'batch')}")
+        line = f"run {run.id}: {pluralize(run.rows, 'row')} in {pluralize(count, 'batch')}"
+        context.report("started", line)
         check_run_files(context)
         how = {"wait": wait, "accept_loss": accept_loss, "is_resumed": ready.plan is None}
         _follow(ready, output_format, poll_seconds or context.spec.batch.poll_seconds, stop, **how)
@@ -126,8 +143,9 @@ def _follow(ready: ReadyRun, output_format: OutputFormat, poll_seconds: float, s
         finish_run(context, output_format)
         raise
     if is_done:
-        finish_run(context, output_format)
-        context.report(f"run {context.run.id}: finished")
+        with suppress(Interrupted):
+            finish_run(context, output_format)
+            context.report("finished", f"run {context.run.id}: finished")
 
 
 def run(

@@ -9,6 +9,7 @@ from runner.reference.spec_schema import build_schema
 from runner.reference.tables import table
 from runner.results.outcome import OUTCOMES
 from runner.rules.run import OTHER_FINDINGS, RULES
+from runner.runs.events import EVENTS
 from runner.simulator.fault_list import FAULTS
 
 _INTRODUCTION = """\
@@ -68,6 +69,18 @@ _OUTCOMES = {
 }
 
 
+_EVENTS_INTRODUCTION = (
+    "`runner run --log-format json` writes one event per line, and [every line has the same fields]"
+    "(README.md#logs). From Python, `run(report=)` is called with each event but those of the command."
+)
+_COMMAND_EVENTS = {
+    "planned": "of the command: the plan is made; `plan` holds it as `plan --json` prints it",
+    "declined": "of the command: there is nobody to confirm the plan",
+    "stopping": "of the command: a signal was received, and the run stops at the next safe moment",
+    "unfinished": "of the command: the run is not finished; `command` resumes it",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class CommandHelp:
     """One command: its usage, its description, and its options with their help."""
@@ -119,6 +132,7 @@ def _paragraphs(commands: Sequence[CommandHelp]) -> Iterator[str]:
     yield from ("## Commands", *_commands(commands))
     yield from ("## Exit codes", _exit_codes())
     yield from ("## Outcomes", _name_table("outcome", {name: _OUTCOMES[name] for name in OUTCOMES}))
+    yield from ("## Events", _EVENTS_INTRODUCTION, _name_table("event", {**EVENTS, **_COMMAND_EVENTS}))
     yield from ("## Rules", _rules())
     yield "Errors stop a run. Warnings do not; `allow` or a comment `# runner: allow rule-id` silences them."
     yield "The error `constant-prompt` can be allowed in the same way."

@@ -12,6 +12,7 @@ from runner.rules.finding import RuleContext, Violation
 from runner.rules.param_rules import is_client_tool, list_tools
 from runner.spec.redact import redact_passwords
 from runner.templates.templates import load_templates
+from runner.text import pluralize
 
 _DAY, _HOUR = 86_400, 3_600
 
@@ -69,8 +70,8 @@ def few_rows(case: RuleContext) -> Iterator[Violation]:
     """Report a batch of so few rows that the discount is not worth the wait."""
     if case.facts is not None and case.is_batched and case.facts.new and case.facts.rows < _FEW_ROWS:
         message = (
-            f"a batch of {case.facts.rows} rows saves almost nothing and can take a day: set `mode: sync` or "
-            "`auto`"
+            f"a batch of {pluralize(case.facts.rows, 'row')} saves almost nothing and can take a day: set "
+            "`mode: sync` or `auto`"
         )
         yield Violation("source", message)
 

@@ -1,30 +1,27 @@
 """The context that all steps of a run share."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 
 from runner.errors import StateError
+from runner.runs.events import ProgressCallback, RunEvent, ignore_progress
 from runner.runs.project import SIMULATED_FOLDER
-from runner.runs.summary import Summary, summarize_run
+from runner.runs.summary import summarize_run
 from runner.spec.spec import Spec
 from runner.store.records import Batch, Run
 from runner.store.store import Store
 from runner.text import pluralize
-
-ProgressCallback = Callable[[str, Summary], None]
-"""Callback after every change: takes a line for the user and the current summary of the run."""
-
-
-def ignore_progress(line: str, summary: Summary) -> None:
-    """Ignore all reports."""
 
 
 @dataclass(slots=True)
 class RunContext:
     """A run in progress: its spec, its state, the base folder of its outputs, and the report callback.
 
-    With `overwrite` its outputs replace complete ones even if it is partial.
+    With `overwrite` its outputs replace complete ones even if it is partial. `stop` is set once the user wants to
+    stop.
     """
 
     spec: Spec
@@ -33,15 +30,45 @@ class RunContext:
     output_root: Path
     on_progress: ProgressCallback = ignore_progress
     overwrite: bool = False
+    stop: Event = field(default_factory=Event)
 
     @property
     def is_simulated(self) -> bool:
         """True if the run is sent to the simulator."""
         return self.output_root == self.spec.root / SIMULATED_FOLDER
 
-    def report(self, line: str) -> None:
-        """Report a change with a line for the user."""
-        self.on_progress(line, summarize_run(self.store, self.run))
+    def report(self, name: str, line: str, batch: Batch | None = None, *, next_look: float | None = None) -> None:
+        """Report an event, one of `EVENTS`, with a line for people; the label of its batch is put before the line.
+
+        `next_look` is in Unix seconds.
+        """
+        self.on_progress(
+            RunEvent(
+                name,
+                line if batch is None else f"{batch_label(batch)}: {line}",
+                summarize_run(self.store, self.run),
+                None if batch is None else batch.batch,
+                None if batch is None else batch.round,
+                next_look,
+                estimate_end(self.store.batches(self.run), time.time()),
+            )
+        )
+
+
+def estimate_end(batches: Sequence[Batch], now: float) -> float | None:
+    """Return when the last batch ends if each takes as long as those that have ended, in Unix seconds.
+
+    Returns None before the first one has ended, and after the last.
+    """
+    times = [one.ended_at - one.created_at for one in batches if one.ended_at and one.created_at]
+    unsent = sum(one.state in ("prepared", "submitting") for one in batches)
+    sent = [one.created_at or now for one in batches if one.state == "submitted"]
+    if not times or not (sent or unsent):
+        return None
+    typical = sorted(times)[-(-9 * len(times) // 10) - 1]
+    # Unsent batches follow as those in progress end: as many at a time.
+    waves = -(-unsent // max(1, len(sent)))
+    return max([now, *(at + typical for at in sent)]) + waves * typical
 
 
 def rows_of_batch(context: RunContext, batch: Batch) -> list[int]:

@@ -6,7 +6,8 @@ import time
 
 import anthropic
 
-from runner import Summary, load_spec, run
+from runner import load_spec, run
+from runner.runs.events import RunEvent
 
 assert anthropic  # imported here so that it counts for neither half
 marks: dict[str, float] = {}
@@ -15,8 +16,8 @@ marks: dict[str, float] = {}
 def main(spec: str) -> None:
     imported = time.process_time()
 
-    def report(line: str, _: Summary) -> None:
-        if "submitted as" in line:
+    def report(event: RunEvent) -> None:
+        if event.name == "submitted":
             marks["submit"] = time.process_time()
 
     summary = run(load_spec(spec), consent=True, poll_seconds=1, report=report)

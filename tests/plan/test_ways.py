@@ -51,10 +51,11 @@ def test_plan_prints_time_and_cost_of_each_way(tmp_path: Path) -> None:
     write_job(tmp_path, **SLOW)
     printed = command(tmp_path, environ_without_key(), "plan", "job.yaml").stdout
     table = printed[printed.index("  ways ") :].splitlines()
-    assert [line.split()[:2] for line in table[:5]] == [
-        ["ways", "time"], ["4.8", "hours"], ["1", "hour"], ["1", "hour"], ["1", "hour"]
+    assert [" ".join(line.split()[:2]) for line in table[:4]] == [
+        "ways synchronously", "*in batches", "in batches,", "in batches,"
     ]  # fmt: skip
-    assert all(line.count("$") == 1 and line.endswith("misses the deadline") for line in table[1:5])
+    assert ("4.8 hours" in table[0], [line.count("  1 hour  ") for line in table[1:4]]) == (True, [1, 1, 1])
+    assert all(line.count("$") == 1 and line.endswith("misses the deadline") for line in table[:4])
     shown = json.loads(command(tmp_path, environ_without_key(), "plan", "job.yaml", "--json").stdout)
     assert [list(way) for way in shown["ways"]] == [["name", "seconds", "cost", "meets_deadline"]] * 4
 
@@ -136,7 +137,7 @@ def test_time_of_batches_is_measured_in_earlier_runs(tmp_path: Path, run_job: Ca
     count = len(run_job().batches)
     made = plan_of_edited_job(tmp_path, rows=60, mode="auto", deadline="30m", reuse=False)
     assert (seconds(made)["batch"] < 1_800, made.mode, missed(made)) == (True, "batch", [])
-    assert f"as the last {count} batches here; all end within 24 hours" in made.duration
+    assert f"as measured on {count} batches here; all end within 24 hours" in made.duration
     # Batches of 8 requests say little about one of 200.
     large = plan_of_edited_job(tmp_path, rows=200, batch={"max_requests": 20_000}, reuse=False)
     assert seconds(large)["batch"] == 3_600
@@ -144,10 +145,10 @@ def test_time_of_batches_is_measured_in_earlier_runs(tmp_path: Path, run_job: Ca
 
 def test_time_of_requests_is_measured_in_earlier_runs(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     write_job(tmp_path, mode="sync")
-    assert "as the last" not in plan_of_edited_job(tmp_path, mode="sync").duration
+    assert "as measured on" not in plan_of_edited_job(tmp_path, mode="sync").duration
     run_job()
     made = plan_of_edited_job(tmp_path, mode="sync", reuse=False)
-    assert made.duration.endswith("8 requests at a time, as the last 20 requests here")
+    assert made.duration.endswith("8 requests at a time, as measured on 20 requests here")
     [folder] = (tmp_path / ".runner" / "runs").iterdir()
     took = sum(one["seconds"] for path in (folder / "results").glob("*.jsonl") for one in records(path))
     assert seconds(made)["sync"] == pytest.approx(took / 8, abs=0.1)

@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from runner import Summary, load_spec, run
 from runner.errors import AccessError, ApiError, UsageError
 from runner.lifecycle.maintain.doctor import diagnose_state
+from runner.runs.events import RunEvent
 from runner.simulator.faults import Faults
 from runner.simulator.server import serve
 from runner.store.store import open_store
@@ -85,8 +86,8 @@ class Runs(RuleBasedStateMachine):
     def go_and_be_killed(self, after: int) -> None:
         told = []
 
-        def report(line: str, _: Summary) -> None:
-            told.append(line)
+        def report(event: RunEvent) -> None:
+            told.append(event.name)
             if len(told) > after:
                 raise Killed
 

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from runner import load_spec, run
 from runner.errors import RunnerError
+from tests.support.hostile.power_loss import KINDS, Call, Disk, trace, write_disk
 from tests.support.outputs import outputs
-from tests.support.power_loss import KINDS, Call, Disk, trace, write_disk
 from tests.support.processes import RUN
 from tests.support.projects import EACH_ONCE, write_job
 from tests.support.simulator import paid, simulator

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 CHANGING = [
-    (r"\d\d:\d\d:\d\d", "TIME"),
+    (r"(\d{4}-\d\d-\d\dT)?\d\d:\d\d:\d\d([+-]\d\d:\d\d)?", "TIME"),
     (r"msgbatch_\w+", "BATCH"),
     (r"\bt[0-9a-z]{12}\b", "RUN"),
     (r"in \d+\.\d s", "in SECONDS"),

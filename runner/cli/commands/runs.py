@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from runner.cli.common import JSON_OPTION, echo_json, warn_of_debug_log
-from runner.cli.echo import echo
+from runner.cli.echo import echo, echo_text
 from runner.cli.env_files import describe_key, reads_env_files
 
 
@@ -20,7 +20,7 @@ def status(target: str | None, *, as_json: bool) -> None:
     With SPEC, the path or name of a spec, shows its newest run. RUN is a run id or its beginning.
     The failed rows of that run are shown by reason.
     """
-    from runner.cli.texts.summary import build_runs_table, format_doubts, format_failures
+    from runner.cli.texts.summary import build_runs_table, format_doubts, format_failures, format_run_blocks
     from runner.lifecycle.maintain.show import with_failures
     from runner.runs.find import find_runs
 
@@ -37,7 +37,11 @@ def status(target: str | None, *, as_json: bool) -> None:
     from rich.console import Console
 
     # A pipe has no width.
-    Console(width=None if sys.stdout.isatty() else 200).print(build_runs_table(found))
+    console, table = Console(width=None if sys.stdout.isatty() else 200), build_runs_table(found)
+    if console.measure(table).minimum > console.width:
+        echo_text(format_run_blocks(found))
+    else:
+        console.print(table)
     for run in found:
         for line in format_doubts(run.summary):
             echo(f"{run.summary.run}: {line}")
@@ -157,7 +161,8 @@ def purge(target: str | None, *, older_than: float | None, remote: bool, yes: bo
     if found and not yes:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise click.UsageError(f"cannot ask before purging {names} without a terminal: add `--yes`")
-        click.confirm(f"purge {names}? Outputs cannot be written again afterwards", err=True, abort=True)
+        if not click.confirm(f"purge {names}? Outputs cannot be written again afterwards", err=True):
+            raise click.UsageError("nothing was purged: you declined")
     for run in found:
         purged = purge_run(run, remote=remote)
         also = f", with {pluralize(purged.deleted, 'batch')} at the API" if remote else ""

@@ -1,9 +1,8 @@
 """Commands that can spend money: run and recover."""
 
-import shlex
-import shutil
-import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,14 +15,15 @@ from runner.cli.common import (
     SPEC_PATH,
     SPEC_PATHS,
     VAR_OPTION,
-    StopEvent,
+    VERBOSE_OPTION,
     echo_json,
-    handle_stop_signals,
     warn_of_debug_log,
 )
-from runner.cli.echo import echo
+from runner.cli.echo import echo_text
 from runner.cli.env_files import reads_env_files
-from runner.errors import Interrupted
+from runner.cli.log import LOG, log_options
+from runner.cli.signals import StopEvent, command_line, handle_stop_signals, say_next_command
+from runner.errors import RunnerError
 
 if TYPE_CHECKING:
     from runner.cli.progress import ProgressDisplay
@@ -31,33 +31,29 @@ if TYPE_CHECKING:
     from runner.runs.summary import Summary
 
 
-def _ask_consent(progress: "ProgressDisplay", made: "Plan", *, is_agreed: bool) -> bool:
+def _ask_consent(
+    progress: "ProgressDisplay", stop: StopEvent, made: "Plan", *, is_agreed: bool, verbose: bool
+) -> bool:
     from runner.cli.texts.plan import format_plan
 
+    is_needless = is_agreed or made.max_cost is not None or made.new == 0
     with progress.pause():
-        echo(format_plan(made), err=True)
-        if is_agreed or made.max_cost is not None or made.new == 0:
+        if not (LOG.is_quiet and is_needless):
+            LOG.say(format_plan(made, verbose=verbose), event="planned", plan=made)
+        if is_needless:
             return True
-        if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            echo("cannot ask for confirmation without a terminal: add `--yes`, or set `limits.max_cost`", err=True)
+        if LOG.is_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+            line = "cannot ask for confirmation without a terminal: add `--yes`, or set `limits.max_cost`"
+            LOG.say(line, event="declined")
             return False
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
+        with stop.end_question():
             return click.confirm("send these requests?", err=True)
-        except click.Abort as error:
-            raise Interrupted("nothing was sent") from error
 
 
 def _resume_command() -> str:
     """Return the command line that resumes this run."""
-    words = [word for word in sys.argv[1:] if word not in ("--new", "--no-wait")]
-    if words[:1] == ["recover"]:
-        words[0] = "run"
-    called = Path(sys.argv[0])
-    is_module, on_path = called.name == "__main__.py", shutil.which("runner")
-    name = ["python", "-m", "runner"] if is_module else [str(called)]
-    is_same = on_path is not None and Path(on_path).absolute() == called.absolute()
-    return shlex.join([*(["runner"] if is_same else name), *words])
+    line = command_line(without=("--new", "--no-wait"))
+    return line.replace(" recover ", " run ", 1) if sys.argv[1:2] == ["recover"] else line
 
 
 @click.command()
@@ -78,11 +74,13 @@ def _resume_command() -> str:
 @SELECT_OPTION
 @VAR_OPTION
 @JSON_OPTION
+@VERBOSE_OPTION
 @reads_env_files
+@log_options
 def run(
     specs: tuple[str, ...], *, simulate: bool, yes: bool, resume: bool, new: bool, as_json: bool,
     no_wait: bool, accept_loss: bool, overwrite: bool, limit: int | None, poll_seconds: float | None,
-    select: tuple[str, ...], variables: dict[str, str],
+    select: tuple[str, ...], variables: dict[str, str], verbose: bool,
 ) -> None:  # fmt: skip
     """Run or resume specs.
 
@@ -97,7 +95,7 @@ def run(
     warn_of_debug_log()
     chain = choose_specs(specs, vars=variables, select=select, simulate=simulate)
     if not chain:
-        echo("no spec is selected: nothing to do", err=True)
+        LOG.say("no spec is selected: nothing to do", event="unchanged")
     how: dict[str, Any] = {
         "simulate": simulate, "wait": not no_wait, "limit": limit, "resume": resume, "new": new,
         "accept_loss": accept_loss, "overwrite": overwrite, "poll_seconds": poll_seconds,
@@ -105,14 +103,25 @@ def run(
     code = 0
     with handle_stop_signals() as stop:
         for spec in chain:
-            with show_progress() as progress:
-                agree = partial(_ask_consent, progress, is_agreed=yes or simulate)
+            with show_progress() as progress, _json_of_stopped_run(as_json=as_json):
+                agree = partial(_ask_consent, progress, stop, is_agreed=yes or simulate, verbose=verbose)
                 summary = run_spec(spec, consent=agree, report=progress.report, stop=stop, **how)
             _print_summary(summary, simulate=simulate, as_json=as_json)
             code = max(code, _exit_code(summary, stop, is_last=spec is chain[-1]))
             if stop.signal is not None or summary.state != "finished":
                 break
     sys.exit(code)
+
+
+@contextmanager
+def _json_of_stopped_run(*, as_json: bool) -> Iterator[None]:
+    """Print the summary of a run that an error stops, if JSON is wanted: it says what was paid and written."""
+    try:
+        yield
+    except RunnerError:
+        if as_json and LOG.last is not None and LOG.last.name == "stopped":
+            echo_json(LOG.last.summary)
+        raise
 
 
 def _exit_code(summary: "Summary", stop: StopEvent, *, is_last: bool = True) -> int:
@@ -124,9 +133,10 @@ def _print_summary(summary: "Summary", *, simulate: bool, as_json: bool) -> None
     from runner.cli.texts.summary import format_conclusion, format_unfinished
 
     if summary.state != "finished":
-        echo(format_unfinished(summary, _resume_command()), err=True)
+        text, code = format_unfinished(summary), {"exit_code": summary.exit_code}
+        say_next_command(text, "resume with", _resume_command(), event="unfinished", **code)
     elif not as_json:
-        echo(format_conclusion(summary, is_simulated=simulate))
+        echo_text(format_conclusion(summary, is_simulated=simulate))
     if as_json:
         echo_json(summary)
 
@@ -139,6 +149,7 @@ def _print_summary(summary: "Summary", *, simulate: bool, as_json: bool) -> None
 @click.option("--limit", type=click.IntRange(min=1), help="The --limit the run was started with.")
 @VAR_OPTION
 @reads_env_files
+@log_options
 def recover(spec: Path, *, run_id: str | None, limit: int | None, variables: dict[str, str]) -> None:
     """Rebuild a lost run from the API, and resume it.
 
@@ -152,9 +163,9 @@ def recover(spec: Path, *, run_id: str | None, limit: int | None, variables: dic
     warn_of_debug_log()
     loaded = load_spec(spec, vars=variables)
     with handle_stop_signals() as stop, show_progress() as progress:
-        say = partial(echo, err=True)
+        say = partial(LOG.say, event="warning")
         run = recover_run(loaded, limit=limit, run_id=run_id, stop=stop, warn=say, report=progress.report)
-        echo(f"run {run.id} was recovered", err=True)
+        LOG.say(f"run {run.id} was recovered", event="found")
         summary = run_spec(loaded, limit=limit, report=progress.report, stop=stop)
     _print_summary(summary, simulate=False, as_json=False)
     sys.exit(_exit_code(summary, stop))

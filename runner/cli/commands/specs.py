@@ -14,11 +14,12 @@ from runner.cli.common import (
     SPEC_PATH,
     SPEC_PATHS,
     VAR_OPTION,
+    VERBOSE_OPTION,
     echo_json,
-    handle_stop_signals,
 )
-from runner.cli.echo import echo
+from runner.cli.echo import echo, echo_text
 from runner.cli.env_files import reads_env_files
+from runner.cli.signals import handle_stop_signals
 from runner.errors import InputError
 
 if TYPE_CHECKING:
@@ -103,12 +104,14 @@ def render(spec: Path, limit: int | None, variables: dict[str, str]) -> None:
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N rows.")
 @click.option("--offline", is_flag=True, help="Estimate tokens without the API, whose count is free.")
 @click.option("--simulate", is_flag=True, help="Plan a simulated run; the simulator counts tokens.")
+@VERBOSE_OPTION
 @VAR_OPTION
 @JSON_OPTION
 @reads_env_files
 def plan(
-    spec: Path, *, limit: int | None, offline: bool, simulate: bool, variables: dict[str, str], as_json: bool
-) -> None:
+    spec: Path, *, limit: int | None, offline: bool, simulate: bool, variables: dict[str, str], as_json: bool,
+    verbose: bool,
+) -> None:  # fmt: skip
     """Show what a new run would send and cost.
 
     Sends nothing.
@@ -130,5 +133,5 @@ def plan(
     if as_json:
         echo_json(made)
     else:
-        echo(format_plan(made))
+        echo_text(format_plan(made, verbose=verbose))
     sys.exit(2 if any(finding.severity == "error" for finding in made.findings) else 0)

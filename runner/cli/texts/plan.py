@@ -1,7 +1,6 @@
 """The text of a plan."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from runner.cli.texts.numbers import format_dollars, format_size
 from runner.lifecycle.plan.plan import Plan
@@ -11,8 +10,8 @@ from runner.text import pluralize
 _MODE_LABELS = {
     "sync": "synchronously",
     "batch": "in batches",
-    "batch_cache_5m": "in batches, cached for 5 minutes",
-    "batch_cache_1h": "in batches, cached for 1 hour",
+    "batch_cache_5m": "in batches, cached 5 minutes",
+    "batch_cache_1h": "in batches, cached 1 hour",
 }
 
 _REASON_LABELS = {
@@ -28,52 +27,70 @@ def _format_requests(plan: Plan) -> str:
     reused = f", {plan.reused:,} reused" if plan.reused else ""
     duplicates = f", {pluralize(plan.duplicates, 'duplicate')}" if plan.duplicates else ""
     rejected = f", {plan.rejected:,} rejected" if plan.rejected else ""
-    where = f" in {pluralize(plan.batches, 'batch')} ({format_size(plan.bytes)})" if plan.new else ""
+    where = f" in {pluralize(plan.batches, 'batch')}" if plan.new and plan.mode != "sync" else ""
     return f"{plan.new:,} to send{where}{reused}{duplicates}{rejected}"
 
 
-def format_plan(run_plan: Plan) -> str:
-    """Return a plan as text: what a run would send and cost."""
-    tokens, output = run_plan.input_tokens, run_plan.output_tokens
+def format_plan(plan: Plan, *, verbose: bool = False) -> str:
+    """Return a plan as text: what a run would send and cost; `verbose` adds what the estimates are based on."""
     lines = [
         (
-            f"{run_plan.spec}: {pluralize(run_plan.rows, 'row')} for {run_plan.model}"
-            f"{' (simulated: nothing is paid)' if run_plan.is_simulated else ''}"
+            f"{plan.spec}: {pluralize(plan.rows, 'row')} for {plan.model}"
+            f"{' (simulated: nothing is paid)' if plan.is_simulated else ''}"
         ),
-        f"  requests  {_format_requests(run_plan)}",
+        f"  requests  {_format_requests(plan)}",
+        *(_format_details(plan) if plan.new else ()),
     ]
-    if run_plan.new:
-        error = f" ± {max(tokens['error'], 0.001):.1%}" if tokens["error"] else ""
-        is_told = run_plan.reused or run_plan.duplicates or list(run_plan.reasons) != ["data"]
-        lines += [
-            *(_format_reason(reason, share) for reason, share in run_plan.reasons.items() if is_told),
-            f"  input     {tokens['value']:,} tokens{error}, {tokens['method']}",
-            f"  output    {output['expected']:,} tokens, {output['method']}; maximum {output['max']:,}",
-            f"  time      {run_plan.duration}",
-            *_format_ways(run_plan),
-        ]
-    if run_plan.mode_reason:
-        lines.append(
-            f"  mode      {'synchronously' if run_plan.mode == 'sync' else 'in batches'}, {run_plan.mode_reason}"
-        )
-    if run_plan.unfinished_run is not None:
-        lines.append(f"  unfinished run {run_plan.unfinished_run} of this spec")
-    return "\n".join([*lines, *map(str, run_plan.findings)])
+    if plan.mode_reason:
+        lines.append(f"  mode      {'synchronously' if plan.mode == 'sync' else 'in batches'}, {plan.mode_reason}")
+    if plan.new:
+        lines += [*_format_cheapest(plan), *_format_ways(plan), *(_format_basis(plan) if verbose else ())]
+    if plan.unfinished_run is not None:
+        lines.append(f"  pending   run {plan.unfinished_run} of this spec is unfinished")
+    return "\n".join([*lines, *map(str, plan.findings)])
 
 
-def _format_reason(reason: str, share: dict[str, Any]) -> str:
-    return f"            {share['rows']:,} ({format_dollars(share['cost'])}) because {_REASON_LABELS[reason]}"
+def _format_details(plan: Plan) -> Iterator[str]:
+    """Yield why requests are new, what they cost, and how long they take."""
+    if plan.reused or plan.duplicates or list(plan.reasons) != ["data"]:
+        for reason, share in plan.reasons.items():
+            amount = format_dollars(share["cost"])
+            yield f"            {share['rows']:,} ({amount}) because {_REASON_LABELS[reason]}"
+    yield f"  cost      {_format_cost(plan)}"
+    if plan.cap_effect:
+        yield f"            {plan.cap_effect}"
+    yield f"  time      {plan.duration}"
 
 
-def _format_ways(run_plan: Plan) -> Iterator[str]:
-    """Yield the table of the ways to send a run: expected time, expected cost, name."""
-    amounts = [format_dollars(way.cost) for way in run_plan.ways]
-    most, times = format_dollars(run_plan.cost["max"]), [describe_span(way.seconds) for way in run_plan.ways]
-    longest, widest = max(map(len, times)), max(map(len, ("cost", *amounts, most)))
-    yield f"  ways      {'time':{longest}}  {'cost':>{widest}}"
-    for way, time, amount in zip(run_plan.ways, times, amounts, strict=True):
-        mark = f"  cheapest: {run_plan.cheapest_reason}" if way.name == run_plan.cheapest else ""
+def _format_cost(plan: Plan) -> str:
+    cap = f", capped at {format_dollars(plan.max_cost)}" if plan.max_cost is not None else ""
+    if plan.estimated_cost is None:
+        return f"unknown: no price is known for {plan.model}{cap}"
+    return f"about {format_dollars(plan.estimated_cost)}, at most {format_dollars(plan.cost['max'])}{cap}"
+
+
+def _format_cheapest(plan: Plan) -> Iterator[str]:
+    if plan.cheapest is not None:
+        own = ", as planned" if plan.cheapest == plan.way else ""
+        yield f"  cheapest  {_MODE_LABELS[plan.cheapest]}{own}: {plan.cheapest_reason}"
+
+
+def _format_ways(plan: Plan) -> Iterator[str]:
+    """Yield the table of the ways to send a run: name, expected time, expected cost; a mark at the planned one."""
+    rows = [(_MODE_LABELS[way.name], describe_span(way.seconds), format_dollars(way.cost)) for way in plan.ways]
+    name_width, time_width, cost_width = (max(map(len, column)) for column in zip(*rows, strict=True))
+    label = "ways"
+    for way, (name, time, cost) in zip(plan.ways, rows, strict=True):
         missed = "  misses the deadline" if way.meets_deadline is False else ""
-        yield f"            {time:{longest}}  {amount:>{widest}}  {_MODE_LABELS[way.name]}{mark}{missed}"
-    cap = f", capped at {format_dollars(run_plan.max_cost)}" if run_plan.max_cost is not None else ""
-    yield f"            {'':{longest}}  {most:>{widest}}  maximum{cap}"
+        mark = "*" if way.name == plan.way else " "
+        yield f"  {label:8} {mark}{name:{name_width}}  {time:{time_width}}  {cost:>{cost_width}}{missed}"
+        label = ""
+
+
+def _format_basis(plan: Plan) -> Iterator[str]:
+    """Yield the tokens and bytes of a plan, and where the numbers come from."""
+    tokens, output = plan.input_tokens, plan.output_tokens
+    error = f" ± {max(tokens['error'], 0.001):.1%}" if tokens["error"] else ""
+    yield f"  input     {tokens['value']:,} tokens{error}, {tokens['method']}"
+    yield f"  output    {output['expected']:,} tokens, {output['method']}; maximum {output['max']:,}"
+    yield f"  size      {format_size(plan.bytes)}"

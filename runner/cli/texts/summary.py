@@ -116,14 +116,11 @@ def format_conclusion(summary: Summary, *, is_simulated: bool) -> str:
     return "\n".join(lines)
 
 
-def format_unfinished(summary: Summary, command: str) -> str:
-    """Return the message about an unfinished run, with the command that resumes it."""
-    doubts = "".join(f"  {line}\n" for line in format_doubts(summary))
-    return (
-        f"{summary.spec}: run {summary.run} is unfinished (batches: "
-        f"{format_states(summary)}); nothing was canceled\n"
-        f"{doubts}  resume with: {command}"
-    )
+def format_unfinished(summary: Summary) -> str:
+    """Return the message about an unfinished run."""
+    states = format_states(summary)
+    first = f"{summary.spec}: run {summary.run} is unfinished (batches: {states}); nothing was canceled"
+    return "\n".join([first, *(f"  {line}" for line in format_doubts(summary))])
 
 
 def format_unknown_batch(batch: UnknownBatch) -> str:
@@ -149,13 +146,30 @@ def _format_actual_cost(summary: Summary) -> str:
     return "" if summary.cost["actual"] is None else format_dollars(summary.cost["actual"])
 
 
+def format_run_blocks(found: Sequence[RunInfo]) -> str:
+    """Return runs below each other, for a terminal that is too narrow for their table."""
+    lines = []
+    for run in found:
+        summary, cost = run.summary, _format_actual_cost(run.summary)
+        note = " (simulated)" if run.is_simulated else ""
+        lines += [
+            f"{summary.run}  {summary.state}{note}",
+            f"  spec      {summary.spec}",
+            f"  rows      {summary.rows:,}: {format_outcomes(summary)}",
+            f"  batches   {format_states(summary)}",
+            *([f"  cost      {cost}"] if cost else []),
+        ]
+    return "\n".join(lines)
+
+
 def build_runs_table(found: Sequence[RunInfo]) -> "Table":
     """Return a table of runs."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
     for name in ("run", "spec", "state", "rows", "outcomes", "batches", "cost", ""):
-        table.add_column(name, justify="right" if name in ("rows", "cost") else "left")
+        is_whole = name in ("run", "spec", "state")
+        table.add_column(name, justify="right" if name in ("rows", "cost") else "left", no_wrap=is_whole)
     for run in found:
         summary = run.summary
         note = "simulated" if run.is_simulated else ""

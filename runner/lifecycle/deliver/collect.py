@@ -104,7 +104,9 @@ def _check_complete(
                 f"{batch_label(batch)}: its results have row {min(found.unknown_rows)}, which the state does not "
                 "have in it, and another is missing: the database is damaged"
             )
-        raise ResultsIncomplete(f"{total - len(found.rows):,} of {total:,} results are missing from the download")
+        missing = total - len(found.rows)
+        are = "is" if missing == 1 else "are"
+        raise ResultsIncomplete(f"{missing:,} of {pluralize(total, 'result')} {are} missing from the download")
 
 
 def _check_outputs(context: RunContext, path: Path, found: BatchResults, output_format: OutputFormat) -> None:
@@ -176,25 +178,28 @@ def _record_results(
 def _report_results(context: RunContext, batch: Batch, expected: int, found: BatchResults) -> None:
     notes = [
         f"{len(found.rows):,} results",
-        *(f"{count:,} {kind} lines" for kind, count in found.ignored_lines.items()),
+        *(pluralize(count, f"{kind} line") for kind, count in found.ignored_lines.items()),
     ]
     if missing := expected - len(found.rows):
         notes.append(f"{missing:,} missing")
-    context.report(f"{batch_label(batch)}: collected {', '.join(notes)}")
+    context.report("collected", f"collected {', '.join(notes)}", batch)
     if "contradicting" in found.ignored_lines:
         context.report(
-            f"{batch_label(batch)}: warning: rows have results that contradict each other: the one that succeeded "
-            "was taken, or else the first"
+            "warning",
+            "warning: rows have results that contradict each other: the one that succeeded was taken, or else "
+            "the first",
+            batch,
         )
     if found.lost_rows:
-        context.report(
-            f"{batch_label(batch)}: warning: the answers to {pluralize(len(found.lost_rows), 'request')} "
-            "were lost, and may be paid: a row that is sent again may be paid twice"
-        )
+        lost = pluralize(len(found.lost_rows), "answer")
+        line = f"warning: {lost} lost, and perhaps paid: a row that is sent again may be paid twice"
+        context.report("warning", line, batch)
     for name, answers in found.usage.unreadable.items():
         context.report(
-            f"{batch_label(batch)}: warning: {name if name == 'usage' else f'usage.{name}'} of "
-            f"{pluralize(answers, 'answer')} cannot be read: their cost is unknown, and counts as the maximum"
+            "warning",
+            f"warning: {name if name == 'usage' else f'usage.{name}'} of {pluralize(answers, 'answer')} cannot be "
+            "read: their cost is unknown, and counts as the maximum",
+            batch,
         )
 
 
@@ -222,7 +227,7 @@ def _resume_search(context: RunContext, batch: Batch) -> Batch:
             batch, "submitting", batch_id=None, created_at=None, ended_at=None, search_started_at=None, counts="{}"
         )
     path.unlink(missing_ok=True)
-    context.report(f"{batch_label(batch)}: {batch.batch_id} contains someone else's results; still searching")
+    context.report("searching", f"{batch.batch_id} contains someone else's results; still searching", batch)
     return unbound
 
 
@@ -237,4 +242,4 @@ def mark_missing(context: RunContext, batch: Batch) -> None:
         reserved = spec_cost_upper_bound(context.spec, sizes, is_batched=is_batched)
     rows = ((row, "missing", False, None, None) for row in index.rows_of(batch))
     context.store.collect_batch(batch, rows, reserved_cost=reserved)
-    context.report(f"{batch_label(batch)}: results lost; {pluralize(batch.requests, 'row')} recorded as missing")
+    context.report("warning", f"results lost; {pluralize(batch.requests, 'row')} recorded as missing", batch)

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from runner.errors import InputError, Problem, StateError
+from runner.errors import InputError, Interrupted, Problem, StateError
 from runner.files.digest import sha256_of
 from runner.lifecycle.deliver.places import OutputPlace, choose_places
 from runner.lifecycle.deliver.row_results import RowResult, read_row_results
@@ -41,6 +41,8 @@ def _build_records(
         return recorded is not None or not is_partial
 
     for found in read_row_results(context.store, context.run, output_format, files, is_wanted=is_wanted):
+        if context.stop.is_set():
+            raise Interrupted("stopped while the outputs were written: they stay as they were")
         record = _build_record(found, found.outcome or _MISSING)
         if decoded:
             record["row"] = msgspec.json.decode(found.fields)
@@ -100,7 +102,8 @@ def _correct_outcomes(context: RunContext, corrected: list[tuple[int, str]]) -> 
     with context.store.transaction():
         context.store.row_index.correct_outcomes(context.run, corrected)
     count = pluralize(len(corrected), "row")
-    context.report(f"run {context.run.id}: {count} judged by today's rules, which an older version did not have")
+    line = f"run {context.run.id}: {count} judged by today's rules, which an older version did not have"
+    context.report("warning", line)
 
 
 def write_outputs(
@@ -112,15 +115,15 @@ def write_outputs(
     an unfinished run, `is_partial` leaves out rows that have no outcome yet.
 
     Raises InputError if a column cannot be computed or a database cannot be written. Raises OSError if a file
-    cannot be written, and StateError if the files of the run are damaged.
+    cannot be written, StateError if the files of the run are damaged, and Interrupted after `context.stop`.
     """
     sinks = context.spec.sinks
     chosen = choose_places(context, has_open_rows=is_partial)
     places = [one.destination for one in chosen]
     rows, corrected = [0] * len(sinks), list[tuple[int, str]]()
-    if elsewhere := [str(place) for place in places if place.path is None]:
-        # This can take a while: a table can be locked, or a bucket far away.
-        context.report(f"writing to {', '.join(elsewhere)}")
+    # This can take a while: there are many rows, a table is locked, or a bucket is far away.
+    elsewhere = [str(place) for place in places if place.path is None]
+    context.report("writing", f"writing to {', '.join(elsewhere)}" if elsewhere else "writing the outputs")
     with _map_commit_errors(), ExitStack() as stack:
         files = stack.enter_context(open_slices())
         # Exited after the sinks: databases are committed once all files are in place.

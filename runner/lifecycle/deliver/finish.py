@@ -1,12 +1,14 @@
 """Write the outputs of a run and record that it is finished, or write what there is so far."""
 
 import time
+from datetime import datetime
 
 import msgspec
 
 from runner.lifecycle.deliver.deliver import write_outputs
 from runner.results.output_format import OutputFormat
 from runner.runs.context import RunContext
+from runner.store.records import Run
 
 
 def finish_run(context: RunContext, output_format: OutputFormat) -> None:
@@ -16,19 +18,25 @@ def finish_run(context: RunContext, output_format: OutputFormat) -> None:
     context.run = context.store.update_run(context.run, state="finished", finished_at=finished_at, sinks=written)
 
 
+def _describe_time(run: Run) -> str:
+    at = datetime.fromtimestamp(run.finished_at or run.created_at).astimezone()
+    return f"on {at:%Y-%m-%d} at {at:%H:%M:%S} (UTC{at:%z})"
+
+
 def rewrite_outputs(context: RunContext, output_format: OutputFormat) -> None:
     """Write the outputs of a finished run again, unless its rows and results were purged."""
     run = context.run
+    before = f"run {run.id} had finished {_describe_time(run)}, and nothing has changed since: nothing was sent"
     if run.purged_at is not None:
-        context.report(f"run {run.id} is finished and nothing has changed; its rows and answers were purged")
+        context.report("unchanged", f"{before}; its rows and answers were purged since")
         return
     has_failed_rows = context.store.row_index.outcome_counts(run).get("succeeded", 0) < run.rows
     hint = "; use --new to send the rows that did not succeed" if has_failed_rows else ""
-    context.report(f"run {run.id} is finished and nothing has changed: writing its outputs again{hint}")
+    context.report("unchanged", f"{before}; its outputs are written again{hint}")
     finish_run(context, output_format)
 
 
 def write_partial_outputs(context: RunContext, output_format: OutputFormat) -> None:
     """Write the outputs of the rows that have an outcome so far; the run goes on later."""
     written = write_outputs(context, output_format, is_partial=True)
-    context.store.update_run(context.run, sinks=msgspec.json.encode(written).decode())
+    context.run = context.store.update_run(context.run, sinks=msgspec.json.encode(written).decode())

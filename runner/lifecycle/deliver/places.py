@@ -48,7 +48,8 @@ def choose_places(context: RunContext, *, has_open_rows: bool) -> list[OutputPla
         for sink, place in zip(context.spec.sinks, named, strict=True)
     ]
     if kept := [str(place.instead_of) for place in chosen if place.instead_of is not None]:
-        context.report(f"this run is partial, so {', '.join(kept)} stays as it is; --overwrite replaces it")
+        line = f"this run is partial, so {', '.join(kept)} stays as it is; --overwrite replaces it"
+        context.report("warning", line)
     return chosen
 
 

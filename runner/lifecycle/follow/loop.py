@@ -4,6 +4,7 @@ New work and work found after a crash take the same path, because `next_step` de
 """
 
 import math
+import time
 from threading import Event
 
 from runner.api.client import Api
@@ -19,7 +20,7 @@ from runner.lifecycle.prepare.next_round import prepare_next_round
 from runner.lifecycle.send.deadline import Deadline
 from runner.lifecycle.send.recovered import check_no_lost_round, may_have_been_sent
 from runner.results.output_format import OutputFormat
-from runner.runs.context import RunContext, batch_label
+from runner.runs.context import RunContext
 from runner.store.records import Batch
 
 _DAY = 86_400
@@ -62,7 +63,7 @@ def _remember(run: Following, batch: Batch, result: Result) -> None:
             delay = memory.back_off(batch, retry_after)
             # A create that the API refused is looked for when the next create is due.
             memory.of(batch).wait_at_least(delay)
-            run.context.report(f"{batch_label(batch)}: {error}; trying again in {delay:.0f} s")
+            run.context.report("retrying", f"{error}; trying again in {delay:.0f} s", batch)
         case Blocked(error, is_run_wide):
             blocked = memory.creates if is_run_wide else memory.of(batch)
             blocked.blocked_by = error
@@ -99,7 +100,7 @@ def _poll_all_now(run: Following) -> None:
     run.memory.make_all_due()
     for batch in run.context.store.batches(run.context.run):
         if batch.state == "submitting":
-            run.context.report(f"{batch_label(batch)}: its rows wait until it is known whether it was accepted")
+            run.context.report("searching", "its rows wait until it is known whether it was accepted", batch)
 
 
 def _start(run: Following, *, wait: bool) -> None:
@@ -116,7 +117,7 @@ def _start(run: Following, *, wait: bool) -> None:
             if not wait:
                 raise
             delay = run.memory.creates.back_off(min(run.memory.poll_seconds, 1.0), error.retry_after)
-            context.report(f"{error}; trying again in {delay:.0f} s")
+            context.report("retrying", f"{error}; trying again in {delay:.0f} s")
             run.stop.wait(delay)
 
 
@@ -128,7 +129,7 @@ def _warn_of_deletion(run: Following) -> None:
         age = run.api.now - batch.created_at
         if _WARNING_SECONDS < age < RETENTION_SECONDS:
             left = (RETENTION_SECONDS - age) / _DAY
-            run.context.report(f"{batch_label(batch)}: warning: the API deletes its results in {left:.1f} days")
+            run.context.report("warning", f"warning: the API deletes its results in {left:.1f} days", batch)
 
 
 def _unfinished(run: Following) -> tuple[list[Batch], list[Batch]]:
@@ -144,8 +145,16 @@ def _begin_next_round(run: Following) -> bool:
     if not prepare_next_round(run.context, run.output_format):
         check_no_lost_round(run.context)
         return False
-    run.context.report("retrying the rows that can still succeed")
+    run.context.report("round", "retrying the rows that can still succeed")
     return True
+
+
+def _report_waiting(run: Following, batches: list[Batch]) -> None:
+    """Report when the next of these batches is looked at, if that is not at once."""
+    due_at, memory = run.memory.next_due(batches), run.memory
+    if (seconds := due_at - time.monotonic()) > 1.0 and due_at != memory.reported_due:
+        memory.reported_due = due_at
+        run.context.report("waiting", f"next look in {seconds:.0f} s", next_look=time.time() + seconds)
 
 
 def _max_sleep(seconds_left: float) -> float:
@@ -189,5 +198,6 @@ def follow_run(
         elif not _take_due_steps(run, free):
             if not wait:
                 return False
+            _report_waiting(run, free)
             run.memory.sleep(free, stop, _max_sleep(deadline.seconds_left()))
     return False

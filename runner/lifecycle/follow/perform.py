@@ -46,7 +46,7 @@ from runner.lifecycle.send.submit import submit_batch
 from runner.lifecycle.send.synchronous import send_synchronously, split_into_chunks
 from runner.lifecycle.send.upload_files import upload_files
 from runner.results.output_format import OutputFormat
-from runner.runs.context import RunContext, batch_label
+from runner.runs.context import RunContext
 from runner.store.records import Batch
 
 _DAY = 86_400
@@ -179,7 +179,7 @@ def _reconcile(run: Following, batch: Batch) -> Result:
         run.rejections = 0
     ids = frozenset(remote.id for remote in candidates)
     if ids - progress.candidates:
-        run.context.report(f"{batch_label(batch)}: {_candidates_message(ids)}")
+        run.context.report("searching", _candidates_message(ids), batch)
     progress.candidates = ids
     if batch.state == "submitting":
         return Wait(_search_delay(run, batch))
@@ -204,7 +204,7 @@ def _poll(run: Following, batch: Batch) -> Result:
     # The wait for missing results begins when the batch ended: a time in the future would make it endless.
     is_past = remote.ended_at is not None and remote.ended_at <= now + CLOCK_MARGIN_SECONDS
     store.transition(batch, "ended", ended_at=remote.ended_at if is_past else now, counts=counts)
-    run.context.report(f"{batch_label(batch)}: ended")
+    run.context.report("ended", "ended", batch)
     return Wait()
 
 
@@ -271,7 +271,7 @@ def _result_of_error(run: Following, batch: Batch, error: RunnerError) -> Result
         case ResultsIncomplete():
             batch = record_incomplete_download(run.context, batch, run.api.now)
             pause = plan_waiting(run.context, batch).pause
-            run.context.report(f"{batch_label(batch)}: {error}; downloading them again in {pause:.0f} s")
+            run.context.report("retrying", f"{error}; downloading them again in {pause:.0f} s", batch)
             return Wait(pause)
         case Unavailable():
             return Retry(error, error.retry_after)

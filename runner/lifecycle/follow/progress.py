@@ -105,10 +105,14 @@ def schedule_key(batch: Batch) -> BatchKey:
 
 @dataclass(slots=True)
 class Memory:
-    """The progress of all batches of a run in this process; `poll_seconds` is the pause between two polls."""
+    """The progress of all batches of a run in this process; `poll_seconds` is the pause between two polls.
+
+    `reported_due` is the time of the next look that was reported last.
+    """
 
     poll_seconds: float
     of_key: defaultdict[BatchKey, Progress] = field(default_factory=lambda: defaultdict(Progress))
+    reported_due: float = 0.0
 
     def of(self, batch: Batch) -> Progress:
         """Return what is remembered of a batch."""
@@ -141,7 +145,10 @@ class Memory:
         for one in self.of_key.values():
             one.due_at = 0.0
 
+    def next_due(self, batches: Iterable[Batch]) -> float:
+        """Return when the next of these batches is due, in seconds of the monotonic clock."""
+        return min(self.of_key[schedule_key(batch)].due_at for batch in batches)
+
     def sleep(self, batches: Iterable[Batch], stop: Event, max_seconds: float) -> None:
         """Sleep until the next of these batches is due, or `stop` is set, or for `max_seconds`."""
-        due_at = min(self.of_key[schedule_key(batch)].due_at for batch in batches)
-        stop.wait(max(0.0, min(due_at - time.monotonic(), max_seconds)))
+        stop.wait(max(0.0, min(self.next_due(batches) - time.monotonic(), max_seconds)))

@@ -44,11 +44,11 @@ def find_batch(context: RunContext, api: Api, batch: Batch) -> tuple[Batch, list
         ids = read_custom_ids(api, remote) if remote.processing_status == "ended" else []
         if any(one.startswith(prefix) for one in ids):
             batch = assign_batch_id(context, batch, remote)
-            context.report(f"{batch_label(batch)}: was accepted as {batch.batch_id}")
+            context.report("found", f"was accepted as {batch.batch_id}", batch)
             return batch, []
         if ids:
             context.store.exclude_batch(batch, remote.id)
-            context.report(f"{batch_label(batch)}: {remote.id} is not ours; still searching")
+            context.report("searching", f"{remote.id} is not ours; still searching", batch)
         else:
             undecided.append(remote)
     return batch, undecided
@@ -70,8 +70,10 @@ def _warn_of_clock(context: RunContext, batch: Batch, now: float) -> None:
     if batch.intent_at is not None and batch.intent_at > now + CLOCK_MARGIN_SECONDS:
         ahead = pluralize(round(batch.intent_at - now), "second")
         context.report(
-            f"{batch_label(batch)}: warning: the Date header of the API was {ahead} ahead when it was sent, or is "
-            "behind now; searching from the earliest known time"
+            "warning",
+            f"warning: the Date header of the API was {ahead} ahead when it was sent, or is behind now; searching "
+            "from the earliest known time",
+            batch,
         )
 
 
@@ -106,10 +108,8 @@ def reconcile_batch(context: RunContext, api: Api, batch: Batch) -> tuple[Batch,
     if undecided or context.spec.batch.on_unknown != "resubmit":
         raise ManualDecisionRequired(_undecided_message(context, batch, undecided))
     batch = reset_to_prepared(context, batch, is_doubted=True)
-    context.report(
-        f"{batch_label(batch)}: not found after {context.spec.batch.grace_seconds:g} s; "
-        "treating it as never created"
-    )
+    grace = f"{context.spec.batch.grace_seconds:g} s"
+    context.report("found", f"not found after {grace}; treating it as never created", batch)
     return batch, []
 
 
@@ -120,7 +120,7 @@ def _look_once(context: RunContext, api: Api, batch: Batch) -> tuple[Batch, list
         return batch, undecided
     if undecided:
         raise ManualDecisionRequired(_undecided_message(context, batch, undecided))
-    context.report(f"{batch_label(batch)}: is not among the batches of the workspace, and can be sent")
+    context.report("found", "is not among the batches of the workspace, and can be sent", batch)
     return reset_to_prepared(context, batch), []
 
 

@@ -11,7 +11,7 @@ from runner.api.remote_batch import RemoteBatch
 from runner.lifecycle.follow.remote_batches import CLOCK_MARGIN_SECONDS, read_custom_ids
 from runner.lifecycle.send.bind import assign_batch_id
 from runner.requests.custom_id import custom_id_prefix
-from runner.runs.context import RunContext, batch_label
+from runner.runs.context import RunContext
 from runner.store.records import Batch, Run
 
 _DAY = 86_400
@@ -58,9 +58,8 @@ def find_restored_create(context: RunContext, api: Api, batch: Batch, earlier: E
         ids = earlier.read_ids(api, remote)
         if any(one.startswith(prefix) for one in ids):
             batch = assign_batch_id(context, _suspect_create(context, api, batch), remote)
-            context.report(
-                f"{batch_label(batch)}: was sent before, as {batch.batch_id}: the state is older than that"
-            )
+            line = f"was sent before, as {batch.batch_id}: the state is older than that"
+            context.report("found", line, batch)
             return batch
         is_undecided = is_undecided or not ids
     earlier.checked.add((batch.round, batch.batch))

@@ -164,7 +164,7 @@ def _check_rows(store: Store, run: Run) -> Iterator[str]:
             counts[outcome] = counts.get(outcome, 0) + 1
     if not lines == number == run.rows:
         found = f"{lines:,} are in rows.jsonl and {number:,} in the database"
-        yield f"should have {run.rows:,} rows, but {found}: {_RECOVER_HINT}"
+        yield f"should have {pluralize(run.rows, 'row')}, but {found}: {_RECOVER_HINT}"
     if counts != store.row_index.outcome_counts(run) or not counts.keys() <= set(OUTCOMES):
         yield f"outcome counts are wrong: {store.row_index.outcome_counts(run)} instead of {counts}"
 

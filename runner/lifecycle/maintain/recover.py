@@ -22,7 +22,7 @@ from runner.lifecycle.prepare.validate import validate_spec
 from runner.pricing.rates import spec_cost_upper_bound
 from runner.requests.custom_id import custom_id_prefix, parse_row_number
 from runner.results.outcome import parse_result
-from runner.runs.context import ProgressCallback, ignore_progress
+from runner.runs.events import ProgressCallback, ignore_progress
 from runner.runs.find import match_run_id
 from runner.runs.project import open_client
 from runner.runs.snapshot import origin_digest, take_snapshot

@@ -10,7 +10,8 @@ from runner.lifecycle.follow.reconcile import find_batch
 from runner.lifecycle.follow.remote_batches import check_workspace, read_custom_ids
 from runner.lifecycle.send.bind import assign_batch_id, reset_to_prepared
 from runner.requests.custom_id import custom_id_prefix
-from runner.runs.context import ProgressCallback, RunContext, batch_label, ignore_progress
+from runner.runs.context import RunContext, batch_label
+from runner.runs.events import ProgressCallback, ignore_progress
 from runner.runs.find import RunInfo, find_run, open_run
 from runner.runs.project import open_client
 from runner.runs.snapshot import read_snapshot
@@ -81,7 +82,7 @@ def _treat_as_never_sent(context: RunContext, unknown: list[tuple[Batch, list[Re
     for batch, candidates in unknown:
         is_refused = batch.assumed_unsent_at is not None and not candidates
         reset_to_prepared(context, batch, is_doubted=not is_refused)
-        context.report(f"{batch_label(batch)}: treated as never sent; the next run sends it")
+        context.report("found", "treated as never sent; the next run sends it", batch)
 
 
 def _require_ended_candidates(unknown: list[tuple[Batch, list[RemoteBatch]]]) -> None:
@@ -131,7 +132,6 @@ def _adopt_batch(context: RunContext, api: Api, batch_id: str, unknown: list[Bat
         )
     [batch] = fitting
     bound = assign_batch_id(context, batch, remote, is_proved=is_proved)
-    context.report(
-        f"{batch_label(bound)}: adopted {batch_id}" + ("" if is_proved else "; its results will confirm it")
-    )
+    doubt = "" if is_proved else "; its results will confirm it"
+    context.report("found", f"adopted {batch_id}{doubt}", bound)
     return batch

@@ -21,8 +21,8 @@ def _check_disk_space(context: RunContext, plan: Plan) -> None:
     needed, free = plan.new * _RESULT_BYTES, shutil.disk_usage(context.store.path).free
     if free < needed:
         raise StateError(
-            f"{context.store.path}: only {free:,} bytes are free, but {pluralize(plan.new, 'result')} need at "
-            f"least {needed:,}; nothing was sent: free up space and run again"
+            f"{context.store.path}: only {free:,} bytes are free, but the results of "
+            f"{pluralize(plan.new, 'request')} need {needed:,}; nothing was sent: free up space and run again"
         )
 
 

@@ -8,6 +8,7 @@ from runner.lifecycle.plan.send_mode import find_forced_mode
 from runner.lifecycle.plan.speed import describe_span
 from runner.lifecycle.plan.ways import Way, Workload, chosen_way
 from runner.pricing.models import load_catalogue
+from runner.text import pluralize
 
 _MAX_CONCURRENCY = 100  # as in schema.json
 
@@ -61,7 +62,7 @@ def _find_remedies(work: Workload, deadline: float, options: list[_Option]) -> I
     fitting = [(rows, condition) for rows, condition in counted if 0 < rows < work.requests]
     if fitting:
         rows, condition = max(fitting)
-        yield f"at most {rows:,} rows (`--limit {rows}`){condition}"
+        yield f"at most {pluralize(rows, 'row')} (`--limit {rows}`){condition}"
     each, concurrency = work.speed.request_seconds, work.spec.sync.concurrency
     needed = math.ceil(work.requests * each / max(deadline, 0.001))
     for one in options:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from runner.api.client import Api
+from runner.lifecycle.plan.cap_effect import describe_cap_effect
 from runner.lifecycle.plan.count import rejection_findings
 from runner.lifecycle.plan.estimate import (
     OFFLINE_ERROR,
@@ -47,6 +48,7 @@ class Plan:
     seconds and cost, and whether it meets the deadline. `cost` holds the expected costs by way. Its `max` is the
     upper bound for the selected `mode`, or of a deadline after which the rest is sent synchronously.
     `mode_reason` is the reason for `mode`, if the runner selected it.
+    `way` is the one of `ways` that the run takes. `cap_effect` tells how `limits.max_cost` holds batches back.
     `unfinished_run` is the id of the unfinished run of the spec, if there is one.
     If it `is_simulated`, nothing is paid: the costs are those of a real run with the tokens of the simulator.
     """
@@ -73,6 +75,8 @@ class Plan:
     duration: str
     max_cost: float | None
     ways: tuple[Way, ...] = ()
+    way: str = ""
+    cap_effect: str = ""
     unfinished_run: str | None = None
     findings: list[Finding] = field(default_factory=list)
     is_simulated: bool = False
@@ -138,12 +142,15 @@ def build_plan(
 ) -> Plan:
     """Plan a prepared run. With `api`, the API counts the input tokens, which is free. Raises AccessError."""
     spec, rate, count = context.spec, rate_for_spec(context.spec), context.store.count_new_requests(context.run)
+    if api is not None:
+        context.report("counting", "counting tokens")
     estimate = build_estimate(context, templates, api, previous_store, rate, count)
     costs = None if rate is None else estimate_costs(rate, estimate)
     cheapest, cheapest_reason = (None, "") if costs is None else find_cheapest(costs, estimate.cached_tokens, spec)
     work = _build_workload(context, count, estimate.output_tokens, previous_store, api)
     ways = list_ways(work, costs)
     mode, mode_reason = choose_send_mode(work, ways)
+    way = chosen_way(spec, mode, ways)
     batches = context.store.batches(context.run)
     plan = Plan(
         run=context.run.id,
@@ -162,12 +169,14 @@ def build_plan(
         input_tokens=_input_tokens(estimate),
         output_tokens=_output_tokens(estimate, count, int(spec.params["max_tokens"])),
         cost={**{way.name: way.cost for way in ways}, "max": _upper_bound(context, rate, mode)},
-        estimated_cost=chosen_way(spec, mode, ways).cost,
+        estimated_cost=way.cost,
         cheapest=cheapest,
         cheapest_reason=cheapest_reason,
         duration=describe_duration(work, mode),
         max_cost=spec.limits.max_cost,
         ways=ways,
+        way=way.name,
+        cap_effect=describe_cap_effect(context, rate, is_batched=mode == "batch"),
         unfinished_run=_find_unfinished_run(context.run, previous_store),
         is_simulated=context.is_simulated,
     )

@@ -15,7 +15,8 @@ from runner.lifecycle.plan.plan import Plan, build_plan
 from runner.lifecycle.prepare.prepare import prepare_first_round
 from runner.lifecycle.prepare.render import encode_requests
 from runner.lifecycle.prepare.validate import validate_spec
-from runner.runs.context import ProgressCallback, RunContext, ignore_progress
+from runner.runs.context import RunContext
+from runner.runs.events import ProgressCallback, ignore_progress
 from runner.runs.project import find_output_root, open_client, with_simulated_paths
 from runner.sources.input_files import Inputs
 from runner.sources.read import read_rows
@@ -65,7 +66,7 @@ def plan(
             )
             prepared = prepare_run(limit=limit, stop=stop or Event(), report=report)
             api = None if offline else _open_counting_client(stack, spec, scratch, simulate=simulate)
-            context = RunContext(spec, store, prepared.run, base)
+            context = RunContext(spec, store, prepared.run, base, report)
             return build_plan(context, checked.templates, prepared, api, previous_store)
     except OSError as error:
         raise StateError(f"{error.filename or 'the temporary directory'}: {error.strerror}") from error

@@ -43,8 +43,8 @@ def choose_send_mode(work: Workload, ways: tuple[Way, ...]) -> tuple[str, str]:
         return (
             "sync",
             (
-                f"because {pluralize(work.requests, 'request')} take about {describe_span(sync.seconds)}, "
-                "and the batch discount is negligible"
+                f"because {pluralize(work.requests, 'request')} {'takes' if work.requests == 1 else 'take'} about "
+                f"{describe_span(sync.seconds)}, and the batch discount is negligible"
             ),
         )
     if spec.deadline is None:
@@ -81,7 +81,7 @@ def describe_duration(work: Workload, mode: str) -> str:
         return "nothing to send"
     if mode == "sync":
         based = (
-            f", as the last {pluralize(speed.measured_requests, 'request')} here"
+            f", as measured on {pluralize(speed.measured_requests, 'request')} here"
             if speed.measured_requests
             else ""
         )
@@ -89,8 +89,8 @@ def describe_duration(work: Workload, mode: str) -> str:
     text = "most batches end within 1 hour, all within 24 hours"
     if speed.measured_batches:
         text = (
-            f"about {describe_span(work.batch_seconds)}, as the last {pluralize(speed.measured_batches, 'batch')} "
-            "here; all end within 24 hours"
+            f"about {describe_span(work.batch_seconds)}, as measured on "
+            f"{pluralize(speed.measured_batches, 'batch')} here; all end within 24 hours"
         )
     if work.waves > 1:
         text += (

@@ -1,7 +1,7 @@
 """Tell new requests from reused ones, duplicates and rejected rows, while the first round is written."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Any, BinaryIO
@@ -23,6 +23,7 @@ from runner.store.records import Run, SettledRow
 from runner.store.request_index import DigestIndex
 from runner.store.store import Store
 from runner.templates.templates import Templates
+from runner.text import pluralize
 
 _MAX_PENDING_HASHES, _MAX_PENDING_ROWS, _MAX_SHOWN = 10_000, 10_000, 5
 
@@ -45,7 +46,10 @@ class RequestTotals:
 
 @dataclass(slots=True)
 class FirstRound:
-    """State of the first round while it is written: rows read, rows that are not sent, and hashes of keys."""
+    """State of the first round while it is written: rows read, rows that are not sent, and hashes of keys.
+
+    `count_row` is called with the number of each row.
+    """
 
     templates: Templates
     store: Store
@@ -54,6 +58,7 @@ class FirstRound:
     change_reasons: ChangeReasons
     seen_digests: DigestIndex
     sink_checks: SinkRowChecks | None = None
+    count_row: Callable[[int], None] = lambda _: None
     rows: int = 0
     settled_rows: list[SettledRow] = field(default_factory=list)
     duplicates: list[tuple[int, int]] = field(default_factory=list)
@@ -103,6 +108,7 @@ class FirstRound:
         self.templates.stop_rendering_when(self.stop.is_set)
         for row, (params, adjustment, problem) in encode_requests(self.templates, rows, note):
             self._check_limits(row)
+            self.count_row(row.number)
             fields = self._write_row(row, rows_file)
             self._flush_if_many()
             if problem is None and len(params) > limit:
@@ -125,7 +131,8 @@ class FirstRound:
         spec = self.templates.spec
         max_rows = spec.limits.max_rows
         if max_rows is not None and row.number > max_rows:
-            raise InputError([spec.problem("limits.max_rows", f"the source has more than {max_rows:,} rows")])
+            shown = pluralize(max_rows, "row")
+            raise InputError([spec.problem("limits.max_rows", f"the source has more than {shown}")])
 
     def _write_row(self, row: Row, rows_file: BinaryIO) -> bytes:
         """Write a row as it was read, and return its fields as JSON. Raises InputError if they are not Unicode."""

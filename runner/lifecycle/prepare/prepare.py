@@ -5,6 +5,7 @@ whole source is read, so that an error in its last row costs nothing. `next_roun
 """
 
 import hashlib
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ from runner.lifecycle.prepare.validate import locate_problem
 from runner.requests.pack import Body, pack_requests
 from runner.results.output_format import build_output_format
 from runner.rules.finding import Finding
-from runner.runs.context import ProgressCallback
+from runner.runs.events import ProgressCallback, RunEvent
 from runner.runs.snapshot import SpecSnapshot, origin_digest, take_snapshot
 from runner.runs.summary import summarize_run
 from runner.sinks.row_checks import SinkRowChecks
@@ -37,6 +38,8 @@ from runner.store.run_folder import FileSlices, RunFolder, open_slices
 from runner.store.store import Store
 from runner.templates.templates import Templates
 from runner.text import pluralize
+
+_REPORT_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,22 @@ class PreparedRun:
     reused: int
     duplicates: int
     rejected_findings: list[Finding]
+
+
+class _RowCounter:
+    """Report how many rows were read, about once a second."""
+
+    def __init__(self, store: Store, run: Run, report: ProgressCallback) -> None:
+        self._store, self._run, self._report = store, run, report
+        self._next_at = time.monotonic() + _REPORT_SECONDS
+
+    def count(self, rows: int) -> None:
+        """Report this number of rows, if that is due."""
+        if (now := time.monotonic()) < self._next_at:
+            return
+        self._next_at = now + _REPORT_SECONDS
+        summary = summarize_run(self._store, replace(self._run, rows=rows))
+        self._report(RunEvent("reading", f"{pluralize(rows, 'row')} read so far", summary))
 
 
 def _create_run(store: Store, spec: Spec, snapshot: SpecSnapshot, run_id: str | None) -> Run:
@@ -96,12 +115,14 @@ def prepare_first_round(
             first = FirstRound(templates, store, run, stop, reasons, seen)
             # What a recovered run has sent is paid: the sinks can still be corrected before it is delivered.
             first.sink_checks = sink_checks if run_id is None else None
+            first.count_row = _RowCounter(store, run, report).count
             results = _open_results(previous_store, run, spec, files, is_recovered=run_id is not None)
-            _write_first_round(first, spec, store, _read_rows(spec, inputs, limit), report, results)
+            _write_first_round(first, spec, store, _read_rows(spec, inputs, limit), results)
             _check_keys(first, spec, store)
             sink_checks.raise_problems()
         snapshot = replace(start, inputs=inputs.files, types=inputs.types)
         run = _record_prepared(first, store, snapshot, is_recovered=run_id is not None)
+        report(RunEvent("read", f"{pluralize(run.rows, 'row')} read", summarize_run(store, run)))
     except BaseException:
         store.delete_run(run)
         raise
@@ -155,7 +176,6 @@ def _write_first_round(
     spec: Spec,
     store: Store,
     rows: Iterator[Row],
-    report: ProgressCallback,
     previous_results: PreviousResults,
 ) -> None:
     folder = store.folder(first.run)
@@ -173,9 +193,6 @@ def _write_first_round(
             for row, _, _ in body.requests:
                 first.digests.pop(row, None)
                 first.size_adjustments.pop(row, None)
-            report(
-                f"{pluralize(first.rows, 'row')} read", summarize_run(store, replace(first.run, rows=first.rows))
-            )
     sync_folder(folder.bodies)
 
 

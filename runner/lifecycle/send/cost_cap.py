@@ -62,7 +62,7 @@ def reserve_cost(context: RunContext, batch: Batch, send_mode: str, *, can_wait:
     )
     if fits == 0:
         raise CostCapReached(
-            f"the run is paused: it has cost up to ${cap - remaining:,.4f} of limits.max_cost ${cap:,.2f}"
+            f"the run is paused: it has cost up to ${cap - remaining:,.4f} of limits.max_cost ${cap:,g}"
             f"{_doubt_message(context)}, and "
             f"{batch_label(batch)} can cost up to ${upper_bound:,.4f}. The finished rows are in "
             "the outputs; to continue, "

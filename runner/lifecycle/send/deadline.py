@@ -65,13 +65,14 @@ class Deadline:
         if what == "sync" and late is not None and late.reason_to_wait is not None:
             self.looks_again_at = self.api.now + max(late.wait_seconds, _SHORTEST_WAIT_SECONDS)
             self.job.report(
+                "deadline",
                 "the deadline has passed: the run waits for its batches, because sending "
-                f"{pluralize(late.requests, 'request')} synchronously {late.reason_to_wait}"
+                f"{pluralize(late.requests, 'request')} synchronously {late.reason_to_wait}",
             )
             return False
         self.has_passed = True
         amount = f" ({late})" if what == "sync" and late is not None else ""
-        self.job.report(f"the deadline has passed: {_ACTION_MESSAGES[what]}{amount}")
+        self.job.report("deadline", f"the deadline has passed: {_ACTION_MESSAGES[what]}{amount}")
         if what == "cancel":
             self.job.run = self.job.store.update_run(self.job.run, is_canceled=True)
         return True

@@ -9,7 +9,7 @@ from runner.api.client import Api
 from runner.errors import StateError
 from runner.lifecycle.send.bind import assign_batch_id
 from runner.lifecycle.send.cost_cap import batch_cost_upper_bound
-from runner.runs.context import RunContext, batch_label
+from runner.runs.context import RunContext
 from runner.store.records import Batch
 from runner.store.run_ids import parse_created_at
 from runner.text import pluralize
@@ -86,7 +86,7 @@ def _find_recovered_batch(context: RunContext, api: Api, batch: Batch) -> Batch:
         if one.batch == batch.batch:
             remote = api.retrieve_batch(one.batch_id)
             batch = assign_batch_id(context, batch, remote)
-            context.report(f"{batch_label(batch)}: found as {batch.batch_id}")
+            context.report("found", f"found as {batch.batch_id}", batch)
     return batch
 
 
@@ -125,8 +125,7 @@ def find_earlier_create(context: RunContext, api: Api, batch: Batch) -> Batch:
     if _may_predate_state_loss(context, batch):
         return _find_recovered_batch(context, api, batch)
     marker = context.store.folder(context.run).intent_marker(batch.round, batch.batch)
-    context.report(
-        f"{batch_label(batch)}: may have been sent before: its intent is on disk, but not in the database"
-    )
+    line = "may have been sent before: its intent is on disk, but not in the database"
+    context.report("searching", line, batch)
     upper_bound = batch_cost_upper_bound(context, batch)
     return context.store.transition(batch, "submitting", **_read_intent(marker), reserved_cost=upper_bound)

@@ -43,7 +43,8 @@ def bisect_batch(context: RunContext, batch: Batch) -> None:
     """
     requests = context.store.row_index.requests_of(batch)
     split_batch(context, batch, _split_requests(requests, batch.rejection or ""))
-    context.report(f"{batch_label(batch)}: rejected by the API; splitting it in two to find the invalid request")
+    line = "rejected by the API; splitting it in two to find the invalid request"
+    context.report("rejected", line, batch)
 
 
 def _split_requests(requests: Sequence[RequestLocation], refusal: str) -> list[Sequence[RequestLocation]]:
@@ -80,7 +81,7 @@ def reject_row(context: RunContext, batch: Batch) -> None:
     usage = msgspec.json.encode({}).decode()
     outcomes = [(row, "rejected", False, 0, len(line) - 1)]
     context.store.collect_batch(batch, outcomes, usage=usage, reserved_cost=None)
-    context.report(f"{batch_label(batch)}: row {row} is rejected: {batch.rejection}")
+    context.report("rejected", f"row {row} is rejected: {batch.rejection}", batch)
 
 
 def rejected_batch_error(context: RunContext, batch: Batch) -> RequestRejected:

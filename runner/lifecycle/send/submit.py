@@ -9,7 +9,7 @@ from runner.errors import AcceptanceUnknown, NotAccepted, RunnerError, StateErro
 from runner.files.atomic import atomic_write
 from runner.files.digest import sha256_of
 from runner.lifecycle.send.bind import assign_batch_id, reset_to_prepared
-from runner.runs.context import RunContext, batch_label
+from runner.runs.context import RunContext
 from runner.store.records import Batch
 from runner.text import pluralize
 
@@ -43,7 +43,7 @@ def _record_intent(context: RunContext, api: Api, batch: Batch) -> Batch:
 def _keep_or_reset(context: RunContext, api: Api, batch: Batch, error: RunnerError) -> Batch:
     """Return a batch whose answer was lost; raise any other error, with the batch as it has to be handled then."""
     if isinstance(error, AcceptanceUnknown):
-        context.report(f"{batch_label(batch)}: {error}; looking for it before anything is sent again")
+        context.report("searching", f"{error}; looking for it before anything is sent again", batch)
         return batch
     if isinstance(error, NotAccepted):
         context.store.transition(batch, "submitting", assumed_unsent_at=api.now)
@@ -79,5 +79,6 @@ def submit_batch(context: RunContext, api: Api, batch: Batch) -> Batch:
     # Another process that took over has found it meanwhile.
     context.store.check_lock()
     batch = assign_batch_id(context, batch, remote)
-    context.report(f"{batch_label(batch)}: {pluralize(batch.requests, 'request')} submitted as {batch.batch_id}")
+    line = f"{pluralize(batch.requests, 'request')} submitted as {batch.batch_id}"
+    context.report("submitted", line, batch)
     return batch

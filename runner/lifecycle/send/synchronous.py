@@ -23,7 +23,7 @@ from runner.files.atomic import open_for_append
 from runner.lifecycle.prepare.split_batch import RequestLocation, split_batch
 from runner.requests.custom_id import custom_id_prefix, parse_row_number
 from runner.results.outcome import LOST_ANSWER, parse_result_type
-from runner.runs.context import RunContext, batch_label
+from runner.runs.context import RunContext
 from runner.store.records import Batch
 from runner.store.run_folder import open_slices
 
@@ -252,6 +252,5 @@ def _send_all(
             journal.record_intents(-row for row, (one, _) in completed.items() if one is None)
             if time.monotonic() - reported_at > _REPORT_SECONDS:
                 reported_at = time.monotonic()
-                context.report(
-                    f"{batch_label(batch)}: {sum(journal.counts.values()):,} of {batch.requests:,} answered"
-                )
+                line = f"{sum(journal.counts.values()):,} of {batch.requests:,} answered"
+                context.report("answered", line, batch)

@@ -15,7 +15,7 @@ from runner.files import remote
 from runner.files.regular import read_regular_file
 from runner.lifecycle.prepare.split_batch import split_batch
 from runner.requests.attachments import AttachedFile
-from runner.runs.context import RunContext, batch_label
+from runner.runs.context import RunContext
 from runner.store.records import Batch
 from runner.store.run_folder import open_slices
 from runner.store.uploaded_files import UploadedFiles
@@ -72,7 +72,7 @@ def _upload_missing(
 ) -> None:
     """Upload files, and record their ids by mark, in `ids` and durably in `store`."""
     if missing_files:
-        context.report(f"{batch_label(batch)}: {pluralize(len(missing_files), 'file')} to upload")
+        context.report("uploading", f"{pluralize(len(missing_files), 'file')} to upload", batch)
 
     def upload(mark: str, one: AttachedFile) -> None:
         if not stop.is_set():
