@@ -1,6 +1,12 @@
 """Optional packages, and the extras that install them."""
 
+import json
+from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+_NAME = "message-batch-runner"
 
 _PACKAGES = {
     "data": ("fsspec", "pyarrow"),
@@ -10,7 +16,34 @@ _PACKAGES = {
 }
 
 
+def _is_clone(folder: Path) -> bool:
+    """Return whether a folder is a clone of this project's repository."""
+    try:
+        return f'name = "{_NAME}"' in (folder / "pyproject.toml").read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def find_clone() -> Path | None:
+    """Return the clone of the repository that this package runs in or was installed from, or None."""
+    folders = [Path(__file__).parents[2]]
+    try:
+        origin = json.loads(distribution(_NAME).read_text("direct_url.json") or "{}").get("url", "")
+        folders.append(Path(unquote(urlsplit(origin).path)))
+    except (PackageNotFoundError, ValueError):
+        pass
+    return next(filter(_is_clone, folders), None)
+
+
+def install_command(extra: str) -> str:
+    """Return the command that installs an extra, from the clone if there is one."""
+    clone = find_clone()
+    if clone is None:
+        return f"pip install '{_NAME}[{extra}]'"
+    return f"pip install '{'.' if clone == Path.cwd() else clone}[{extra}]'"
+
+
 def missing_package_message(extra: str) -> str | None:
     """Return an installation hint if a package of an extra is missing, or None."""
     absent = [name for name in _PACKAGES[extra] if find_spec(name) is None]
-    return f"{absent[0]} is not installed: pip install 'message-batch-runner[{extra}]'" if absent else None
+    return f"{absent[0]} is not installed: {install_command(extra)}" if absent else None

@@ -1,5 +1,6 @@
 """Packages that are not installed are reported with the extra to install."""
 
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -39,7 +40,7 @@ def test_missing_package_is_reported_with_its_extra(
     )
     command = [sys.executable, "-S", "-c", program, str(ROOT), str(tmp_path)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path)
-    wanted = f"{package} is not installed: pip install 'message-batch-runner[{extra}]'"
+    wanted = f"{package} is not installed: pip install '{ROOT}[{extra}]'"
     assert done.stderr.strip().endswith(wanted), done.stderr
 
 
@@ -58,4 +59,12 @@ def test_all_missing_packages_are_reported_at_once(tmp_path: Path) -> None:
     done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2
     for extra, package in packages.items():
-        assert f"{package} is not installed: pip install 'message-batch-runner[{extra}]'" in done.stderr
+        assert f"{package} is not installed: pip install '{ROOT}[{extra}]'" in done.stderr
+
+
+def test_an_install_outside_a_clone_names_the_package(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "runner", tmp_path / "site" / "runner", ignore=shutil.ignore_patterns("__pycache__"))
+    program = "import sys; sys.path[:0] = ['site']; from runner.files.extras import install_command as i; "
+    command = [sys.executable, "-S", "-c", f"{program} print(i('data'))"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert done.stdout == "pip install 'message-batch-runner[data]'\n"
