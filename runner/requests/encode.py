@@ -16,6 +16,7 @@ from runner.pricing.models import find_model
 from runner.requests.allowed_files import AllowedFiles
 from runner.requests.attachment_limits import AttachmentTotals, RowRejected, check_attachment_limits
 from runner.requests.attachments import AttachedFile, AttachmentEncoder
+from runner.requests.sent_schema import close_objects
 from runner.spec.spec import Block, Content, Prompt, Spec, block_setting
 from runner.templates.templates import Renderer, Templates
 
@@ -55,7 +56,7 @@ def _build_params(spec: Spec, add_placeholder: Callable[[Placeholder], str]) -> 
 
     params = dict(spec.params)
     if spec.is_schema_sent:
-        schema = {"type": "json_schema", "schema": spec.output.schema}
+        schema = {"type": "json_schema", "schema": close_objects(spec.output.schema)}
         params["output_config"] = {**(params.get("output_config") or {}), "format": schema}
     if spec.output.tool is not None:
         params = _add_output_tool(spec, params)
