@@ -31,13 +31,16 @@ from dataclasses import dataclass
 class Problem:
     """One problem in an input: its location and what to do.
 
-    Lines and columns count from 1; 0 means unknown.
+    Lines and columns count from 1; 0 means unknown. `remedy` is the part of the message that says what to do, and
+    `rule` the id of the rule or check that found it, if they are known.
     """
 
     path: str
     message: str
     line: int = 0
     column: int = 0
+    remedy: str = ""
+    rule: str = ""
 
     def __str__(self) -> str:
         place = ":".join(str(part) for part in (self.path, self.line, self.column) if part)

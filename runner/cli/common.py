@@ -51,11 +51,23 @@ def _file_error(error: OSError) -> RunnerError:
     return RunnerError(f"cannot write: {error.strerror or error}")
 
 
+def _describe_problems(error: InputError) -> str:
+    """Return the problems of an error, each with the line that it is about."""
+    from runner.cli.texts.excerpt import format_problem
+    from runner.spec.load import find_project_root
+
+    # A problem names files of the project of the spec that the command names, or of the working folder.
+    named = [Path(word) for word in sys.argv[1:] if Path(word).is_file()]
+    roots = list(dict.fromkeys(map(find_project_root, [*named, Path("spec")])))
+    return "\n".join(format_problem(problem, roots) for problem in error.problems)
+
+
 def _exit_with_error(error: RunnerError) -> NoReturn:
     # If stderr cannot be written either, the exit code still reports the failure.
     with suppress(OSError):
         is_input = isinstance(error, InputError)
-        message = str(error) if is_input or LOG.is_json else f"error: {error}"
+        plain = str(error) if LOG.is_json else f"error: {error}"
+        message = _describe_problems(error) if isinstance(error, InputError) and not LOG.is_json else plain
         LOG.say(message, event="stopped", is_wrapped=not is_input, exit_code=error.exit_code)
     sys.exit(error.exit_code)
 

@@ -18,7 +18,8 @@ from runner.lifecycle.follow.loop import follow_run
 from runner.lifecycle.plan.consent import Consent, start_if_confirmed
 from runner.lifecycle.plan.plan import Plan, build_plan
 from runner.lifecycle.prepare.prepare import prepare_first_round
-from runner.lifecycle.prepare.validate import check_destinations, check_tables, validate_spec
+from runner.lifecycle.validate.checks import validate_spec
+from runner.lifecycle.validate.destinations import check_destinations, check_tables
 from runner.results.output_format import OutputFormat, build_output_format
 from runner.runs.context import RunContext
 from runner.runs.events import ProgressCallback, ignore_progress

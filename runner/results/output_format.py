@@ -251,15 +251,23 @@ def build_output_format(output: Output, row_schema: Mapping[str, Any] | None = N
 
     With `row_schema`, the known fields of a row, its checks cannot use others.
     """
+    pattern, checks, problems = None, [], []
     try:
         pattern = re.compile(output.pattern) if output.pattern is not None else None
     except re.error as error:
-        raise InputError([Problem("output.pattern", f"is not a valid regular expression: {error}")]) from error
-    validate = None if output.schema is None else make_validator(output.schema)
-    checks = tuple(
-        (_compile_check(output, index, row_schema or {}), one.message) for index, one in enumerate(output.checks)
-    )
-    return OutputFormat(validate, output.tool, output.parse, pattern, checks, output.allow_empty)
+        problems.append(Problem("output.pattern", f"is not a valid regular expression: {error}"))
+    for index, one in enumerate(output.checks):
+        try:
+            checks.append((_compile_check(output, index, row_schema or {}), one.message))
+        except InputError as error:
+            problems += error.problems
+    try:
+        validate = None if output.schema is None else make_validator(output.schema)
+    except InputError as error:
+        problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return OutputFormat(validate, output.tool, output.parse, pattern, tuple(checks), output.allow_empty)
 
 
 def describe_output(output: Output) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Inputs and results of rules."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -8,6 +8,18 @@ from typing import Any, NamedTuple
 from runner.errors import Problem
 from runner.pricing.models import Model, find_model
 from runner.spec.spec import Spec
+
+CHECKS = {
+    "spec": "correct the spec; `runner reference` lists its keys",
+    "source": "correct the source",
+    "template": "correct the template",
+    "output": "correct the expression or the schema",
+    "sink": "correct the sink",
+    "extra": "install the package",
+    "state": "do what the message says, or run the spec again; nothing is paid twice",
+    "next-run": "run the spec again",
+}
+"""The checks of `validate` and `doctor` that are no rules, by the id of their findings, with a general remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +35,33 @@ class Finding:
     line: int
     column: int
     message: str
+    remedy: str = ""
+
+    @classmethod
+    def from_problem(cls, check: str, problem: Problem) -> "Finding":
+        """Return a problem that a check found as a finding that stops a run."""
+        place = (problem.path, problem.line, problem.column)
+        return cls(problem.rule or check, "error", *place, problem.message, problem.remedy)
+
+    @property
+    def is_problem(self) -> bool:
+        """True if a check found it, and no rule: it cannot be allowed or explained."""
+        return self.rule in CHECKS
 
     @property
     def problem(self) -> Problem:
         """The finding as a problem that stops a run."""
-        return Problem(self.path, f"{self.message} [{self.rule}]", self.line, self.column)
+        name = "" if self.is_problem else f" [{self.rule}]"
+        return Problem(self.path, f"{self.message}{name}", self.line, self.column, self.remedy, self.rule)
+
+    @property
+    def shown(self) -> Problem:
+        """The finding as a problem to show, with its severity if a rule found it."""
+        shown = self.problem
+        return shown if self.is_problem else replace(shown, message=f"{self.severity}: {shown.message}")
 
     def __str__(self) -> str:
-        return str(Problem(self.path, f"{self.severity}: {self.message} [{self.rule}]", self.line, self.column))
+        return str(self.shown)
 
 
 @dataclass(frozen=True, slots=True)

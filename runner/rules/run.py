@@ -39,7 +39,7 @@ from runner.rules.param_rules import (
     thinking_budget,
 )
 from runner.rules.prompt_rules import blank_stop_sequence, citations_with_schema, prefill, prefill_ends_blank
-from runner.rules.schema_rules import output_schema
+from runner.rules.schema_rules import open_schema, output_schema
 from runner.rules.tool_rules import (
     client_tools,
     duplicate_tool,
@@ -80,6 +80,7 @@ RULES: dict[str, tuple[str, Callable[[RuleContext], Iterator[Violation]]]] = {
     "deprecated-model": (WARNING, deprecated_model),
     "retired-model": (ERROR, retired_model),
     "output-schema": (ERROR, output_schema),
+    "open-schema": (WARNING, open_schema),
     "cache-minimum": (WARNING, cache_minimum),
     "cache-5m": (WARNING, cache_5m),
     "cache-order": (ERROR, cache_order),
@@ -130,18 +131,27 @@ def run_rules(
     found = [finding for finding in _check_names(spec) if not is_allowed(spec, finding)]
     for name, (severity, rule) in RULES.items():
         for mistake in rule(case):
+            if not spec.is_sound(mistake.setting):
+                continue
             problem = spec.problem(mistake.setting, mistake.message)
             finding = _make_finding(name, mistake.severity or severity, problem)
-            if not is_allowed(spec, finding, spec.key_lines.get(mistake.setting, 0)):
+            if not is_allowed(spec, finding, _find_key_line(spec, mistake.setting)):
                 found.append(finding)
     return sorted(found, key=lambda finding: (finding.line, finding.column, finding.rule))
+
+
+def _find_key_line(spec: Spec, setting: str) -> int:
+    """Return the line of the key of a setting; for a part of a schema in its own file, that of `output.schema`."""
+    named = "output.schema" if setting in spec.schema_positions else setting
+    return spec.key_lines.get(named, 0)
 
 
 def is_allowed(spec: Spec, finding: Finding, key_line: int = 0) -> bool:
     """Return whether a spec silences a finding: under `allow`, or by a comment on its line or that of its key."""
     if finding.severity == ERROR and finding.rule not in _ALLOWED_ERRORS:
         return False
-    lines = (finding.line, key_line)
+    # A schema in its own file has no comments.
+    lines = (finding.line if finding.path == str(spec.path) else 0, key_line)
     names = [*spec.allow, *(name for line in lines for name in spec.allow_at.get(line, ()))]
     return finding.rule in _current_ids(names)
 

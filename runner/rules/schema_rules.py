@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from runner.requests.sent_schema import close_objects, find_open_objects
 from runner.rules.finding import RuleContext, Violation
 
 # Sources: platform.claude.com, structured outputs; and what the SDK removes from a schema (SDK 2.14,
@@ -52,7 +53,7 @@ def _list_sent_schemas(case: RuleContext) -> Iterator[tuple[str, dict[str, Any]]
     """Yield each schema that the API enforces, with its dotted path: of the output, and of strict tools."""
     schema, config = case.spec.output.schema, case.params.get("output_config")
     if schema is not None and case.spec.is_schema_sent:
-        yield "output.schema", schema
+        yield "output.schema", close_objects(schema)
     form = config.get("format") if isinstance(config, dict) else None
     if isinstance(form, dict) and isinstance(form.get("schema"), dict):
         yield "params.output_config.format.schema", form["schema"]
@@ -73,8 +74,8 @@ def output_schema(case: RuleContext) -> Iterator[Violation]:
             at, pointer = ".".join((setting, *path)), "/".join(("#", *path))
             certain = "probably do not" if is_doubtful else "do not"
             message = f"structured outputs {certain} support {what} at {pointer} ({_SOURCE_PAGE}): {remedy}"
-            # A schema in its own file has no positions in this spec.
-            place = at if at in case.spec.positions else setting
+            is_known = at in case.spec.positions or at in case.spec.schema_positions
+            place = at if is_known else setting
             yield Violation(place, message, "warning" if is_doubtful else None)
         optional, unions, last = optional + _count_optional(schema), unions + _count_unions(schema), setting
     for count, most, what in ((optional, _MAX_OPTIONAL, "optional properties"), (unions, _MAX_UNIONS, "unions")):
@@ -84,6 +85,22 @@ def output_schema(case: RuleContext) -> Iterator[Violation]:
                 f"({_SOURCE_PAGE}): require more properties or use fewer unions, or set `output.parse: json`"
             )
             yield Violation(last, message)
+
+
+def open_schema(case: RuleContext) -> Iterator[Violation]:
+    """Report objects of the output schema to which `additionalProperties: false` is added when it is sent."""
+    schema = case.spec.output.schema
+    if schema is None or not case.spec.is_schema_sent:
+        return
+    pointers = ["/".join(("#", *path)) for path in find_open_objects(schema)]
+    if pointers:
+        more = f" and {len(pointers) - 1} more" if len(pointers) > 1 else ""
+        message = (
+            f"`additionalProperties: false` is added to {pointers[0]}{more} when the schema is sent, because "
+            f"structured outputs require it ({_SOURCE_PAGE}): add it there, or `# runner: allow open-schema` here"
+        )
+        places = [".".join(("output.schema", *path)) for path in find_open_objects(schema)]
+        yield Violation(places[0], message)
 
 
 def _find_misfits(schema: Any, at: tuple[str, ...]) -> Iterator[_Misfit]:

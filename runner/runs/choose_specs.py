@@ -15,6 +15,11 @@ from runner.store.store import open_store
 StateTest = Callable[[Summary | None], bool]
 """Whether a spec is selected, by the summary of its newest run, or None if it has no run."""
 
+
+LoadSpec = Callable[..., Spec]
+"""Loads the spec of a path; `vars` override its own."""
+
+
 SELECTABLE_STATES: dict[str, StateTest] = {
     "failed": lambda newest: newest is not None and newest.exit_code != 0,
     "unfinished": lambda newest: newest is not None and newest.state != "finished",
@@ -29,13 +34,19 @@ class _Condition(NamedTuple):
 
 
 def choose_specs(
-    written: Sequence[str], *, vars: Mapping[str, str], select: Sequence[str] = (), simulate: bool = False
+    written: Sequence[str],
+    *,
+    vars: Mapping[str, str],
+    select: Sequence[str] = (),
+    simulate: bool = False,
+    load: LoadSpec = load_spec,
 ) -> list[Spec]:
     """Return the specs that paths, folders and globs name, as far as they are selected, in the order to run them.
 
+    `load` loads one spec; it may report more mistakes than `load_spec`.
     Raises InputError with the mistakes of all specs, and UsageError for an invalid selection.
     """
-    specs = load_specs(find_spec_files(written), vars=vars)
+    specs = load_specs(find_spec_files(written), vars=vars, load=load)
     check_unique_names(specs)
     return sort_by_dependency(select_specs(specs, select, simulate=simulate))
 
@@ -55,13 +66,15 @@ def select_specs(specs: Sequence[Spec], select: Sequence[str], *, simulate: bool
     return [spec for spec in specs if not choices or _is_selected(spec, choices, simulate=simulate)]
 
 
-def load_specs(paths: Sequence[str | os.PathLike[str]], *, vars: Mapping[str, str]) -> list[Spec]:
+def load_specs(
+    paths: Sequence[str | os.PathLike[str]], *, vars: Mapping[str, str], load: LoadSpec = load_spec
+) -> list[Spec]:
     """Load specs. Raises InputError with the mistakes of all of them."""
     specs: list[Spec] = []
     problems: list[Problem] = []
     for path in paths:
         try:
-            specs.append(load_spec(path, vars=vars))
+            specs.append(load(path, vars=vars))
         except InputError as error:
             problems += error.problems
     if problems:

@@ -28,6 +28,9 @@ _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _MAX_BYTES = 256_000_000
 
 
+_HOME = re.compile(r"~(?=/|$)|\$HOME\b|\$\{HOME\}")
+
+
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -73,6 +76,15 @@ def _find_paths(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for index, sink in enumerate(value["sinks"]):
         if "path" in sink:
             yield f"sinks.{index}.path", sink["path"]
+
+
+def find_home_paths(value: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield the paths that use `~` or `$HOME` as a shell does, as (dotted path, message, what is meant)."""
+    for at, named in _find_paths(value):
+        if match := _HOME.match(named):
+            written = f"${{env:HOME}}{named[match.end() :]}"
+            message = f'{at}: {match[0]} is not expanded in a spec: write "{written}", with its quotes'
+            yield at, message, os.path.expanduser(f"~{named[match.end() :]}")  # noqa: PTH111 - not yet a path
 
 
 def check_cross_fields(value: dict[str, Any], path: Path, root: Path) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Build a frozen Spec from a checked document: read files that it names, set defaults, convert units."""
+"""Read a spec as far as it is sound, with all its mistakes, and the files that it names."""
 
 import hashlib
 import json
@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +14,14 @@ import msgspec
 
 from runner.errors import InputError, Problem
 from runner.files.regular import read_regular_file
-from runner.spec.cross_field import BLOCK_SOURCES, check_cross_fields, parse_duration, parse_size
-from runner.spec.output_schema import load_output_schema
-from runner.spec.param_variables import fill_params
-from runner.spec.schema_errors import check_document
-from runner.spec.spec import (
-    EDITABLE_KEYS,
-    SELECTION_KEYS,
-    Batch,
-    Block,
-    Check,
-    Content,
-    Limits,
-    Output,
-    Prompt,
-    Retry,
-    Sink,
-    Source,
-    Spec,
-    Sync,
-    Turn,
-)
-from runner.spec.yaml_document import Document, parse_yaml
+from runner.spec.build import build_output, build_settings, build_source
+from runner.spec.cross_field import check_cross_fields, find_home_paths
+from runner.spec.output_schema import find_schema_positions, load_output_schema
+from runner.spec.repair.document import RepairedDocument, format_path, repair_document
+from runner.spec.spec import EDITABLE_KEYS, Spec
+from runner.spec.yaml_document import read_yaml
+
+_MAX_SUGGESTED = 8
 
 _ALLOW_COMMENT = re.compile(r"#\s*runner:\s*allow\s+([a-z0-9_-]+(?:[\s,]+[a-z0-9_-]+)*)")
 
@@ -50,7 +37,10 @@ def restore_with_edits(record: Mapping[str, Any], *, current: Spec) -> Spec:
     """Return the Spec of a run's snapshot, with the editable settings of `current`, the current spec."""
     settings = {name: getattr(current, name) for name in EDITABLE_KEYS}
     recorded = spec_from_record(record, path=current.path, root=current.root)
-    own = {name: getattr(current, name) for name in ("positions", "allow_at", "key_lines", "schema_path")}
+    own = {
+        name: getattr(current, name)
+        for name in ("positions", "allow_at", "key_lines", "schema_path", "schema_positions")
+    }
     return replace(recorded, **own, **settings)
 
 
@@ -68,60 +58,6 @@ def find_project_root(path: Path) -> Path:
         if (folder / "prompts").is_dir() or (folder / ".runner").is_dir():
             return folder
     return start
-
-
-def _build_content(value: Any) -> Content:
-    return value if isinstance(value, str) else tuple(map(_build_block, value))
-
-
-def _build_block(value: dict[str, Any]) -> str | Block:
-    if value.keys() == {"type", "text"} and value["type"] == "text":
-        return str(value["text"])
-    given = next(name for name in BLOCK_SOURCES if name in value)
-    own = {name: item for name, item in value.items() if name not in (*BLOCK_SOURCES, "type")}
-    return Block(value["type"], given, value[given], **own)
-
-
-def _build_prompt(value: dict[str, Any]) -> Prompt:
-    turns = tuple(Turn(turn["role"], _build_content(turn["content"])) for turn in value.get("messages", ()))
-    system, user = (_build_content(value[name]) if name in value else None for name in ("system", "user"))
-    return Prompt(system, turns, user, value.get("cache"))
-
-
-def _build_sink(value: dict[str, Any]) -> Sink:
-    own = ("type", "rows", "columns", "types")
-    options = {name: item for name, item in value.items() if name not in own}
-    return Sink(value["type"], value.get("rows", "all"), value.get("columns"), options, value.get("types", {}))
-
-
-def _build_source(value: dict[str, Any]) -> Source:
-    options = {name: item for name, item in value.items() if name not in ("type", "key", *SELECTION_KEYS)}
-    choice = {name: value[name] for name in SELECTION_KEYS if name in value}
-    if "columns" in choice:
-        choice["columns"] = tuple(choice["columns"])
-    return Source(value["type"], value.get("key"), options, **choice)
-
-
-def _build_retry(value: dict[str, Any]) -> Retry:
-    brake = value.get("brake", Retry().brake)
-    own = {"on": tuple(value.get("on", Retry().on)), "brake": None if brake == "off" else brake}
-    return Retry(**{**value, **own})
-
-
-def _build_output(value: dict[str, Any], schema: dict[str, Any] | None) -> Output:
-    written = value.get("output", {})
-    checks = [Check(one["check"], one.get("message", one["check"])) for one in written.get("checks", ())]
-    own = {name: written.get(name) for name in ("tool", "parse", "pattern")}
-    return Output(schema, **own, checks=tuple(checks), allow_empty=written.get("allow_empty", False))
-
-
-def _schema_path(value: dict[str, Any]) -> str | None:
-    written = value.get("output", {}).get("schema")
-    return written if isinstance(written, str) else None
-
-
-def _dotted_positions(document: Document) -> dict[str, tuple[int, int]]:
-    return {".".join(map(str, path)): place for path, place in document.positions.items()}
 
 
 def _find_allowed_rules(text: str) -> dict[int, tuple[str, ...]]:
@@ -146,6 +82,50 @@ def _find_non_text_vars(vars: Mapping[str, str]) -> Iterator[str]:
             yield name
 
 
+def _suggest_spec(path: Path) -> str:
+    """Return which specs there are in place of one that does not exist: the nearest, or all."""
+    folders = dict.fromkeys([path.parent, Path(), Path("specs")])
+    known = [str(one) for folder in folders for one in sorted(folder.glob("*.yaml"))]
+    near = get_close_matches(path.stem, [Path(one).stem for one in known], n=1, cutoff=0.6)
+    if near:
+        return f"did you mean {next(one for one in known if Path(one).stem == near[0])!r}?"
+    return (
+        f"there are {', '.join(known[:_MAX_SUGGESTED])}" if known else "there are no .yaml files here or in specs/"
+    )
+
+
+def _find_steps(repaired: RepairedDocument, at: str) -> tuple[str | int, ...]:
+    return next(steps for steps in repaired.document.positions if format_path(steps) == at)
+
+
+def _check_parts(repaired: RepairedDocument, path: Path, root: Path) -> dict[str, Any] | None:
+    """Note what the JSON schema of a spec cannot express, and return the output schema, if there is one."""
+    for at, message, meant in list(find_home_paths(repaired.value)):
+        steps = _find_steps(repaired, at)
+        remedy = message.partition(": write ")[2]
+        repaired.note((), Problem(str(path), message, *repaired.document.positions[steps], f"write {remedy}"))
+        repaired.set_value(steps, meant)
+    for at, message in list(check_cross_fields(repaired.value, path, root)):
+        steps = _find_steps(repaired, at)
+        repaired.note(steps, Problem(str(path), message, *repaired.document.positions[steps]))
+    schema = None
+    if "output.schema" not in repaired.broken:
+        schema, found = load_output_schema(repaired.document, str(path), root)
+        unusable: tuple[str, ...] = ("output", "schema") if schema is None else ()
+        repaired.note_problems((unusable, problem) for problem in found)
+    return {} if "output.schema" in repaired.broken else schema
+
+
+def _find_upstream(repaired: RepairedDocument, path: Path, chain: tuple[Path, ...]) -> str | None:
+    """Return the outputs file of the spec that a run source names, or None."""
+    if repaired.value["source"]["type"] != "run":
+        return None
+    place = repaired.document.positions["source", "spec"]
+    output, problems = _find_upstream_output(repaired.value["source"], path, str(path), place, chain)
+    repaired.note_problems((("source",), problem) for problem in problems)
+    return output
+
+
 def _find_upstream_output(
     source: dict[str, Any], path: Path, shown: str, place: tuple[int, int], chain: tuple[Path, ...]
 ) -> tuple[str | None, list[Problem]]:
@@ -155,10 +135,9 @@ def _find_upstream_output(
     if other in chain:
         names = " → ".join(one.name for one in (*chain, other))
         return None, [Problem(shown, f"source.spec: the specs refer to each other in a circle: {names}", *place)]
-    try:
-        upstream = load_spec(root / named, chain=chain)
-    except InputError as error:
-        return None, list(error.problems)
+    upstream, problems = read_spec(root / named, chain=chain)
+    if upstream is None or problems:
+        return None, problems
     if upstream.root != root:
         return None, [Problem(shown, f"source.spec: {named} belongs to another project, {upstream.root}", *place)]
     fitting = [sink for sink in upstream.sinks if sink.type == "jsonl" and sink.columns is None]
@@ -181,68 +160,52 @@ def _check_vars(value: dict[str, Any], vars: Mapping[str, str]) -> list[Problem]
     ]
 
 
-def _build_deadline(written: str | dict[str, Any] | None) -> dict[str, Any]:
-    """Return the fields of Spec for a deadline, which is written as a time span or as a mapping."""
-    if written is None:
-        return {}
-    deadline = {"within": written} if isinstance(written, str) else written
-    return {"deadline": parse_duration(deadline["within"]), "is_deadline_hard": deadline.get("hard", False)}
-
-
-def _build_settings(value: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of Spec that follow from the checked document alone."""
-    batch = value.get("batch", {})
-    same = ("name", "description", "params", "mode", "on_deadline", "canary", "reuse", "prices")
-    return {
-        **{name: value[name] for name in same if name in value},
-        "prompt": _build_prompt(value["prompt"]),
-        "schema_path": _schema_path(value),
-        "sinks": tuple(_build_sink(sink) for sink in value["sinks"]),
-        "batch": Batch(**{**batch, "max_bytes": parse_size(batch.get("max_bytes", Batch().max_bytes))}),
-        "retry": _build_retry(value.get("retry", {})),
-        **_build_deadline(value.get("deadline")),
-        "limits": Limits(**value.get("limits", {})),
-        "sync": Sync(**value.get("sync", {})),
-        "betas": tuple(value.get("betas", ())),
-        "tags": tuple(value.get("tags", ())),
-        "allow": tuple(value.get("allow", ())),
-    }
-
-
-def load_spec(
+def read_spec(
     path: str | os.PathLike[str], *, vars: Mapping[str, str] | None = None, chain: tuple[Path, ...] = ()
-) -> Spec:
-    """Read and check a YAML spec, and the output schema or spec that it names; `vars` override its own.
+) -> tuple[Spec | None, list[Problem]]:
+    """Read a YAML spec, and the output schema or spec that it names, and return it with all its mistakes.
 
-    `chain` holds the specs that refer to this one. Raises InputError with every mistake and its line and column.
+    The parts at fault are replaced by neutral ones and listed in `broken`. The spec is None if it cannot be read
+    at all. `vars` override its own, and `chain` holds the specs that refer to this one.
     """
     path, shown, vars = Path(path), str(path), vars or {}
     try:
         data = read_regular_file(path)
-        document = parse_yaml(data, path=shown)
+        document, mistakes = read_yaml(data, path=shown)
+        repaired = repair_document(document, mistakes, vars=vars, path=shown)
     except OSError as error:
-        raise InputError([Problem(shown, f"cannot read the spec: {error.strerror}")]) from error
-    document, unfilled = fill_params(document, vars, shown)
-    if unfilled:
-        raise InputError(unfilled)
-    check_document(document, path=shown)
-    value, places, root = document.value, _dotted_positions(document), find_project_root(path)
-    schema, problems = load_output_schema(document, shown, root)
-    problems += [Problem(shown, message, *places[at]) for at, message in check_cross_fields(value, path, root)]
-    output = None
-    if value["source"]["type"] == "run" and not problems:
-        output, problems = _find_upstream_output(value["source"], path, shown, places["source.spec"], chain)
-    problems += _check_vars(value, vars)
-    if problems:
-        raise InputError(sorted(problems, key=lambda problem: (problem.path, problem.line, problem.column)))
-    return Spec(
+        remedy = _suggest_spec(path) if isinstance(error, FileNotFoundError) else ""
+        message = f"cannot read the spec: {error.strerror}{remedy and f': {remedy}'}"
+        return None, [Problem(shown, message, remedy=remedy)]
+    except InputError as error:
+        return None, list(error.problems)
+    root = find_project_root(path)
+    schema = _check_parts(repaired, path, root)
+    output = _find_upstream(repaired, path, chain)
+    repaired.note_problems(((), problem) for problem in _check_vars(repaired.value, vars))
+    value, document = repaired.value, repaired.document
+    spec = Spec(
         path=path,
         root=root,
-        source=replace(_build_source(value["source"]), output=output),
+        source=replace(build_source(value["source"]), output=output),
         vars={**value.get("vars", {}), **vars},
-        output=_build_output(value, schema),
+        output=build_output(value, schema),
         allow_at=_find_allowed_rules(data.decode("utf-8-sig")),
-        key_lines={".".join(map(str, at)): line for at, (line, _) in document.keys.items()},
-        positions=places,
-        **_build_settings(value),
+        key_lines={format_path(at): line for at, (line, _) in document.keys.items()},
+        positions={format_path(at): place for at, place in document.positions.items()},
+        broken=frozenset(repaired.broken),
+        schema_positions=find_schema_positions(value, root),
+        **build_settings(value),
     )
+    return spec, sorted(repaired.problems, key=lambda problem: (problem.path, problem.line, problem.column))
+
+
+def load_spec(path: str | os.PathLike[str], *, vars: Mapping[str, str] | None = None) -> Spec:
+    """Read and check a YAML spec, and the output schema or spec that it names; `vars` override its own.
+
+    Raises InputError with every mistake and its line and column.
+    """
+    spec, problems = read_spec(path, vars=vars)
+    if spec is None or problems:
+        raise InputError(problems)
+    return spec

@@ -28,8 +28,10 @@ class _InvalidReference(Exception):
         self.offset = offset
 
 
-def fill_params(document: Document, overrides: Mapping[str, str], path: str) -> tuple[Document, list[Problem]]:
-    """Return a document whose params have the values of its variables, and the mistakes.
+def fill_params(
+    document: Document, overrides: Mapping[str, str], path: str
+) -> tuple[Document, list[tuple[Path, Problem]]]:
+    """Return a document whose params have the values of its variables, and the mistakes, each with its path.
 
     `overrides` are the values of the command line. A text that is one reference alone becomes the value itself, so
     that it can be a number. A document whose params have no braces is returned as it is.
@@ -39,7 +41,7 @@ def fill_params(document: Document, overrides: Mapping[str, str], path: str) -> 
         return document, []
     declared = value.get("vars")
     vars = _override(declared if isinstance(declared, dict) else {}, overrides)
-    problems: list[Problem] = []
+    problems: list[tuple[Path, Problem]] = []
 
     def fill(text: str, at: Path) -> Any:
         try:
@@ -48,13 +50,13 @@ def fill_params(document: Document, overrides: Mapping[str, str], path: str) -> 
             line, column = document.positions[at]
             # Only in a block text, whose column is 0, is each line a line of the file.
             line += text.count("\n", 0, error.offset) if column == 0 else 0
-            problems.append(Problem(path, f"{'.'.join(map(str, at))}: {error}", line, column))
+            problems.append((at, Problem(path, f"{'.'.join(map(str, at))}: {error}", line, column)))
             return text
 
     for at, name in _find_names_with_braces(value["params"], ("params",)):
         line, column = document.positions[at]
         message = f"the name {name!r} cannot have variables: only values can"
-        problems.append(Problem(path, f"{'.'.join(map(str, at[:-1]))}: {message}", line, column))
+        problems.append((at, Problem(path, f"{'.'.join(map(str, at[:-1]))}: {message}", line, column)))
     filled = _fill(value["params"], ("params",), fill)
     if filled is value["params"]:
         return document, problems

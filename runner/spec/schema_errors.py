@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -14,6 +14,7 @@ import jsonschema
 from runner.errors import InputError, Problem
 from runner.io_types.plugins import add_plugins
 from runner.spec.redact import redact_passwords
+from runner.spec.repair.homes import TOP_LEVEL, find_home
 from runner.spec.yaml_document import Document, Path
 
 _TYPE_NAMES = {
@@ -42,6 +43,10 @@ _StrictValidator = jsonschema.validators.extend(  # type: ignore[no-untyped-call
     {"pattern": _match_whole_text},
     type_checker=_BASE_VALIDATOR.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int),
 )
+
+
+_CERTAIN = 0.75
+"""How similar a misspelled key is to the one that is certainly meant."""
 
 
 _LIMIT_PHRASES = {
@@ -137,40 +142,82 @@ def _error_message(error: _SchemaError) -> str:
             return f"{where} must {_LIMIT_PHRASES.get(name, f'satisfy {name}:')} {limit}"
 
 
-def _to_problems(errors: Iterable[_SchemaError], document: Document, path: str) -> Iterator[Problem]:
-    guessed: set[Path] = set()
-    missing: set[Path] = set()
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """A mistake in the value at a path of a document.
+
+    An unknown key `belongs` to another path, if that is certain.
+    """
+
+    problem: Problem
+    at: Path
+    belongs: Path | None = None
+    is_unknown: bool = False
+    is_missing: bool = False
+
+
+def _report_unknown(error: _SchemaError, document: Document, path: str) -> Iterator[Mistake]:
+    """Yield a mistake for each key that the schema does not have, with the place where it belongs."""
+    known = error.schema["properties"]
+    for key in (key for key in error.instance if key not in known):
+        at = (*error.path, key)
+        home = find_home(json.loads(schema_text()), error.path, key)
+        near = get_close_matches(key, known, n=1, cutoff=_CERTAIN)
+        remedy = suggest_similar(key, known)
+        belongs: Path | None = (*error.path, near[0]) if near else None
+        if home is not None:
+            belongs = (key,) if home == TOP_LEVEL else (home, key)
+            remedy = "it belongs at the top level" if home == TOP_LEVEL else f"it belongs under `{home}`"
+        message = f"unknown key {key!r} in {_format_path(error.path)}: {remedy}"
+        problem = Problem(path, message, *document.keys.get(at, (0, 0)), remedy)
+        yield Mistake(problem, at, belongs, is_unknown=True)
+
+
+def _report_missing(error: _SchemaError, document: Document, path: str) -> Iterator[Mistake]:
+    where, place = _format_path(error.path), document.positions.get(error.path, (0, 0))
+    for key in (key for key in error.limit if key not in error.instance):
+        at = (*error.path, key)
+        remedy = f"add `{key}`" if error.path else f"add `{key}:` at the top level"
+        yield Mistake(Problem(path, f"{where} needs the key {key!r}", *place, remedy), at, is_missing=True)
+
+
+def _report_invalid(error: _SchemaError, document: Document, path: str) -> Mistake:
+    places = {**document.keys, (): (1, 1)} if error.is_key else document.positions
+    at = (*error.path, error.instance) if error.is_key else error.path
+    return Mistake(Problem(path, _error_message(error), *places.get(at, (0, 0))), at)
+
+
+def _to_mistakes(errors: Sequence[_SchemaError], document: Document, path: str) -> Iterator[Mistake]:
+    unknown = [one for one in errors if one.keyword == "additionalProperties"]
+    misplaced = [mistake for error in unknown for mistake in _report_unknown(error, document, path)]
+    yield from misplaced
+    guessed = {mistake.belongs for mistake in misplaced}
     for error in errors:
-        at = error.path
-        if error.keyword == "additionalProperties":
-            known = error.schema["properties"]
-            for key in (key for key in error.instance if key not in known):
-                guessed |= {(*at, near) for near in get_close_matches(key, known, n=1, cutoff=0.6)}
-                message = f"unknown key {key!r} in {_format_path(at)}: {suggest_similar(key, known)}"
-                yield Problem(path, message, *document.keys[(*at, key)])
-        elif error.keyword == "required":
-            missing |= {(*at, key) for key in error.limit if key not in error.instance}
-        else:
-            places = {**document.keys, (): (1, 1)} if error.is_key else document.positions
-            place = places.get((*at, error.instance) if error.is_key else at, (0, 0))
-            yield Problem(path, _error_message(error), *place)
-    for key_path in missing - guessed:
-        message = f"{_format_path(key_path[:-1])} needs the key {key_path[-1]!r}"
-        yield Problem(path, message, *document.positions[key_path[:-1]])
+        if error.keyword == "required":
+            missing = _report_missing(error, document, path)
+            yield from (one for one in missing if one.at not in guessed)
+        elif error.keyword != "additionalProperties":
+            yield _report_invalid(error, document, path)
+
+
+def find_mistakes(document: Document, *, path: str) -> list[Mistake]:
+    """Return all violations of the JSON schema of a spec, in the order of its lines; `path` names the file."""
+    schema = json.loads(schema_text())
+    unusable = add_plugins(schema, document.value, find_schema_error)
+    found = {
+        message: Mistake(Problem(path, message, *document.positions.get(at, (0, 0))), at)
+        for at, message in unusable
+    }
+    validator = _StrictValidator(schema)
+    errors = [_SchemaError.from_jsonschema(error) for error in validator.iter_errors(document.value)]
+    found |= {str(one.problem): one for one in _to_mistakes(errors, document, path)}
+    return sorted(found.values(), key=lambda one: (one.problem.line, one.problem.column, one.problem.message))
 
 
 def check_document(document: Document, *, path: str) -> None:
     """Raise InputError with all violations of the JSON schema of a spec; `path` names the file."""
-    schema = json.loads(schema_text())
-    mistakes = add_plugins(schema, document.value, find_schema_error)
-    unusable = [Problem(path, message, *document.positions[at]) for at, message in mistakes]
-    validator = _StrictValidator(schema)
-    errors = [_SchemaError.from_jsonschema(error) for error in validator.iter_errors(document.value)]
-    problems = sorted(
-        {*unusable, *_to_problems(errors, document, path)}, key=lambda p: (p.line, p.column, p.message)
-    )
-    if problems:
-        raise InputError(problems)
+    if mistakes := find_mistakes(document, path=path):
+        raise InputError([mistake.problem for mistake in mistakes])
 
 
 def find_schema_error(schema: object) -> str | None:

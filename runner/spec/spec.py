@@ -1,7 +1,7 @@
 """The Spec that the rest of the program uses: frozen, with every default filled in."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,9 @@ EDITABLE_KEYS = (
     "canary", "reuse", "limits", "prices", "sync", "allow",
 )  # fmt: skip
 """The settings that may be edited while a run is unfinished."""
+
+_PLACES = ("path", "root", "positions", "schema_path", "allow_at", "key_lines", "broken", "schema_positions")
+"""Fields of a spec that say where its parts are written; they do not affect a run."""
 
 SELECTION_KEYS = ("columns", "types", "where", "sample", "seed", "limit")
 """The settings of a source that select its rows and columns."""
@@ -226,7 +229,9 @@ class Spec:
     `mode` is batch, sync or auto. `deadline` is in seconds from the start of a run; a run that is expected to
     miss a hard one is not started. Commands select specs by `tags`. `prices` are in US dollars per million tokens.
     `positions` maps dotted paths to places in the file: `{"prompt.user": (line, column)}`. `key_lines` maps them
-    to the lines of their keys, and `allow_at` maps lines to the rules that comments allow.
+    to the lines of their keys, and `allow_at` maps lines to the rules that comments allow. `schema_positions` is
+    `positions` for an output schema in its own file. `broken` has the dotted paths of parts with mistakes: they
+    hold neutral values, and only checks see such a spec.
     """
 
     path: Path
@@ -257,18 +262,42 @@ class Spec:
     allow_at: dict[int, tuple[str, ...]] = field(default_factory=dict)
     key_lines: dict[str, int] = field(default_factory=dict)
     positions: dict[str, tuple[int, int]] = field(default_factory=dict)
+    schema_positions: dict[str, tuple[int, int]] = field(default_factory=dict)
+    broken: frozenset[str] = frozenset()
 
     @property
     def is_schema_sent(self) -> bool:
         """True if the API itself enforces the schema, sent as output_config.format."""
         return self.output.schema is not None and self.output.tool is None and self.output.parse is None
 
+    def is_sound(self, setting: str) -> bool:
+        """Return whether the part at a dotted path has no mistakes, and is not inside one that has."""
+        return not any(
+            one == setting or setting.startswith(f"{one}.") or one.startswith(f"{setting}.") for one in self.broken
+        )
+
     def problem(self, setting: str, message: str, *, line: int = 1) -> Problem:
         """Return a mistake in the value at the dotted path `setting`; `line` counts inside a multi-line text."""
+        if self.schema_path is not None and setting in self.schema_positions:
+            return Problem(self.schema_path, message, *self.schema_positions[setting])
         first, column = self.positions.get(setting, (0, 0))
         # Only the start of a quoted text is known: its lines need not match lines of the file.
         is_block = first > 0 and column == 0
         return Problem(str(self.path), message, first + line - 1 if is_block else first, column)
+
+    def locate(self, problem: Problem) -> Problem:
+        """Return a problem that only names its setting, or the file of the source, with the place in the spec."""
+        setting, message = problem.path, problem.message
+        if setting not in self.positions:
+            if (
+                problem.line
+                or setting != redact_passwords(self.source.path)
+                or "source.path" not in self.positions
+            ):
+                return problem
+            setting, message = "source.path", f"{problem.path}: {message}"
+        place = self.problem(setting, f"{setting}: {message}", line=problem.line or 1)
+        return replace(place, remedy=problem.remedy, rule=problem.rule)
 
     def to_record(self) -> dict[str, Any]:
         """Return the snapshot of the spec: everything that affects requests and outcomes, as plain values.
@@ -276,7 +305,7 @@ class Spec:
         It excludes the settings that may be edited during a run, such as its description, polling and sinks.
         """
         record: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self, enc_hook=str))
-        for name in ("path", "root", "positions", "schema_path", "allow_at", "key_lines", *EDITABLE_KEYS):
+        for name in (*_PLACES, *EDITABLE_KEYS):
             del record[name]
         # Compatibility: older snapshots store the schema at the top level, and have no `output`.
         record["output_schema"] = record["output"].pop("schema")

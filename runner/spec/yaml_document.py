@@ -15,28 +15,23 @@ from typing import Any, NoReturn
 import yaml
 
 from runner.errors import InputError, Problem
+from runner.spec.redact import redact_passwords
+from runner.spec.repair.quoting import find_quote_reason, quote_values
 
 MAX_BYTES = 1 << 20
-
-
 MAX_DEPTH = 64
-
-
 MAX_NODES = 20_000
+
+_MAX_REPAIRS = 20
 
 
 Path = tuple[str | int, ...]
-
-
 Position = tuple[int, int]
 
 
 _LOADER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,299})")
-
-
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)\.[0-9]*|(0|[1-9][0-9]*)(?=[eE]))([eE][-+]?[0-9]+)?")
 
 
@@ -48,14 +43,7 @@ _CONSTANTS: dict[str, bool | None] = {
 
 
 _ENV = re.compile(r"\$\{env:([^}]*)\}")
-
-
 _SECRET = re.compile(r"API_?KEY|ACCESS_?KEY|TOKEN(?!S)|SECRET|PASSW", re.IGNORECASE)
-
-
-_UNQUOTED_TEMPLATE_HINT = (
-    'a value that starts with {{ must be quoted, because { opens a YAML mapping: write "{{ name }}"'
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +131,9 @@ class _Composer:
         for key in self._events_until(yaml.MappingEndEvent):
             self._check_question_mark(key, at=-1)
             if isinstance(key, yaml.MappingStartEvent) and key.flow_style:
-                raise _InvalidYaml(_UNQUOTED_TEMPLATE_HINT, _event_position(event))
+                raise _InvalidYaml(
+                    "a key must be plain text: text that begins with { must be quoted", _event_position(event)
+                )
             if not isinstance(key, yaml.ScalarEvent):
                 raise _InvalidYaml("a key must be plain text", _event_position(key))
             pairs.append(
@@ -179,7 +169,9 @@ class _Builder:
     environ: Mapping[str, str]
     positions: dict[Path, Position] = field(default_factory=dict)
     keys: dict[Path, Position] = field(default_factory=dict)
+    mistakes: list[tuple[Path, _InvalidYaml]] = field(default_factory=list)
     node_count: int = 0
+    value: Any = None
 
     def build(self, node: _Node, path: Path) -> Any:
         self.node_count += 1 + len(node.text or "") // 1000
@@ -191,7 +183,7 @@ class _Builder:
             raise _InvalidYaml(f"more than {MAX_NODES:,} values once its aliases are expanded", node.position)
         self.positions[path] = node.position
         if node.text is not None:
-            return self._build_scalar(node.text, node, may_be_secret=_is_database_url(path))
+            return self._build_scalar(node.text, node, path)
         if node.items is not None:
             return [self.build(item, (*path, index)) for index, item in enumerate(node.items)]
         return self._build_mapping(node.pairs or [], path)
@@ -201,32 +193,43 @@ class _Builder:
         for key, item in pairs:
             name = key.text or ""
             if name == "<<" and key.is_plain:
-                raise _InvalidYaml("YAML 1.2 has no merge key: write the values out", key.position)
+                message = "YAML 1.2 has no merge key: write the values out"
+                self.mistakes.append((path, _InvalidYaml(message, key.position)))
+                continue
             if name in value:
-                line = self.keys[(*path, name)][0]
-                raise _InvalidYaml(f"duplicate key {name!r}: already on line {line}", key.position)
+                message = f"duplicate key {name!r}: already on line {self.keys[(*path, name)][0]}"
+                self.mistakes.append(((), _InvalidYaml(message, key.position)))
+                continue
             self.keys[(*path, name)] = key.position
             value[name] = self.build(item, (*path, name))
         return value
 
-    def _build_scalar(self, text: str, node: _Node, *, may_be_secret: bool) -> Any:
-        expanded = _ENV.sub(lambda match: self._resolve_env(match[1], node, may_be_secret=may_be_secret), text)
+    def _build_scalar(self, text: str, node: _Node, path: Path) -> Any:
+        def resolve(match: re.Match[str]) -> str:
+            message = _check_env(match[1], self.environ, may_be_secret=_is_database_url(path))
+            if message is None:
+                return self.environ[match[1]]
+            self.mistakes.append((path, _InvalidYaml(f"{match[0]}{message}", node.position)))
+            return match[0]
+
+        expanded = _ENV.sub(resolve, text)
         return _resolve_plain_scalar(expanded) if node.is_plain else expanded
 
-    def _resolve_env(self, name: str, node: _Node, *, may_be_secret: bool) -> str:
-        if _SECRET.search(name) and not may_be_secret:
-            raise _InvalidYaml(
-                f"${{env:{name}}} looks like a secret, and the values of a spec are stored unencrypted: "
-                "remove it; the API key is read from the environment without being named in a spec",
-                node.position,
-            )
-        if name not in self.environ:
-            raise _InvalidYaml(f"${{env:{name}}}: the environment variable {name} is not set", node.position)
-        try:
-            self.environ[name].encode()
-        except UnicodeEncodeError as error:
-            raise _InvalidYaml(f"${{env:{name}}}: its value is not UTF-8 text", node.position) from error
-        return self.environ[name]
+
+def _check_env(name: str, environ: Mapping[str, str], *, may_be_secret: bool) -> str | None:
+    """Return why the variable of a `${env:NAME}` cannot be used, as the end of a message, or None."""
+    if _SECRET.search(name) and not may_be_secret:
+        return (
+            " looks like a secret, and the values of a spec are stored unencrypted: "
+            "remove it; the API key is read from the environment without being named in a spec"
+        )
+    if name not in environ:
+        return f": the environment variable {name} is not set"
+    try:
+        environ[name].encode()
+    except UnicodeEncodeError:
+        return ": its value is not UTF-8 text"
+    return None
 
 
 def _event_position(event: Any) -> Position:
@@ -272,17 +275,64 @@ def _decode(data: bytes, path: str) -> str:
         _raise_input_error(path, "not UTF-8 text", (data.count(b"\n", 0, error.start) + 1, 0))
 
 
+def _build(text: str, environ: Mapping[str, str], path: str) -> _Builder | Problem:
+    """Return the builder that has read a text, or the problem that ended the reading."""
+    builder = _Builder(environ)
+    try:
+        builder.value = builder.build(_Composer(yaml.parse(text, Loader=_LOADER), text).compose(), ())
+    except _InvalidYaml as error:
+        return Problem(path, str(error), *error.position)
+    except yaml.YAMLError as error:
+        message, position = _describe_yaml_error(error, text)
+        return Problem(path, message, *position)
+    return builder
+
+
+def _quote_line(text: str, line: int, path: str) -> tuple[str, Problem] | None:
+    """Return the text with quotes around the values at fault, on this line or the one before, and the problem."""
+    lines = text.split("\n")
+    for index in (line - 1, line - 2):
+        if not 0 <= index < len(lines) or (reason := find_quote_reason(lines[index])) is None:
+            continue
+        quoted = quote_values(lines[index])
+        if quoted != lines[index]:
+            column = next(
+                at for at, (old, new) in enumerate(zip(lines[index], quoted, strict=False), 1) if old != new
+            )
+            remedy = f"write `{redact_passwords(quoted.strip())}`"
+            lines[index] = quoted
+            return "\n".join(lines), Problem(path, f"{reason}: {remedy}", index + 1, column, remedy)
+    return None
+
+
+def read_yaml(
+    data: bytes, *, path: str, environ: Mapping[str, str] | None = None
+) -> tuple[Document, list[tuple[Path, Problem]]]:
+    """Read one YAML document, and go on after mistakes that can be repaired.
+
+    Each mistake comes with the path of the value at fault, () if none is. `data` is UTF-8 text, at most 1 MiB;
+    `path` names the file in errors. Raises InputError if the rest cannot be read.
+    """
+    text, environ = _decode(data, path), os.environ if environ is None else environ
+    problems: list[tuple[Path, Problem]] = []
+    built = _build(text, environ, path)
+    while isinstance(built, Problem):
+        repaired = _quote_line(text, built.line, path) if len(problems) < _MAX_REPAIRS else None
+        again = built if repaired is None else _build(repaired[0], environ, path)
+        if repaired is None or (isinstance(again, Problem) and again.line <= repaired[1].line):
+            raise InputError([*(one for _, one in problems), built])
+        text, built = repaired[0], again
+        problems.append(((), repaired[1]))
+    problems += [(at, Problem(path, str(error), *error.position)) for at, error in built.mistakes]
+    return Document(built.value, built.positions, built.keys), problems
+
+
 def parse_yaml(data: bytes, *, path: str, environ: Mapping[str, str] | None = None) -> Document:
     """Read one YAML document strictly, and replace `${env:NAME}` from `environ` (default: os.environ).
 
-    `data` is UTF-8 text, at most 1 MiB; `path` names the file in errors. Raises InputError.
+    `data` and `path` are those of `read_yaml`. Raises InputError.
     """
-    text = _decode(data, path)
-    builder = _Builder(os.environ if environ is None else environ)
-    try:
-        value = builder.build(_Composer(yaml.parse(text, Loader=_LOADER), text).compose(), ())
-    except _InvalidYaml as error:
-        _raise_input_error(path, str(error), error.position)
-    except yaml.YAMLError as error:
-        _raise_input_error(path, *_describe_yaml_error(error, text))
-    return Document(value, builder.positions, builder.keys)
+    document, problems = read_yaml(data, path=path, environ=environ)
+    if problems:
+        raise InputError([problem for _, problem in problems])
+    return document

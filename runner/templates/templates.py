@@ -6,6 +6,7 @@ The data of a row is only ever a value in a template, never a template.
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +22,7 @@ from runner.spec.spec import Spec
 from runner.templates.limits import join_pieces
 from runner.templates.module_state import find_stateful_templates
 from runner.templates.sandbox import RENDER_ERRORS, TEMPLATE_GLOBALS, Sandbox, make_sandbox
+from runner.templates.suggestions import suggest_column_tag, suggest_name
 from runner.templates.variables import (
     find_assigned_names,
     find_first_use,
@@ -151,9 +153,9 @@ class Templates:
                 problems.append(self.problem(template, line, message))
         offered = (*columns, *self.spec.vars, "row")
         for template, name, line in self._find_missing_names(trees, set(offered), set(columns)):
-            problems.append(
-                self.problem(template, line, f"{name!r} is undefined: {suggest_similar(name, offered)}")
-            )
+            remedy = suggest_name(name, offered)
+            problem = self.problem(template, line, f"{name!r} is undefined: {remedy}")
+            problems.append(replace(problem, remedy=remedy))
         return problems
 
     def _find_missing_names(
@@ -191,6 +193,7 @@ def _template_line(environment: Sandbox, text: str, error: SyntaxError) -> int:
 
 
 def _read_template(folder: Path, name: str) -> str:
+    """Return the text of a template. Raises FileNotFoundError, and ValueError for one that cannot be used."""
     path = (folder / name).resolve()
     if not path.is_relative_to(folder.resolve()):
         raise ValueError(f"{name} is outside prompts/: a template must be inside it, also after following links")
@@ -201,9 +204,11 @@ def _read_template(folder: Path, name: str) -> str:
     except OSError as error:
         if path.exists() and not path.is_dir():
             raise ValueError(f"cannot read prompts/{name}: {error.strerror}") from error
-        known = sorted(str(file.relative_to(folder)) for file in folder.rglob("*.j2") if file.is_file())
-        hint = f": {suggest_similar(name, known)}" if known else f" ({folder} contains no templates)"
-        raise ValueError(f"no template prompts/{name}{hint}") from error
+        raise FileNotFoundError(f"no template prompts/{name}") from error
+
+
+def _list_templates(folder: Path) -> list[str]:
+    return sorted(str(file.relative_to(folder)) for file in folder.rglob("*.j2") if file.is_file())
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +217,7 @@ class _TemplateLoader:
 
     templates: Templates
     problems: list[Problem]
+    columns: Collection[str] = ()
 
     def load_file(self, name: str, referenced_from: Problem) -> None:
         """Read a template and those it refers to; `referenced_from` is the position that names it."""
@@ -223,42 +229,67 @@ class _TemplateLoader:
             self.templates.texts[name] = _read_template(self.templates.spec.root / _FOLDER, name)
         except ValueError as error:
             self.problems.append(replace(referenced_from, message=str(error)))
-            return
-        self.load_references(name)
+        except FileNotFoundError as error:
+            self._report_missing(name, replace(referenced_from, message=str(error)))
+        else:
+            self.load_references(name)
+
+    def _report_missing(self, name: str, problem: Problem) -> None:
+        """Note a missing template, and go on with the one that has the nearest name, if there is one."""
+        folder = self.templates.spec.root / _FOLDER
+        known = _list_templates(folder)
+        remedy = suggest_similar(name, known) if known else f"{folder} contains no templates"
+        self.problems.append(replace(problem, message=f"{problem.message}: {remedy}", remedy=remedy))
+        for near in get_close_matches(name, known, n=1, cutoff=0.6):
+            self.load_file(near, problem)
 
     def load_references(self, name: str) -> None:
-        """Compile a template that was read, and load those it refers to."""
+        """Compile a template that was read, and load those it refers to; drop it if it is not valid."""
         environment = make_sandbox({}, StrictUndefined)
         text = self.templates.texts[name]
         try:
             referenced = list(find_referenced_templates(environment.parse(text)))
             environment.compile(text)
-        except TemplateSyntaxError as error:
-            self.problems.append(self.templates.problem(name, error.lineno, error.message or "invalid template"))
-            return
-        except SyntaxError as error:
-            # Jinja generated invalid Python: a duplicate argument, or blocks that are nested too deep.
-            self.problems.append(self.templates.problem(name, _template_line(environment, text, error), error.msg))
-            return
-        except RENDER_ERRORS as error:
-            self.problems.append(self.templates.problem(name, 1, str(error)))
+        except (TemplateSyntaxError, SyntaxError, *RENDER_ERRORS) as error:
+            line, message = _describe_invalid(environment, text, error)
+            remedy = suggest_column_tag(text, line, self.columns)
+            problem = self.templates.problem(name, line, f"{message}{remedy and f': {remedy}'}")
+            self.problems.append(replace(problem, remedy=remedy))
+            del self.templates.texts[name]
             return
         for used, line in referenced:
             self.load_file(used, self.templates.problem(name, line, ""))
 
 
-def load_templates(spec: Spec) -> Templates:
+def _describe_invalid(environment: Sandbox, text: str, error: Exception) -> tuple[int, str]:
+    """Return the line and the message of the error of a template that cannot be compiled."""
+    if isinstance(error, TemplateSyntaxError):
+        return error.lineno, error.message or "invalid template"
+    if isinstance(error, SyntaxError):
+        # Jinja generated invalid Python: a duplicate argument, or blocks that are nested too deep.
+        return _template_line(environment, text, error), error.msg
+    return 1, str(error)
+
+
+def read_templates(spec: Spec, columns: Collection[str] = ()) -> tuple[Templates, list[Problem]]:
     """Read every template that the spec uses, also through `include`, `import` and `extends`.
 
-    Raises InputError with every template that is missing, outside prompts/ or not valid Jinja.
+    Returns those that can be used, and the problems of those that are missing, outside prompts/ or invalid.
+    `columns` are the known columns of the source, for better messages.
     """
-    loader = _TemplateLoader(Templates(spec, {}), [])
+    loader = _TemplateLoader(Templates(spec, {}), [], columns)
     for at, text in spec.prompt.templates():
         if is_template_file(text):
             loader.load_file(text, spec.problem(at, ""))
         else:
             loader.templates.texts[_template_name(at, text)] = text
             loader.load_references(_template_name(at, text))
-    if loader.problems:
-        raise InputError(loader.problems)
-    return loader.templates
+    return loader.templates, list(dict.fromkeys(loader.problems))
+
+
+def load_templates(spec: Spec) -> Templates:
+    """Read every template that the spec uses. Raises InputError with every problem of `read_templates`."""
+    templates, problems = read_templates(spec)
+    if problems:
+        raise InputError(problems)
+    return templates

@@ -53,10 +53,15 @@ def find_tested_names(tree: nodes.Template) -> set[str]:
 
 
 def find_row_fields(tree: nodes.Template) -> Iterator[tuple[str, int]]:
-    """Yield the (name, line) of every `row.name`, except calls of a mapping's own methods."""
+    """Yield the (name, line) of every `row.name` and `row['name']`, except calls of a mapping's own methods."""
     called = {id(node.node) for node in tree.find_all(nodes.Call)}
-    for node in tree.find_all(nodes.Getattr):
-        of_row = isinstance(node.node, nodes.Name) and node.node.name == "row"
-        is_method = id(node) in called and hasattr(dict, node.attr)
-        if of_row and not is_method:
-            yield node.attr, node.lineno
+    node: nodes.Getattr | nodes.Getitem
+    for node in tree.find_all((nodes.Getattr, nodes.Getitem)):  # type: ignore[assignment]
+        if not (isinstance(node.node, nodes.Name) and node.node.name == "row"):
+            continue
+        if isinstance(node, nodes.Getattr):
+            is_method = id(node) in called and hasattr(dict, node.attr)
+            if not is_method:
+                yield node.attr, node.lineno
+        elif isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str):
+            yield node.arg.value, node.lineno

@@ -9,7 +9,7 @@ import pytest
 
 from runner import Plan, Summary, errors, load_spec
 from runner.lifecycle.follow.next_step import STEPS
-from runner.lifecycle.prepare.validate import check_destinations
+from runner.lifecycle.validate.destinations import check_destinations
 from runner.templates.templates import load_templates
 
 ROOT = Path(__file__).parents[2]

@@ -15,9 +15,9 @@ TEST_MODULES = sorted(TESTS.rglob("*.py"))
 MAX_LINES, MAX_FILES, MAX_NAME = 400, 12, 60
 ORDER = (
     "errors", "text", "files", "io_types", "spec", "tabular", "templates", "results", "pricing", "sources",
-    "requests", "rules", "sinks", "store", "api", "simulator", "runs", "lifecycle/prepare", "lifecycle/plan",
-    "lifecycle/send", "lifecycle/deliver", "lifecycle/follow", "lifecycle/run", "lifecycle/maintain",
-    "plugins", "__init__", "starters", "reference", "cli", "__main__",
+    "requests", "rules", "sinks", "store", "api", "simulator", "runs", "lifecycle/prepare", "lifecycle/validate",
+    "lifecycle/plan", "lifecycle/send", "lifecycle/deliver", "lifecycle/follow", "lifecycle/run",
+    "lifecycle/maintain", "plugins", "__init__", "starters", "reference", "cli", "__main__",
 )  # fmt: skip
 """Each may import only what stands before it."""
 OWNERS = {

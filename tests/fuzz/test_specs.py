@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from runner.cli import main
 from runner.errors import InputError
-from runner.lifecycle.prepare.validate import validate_spec
+from runner.lifecycle.validate.checks import validate_spec
 from runner.spec.load import load_spec
 from runner.spec.schema_errors import schema_text
 from runner.spec.spec import Spec

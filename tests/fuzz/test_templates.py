@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runner.errors import InputError
-from runner.lifecycle.prepare.validate import validate_spec
+from runner.lifecycle.validate.checks import validate_spec
 from runner.requests.encode import make_request_encoder
 from runner.sinks.destination import Destination
 from runner.sinks.registry import SINKS

@@ -46,7 +46,7 @@ def test_rule_errors_are_shown_in_the_plan_and_stop_a_run(tmp_path: Path) -> Non
     planned = command(tmp_path, environ_without_key(), "plan", "job.yaml", "--json")
     [finding] = json.loads(planned.stdout)["findings"]
     assert (planned.returncode, finding["rule"], finding["severity"]) == (2, "sampling", "error")
-    assert list(finding) == ["rule", "severity", "path", "line", "column", "message"]
+    assert list(finding) == ["rule", "severity", "path", "line", "column", "message", "remedy"]
     for words in (("run", "job.yaml", "--simulate"), ("validate", "job.yaml")):
         ended = command(tmp_path, environ_without_key(), *words)
         assert (ended.returncode, "[sampling]" in ended.stderr) == (2, True)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from runner import Summary, load_spec, plan
-from runner.lifecycle.prepare.validate import validate_spec
+from runner.lifecycle.validate.checks import validate_spec
 from tests.support.projects import SPEC, write_job
 from tests.support.simulator import answered
 

@@ -8,7 +8,7 @@ import pytest
 
 from runner import Summary, load_spec, plan, run
 from runner.errors import InputError, UsageError
-from runner.lifecycle.prepare.validate import validate_spec
+from runner.lifecycle.validate.checks import validate_spec
 from tests.support.files import pdf
 from tests.support.outputs import records
 from tests.support.projects import write_job

@@ -8,7 +8,7 @@ import pytest
 
 from runner import load_spec
 from runner.errors import InputError
-from runner.lifecycle.prepare.validate import validate_spec
+from runner.lifecycle.validate.checks import validate_spec
 from runner.templates.expressions import compile_expression
 from tests.support.projects import write_job
 

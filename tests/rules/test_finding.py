@@ -6,7 +6,7 @@ import pytest
 
 from runner import load_spec
 from runner.errors import InputError
-from runner.lifecycle.prepare.validate import validate_spec
+from runner.lifecycle.validate.checks import validate_spec
 from runner.rules.run import run_rules
 
 END = "; version 0.3 no longer knows the old name"

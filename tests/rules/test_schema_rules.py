@@ -52,7 +52,7 @@ RECURSIVE = a({"$ref": "#/$defs/N"}, **{"$defs": {"N": referring("M"), "M": refe
         (a({"type": "string", "pattern": "^(?=a)b"}), "warning", "a lookahead or lookbehind in a pattern"),
         (a({"type": "string", "pattern": r"(a)\1"}), "warning", "a backreference in a pattern"),
         (a({"type": "string", "pattern": r"\ba"}), "warning", "a word boundary in a pattern"),
-        (a({"type": ["object", "null"]}), "warning", "an object or null without"),
+        (a({"type": ["object", "null"], "additionalProperties": True}), "warning", "an object or null without"),
         (a({"const": {"b": 1}}), "warning", "a const that is an object"),
         (a({"description": "anything"}), "warning", "a part without a type"),
         (

@@ -146,11 +146,19 @@ def test_a_key_is_text_or_a_whole_number(tmp_path: Path, key: str | int) -> None
     assert (row.key, type(row.key)) == (key, type(key))
 
 
-@pytest.mark.parametrize("key", [None, True, False, 1.0, "", [], {}, ["x"]])
+@pytest.mark.parametrize("key", [True, False, 1.0, [], {}, ["x"]])
 def test_key_of_another_type_is_rejected_with_its_line(tmp_path: Path, key: object) -> None:
     (tmp_path / "a.jsonl").write_text('{"id": 1}\n' + json.dumps({"id": key}))
     found = read_problem(tmp_path, "jsonl", "a.jsonl", key="id")
     assert found == Problem("a.jsonl", f"the key 'id' must be text or a whole number, not {key!r}", 2)
+
+
+@pytest.mark.parametrize("key", [None, ""])
+def test_an_empty_key_is_rejected_with_its_line(tmp_path: Path, key: str | None) -> None:
+    (tmp_path / "a.jsonl").write_text('{"id": 1}\n' + json.dumps({"id": key}))
+    found = read_problem(tmp_path, "jsonl", "a.jsonl", key="id")
+    assert (found.path, found.line) == ("a.jsonl", 2)
+    assert found.message.startswith("the key 'id' is empty: fill in 'id', or remove `key`")
 
 
 @pytest.mark.parametrize(
@@ -160,8 +168,8 @@ def test_key_of_another_type_is_rejected_with_its_line(tmp_path: Path, key: obje
 def test_missing_key_column_is_reported_with_the_columns(tmp_path: Path, key: str, words: str) -> None:
     (tmp_path / "a.csv").write_text("name,b\n1,2\n")
     found = read_problem(tmp_path, "csv", "a.csv", key=key)
-    assert (found.path, found.line) == ("a.csv", 2)
-    assert found.message == f"no key column {key!r}: {words}"
+    assert (found.path, found.line) == ("source.key", 0)
+    assert found.message == f"a.csv has no column {key!r}: {words}"
 
 
 @pytest.mark.parametrize(("limit", "count"), [(1, 1), (2, 2), (3, 3), (4, 3), (None, 3)])

@@ -28,14 +28,14 @@ def test_an_output_schema_file_is_found_from_the_project_root(project: Path) -> 
         (b'{"a": 1,\n}', "a.json:2:1: not JSON"),
         (b"", "a.json:1:1: not JSON"),
         (b'{"title": "\xff"}', "a.json: not usable as JSON: "),
-        (b"[1]", "a.json: a JSON schema must be an object, not a list"),
-        (b"true", "a.json: a JSON schema must be an object, not true"),
+        (b"[1]", "a.json:1:1: a JSON schema must be an object, not a list"),
+        (b"true", "a.json:1:1: a JSON schema must be an object, not true"),
         (
             b'{"properties": {"a": {"type": "strng"}}}',
-            "a.json: not a valid JSON schema: at properties.a.type: 'strng'",
+            "a.json:1:31: not a valid JSON schema: at properties.a.type: 'strng'",
         ),
-        (b'{"type": "string", "pattern": "("}', "a.json: not a valid JSON schema: at pattern"),
-        (b'{"required": "a"}', "a.json: not a valid JSON schema: at required"),
+        (b'{"type": "string", "pattern": "("}', "a.json:1:31: not a valid JSON schema: at pattern"),
+        (b'{"required": "a"}', "a.json:1:14: not a valid JSON schema: at required"),
     ],
 )
 def test_bad_output_schema_file_is_reported_with_its_place(project: Path, data: bytes, message: str) -> None:

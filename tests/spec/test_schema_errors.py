@@ -61,7 +61,8 @@ def test_missing_top_level_key_is_reported(project: Path, key: str) -> None:
 def test_misspelled_top_level_key_is_not_also_missing(project: Path, key: str) -> None:
     lines = dict(line.split(": ", 1) for line in MINIMAL_SPEC.splitlines())
     text = "".join(f"{name}: {lines[name]}\n" for name in lines if name != key)
-    [found] = load_problems(project, f"{key[0]}{key[2:]}: {lines.get(key, '{}')}", base=text)
+    found, *others = load_problems(project, f"{key[0]}{key[2:]}: {lines.get(key, '{}')}", base=text)
+    assert not any("the spec needs the key" in other.message for other in others)
     assert found.message == f"unknown key '{key[0]}{key[2:]}' in the spec: did you mean {key!r}?"
 
 

@@ -16,7 +16,7 @@ from openpyxl import Workbook
 from runner import load_spec
 from runner.errors import InputError, UsageError
 from runner.lifecycle.plan.preview import render_requests
-from runner.lifecycle.prepare.validate import validate_spec
+from runner.lifecycle.validate.checks import validate_spec
 from runner.pricing.models import load_catalogue
 from runner.starters.own_data import CHEAP_MODEL, write_starter
 from tests.support.fuzzing import CELL_TEXTS, MEMORY, tries

@@ -11,7 +11,7 @@ import pytest
 
 from runner import load_spec, run
 from runner.errors import UsageError
-from runner.lifecycle.prepare.validate import validate_spec
+from runner.lifecycle.validate.checks import validate_spec
 from runner.spec.schema_errors import schema_text
 from runner.starters.template import copy_template, list_templates
 from tests.support import ROOT, SHIPPED

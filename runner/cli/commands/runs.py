@@ -108,16 +108,26 @@ def reconcile(target: str, *, adopt: str | None, assume_not_sent: bool) -> None:
 
 @click.command()
 @click.option("--remote", is_flag=True, help="Also check the batches of the workspace; needs a key.")
+@JSON_OPTION
 @reads_env_files
-def doctor(*, remote: bool) -> None:
+def doctor(*, remote: bool, as_json: bool) -> None:
     """Check the state on disk, changing nothing.
 
     Also reports what the next runs would do.
     """
     from runner.lifecycle.maintain.doctor import diagnose_state
+    from runner.rules.finding import Finding
     from runner.text import pluralize
 
     diagnosis = diagnose_state(remote=remote)
+    if as_json:
+        from runner.cli.texts.findings import finding_to_json
+
+        found = [("state", "error", line) for line in diagnosis.findings]
+        found += [("next-run", "info", line) for line in diagnosis.next_steps]
+        for rule, severity, line in found:
+            echo_json(finding_to_json(Finding(rule, severity, "", 0, 0, line)))
+        sys.exit(8 if diagnosis.findings else 0)
     for line in (*diagnosis.findings, *diagnosis.next_steps, describe_key()):
         echo(line)
     wrong = len(diagnosis.findings)

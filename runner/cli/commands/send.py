@@ -88,12 +88,13 @@ def run(
     """
     from runner.cli.progress import show_progress
     from runner.lifecycle.run import run as run_spec
+    from runner.lifecycle.validate.checks import load_spec_or_report
     from runner.runs.choose_specs import choose_specs
 
     if resume and new:
         raise click.UsageError("--resume and --new cannot be combined")
     warn_of_debug_log()
-    chain = choose_specs(specs, vars=variables, select=select, simulate=simulate)
+    chain = choose_specs(specs, vars=variables, select=select, simulate=simulate, load=load_spec_or_report)
     if not chain:
         LOG.say("no spec is selected: nothing to do", event="unchanged")
     how: dict[str, Any] = {
@@ -158,10 +159,10 @@ def recover(spec: Path, *, run_id: str | None, limit: int | None, variables: dic
     from runner.cli.progress import show_progress
     from runner.lifecycle.maintain.recover import recover_run
     from runner.lifecycle.run import run as run_spec
-    from runner.spec.load import load_spec
+    from runner.lifecycle.validate.checks import load_spec_or_report
 
     warn_of_debug_log()
-    loaded = load_spec(spec, vars=variables)
+    loaded = load_spec_or_report(spec, vars=variables)
     with handle_stop_signals() as stop, show_progress() as progress:
         say = partial(LOG.say, event="warning")
         run = recover_run(loaded, limit=limit, run_id=run_id, stop=stop, warn=say, report=progress.report)

@@ -1,10 +1,8 @@
 """Commands that take a spec and send nothing: validate, render and plan."""
 
 import sys
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,12 +18,9 @@ from runner.cli.common import (
 from runner.cli.echo import echo, echo_text
 from runner.cli.env_files import reads_env_files
 from runner.cli.signals import handle_stop_signals
-from runner.errors import InputError
 
 if TYPE_CHECKING:
-    from runner.spec.spec import Spec
-
-T = TypeVar("T")
+    from runner.lifecycle.validate.checks import FileReport
 
 
 @click.command()
@@ -35,51 +30,42 @@ T = TypeVar("T")
 )
 @SELECT_OPTION
 @VAR_OPTION
+@JSON_OPTION
 @reads_env_files
-def validate(specs: tuple[str, ...], *, online: bool, select: tuple[str, ...], variables: dict[str, str]) -> None:
+def validate(
+    specs: tuple[str, ...], *, online: bool, select: tuple[str, ...], variables: dict[str, str], as_json: bool
+) -> None:
     """Check specs without sending anything.
 
     Checks the settings, templates, schemas, sinks and first rows, and reports all problems at once.
     A folder means the specs in it.
     """
-    from runner.runs.choose_specs import check_unique_names, select_specs
-    from runner.spec.load import load_spec
-    from runner.spec.spec_files import find_spec_files
+    from runner.lifecycle.validate.checks import validate_files
 
-    problems: list[InputError] = []
-    paths = find_spec_files(specs)
-    loaded = [spec for path in paths if (spec := _collect(problems, partial(load_spec, path, vars=variables)))]
-    _collect(problems, partial(check_unique_names, loaded))
-    for spec in select_specs(loaded, select):
-        problems_before = len(problems)
-        _collect(problems, partial(_validate, spec, online=online))
-        if len(problems) == problems_before:
-            echo(f"{spec.path}: valid")
-    sys.exit(2 if problems else 0)
+    failed = False
+    for report in validate_files(specs, vars=variables, select=select):
+        _print_findings(report, as_json=as_json)
+        if online and report.spec is not None and not report.errors:
+            from runner.lifecycle.plan.preview import check_with_api
 
-
-def _collect(problems: list[InputError], step: Callable[[], T]) -> T | None:
-    """Return the result of a step; if it raises InputError, print and note it, and return None."""
-    try:
-        return step()
-    except InputError as error:
-        problems.append(error)
-        echo(str(error), err=True)
-        return None
+            check_with_api(report.spec, report.samples)
+        failed = failed or bool(report.errors)
+        if not report.errors and not as_json:
+            echo(f"{report.path}: valid")
+    sys.exit(2 if failed else 0)
 
 
-def _validate(spec: "Spec", *, online: bool) -> None:
-    from runner.lifecycle.prepare.validate import check_destinations, validate_spec
+def _print_findings(report: "FileReport", *, as_json: bool) -> None:
+    from runner.cli.texts.excerpt import format_problem
+    from runner.cli.texts.findings import finding_to_json
+    from runner.spec.load import find_project_root
 
-    checked = validate_spec(spec)
-    for finding in checked.findings:
-        echo(str(finding), err=True)
-    if online:
-        from runner.lifecycle.plan.preview import check_with_api
-
-        check_with_api(spec, checked.samples)
-    # Databases may be unreachable where specs are validated (CI).
-    check_destinations(spec, spec.root, query_databases=False)
+    roots = [find_project_root(report.path)]
+    for finding in report.findings:
+        if as_json:
+            echo_json(finding_to_json(finding, roots))
+        else:
+            echo(format_problem(finding.shown, roots), err=True)
 
 
 @click.command()
@@ -93,9 +79,9 @@ def render(spec: Path, limit: int | None, variables: dict[str, str]) -> None:
     Sends nothing.
     """
     from runner.lifecycle.plan.preview import render_requests
-    from runner.spec.load import load_spec
+    from runner.lifecycle.validate.checks import load_spec_or_report
 
-    for line in render_requests(load_spec(spec, vars=variables), limit=limit):
+    for line in render_requests(load_spec_or_report(spec, vars=variables), limit=limit):
         echo(line)
 
 
@@ -119,11 +105,11 @@ def plan(
     from runner.cli.progress import show_progress
     from runner.cli.texts.plan import format_plan
     from runner.lifecycle.plan.preview import plan as plan_spec
-    from runner.spec.load import load_spec
+    from runner.lifecycle.validate.checks import load_spec_or_report
 
     with handle_stop_signals() as stop, show_progress() as progress:
         made = plan_spec(
-            load_spec(spec, vars=variables),
+            load_spec_or_report(spec, vars=variables),
             simulate=simulate,
             offline=offline,
             limit=limit,

@@ -18,7 +18,7 @@ from runner.errors import RunnerError, Unavailable, UsageError
 from runner.lifecycle.follow.remote_batches import identify_batches
 from runner.lifecycle.maintain.rebuild_round import rebuild_first_round
 from runner.lifecycle.prepare.prepare import prepare_first_round
-from runner.lifecycle.prepare.validate import validate_spec
+from runner.lifecycle.validate.checks import validate_spec
 from runner.pricing.rates import spec_cost_upper_bound
 from runner.requests.custom_id import custom_id_prefix, parse_row_number
 from runner.results.outcome import parse_result

@@ -14,7 +14,7 @@ from runner.lifecycle.plan.count import check_online
 from runner.lifecycle.plan.plan import Plan, build_plan
 from runner.lifecycle.prepare.prepare import prepare_first_round
 from runner.lifecycle.prepare.render import encode_requests
-from runner.lifecycle.prepare.validate import validate_spec
+from runner.lifecycle.validate.checks import validate_spec
 from runner.runs.context import RunContext
 from runner.runs.events import ProgressCallback, ignore_progress
 from runner.runs.project import find_output_root, open_client, with_simulated_paths

@@ -21,7 +21,6 @@ from runner.lifecycle.prepare.change_reasons import find_change_reasons
 from runner.lifecycle.prepare.first_round import FirstRound, RequestTotals
 from runner.lifecycle.prepare.reuse import PreviousResults
 from runner.lifecycle.prepare.unique_keys import check_unique_keys
-from runner.lifecycle.prepare.validate import locate_problem
 from runner.requests.pack import Body, pack_requests
 from runner.results.output_format import build_output_format
 from runner.rules.finding import Finding
@@ -134,7 +133,7 @@ def _read_rows(spec: Spec, inputs: Inputs, limit: int | None) -> Iterator[Row]:
     try:
         yield from read_rows(spec.source, inputs, limit=limit)
     except InputError as error:
-        raise InputError([locate_problem(spec, problem) for problem in error.problems]) from error
+        raise InputError([spec.locate(problem) for problem in error.problems]) from error
 
 
 def _open_results(

@@ -1,32 +1,32 @@
-"""Validate a spec against everything except the full input."""
+"""Validate a spec against everything except the full input, and report all mistakes in one round."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from runner.errors import InputError, Problem
 from runner.files.extras import missing_package_message
-from runner.files.remote import is_url
 from runner.lifecycle.prepare.render import encode_requests, find_shape, rejected_finding
+from runner.lifecycle.validate.destinations import find_unwritable
+from runner.lifecycle.validate.facts import estimate_facts
+from runner.lifecycle.validate.sample import Sample, read_sample
 from runner.results.output_format import build_output_format
-from runner.rules.finding import Finding
+from runner.rules.finding import Finding, PlanFacts
 from runner.rules.run import run_rules
-from runner.runs.context import RunContext
-from runner.runs.snapshot import read_snapshot
-from runner.sinks.check import check_destination, check_sinks
-from runner.sinks.destination import Destination, resolve_destination
-from runner.sources.input_files import Inputs
-from runner.sources.read import Row, read_rows
+from runner.runs.choose_specs import check_unique_names, select_specs
+from runner.sinks.check import check_sinks
 from runner.sources.registry import find_source_type
+from runner.spec.load import read_spec
 from runner.spec.spec import Spec
+from runner.spec.spec_files import find_spec_files
 from runner.templates.known_fields import make_closed_schema
-from runner.templates.templates import Templates, load_templates
+from runner.templates.templates import Templates, read_templates
 
-T = TypeVar("T")
-
-
-_SAMPLE_ROWS = 100
+if TYPE_CHECKING:
+    from runner.requests.encode import EncodedRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,78 +41,146 @@ class ValidatedSpec:
     samples: list[tuple[int, bytes]]
 
 
+@dataclass
+class _Checks:
+    """The checks of one spec: each adds its findings, and leaves out what depends on a broken part."""
+
+    spec: Spec
+    is_thorough: bool
+    findings: list[Finding] = field(default_factory=list)
+    samples: dict[tuple[bytes, ...], tuple[int, bytes]] = field(default_factory=dict)
+
+    def note(self, check: str, problems: Iterable[Problem]) -> None:
+        """Note problems as errors of a check; those of broken parts are already known."""
+        for problem in problems:
+            if self.spec.is_sound(problem.path):
+                self.findings.append(Finding.from_problem(check, self.spec.locate(problem)))
+
+    def note_error(self, check: str, step: Callable[[], object]) -> None:
+        """Note the problems with which a step ends, if it does."""
+        try:
+            step()
+        except InputError as error:
+            self.note(check, error.problems)
+
+    def run(self) -> Templates | None:
+        """Run all checks, and return the templates if they can be used."""
+        spec = self.spec
+        sample = read_sample(spec, is_thorough=self.is_thorough) if spec.is_sound("source") else Sample()
+        row_schema = _describe_row(spec, sample)
+        self.note("sink", check_sinks(spec, row_schema))
+        self.note("extra", _find_missing_extra(spec))
+        self.note_error("output", lambda: build_output_format(spec.output, row_schema))
+        templates, problems = read_templates(spec, sample.columns)
+        self.note("template", problems)
+        self.note("source", sample.problems)
+        if sample.rows and spec.is_sound("vars"):
+            unknown = templates.check_variables(sample.columns)
+            self.note("template", unknown)
+            problems += unknown
+        can_render = not problems and spec.is_sound("prompt") and spec.is_sound("vars")
+        facts = self._render(templates, sample) if can_render else None
+        keys = [row.key for row in sample.rows] if spec.source.key is not None else ()
+        self.findings += run_rules(spec, facts if self.is_thorough else None, keys=keys)
+        return None if problems else templates
+
+    def _render(self, templates: Templates, sample: Sample) -> PlanFacts | None:
+        """Render the requests of the first rows, and return the facts that follow from them."""
+        requests: list[EncodedRequest] = []
+        try:
+            for row, encoded in encode_requests(templates, iter(sample.rows)):
+                requests.append(encoded)
+                if encoded.problem is not None:
+                    self.findings.append(rejected_finding(row, encoded.problem))
+                else:
+                    self.samples.setdefault(find_shape(encoded.params), (row.number, encoded.params))
+        except InputError as error:
+            self.note("template", error.problems)
+        return estimate_facts(self.spec, sample, templates, requests)
+
+
 def validate_spec(spec: Spec, *, allow_rule_errors: bool = False) -> ValidatedSpec:
     """Check everything that can be known before the whole source is read.
 
     This covers the templates, the names they use, the columns and the first 100 rows. Raises InputError that lists
     all problems, including the errors found by the rules unless `allow_rule_errors`.
     """
-    unreadable: list[Problem] = []
-    sample, types = _collect_problems(unreadable, lambda: _read_sample(spec)) or ([], {})
-    row_schema = _describe_row(spec, sample, types)
-    problems = check_sinks(spec, row_schema)
+    checks = _Checks(spec, is_thorough=False)
+    templates = checks.run()
+    errors = [one for one in checks.findings if one.severity == "error"]
+    fatal = errors if not allow_rule_errors else [one for one in errors if one.is_problem]
+    if templates is None or fatal:
+        raise InputError([finding.problem for finding in errors])
+    return ValidatedSpec(templates, checks.findings, list(checks.samples.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class FileReport:
+    """All that is wrong with a spec file; `spec` is None if it cannot be read.
+
+    `samples` are those of `ValidatedSpec`.
+    """
+
+    path: Path
+    spec: Spec | None
+    findings: list[Finding]
+    samples: list[tuple[int, bytes]]
+
+    @property
+    def errors(self) -> list[Finding]:
+        """The findings that stop a run."""
+        return [finding for finding in self.findings if finding.severity == "error"]
+
+
+def validate_file(path: str | os.PathLike[str], *, vars: Mapping[str, str] | None = None) -> FileReport:
+    """Check a spec file in one round: every check that can run does, whatever else is wrong.
+
+    Nothing is sent or asked for: databases of sinks may be unreachable where specs are validated.
+    """
+    spec, problems = read_spec(path, vars=vars)
+    findings = [Finding.from_problem("spec", problem) for problem in problems]
+    if spec is None:
+        return FileReport(Path(path), None, findings, [])
+    checks = _Checks(spec, is_thorough=True)
+    checks.run()
+    checks.note("sink", find_unwritable(spec, spec.root, query_databases=False)[1])
+    found = dict.fromkeys(chain(findings, checks.findings))
+    ordered = sorted(found, key=lambda one: (one.path != str(spec.path), one.path, one.line, one.column))
+    return FileReport(spec.path, spec, ordered, list(checks.samples.values()))
+
+
+def validate_files(
+    written: Sequence[str], *, vars: Mapping[str, str], select: Sequence[str] = ()
+) -> list[FileReport]:
+    """Check the specs that paths, folders and globs name, as far as they are selected; see `validate_file`."""
+    reports = [validate_file(path, vars=vars) for path in find_spec_files(written)]
+    specs = [report.spec for report in reports if report.spec is not None]
+    chosen = select_specs(specs, select)
+    try:
+        check_unique_names([spec for spec in specs if spec.is_sound("name")])
+    except InputError as error:
+        for report in reports:
+            own = [one for one in error.problems if one.path == str(report.path)]
+            report.findings.extend(Finding.from_problem("spec", problem) for problem in own)
+    return [report for report in reports if report.spec is None or report.spec in chosen]
+
+
+def load_spec_or_report(path: str | os.PathLike[str], *, vars: Mapping[str, str] | None = None) -> Spec:
+    """Return a spec whose file has no mistakes. Raises InputError with those, and all others that can be found."""
+    spec, problems = read_spec(path, vars=vars)
+    if spec is not None and not problems:
+        return spec
+    raise InputError([finding.problem for finding in validate_file(path, vars=vars).errors])
+
+
+def _find_missing_extra(spec: Spec) -> Iterable[Problem]:
     if any(block.type != "text" for block in spec.prompt.blocks()) and (
         missing := missing_package_message("documents")
     ):
-        problems.append(spec.problem("prompt", f"documents and images: {missing}"))
-    _collect_problems(problems, lambda: build_output_format(spec.output, row_schema))
-    templates = _collect_problems(problems, lambda: load_templates(spec))
-    problems += unreadable
-    if templates is not None and sample:
-        problems += templates.check_variables(list(dict.fromkeys(name for row in sample for name in row.fields)))
-    findings = run_rules(spec, keys=[row.key for row in sample] if spec.source.key is not None else ())
-    errors = [finding.problem for finding in findings if finding.severity == "error"]
-    if templates is None or problems or (errors and not allow_rule_errors):
-        raise InputError([*(locate_problem(spec, problem) for problem in problems), *errors])
-    samples: dict[tuple[bytes, ...], tuple[int, bytes]] = {}
-    for row, (params, _, problem) in encode_requests(templates, iter(sample)):
-        if problem is not None:
-            findings.append(rejected_finding(row, problem))
-        else:
-            samples.setdefault(find_shape(params), (row.number, params))
-    return ValidatedSpec(templates, findings, list(samples.values()))
+        yield spec.problem("prompt", f"documents and images: {missing}")
 
 
-def check_destinations(spec: Spec, output_root: Path, *, query_databases: bool = True) -> list[Destination]:
-    """Return the places of a spec's sinks below `output_root`.
-
-    Raises InputError for places that cannot be written, as far as this can be known without writing. Databases are
-    only checked with `query_databases`.
-    """
-    places = [resolve_destination(sink, root=spec.root, base=output_root) for sink in spec.sinks]
-    asked = [index for index, sink in enumerate(spec.sinks) if query_databases or sink.type != "sql"]
-    if problems := [one for index in asked if (one := check_destination(spec, index, places[index]))]:
-        raise InputError(problems)
-    return places
-
-
-def check_tables(context: RunContext, destinations: Sequence[Destination]) -> None:
-    """Discard a prepared run and raise InputError if a table does not accept its column types."""
-    types = read_snapshot(context.store, context.run).types
-    tables = [index for index, sink in enumerate(context.spec.sinks) if sink.type == "sql"]
-    unfit = [check_destination(context.spec, index, destinations[index], types) for index in tables]
-    if problems := [problem for problem in unfit if problem]:
-        context.store.delete_run(context.run)
-        raise InputError(problems)
-
-
-def _collect_problems(problems: list[Problem], step: Callable[[], T]) -> T | None:
-    """Return the result of a step; if it raises InputError, note its problems and return None."""
-    try:
-        return step()
-    except InputError as error:
-        problems += error.problems
-        return None
-
-
-def locate_problem(spec: Spec, problem: Problem) -> Problem:
-    """Return a problem that only names its setting with the location of that setting."""
-    if problem.path not in spec.positions:
-        return problem
-    return spec.problem(problem.path, f"{problem.path}: {problem.message}", line=problem.line or 1)
-
-
-def _describe_row(spec: Spec, sample: list[Row], types: Mapping[str, Any]) -> dict[str, Any]:
+def _describe_row(spec: Spec, sample: Sample) -> dict[str, Any]:
     """Return the schema of the source's rows as far as it is known.
 
     Rows of a schemaless source can have fields that the first ones do not have, unless the spec selects columns.
@@ -120,19 +188,5 @@ def _describe_row(spec: Spec, sample: list[Row], types: Mapping[str, Any]) -> di
     if find_source_type(spec.source.type).is_schemaless:
         names: Collection[str] = spec.source.columns
     else:
-        names = sample[0].fields if sample else ()
-    return make_closed_schema({name: types.get(name, {}) for name in names}) if names else {}
-
-
-def _read_sample(spec: Spec) -> tuple[list[Row], Mapping[str, Any]]:
-    """Return the first rows of the source, as far as they can be read now, and the known types of its columns."""
-    inputs, pattern = Inputs(spec.root), spec.source.path
-    if spec.source.output is not None and not (spec.root / pattern).exists():
-        return [], {}  # the spec that writes it has not run yet
-    if spec.source.is_query or is_url(pattern):
-        return list(read_rows(spec.source, inputs, limit=_SAMPLE_ROWS)), inputs.types
-    paths = [spec.root / path for path in inputs.find_files(pattern)]
-    # Standard input and pipes can be read only once: leave them to the run.
-    if pattern == "-" or any(path.is_fifo() or path.is_char_device() for path in paths):
-        return [], {}
-    return list(read_rows(spec.source, inputs, limit=_SAMPLE_ROWS)), inputs.types
+        names = sample.rows[0].fields if sample.rows else ()
+    return make_closed_schema({name: sample.types.get(name, {}) for name in names}) if names else {}

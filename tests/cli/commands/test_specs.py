@@ -14,7 +14,7 @@ from tests.support.simulator import environ_without_key
 def test_validating_does_not_import_the_sdk(tmp_path: Path) -> None:
     write_job(tmp_path)
     code = (
-        "import sys; from runner import load_spec; from runner.lifecycle.prepare.validate import validate_spec;"
+        "import sys; from runner import load_spec; from runner.lifecycle.validate.checks import validate_spec;"
         "validate_spec(load_spec('job.yaml')); print('anthropic' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
@@ -36,7 +36,7 @@ def test_validate_reports_an_unknown_column_in_a_template(tmp_path: Path) -> Non
     done = command(tmp_path, environ_without_key(), "validate", "job.yaml")
     assert (done.returncode, done.stderr) == (
         2,
-        "prompts/user.j2:2: 'txet' is undefined: did you mean 'text'?\n",
+        "prompts/user.j2:2:4: 'txet' is undefined: did you mean 'text'?\n  |\n2 | {{ txet }}\n  |    ^^^^\n",
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from runner import load_spec, plan
 from runner.errors import InputError
-from runner.lifecycle.prepare.validate import validate_spec
+from runner.lifecycle.validate.checks import validate_spec
 from tests.support.projects import SPEC, write_chain
 
 

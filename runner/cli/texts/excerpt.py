@@ -1,0 +1,110 @@
+"""Show a problem with the line that it is about, and a caret below the place."""
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+from runner.cli.echo import escape_line
+from runner.errors import Problem
+
+_MAX_READ, _MAX_LINES = 1 << 16, 1_000_000
+_WIDTH, _BEFORE = 100, 40
+_QUOTED = re.compile(r"'([^']+)'|`([^`]+)`")
+_WORD = re.compile(r"\"[^\"]*\"|'[^']*'|\{\{.*?\}\}|[^\s,:;{}\[\]()\"']+")
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """The file of a problem, and the text of its line."""
+
+    file: Path
+    text: str
+
+
+def _find_file(path: str, roots: Iterable[Path]) -> Path | None:
+    """Return the file that a path means: a spec relative to the working folder, others to a project."""
+    is_spec = path.endswith((".yaml", ".yml"))
+    for root in (Path(), *roots) if is_spec else (*roots, Path()):
+        if (root / path).is_file():
+            return root / path
+    return None
+
+
+def _read_line(file: Path, number: int) -> str | None:
+    """Return the beginning of a line without its end, or None if it cannot be shown."""
+    try:
+        with file.open("rb") as stream:
+            lines = iter(lambda: stream.readline(_MAX_READ), b"")
+            line = next(islice(lines, number - 1, min(number, _MAX_LINES)), None)
+    except OSError:
+        return None
+    try:
+        return None if line is None else line.decode("utf-8-sig").rstrip("\r\n").replace("\t", " ")
+    except UnicodeDecodeError:
+        return None
+
+
+def find_column(text: str, message: str) -> int:
+    """Return the column of the first word that a message quotes and a line contains, or else of its first text."""
+    for groups in _QUOTED.findall(message):
+        word = next(filter(None, groups))
+        if match := re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text):
+            return match.start() + 1
+    return len(text) - len(text.lstrip()) + 1
+
+
+def _locate(problem: Problem, roots: Iterable[Path]) -> tuple[Problem, str | None]:
+    """Return a problem whose path can be opened from here and that has a column, and the text of its line."""
+    file = _find_file(problem.path, roots)
+    if file is None:
+        return problem, None
+    shown = replace(problem, path=problem.path if file == Path(problem.path) else os.path.relpath(file))
+    text = _read_line(file, problem.line) if problem.line else None
+    if text is None:
+        return shown, None
+    message = problem.message.removesuffix(problem.remedy) if problem.remedy else problem.message
+    return replace(shown, column=problem.column or find_column(text, message)), text
+
+
+def locate_problem(problem: Problem, roots: Iterable[Path]) -> Problem:
+    """Return a problem whose path can be opened from the working folder, and that has a column if it has a line.
+
+    `roots` are the folders of the projects that its path may be relative to.
+    """
+    return _locate(problem, roots)[0]
+
+
+def _count_cells(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in text)
+
+
+def _format_excerpt(text: str, line: int, column: int) -> str:
+    """Return a line of a file with its number, cut around the column, and a caret below."""
+    from runner.spec.redact import redact_passwords
+
+    start = max(0, column - 1 - _BEFORE) if len(text) > _WIDTH else 0
+    before, after = text[start : column - 1], text[column - 1 : start + _WIDTH]
+    word = _WORD.match(after)
+    redacted = redact_passwords(text)
+    if redacted != text:
+        before, after, word = "", redacted[:_WIDTH], None
+    lead, tail = "…" if start else "", "…" if start + _WIDTH < len(text) else ""
+    shown = lead + escape_line(before)
+    gutter = " " * len(str(line))
+    mark = "^" * (_count_cells(escape_line(word[0])) if word else 1)
+    lines = [f"{gutter} |", f"{line} | {shown}{escape_line(after)}{tail}"]
+    if redacted == text:
+        lines.append(f"{gutter} | {' ' * _count_cells(shown)}{mark}")
+    return "\n".join(lines)
+
+
+def format_problem(problem: Problem, roots: Iterable[Path] = ()) -> str:
+    """Return a problem as `file:line:column: message`, with the line that it is about."""
+    located, text = _locate(problem, roots)
+    if text is None:
+        return str(located)
+    return f"{located}\n{_format_excerpt(text, located.line, min(located.column, len(text) + 1))}"

@@ -1,0 +1,46 @@
+"""Quote the values of a line that YAML cannot read: those with `{{ … }}`, `${env:…}` or `: `."""
+
+import re
+
+_KEY = r"[\w$.-]+:\s+"
+_BLOCK_VALUE = re.compile(
+    rf"(?P<start>\s*(?:-\s+)*{_KEY}|\s*(?:-\s+)+(?!{_KEY}))(?P<value>(?![\"'|>&*!\[?]|\{{(?!\{{)).*\S)\s*"
+)
+
+# A value inside brackets or braces ends at a comma or bracket, unless that is part of a reference.
+_FLOW_VALUE = re.compile(
+    rf"(?P<start>:\s+|[\[,]\s*(?!\s|{_KEY}))"
+    r"(?P<value>(?:\$\{env:\w*\}|\{\{.*?\}\}|[^,\[\]{}\"'\s]|\s(?![\s,\]}]))+)"
+)
+
+_REASONS = (
+    ("{{", "a value with `{{` must be quoted, because { opens a YAML mapping"),
+    ("${", "a value with `${` must be quoted inside braces, where } ends a YAML mapping"),
+    (": ", "a value with `: ` must be quoted, because that separates a YAML key from its value"),
+)
+
+
+def find_quote_reason(line: str) -> str | None:
+    """Return why a value of a line must be quoted, or None if there is no reason that is known."""
+    value = line.partition(": ")[2] or line
+    return next((reason for sign, reason in _REASONS if sign in value), None)
+
+
+def quote_values(line: str) -> str:
+    """Return a line whose values with references or `: ` are quoted; the same line if there are none."""
+    block = _BLOCK_VALUE.fullmatch(line)
+    if block is not None and find_quote_reason(f": {block['value']}") is not None:
+        return block["start"] + _quote(block["value"])
+    return _FLOW_VALUE.sub(_quote_match, line)
+
+
+def _quote_match(match: re.Match[str]) -> str:
+    value = match["value"]
+    needs_quotes = any(sign in value for sign, _ in _REASONS)
+    return match["start"] + (_quote(value) if needs_quotes else value)
+
+
+def _quote(value: str) -> str:
+    if '"' in value or "\\" in value:
+        return "'" + value.replace("'", "''") + "'"
+    return f'"{value}"'
