@@ -1,6 +1,7 @@
 """Optional packages, and the extras that install them."""
 
 import json
+import sys
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +13,7 @@ _PACKAGES = {
     "data": ("fsspec", "pyarrow"),
     "sql": ("sqlalchemy",),
     "xlsx": ("openpyxl",),
+    "zstd": () if sys.version_info >= (3, 14) else ("backports.zstd",),
     "documents": ("PIL", "pypdfium2"),
 }
 
@@ -43,7 +45,14 @@ def install_command(extra: str) -> str:
     return f"pip install '{'.' if clone == Path.cwd() else clone}[{extra}]'"
 
 
+def _is_installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
 def missing_package_message(extra: str) -> str | None:
     """Return an installation hint if a package of an extra is missing, or None."""
-    absent = [name for name in _PACKAGES[extra] if find_spec(name) is None]
+    absent = [name for name in _PACKAGES[extra] if not _is_installed(name)]
     return f"{absent[0]} is not installed: {install_command(extra)}" if absent else None

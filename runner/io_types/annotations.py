@@ -43,8 +43,8 @@ InputPath = Annotated[
     keywords(
         minLength=1,
         description="Input file, relative to the project root, or a URL (`s3://`, `gs://`, `az://`, `https://`). "
-        "A glob (`*`, `**`) reads all matches in name order. `.gz`, `.bz2` and `.xz` files are decompressed; "
-        "`-` is standard input.",
+        "A glob (`*`, `**`) reads all matches in name order. `.gz`, `.bz2`, `.xz` and `.zst` files are "
+        "decompressed; `-` is standard input.",
     ),
 ]
 
