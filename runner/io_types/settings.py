@@ -47,11 +47,11 @@ def _schema_of(annotation: Any) -> dict[str, Any]:
     origin, parts = get_origin(annotation), get_args(annotation)
     if annotation is Any:
         return {}
-    if annotation in _JSON_TYPES:
-        return {"type": _JSON_TYPES[annotation]}
     if origin is Annotated:
         known = {name: value for metadata in parts[1:] for name, value in _read_keywords(metadata)}
         return {**_schema_of(parts[0]), **{k: list(v) if isinstance(v, tuple) else v for k, v in known.items()}}
+    if annotation in _JSON_TYPES:
+        return {"type": _JSON_TYPES[annotation]}
     if origin is Literal:
         return {"enum": list(parts)}
     if origin in (Union, UnionType) and len(members := [part for part in parts if part is not NoneType]) == 1:

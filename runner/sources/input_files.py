@@ -21,6 +21,7 @@ from runner.files.compression import decompress
 from runner.files.digest import sha256_of
 from runner.files.extras import missing_package_message
 from runner.files.regular import check_regular_file, is_own_descriptor
+from runner.files.signatures import describe_binary, peek
 from runner.spec.redact import redact_passwords
 
 _BLOCK_BYTES = 1 << 18
@@ -72,13 +73,14 @@ class Inputs:
     """Access to the files of a source, relative to `root`.
 
     `files` lists the files that were read, and `current_path` is the file being read. `types` maps the names of
-    columns with a known type to their JSON schemas.
+    columns with a known type to their JSON schemas. `columns` are those that the spec takes; it is empty for all.
     """
 
     root: Path
     files: list[InputFile] = field(default_factory=list)
     current_path: str = ""
     types: dict[str, Any] = field(default_factory=dict)
+    columns: tuple[str, ...] = ()
 
     def find_files(self, pattern: str) -> list[str]:
         """Return the files that match a path or glob, sorted by name.
@@ -143,10 +145,16 @@ class Inputs:
                 raise InputError([Problem(name, f"is a link to a file outside {start}: name its target instead")])
 
     def open_files(self, pattern: str) -> Iterator[tuple[str, BinaryIO]]:
-        """Yield (path, stream) of each matching file, decompressed. Each is closed when the next is requested.
+        """Yield (path, stream) of each matching text, decompressed. Each is closed when the next is requested.
 
-        Raises InputError if a file changed while it was read, and OSError if it cannot be read.
+        Raises InputError if a file changed while it was read or is no text, and OSError if it cannot be read.
         """
+        for path, stream in self._open_each(pattern):
+            if (wrong := describe_binary(path, peek(stream))) is not None:
+                raise InputError([Problem(path, wrong)])
+            yield path, stream
+
+    def _open_each(self, pattern: str) -> Iterator[tuple[str, BinaryIO]]:
         for path in self.find_files(pattern):
             self.current_path = path
             if path == "-":

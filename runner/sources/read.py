@@ -55,6 +55,7 @@ def _open_rows(source: Source, inputs: Inputs, limit: int | None) -> Iterator[Ra
     extra = kind.extra or (kind.url_extra if "url" in source.options else "")
     if extra and (missing := missing_package_message(extra)):
         raise InputError([Problem("source.type", missing)])
+    inputs.columns = source.columns
     inputs.types.update({name: schema_for_type(written) for name, written in source.types.items()})
     rows = select_rows(source, kind.function(inputs, **settings), limit, is_schemaless=kind.is_schemaless)
     is_empty = True

@@ -9,6 +9,7 @@ from pathlib import PurePath
 from typing import Any, BinaryIO, NoReturn
 
 from runner.errors import InputError, Problem
+from runner.files.signatures import find_encoding, peek
 from runner.io_types.annotations import InputPath
 from runner.sources.input_files import Inputs
 
@@ -19,11 +20,20 @@ MAX_RECORD = 100_000_000
 """The longest record: bytes of a JSON line, characters of other text. A request has less than half of it."""
 
 
-ENCODING_REMEDY = "set `encoding` if the file is not UTF-8"
+AUTO = "auto"
+"""The encoding that the byte order mark names, or else UTF-8."""
 
 
-def find_codec(encoding: str) -> str:
-    """Return the codec of a `source.encoding`; utf-8 also accepts a byte order mark. Raises InputError."""
+ENCODING_REMEDY = "set `encoding`, for example windows-1252, if the file is not UTF-8"
+
+
+def find_codec(encoding: str, head: bytes = b"") -> str:
+    """Return the codec of a `source.encoding`; utf-8 also accepts a byte order mark. Raises InputError.
+
+    For `auto`, `head` are the first bytes of the text.
+    """
+    if encoding == AUTO:
+        return find_encoding(head) or "utf-8-sig"
     try:
         name = codecs.lookup(encoding).name
         io.TextIOWrapper(io.BytesIO(), encoding=name)  # rejects codecs that are not text encodings, such as hex
@@ -51,7 +61,12 @@ def read_lines(path: str, stream: BinaryIO, encoding: str) -> Iterator[str]:
 
     Raises InputError with a line number for a NUL character and for bytes that cannot be decoded.
     """
-    text = io.TextIOWrapper(stream, encoding=find_codec(encoding), newline="")
+    head = peek(stream)
+    codec = find_codec(encoding, head)
+    if codec == "utf-8-sig" and (other := find_encoding(head)):
+        raise_input_error(path, f"is {other.upper()} text, by its byte order mark: set `encoding: {other}`")
+    named = codec.removesuffix("-sig") if encoding == AUTO else encoding
+    text = io.TextIOWrapper(stream, encoding=codec, newline="")
     number = 0
     try:
         # A line may be as long as the longest record, but no longer is ever held in memory.
@@ -66,11 +81,11 @@ def read_lines(path: str, stream: BinaryIO, encoding: str) -> Iterator[str]:
         bad = " ".join(f"{byte:02x}" for byte in error.object[error.start : error.end][:4])
         raise_input_error(
             path,
-            f"bytes {bad} are not valid {encoding} text; {ENCODING_REMEDY}",
-            _line_of_error(error, encoding, number),
+            f"bytes {bad} are not valid {named} text; {ENCODING_REMEDY}",
+            _line_of_error(error, named, number),
         )
     except UnicodeError as error:
-        raise_input_error(path, f"not valid {encoding} text: {error}; {ENCODING_REMEDY}", number + 1)
+        raise_input_error(path, f"not valid {named} text: {error}; {ENCODING_REMEDY}", number + 1)
     finally:
         # It is closed already if both are garbage-collected at once.
         if not stream.closed:
@@ -101,7 +116,8 @@ def read_text(
     `path` is relative to the project, `name` is without folders.
 
     Settings:
-        encoding: Text encoding of the file, by its Python name. UTF-8 may begin with a byte order mark.
+        encoding: Text encoding of the file, by its Python name. UTF-8 may begin with a byte order mark. `auto`
+            takes the encoding that the byte order mark names, or else UTF-8.
     """
     for name, stream in inputs.open_files(path):
         text = "".join(_bound_text(name, read_lines(name, stream, encoding)))

@@ -78,7 +78,7 @@ def test_csv_cell_may_exceed_the_csv_module_limit(tmp_path: Path) -> None:
         (b"a,b\n" + b"1,2\n" * 9_000 + b"3,\xff\n", 9_002, "bytes ff are not valid utf-8"),
         (b"a,b\r\n" + b"1,2\r\n" * 9_001 + b"3,\xff\r\n", 9_003, "bytes ff are not valid utf-8"),
         (b"a,b\n1,\xc3", 2, "bytes c3 are not valid utf-8"),
-        ("a,b\n1,2\n".encode("utf-16"), 1, "bytes ff are not valid utf-8"),
+        ("a,b\n1,2\n".encode("utf-16"), 0, "is UTF-16 text, by its byte order mark: set `encoding: utf-16`"),
         (b"a, \n1,2\n", 1, "column 2 has no name in the header"),
         (b"a,,b\n1,2,3\n", 1, "column 2 has no name in the header"),
         (b"a,b,a\n1,2,3\n", 1, "two columns are named 'a'"),
