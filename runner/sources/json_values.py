@@ -2,6 +2,7 @@
 
 import base64
 import math
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -79,11 +80,14 @@ def row_to_json(columns: list[str], values: Any) -> dict[str, Any]:
     return fields
 
 
-def check_column_names(columns: list[Any], what: str) -> list[str]:
-    """Return the names of columns. Raises ValueError if a column has no name, or for a duplicate name."""
+def check_column_names(columns: list[Any], what: str, wanted: Sequence[str] = ()) -> list[str]:
+    """Return the names of columns. Raises ValueError if a column has no name, or for a duplicate name.
+
+    With `wanted`, the spec takes only these, and the others may have any name.
+    """
     for index, name in enumerate(columns, 1):
-        if not isinstance(name, str) or not name.strip():
+        if not wanted and (not isinstance(name, str) or not name.strip()):
             raise ValueError(f"column {index} has no name in {what}")
-        if columns.index(name) != index - 1:
+        if columns.index(name) != index - 1 and (not wanted or name in wanted):
             raise ValueError(f"two columns are named {name!r} in {what}")
     return columns
