@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from runner.tabular.column_types import column_kind, decimal_precision
 
@@ -25,29 +25,80 @@ class InvalidParquet(ValueError):
     """An error: a file is not Parquet, or contains values that cannot be read."""
 
 
-def read_parquet_file(file: BinaryIO) -> tuple[list[tuple[str, dict[str, Any]]], Iterator[list[tuple[Any, ...]]]]:
+def read_parquet_file(
+    file: BinaryIO, wanted: Sequence[str] = (), *, binary: str = "auto"
+) -> tuple[list[tuple[str, dict[str, Any]]], Iterator[list[tuple[Any, ...]]]]:
     """Return the columns of a Parquet file as (name, JSON schema), and an iterator of chunks of its rows.
 
-    Rows are tuples of Python values. Raises InvalidParquet, as does the iterator.
+    Only the columns in `wanted` are read, if there is one; else all. Rows are tuples of Python values. `binary`
+    tells what bytes are: text, base64, or text if the file declares no type and the first ones are UTF-8.
+    Raises InvalidParquet, as does the iterator.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        # Buffering ahead would hold a whole row group in memory.
-        parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 18)
-        columns = [(field.name, _json_schema(field.type)) for field in parquet.schema_arrow]
+        # Buffering ahead would hold a whole row group in memory. INT96 reaches beyond what nanoseconds can hold.
+        parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 18, coerce_int96_timestamp_unit="us")
+        taken = [field for field in parquet.schema_arrow if field.name in wanted] or list(parquet.schema_arrow)
+        names = [field.name for field in taken]
+        texts = _find_texts(parquet, names) if binary == "auto" else names if binary == "text" else []
+        columns = [(field.name, _json_schema(_type_as_read(field, texts))) for field in taken]
     except (pa.ArrowException, ValueError) as error:
         raise InvalidParquet(str(error)) from error
 
     def batches() -> Iterator[list[tuple[Any, ...]]]:
         try:
-            for batch in parquet.iter_batches(batch_size=_ROWS):
-                yield list(zip(*(_to_microseconds(column).to_pylist() for column in batch.columns), strict=True))
-        except (pa.ArrowException, ValueError, OverflowError) as error:
+            # A dot in a name would stand for a part of a column.
+            chosen = None if any("." in name for name in names) else names
+            for batch in parquet.iter_batches(batch_size=_ROWS, columns=chosen):
+                values = [_read_column(batch.column(name), is_text=name in texts) for name in names]
+                yield list(zip(*values, strict=True))
+        except (pa.ArrowException, ValueError, OverflowError, KeyError) as error:
             raise InvalidParquet(str(error)) from error
 
     return columns, batches()
+
+
+def _is_binary(kind: "pa.DataType") -> bool:
+    from pyarrow import types as t
+
+    return bool(t.is_binary(kind) or t.is_large_binary(kind))
+
+
+def _type_as_read(field: "pa.Field", texts: Sequence[str]) -> "pa.DataType":
+    import pyarrow as pa
+
+    return pa.string() if field.name in texts and _is_binary(field.type) else field.type
+
+
+def _find_texts(parquet: "pq.ParquetFile", names: Sequence[str]) -> list[str]:
+    """Return the columns of bytes that some writers use for text: without a declared type, and UTF-8 at first."""
+    # A file that Arrow wrote declares the types of its columns.
+    if b"ARROW:schema" in (parquet.metadata.metadata or {}):
+        return []
+    found = [name for name in names if "." not in name and _is_binary(parquet.schema_arrow.field(name).type)]
+    first = next(parquet.iter_batches(batch_size=_ROWS, columns=found), None) if found else None
+    return [] if first is None else [name for name in found if _is_utf8(first.column(name))]
+
+
+def _is_utf8(column: "pa.Array") -> bool:
+    try:
+        return not any(b"\0" in value or value.decode() is None for value in column.drop_null().to_pylist())
+    except UnicodeDecodeError:
+        return False
+
+
+def _read_column(column: "pa.Array", *, is_text: bool) -> list[Any]:
+    import pyarrow as pa
+
+    if is_text and _is_binary(column.type):
+        try:
+            column = column.cast(pa.string())
+        except pa.ArrowInvalid as error:
+            message = "some bytes are no UTF-8 text, unlike the first ones: set `binary: base64`"
+            raise ValueError(message) from error
+    return cast(list[Any], _to_microseconds(column).to_pylist(maps_as_pydicts="strict"))
 
 
 def _to_microseconds(column: "pa.Array") -> "pa.Array":

@@ -1,11 +1,16 @@
 """Parquet files as sources."""
 
+import datetime
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
+from runner.errors import InputError
 from runner.sources.input_files import Inputs
+from runner.sources.read import read_rows
+from runner.spec.spec import Source
 from tests.support.sources import TYPED_COLUMNS, read_all, read_error, read_fields
 
 
@@ -51,3 +56,74 @@ def test_parquet_nanoseconds_are_truncated(tmp_path: Path) -> None:
     far = pa.array([1 << 60], pa.timestamp("us"))
     pq.write_table(pa.table({"at": far}), tmp_path / "far.parquet")
     assert read_error(tmp_path, "parquet", "far.parquet").startswith("far.parquet: cannot be read as Parquet: ")
+
+
+@pytest.mark.parametrize("year", [1, 1600, 1900, 2026, 9999])
+def test_int96_times_are_those_that_were_written(tmp_path: Path, year: int) -> None:
+    # Spark, Hive and Impala write times as INT96, whose days reach far beyond what nanoseconds can hold.
+    days = (datetime.date(year, 12, 31) - datetime.date(1970, 1, 1)).days + 2_440_588
+    placeholder = (1_000_000_000).to_bytes(8, "little") + (2_457_023).to_bytes(4, "little")
+    table = pa.table({"at": pa.array([datetime.datetime(2014, 12, 31, 0, 0, 1)], pa.timestamp("us"))})
+    options = {"use_deprecated_int96_timestamps": True, "store_schema": False, "use_dictionary": False}
+    pq.write_table(table, tmp_path / "t.parquet", compression="none", write_statistics=False, **options)
+    data = (tmp_path / "t.parquet").read_bytes()
+    assert data.count(placeholder) == 1
+    (tmp_path / "t.parquet").write_bytes(data.replace(placeholder, placeholder[:8] + days.to_bytes(4, "little")))
+    assert read_fields(tmp_path, "parquet", "t.parquet") == [{"at": f"{year:04}-12-31T00:00:01"}]
+
+
+def test_maps_are_mappings(tmp_path: Path) -> None:
+    tags = pa.array([[("color", "red")], [], None], pa.map_(pa.string(), pa.string()))
+    inner = pa.list_(pa.struct([("m", pa.map_(pa.int32(), pa.float64()))]))
+    nested = pa.array([[{"m": [(1, 2.5)]}], None, []], inner)
+    pq.write_table(pa.table({"tags": tags, "nested": nested}), tmp_path / "t.parquet")
+    assert read_fields(tmp_path, "parquet", "t.parquet") == [
+        {"tags": {"color": "red"}, "nested": [{"m": {"1": 2.5}}]},
+        {"tags": {}, "nested": None},
+        {"tags": None, "nested": []},
+    ]
+
+
+def test_map_with_a_repeated_key_is_an_error(tmp_path: Path) -> None:
+    tags = pa.array([[("a", "1"), ("a", "2")]], pa.map_(pa.string(), pa.string()))
+    pq.write_table(pa.table({"tags": tags}), tmp_path / "t.parquet")
+    assert read_error(tmp_path, "parquet", "t.parquet").startswith("t.parquet: cannot be read as Parquet: ")
+
+
+def write_bytes(path: Path, *values: bytes | None, declared: bool = False) -> None:
+    pq.write_table(pa.table({"x": pa.array(values, pa.binary())}), path, store_schema=declared)
+
+
+def test_bytes_without_a_type_are_text_if_they_are_utf8(tmp_path: Path) -> None:
+    write_bytes(tmp_path / "t.parquet", "é".encode(), None)
+    assert read_fields(tmp_path, "parquet", "t.parquet") == [{"x": "é"}, {"x": None}]
+    assert read_fields(tmp_path, "parquet", "t.parquet", binary="base64") == [{"x": "w6k="}, {"x": None}]
+    write_bytes(tmp_path / "d.parquet", b"abc", declared=True)
+    assert read_fields(tmp_path, "parquet", "d.parquet") == [{"x": "YWJj"}]
+    assert read_fields(tmp_path, "parquet", "d.parquet", binary="text") == [{"x": "abc"}]
+    write_bytes(tmp_path / "b.parquet", b"abc", b"\xff\xfe")
+    assert read_fields(tmp_path, "parquet", "b.parquet") == [{"x": "YWJj"}, {"x": "//4="}]
+
+
+def test_bytes_that_stop_being_text_are_an_error(tmp_path: Path) -> None:
+    write_bytes(tmp_path / "t.parquet", *[b"abc"] * 600, b"\xff")
+    assert "set `binary: base64`" in read_error(tmp_path, "parquet", "t.parquet")
+
+
+def test_folders_in_the_path_are_columns(tmp_path: Path) -> None:
+    for folder, value in (("day=2026-01-31/to=a%2Fb", 1), ("day=__HIVE_DEFAULT_PARTITION__/to=c", 2)):
+        (tmp_path / "t" / folder).mkdir(parents=True)
+        pq.write_table(pa.table({"n": [value]}), tmp_path / "t" / folder / "part.parquet")
+    assert sorted(read_fields(tmp_path, "parquet", "t/**/*.parquet"), key=lambda row: row["n"]) == [
+        {"n": 1, "day": "2026-01-31", "to": "a/b"},
+        {"n": 2, "day": None, "to": "c"},
+    ]
+
+
+def test_only_the_columns_of_the_spec_are_read(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"a": [1], "b": [float("inf")], "c": ["x"]}), tmp_path / "t.parquet")
+    source = Source("parquet", None, {"path": "t.parquet"}, columns=("c", "a"))
+    assert [row.fields for row in read_rows(source, Inputs(tmp_path))] == [{"c": "x", "a": 1}]
+    (tmp_path / "u.parquet").write_bytes((tmp_path / "t.parquet").read_bytes())
+    with pytest.raises(InputError, match="no column 'd'"):
+        list(read_rows(Source("parquet", None, {"path": "u.parquet"}, columns=("d", "a")), Inputs(tmp_path)))
