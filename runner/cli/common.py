@@ -1,6 +1,7 @@
 """Shared options and exit handling of the commands."""
 
 import os
+import re
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -70,6 +71,20 @@ def _exit_with_error(error: RunnerError) -> NoReturn:
         message = _describe_problems(error) if isinstance(error, InputError) and not LOG.is_json else plain
         LOG.say(message, event="stopped", is_wrapped=not is_input, exit_code=error.exit_code)
     sys.exit(error.exit_code)
+
+
+class TimeSpan(click.ParamType[float]):
+    """Option type: a time span such as 90m or 8h, converted to seconds."""
+
+    name = "time span"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the seconds of a time span."""
+        from runner.spec.cross_field import parse_duration
+
+        if re.fullmatch(r"[0-9]+(\.[0-9]+)?[smhd]", str(value)) is None:
+            self.fail(f"{value!r} is not a time span, such as 90m or 8h", param, ctx)
+        return parse_duration(str(value))
 
 
 def _parse_variables(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:

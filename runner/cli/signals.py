@@ -91,8 +91,14 @@ def say_next_command(message: str, label: str, command: str, *, event: str = "st
 def command_line(without: Collection[str] = ()) -> str:
     """Return the command that was called, as it can be typed again, `without` these words."""
     words = [word for word in sys.argv[1:] if word not in without]
-    called = Path(sys.argv[0])
-    is_module, on_path = called.name == "__main__.py", shutil.which("runner")
-    name = ["python", "-m", "runner"] if is_module else [str(called)]
+    return shlex.join([*program_words(), *words])
+
+
+def program_words() -> list[str]:
+    """Return the words that call this program again: short ones, if the shell finds the same program by them."""
+    called, on_path = Path(sys.argv[0]), shutil.which("runner")
+    if called.name == "__main__.py":
+        is_python = shutil.which("python") == sys.executable
+        return ["python" if is_python else sys.executable, "-m", "runner"]
     is_same = on_path is not None and Path(on_path).absolute() == called.absolute()
-    return shlex.join([*(["runner"] if is_same else name), *words])
+    return ["runner"] if is_same else [str(called)]

@@ -3,14 +3,16 @@
 The steps before anything is sent end in a `ReadyRun`, a value that can be shown, started or discarded.
 """
 
+import math
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, Literal
 
 from runner.api.client import Api
-from runner.errors import CostCapReached, Interrupted, RetriesStopped, RunnerError
+from runner.errors import CostCapReached, InputError, Interrupted, RetriesStopped, RunnerError
 from runner.lifecycle.deliver.failures import summarize_with_failures
 from runner.lifecycle.deliver.finish import finish_run, rewrite_outputs, write_partial_outputs
 from runner.lifecycle.follow.check_files import check_run_files
@@ -24,10 +26,11 @@ from runner.results.output_format import OutputFormat, build_output_format
 from runner.runs.context import RunContext
 from runner.runs.events import ProgressCallback, ignore_progress
 from runner.runs.project import make_output_root, open_project, simulated_spec
-from runner.runs.select import RunSelector
+from runner.runs.select import PendingChoice, RunSelector, has_unfinished_run, refuse_choice
 from runner.runs.summary import Summary, summarize_run
 from runner.sinks.destination import Destination
 from runner.spec.spec import Spec
+from runner.store.lock import read_clock
 from runner.store.store import Store
 from runner.templates.templates import Templates
 from runner.text import pluralize
@@ -38,12 +41,13 @@ class ReadyRun:
     """A run of which nothing more is to be decided but whether to send it.
 
     `plan` says what a new run sends and costs. It is None for a run that was started before: it goes on, or only
-    its outputs are written again.
+    its outputs are written again. If `is_outdated`, a new run follows it, because its spec or files have changed.
     """
 
     context: RunContext
     api: Api
     plan: Plan | None
+    is_outdated: bool = False
 
     def start(self, consent: Consent, stop: Event) -> None:
         """Start a new run if its plan is agreed to, or discard it (see `start_if_confirmed`)."""
@@ -60,21 +64,32 @@ class ReadyRun:
 class CheckedSpec:
     """A spec that was checked without opening the state: its templates, and the places of its outputs.
 
-    `templates` is None if an unfinished run is resumed anyway: it has its own, in its snapshot.
+    `templates` is None if an unfinished run is resumed anyway: it has its own, in its snapshot. `error` holds the
+    mistakes of a spec, or of its source, that are reported once its unfinished run is finished.
     """
 
     spec: Spec
     output_root: Path
     templates: Templates | None
     destinations: list[Destination]
+    error: InputError | None = None
 
 
-def check_spec(spec: Spec, *, simulate: bool, resume: bool) -> CheckedSpec:
-    """Check all that is known before the state is opened. Raises InputError with every mistake."""
+def check_spec(spec: Spec, *, simulate: bool, resume: bool, finish_pending: bool = False) -> CheckedSpec:
+    """Check all that is known before the state is opened. Raises InputError with every mistake.
+
+    With `finish_pending` the mistakes wait until `prepare_run` knows if an unfinished run is to be finished first.
+    """
     spec = simulated_spec(spec) if simulate else spec
-    templates = None if resume else validate_spec(spec).templates
+    templates, waiting = None, None
+    try:
+        templates = None if resume else validate_spec(spec).templates
+    except InputError as error:
+        if not finish_pending:
+            raise
+        waiting = error
     root = make_output_root(spec, simulate=simulate)
-    return CheckedSpec(spec, root, templates, check_destinations(spec, root))
+    return CheckedSpec(spec, root, templates, check_destinations(spec, root), waiting)
 
 
 def prepare_run(
@@ -85,14 +100,22 @@ def prepare_run(
     limit: int | None,
     resume: bool,
     new: bool,
+    choose: PendingChoice = refuse_choice,
     overwrite: bool,
     report: ProgressCallback,
     stop: Event,
 ) -> ReadyRun:
-    """Select the run to go on with, or prepare and plan a new one. Nothing is sent."""
+    """Select the run to go on with, or prepare and plan a new one. Nothing is sent.
+
+    `choose` decides about an unfinished run that differs from the files.
+    """
     spec, root, templates = checked.spec, checked.output_root, checked.templates
-    if selected := RunSelector(spec, templates, limit, resume, new).select_run(store):
-        return ReadyRun(RunContext(selected[1], store, selected[0], root, report, overwrite, stop), api, None)
+    if checked.error is not None and not has_unfinished_run(store, spec.name):
+        raise checked.error
+    resume = resume or checked.error is not None
+    if selected := RunSelector(spec, templates, limit, resume, new, choose).select_run(store):
+        context = RunContext(selected.spec, store, selected.run, root, report, overwrite, stop)
+        return ReadyRun(context, api, None, selected.is_outdated or checked.error is not None)
     templates = templates or validate_spec(spec).templates
     prepared = prepare_first_round(spec, templates, store, limit=limit, stop=stop, report=report)
     context = RunContext(spec, store, prepared.run, root, report, overwrite, stop)
@@ -101,22 +124,29 @@ def prepare_run(
 
 
 def follow_and_deliver(
-    ready: ReadyRun, *, poll_seconds: float | None, stop: Event, wait: bool, accept_loss: bool
+    ready: ReadyRun,
+    *,
+    poll_seconds: float | None,
+    stop: Event,
+    wait: bool,
+    wait_until: float = math.inf,
+    accept_loss: bool,
 ) -> Summary:
     """Follow the batches of a started run and write its outputs; return how it stands then.
 
+    Without `wait`, or at the time `wait_until` of `read_clock`, it does not wait for batches that have not ended.
     An error that stops the run is reported before it is raised.
     """
     try:
-        how = {"wait": wait, "accept_loss": accept_loss}
-        return _follow_and_deliver(ready, poll_seconds, stop, **how)
+        how: dict[str, Any] = {"wait": wait, "wait_until": wait_until, "accept_loss": accept_loss}
+        return _follow_and_deliver(ready, poll_seconds, stop, how)
     except RunnerError as error:
         ready.context.report("stopped", str(error))
         raise
 
 
 def _follow_and_deliver(
-    ready: ReadyRun, poll_seconds: float | None, stop: Event, *, wait: bool, accept_loss: bool
+    ready: ReadyRun, poll_seconds: float | None, stop: Event, how: Mapping[str, Any]
 ) -> Summary:
     context, run = ready.context, ready.context.run
     output_format = build_output_format(context.spec.output)
@@ -127,14 +157,13 @@ def _follow_and_deliver(
         line = f"run {run.id}: {pluralize(run.rows, 'row')} in {pluralize(count, 'batch')}"
         context.report("started", line)
         check_run_files(context)
-        how = {"wait": wait, "accept_loss": accept_loss, "is_resumed": ready.plan is None}
         _follow(ready, output_format, poll_seconds or context.spec.batch.poll_seconds, stop, **how)
     is_finished = context.run.state == "finished"
     return (summarize_with_failures if is_finished else summarize_run)(context.store, context.run)
 
 
-def _follow(ready: ReadyRun, output_format: OutputFormat, poll_seconds: float, stop: Event, **how: bool) -> None:
-    context = ready.context
+def _follow(ready: ReadyRun, output_format: OutputFormat, poll_seconds: float, stop: Event, **how: Any) -> None:
+    context, how = ready.context, {**how, "is_resumed": ready.plan is None}
     try:
         is_done = follow_run(context, ready.api, output_format, poll_seconds=poll_seconds, stop=stop, **how)
     except CostCapReached:
@@ -149,15 +178,27 @@ def _follow(ready: ReadyRun, output_format: OutputFormat, poll_seconds: float, s
             context.report("finished", f"run {context.run.id}: finished")
 
 
+Pending = Literal["finish", "new", "ask"]
+
+
+def to_choice(pending: Pending | PendingChoice) -> PendingChoice:
+    """Return the function that decides about an unfinished run which differs from the files."""
+    if callable(pending):
+        return pending
+    return refuse_choice if pending == "ask" else lambda _: pending
+
+
 def run(
     spec: Spec,
     *,
     simulate: bool = False,
     consent: Consent = False,
     wait: bool = True,
+    max_wait: float | None = None,
     limit: int | None = None,
     resume: bool = False,
     new: bool = False,
+    pending: Pending | PendingChoice = "ask",
     accept_loss: bool = False,
     overwrite: bool = False,
     poll_seconds: float | None = None,
@@ -168,13 +209,28 @@ def run(
 
     Before anything is sent, `consent` must be true, or a function that returns true for the Plan, unless the
     spec has `limits.max_cost`. With `simulate` nothing is paid. `limit` is the most rows to read. If an
-    unfinished run differs from the files, `resume` finishes it as it was and `new` starts over. `accept_loss`
-    ends rows of lost results as missing. With `overwrite` a partial run replaces complete outputs. Without
-    `wait`, or after `stop`, call again. Raises RunnerError.
+    unfinished run differs from the files, `resume` finishes it as it was and `new` starts over. Without both,
+    `pending` decides: finish (as it was, and then start on the changes), new, ask (raise UsageError), or a
+    function. `accept_loss` ends rows of lost results as missing. With `overwrite` a partial run replaces complete
+    outputs. Without `wait`, after `max_wait` seconds of it, or after `stop`, call again. Raises RunnerError.
     """
-    stop, checked = stop or Event(), check_spec(spec, simulate=simulate, resume=resume)
+    stop, is_patient = stop or Event(), pending == "finish" and not new
+    checked = check_spec(spec, simulate=simulate, resume=resume, finish_pending=is_patient)
+    choice: dict[str, Any] = {"limit": limit, "overwrite": overwrite, "report": report, "stop": stop}
+    follow: dict[str, Any] = {"poll_seconds": poll_seconds, "stop": stop, "wait": wait, "accept_loss": accept_loss}
+    agreed = consent if callable(consent) else simulate or consent
     with open_project(checked.output_root, stop, simulate=simulate, betas=spec.betas) as (store, api):
-        choice: dict[str, Any] = {"limit": limit, "resume": resume, "new": new, "overwrite": overwrite}
-        ready = prepare_run(checked, store, api, report=report, stop=stop, **choice)
-        ready.start(consent if callable(consent) else simulate or consent, stop)
-        return follow_and_deliver(ready, poll_seconds=poll_seconds, stop=stop, wait=wait, accept_loss=accept_loss)
+        choose = to_choice(pending)
+        ready = prepare_run(checked, store, api, resume=resume, new=new, choose=choose, **choice)
+        ready.start(agreed, stop)
+        wait_until = math.inf if max_wait is None else read_clock() + max_wait
+        if ready.is_outdated:
+            line = f"run {ready.context.run.id} is finished as it began; then a new run starts on the changes"
+            ready.context.report("started", line)
+        summary = follow_and_deliver(ready, wait_until=wait_until, **follow)
+        if ready.is_outdated and summary.state == "finished" and not stop.is_set():
+            checked = check_spec(spec, simulate=simulate, resume=False)
+            ready = prepare_run(checked, store, api, resume=False, new=False, **choice)
+            ready.start(agreed, stop)
+            summary = follow_and_deliver(ready, wait_until=wait_until, **follow)
+        return summary

@@ -1,15 +1,15 @@
 """Select the run to work on: resume the unfinished run, reuse a finished one, or start a new one."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from runner.errors import UsageError
 from runner.runs.snapshot import SpecSnapshot, read_snapshot
-from runner.sources.changed_files import find_changed_files, is_unchanged
+from runner.sources.changed_files import find_changed_files, is_read_once, is_unchanged
 from runner.sources.input_files import InputFile
 from runner.spec.load import restore_with_edits
 from runner.spec.spec import Spec
@@ -60,18 +60,62 @@ def _describe_differences(spec: Spec, before: SpecSnapshot, now: SpecSnapshot, f
     ]
 
 
+def has_unfinished_run(store: Store, spec_name: str) -> bool:
+    """Return whether a run of a spec was started and is not finished."""
+    return any(run.state == "running" for run in store.runs(spec_name))
+
+
+class PendingRun(NamedTuple):
+    """An unfinished run of a spec, and the changes to its spec and files since it began."""
+
+    run: str
+    spec: str
+    changes: list[str]
+
+    def __str__(self) -> str:
+        shown = [f"  {line}" for line in self.changes[:_MAX_SHOWN]]
+        left = len(self.changes) - len(shown)
+        head = f"run {self.run} of {self.spec} is unfinished, and there are changes since it began:"
+        return "\n".join([head, *shown, *([f"  and {left:,} more"] if left else [])])
+
+
+PendingChoice = Callable[[PendingRun], Literal["finish", "new"]]
+"""Decides about a pending run: finish it as it began and then start on the changes, or start anew at once."""
+
+
+def refuse_choice(pending: PendingRun) -> Literal["finish", "new"]:
+    """Raise UsageError: the user must decide about a pending run."""
+    raise UsageError(
+        f"{pending}\nUse `--pending finish` to finish it with its original spec and then start on the changes, "
+        "--resume to only finish it, or --new to start over. Requests already sent are billed either way; "
+        f"`runner cancel {pending.run}` cancels those that have not ended"
+    )
+
+
+class SelectedRun(NamedTuple):
+    """The run to continue, with its spec. `is_outdated` means that the spec or its files have changed since."""
+
+    run: Run
+    spec: Spec
+    is_outdated: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class RunSelector:
-    """Selection of the run to work on, by the user's options and the current files."""
+    """Selection of the run to work on, by the user's options and the current files.
+
+    `choose` decides if an unfinished run does not match the current files.
+    """
 
     spec: Spec
     templates: Templates | None
     limit: int | None
     resume: bool
     new: bool
+    choose: PendingChoice = refuse_choice
 
-    def select_run(self, store: Store) -> tuple[Run, Spec] | None:
-        """Return the run to continue and its spec, or None if a new run is needed.
+    def select_run(self, store: Store) -> SelectedRun | None:
+        """Return the run to continue, or None if a new run is needed.
 
         A run whose preparation was cut off is discarded. Raises UsageError if the options or the current files do
         not allow a choice, and StateError if the snapshot of a run is damaged.
@@ -93,10 +137,10 @@ class RunSelector:
             return None
         return self._match_run(store, run)
 
-    def _match_run(self, store: Store, run: Run) -> tuple[Run, Spec] | None:
-        """Return the run and its spec if it matches the current files or is to be resumed anyway, else None.
+    def _match_run(self, store: Store, run: Run) -> SelectedRun | None:
+        """Return the run if it matches the current files or is to be finished anyway, else None.
 
-        Raises UsageError if an unfinished run does not match.
+        Raises UsageError if an unfinished run does not match, and nothing can be decided.
         """
         if run.purged_at is not None and run.state != "finished":
             return None
@@ -106,20 +150,18 @@ class RunSelector:
         # Not computed for --resume, because the input may no longer exist.
         differences = [] if self.resume else self._find_differences(before, store.folder(run))
         if not differences:
-            return run, restore_with_edits(before.record, current=self.spec)
-        if run.state == "running":
-            raise UsageError(self._changed_run_message(run, differences))
-        return None
+            return SelectedRun(run, restore_with_edits(before.record, current=self.spec))
+        if run.state != "running" or self._choose(PendingRun(run.id, self.spec.name, differences)) == "new":
+            return None
+        return SelectedRun(run, restore_with_edits(before.record, current=self.spec), is_outdated=True)
+
+    def _choose(self, pending: PendingRun) -> Literal["finish", "new"]:
+        # What can be read only once was read for the comparison: no new run could start on it afterwards.
+        if is_read_once(self.spec.root, self.spec.source.path):
+            return refuse_choice(pending)
+        return self.choose(pending)
 
     def _find_differences(self, before: SpecSnapshot, folder: RunFolder) -> list[str]:
         files = self.templates.file_texts() if self.templates else {}
         now = SpecSnapshot(self.spec.to_record(), files, self.limit, [])
         return _describe_differences(self.spec, before, now, folder)
-
-    def _changed_run_message(self, run: Run, differences: list[str]) -> str:
-        shown = "\n".join(f"  {line}" for line in differences[:_MAX_SHOWN])
-        return (
-            f"run {run.id} of {self.spec.name} is unfinished, and there are changes since it began:\n{shown}\n"
-            "Use --resume to finish it with its original spec, or --new to start over. Requests already sent are "
-            f"billed either way; `runner cancel {run.id}` cancels those that have not ended"
-        )

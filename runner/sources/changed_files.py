@@ -37,6 +37,16 @@ def digest_files(root: Path, pattern: str) -> str:
     return found.hexdigest() if paths else ""
 
 
+def is_read_once(root: Path, pattern: str) -> bool:
+    """Return whether a path stands for something that can be read only once, such as standard input or a pipe."""
+    if pattern == "-" or remote.is_url(pattern):
+        return pattern == "-"
+    try:
+        return any(not (root / path).is_file() for path in Inputs(root).find_files(pattern))
+    except InputError:
+        return False
+
+
 def _digest_versions(root: Path, pattern: str) -> str:
     found = hashlib.sha256()
     for url in Inputs(root).find_files(pattern):

@@ -1,7 +1,7 @@
 """Commands that can spend money: run and recover."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,18 +16,21 @@ from runner.cli.common import (
     SPEC_PATHS,
     VAR_OPTION,
     VERBOSE_OPTION,
+    TimeSpan,
     echo_json,
     warn_of_debug_log,
 )
 from runner.cli.echo import echo_text
 from runner.cli.env_files import reads_env_files
 from runner.cli.log import LOG, log_options
-from runner.cli.signals import StopEvent, command_line, handle_stop_signals, say_next_command
-from runner.errors import RunnerError
+from runner.cli.resume_command import resume_command
+from runner.cli.signals import StopEvent, handle_stop_signals, say_next_command
+from runner.errors import RunnerError, UsageError
 
 if TYPE_CHECKING:
     from runner.cli.progress import ProgressDisplay
     from runner.lifecycle.plan.plan import Plan
+    from runner.runs.select import PendingRun
     from runner.runs.summary import Summary
 
 
@@ -50,10 +53,24 @@ def _ask_consent(
             return click.confirm("send these requests?", err=True)
 
 
-def _resume_command() -> str:
-    """Return the command line that resumes this run."""
-    line = command_line(without=("--new", "--no-wait"))
-    return line.replace(" recover ", " run ", 1) if sys.argv[1:2] == ["recover"] else line
+def _choose_pending(progress: "ProgressDisplay", stop: StopEvent, pending: "PendingRun") -> str:
+    """Ask what to do about an unfinished run that differs from the files."""
+    with progress.pause():
+        LOG.say(str(pending), event="warning")
+        choices = click.Choice(["finish", "new", "stop"])
+        question = "finish it as it began and then start on the changes, start a new run, or stop?"
+        with stop.end_question():
+            answer = str(click.prompt(question, type=choices, default="finish", err=True))
+    if answer == "stop":
+        raise UsageError(f"nothing was sent: run {pending.run} stays unfinished")
+    return answer
+
+
+def _pending_policy(written: str | None, progress: "ProgressDisplay", stop: StopEvent, *, is_agreed: bool) -> Any:
+    """Return how to decide about a run that differs from the files; a person is asked on a terminal."""
+    can_ask = sys.stdin.isatty() and sys.stderr.isatty() and not LOG.is_json
+    policy = written or ("ask" if can_ask and not is_agreed else "finish")
+    return partial(_choose_pending, progress, stop) if policy == "ask" and can_ask else policy
 
 
 @click.command()
@@ -61,9 +78,15 @@ def _resume_command() -> str:
 @click.option("--simulate", is_flag=True, help="Use the local simulator: no key, no cost. Writes to simulated/.")
 @click.option("--yes", is_flag=True, help="Send without asking for confirmation.")
 @click.option("--no-wait", is_flag=True, help="Exit (code 4) instead of waiting for batches; run again to resume.")
+@click.option("--max-wait", type=TimeSpan(), metavar="8h", help="Wait at most this long, then exit (code 4).")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N rows.")
 @click.option(
-    "--resume", is_flag=True, help="Finish the unfinished run with its original spec, ignoring later edits."
+    "--pending",
+    type=click.Choice(["finish", "new", "ask"]),
+    help="What to do if an unfinished run differs from the files (default: ask on a terminal, else finish).",
+)
+@click.option(
+    "--resume", is_flag=True, help="Only finish the unfinished run with its original spec, ignoring later edits."
 )
 @click.option("--new", is_flag=True, help="Start a new run; an unfinished run is abandoned, not canceled.")
 @click.option("--accept-loss", is_flag=True, help="Record rows as missing if the API no longer has their results.")
@@ -80,7 +103,8 @@ def _resume_command() -> str:
 def run(
     specs: tuple[str, ...], *, simulate: bool, yes: bool, resume: bool, new: bool, as_json: bool,
     no_wait: bool, accept_loss: bool, overwrite: bool, limit: int | None, poll_seconds: float | None,
-    select: tuple[str, ...], variables: dict[str, str], verbose: bool,
+    pending: str | None, max_wait: float | None, select: tuple[str, ...], variables: dict[str, str],
+    verbose: bool,
 ) -> None:  # fmt: skip
     """Run or resume specs.
 
@@ -91,23 +115,24 @@ def run(
     from runner.lifecycle.validate.checks import load_spec_or_report
     from runner.runs.choose_specs import choose_specs
 
-    if resume and new:
-        raise click.UsageError("--resume and --new cannot be combined")
+    if sum((resume, new, pending is not None)) > 1:
+        raise click.UsageError("--resume, --new and --pending cannot be combined")
     warn_of_debug_log()
     chain = choose_specs(specs, vars=variables, select=select, simulate=simulate, load=load_spec_or_report)
     if not chain:
         LOG.say("no spec is selected: nothing to do", event="unchanged")
     how: dict[str, Any] = {
-        "simulate": simulate, "wait": not no_wait, "limit": limit, "resume": resume, "new": new,
-        "accept_loss": accept_loss, "overwrite": overwrite, "poll_seconds": poll_seconds,
+        "simulate": simulate, "wait": not no_wait, "max_wait": max_wait, "limit": limit, "resume": resume,
+        "new": new, "accept_loss": accept_loss, "overwrite": overwrite, "poll_seconds": poll_seconds,
     }  # fmt: skip
     code = 0
     with handle_stop_signals() as stop:
         for spec in chain:
             with show_progress() as progress, _json_of_stopped_run(as_json=as_json):
                 agree = partial(_ask_consent, progress, stop, is_agreed=yes or simulate, verbose=verbose)
-                summary = run_spec(spec, consent=agree, report=progress.report, stop=stop, **how)
-            _print_summary(summary, simulate=simulate, as_json=as_json)
+                policy = _pending_policy(pending, progress, stop, is_agreed=yes or simulate)
+                summary = run_spec(spec, consent=agree, pending=policy, report=progress.report, stop=stop, **how)
+            _print_summary(summary, [spec.path], simulate=simulate, as_json=as_json)
             code = max(code, _exit_code(summary, stop, is_last=spec is chain[-1]))
             if stop.signal is not None or summary.state != "finished":
                 break
@@ -130,12 +155,13 @@ def _exit_code(summary: "Summary", stop: StopEvent, *, is_last: bool = True) -> 
     return 128 + stop.signal if stop.signal is not None and is_cut_off else summary.exit_code
 
 
-def _print_summary(summary: "Summary", *, simulate: bool, as_json: bool) -> None:
+def _print_summary(summary: "Summary", specs: Sequence[Path], *, simulate: bool, as_json: bool) -> None:
     from runner.cli.texts.summary import format_conclusion, format_unfinished
 
     if summary.state != "finished":
         text, code = format_unfinished(summary), {"exit_code": summary.exit_code}
-        say_next_command(text, "resume with", _resume_command(), event="unfinished", **code)
+        command = resume_command([str(spec) for spec in specs])
+        say_next_command(text, "resume with", command, event="unfinished", **code)
     elif not as_json:
         echo_text(format_conclusion(summary, is_simulated=simulate))
     if as_json:
@@ -168,5 +194,5 @@ def recover(spec: Path, *, run_id: str | None, limit: int | None, variables: dic
         run = recover_run(loaded, limit=limit, run_id=run_id, stop=stop, warn=say, report=progress.report)
         LOG.say(f"run {run.id} was recovered", event="found")
         summary = run_spec(loaded, limit=limit, report=progress.report, stop=stop)
-    _print_summary(summary, simulate=False, as_json=False)
+    _print_summary(summary, [spec], simulate=False, as_json=False)
     sys.exit(_exit_code(summary, stop))

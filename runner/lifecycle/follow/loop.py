@@ -21,6 +21,7 @@ from runner.lifecycle.send.deadline import Deadline
 from runner.lifecycle.send.recovered import check_no_lost_round, may_have_been_sent
 from runner.results.output_format import OutputFormat
 from runner.runs.context import RunContext
+from runner.store.lock import read_clock
 from runner.store.records import Batch
 
 _DAY = 86_400
@@ -103,8 +104,11 @@ def _poll_all_now(run: Following) -> None:
             run.context.report("searching", "its rows wait until it is known whether it was accepted", batch)
 
 
-def _start(run: Following, *, wait: bool) -> None:
-    """Check that the run belongs to this workspace, as soon as the API can be reached, and record its start."""
+def _start(run: Following, *, wait_until: float) -> None:
+    """Check that the run belongs to this workspace, as soon as the API can be reached, and record its start.
+
+    Raises Unavailable if it cannot be reached at the time `wait_until`.
+    """
     context = run.context
     while not run.stop.is_set():
         try:
@@ -114,11 +118,11 @@ def _start(run: Following, *, wait: bool) -> None:
             _warn_of_deletion(run)
             return
         except Unavailable as error:
-            if not wait:
+            if read_clock() >= wait_until:
                 raise
             delay = run.memory.creates.back_off(min(run.memory.poll_seconds, 1.0), error.retry_after)
             context.report("retrying", f"{error}; trying again in {delay:.0f} s")
-            run.stop.wait(delay)
+            run.stop.wait(min(delay, max(wait_until - read_clock(), 0.0)))
 
 
 def _warn_of_deletion(run: Following) -> None:
@@ -169,13 +173,15 @@ def follow_run(
     *,
     poll_seconds: float,
     wait: bool,
+    wait_until: float = math.inf,
     accept_loss: bool,
     is_resumed: bool,
     stop: Event,
 ) -> bool:
     """Take the steps of a run until every row has its final outcome; return whether that is so.
 
-    Without `wait` it does what can be done now. After `stop` is set it ends at the next safe moment: a create in
+    Without `wait` it does what can be done now, and it does nothing more from the time `wait_until` on, which
+    `read_clock` measures. After `stop` is set it ends at the next safe moment: a create in
     progress is not cut off. `is_resumed` means that an earlier process began the run. With `accept_loss` rows
     whose results are lost end as missing. Raises AccessError and CanaryFailed at once, and RetriesStopped instead
     of sending another round. Raises ManualDecisionRequired, ResultsLost, CostCapReached or RequestRejected, or
@@ -185,7 +191,7 @@ def follow_run(
     earlier = EarlierCreates(is_resumed)
     run = Following(context, api, output_format, deadline, Memory(poll_seconds), stop, accept_loss, earlier)
     context.store.clear_rejections(context.run)
-    _start(run, wait=wait)
+    _start(run, wait_until=wait_until if wait else 0.0)
     while not stop.is_set():
         if deadline.check_passed():
             _poll_all_now(run)
@@ -193,11 +199,13 @@ def follow_run(
         if not batches:
             if not _begin_next_round(run):
                 return True
+        elif read_clock() >= wait_until:
+            return False
         elif not free:
             resolve_blocked(run, batches)
         elif not _take_due_steps(run, free):
             if not wait:
                 return False
             _report_waiting(run, free)
-            run.memory.sleep(free, stop, _max_sleep(deadline.seconds_left()))
+            run.memory.sleep(free, stop, _max_sleep(min(deadline.seconds_left(), wait_until - read_clock())))
     return False
