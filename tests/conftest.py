@@ -26,6 +26,7 @@ def run_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Su
         faults: Sequence[str] = (),
         lag: float = 0.5,
         usage: Any = lambda _, usage: usage,
+        spec: Any = None,
         **options: Any,
     ) -> Summary:
         # Without waiting, no batch may end before the process does, however slow the machine is.
@@ -36,7 +37,7 @@ def run_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Su
             for name in ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"):
                 monkeypatch.setenv(name, environ[name])
             try:
-                return run(load_spec(tmp_path / "job.yaml"), **{"consent": True, **options})
+                return run(load_spec(spec or tmp_path / "job.yaml"), **{"consent": True, **options})
             finally:
                 if not is_followed and seconds is None:
                     end_batches(folder)

@@ -52,12 +52,22 @@ def _describe_differences(spec: Spec, before: SpecSnapshot, now: SpecSnapshot, f
         # The rows of a query are those it returned when the run was prepared.
         return [*found, *(f"{path}: edited or missing" for path in edited)]
     is_limited = before.limit is not None or spec.source.limit is not None
+    if spec.source.is_given:
+        return [*found, *_compare_given_rows(spec, before, is_limited=is_limited)]
     files = find_changed_files(spec.root, spec.source.path, before.inputs, is_limited=is_limited)
     return [
         *found,
         *(f"{path}: edited" for path in files),
         *(f"{path}: edited or missing" for path in edited if path not in files),
     ]
+
+
+def _compare_given_rows(spec: Spec, before: SpecSnapshot, *, is_limited: bool) -> Iterator[str]:
+    """Yield that the given rows differ from those of a run; if none are given, those of the run are meant."""
+    if spec.source.given is None or is_limited:
+        return
+    if [spec.source.given.digest()] != [file.sha256 for file in before.inputs]:
+        yield "the rows that were given: others"
 
 
 def has_unfinished_run(store: Store, spec_name: str) -> bool:
@@ -146,6 +156,13 @@ class RunSelector:
             return None
         before = read_snapshot(store, run)
         if run.state == "finished" and (self.spec.source.path == "-" or self.spec.source.is_query):
+            return None
+        if (
+            run.state == "finished"
+            and self.spec.source.given is not None
+            and not all(file.sha256 for file in before.inputs)
+        ):
+            # A limit ended the reading, so that the rows cannot be compared.
             return None
         # Not computed for --resume, because the input may no longer exist.
         differences = [] if self.resume else self._find_differences(before, store.folder(run))

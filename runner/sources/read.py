@@ -51,6 +51,8 @@ def _row_key(column: str, fields: dict[str, Any], path: str, line: int, *, is_sc
 def _open_rows(source: Source, inputs: Inputs, limit: int | None) -> Iterator[RawRow]:
     """Yield the selected rows of a source. Raises InputError."""
     settings = source.options if source.output is None else {**source.options, "path": source.output}
+    if source.is_given:
+        settings = {"given": source.given}
     kind = find_source_type(source.type)
     extra = kind.extra or (kind.url_extra if "url" in source.options else "")
     if extra and (missing := missing_package_message(extra)):

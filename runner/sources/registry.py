@@ -10,6 +10,7 @@ from runner.sources.formats.files import read_files
 from runner.sources.formats.json import read_json
 from runner.sources.formats.jsonl import read_jsonl
 from runner.sources.formats.parquet import read_parquet
+from runner.sources.formats.rows import read_given_rows
 from runner.sources.formats.run import read_run
 from runner.sources.formats.sql import read_sql
 from runner.sources.formats.text import read_text
@@ -22,6 +23,7 @@ SOURCES = {
     "json": SourceType(read_json, is_schemaless=True),
     "jsonl": SourceType(read_jsonl, is_schemaless=True),
     "parquet": SourceType(read_parquet, extra="data"),
+    "rows": SourceType(read_given_rows, is_schemaless=True),
     "run": SourceType(read_run),
     "sql": SourceType(read_sql, url_extra="sql"),
     "text": SourceType(read_text),

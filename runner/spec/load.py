@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -16,6 +16,7 @@ from runner.errors import InputError, Problem
 from runner.files.regular import read_regular_file
 from runner.spec.build import build_output, build_settings, build_source
 from runner.spec.cross_field import check_cross_fields, find_home_paths
+from runner.spec.given_spec import encode_given, finish_mapping, given_path, is_given, without_lines
 from runner.spec.output_schema import find_schema_positions, load_output_schema
 from runner.spec.repair.document import RepairedDocument, format_path, repair_document
 from runner.spec.spec import EDITABLE_KEYS, Spec
@@ -161,16 +162,21 @@ def _check_vars(value: dict[str, Any], vars: Mapping[str, str]) -> list[Problem]
 
 
 def read_spec(
-    path: str | os.PathLike[str], *, vars: Mapping[str, str] | None = None, chain: tuple[Path, ...] = ()
+    path: str | os.PathLike[str],
+    *,
+    vars: Mapping[str, str] | None = None,
+    chain: tuple[Path, ...] = (),
+    data: bytes | None = None,
 ) -> tuple[Spec | None, list[Problem]]:
     """Read a YAML spec, and the output schema or spec that it names, and return it with all its mistakes.
 
     The parts at fault are replaced by neutral ones and listed in `broken`. The spec is None if it cannot be read
-    at all. `vars` override its own, and `chain` holds the specs that refer to this one.
+    at all. `vars` override its own, and `chain` holds the specs that refer to this one. `data` is its text if it
+    is not in a file.
     """
     path, shown, vars = Path(path), str(path), vars or {}
     try:
-        data = read_regular_file(path)
+        data = read_regular_file(path) if data is None else data
         document, mistakes = read_yaml(data, path=shown)
         repaired = repair_document(document, mistakes, vars=vars, path=shown)
     except OSError as error:
@@ -200,12 +206,26 @@ def read_spec(
     return spec, sorted(repaired.problems, key=lambda problem: (problem.path, problem.line, problem.column))
 
 
-def load_spec(path: str | os.PathLike[str], *, vars: Mapping[str, str] | None = None) -> Spec:
-    """Read and check a YAML spec, and the output schema or spec that it names; `vars` override its own.
+def load_spec(
+    spec: str | os.PathLike[str] | Mapping[str, Any],
+    *,
+    vars: Mapping[str, str] | None = None,
+    root: str | os.PathLike[str] | None = None,
+) -> Spec:
+    """Read and check a spec, and the output schema or spec that it names; `vars` override its own.
 
-    Raises InputError with every mistake and its line and column.
+    A spec is the path of a YAML file, YAML text of several lines, or a mapping. Paths in a text or mapping are
+    relative to the project of the folder `root`, by default the working folder. A mapping needs neither `version`
+    nor `sinks`, and its `source` has the type `rows` if it names none. Raises InputError with every mistake and
+    its line and column.
     """
-    spec, problems = read_spec(path, vars=vars)
-    if spec is None or problems:
+    if isinstance(spec, Mapping) or is_given(spec):
+        path, data = given_path(root), encode_given(cast(Mapping[str, Any] | str, spec))
+    else:
+        path, data = Path(spec), None
+    loaded, problems = read_spec(path, vars=vars, data=data)
+    if isinstance(spec, Mapping):
+        problems = without_lines(problems, path)
+    if loaded is None or problems:
         raise InputError(problems)
-    return spec
+    return finish_mapping(loaded, spec) if isinstance(spec, Mapping) else loaded

@@ -77,6 +77,12 @@ class Source:
     seed: int = 0
     limit: int | None = None
     output: str | None = None
+    given: Any = field(default=None, repr=False, compare=False)
+
+    @property
+    def is_given(self) -> bool:
+        """True if a Python program gives the rows; `given` holds them, or is None if it has not."""
+        return self.type == "rows"
 
     @property
     def path(self) -> str:
@@ -91,6 +97,8 @@ class Source:
     @property
     def is_query(self) -> bool:
         """True if the rows are in no files: only a new query can find out if they have changed."""
+        if self.is_given:
+            return False
         return "url" in self.options or ("path" not in self.options and self.output is None)
 
 
@@ -304,7 +312,8 @@ class Spec:
 
         It excludes the settings that may be edited during a run, such as its description, polling and sinks.
         """
-        record: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self, enc_hook=str))
+        plain = replace(self, source=replace(self.source, given=None))
+        record: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(plain, enc_hook=str))
         for name in (*_PLACES, *EDITABLE_KEYS):
             del record[name]
         # Compatibility: older snapshots store the schema at the top level, and have no `output`.
@@ -316,7 +325,7 @@ class Spec:
         for name in ("path", "url"):
             if name in self.source.options:
                 record["source"]["options"][name] = redact_passwords(str(self.source.options[name]))
-        for name in (*SELECTION_KEYS, "output"):
+        for name in (*SELECTION_KEYS, "output", "given"):
             if record["source"][name] in (0, None, [], {}):
                 del record["source"][name]
         if not self.betas:

@@ -52,7 +52,7 @@ def read_parquet_file(
             # A dot in a name would stand for a part of a column.
             chosen = None if any("." in name for name in names) else names
             for batch in parquet.iter_batches(batch_size=_ROWS, columns=chosen):
-                values = [_read_column(batch.column(name), is_text=name in texts) for name in names]
+                values = [read_column(batch.column(name), is_text=name in texts) for name in names]
                 yield list(zip(*values, strict=True))
         except (pa.ArrowException, ValueError, OverflowError, KeyError) as error:
             raise InvalidParquet(str(error)) from error
@@ -89,7 +89,8 @@ def _is_utf8(column: "pa.Array") -> bool:
         return False
 
 
-def _read_column(column: "pa.Array", *, is_text: bool) -> list[Any]:
+def read_column(column: "pa.Array", *, is_text: bool = False) -> list[Any]:
+    """Return the values of a column, as text if they are bytes of a text. Raises ValueError."""
     import pyarrow as pa
 
     if is_text and _is_binary(column.type):

@@ -20,7 +20,7 @@ def main(spec: str) -> None:
         if event.name == "submitted":
             marks["submit"] = time.process_time()
 
-    summary = run(load_spec(spec), consent=True, poll_seconds=1, report=report)
+    summary = run(load_spec(spec), consent=True, poll_seconds=1, on_event=report)
     assert summary.exit_code == 0, summary.outcomes
     print(json.dumps({"submit": marks["submit"] - imported, "collect": time.process_time() - marks["submit"]}))
 

@@ -37,7 +37,7 @@ def test_readable_usage_of_nothing_fits_under_the_same_cap(
 @pytest.mark.parametrize("changes", UNREADABLE, ids=str)
 def test_bill_of_unreadable_usage_is_unknown(run_job: Callable[..., Summary], changes: dict[str, Any]) -> None:
     lines: list[str] = []
-    summary = run_job(usage=lambda _, usage: {**usage, **changes}, report=lambda one: lines.append(one.message))
+    summary = run_job(usage=lambda _, usage: {**usage, **changes}, on_event=lambda one: lines.append(one.message))
     [field] = changes
     assert (summary.cost["actual"], summary.unreadable_usage) == (None, {field: 20})
     assert [line for line in lines if f"warning: usage.{field} of 8 answers cannot be read" in line]
@@ -56,6 +56,6 @@ def test_succeeded_line_wins_over_one_that_contradicts_it(
     tmp_path: Path, run_job: Callable[..., Summary], fault: str
 ) -> None:
     lines: list[str] = []
-    summary = run_job(faults=[fault], report=lambda one: lines.append(one.message))
+    summary = run_job(faults=[fault], on_event=lambda one: lines.append(one.message))
     assert (summary.outcomes, paid(tmp_path / "api"), summary.exit_code) == ({"succeeded": 20}, EACH_ONCE, 3)
     assert len([line for line in lines if "contradict each other: the one that succeeded was taken" in line]) == 1

@@ -71,7 +71,7 @@ def test_date_header_that_was_wrong_once_is_warned_of(
             faults.clear()
             raise DropConnection
 
-    summary = run_job(faults=faults, on=lose_answer, report=lambda one: lines.append(one.message))
+    summary = run_job(faults=faults, on=lose_answer, on_event=lambda one: lines.append(one.message))
     assert (summary.outcomes, paid(tmp_path / "api")) == ({"succeeded": ROWS}, EACH_ONCE)
     assert [line for line in lines if "warning: the Date header of the API was" in line]
 
@@ -123,7 +123,7 @@ def test_foreign_batch_is_never_taken_for_ours(
         os.environ.update({name: environ[name] for name in ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY")})
         run(load_spec(other / "job.yaml"), consent=True)
     lines: list[str] = []
-    summary = run_job(on=fail_at(moment, DropConnection()), report=lambda one: lines.append(one.message))
+    summary = run_job(on=fail_at(moment, DropConnection()), on_event=lambda one: lines.append(one.message))
     assert [line for line in lines if told in line]
     assert (summary.outcomes, accepted(tmp_path / "api")) == ({"succeeded": 20}, 6)
 

@@ -91,7 +91,7 @@ class Runs(RuleBasedStateMachine):
             if len(told) > after:
                 raise Killed
 
-        self.call(report=report)
+        self.call(on_event=report)
 
     @rule(seconds=st.sampled_from([1, 120, 1000, 3000]))
     def time_passes(self, seconds: int) -> None:

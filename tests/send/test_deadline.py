@@ -98,7 +98,7 @@ def test_rows_stay_in_batches_if_sync_would_be_slower(tmp_path: Path, run_job: C
     params = {**SPEC["params"], "max_tokens": 64_000}
     write_job(tmp_path, batch=BATCH, params=params, deadline="0.2s", sync={"concurrency": 1})
     lines: list[str] = []
-    assert run_job(seconds=2, report=lambda one: lines.append(one.message)).outcomes == {"succeeded": 20}
+    assert run_job(seconds=2, on_event=lambda one: lines.append(one.message)).outcomes == {"succeeded": 20}
     assert (answered(tmp_path / "api"), max(paid(tmp_path / "api").values())) == ([], 1)
     [told] = [line for line in lines if "deadline" in line]
     assert "waits for its batches, because sending 20 requests synchronously would take about 77 minutes" in told
@@ -111,7 +111,7 @@ def test_rows_stay_in_batches_if_the_cap_forbids_sync(tmp_path: Path, run_job: C
     cap = {"max_cost": round(cost * 1.5, 6)}
     write_job(tmp_path, batch=BATCH, prompt=prompt, deadline="0.2s", limits=cap, allow=["interactive-deadline"])
     lines: list[str] = []
-    summary = run_job(seconds=0.5, report=lambda one: lines.append(one.message))
+    summary = run_job(seconds=0.5, on_event=lambda one: lines.append(one.message))
     assert (summary.outcomes, answered(tmp_path / "api")) == ({"succeeded": 20}, [])
     assert (summary.cost["actual"] or 0) < cap["max_cost"]
     [told] = [line for line in lines if "deadline" in line]
@@ -121,7 +121,7 @@ def test_rows_stay_in_batches_if_the_cap_forbids_sync(tmp_path: Path, run_job: C
 def test_deadline_names_the_time_and_cost_of_the_rest(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     write_job(tmp_path, batch=BATCH, deadline="1s")
     lines: list[str] = []
-    run_job(faults=["batch-hang:9"], report=lambda one: lines.append(one.message))
+    run_job(faults=["batch-hang:9"], on_event=lambda one: lines.append(one.message))
     [told] = [line for line in lines if "deadline" in line]
     assert "remaining rows are sent synchronously (20 requests, about 5 seconds and $0.00" in told
 

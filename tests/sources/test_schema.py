@@ -20,8 +20,8 @@ OFFERED = {
 @pytest.mark.parametrize("type", SOURCES)
 def test_source_parameters_match_the_schema(type: str) -> None:
     inputs, *settings = inspect.signature(SOURCES[type].function).parameters.values()
-    # Where a run source reads is known from the spec that it names.
-    given = {"path"} if type == "run" else set()
+    # Where a run source reads is known from the spec that it names; a Python program gives rows.
+    given = {"run": {"path"}, "rows": {"given"}}.get(type, set())
     assert {p.name for p in settings} - given == OFFERED[type]
     assert {p.kind for p in settings} == {inspect.Parameter.KEYWORD_ONLY}
     assert inputs.name == "inputs"

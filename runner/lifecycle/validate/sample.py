@@ -96,7 +96,9 @@ def _find_limit(spec: Spec, inputs: Inputs, *, is_thorough: bool) -> int | None:
     pattern = spec.source.path
     if spec.source.output is not None and not (spec.root / pattern).exists():
         return 0  # the spec that writes it has not run yet
-    if spec.source.is_query or is_url(pattern):
+    if spec.source.is_given and spec.source.given is None:
+        return 0  # a run that was started before has its rows in the state
+    if spec.source.is_given or spec.source.is_query or is_url(pattern):
         return _SAMPLE_ROWS
     paths = [spec.root / path for path in inputs.find_files(pattern)]
     # Standard input and pipes can be read only once: leave them to the run.

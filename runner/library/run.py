@@ -1,0 +1,86 @@
+"""Run or plan a spec from Python, with rows that the program gives if it has them."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from threading import Event
+from typing import Any
+
+from runner.library.result import Result
+from runner.lifecycle.plan.consent import Consent
+from runner.lifecycle.plan.plan import Plan
+from runner.lifecycle.plan.preview import plan as plan_spec
+from runner.lifecycle.run import run as run_spec
+from runner.runs.events import ProgressCallback, ignore_progress
+from runner.runs.project import find_output_root
+from runner.sources.given_rows import GivenRows
+from runner.spec.spec import Spec
+
+
+@contextmanager
+def _with_rows(spec: Spec, rows: Any) -> Iterator[Spec]:
+    """Yield a spec whose source has these rows instead of its own, if there are any."""
+    if rows is None:
+        yield spec
+        return
+    with closing(GivenRows(rows)) as given:
+        yield replace(spec, source=replace(spec.source, type="rows", options={}, output=None, given=given))
+
+
+def plan(
+    spec: Spec,
+    *,
+    rows: Any = None,
+    simulate: bool = False,
+    offline: bool = False,
+    limit: int | None = None,
+    on_event: ProgressCallback = ignore_progress,
+    stop: Event | None = None,
+) -> Plan:
+    """Plan a new run of a spec: everything that `run` computes before it asks for confirmation. Nothing is sent.
+
+    `rows` are as for `run`. The API counts the input tokens, for free, if there are credentials and `offline` is
+    False. With `simulate`, the simulator counts them. Errors found by the rules are among the findings. Raises
+    InputError for all other errors in the input.
+    """
+    how: dict[str, Any] = {"simulate": simulate, "offline": offline, "limit": limit, "stop": stop}
+    with _with_rows(spec, rows) as prepared:
+        return plan_spec(prepared, report=on_event, **how)
+
+
+def run(
+    spec: Spec,
+    *,
+    rows: Any = None,
+    simulate: bool = False,
+    consent: Consent = False,
+    on_event: ProgressCallback = ignore_progress,
+    wait: bool = True,
+    limit: int | None = None,
+    resume: bool = False,
+    new: bool = False,
+    accept_loss: bool = False,
+    overwrite: bool = False,
+    poll_seconds: float | None = None,
+    stop: Event | None = None,
+) -> Result:
+    """Run a spec to its end, or resume its unfinished run, and return the result.
+
+    `rows` replaces the rows of the source: an iterable of mappings, or a table of pandas, polars or Arrow. They
+    are written to the state as they are read. If the run is unfinished, give the same rows again, or none.
+
+    Before anything is sent, `consent` must be true, or a function that returns true for the Plan, unless the
+    spec has `limits.max_cost`. With `simulate` nothing is paid. `limit` is the most rows to read. If an
+    unfinished run differs from the files or rows, `resume` finishes it as it was and `new` starts over.
+    `on_event` takes every RunEvent, in this thread. `accept_loss` ends rows of lost results as missing.
+    With `overwrite` a partial run replaces complete outputs. Without `wait`, or after `stop`, call again.
+
+    The call blocks: in a running event loop, use `await asyncio.to_thread(run, spec)`. Raises RunnerError.
+    """
+    how: dict[str, Any] = {
+        "simulate": simulate, "consent": consent, "wait": wait, "limit": limit, "resume": resume, "new": new,
+        "accept_loss": accept_loss, "overwrite": overwrite, "poll_seconds": poll_seconds, "stop": stop,
+    }  # fmt: skip
+    with _with_rows(spec, rows) as prepared:
+        summary = run_spec(prepared, report=on_event, **how)
+    return Result.of(summary, find_output_root(spec, simulate=simulate))
