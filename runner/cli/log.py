@@ -5,12 +5,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from runner.cli.echo import echo, escape_line, format_for_terminal, is_smart_terminal, print_to_stderr
-from runner.runs.events import RunEvent
+
+if TYPE_CHECKING:
+    from runner.runs.events import RunEvent
 
 _MOVING_EVENTS = ("reading", "counting", "waiting")
 """Events that make no line in a log of text."""
@@ -25,7 +27,7 @@ class Log:
 
     is_json: bool = False
     is_quiet: bool = False
-    last: RunEvent | None = None
+    last: "RunEvent | None" = None
     print_text: Callable[[str], None] = print_to_stderr
 
     def say(self, message: str, *, event: str, is_wrapped: bool = True, **fields: Any) -> None:
@@ -37,7 +39,7 @@ class Log:
             else:
                 self.print_text(format_for_terminal(message, err=True, is_wrapped=is_wrapped))
 
-    def write(self, event: RunEvent) -> None:
+    def write(self, event: "RunEvent") -> None:
         """Print an event as a line."""
         with suppress(OSError):
             if self.is_json:
@@ -67,7 +69,7 @@ def now_as_text() -> str:
     return f"{now:%H:%M:%S}" if is_smart_terminal(err=True) else now.isoformat(timespec="seconds")
 
 
-def _run_fields(event: RunEvent | None) -> dict[str, Any]:
+def _run_fields(event: "RunEvent | None") -> dict[str, Any]:
     """Return the fields of a line about the run: the same in every line, null if there is no run yet."""
     if event is None:
         names = ("spec", "run", "batch", "round", "rows", "outcomes", "batches", "cost", "estimated_cost")

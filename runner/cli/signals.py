@@ -35,12 +35,12 @@ class StopEvent(Event):
         Thread(target=self._announce).start()
 
     def _announce(self) -> None:
+        self.set()
         with suppress(OSError):
             if sys.stderr.isatty():
                 os.write(2, _SHOW_CURSOR)  # the second signal leaves no time for it
             line = "stopping safely; batches are not canceled (press Ctrl-C again to quit immediately)"
             LOG.say(line, event="stopping")
-        self.set()
 
     def _interrupt(self, number: int, _: FrameType | None) -> None:
         self.signal = number

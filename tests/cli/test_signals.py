@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,7 @@ def press_at(event: str, name: str) -> None:
         if happened == event and not pressed and isinstance(path, str | os.PathLike) and Path(path).name == name:
             pressed.append(name)
             os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.5)  # the signal is handled before anything else happens
 
     sys.addaudithook(watch)
 

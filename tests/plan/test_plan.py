@@ -86,7 +86,8 @@ def test_unknown_model_runs_without_a_price(tmp_path: Path, run_job: Callable[..
     made = plan_of_edited_job(tmp_path, params=params)
     assert (set(made.cost.values()), made.estimated_cost, made.cheapest) == ({None}, None, None)
     shown = command(tmp_path, environ_without_key(), "plan", "job.yaml").stdout
-    assert ("unknown  in batches\n" in shown, "[unknown-model]" in shown) == (True, True)
+    assert "cost      unknown: no price is known for claude-of-tomorrow\n" in shown
+    assert "[unknown-model]" in shown
     summary = run_job()
     assert (summary.outcomes, summary.cost["actual"]) == ({"succeeded": 20}, None)
 

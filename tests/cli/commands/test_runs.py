@@ -21,7 +21,7 @@ def test_status_shows_real_and_simulated_runs(tmp_path: Path) -> None:
 def test_cancel_ends_a_simulated_run(tmp_path: Path) -> None:
     write_job(tmp_path)
     assert command(tmp_path, environ_without_key(), *RUN_SIMULATED, "--no-wait").returncode == 4
-    end_batches(tmp_path / "simulated" / "simulator", in_seconds=600)
+    end_batches(tmp_path / "simulated" / ".runner" / "simulator", in_seconds=600)
     assert command(tmp_path, environ_without_key(), "cancel", "job.yaml").returncode == 0
     done = command(tmp_path, environ_without_key(), *RUN_SIMULATED)
     assert (done.returncode, "canceled" in done.stdout) == (3, True)
