@@ -1,5 +1,6 @@
 """Inputs and results of rules."""
 
+import re
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
@@ -8,6 +9,8 @@ from typing import Any, NamedTuple
 from runner.errors import Problem
 from runner.pricing.models import Model, find_model
 from runner.spec.spec import Spec
+
+_SUGGESTION = re.compile(r"(did you mean '[^']*'\?|expected one of: .*)$")
 
 CHECKS = {
     "spec": "correct the spec; `runner reference` lists its keys",
@@ -40,8 +43,10 @@ class Finding:
     @classmethod
     def from_problem(cls, check: str, problem: Problem) -> "Finding":
         """Return a problem that a check found as a finding that stops a run."""
+        suggested = _SUGGESTION.search(problem.message)
+        remedy = problem.remedy or (suggested[0] if suggested else "")
         place = (problem.path, problem.line, problem.column)
-        return cls(problem.rule or check, "error", *place, problem.message, problem.remedy)
+        return cls(problem.rule or check, "error", *place, problem.message, remedy)
 
     @property
     def is_problem(self) -> bool:

@@ -200,7 +200,7 @@ def read_spec(
         key_lines={format_path(at): line for at, (line, _) in document.keys.items()},
         positions={format_path(at): place for at, place in document.positions.items()},
         broken=frozenset(repaired.broken),
-        schema_positions=find_schema_positions(value, root),
+        schema_positions=find_schema_positions(value.get("output", {}).get("schema"), root),
         **build_settings(value),
     )
     return spec, sorted(repaired.problems, key=lambda problem: (problem.path, problem.line, problem.column))

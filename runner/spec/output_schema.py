@@ -1,18 +1,20 @@
 """The output schema of a spec, inline or in a JSON file, checked before anything else uses it."""
 
 import json
-import re
+from copy import deepcopy
 from dataclasses import replace
-from pathlib import Path
+from difflib import get_close_matches
+from pathlib import Path as FilePath
 from typing import Any, NoReturn
 
 from runner.errors import InputError, Problem
 from runner.files.nearest import find_nearest_file, suggest_file
 from runner.files.regular import read_regular_file
-from runner.spec.schema_errors import find_schema_error
-from runner.spec.yaml_document import Document, parse_yaml
+from runner.spec.schema_errors import find_schema_mistake
+from runner.spec.yaml_document import Document, Path, parse_yaml
 
-_AT = re.compile(r": at ([^: ]+): ")
+_MAX_MISTAKES = 20
+_TYPES = ("string", "object", "array", "integer", "number", "boolean", "null")
 
 
 def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -27,7 +29,7 @@ def _reject_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _read_schema(path: str, root: Path) -> Any:
+def _read_schema(path: str, root: FilePath) -> Any:
     """Return the content of a JSON file. Raises InputError, for invalid JSON with the line."""
     try:
         text = read_regular_file(root / path).decode()
@@ -42,52 +44,67 @@ def _read_schema(path: str, root: Path) -> Any:
     return schema
 
 
-def _read_nearest(schema: str, root: Path, here: Problem) -> tuple[Any, list[Problem]]:
-    """Return the content of a schema file, or of the one with the nearest name, and its problems."""
+def _read_nearest(schema: str, root: FilePath, here: Problem) -> tuple[str, Any, list[Problem]]:
+    """Return the path and content of a schema file, or of the one with the nearest name, and its problems."""
     try:
-        return _read_schema(schema, root), []
+        return schema, _read_schema(schema, root), []
     except InputError as error:
         if not isinstance(error.__cause__, OSError):
-            return None, [error.problems[0]]
+            return schema, None, [error.problems[0]]
         remedy = suggest_file(root, schema) if isinstance(error.__cause__, FileNotFoundError) else ""
         message = f"output.schema: {error}{remedy and f': {remedy}'}"
         problem = replace(here, message=message, remedy=remedy)
     near = find_nearest_file(root, schema) if remedy else None
     if near is None:
-        return None, [problem]
-    read, others = _read_nearest(near, root, here)
-    return read, [problem, *others]
+        return schema, None, [problem]
+    path, read, others = _read_nearest(near, root, here)
+    return path, read, [problem, *others]
 
 
-def load_output_schema(document: Document, shown: str, root: Path) -> tuple[dict[str, Any] | None, list[Problem]]:
+def load_output_schema(
+    document: Document, shown: str, root: FilePath
+) -> tuple[dict[str, Any] | None, list[Problem]]:
     """Return the output schema of a spec, or None if it has none that can be used, and its mistakes.
 
-    If its file does not exist, the schema is that of the file with the nearest name.
+    If its file does not exist, the schema is that of the file with the nearest name; invalid parts are left out.
     """
     if "schema" not in document.value.get("output", {}):
         return None, []
     schema = document.value["output"]["schema"]
     place, problems = Problem(shown, "", *document.positions["output", "schema"]), list[Problem]()
+    positions = {".".join(map(str, at)): found for at, found in document.positions.items()}
     if isinstance(schema, str):
-        path = schema
-        schema, problems = _read_nearest(path, root, place)
+        path, schema, problems = _read_nearest(schema, root, place)
         if schema is None and problems:
             return None, problems
-        place = Problem(path, "", 1, 1)
-    mistake = find_schema_error(schema)
-    if mistake is None:
-        return schema, problems
-    inner = _AT.search(mistake)
-    positions = {".".join(map(str, at)): found for at, found in document.positions.items()}
-    positions |= find_schema_positions(document.value, root)
-    line, column = positions.get(f"output.schema.{inner[1]}" if inner else "", (place.line, place.column))
+        place, positions = Problem(path, "", 1, 1), find_schema_positions(path, root)
     named = "output.schema: " if place.path == shown else ""
-    return None, [*problems, replace(place, message=f"{named}{mistake}", line=line, column=column)]
+    sound, mistakes = _remove_mistakes(schema)
+    for message, at in mistakes:
+        line, column = positions.get(".".join(("output.schema", *map(str, at))), (place.line, place.column))
+        problems.append(replace(place, message=f"{named}{message}", line=line, column=column))
+    return sound, problems
 
 
-def find_schema_positions(value: dict[str, Any], root: Path) -> dict[str, tuple[int, int]]:
+def _remove_mistakes(schema: Any) -> tuple[dict[str, Any] | None, list[tuple[str, Path]]]:
+    """Return a schema without its invalid parts, or None if nothing is left, and each mistake with its path."""
+    sound, mistakes = deepcopy(schema), list[tuple[str, Path]]()
+    while (mistake := find_schema_mistake(sound)) is not None:
+        mistakes.append(mistake)
+        path = mistake[1]
+        if not path or len(mistakes) == _MAX_MISTAKES:
+            return None, mistakes
+        part = sound
+        for step in path[:-1]:
+            part = part[step]
+        wrong = part.pop(path[-1])
+        if path[-1] == "type" and (near := get_close_matches(str(wrong), _TYPES, n=1)):
+            part["type"] = near[0]
+    return sound, mistakes
+
+
+def find_schema_positions(schema: Any, root: FilePath) -> dict[str, tuple[int, int]]:
     """Return the places in the file of an output schema by their dotted paths in the spec; none without a file."""
-    schema = value.get("output", {}).get("schema")
     if not isinstance(schema, str):
         return {}
     try:

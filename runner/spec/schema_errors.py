@@ -220,13 +220,22 @@ def check_document(document: Document, *, path: str) -> None:
         raise InputError([mistake.problem for mistake in mistakes])
 
 
-def find_schema_error(schema: object) -> str | None:
-    """Return why a value is not a JSON schema of draft 2020-12, or None if it is one."""
+def find_schema_mistake(schema: object) -> tuple[str, Path] | None:
+    """Return why a value is not a JSON schema of draft 2020-12, and the path of the part at fault, or None."""
     if not isinstance(schema, dict):
-        return f"a JSON schema must be an object, not {describe_value(schema)}"
+        return f"a JSON schema must be an object, not {describe_value(schema)}", ()
     try:
         _BASE_VALIDATOR.check_schema(schema)
     except jsonschema.SchemaError as error:
-        place = ".".join(str(part) for part in error.absolute_path) or "the top level"
-        return f"not a valid JSON schema: at {place}: {error.message}"
+        path, wrong = tuple(error.absolute_path), error.instance
+        place = ".".join(map(str, path)) or "the top level"
+        message = f"not a valid JSON schema: at {place}: {error.message}"
+        is_type = path[-1:] == ("type",) and isinstance(wrong, str)
+        return f"{message}: {suggest_similar(str(wrong), _TYPE_NAMES)}" if is_type else message, path
     return None
+
+
+def find_schema_error(schema: object) -> str | None:
+    """Return why a value is not a JSON schema of draft 2020-12, or None if it is one."""
+    found = find_schema_mistake(schema)
+    return None if found is None else found[0]

@@ -128,7 +128,7 @@ class _KeyProblems:
             return
         first = self._seen.setdefault(str(row.key), row)
         if first is not row:
-            remedy = "keys must be unique"
+            remedy = "keys must be unique, so give one of the two another key"
             message = f"duplicate key: {self._column} {row.key!r} is already used by {first.path}:{first.line}"
             self._found["duplicate"].append(Problem(row.path, f"{message}; {remedy}", row.line, remedy=remedy))
 
