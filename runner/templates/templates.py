@@ -24,6 +24,7 @@ from runner.templates.module_state import find_stateful_templates
 from runner.templates.sandbox import RENDER_ERRORS, TEMPLATE_GLOBALS, Sandbox, make_sandbox
 from runner.templates.suggestions import suggest_column_tag, suggest_name
 from runner.templates.variables import (
+    find_ambiguous_names,
     find_assigned_names,
     find_first_use,
     find_referenced_templates,
@@ -147,10 +148,10 @@ class Templates:
             for name in hidden
         ]
         for template, tree in trees.items():
-            line = find_first_use(tree, "self")
-            if "self" in columns and line is not None:
-                message = "`self` is reserved by Jinja: write row['self'] for the column"
-                problems.append(self.problem(template, line, message))
+            for name, line, owner in find_ambiguous_names(tree):
+                if name in columns:
+                    message = f"`{name}` is {owner}: write row['{name}'] for the column"
+                    problems.append(self.problem(template, line, message))
         offered = (*columns, *self.spec.vars, "row")
         for template, name, line in self._find_missing_names(trees, set(offered), set(columns)):
             remedy = suggest_name(name, offered)

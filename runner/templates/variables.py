@@ -40,6 +40,30 @@ def find_first_use(tree: nodes.Template, name: str) -> int | None:
     return min(lines, default=None)
 
 
+# Filters that make sense for a whole row, and not for the text of a column.
+_ROW_FILTERS = ("tojson", "items", "dictsort", "list", "length", "count", "xmlattr", "pprint")
+
+
+def find_ambiguous_names(tree: nodes.Template) -> Iterator[tuple[str, int, str]]:
+    """Yield the (name, line, owner) of names that mean something else than a column of that name."""
+    if (line := find_first_use(tree, "self")) is not None:
+        yield "self", line, "reserved by Jinja"
+    loops = [node for loop in tree.find_all(nodes.For) for part in loop.body for node in _find_names(part, "loop")]
+    if loops:
+        yield "loop", min(node.lineno for node in loops), "Jinja's inside a loop"
+    for output in tree.find_all(nodes.Output):
+        for shown in output.nodes:
+            while isinstance(shown, nodes.Filter) and shown.node is not None and shown.name not in _ROW_FILTERS:
+                shown = shown.node
+            if isinstance(shown, nodes.Name) and shown.name == "row":
+                yield "row", shown.lineno, "the whole row"
+
+
+def _find_names(node: nodes.Node, name: str) -> list[nodes.Name]:
+    own = [node] if isinstance(node, nodes.Name) else []
+    return [one for one in (*own, *node.find_all(nodes.Name)) if one.name == name and one.ctx == "load"]
+
+
 def find_tested_names(tree: nodes.Template) -> set[str]:
     """Return the names that a template tests before use: `is defined`, `default(...)`, `'name' in row`."""
     tests = [node.node for node in tree.find_all(nodes.Test) if node.name in ("defined", "undefined")]

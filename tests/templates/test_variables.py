@@ -124,3 +124,29 @@ def test_var_with_a_column_name_is_reported(tmp_path: Path) -> None:
     (problem,) = write_templates(tmp_path, "{{ a }}", a="V").check_variables(["a"])
     assert "vars.a has the same name as a column" in problem.message
     assert problem.line == line_of('"a": "V"', tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [
+        ("row", "{{ row }}"),
+        ("row", "{{ row|upper }}"),
+        ("loop", "{% for one in [1] %}{{ loop }}{% endfor %}"),
+        ("self", "{{ self }}"),
+    ],
+)
+def test_column_that_means_something_else_is_an_error(tmp_path: Path, column: str, text: str) -> None:
+    found = write_templates(tmp_path, f"\n{text}").check_variables([column])
+    assert [str(one) for one in found] != [] and f"write row['{column}'] for the column" in found[0].message
+
+
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [
+        ("row", "{{ row['row'] }}{{ row.row }}{{ row|tojson }}"),
+        ("loop", "{{ loop }}{% for one in [1] %}{{ one }}{% endfor %}"),
+        ("other", "{{ row }}{% for one in [1] %}{{ loop.index }}{% endfor %}"),
+    ],
+)
+def test_names_that_mean_the_column_are_no_error(tmp_path: Path, column: str, text: str) -> None:
+    assert write_templates(tmp_path, text).check_variables([column]) == []

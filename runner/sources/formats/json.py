@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 from runner.io_types.annotations import InputPath
 from runner.sources.formats.text import MAX_RECORD, raise_input_error, raise_too_long
 from runner.sources.input_files import Inputs
+from runner.sources.json_text import collect_pairs
 
 _BLOCK_CHARS = 1 << 16
 
@@ -18,7 +19,14 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 
 
 def _reject_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not valid JSON")
+    raise ValueError(f"{name} is not valid JSON: write null, or the number as text")
+
+
+def _collect_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    try:
+        return collect_pairs(pairs)
+    except ValueError as error:
+        raise ValueError(f"the key {str(error)!r} occurs twice in one object") from error
 
 
 def _parse_float(text: str) -> float:
@@ -34,7 +42,9 @@ class _JsonStream:
         self._path, self._stream = path, stream
         self._decode = codecs.getincrementaldecoder("utf-8-sig")()
         self._buffer, self._position, self._line, self._is_at_end = "", 0, 1, False
-        self._parse = json.JSONDecoder(parse_constant=_reject_constant, parse_float=_parse_float).raw_decode
+        self._parse = json.JSONDecoder(
+            parse_constant=_reject_constant, parse_float=_parse_float, object_pairs_hook=_collect_pairs
+        ).raw_decode
 
     def _read_more(self) -> None:
         rest = self._buffer[self._position :]
@@ -76,7 +86,8 @@ class _JsonStream:
             try:
                 value, end = self._parse(self._buffer, self._position)
             except (ValueError, RecursionError) as error:
-                if not self._is_at_end and not isinstance(error, RecursionError):
+                # Any other error stays, however much is read.
+                if not self._is_at_end and isinstance(error, json.JSONDecodeError):
                     self._read_more()
                     continue
                 message, place = str(error), self._position

@@ -11,6 +11,7 @@ import msgspec
 from runner.io_types.annotations import InputPath
 from runner.sources.formats.text import MAX_RECORD, raise_input_error, raise_too_long
 from runner.sources.input_files import Inputs
+from runner.sources.json_text import find_constant, find_repeated_key
 
 _SURROGATE = re.compile(rb"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]")
 
@@ -20,6 +21,8 @@ def _describe_error(line: bytes, error: Exception) -> str:
         return "not UTF-8 text"
     if _SURROGATE.search(line):
         return "half of a surrogate pair (\\ud8.. to \\udf..) is not valid text"
+    if constant := find_constant(line):
+        return f"{constant} is not valid JSON: write null, or the number as text"
     return f"not a JSON object: {error}"
 
 
@@ -35,6 +38,9 @@ def read_jsonl(inputs: Inputs, *, path: InputPath) -> Iterator[tuple[str, int, d
             if not line or line.isspace():
                 continue
             try:
-                yield name, number, decode(line)
+                row = decode(line)
+                if (repeated := find_repeated_key(line, row)) is not None:
+                    raise_input_error(name, f"the key {repeated!r} occurs twice in one object", number)
+                yield name, number, row
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise_input_error(name, _describe_error(line, error), number)

@@ -26,7 +26,12 @@ def test_json_array_objects_have_their_first_line(tmp_path: Path, gap: str) -> N
         ('[{"a": 1},\n2]', "t.json:2: an element of the array must be an object, not int"),
         ('[{"a": 1},\n{"a": }]', "t.json:2: not valid JSON: Expecting value"),
         ('[{"a": 1},\n\n{"a": 1', "t.json:3: not valid JSON: Expecting ',' delimiter"),
-        ('[{"a": NaN}]', "t.json:1: not valid JSON: NaN is not valid JSON"),
+        ('[{"a": NaN}]', "t.json:1: not valid JSON: NaN is not valid JSON: write null, or the number as text"),
+        ('[{"a": 1, "a": 2}]', "t.json:1: not valid JSON: the key 'a' occurs twice in one object"),
+        (
+            '[{"a": 1, "a": 2}' + " " * 200_000 + "]",
+            "t.json:1: not valid JSON: the key 'a' occurs twice in one object",
+        ),
         ('[{"a": 1}', "t.json:1: expected ',' between two objects, not 'the end of the file'"),
         ('[{"a": 1}]\n[]', "t.json: unexpected '[' after the end of the array: is this a jsonl file?"),
         ("[]", "t.json: the source has no rows"),

@@ -39,7 +39,12 @@ def test_a_jsonl_integer_of_more_than_64_bits_stays_exact(tmp_path: Path, number
         (b'{"a": 1},', "trailing characters"),
         (b'{"a": 1}{"a": 2}', "trailing characters"),
         (b"{'a': 1}", "malformed"),
-        (b'{"a": NaN}', "not a JSON object"),
+        (b'{"a": NaN}', "NaN is not valid JSON: write null, or the number as text"),
+        (b'{"a": [1, -Infinity]}', "-Infinity is not valid JSON"),
+        (b'{"a": 1, "a": 2}', "the key 'a' occurs twice in one object"),
+        (b'{"a" : 1, "a" : 2}', "the key 'a' occurs twice in one object"),
+        (b'{"x": [{"b": {"a": 1, "\\u0061": 2}}]}', "the key 'a' occurs twice in one object"),
+        (b'{"a": 1, "a": 2, "t": "\\":"}', "the key 'a' occurs twice in one object"),
         (b'{"a": 1e400}', "Number out of range"),
         (b'{"a": 01}', "not a JSON object"),
         (b'{"a": "x\ty"}', "not a JSON object"),
@@ -80,3 +85,11 @@ def test_jsonl_round_trip(
 def test_json_nested_too_deep_is_an_input_error(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}\n")
     assert read_problem(tmp_path, "jsonl", "a.jsonl").line == 1
+
+
+@pytest.mark.parametrize(
+    "line", ['{"a": {"a": 1}, "b": [{"a": 1}, {"a": 2}]}', '{"a" : "\\":", "b": "NaN"}', '{"a":":"}']
+)
+def test_jsonl_line_that_only_looks_like_repeating_a_key_is_read(tmp_path: Path, line: str) -> None:
+    (tmp_path / "a.jsonl").write_text(line + "\n")
+    assert read_all(tmp_path, "jsonl", "a.jsonl")[0].fields == json.loads(line)
