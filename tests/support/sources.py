@@ -96,7 +96,7 @@ TYPED_COLUMNS: dict[str, tuple[list[Any], Any, dict[str, Any], list[Any]]] = {
         [{"a": "é", "b": None}, None],
     ),
 }  # fmt: skip
-STREAM_SOURCES = [type for type in SOURCES if type not in ("files", "parquet", "run", "sql", "xlsx")]
+STREAM_SOURCES = [type for type in SOURCES if type not in ("files", "parquet", "rows", "run", "sql", "xlsx")]
 """The sources that read a file from its beginning to its end."""
 LONG_CSV = b"a\n" + (b"1" * 999 + b"\n") * 900
 
