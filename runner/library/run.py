@@ -10,9 +10,11 @@ from runner.library.result import Result
 from runner.lifecycle.plan.consent import Consent
 from runner.lifecycle.plan.plan import Plan
 from runner.lifecycle.plan.preview import plan as plan_spec
+from runner.lifecycle.run import Pending
 from runner.lifecycle.run import run as run_spec
 from runner.runs.events import ProgressCallback, ignore_progress
 from runner.runs.project import find_output_root
+from runner.runs.select import PendingChoice
 from runner.sources.given_rows import GivenRows
 from runner.spec.spec import Spec
 
@@ -56,9 +58,11 @@ def run(
     consent: Consent = False,
     on_event: ProgressCallback = ignore_progress,
     wait: bool = True,
+    max_wait: float | None = None,
     limit: int | None = None,
     resume: bool = False,
     new: bool = False,
+    pending: Pending | PendingChoice = "ask",
     accept_loss: bool = False,
     overwrite: bool = False,
     poll_seconds: float | None = None,
@@ -71,14 +75,17 @@ def run(
 
     Before anything is sent, `consent` must be true, or a function that returns true for the Plan, unless the
     spec has `limits.max_cost`. With `simulate` nothing is paid. `limit` is the most rows to read. If an
-    unfinished run differs from the files or rows, `resume` finishes it as it was and `new` starts over.
-    `on_event` takes every RunEvent, in this thread. `accept_loss` ends rows of lost results as missing.
-    With `overwrite` a partial run replaces complete outputs. Without `wait`, or after `stop`, call again.
+    unfinished run differs from the files or rows, `resume` finishes it as it was and `new` starts over. Without
+    both, `pending` decides: finish (as it was, and then start on the changes), new, ask (raise UsageError), or a
+    function. `on_event` takes every RunEvent, in this thread. `accept_loss` ends rows of lost results as missing.
+    With `overwrite` a partial run replaces complete outputs. Without `wait`, after `max_wait` seconds of it, or
+    after `stop`, call again.
 
     The call blocks: in a running event loop, use `await asyncio.to_thread(run, spec)`. Raises RunnerError.
     """
     how: dict[str, Any] = {
-        "simulate": simulate, "consent": consent, "wait": wait, "limit": limit, "resume": resume, "new": new,
+        "simulate": simulate, "consent": consent, "wait": wait, "max_wait": max_wait, "limit": limit,
+        "resume": resume, "new": new, "pending": pending,
         "accept_loss": accept_loss, "overwrite": overwrite, "poll_seconds": poll_seconds, "stop": stop,
     }  # fmt: skip
     with _with_rows(spec, rows) as prepared:

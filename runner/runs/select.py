@@ -174,7 +174,7 @@ class RunSelector:
 
     def _choose(self, pending: PendingRun) -> Literal["finish", "new"]:
         # What can be read only once was read for the comparison: no new run could start on it afterwards.
-        if is_read_once(self.spec.root, self.spec.source.path):
+        if not self.spec.source.is_given and is_read_once(self.spec.root, self.spec.source.path):
             return refuse_choice(pending)
         return self.choose(pending)
 

@@ -109,6 +109,15 @@ def test_unfinished_run_refuses_other_rows(tmp_path: Path, run_given: Callable[.
     assert accepted(tmp_path / "api") == 6
 
 
+def test_pending_run_is_finished_before_other_rows_are_sent(
+    tmp_path: Path, run_given: Callable[..., Summary]
+) -> None:
+    first = run_given(rows=ROWS[:8], wait=False)
+    last = run_given(rows=iter(ROWS), pending="finish")
+    assert (last.rows, last.outcomes) == (20, {"succeeded": 20})
+    assert last.run != first.run and accepted(tmp_path / "api") == 3
+
+
 def test_finished_run_is_found_again_and_new_rows_are_sent(
     tmp_path: Path, run_given: Callable[..., Summary]
 ) -> None:
