@@ -16,7 +16,7 @@ def main() -> None:
 
 
 for command in (
-    start.init, specs.validate, specs.render, specs.plan, send.run, send.recover,
+    start.init, specs.validate, specs.render, specs.plan, send.run, send.retry, send.recover,
     runs.status, rows.show, runs.cancel, runs.reconcile, runs.doctor, runs.purge,
     tools.schema, tools.reference, tools.explain, tools.simulate, tools.completion,
 ):  # fmt: skip

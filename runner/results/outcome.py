@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from runner.errors import UsageError
 from runner.results.output_format import (
     TEXT_FORMAT,
     AnswerBlock,
@@ -19,6 +20,14 @@ OUTCOMES = (
     "succeeded", "invalid", "truncated", "refused", "errored", "expired", "canceled", "missing", "rejected"
 )  # fmt: skip
 """Outcomes of a row: the first four have an answer; `missing` and `rejected` never had a result."""
+
+
+def check_outcome(name: str | None, *others: str) -> str | None:
+    """Return the name of an outcome that a user gave. Raises UsageError if there is none, also among `others`."""
+    known = (*OUTCOMES, *others)
+    if name is not None and name not in known:
+        raise UsageError(f"the outcome {name!r} is not one of {', '.join(known)}")
+    return name
 
 
 _FINAL_STOP_REASONS = ("end_turn", "stop_sequence", "tool_use")

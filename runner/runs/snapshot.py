@@ -22,7 +22,7 @@ class SpecSnapshot:
 
     `record` holds the spec's settings (see `Spec.to_record`), and `templates` the files of prompts/.
     `limit` is the maximum number of rows, and `inputs` the files of the source. `types` holds JSON schemas of
-    the source columns whose types are known.
+    the source columns whose types are known. `retries` is the id of the run whose rows and good answers it took.
     """
 
     record: dict[str, Any]
@@ -30,6 +30,7 @@ class SpecSnapshot:
     limit: int | None
     inputs: list[InputFile]
     types: dict[str, Any] = field(default_factory=dict)
+    retries: str | None = None
 
     def fingerprint(self) -> str:
         """Return the digest of everything the user wrote; input files are compared separately."""
@@ -68,8 +69,11 @@ def take_snapshot(spec: Spec, templates: Templates, limit: int | None) -> SpecSn
 def origin_digest(spec: Spec, snapshot: SpecSnapshot) -> str:
     """Return the digest of a run's spec and input, from which the tag in its id is made.
 
-    With a limit or a query, the input is not part of the digest and is not read.
+    With a limit or a query, the input is not part of the digest and is not read. A run that retries another one
+    has a digest of its own: to recover it would send the rows again whose answers it took over.
     """
+    if snapshot.retries is not None:
+        return hashlib.sha256(f"{snapshot.fingerprint()} retries {snapshot.retries}".encode()).hexdigest()
     is_limited = snapshot.limit is not None or spec.source.limit is not None
     inputs = "" if is_limited or spec.source.is_query else digest_files(spec.root, spec.source.path)
     return hashlib.sha256(f"{snapshot.fingerprint()} {inputs}".encode()).hexdigest()

@@ -108,12 +108,12 @@ class Batch:
 
 
 class SettledRow(NamedTuple):
-    """A row that is not sent; `offset` and `length` locate its line in results file 0, 0, in bytes."""
+    """A row that is not sent; `offset` and `length` locate its line, if any, in results file 0, 0, in bytes."""
 
     row: int
     outcome: str
-    offset: int
-    length: int
+    offset: int | None
+    length: int | None
     digest: bytes | None = None
 
 

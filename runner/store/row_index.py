@@ -235,14 +235,18 @@ class RowIndex:
             yield from chunk
             last = chunk[-1][0]
 
-    def row_outcomes(self, run: Run) -> Iterator[tuple[int, str | None, int, int, int | None, int | None, int]]:
-        """Yield every row in order: (row, outcome, round, batch, offset, length, row in the results).
+    def row_outcomes(
+        self, run: Run
+    ) -> Iterator[tuple[int, str | None, int, int, int | None, int | None, int, bytes | None]]:
+        """Yield every row in order: (row, outcome, round, batch, offset, length, row in the results, digest).
 
-        Offset and length locate its line in the results, in bytes. The last number differs from the first if an
-        earlier row has the same request. Rows are read in chunks, so that the caller can write rows meanwhile.
+        Offset and length locate its line in the results, in bytes. The row in the results differs from the first
+        if an earlier row has the same request; the digest is then that of the earlier row. Rows are read in
+        chunks, so that the caller can write rows meanwhile.
         """
         query = (
-            "SELECT row.row, row.outcome, one.round, one.batch, one.result_offset, one.result_length, one.row"
+            "SELECT row.row, row.outcome, one.round, one.batch, one.result_offset, one.result_length, one.row,"
+            " one.digest"
             " FROM row JOIN row AS one ON one.run = row.run AND one.row = coalesce(row.duplicate_of, row.row)"
             " WHERE row.run = ? AND row.row > ? ORDER BY row.row LIMIT ?"
         )

@@ -1,7 +1,7 @@
 """Commands about the rows of a run: show."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -31,12 +31,15 @@ def show(
     A table on a terminal, and one JSON object per line in a pipe. Sends nothing, and works during a run.
     RUN is a run id or its beginning; SPEC is the path or name of a spec, and means its newest run.
     """
+    from runner.lifecycle.deliver.failures import UNCONFIRMED_STATES
     from runner.lifecycle.maintain.show import PENDING, RowChoice, show_rows
-    from runner.results.outcome import OUTCOMES
+    from runner.results.outcome import check_outcome
     from runner.runs.find import find_runs
 
-    _check_outcome(outcome, (*OUTCOMES, PENDING))
-    found = find_runs(target)[0]
+    check_outcome(outcome, PENDING)
+    runs = find_runs(target)
+    # A run that was killed before it was confirmed has no rows to show.
+    found = next((run for run in runs if run.summary.state not in UNCONFIRMED_STATES), runs[0])
     rows = show_rows(found, RowChoice(failed, outcome, reason, key), has_request=has_request)
     if as_json or not sys.stdout.isatty():
         _echo_lines(islice(rows, limit))
@@ -46,11 +49,6 @@ def show(
         echo(f"no such rows in run {found.summary.run}", err=True)
     elif next(rows, None) is not None:
         echo(f"the first {shown} rows of run {found.summary.run}; --limit shows more", err=True)
-
-
-def _check_outcome(outcome: str | None, known: Sequence[str]) -> None:
-    if outcome is not None and outcome not in known:
-        raise click.BadParameter(f"{outcome!r} is not one of {', '.join(known)}", param_hint="--outcome")
 
 
 def _echo_lines(rows: Iterator[Mapping[str, Any]]) -> None:

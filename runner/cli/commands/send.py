@@ -1,4 +1,4 @@
-"""Commands that can spend money: run and recover."""
+"""Commands that can spend money: run, retry and recover."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -35,13 +35,17 @@ if TYPE_CHECKING:
 
 
 def _ask_consent(
-    progress: "ProgressDisplay", stop: StopEvent, made: "Plan", *, is_agreed: bool, verbose: bool
-) -> bool:
+    progress: "ProgressDisplay", stop: StopEvent, made: "Plan", *, is_agreed: bool, verbose: bool,
+    notes: Sequence[str] = (),
+) -> bool:  # fmt: skip
+    """Show a plan below its notes, and ask for consent unless it is given."""
     from runner.cli.texts.plan import format_plan
 
     is_needless = is_agreed or made.max_cost is not None or made.new == 0
     with progress.pause():
         if not (LOG.is_quiet and is_needless):
+            for line in notes:
+                LOG.say(f"{made.spec}: {line}", event="found")
             LOG.say(format_plan(made, verbose=verbose), event="planned", plan=made)
         if is_needless:
             return True
@@ -166,6 +170,57 @@ def _print_summary(summary: "Summary", specs: Sequence[Path], *, simulate: bool,
         echo_text(format_conclusion(summary, is_simulated=simulate))
     if as_json:
         echo_json(summary)
+
+
+@click.command()
+@click.argument("target", metavar="RUN|SPEC")
+@click.option("--outcome", metavar="NAME", help="Only rows with this outcome, such as truncated.")
+@click.option("--key", metavar="KEY", help="Only the row with this key.")
+@click.option("--simulate", is_flag=True, help="Retry a simulated run: no key, no cost. Writes to simulated/.")
+@click.option("--yes", is_flag=True, help="Send without asking for confirmation.")
+@click.option(
+    "--no-wait", is_flag=True, help="Exit (code 4) instead of waiting for batches; retry again to resume."
+)
+@click.option("--accept-loss", is_flag=True, help="Record rows as missing if the API no longer has their results.")
+@click.option(
+    "--poll-seconds", type=click.FloatRange(min=0, min_open=True), help="Seconds between two checks of a batch."
+)
+@VAR_OPTION
+@JSON_OPTION
+@VERBOSE_OPTION
+@reads_env_files
+@log_options
+def retry(
+    target: str, *, outcome: str | None, key: str | None, simulate: bool, yes: bool, no_wait: bool,
+    accept_loss: bool, poll_seconds: float | None, variables: dict[str, str], as_json: bool, verbose: bool,
+) -> None:  # fmt: skip
+    """Send the failed rows of a run again.
+
+    Makes a new run that sends them with the current spec, keeps all good answers, and asks before it sends.
+    After an edit of the prompt, only the rows that are sent again get the new one. Repeat the command to resume.
+    RUN is a run id or its beginning; SPEC is the path or name of a spec, and means its newest run.
+    """
+    from runner.cli.progress import show_progress
+    from runner.lifecycle.maintain.kept_rows import RetryChoice
+    from runner.lifecycle.maintain.retry import find_retry_target
+    from runner.lifecycle.maintain.retry import retry as retry_run
+    from runner.lifecycle.validate.checks import load_spec_or_report
+    from runner.results.outcome import check_outcome
+
+    choice = RetryChoice(check_outcome(outcome), key)
+    warn_of_debug_log()
+    found = find_retry_target(target, simulate=simulate)
+    spec, notes = load_spec_or_report(found.spec_path, vars=variables), list[str]()
+    with handle_stop_signals() as stop, show_progress() as progress, _json_of_stopped_run(as_json=as_json):
+        is_agreed = yes or found.is_simulated
+        agree = partial(_ask_consent, progress, stop, is_agreed=is_agreed, verbose=verbose, notes=notes)
+        summary = retry_run(
+            spec, found.run_id, choice, simulate=found.is_simulated, consent=agree, wait=not no_wait,
+            accept_loss=accept_loss, poll_seconds=poll_seconds, note=notes.append, report=progress.report,
+            stop=stop,
+        )  # fmt: skip
+    _print_summary(summary, [found.spec_path], simulate=found.is_simulated, as_json=as_json)
+    sys.exit(_exit_code(summary, stop))
 
 
 @click.command()

@@ -59,7 +59,7 @@ def _format_missing(summary: Summary) -> Iterator[str]:
         yield (
             f"  missing {pluralize(missing, 'row')} without a result, though the API counted them as processed: "
             "they count as paid.\n"
-            "          They are sent, and paid, again only with `missing` in retry.on or with --new"
+            "          They are sent, and paid, again only with `missing` in retry.on or by `runner retry`"
         )
 
 
@@ -78,7 +78,7 @@ _MAX_REASONS = 5
 
 
 def format_failures(summary: Summary) -> Iterator[str]:
-    """Yield the failed rows by reason with an example of each, then the command that shows them."""
+    """Yield the failed rows by reason with an example of each, then the commands that show and retry them."""
     groups = summary.failures or []
     counts = [pluralize(group.rows, "row") for group in groups[:_MAX_REASONS]]
     width = max(map(len, counts), default=0)
@@ -90,6 +90,8 @@ def format_failures(summary: Summary) -> Iterator[str]:
         yield f"  {'':6}  {pluralize(left, 'row')} of other reasons"
     if groups:
         yield f"  show    runner show {summary.run} --failed"
+    if groups and summary.state == "finished":
+        yield f"  again   runner retry {summary.run}"
 
 
 def format_conclusion(summary: Summary, *, is_simulated: bool) -> str:

@@ -10,10 +10,9 @@ from typing import Any
 
 import msgspec
 
-from runner.errors import InputError, Interrupted, Problem, StateError
-from runner.files.digest import sha256_of
+from runner.errors import InputError, Interrupted, Problem
 from runner.lifecycle.deliver.places import OutputPlace, choose_places
-from runner.lifecycle.deliver.row_results import RowResult, read_row_results
+from runner.lifecycle.deliver.row_results import RowResult, read_row_results, verify_results
 from runner.results.outcome import Outcome
 from runner.results.output_format import OutputFormat
 from runner.runs.context import RunContext
@@ -51,16 +50,6 @@ def _build_records(
         yield found.number, found.recorded, record
 
 
-def _verify_results(context: RunContext) -> None:
-    """Raise StateError if a results file differs from its digest, where one is recorded."""
-    for batch in context.store.batches(context.run):
-        if batch.results_sha256 is not None:
-            path = context.store.folder(context.run).results(batch.round, batch.batch)
-            if sha256_of(path) != batch.results_sha256:
-                message = f"{path.name} differs from what was received"
-                raise StateError(f"the files of run {context.run.id} are damaged: {message}")
-
-
 def _build_record(found: RowResult, outcome: Outcome) -> dict[str, Any]:
     return {
         "key": found.key,
@@ -80,7 +69,7 @@ def _build_record(found: RowResult, outcome: Outcome) -> dict[str, Any]:
 def _verified_records(
     context: RunContext, output_format: OutputFormat, files: FileSlices, *, decoded: bool, is_partial: bool
 ) -> Iterator[tuple[int, str | None, dict[str, Any]]]:
-    _verify_results(context)
+    verify_results(context.store, context.run)
     yield from _build_records(context, output_format, files, decoded=decoded, is_partial=is_partial)
 
 

@@ -18,7 +18,8 @@ OTHER_REASONS = "other reasons"
 # Memory stays flat if all reasons differ: the most frequent ones are then among the first.
 _MAX_GROUPS, _MAX_SHOWN = 1_000, 20
 
-_PREPARING_STATES = ("preparing", "prepared")
+UNCONFIRMED_STATES = ("preparing", "prepared")
+"""The states of a run before it is confirmed."""
 
 
 def cut_answer(outcome: Outcome, *, length: int = MAX_ANSWER_CHARS) -> str | None:
@@ -51,7 +52,7 @@ def find_failures(store: Store, run: Run) -> list[FailureGroup] | None:
     if run.purged_at is not None:
         return None
     counts = store.row_index.outcome_counts(run)
-    if run.state in _PREPARING_STATES or not any(name != "succeeded" for name in counts):
+    if run.state in UNCONFIRMED_STATES or not any(name != "succeeded" for name in counts):
         return []
     groups: dict[str, FailureGroup] = {}
     rest: list[FailureGroup] = []

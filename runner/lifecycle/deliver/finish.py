@@ -31,7 +31,7 @@ def rewrite_outputs(context: RunContext, output_format: OutputFormat) -> None:
         context.report("unchanged", f"{before}; its rows and answers were purged since")
         return
     has_failed_rows = context.store.row_index.outcome_counts(run).get("succeeded", 0) < run.rows
-    hint = "; use --new to send the rows that did not succeed" if has_failed_rows else ""
+    hint = f"; `runner retry {run.id}` sends the failed rows again" if has_failed_rows else ""
     context.report("unchanged", f"{before}; its outputs are written again{hint}")
     finish_run(context, output_format)
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from runner.errors import StateError
+from runner.files.digest import sha256_of
 from runner.requests.custom_id import make_custom_id
 from runner.results.outcome import Outcome, parse_result
 from runner.results.output_format import OutputFormat, build_output_format
@@ -40,7 +41,7 @@ class RowResult(NamedTuple):
 
     `fields` is the row as JSON. `recorded` is the outcome in the state, which an older version may have judged
     differently. `batch` is that of its latest attempt, and `custom_id` the id in it; both are None for a row that
-    this run does not send.
+    this run does not send. `line` is its line in the results, if it has one, and `digest` that of its request.
     """
 
     number: int
@@ -50,12 +51,24 @@ class RowResult(NamedTuple):
     outcome: Outcome | None
     batch: Batch | None
     custom_id: str | None
+    line: bytes | None
+    digest: bytes | None
 
 
 def recorded_output_format(store: Store, run: Run) -> OutputFormat:
     """Return the rules by which the answers of a run are judged: those of the spec that it was started with."""
     recorded = spec_from_record(read_snapshot(store, run).record, path=Path(), root=Path())
     return build_output_format(recorded.output)
+
+
+def verify_results(store: Store, run: Run) -> None:
+    """Raise StateError if a results file differs from its digest, where one is recorded."""
+    for batch in store.batches(run):
+        if batch.results_sha256 is not None:
+            path = store.folder(run).results(batch.round, batch.batch)
+            if sha256_of(path) != batch.results_sha256:
+                message = f"{path.name} differs from what was received"
+                raise StateError(f"the files of run {run.id} are damaged: {message}")
 
 
 def read_row_results(
@@ -93,11 +106,11 @@ def _read_rows(
     decode_row = msgspec.json.Decoder(_Row).decode
     folder, sha256 = store.folder(run), hashlib.sha256()
     with folder.rows.open("rb") as rows:
-        for line, (number, name, round, batch, offset, length, sent) in zip(
+        for line, (number, name, round, batch, offset, length, sent, digest) in zip(
             rows, store.row_index.row_outcomes(run), strict=True
         ):
             sha256.update(line)
-            source, outcome = decode_row(line), None
+            source, outcome, result = decode_row(line), None, None
             if not is_wanted(name, source.key):
                 continue
             sent_as = make_custom_id(run.id, round, batch, sent)
@@ -109,7 +122,7 @@ def _read_rows(
                     raise ValueError(f"the result of row {number} belongs to another request")
             elif name is not None:
                 outcome = _outcome_without_result(number, name)
-            own = batches.get((round, batch))
-            yield RowResult(number, source.key, source.row, name, outcome, own, sent_as if batch else None)
+            own, custom_id = batches.get((round, batch)), sent_as if batch else None
+            yield RowResult(number, source.key, source.row, name, outcome, own, custom_id, result, digest)
     if sha256.hexdigest() != (run.rows_sha256 or sha256.hexdigest()):
         raise ValueError("rows.jsonl differs from what was written")

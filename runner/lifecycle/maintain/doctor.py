@@ -211,7 +211,7 @@ def _check_results(store: Store, run: Run, batch: Batch) -> Iterator[str]:
     """Check that the results are as received, and that each outcome has a line with the id of its row."""
     path = store.folder(run).results(batch.round, batch.batch)
     with open_slices() as files:
-        for row, outcome, round, number, offset, length, sent in store.row_index.row_outcomes(run):
+        for row, outcome, round, number, offset, length, sent, _ in store.row_index.row_outcomes(run):
             if (round, number) != (batch.round, batch.batch) or offset is None or length is None:
                 continue
             if not _matches_row(files, path, offset, length, run, batch, sent):

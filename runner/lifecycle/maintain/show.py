@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from runner.errors import UsageError
-from runner.lifecycle.deliver.failures import summarize_with_failures
+from runner.lifecycle.deliver.failures import UNCONFIRMED_STATES, summarize_with_failures
 from runner.lifecycle.deliver.row_results import RowResult, read_row_results, recorded_output_format
 from runner.results.outcome import Outcome
 from runner.runs.find import RunInfo, open_run
@@ -86,7 +86,7 @@ def _check_shown(run: Run) -> None:
     if run.purged_at is not None:
         day = datetime.fromtimestamp(run.purged_at, UTC).strftime("%Y-%m-%d")
         raise UsageError(f"the rows and answers of run {run.id} were purged on {day}; its outputs are kept")
-    if run.state in ("preparing", "prepared"):
+    if run.state in UNCONFIRMED_STATES:
         raise UsageError(f"run {run.id} has not begun: its rows can be shown once it was confirmed")
 
 

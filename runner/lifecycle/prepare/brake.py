@@ -59,10 +59,12 @@ def _read_lasting_failures(
 def _describe_stop(context: RunContext, round: int, share: str, row: int, message: str) -> str:
     with context.store.folder(context.run).rows.open("rb") as lines:
         key = msgspec.json.decode(next(islice(lines, row - 1, None)), type=_Key).key
+    run_id = context.run.id
     return (
-        f"run {context.run.id} stopped after round {round}: {share} rows failed for the same reason\n"
+        f"run {run_id} stopped after round {round}: {share} rows failed for the same reason\n"
         f"  row {key!r}, for example, is {message}\n"
-        "The outputs are written, and no other request was sent. Correct the checks, the prompt or the rows and "
-        "run again: answers that are already paid are judged again first, and only rows that still fail are sent. "
-        "To send the failed rows as they are, set `retry.brake: off` and run with --new"
+        f"The outputs are written, and no other request was sent; `runner show {run_id} --failed` shows the rows. "
+        f"Correct the checks or the rows and run again, or the prompt and use `runner retry {run_id}`: answers "
+        "that are already paid are judged again first, and only rows that still fail are sent. Retry also sends "
+        "them as they are"
     )

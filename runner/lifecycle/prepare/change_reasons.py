@@ -76,10 +76,11 @@ def find_change_reasons(store: Store, run: Run, snapshot: SpecSnapshot) -> Chang
         then = read_snapshot(store, before)
     except StateError:
         return ChangeReasons(store, None, "data")
-    return ChangeReasons(store, before, _find_default_reason(then, snapshot))
+    return ChangeReasons(store, before, find_default_reason(then, snapshot))
 
 
-def _find_default_reason(then: SpecSnapshot, now: SpecSnapshot) -> str:
+def find_default_reason(then: SpecSnapshot, now: SpecSnapshot) -> str:
+    """Return what has changed in the requests of the same rows: `prompt`, `params`, or nothing (`again`)."""
     if then.templates != now.templates or any(then.record.get(n) != now.record.get(n) for n in ("prompt", "vars")):
         return "prompt"
     return "again" if _sent_settings(then) == _sent_settings(now) else "params"

@@ -4,14 +4,14 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from threading import Event
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 
 from runner.errors import InputError, Interrupted, Problem
 from runner.lifecycle.prepare.change_reasons import ChangeReasons
 from runner.lifecycle.prepare.render import encode_requests, rejected_finding
-from runner.lifecycle.prepare.reuse import PreviousResults
+from runner.lifecycle.prepare.reuse import PreviousResults, renamed_line
 from runner.requests.attachments import AttachedFile
 from runner.requests.pack import max_params_bytes
 from runner.results.outcome import make_rejected_line
@@ -29,6 +29,17 @@ _MAX_PENDING_HASHES, _MAX_PENDING_ROWS, _MAX_SHOWN = 10_000, 10_000, 5
 
 
 _encode = msgspec.json.Encoder().encode
+
+
+class KeptResult(NamedTuple):
+    """The result that a row keeps from an earlier run, and the digest of the request that it answers.
+
+    `line` is its line in the results of that run, or None if it has none.
+    """
+
+    outcome: str
+    line: bytes | None
+    digest: bytes | None
 
 
 @dataclass(slots=True)
@@ -59,6 +70,7 @@ class FirstRound:
     seen_digests: DigestIndex
     sink_checks: SinkRowChecks | None = None
     count_row: Callable[[int], None] = lambda _: None
+    earlier_rows: Iterator[tuple[Row, KeptResult | None]] | None = None
     rows: int = 0
     settled_rows: list[SettledRow] = field(default_factory=list)
     duplicates: list[tuple[int, int]] = field(default_factory=list)
@@ -98,13 +110,18 @@ class FirstRound:
         attached_file: BinaryIO,
         previous_results: PreviousResults | None,
     ) -> Iterator[tuple[int, bytes]]:
-        """Yield (row, params) of each request to send; record other rows as rejected, reused or duplicate."""
+        """Yield (row, params) of each request to send; record other rows as rejected, reused or duplicate.
+
+        With `earlier_rows`, those are the rows, and the ones that keep a result are recorded with it.
+        """
         spec = self.templates.spec
         salt, limit = digest_key(spec), max_params_bytes(spec.batch.max_bytes)
 
         def note(attached: AttachedFile) -> None:
             attached_file.write(_encode(attached._asdict()) + b"\n")
 
+        if self.earlier_rows is not None:
+            rows = self._keep_results(self.earlier_rows, rows_file, unsent_file)
         self.templates.stop_rendering_when(self.stop.is_set)
         for row, (params, adjustment, problem) in encode_requests(self.templates, rows, note):
             self._check_limits(row)
@@ -123,6 +140,29 @@ class FirstRound:
             if reason is not None:
                 self._count_new(row, reason, len(params), adjustment)
                 yield row.number, params
+
+    def _keep_results(
+        self, rows: Iterator[tuple[Row, KeptResult | None]], rows_file: BinaryIO, unsent_file: BinaryIO
+    ) -> Iterator[Row]:
+        """Record the rows that keep a result, and yield the others, which are to be rendered."""
+        for row, kept in rows:
+            if kept is None:
+                yield row
+                continue
+            self._check_limits(row)
+            self._write_row(row, rows_file)
+            self._flush_if_many()
+            has_succeeded = kept.outcome == "succeeded"
+            if self.sink_checks is not None:
+                self.sink_checks.add_row(row, is_rejected=not has_succeeded)
+            self.reused += has_succeeded
+            if kept.line is None:
+                self.settled_rows.append(SettledRow(row.number, kept.outcome, None, None))
+                continue
+            line = renamed_line(kept.line, self._unsent_custom_id(row))
+            place = (unsent_file.tell(), len(line))
+            self.settled_rows.append(SettledRow(row.number, kept.outcome, *place, kept.digest))
+            unsent_file.write(line + b"\n")
 
     def _check_limits(self, row: Row) -> None:
         """Raise Interrupted after a stop, and InputError for a row too many."""

@@ -18,7 +18,7 @@ import msgspec
 from runner.errors import InputError
 from runner.files.atomic import atomic_write, sync_folder
 from runner.lifecycle.prepare.change_reasons import find_change_reasons
-from runner.lifecycle.prepare.first_round import FirstRound, RequestTotals
+from runner.lifecycle.prepare.first_round import FirstRound, KeptResult, RequestTotals
 from runner.lifecycle.prepare.reuse import PreviousResults
 from runner.lifecycle.prepare.unique_keys import check_unique_keys
 from runner.requests.pack import Body, pack_requests
@@ -74,6 +74,17 @@ class _RowCounter:
         self._report(RunEvent("reading", f"{pluralize(rows, 'row')} read so far", summary))
 
 
+@dataclass(frozen=True, slots=True)
+class EarlierRows:
+    """Rows as an earlier run read them, each with the result that it keeps; None if it is sent.
+
+    `snapshot` is that of the new run.
+    """
+
+    rows: Iterator[tuple[Row, KeptResult | None]]
+    snapshot: SpecSnapshot
+
+
 def _create_run(store: Store, spec: Spec, snapshot: SpecSnapshot, run_id: str | None) -> Run:
     return store.create_run(
         spec=spec.name,
@@ -94,15 +105,17 @@ def prepare_first_round(
     report: ProgressCallback,
     run_id: str | None = None,
     previous_store: Store | None = None,
+    earlier: EarlierRows | None = None,
 ) -> PreparedRun:
     """Read the source and write all bodies of the first round; the run is `prepared` at the end.
 
     With `run_id`, it restores a run whose state was lost, which stays `preparing` until it is compared with
-    what was sent. Results of earlier runs come from `previous_store`, by default the store itself. The run is
-    discarded on an error: InputError for an invalid row, duplicate keys, or rows that a sink cannot write, and
-    Interrupted if `stop` is set.
+    what was sent. Results of earlier runs come from `previous_store`, by default the store itself. With `earlier`,
+    the rows are those of an earlier run, and the source is not read. The run is discarded on an error: InputError
+    for an invalid row, duplicate keys, or rows that a sink cannot write, and Interrupted if `stop` is set.
     """
-    inputs, start = Inputs(spec.root), take_snapshot(spec, templates, limit)
+    inputs, start = Inputs(spec.root), earlier.snapshot if earlier else take_snapshot(spec, templates, limit)
+    inputs.types.update(start.types)
     run, previous_store = _create_run(store, spec, start, run_id), previous_store or store
     try:
         with (
@@ -115,11 +128,12 @@ def prepare_first_round(
             # What a recovered run has sent is paid: the sinks can still be corrected before it is delivered.
             first.sink_checks = sink_checks if run_id is None else None
             first.count_row = _RowCounter(store, run, report).count
+            first.earlier_rows = None if earlier is None else earlier.rows
             results = _open_results(previous_store, run, spec, files, is_recovered=run_id is not None)
             _write_first_round(first, spec, store, _read_rows(spec, inputs, limit), results)
             _check_keys(first, spec, store)
             sink_checks.raise_problems()
-        snapshot = replace(start, inputs=inputs.files, types=inputs.types)
+        snapshot = start if earlier else replace(start, inputs=inputs.files, types=inputs.types)
         run = _record_prepared(first, store, snapshot, is_recovered=run_id is not None)
         report(RunEvent("read", f"{pluralize(run.rows, 'row')} read", summarize_run(store, run)))
     except BaseException:

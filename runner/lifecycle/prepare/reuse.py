@@ -10,7 +10,7 @@ import msgspec
 
 from runner.files.digest import sha256_of
 from runner.results.outcome import parse_result
-from runner.results.output_format import OutputFormat
+from runner.results.output_format import OutputFormat, replace_surrogates
 from runner.store.request_index import AnsweredRequests, ResultLocation
 from runner.store.run_folder import FileSlices
 from runner.store.store import Store
@@ -21,6 +21,15 @@ class _Line(msgspec.Struct):
 
 
 _decode_line = msgspec.json.Decoder(_Line).decode
+
+
+def renamed_line(line: bytes, custom_id: str) -> bytes:
+    """Return a line of results under another custom_id."""
+    try:
+        result = _decode_line(line).result
+    except msgspec.DecodeError:
+        result = _decode_line(replace_surrogates(line)).result
+    return b'{"custom_id":"%b","result":%b}' % (custom_id.encode(), bytes(result))
 
 
 RunBatchKey = tuple[int, int, int]
@@ -52,8 +61,7 @@ class PreviousResults:
             try:
                 outcome = None if line is None else parse_result(line, self.output_format, row).outcome
                 if line is not None and outcome == "succeeded":
-                    result = bytes(_decode_line(line).result)
-                    return b'{"custom_id":"%b","result":%b}' % (custom_id.encode(), result), True
+                    return renamed_line(line, custom_id), True
             except ValueError:
                 continue
             has_answer = has_answer or outcome is not None

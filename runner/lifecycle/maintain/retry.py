@@ -1,0 +1,202 @@
+"""Retry a finished run: a new run sends its failed rows again, and takes over its good answers.
+
+The rows are those that the finished run read, so nothing of the source is read, and new rows are not sent. A row
+that succeeded keeps its answer although the prompt may have changed since.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Event
+
+from runner.api.client import Api
+from runner.errors import UsageError
+from runner.lifecycle.deliver.failures import UNCONFIRMED_STATES
+from runner.lifecycle.maintain.kept_rows import ALL_FAILED, RetryChoice, read_kept_rows
+from runner.lifecycle.plan.consent import Consent
+from runner.lifecycle.plan.plan import build_plan
+from runner.lifecycle.prepare.change_reasons import find_default_reason
+from runner.lifecycle.prepare.prepare import EarlierRows, prepare_first_round
+from runner.lifecycle.run import CheckedSpec, ReadyRun, check_spec, follow_and_deliver
+from runner.lifecycle.validate.destinations import check_tables
+from runner.results.output_format import build_output_format
+from runner.runs.context import RunContext
+from runner.runs.events import ProgressCallback, ignore_progress
+from runner.runs.find import RunInfo, find_runs, open_run
+from runner.runs.project import open_project
+from runner.runs.select import RunSelector
+from runner.runs.snapshot import SpecSnapshot, read_snapshot, take_snapshot
+from runner.runs.summary import Summary, summarize_run
+from runner.sources.changed_files import find_changed_files
+from runner.spec.load import spec_from_record
+from runner.spec.spec import Spec
+from runner.spec.spec_files import SPEC_SUFFIXES
+from runner.store.records import Run
+from runner.store.store import Store
+from runner.templates.templates import load_templates
+from runner.text import pluralize
+
+
+@dataclass(frozen=True, slots=True)
+class RetryTarget:
+    """A run to retry, and the path of its spec."""
+
+    run_id: str
+    spec_path: Path
+    is_simulated: bool
+
+
+def find_retry_target(target: str, *, simulate: bool) -> RetryTarget:
+    """Return the run that `target` names (see `find_runs`): the newest one, real or simulated as asked.
+
+    A run id decides itself whether the retry is simulated. Raises UsageError if there is no such run, or no
+    file of its spec.
+    """
+    # A run that was killed before it was confirmed is discarded.
+    found = [one for one in find_runs(target) if one.summary.state not in UNCONFIRMED_STATES]
+    is_one_run = len(found) == 1 and found[0].summary.run.startswith(target)
+    fitting = found if is_one_run else [one for one in found if one.is_simulated == simulate]
+    if not fitting or (simulate and not fitting[0].is_simulated):
+        kind = "simulated" if simulate else "real"
+        hint = ": add --simulate to retry the simulated one" if found and not simulate else ""
+        raise UsageError(f"{target} has no {kind} run to retry{hint}; `runner status` lists all runs")
+    chosen = fitting[0]
+    is_path = target.endswith(SPEC_SUFFIXES) and Path(target).exists()
+    path = Path(target) if is_path else _find_spec(chosen)
+    return RetryTarget(chosen.summary.run, path, chosen.is_simulated)
+
+
+def _find_spec(run_info: RunInfo) -> Path:
+    """Return the path of the spec that a run was started with. Raises UsageError if it is not there."""
+    with open_run(run_info, lock=False) as (_, run):
+        root = run_info.output_root.parent if run_info.is_simulated else run_info.output_root
+        for path in (Path(run.spec_path), root / run.spec_path):
+            if path.exists():
+                return path
+    raise UsageError(f"the spec of run {run.id}, {run.spec_path}, is not found: name its file instead of the run")
+
+
+def retry(
+    spec: Spec,
+    run_id: str,
+    choice: RetryChoice = ALL_FAILED,
+    *,
+    simulate: bool = False,
+    consent: Consent = False,
+    wait: bool = True,
+    accept_loss: bool = False,
+    poll_seconds: float | None = None,
+    note: Callable[[str], None] = lambda _: None,
+    report: ProgressCallback = ignore_progress,
+    stop: Event | None = None,
+) -> Summary:
+    """Send the failed rows of a run again with the current spec, and return the summary of the new run.
+
+    It goes on with a retry of that run that is unfinished. `note` is called before `consent` with lines about what
+    has changed since the run. The other arguments are those of `run`. Raises RunnerError.
+    """
+    stop, checked = stop or Event(), check_spec(spec, simulate=simulate, resume=False)
+    with open_project(checked.output_root, stop, simulate=simulate, betas=spec.betas) as (store, api):
+        newest = _find_newest(store, spec, run_id)
+        context = RunContext(checked.spec, store, newest, checked.output_root, report, stop=stop)
+        if newest.state == "finished" and _count_failed(store, newest) == 0:
+            context.report("unchanged", f"every row of run {newest.id} succeeded: there is nothing to retry")
+            return summarize_run(store, newest)
+        if newest.state == "finished":
+            ready = _prepare_retry(checked, context, api, choice, note)
+        else:
+            context.report("started", f"run {newest.id}, which retries another one, goes on as it was started")
+            ready = _resume(context, api)
+        ready.start(consent if callable(consent) else simulate or consent, stop)
+        return follow_and_deliver(ready, poll_seconds=poll_seconds, stop=stop, wait=wait, accept_loss=accept_loss)
+
+
+def _count_failed(store: Store, run: Run) -> int:
+    return run.rows - store.row_index.outcome_counts(run).get("succeeded", 0)
+
+
+def _find_newest(store: Store, spec: Spec, run_id: str) -> Run:
+    """Return the newest run of a spec: the one with this id, or one that retries it. Raises UsageError."""
+    # Discards runs that were killed before anything was sent.
+    RunSelector(spec, None, None, resume=False, new=True).select_run(store)
+    by_id = {run.id: run for run in store.runs()}
+    newest = next((run for run in store.runs(spec.name) if run.state != "abandoned"), None)
+    if newest is None:
+        raise UsageError(f"{spec.path} is named {spec.name!r}, and has no run")
+    if newest.purged_at is not None:
+        raise UsageError(f"the rows of run {newest.id} were purged: `runner run {spec.path} --new` sends all rows")
+    snapshot = read_snapshot(store, newest)
+    if newest.state != "finished" and snapshot.retries is None:
+        raise UsageError(f"run {newest.id} is unfinished: first finish it with `runner run {spec.path}`")
+    if run_id not in _find_ancestors(store, by_id, newest):
+        raise UsageError(
+            f"run {run_id} is not the newest run of {spec.name}, which is {newest.id}: retry that one, or use "
+            f"`runner run {spec.path}`"
+        )
+    return newest
+
+
+def _find_ancestors(store: Store, by_id: dict[str, Run], run: Run) -> Iterator[str]:
+    """Yield the id of a run, of the run that it retries, and so on."""
+    found: Run | None = run
+    while found is not None:
+        yield found.id
+        before = read_snapshot(store, found).retries
+        found = by_id.get(before) if before is not None else None
+
+
+def _resume(context: RunContext, api: Api) -> ReadyRun:
+    """Return the unfinished run of a context, with the spec that it was started with."""
+    selected = RunSelector(context.spec, None, None, resume=True, new=False).select_run(context.store)
+    if selected is None:
+        raise UsageError("the run to resume is no longer there: run the same command again")
+    return ReadyRun(replace(context, spec=selected.spec, run=selected.run), api, None)
+
+
+def _prepare_retry(
+    checked: CheckedSpec, context: RunContext, api: Api, choice: RetryChoice, note: Callable[[str], None]
+) -> ReadyRun:
+    """Prepare and plan a run that retries the finished one of a context. Nothing is sent."""
+    store, run = context.store, context.run
+    before = read_snapshot(store, run)
+    # The rows stay those of that run, and with them the settings that chose them.
+    spec = replace(checked.spec, source=spec_from_record(before.record, path=Path(), root=Path()).source)
+    templates = load_templates(spec)
+    taken = take_snapshot(spec, templates, before.limit)
+    start = replace(taken, inputs=before.inputs, types=before.types, retries=run.id)
+    rows = read_kept_rows(store, run, build_output_format(spec.output), choice, path=spec.source.path)
+    earlier = EarlierRows(rows, start)
+    prepared = prepare_first_round(
+        spec, templates, store, limit=before.limit, stop=context.stop, report=context.on_progress, earlier=earlier
+    )
+    context = replace(context, spec=spec, run=prepared.run)
+    check_tables(context, checked.destinations)
+    for line in _describe(checked.spec, before, start, run, prepared.reused):
+        note(line)
+    return ReadyRun(context, api, build_plan(context, templates, prepared, api, store))
+
+
+_CHANGES = {
+    "prompt": "the prompt has changed since: only the rows that are sent again get the new one",
+    "params": "the params have changed since: they are used only for the rows that are sent again",
+}
+
+
+def _describe(spec: Spec, before: SpecSnapshot, now: SpecSnapshot, run: Run, kept: int) -> Iterator[str]:
+    """Yield what a retry takes from a run, and what has changed since."""
+    yield f"retries run {run.id}, of which {pluralize(kept, 'good answer')} {'is' if kept == 1 else 'are'} kept"
+    if (reason := find_default_reason(before, now)) in _CHANGES:
+        yield _CHANGES[reason]
+    if spec.to_record()["source"] != before.record["source"] or _find_changed_inputs(spec, before):
+        yield (
+            f"the source has changed since: the rows are sent as run {run.id} read them; new and edited rows are "
+            f"sent by `runner run {spec.path}`"
+        )
+
+
+def _find_changed_inputs(spec: Spec, before: SpecSnapshot) -> bool:
+    """Return whether the files of a source have changed; those of a query are not known."""
+    if spec.source.is_query or spec.source.path == "-":
+        return False
+    is_limited = before.limit is not None or spec.source.limit is not None
+    return bool(find_changed_files(spec.root, spec.source.path, before.inputs, is_limited=is_limited))
