@@ -33,7 +33,8 @@ class SinkType:
     `is_flat` holds no nested values. `is_self_compressed` means that the file format compresses its files, and
     `is_folder` that the destination is a folder. `destinations` are the settings that can name the place; a spec
     sets exactly one of them. `expressions` returns the columns from its own settings, instead of the setting
-    `columns`. `check_value` raises ValueError for a value, of its column's type, that the format cannot hold.
+    `columns`. `check_value` raises ValueError for a value, of its column's type, that the format cannot hold. With
+    `has_reason`, a sink without columns has a column `reason` too: the type is read by people.
     """
 
     function: Callable[..., AbstractContextManager[Callable[..., None]]]
@@ -45,6 +46,7 @@ class SinkType:
     destinations: tuple[str, ...] = ("path",)
     expressions: Callable[..., dict[str, str]] | None = None
     check_value: Callable[[Any], Any] | None = None
+    has_reason: bool = False
 
     def __post_init__(self) -> None:
         """Raise ValueError if a sink of this type would have no place, or one that the runner cannot find."""

@@ -12,16 +12,22 @@ from runner.sinks.formats.sql import write_sql
 from runner.sinks.formats.xlsx import check_cell, write_xlsx
 from runner.sinks.plugin_writer import guard_sink
 from runner.spec.spec import Sink
-from runner.templates.expressions import EXPRESSION_NAMES, RECORD_FIELDS
+from runner.templates.expressions import RECORD_FIELDS
 
 SINKS = {
-    "csv": SinkType(write_csv),
+    "csv": SinkType(write_csv, has_reason=True),
     "files": SinkType(write_files, is_folder=True, expressions=list_columns),
     "jsonl": SinkType(write_jsonl),
     "parquet": SinkType(write_parquet, extra="data", is_typed=True, is_self_compressed=True),
     "sql": SinkType(write_sql, extra="sql", is_typed=True, is_flat=True, destinations=("path", "url")),
     "xlsx": SinkType(
-        write_xlsx, extra="xlsx", is_typed=True, is_flat=True, is_self_compressed=True, check_value=check_cell
+        write_xlsx,
+        extra="xlsx",
+        is_typed=True,
+        is_flat=True,
+        is_self_compressed=True,
+        check_value=check_cell,
+        has_reason=True,
     ),
 }
 
@@ -42,13 +48,22 @@ def find_sink_type(name: str) -> SinkType:
 def column_expressions(sink: Sink, *, has_citations: bool) -> dict[str, str]:
     """Return the columns of a sink by name, as expressions; a `files` sink has `name` and `content`.
 
-    Without `columns` they are the fields of a record, and the citations if there can be any. Raises InputError if
-    the type is of another package, and its function fails.
+    Without `columns` they are the fields of a record, with `reason` after the outcome in a type that `has_reason`,
+    and the citations if there can be any. Raises InputError if the type is of another package, and its function
+    fails.
     """
-    expressions = find_sink_type(sink.type).expressions
+    kind = find_sink_type(sink.type)
+    expressions = kind.expressions
     if expressions is not None:
         try:
             return expressions(**select_options(expressions, sink.options))
         except PluginError as error:
             raise InputError([Problem("sinks", str(error))]) from error
-    return sink.columns or {name: name for name in (EXPRESSION_NAMES if has_citations else RECORD_FIELDS)}
+    return sink.columns or {name: name for name in _default_columns(kind, has_citations=has_citations)}
+
+
+def _default_columns(kind: SinkType, *, has_citations: bool) -> list[str]:
+    names = list(RECORD_FIELDS)
+    if kind.has_reason:
+        names.insert(names.index("outcome") + 1, "reason")
+    return [*names, "citations"] if has_citations else names

@@ -22,9 +22,9 @@ RECORD_FIELDS = (
     "custom_id",
     "batch_id",
 )
-"""The fields of a record in a sink without columns."""
+"""The fields of a record in every sink without columns."""
 
-EXPRESSION_NAMES = (*RECORD_FIELDS, "citations")
+EXPRESSION_NAMES = (*RECORD_FIELDS, "reason", "citations")
 """The names that a column expression of a sink may use."""
 
 

@@ -1,5 +1,6 @@
 """Failed rows are grouped by reason in the summary, in `status` and in its JSON."""
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from runner import Summary
 from runner.runs.summary import FailureGroup
+from tests.support.outputs import records
 from tests.support.processes import command
 from tests.support.projects import SCHEMA, write_job
 from tests.support.simulator import simulator
@@ -92,3 +94,22 @@ def test_purged_run_has_no_failures_to_show(tmp_path: Path) -> None:
         assert command(tmp_path, environ, "purge", "job", "--yes").returncode == 0
         printed = json.loads(command(tmp_path, environ, "status", "job", "--json").stdout)
     assert (printed["failures"], printed["outcomes"]) == (None, {"invalid": 20})
+
+
+def test_csv_says_why_a_row_has_no_output(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    sinks = [
+        {"type": "csv", "path": "out/plain.csv"},
+        {"type": "csv", "path": "out/own.csv", "columns": {"id": "key", "label": "output.label"}},
+        {"type": "csv", "path": "out/why.csv", "columns": {"id": "key", "failed": "reason"}, "rows": "failed"},
+        {"type": "jsonl", "path": "out/all.jsonl"},
+    ]
+    write_job(tmp_path, rows=2, retry=ONCE, sinks=sinks)
+    run_job(mix=mix)
+    plain = csv.DictReader((tmp_path / "out/plain.csv").read_text().splitlines())
+    assert [(one["outcome"], one["reason"]) for one in plain] == [
+        ("truncated", "truncated: max_tokens"),
+        ("succeeded", ""),
+    ]
+    assert (tmp_path / "out/own.csv").read_text().startswith("id,label\nr1,\nr2,")
+    assert (tmp_path / "out/why.csv").read_text() == "id,failed\nr1,truncated: max_tokens\n"
+    assert "reason" not in records(tmp_path / "out/all.jsonl")[0]

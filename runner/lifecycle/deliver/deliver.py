@@ -55,6 +55,7 @@ def _build_record(found: RowResult, outcome: Outcome) -> dict[str, Any]:
         "key": found.key,
         "row": found.fields,
         "outcome": outcome.outcome,
+        "reason": outcome.reason,
         "output": outcome.output,
         "error": outcome.error,
         "usage": outcome.usage,

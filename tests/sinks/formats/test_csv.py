@@ -29,9 +29,9 @@ def guarded(value: Any) -> str:
 def test_csv_has_a_header_and_nested_values_as_json(tmp_path: Path) -> None:
     data = written_bytes(tmp_path, [outcome_record(output=[1, {"é": None}], error={"type": "x"})], type="csv")
     header, row = csv_cells(data)
-    assert header == list(RECORD_FIELDS)
-    assert row[:5] == ["k1", '{"a":1}', "succeeded", '[1,{"é":null}]', '{"type":"x"}']
-    assert row[5:] == [""] * 5
+    assert header == [*RECORD_FIELDS[:3], "reason", *RECORD_FIELDS[3:]]
+    assert row[:6] == ["k1", '{"a":1}', "succeeded", "", '[1,{"é":null}]', '{"type":"x"}']
+    assert row[6:] == [""] * 5
 
 
 def test_a_csv_can_have_another_delimiter(tmp_path: Path) -> None:
