@@ -173,6 +173,15 @@ class Api:
                 raise RequestRejected(str(error)) from error
             raise Unavailable(f"the base URL cannot count tokens: {error}") from error
 
+    def has_model(self, model: str) -> bool:
+        """Return whether the API knows a model; also True if the base URL does not tell. Raises AccessError."""
+        try:
+            with map_errors(), self._watch(self.limits.read):
+                self._client.models.with_raw_response.retrieve(model)
+        except (NotFound, RequestRejected, Unavailable) as error:
+            return not is_verdict_on_request(error)
+        return True
+
     def upload_file(self, data: bytes, name: str, media_type: str) -> str:
         """Upload a file to the Files API and return its id. Raises ApiError or AccessError."""
         with map_errors(), self._watch(self.limits.create):

@@ -112,4 +112,4 @@ def find_schema_positions(schema: Any, root: FilePath) -> dict[str, tuple[int, i
         positions = parse_yaml(read_regular_file(root / schema), path=schema, environ={}).positions
     except (OSError, InputError):
         return {}
-    return {".".join(("output.schema", *map(str, at))): place for at, place in positions.items() if at}
+    return {".".join(("output.schema", *map(str, at))): place for at, place in positions.items()}

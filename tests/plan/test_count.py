@@ -1,7 +1,9 @@
 """The API is asked about requests before anything is paid."""
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from runner import Summary, load_spec, plan
 from runner.errors import AccessError, InputError
 from tests.support.files import pdf
 from tests.support.processes import command
-from tests.support.projects import ROWS, write_job
+from tests.support.projects import ROWS, SPEC, write_job
 from tests.support.simulator import accepted, answered, environ_without_key, simulator
 
 REJECTED = "the API rejects the request of row"
@@ -84,6 +86,28 @@ def test_validate_online_asks_about_the_requests(tmp_path: Path) -> None:
     without = command(tmp_path, environ_without_key(), "validate", "--online", "job.yaml")
     assert [one.returncode for one in (good, bad, offline, without)] == [0, 2, 0, 7]
     assert f"{REJECTED} 1: HTTP 400: tools.0: something is wrong (request req_" in bad.stderr
+
+
+def test_validate_online_asks_for_the_model_without_rows(tmp_path: Path) -> None:
+    params = {**SPEC["params"], "model": "claude-nothing-9"}
+    write_job(tmp_path, params=params, source={"type": "csv", "path": "zzz.csv"})
+    with simulator(tmp_path / "api") as environ:
+        done = command(tmp_path, environ, "validate", "--online", "job.yaml")
+    assert done.returncode == 2
+    assert "zzz.csv: cannot read" in done.stderr
+    assert "the API does not have the model 'claude-nothing-9' [rejected-by-api]" in done.stderr
+
+
+def test_validate_online_looks_at_the_columns_of_a_table(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "out.db")) as database:
+        database.execute("CREATE TABLE t (key TEXT PRIMARY KEY, other TEXT)")
+    sink = {"type": "sql", "path": "out.db", "table": "t", "columns": {"key": "key", "missing": "row.text"}}
+    write_job(tmp_path, sinks=[sink])
+    with simulator(tmp_path / "api") as environ:
+        offline = command(tmp_path, environ, "validate", "job.yaml")
+        online = command(tmp_path, environ, "validate", "--online", "job.yaml")
+    assert (offline.returncode, online.returncode) == (0, 2)
+    assert "missing" in online.stderr.splitlines()[0]
 
 
 def test_each_kind_of_attachment_is_asked_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,13 +20,18 @@ from runner.cli.env_files import reads_env_files
 from runner.cli.signals import handle_stop_signals
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from runner.lifecycle.validate.checks import FileReport
+    from runner.rules.finding import Finding
 
 
 @click.command()
 @click.argument("specs", nargs=-1, required=True, type=SPEC_PATHS)
 @click.option(
-    "--online", is_flag=True, help="Ask the API, for free, if it accepts the requests of the first rows."
+    "--online",
+    is_flag=True,
+    help="Also ask the API, for free, if it has the model and accepts the requests, and look at tables.",
 )
 @SELECT_OPTION
 @VAR_OPTION
@@ -43,25 +48,27 @@ def validate(
     from runner.lifecycle.validate.checks import validate_files
 
     failed = False
-    for report in validate_files(specs, vars=variables, select=select):
-        _print_findings(report, as_json=as_json)
-        if online and report.spec is not None and not report.errors:
+    for report in validate_files(specs, vars=variables, select=select, query_databases=online):
+        _print_findings(report, report.findings, as_json=as_json)
+        if online and report.spec is not None:
             from runner.lifecycle.plan.preview import check_with_api
 
-            check_with_api(report.spec, report.samples)
+            found = check_with_api(report.spec, report.samples)
+            _print_findings(report, found, as_json=as_json)
+            report.findings.extend(found)
         failed = failed or bool(report.errors)
         if not report.errors and not as_json:
             echo(f"{report.path}: valid")
     sys.exit(2 if failed else 0)
 
 
-def _print_findings(report: "FileReport", *, as_json: bool) -> None:
+def _print_findings(report: "FileReport", findings: "Sequence[Finding]", *, as_json: bool) -> None:
     from runner.cli.texts.excerpt import format_problem
     from runner.cli.texts.findings import finding_to_json
     from runner.spec.load import find_project_root
 
     roots = [find_project_root(report.path)]
-    for finding in report.findings:
+    for finding in findings:
         if as_json:
             echo_json(finding_to_json(finding, roots))
         else:

@@ -15,6 +15,7 @@ from runner.lifecycle.plan.plan import Plan, build_plan
 from runner.lifecycle.prepare.prepare import prepare_first_round
 from runner.lifecycle.prepare.render import encode_requests
 from runner.lifecycle.validate.checks import validate_spec
+from runner.rules.finding import Finding
 from runner.runs.context import RunContext
 from runner.runs.events import ProgressCallback, ignore_progress
 from runner.runs.project import find_output_root, open_client, with_simulated_paths
@@ -72,15 +73,18 @@ def plan(
         raise StateError(f"{error.filename or 'the temporary directory'}: {error.strerror}") from error
 
 
-def check_with_api(spec: Spec, samples: Sequence[tuple[int, bytes]]) -> None:
-    """Ask the API if it accepts one request of each shape. It counts their tokens, which is free.
+def check_with_api(spec: Spec, samples: Sequence[tuple[int, bytes]]) -> list[Finding]:
+    """Ask the API if it has the model, and if it accepts one request of each shape. It counts tokens, for free.
 
-    `samples` are the row number and params of each. Raises InputError for requests that the API rejects,
-    AccessError without usable credentials, and Unavailable if the API does not answer.
+    `samples` are the row number and params of each. Raises AccessError without usable credentials, and
+    Unavailable if the API does not answer.
     """
     with connect(betas=spec.betas) as api:
-        if errors := check_online(spec, samples, api):
-            raise InputError([finding.problem for finding in errors])
+        model = str(spec.params["model"])
+        if spec.is_sound("params.model") and not api.has_model(model):
+            place = spec.problem("params.model", f"the API does not have the model {model!r}")
+            return [Finding("rejected-by-api", "error", place.path, place.line, place.column, place.message)]
+        return check_online(spec, samples, api) if samples else []
 
 
 @contextmanager

@@ -49,6 +49,7 @@ class _Checks:
     is_thorough: bool
     findings: list[Finding] = field(default_factory=list)
     samples: dict[tuple[bytes, ...], tuple[int, bytes]] = field(default_factory=dict)
+    types: Mapping[str, Any] = field(default_factory=dict)
 
     def note(self, check: str, problems: Iterable[Problem]) -> None:
         """Note problems as errors of a check; those of broken parts are already known."""
@@ -67,7 +68,7 @@ class _Checks:
         """Run all checks, and return the templates if they can be used."""
         spec = self.spec
         sample = read_sample(spec, is_thorough=self.is_thorough) if spec.is_sound("source") else Sample()
-        row_schema = _describe_row(spec, sample)
+        row_schema, self.types = _describe_row(spec, sample), sample.types
         self.note("sink", check_sinks(spec, row_schema))
         self.note("extra", _find_missing_extra(spec))
         self.note_error("output", lambda: build_output_format(spec.output, row_schema))
@@ -132,10 +133,13 @@ class FileReport:
         return [finding for finding in self.findings if finding.severity == "error"]
 
 
-def validate_file(path: str | os.PathLike[str], *, vars: Mapping[str, str] | None = None) -> FileReport:
+def validate_file(
+    path: str | os.PathLike[str], *, vars: Mapping[str, str] | None = None, query_databases: bool = False
+) -> FileReport:
     """Check a spec file in one round: every check that can run does, whatever else is wrong.
 
-    Nothing is sent or asked for: databases of sinks may be unreachable where specs are validated.
+    Nothing is sent. Tables are only looked at with `query_databases`: they may be unreachable where specs are
+    validated.
     """
     spec, problems = read_spec(path, vars=vars)
     findings = [Finding.from_problem("spec", problem) for problem in problems]
@@ -143,17 +147,19 @@ def validate_file(path: str | os.PathLike[str], *, vars: Mapping[str, str] | Non
         return FileReport(Path(path), None, findings, [])
     checks = _Checks(spec, is_thorough=True)
     checks.run()
-    checks.note("sink", find_unwritable(spec, spec.root, query_databases=False)[1])
+    unwritable = find_unwritable(spec, spec.root, query_databases=query_databases, types=checks.types)[1]
+    checks.note("sink", unwritable)
     found = dict.fromkeys(chain(findings, checks.findings))
     ordered = sorted(found, key=lambda one: (one.path != str(spec.path), one.path, one.line, one.column))
     return FileReport(spec.path, spec, ordered, list(checks.samples.values()))
 
 
 def validate_files(
-    written: Sequence[str], *, vars: Mapping[str, str], select: Sequence[str] = ()
+    written: Sequence[str], *, vars: Mapping[str, str], select: Sequence[str] = (), query_databases: bool = False
 ) -> list[FileReport]:
     """Check the specs that paths, folders and globs name, as far as they are selected; see `validate_file`."""
-    reports = [validate_file(path, vars=vars) for path in find_spec_files(written)]
+    paths = find_spec_files(written)
+    reports = [validate_file(path, vars=vars, query_databases=query_databases) for path in paths]
     specs = [report.spec for report in reports if report.spec is not None]
     chosen = select_specs(specs, select)
     try:

@@ -1,7 +1,8 @@
 """Check the places that a spec writes to."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from runner.errors import InputError, Problem
 from runner.runs.context import RunContext
@@ -12,16 +13,17 @@ from runner.spec.spec import Spec
 
 
 def find_unwritable(
-    spec: Spec, output_root: Path, *, query_databases: bool = True
+    spec: Spec, output_root: Path, *, query_databases: bool = True, types: Mapping[str, Any] | None = None
 ) -> tuple[list[Destination], list[Problem]]:
     """Return the places of a spec's sinks below `output_root`, and those that cannot be written.
 
-    This is known as far as it can be without writing. Databases are only checked with `query_databases`.
+    This is known as far as it can be without writing. Databases are only checked with `query_databases`, and their
+    columns if `types` are the schemas of the source's columns.
     """
     places = [resolve_destination(sink, root=spec.root, base=output_root) for sink in spec.sinks]
     asked = [index for index, sink in enumerate(spec.sinks) if query_databases or sink.type != "sql"]
     sound = [index for index in asked if spec.is_sound(f"sinks.{index}")]
-    return places, [one for index in sound if (one := check_destination(spec, index, places[index]))]
+    return places, [one for index in sound if (one := check_destination(spec, index, places[index], types))]
 
 
 def check_destinations(spec: Spec, output_root: Path, *, query_databases: bool = True) -> list[Destination]:

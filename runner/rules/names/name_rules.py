@@ -1,5 +1,6 @@
 """Rules about parameters that are unknown, belong elsewhere, or need a beta feature."""
 
+import json
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 from runner.rules.finding import RuleContext, Violation
 from runner.rules.names.sdk_params import load_sdk_params
 from runner.rules.param_rules import REJECTED_PARAMS, SAMPLING_PARAMS
+from runner.spec.repair.homes import TOP_LEVEL, find_home
+from runner.spec.schema_errors import schema_text
 
 _PLACES = {
     "betas": "list beta features under `betas` at the top level of the spec",
@@ -69,10 +72,18 @@ def misplaced_param(case: RuleContext) -> Iterator[Violation]:
         if place is None and name not in load_sdk_params().params.all and name not in _OTHER_RULES:
             outers = ("output_config", "thinking", "metadata")
             owners = [outer for outer in outers if _has_key(inner[outer].values(), name)]
-            place = f"write it inside params.{owners[0]}" if owners else None
+            place = f"write it inside params.{owners[0]}" if owners else _find_section(name)
         if place is not None:
             message = f"{name} is not a parameter of a request, so the API rejects it ({_source()}): {place}"
             yield Violation(f"params.{name}", message)
+
+
+def _find_section(name: str) -> str | None:
+    """Return where in a spec a key belongs that is no parameter, or None."""
+    home = find_home(json.loads(schema_text()), ("params",), name)
+    if home is None:
+        return None
+    return "write it at the top level of the spec" if home == TOP_LEVEL else f"write it under `{home}`"
 
 
 def _has_key(kinds: Iterable[Any], name: str) -> bool:

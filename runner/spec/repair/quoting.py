@@ -9,6 +9,7 @@ _BLOCK_VALUE = re.compile(
 
 # A value inside brackets or braces ends at a comma or bracket, unless that is part of a reference.
 _FLOW_VALUE = re.compile(
+    r"\"[^\"]*\"|'[^']*'|"
     rf"(?P<start>:\s+|[\[,]\s*(?!\s|{_KEY}))"
     r"(?P<value>(?:\$\{env:\w*\}|\{\{.*?\}\}|[^,\[\]{}\"'\s]|\s(?![\s,\]}]))+)"
 )
@@ -36,6 +37,8 @@ def quote_values(line: str) -> str:
 
 def _quote_match(match: re.Match[str]) -> str:
     value = match["value"]
+    if value is None:
+        return match[0]  # It is quoted already.
     needs_quotes = any(sign in value for sign, _ in _REASONS)
     return match["start"] + (_quote(value) if needs_quotes else value)
 

@@ -1,0 +1,43 @@
+"""A problem is shown with its line, cut, escaped and without secrets."""
+
+from pathlib import Path
+
+from runner.cli.texts.excerpt import find_column, format_problem
+from runner.errors import Problem
+
+
+def show(root: Path, text: str, line: int = 1, column: int = 1, message: str = "wrong") -> list[str]:
+    (root / "a.csv").write_text(text, "utf-8")
+    return format_problem(Problem("a.csv", message, line, column), [root]).splitlines()[1:]
+
+
+def test_long_line_is_cut_around_the_column(tmp_path: Path) -> None:
+    _, line, mark = show(tmp_path, "x" * 5000 + " here " + "y" * 5000, column=5002)
+    assert (len(line), len(mark)) < (120, 120)
+    assert line[mark.index("^") :].startswith("here")
+    assert line.startswith("1 | …") and line.endswith("…")
+
+
+def test_caret_stands_below_its_word_after_wide_characters(tmp_path: Path) -> None:
+    _, line, mark = show(tmp_path, "日本,word", column=4)
+    assert (line, mark) == ("1 | 日本,word", "  |      ^^^^")
+
+
+def test_control_characters_are_escaped_in_the_excerpt(tmp_path: Path) -> None:
+    _, line, mark = show(tmp_path, "\x1b[31m,word", column=7)
+    assert line == "1 | \\u001b[31m,word"
+    assert line[mark.index("^") :] == "word"
+
+
+def test_passwords_are_not_shown_in_the_excerpt(tmp_path: Path) -> None:
+    shown = show(tmp_path, "url: postgresql://me:secret@host/db", column=6)
+    assert shown == ["  |", "1 | url: postgresql://me@host/db"]
+
+
+def test_line_that_does_not_exist_is_not_shown(tmp_path: Path) -> None:
+    assert show(tmp_path, "one\n", line=7) == []
+
+
+def test_column_is_that_of_the_quoted_word() -> None:
+    assert find_column("  {{ context }} {{ text }}", "'text' is undefined") == 20
+    assert find_column("  abc", "nothing quoted") == 3

@@ -1,0 +1,90 @@
+"""What `validate` reports beyond planted mistakes: rules that need rows, and findings as JSON."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from runner.lifecycle.validate.checks import FileReport, validate_file
+from tests.support.processes import RUN_SIMULATED, command
+from tests.support.projects import SPEC, write_job
+from tests.support.simulator import environ_without_key
+
+OPEN_SCHEMA = {"type": "object", "properties": {"label": {"type": "string"}}, "required": ["label"]}
+
+
+def report(root: Path, rows: str | None = None, **changes: Any) -> FileReport:
+    path = write_job(root, **changes)
+    if rows is not None:
+        (root / "rows.csv").write_text(rows)
+    return validate_file(path)
+
+
+def test_few_rows_and_a_low_cap_are_reported_without_a_plan(tmp_path: Path) -> None:
+    found = report(tmp_path, "id,text\n1,a\n2,b\n", limits={"max_cost": 0.000001})
+    assert [one.rule for one in found.findings] == ["few-rows", "cap-below-estimate"]
+
+
+def test_prompt_over_the_context_window_is_reported(tmp_path: Path) -> None:
+    rows = "id,text\n" + "".join(f"{number},{'x' * (6_000_000 if number == 3 else 3)}\n" for number in range(9))
+    assert [one.rule for one in report(tmp_path, rows).errors] == ["context-window"]
+
+
+def test_keys_of_all_rows_of_a_small_source_are_checked(tmp_path: Path) -> None:
+    rows = "id,text\n" + "".join(f"{number % 150},a\n" for number in range(170))
+    found = report(tmp_path, rows).errors
+    assert [one.line for one in found] == [152, 153, 154, 155, 156]
+    assert found[-1].message.endswith("(and 15 more rows)")
+
+
+def test_open_schema_is_closed_when_it_is_sent(tmp_path: Path) -> None:
+    assert [one.rule for one in report(tmp_path, output={"schema": OPEN_SCHEMA}).findings] == ["open-schema"]
+    rendered = command(tmp_path, environ_without_key(), "render", "job.yaml", "--limit", "1")
+    sent = json.loads(rendered.stdout)["params"]["output_config"]["format"]["schema"]
+    assert sent == {**OPEN_SCHEMA, "additionalProperties": False}
+
+
+def test_findings_in_a_schema_file_name_its_lines(tmp_path: Path) -> None:
+    label = {"type": "string", "minLength": 3}
+    (tmp_path / "label.json").write_text(json.dumps({**OPEN_SCHEMA, "properties": {"label": label}}, indent=1))
+    found = report(tmp_path, output={"schema": "label.json"}).findings
+    assert [(one.path, one.line, one.rule) for one in found] == [
+        ("label.json", 1, "open-schema"),
+        ("label.json", 4, "output-schema"),
+    ]
+
+
+def test_misspelled_row_subscript_is_found_without_a_row(tmp_path: Path) -> None:
+    found = report(tmp_path, prompt={"user": "{{ row['txet'] }}"}).errors
+    assert [one.message for one in found] == ["prompt.user: 'txet' is undefined: did you mean 'text'?"]
+
+
+def test_run_reports_all_mistakes_of_a_spec_at_once(tmp_path: Path) -> None:
+    write_job(tmp_path, retry={"attempt": 2}, prompt={"user": "{{ txet }}"})
+    done = command(tmp_path, environ_without_key(), *RUN_SIMULATED)
+    assert done.returncode == 2
+    assert ["attempts" in done.stderr, "did you mean 'text'?" in done.stderr] == [True, True]
+
+
+def test_paths_of_findings_can_be_opened_from_the_working_folder(tmp_path: Path) -> None:
+    (tmp_path / "project" / "prompts").mkdir(parents=True)
+    (tmp_path / "project" / "prompts" / "user.j2").write_text("{{ txet }}")
+    write_job(tmp_path / "project", prompt={"user": "user.j2"})
+    done = command(tmp_path, environ_without_key(), "validate", "project/job.yaml", "--json")
+    assert json.loads(done.stdout)["file"] == "project/prompts/user.j2"
+
+
+def test_doctor_prints_its_findings_as_json(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    assert command(tmp_path, environ_without_key(), *RUN_SIMULATED).returncode == 0
+    (tmp_path / "simulated" / "out" / "all.jsonl").unlink()
+    done = command(tmp_path, environ_without_key(), "doctor", "--json")
+    [found] = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (done.returncode, found["rule"], found["severity"], found["file"]) == (8, "state", "error", None)
+    assert "all.jsonl is missing" in found["message"] and found["remedy"]
+
+
+def test_broken_part_gives_no_further_findings(tmp_path: Path) -> None:
+    params = {**SPEC["params"], "max_tokens": "many"}
+    assert [one.message for one in report(tmp_path, params=params).findings] == [
+        "params.max_tokens must be a whole number, not the text 'many'"
+    ]
