@@ -48,6 +48,10 @@ class _Message(msgspec.Struct, tag_field="type", tag="message"):
     usage: msgspec.Raw
 
 
+class _Model(msgspec.Struct):
+    id: str
+
+
 class _TokenCount(msgspec.Struct):
     input_tokens: int
 
@@ -173,14 +177,11 @@ class Api:
                 raise RequestRejected(str(error)) from error
             raise Unavailable(f"the base URL cannot count tokens: {error}") from error
 
-    def has_model(self, model: str) -> bool:
-        """Return whether the API knows a model; also True if the base URL does not tell. Raises AccessError."""
-        try:
-            with map_errors(), self._watch(self.limits.read):
-                self._client.models.with_raw_response.retrieve(model)
-        except (NotFound, RequestRejected, Unavailable) as error:
-            return not is_verdict_on_request(error)
-        return True
+    def check_model(self, model: str) -> None:
+        """Raise NotFound if the API does not have a model, Unavailable if it does not tell, or AccessError."""
+        with map_errors(), self._watch(self.limits.read):
+            response = self._client.models.with_raw_response.retrieve(model)
+            msgspec.json.decode(response.read(), type=_Model)
 
     def upload_file(self, data: bytes, name: str, media_type: str) -> str:
         """Upload a file to the Files API and return its id. Raises ApiError or AccessError."""

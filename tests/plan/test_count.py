@@ -95,7 +95,7 @@ def test_validate_online_asks_for_the_model_without_rows(tmp_path: Path) -> None
         done = command(tmp_path, environ, "validate", "--online", "job.yaml")
     assert done.returncode == 2
     assert "zzz.csv: cannot read" in done.stderr
-    assert "the API does not have the model 'claude-nothing-9' [rejected-by-api]" in done.stderr
+    assert "the API does not have this model: HTTP 404: model: claude-nothing-9" in done.stderr
 
 
 def test_validate_online_looks_at_the_columns_of_a_table(tmp_path: Path) -> None:

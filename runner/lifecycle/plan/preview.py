@@ -9,7 +9,8 @@ from threading import Event
 
 from runner.api.client import Api
 from runner.api.connect import connect, may_have_credentials
-from runner.errors import AccessError, InputError, Problem, StateError
+from runner.api.errors import is_verdict_on_request
+from runner.errors import AccessError, InputError, NotFound, Problem, StateError
 from runner.lifecycle.plan.count import check_online
 from runner.lifecycle.plan.plan import Plan, build_plan
 from runner.lifecycle.prepare.prepare import prepare_first_round
@@ -80,10 +81,14 @@ def check_with_api(spec: Spec, samples: Sequence[tuple[int, bytes]]) -> list[Fin
     Unavailable if the API does not answer.
     """
     with connect(betas=spec.betas) as api:
-        model = str(spec.params["model"])
-        if spec.is_sound("params.model") and not api.has_model(model):
-            place = spec.problem("params.model", f"the API does not have the model {model!r}")
-            return [Finding("rejected-by-api", "error", place.path, place.line, place.column, place.message)]
+        try:
+            if spec.is_sound("params.model"):
+                api.check_model(str(spec.params["model"]))
+        except NotFound as error:
+            # A gateway may have no list of models.
+            if is_verdict_on_request(error):
+                place = spec.problem("params.model", f"the API does not have this model: {error}")
+                return [Finding("rejected-by-api", "error", place.path, place.line, place.column, place.message)]
         return check_online(spec, samples, api) if samples else []
 
 

@@ -37,7 +37,8 @@ def check_unique_keys(spec: Spec, store: Store, folder: RunFolder) -> None:
         path, line = places.get(second, (spec.source.path, 0))
         where = "{}:{}".format(*places[first]) if first in places else f"row {first}"
         message = (
-            f"duplicate key: {spec.source.key} {keys[second]!r} is already used by {where}; keys must be unique"
+            f"duplicate key: {spec.source.key} {keys[second]!r} is already used by {where}; "
+            "keys must be unique, so give one of the two another key"
         )
         problems.append(Problem(path, message, line))
     raise InputError(problems)

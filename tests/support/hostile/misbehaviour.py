@@ -19,6 +19,7 @@ CALLS: dict[str, Callable[[Api, Path], Any]] = {
     "create_batch": lambda api, body: api.create_batch(body, lambda: None),
     "create_message": lambda api, _: api.create_message(PARAMS),
     "count_tokens": lambda api, _: api.count_tokens(PARAMS),
+    "check_model": lambda api, _: api.check_model("m"),
     "upload_file": lambda api, _: api.upload_file(b"abc", "a.txt", "text/plain"),
     "delete_file": lambda api, _: api.delete_file("file_1"),
     "find_existing_files": lambda api, _: api.find_existing_files(["file_1"]),
