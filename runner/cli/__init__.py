@@ -7,12 +7,16 @@ import click
 
 from runner.cli.commands import rows, runs, send, specs, start, tools
 from runner.cli.common import RunnerGroup
+from runner.cli.help import with_help
 
 
 @click.group(cls=RunnerGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="message-batch-runner", message="runner %(version)s")
 def main() -> None:
-    """Run declarative jobs on Anthropic's Message Batches API."""
+    """Run declarative jobs on Anthropic's Message Batches API.
+
+    `runner COMMAND --help` shows the options, examples and exit codes of a command.
+    """
 
 
 for command in (
@@ -20,4 +24,4 @@ for command in (
     runs.status, rows.show, runs.cancel, runs.reconcile, runs.doctor, runs.purge,
     tools.schema, tools.reference, tools.explain, tools.simulate, tools.completion,
 ):  # fmt: skip
-    main.add_command(command)
+    main.add_command(with_help(command))

@@ -9,18 +9,29 @@ from typing import Any, NoReturn
 
 import click
 
+from runner.cli.complete import SpecType
 from runner.cli.echo import echo
+from runner.cli.help import list_command_groups, write_list
 from runner.cli.log import LOG
 from runner.cli.signals import command_line, say_next_command
 from runner.errors import InputError, RunnerError, StateError
 
-SPEC_PATH = click.Path(dir_okay=False, path_type=Path)
-SPEC_PATHS = click.Path()
+SPEC_PATH = SpecType(dir_okay=False, path_type=Path)
+SPEC_PATHS = SpecType()
 """Several specs: paths, folders and globs."""
 
 
 class RunnerGroup(click.Group):
     """Command group that ends a failed command with a message and exit code; only bugs show a traceback."""
+
+    def list_commands(self, _: click.Context) -> list[str]:
+        """Return the names of the commands in the order of their definition."""
+        return list(self.commands)
+
+    def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands in the order of use."""
+        for title, rows in list_command_groups(dict(self.commands)):
+            write_list(formatter, title, rows)
 
     def main(self, *args: Any, **options: Any) -> Any:
         """Run the command as a program, and report an error of a file that no command expected."""

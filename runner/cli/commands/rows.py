@@ -8,13 +8,14 @@ from typing import Any
 import click
 
 from runner.cli.common import JSON_OPTION
+from runner.cli.complete import TARGET
 from runner.cli.echo import echo
 
 _DEFAULT_LIMIT, _TABLE_ROWS = 20, 100
 
 
 @click.command()
-@click.argument("target", metavar="RUN|SPEC")
+@click.argument("target", metavar="RUN|SPEC", type=TARGET)
 @click.option("--failed", is_flag=True, help="Only rows that did not succeed.")
 @click.option("--outcome", metavar="NAME", help="Only rows with this outcome, such as refused or pending.")
 @click.option("--reason", metavar="TEXT", help="Only rows whose reason begins like this.")

@@ -6,12 +6,13 @@ from typing import Any
 import click
 
 from runner.cli.common import JSON_OPTION, echo_json, warn_of_debug_log
+from runner.cli.complete import TARGET
 from runner.cli.echo import echo, echo_text
 from runner.cli.env_files import describe_key, reads_env_files
 
 
 @click.command()
-@click.argument("target", required=False, metavar="[SPEC|RUN]")
+@click.argument("target", required=False, metavar="[SPEC|RUN]", type=TARGET)
 @JSON_OPTION
 @reads_env_files
 def status(target: str | None, *, as_json: bool) -> None:
@@ -50,7 +51,7 @@ def status(target: str | None, *, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("target", metavar="SPEC|RUN")
+@click.argument("target", metavar="SPEC|RUN", type=TARGET)
 @reads_env_files
 def cancel(target: str) -> None:
     """Cancel an unfinished run.
@@ -72,7 +73,7 @@ def cancel(target: str) -> None:
 
 
 @click.command()
-@click.argument("target", metavar="SPEC|RUN")
+@click.argument("target", metavar="SPEC|RUN", type=TARGET)
 @click.option(
     "--adopt", metavar="BATCH_ID", help="Use this remote batch as the one whose creation got no response."
 )
@@ -148,7 +149,7 @@ class _AgeType(click.ParamType[float]):
 
 
 @click.command()
-@click.argument("target", required=False, metavar="[SPEC|RUN]")
+@click.argument("target", required=False, metavar="[SPEC|RUN]", type=TARGET)
 @click.option(
     "--older-than", type=_AgeType(), metavar="30d", help="Purge all runs that ended at least this long ago."
 )
