@@ -56,7 +56,7 @@ def test_plan_says_why_tokens_are_only_estimated(
 ) -> None:
     write_job(tmp_path)
     with simulator(tmp_path / "api", faults=[f"{fault}:99"]) as environ:
-        shown = command(tmp_path, environ, "plan", "job.yaml")
+        shown = command(tmp_path, environ, "plan", "job.yaml", "-v")
         online = command(tmp_path, environ, "validate", "--online", "job.yaml")
     assert (shown.returncode, "without the API" in shown.stdout, reason in shown.stdout) == (0, True, True)
     assert (online.returncode, reason in online.stderr) == (4, True)
