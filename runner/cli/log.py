@@ -73,7 +73,7 @@ def _run_fields(event: "RunEvent | None") -> dict[str, Any]:
     """Return the fields of a line about the run: the same in every line, null if there is no run yet."""
     if event is None:
         names = ("spec", "run", "batch", "round", "rows", "outcomes", "batches", "cost", "estimated_cost")
-        return dict.fromkeys((*names, "next_look", "expected_end"))
+        return dict.fromkeys((*names, "next_look", "expected_end", "is_simulated"))
     summary, states = event.summary, dict[str, int]()
     for batch in summary.batches:
         states[batch["state"]] = states.get(batch["state"], 0) + 1
@@ -89,6 +89,7 @@ def _run_fields(event: "RunEvent | None") -> dict[str, Any]:
         "estimated_cost": summary.cost["estimated"],
         "next_look": _iso(event.next_look),
         "expected_end": _iso(event.expected_end),
+        "is_simulated": summary.is_simulated,
     }
 
 

@@ -39,7 +39,8 @@ _BEFORE_BATCHES = ("reading", "read", "counting")
 def _format_money(event: RunEvent) -> str:
     spent, estimated = event.summary.cost["actual"], event.summary.cost["estimated"]
     so_far = "unknown so far" if event.summary.unreadable_usage else f"{format_dollars(spent or 0.0)} so far"
-    return so_far if estimated is None else f"{so_far}, estimated {format_dollars(estimated)}"
+    shown = so_far if estimated is None else f"{so_far}, estimated {format_dollars(estimated)}"
+    return f"{shown} (simulated)" if event.summary.is_simulated else shown
 
 
 def _format_time(event: RunEvent, seconds: float, now: float) -> str:

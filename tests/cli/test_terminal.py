@@ -61,6 +61,14 @@ def test_progress_shows_money_and_the_next_look(tmp_path: Path) -> None:
         assert terminal.end() == 130
 
 
+def test_progress_of_a_simulated_run_says_so_beside_its_money(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    with Terminal(tmp_path, environ_without_key()) as terminal:
+        terminal.start("run", "job.yaml", "--simulate")
+        terminal.wait_for("estimated $0.0003 (simulated)")
+        assert terminal.end() == 0
+
+
 def test_progress_shows_an_end_once_a_batch_has_ended(tmp_path: Path) -> None:
     write_job(tmp_path, batch={"max_requests": 8, "poll_seconds": 0.1})
     with simulator(tmp_path / "api", seconds=4) as environ, Terminal(tmp_path, environ) as terminal:
