@@ -3,7 +3,7 @@
 import re
 
 _BEFORE = re.compile(r"(?:\b(?:as|into|either|between|among|one of)|:)\s*:?\s+", re.IGNORECASE)
-_LIST = re.compile(r"([^.;:!?\n()]+?),?\s+(?:or|oder|ou)\s+([^.,;:!?\n()]+)", re.IGNORECASE)
+_LIST = re.compile(r"([^.;:!?\n()]+?),?\s+or\s+([^.,;:!?\n()]+)", re.IGNORECASE)
 _SLASHES = re.compile(r"\w[\w-]*(?:\s*[/|]\s*\w[\w-]*)+")
 _AFTER = re.compile(
     r"\s+(?:and|with|based|depending|using|when|if|because|for|from|by|in|according|so|then|that|which|per)\b.*",
