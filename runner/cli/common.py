@@ -75,13 +75,18 @@ def _describe_problems(error: InputError) -> str:
 
 
 def _exit_with_error(error: RunnerError) -> NoReturn:
+    say_error(error)
+    sys.exit(error.exit_code)
+
+
+def say_error(error: RunnerError, *, spec: str | None = None) -> None:
+    """Print the error that stopped a command, or the run of one `spec` of several."""
     # If stderr cannot be written either, the exit code still reports the failure.
     with suppress(OSError):
         is_input = isinstance(error, InputError)
-        plain = str(error) if LOG.is_json else f"error: {error}"
+        plain = str(error) if LOG.is_json else f"error: {f'{spec}: ' if spec else ''}{error}"
         message = _describe_problems(error) if isinstance(error, InputError) and not LOG.is_json else plain
         LOG.say(message, event="stopped", is_wrapped=not is_input, exit_code=error.exit_code)
-    sys.exit(error.exit_code)
 
 
 class TimeSpan(click.ParamType[float]):

@@ -131,22 +131,24 @@ def follow_and_deliver(
     wait: bool,
     wait_until: float = math.inf,
     accept_loss: bool,
+    is_again: bool = False,
 ) -> Summary:
     """Follow the batches of a started run and write its outputs; return how it stands then.
 
     Without `wait`, or at the time `wait_until` of `read_clock`, it does not wait for batches that have not ended.
-    An error that stops the run is reported before it is raised.
+    `is_again` means that this process has followed the run before. An error that stops the run is reported before
+    it is raised.
     """
     try:
         how: dict[str, Any] = {"wait": wait, "wait_until": wait_until, "accept_loss": accept_loss}
-        return _follow_and_deliver(ready, poll_seconds, stop, how)
+        return _follow_and_deliver(ready, poll_seconds, stop, how, is_again=is_again)
     except RunnerError as error:
         ready.context.report("stopped", str(error))
         raise
 
 
 def _follow_and_deliver(
-    ready: ReadyRun, poll_seconds: float | None, stop: Event, how: Mapping[str, Any]
+    ready: ReadyRun, poll_seconds: float | None, stop: Event, how: Mapping[str, Any], *, is_again: bool
 ) -> Summary:
     context, run = ready.context, ready.context.run
     output_format = build_output_format(context.spec.output)
@@ -154,8 +156,9 @@ def _follow_and_deliver(
         rewrite_outputs(context, output_format)
     else:
         count = len(context.store.batches(run))
-        line = f"run {run.id}: {pluralize(run.rows, 'row')} in {pluralize(count, 'batch')}"
-        context.report("started", line)
+        if not is_again:
+            line = f"run {run.id}: {pluralize(run.rows, 'row')} in {pluralize(count, 'batch')}"
+            context.report("started", line)
         check_run_files(context)
         _follow(ready, output_format, poll_seconds or context.spec.batch.poll_seconds, stop, **how)
     is_finished = context.run.state == "finished"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
 
@@ -54,18 +54,57 @@ def make_output_root(spec: Spec, *, simulate: bool) -> Path:
 
 
 @contextmanager
+def _find_server(folder: Path, *, simulate: bool) -> Iterator[dict[str, str]]:
+    """Yield how to reach the API, or a simulator that is started and keeps its batches in the state folder."""
+    if not simulate:
+        yield {}
+        return
+    # Imported here, so that `validate` does not wait for the import of an HTTP server.
+    from runner.simulator.server import serve
+
+    with serve(folder / "simulator") as url:
+        yield {"base_url": url, "api_key": "simulated", "name": "simulator"}
+
+
+@contextmanager
 def open_client(folder: Path, *, simulate: bool, betas: Sequence[str] = ()) -> Iterator[Api]:
     """Open a client of the API, or of a simulator that keeps its batches in the state folder `folder`."""
-    with ExitStack() as stack:
-        if simulate:
-            # Imported here, so that `validate` does not wait for the import of an HTTP server.
-            from runner.simulator.server import serve
+    with _find_server(folder, simulate=simulate) as server, connect(**server, betas=betas) as api:
+        yield api
 
-            url = stack.enter_context(serve(folder / "simulator"))
-            own = {"base_url": url, "api_key": "simulated", "name": "simulator"}
-            yield stack.enter_context(connect(**own, betas=betas))
-        else:
-            yield stack.enter_context(connect(betas=betas))
+
+@dataclass(slots=True)
+class OpenProjects:
+    """The projects of one command: each state is locked, and each simulator started, when it is first needed."""
+
+    stack: ExitStack
+    stop: Event
+    simulate: bool
+    states: dict[Path, tuple[Store, dict[str, str]]] = field(default_factory=dict)
+    clients: dict[tuple[Path, tuple[str, ...]], Api] = field(default_factory=dict)
+
+    def open(self, output_root: Path, *, betas: tuple[str, ...]) -> tuple[Store, Api]:
+        """Return the locked state of a project, and a client whose calls end early after `stop`."""
+        root = output_root.resolve()
+        if root not in self.states:
+            store = self.stack.enter_context(open_store(output_root / ".runner"))
+            server = self.stack.enter_context(_find_server(store.path, simulate=self.simulate))
+            self.states[root] = store, server
+        store, server = self.states[root]
+        if (root, betas) not in self.clients:
+            self.clients[root, betas] = self.stack.enter_context(connect(**server, betas=betas))
+            self.clients[root, betas].stop = self.stop
+        return store, self.clients[root, betas]
+
+
+@contextmanager
+def open_projects(stop: Event, *, simulate: bool) -> Iterator[OpenProjects]:
+    """Yield projects that are opened when needed, and closed at the end. Raises StateError for OSErrors."""
+    try:
+        with ExitStack() as stack:
+            yield OpenProjects(stack, stop, simulate)
+    except OSError as error:
+        raise StateError(f"{error.filename or 'the state folder'}: {error.strerror or error}") from error
 
 
 @contextmanager

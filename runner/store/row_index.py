@@ -145,6 +145,16 @@ class RowIndex:
             )
         )
 
+    def find_run_with_common_requests(self, run: Run, others: Sequence[Run]) -> int | None:
+        """Return the number of the first of `others` that has requests of `run` which are not answered yet."""
+        numbers = ", ".join(str(other.number) for other in others)
+        query = (
+            "SELECT min(other.run) FROM row AS own JOIN row AS other ON other.digest = own.digest"
+            f" WHERE own.run = ? AND own.digest > x'' AND own.outcome IS NULL AND other.run IN ({numbers})"
+        )
+        (number,) = self._db.execute(query, (run.number,)).fetchone()
+        return None if number is None else int(number)
+
     def location_of(self, run: Run, row: int) -> tuple[int, int, int] | None:
         """Return (batch, offset, length) of the latest params of a row, or None if it is not sent."""
         query = "SELECT batch, body_offset, body_length FROM row WHERE run = ? AND row = ? AND batch > 0"

@@ -1,11 +1,11 @@
 """Commands that can spend money: run, retry and recover."""
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -26,12 +26,14 @@ from runner.cli.log import LOG, log_options
 from runner.cli.resume_command import resume_command
 from runner.cli.signals import StopEvent, handle_stop_signals, say_next_command
 from runner.errors import RunnerError, UsageError
+from runner.text import pluralize
 
 if TYPE_CHECKING:
     from runner.cli.progress import ProgressDisplay
     from runner.lifecycle.plan.plan import Plan
     from runner.runs.select import PendingRun
     from runner.runs.summary import Summary
+    from runner.spec.spec import Spec
 
 
 def _ask_consent(
@@ -53,13 +55,19 @@ def _ask_consent(
             line = "cannot ask for confirmation without a terminal: add `--yes`, or set `limits.max_cost`"
             LOG.say(line, event="declined")
             return False
-        with stop.end_question():
-            return click.confirm("send these requests?", err=True)
+        return _confirm(stop)
 
 
-def _choose_pending(progress: "ProgressDisplay", stop: StopEvent, pending: "PendingRun") -> str:
+def _confirm(stop: StopEvent) -> bool:
+    with stop.end_question():
+        return click.confirm("send these requests?", err=True)
+
+
+def _choose_pending(
+    pause: Callable[[], AbstractContextManager[None]], stop: StopEvent, pending: "PendingRun"
+) -> str:
     """Ask what to do about an unfinished run that differs from the files."""
-    with progress.pause():
+    with pause():
         LOG.say(str(pending), event="warning")
         choices = click.Choice(["finish", "new", "stop"])
         question = "finish it as it began and then start on the changes, start a new run, or stop?"
@@ -70,11 +78,19 @@ def _choose_pending(progress: "ProgressDisplay", stop: StopEvent, pending: "Pend
     return answer
 
 
-def _pending_policy(written: str | None, progress: "ProgressDisplay", stop: StopEvent, *, is_agreed: bool) -> Any:
-    """Return how to decide about a run that differs from the files; a person is asked on a terminal."""
-    can_ask = sys.stdin.isatty() and sys.stderr.isatty() and not LOG.is_json
-    policy = written or ("ask" if can_ask and not is_agreed else "finish")
-    return partial(_choose_pending, progress, stop) if policy == "ask" and can_ask else policy
+class _Manner(NamedTuple):
+    """How a command asks and prints: the values of --pending, --yes or --simulate, --json and --verbose."""
+
+    pending: str | None
+    is_agreed: bool
+    as_json: bool
+    is_verbose: bool
+
+    def policy(self, pause: Callable[[], AbstractContextManager[None]], stop: StopEvent) -> Any:
+        """Return how to decide about a run that differs from the files; a person is asked on a terminal."""
+        can_ask = sys.stdin.isatty() and sys.stderr.isatty() and not LOG.is_json
+        policy = self.pending or ("ask" if can_ask and not self.is_agreed else "finish")
+        return partial(_choose_pending, pause, stop) if policy == "ask" and can_ask else policy
 
 
 @click.command()
@@ -114,8 +130,6 @@ def run(
 
     A folder means the specs in it. A spec that reads the outputs of another spec runs after it.
     """
-    from runner.cli.progress import show_progress
-    from runner.lifecycle.run import run as run_spec
     from runner.lifecycle.validate.checks import load_spec_or_report
     from runner.runs.choose_specs import choose_specs
 
@@ -125,21 +139,45 @@ def run(
     chain = choose_specs(specs, vars=variables, select=select, simulate=simulate, load=load_spec_or_report)
     if not chain:
         LOG.say("no spec is selected: nothing to do", event="unchanged")
+        return
     how: dict[str, Any] = {
         "simulate": simulate, "wait": not no_wait, "max_wait": max_wait, "limit": limit, "resume": resume,
         "new": new, "accept_loss": accept_loss, "overwrite": overwrite, "poll_seconds": poll_seconds,
     }  # fmt: skip
-    code = 0
+    run_chosen = _run_one if len(chain) == 1 else _run_several
     with handle_stop_signals() as stop:
-        for spec in chain:
-            with show_progress() as progress, _json_of_stopped_run(as_json=as_json):
-                agree = partial(_ask_consent, progress, stop, is_agreed=yes or simulate, verbose=verbose)
-                policy = _pending_policy(pending, progress, stop, is_agreed=yes or simulate)
-                summary = run_spec(spec, consent=agree, pending=policy, report=progress.report, stop=stop, **how)
-            _print_summary(summary, [spec.path], simulate=simulate, as_json=as_json)
-            code = max(code, _exit_code(summary, stop, is_last=spec is chain[-1]))
-            if stop.signal is not None or summary.state != "finished":
-                break
+        run_chosen(chain, stop, how, _Manner(pending, yes or simulate, as_json, verbose))
+
+
+def _run_one(chain: Sequence["Spec"], stop: StopEvent, how: dict[str, Any], manner: _Manner) -> None:
+    from runner.cli.progress import show_progress
+    from runner.lifecycle.run import run as run_spec
+
+    [spec] = chain
+    with show_progress() as progress, _json_of_stopped_run(as_json=manner.as_json):
+        agree = partial(_ask_consent, progress, stop, is_agreed=manner.is_agreed, verbose=manner.is_verbose)
+        how["pending"] = manner.policy(progress.pause, stop)
+        summary = run_spec(spec, consent=agree, report=progress.report, stop=stop, **how)
+    _print_summary(summary, [spec.path], simulate=how["simulate"], as_json=manner.as_json)
+    sys.exit(_exit_code(summary, stop))
+
+
+def _run_several(chain: Sequence["Spec"], stop: StopEvent, how: dict[str, Any], manner: _Manner) -> None:
+    from runner.cli.several import SeveralConsole, run_several
+    from runner.lifecycle.run_all import RunOptions
+
+    show = partial(_print_summary, specs=[], simulate=how["simulate"], as_json=manner.as_json)
+    console = SeveralConsole(manner.is_agreed, manner.as_json, partial(_confirm, stop), show)
+    how["pending"] = manner.policy(console.pause, stop)
+    runs = run_several(chain, RunOptions(**how), console, stop)
+    for spec in runs.unfinished:
+        show(runs.summaries[str(spec.path)])
+    left = [*(spec.path for spec in runs.unfinished), *(one.spec.path for one in runs.not_begun)]
+    code = 128 + stop.signal if stop.signal is not None and left else runs.exit_code
+    if left:
+        command = resume_command([str(path) for path in left])
+        message = f"{pluralize(len(left), 'spec')} of {len(chain):,} not finished"
+        say_next_command(message, "resume with", command, event="unfinished", exit_code=code)
     sys.exit(code)
 
 
@@ -163,9 +201,12 @@ def _print_summary(summary: "Summary", specs: Sequence[Path], *, simulate: bool,
     from runner.cli.texts.summary import format_conclusion, format_unfinished
 
     if summary.state != "finished":
-        text, code = format_unfinished(summary), {"exit_code": summary.exit_code}
-        command = resume_command([str(spec) for spec in specs])
-        say_next_command(text, "resume with", command, event="unfinished", **code)
+        text, code = format_unfinished(summary), summary.exit_code
+        if specs:
+            command = resume_command([str(spec) for spec in specs])
+            say_next_command(text, "resume with", command, event="unfinished", exit_code=code)
+        else:
+            LOG.say(text, event="unfinished", exit_code=code)
     elif not as_json:
         echo_text(format_conclusion(summary, is_simulated=simulate))
     if as_json:

@@ -26,10 +26,15 @@ def _check_disk_space(context: RunContext, plan: Plan) -> None:
         )
 
 
-def _check_consent(context: RunContext, plan: Plan, consent: Consent) -> None:
+def check_plan(context: RunContext, plan: Plan) -> None:
+    """Raise InputError for errors found by the rules, or StateError if the disk is too full for the results."""
     if errors := [finding.problem for finding in plan.findings if finding.severity == "error"]:
         raise InputError(errors)
     _check_disk_space(context, plan)
+
+
+def _check_consent(context: RunContext, plan: Plan, consent: Consent) -> None:
+    check_plan(context, plan)
     is_agreed = consent(plan) if callable(consent) else consent
     if not (is_agreed or plan.new == 0 or context.spec.limits.max_cost is not None):
         raise UsageError("nothing was sent: the run was not confirmed")

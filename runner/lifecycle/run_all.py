@@ -1,0 +1,252 @@
+"""Run several specs: plan all of them, ask once, send all, then wait for all.
+
+A spec is planned later if it needs another one to be finished first: it reads its outputs, or has requests in
+common with it, whose answers are then reused instead of paid twice.
+"""
+
+import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Any, Literal, Protocol
+
+from runner.errors import InputError, Problem, RunnerError, Unavailable, UsageError
+from runner.lifecycle.plan.consent import check_plan
+from runner.lifecycle.run import (
+    Pending,
+    ReadyRun,
+    check_spec,
+    follow_and_deliver,
+    prepare_run,
+    to_choice,
+)
+from runner.runs.choose_specs import find_upstream
+from runner.runs.events import ProgressCallback
+from runner.runs.project import OpenProjects, open_projects
+from runner.runs.select import PendingChoice
+from runner.runs.summary import Summary, summarize_run
+from runner.spec.spec import Spec
+from runner.store.lock import read_clock
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """The options of `run` that hold for all specs (see there); `max_wait` is in seconds."""
+
+    simulate: bool = False
+    wait: bool = True
+    max_wait: float | None = None
+    limit: int | None = None
+    resume: bool = False
+    new: bool = False
+    pending: Pending | PendingChoice = "ask"
+    accept_loss: bool = False
+    overwrite: bool = False
+    poll_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingSpec:
+    """A spec that is planned once the run of another one, or its own unfinished run, is finished."""
+
+    spec: Spec
+    after: Spec
+    reason: Literal["reads", "shares", "pending"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """Runs that are planned together, and the specs that wait for them."""
+
+    ready: list[tuple[Spec, ReadyRun]] = field(default_factory=list)
+    waiting: list[WaitingSpec] = field(default_factory=list)
+
+    def discard(self) -> None:
+        """Delete the new runs."""
+        for _, ready in self.ready:
+            ready.discard()
+
+
+class Observer(Protocol):
+    """What the user sees and decides."""
+
+    def show(self) -> AbstractContextManager[ProgressCallback]:
+        """Show the progress of one step."""
+
+    def confirm(self, wave: Wave) -> bool:
+        """Show the plans of a wave, and return whether it may be sent."""
+
+    def ended(self, spec: Spec, summary: Summary) -> None:
+        """Show the summary of a finished run."""
+
+    def failed(self, spec: Spec, error: RunnerError) -> None:
+        """Show the error that stopped a run."""
+
+
+@dataclass(slots=True)
+class AllRuns:
+    """How all specs stand: summaries by spec path, errors, and the specs that were not begun."""
+
+    summaries: dict[str, Summary] = field(default_factory=dict)
+    errors: list[RunnerError] = field(default_factory=list)
+    unfinished: list[Spec] = field(default_factory=list)
+    not_begun: list[WaitingSpec] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """The highest exit code of all; 4 if a spec was not begun."""
+        codes = [summary.exit_code for summary in self.summaries.values()]
+        return max([0, *codes, *(error.exit_code for error in self.errors), *(4 for _ in self.not_begun)])
+
+
+@dataclass(slots=True)
+class _Runs:
+    options: RunOptions
+    projects: OpenProjects
+    observer: Observer
+    stop: Event
+    found: AllRuns = field(default_factory=AllRuns)
+    wait_until: float | None = None
+
+    def plan_wave(self, specs: Sequence[Spec], *, is_first: bool) -> Wave:
+        """Prepare and plan the specs that need not wait. Raises InputError with the mistakes of all of them."""
+        wave = Wave()
+        problems: list[Problem] = []
+        try:
+            for spec in specs:
+                try:
+                    self._plan_spec(spec, wave, is_first=is_first)
+                except InputError as error:
+                    problems += error.problems
+                except UsageError as error:
+                    problems.append(Problem(str(spec.path), str(error)))
+            if problems:
+                raise InputError(problems)
+        except BaseException:
+            wave.discard()
+            raise
+        return wave
+
+    def _plan_spec(self, spec: Spec, wave: Wave, *, is_first: bool) -> None:
+        self.found.summaries.pop(str(spec.path), None)
+        open_specs = [*(one for one, _ in wave.ready), *(one.spec for one in wave.waiting)]
+        if (upstream := find_upstream(spec, open_specs)) is not None:
+            wave.waiting.append(WaitingSpec(spec, upstream, "reads"))
+            return
+        with self.observer.show() as report:
+            ready = self._prepare(spec, report, is_first=is_first)
+        if ready.plan is None and ready.context.run.state == "finished":
+            self._follow_shown(spec, ready, wait=True)
+            return
+        earlier = [(one, other) for one, other in wave.ready if other.context.store is ready.context.store]
+        shared = _find_shared(ready, earlier) if spec.reuse and ready.plan is not None else None
+        if shared is not None:
+            ready.discard()
+            wave.waiting.append(WaitingSpec(spec, shared, "shares"))
+            return
+        wave.ready.append((spec, ready))
+        if ready.plan is not None:
+            check_plan(ready.context, ready.plan)
+        elif ready.is_outdated:
+            wave.waiting.append(WaitingSpec(spec, spec, "pending"))
+
+    def _prepare(self, spec: Spec, report: ProgressCallback, *, is_first: bool) -> ReadyRun:
+        options = self.options
+        resume, new = (options.resume, options.new) if is_first else (False, False)
+        is_patient = options.pending == "finish" and not new
+        checked = check_spec(spec, simulate=options.simulate, resume=resume, finish_pending=is_patient)
+        store, api = self.projects.open(checked.output_root, betas=spec.betas)
+        return prepare_run(
+            checked, store, api, limit=options.limit, resume=resume, new=new, choose=to_choice(options.pending),
+            overwrite=options.overwrite, report=report, stop=self.stop,
+        )  # fmt: skip
+
+    def send_wave(self, wave: Wave) -> None:
+        """Start the runs of a wave and follow them to their ends: all are sent before any is waited for."""
+        if wave.ready and not self.observer.confirm(wave):
+            wave.discard()
+            names = ", ".join(spec.name for spec, ready in wave.ready if ready.plan is not None)
+            raise UsageError(f"nothing was sent of {names}: not confirmed")
+        for _, ready in wave.ready:
+            ready.start(True, self.stop)  # noqa: FBT003 - the consent
+        left, is_again = wave.ready, False
+        if self.options.wait and len(left) > 1:
+            left = [(spec, ready) for spec, ready in left if not self._follow_shown(spec, ready, wait=False)]
+            is_again = True
+        for spec, ready in left:
+            if self.stop.is_set() or not self._follow_shown(
+                spec, ready, wait=self.options.wait, is_again=is_again
+            ):
+                self.found.summaries[str(spec.path)] = summarize_run(ready.context.store, ready.context.run)
+                self.found.unfinished.append(spec)
+
+    def _follow_shown(self, spec: Spec, ready: ReadyRun, *, wait: bool, is_again: bool = False) -> bool:
+        with self.observer.show() as report:
+            ready.context.on_progress = report
+            return self._follow(spec, ready, wait=wait, is_again=is_again)
+
+    def _follow(self, spec: Spec, ready: ReadyRun, *, wait: bool, is_again: bool) -> bool:
+        """Follow a run; return whether it has ended, by an error or with its outputs."""
+        options, path = self.options, str(spec.path)
+        how: dict[str, Any] = {"poll_seconds": options.poll_seconds, "accept_loss": options.accept_loss}
+        how |= {"stop": self.stop, "wait": wait, "is_again": is_again}
+        if self.wait_until is None:
+            self.wait_until = math.inf if options.max_wait is None else read_clock() + options.max_wait
+        try:
+            summary = follow_and_deliver(ready, wait_until=self.wait_until, **how)
+        except RunnerError as error:
+            if isinstance(error, Unavailable) and options.wait and not wait:
+                return False  # it is tried again when it is waited for
+            self.found.errors.append(error)
+            self.observer.failed(spec, error)
+            return True
+        if summary.state != "finished":
+            return False
+        self.found.summaries[path] = summary
+        self.observer.ended(spec, summary)
+        return True
+
+    def next_specs(self, wave: Wave) -> list[Spec]:
+        """Return the specs whose turn it is after a wave, and note those that cannot begin."""
+        paths = {path for path, summary in self.found.summaries.items() if summary.state == "finished"}
+        is_over = self.stop.is_set() or read_clock() >= (self.wait_until or math.inf)
+        following: list[Spec] = []
+        for one in wave.waiting:
+            is_waiting = any(str(one.after.path) == str(other.path) for other in following)
+            if not is_over and (is_waiting or str(one.after.path) in paths):
+                following.append(one.spec)
+            elif one.spec is not one.after or str(one.after.path) in paths:
+                self.found.not_begun.append(one)
+        return following
+
+
+def _find_shared(ready: ReadyRun, earlier: Sequence[tuple[Spec, ReadyRun]]) -> Spec | None:
+    """Return the first spec whose unfinished run has requests that a new run has too, or None."""
+    store, run = ready.context.store, ready.context.run
+    others = [other.context.run for _, other in earlier]
+    number = store.row_index.find_run_with_common_requests(run, others) if others else None
+    return next((spec for spec, other in earlier if other.context.run.number == number), None)
+
+
+def run_all(specs: Sequence[Spec], options: RunOptions, observer: Observer, stop: Event) -> AllRuns:
+    """Run specs, which are in the order of `sort_by_dependency`, as far as that is possible now.
+
+    Nothing is sent if one of them has a mistake. Raises InputError, UsageError without consent, Interrupted, and
+    StateLocked if another runner uses one of the projects.
+    """
+    with open_projects(stop, simulate=options.simulate) as projects:
+        runs = _Runs(options, projects, observer, stop)
+        left, is_first = list(specs), True
+        while left:
+            try:
+                wave = runs.plan_wave(left, is_first=is_first)
+                runs.send_wave(wave)
+            except (InputError, UsageError) as error:
+                if is_first:
+                    raise
+                runs.found.errors.append(error)
+                observer.failed(left[0], error)
+                break
+            left, is_first = runs.next_specs(wave), False
+        return runs.found
