@@ -10,6 +10,7 @@ from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from runner.pricing.models import load_catalogue
 from runner.simulator.batches import MAX_BYTES, OutcomePicker, SimulatedBatches, UsageCallback
 from runner.simulator.faults import Faults
 from runner.simulator.files import SimulatedFiles
@@ -154,6 +155,7 @@ def serve(
     """
     wanted = faults if isinstance(faults, Faults) else Faults(faults, seed, fault_delay, folder / "faults.jsonl")
     batches = SimulatedBatches(folder, seconds, pick_outcome, usage, clock, wanted)
+    load_catalogue()  # first here: msgspec crashes if two threads make the decoder of a type at the same time
     server = _Server(port, batches, hook, workspace)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
