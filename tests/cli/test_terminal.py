@@ -48,7 +48,8 @@ def test_no_id_and_no_word_is_cut(tmp_path: Path, columns: int) -> None:
         assert terminal.end() == 0
         lines = terminal.lines()
         assert sum(run in line for line in lines) >= 3
-        assert any("a_job_with_quite_a_long_name" in line and "finished" in line for line in lines[-10:])
+        shown = terminal.text().rpartition("resume with")[2].rpartition(" wrote ")[2]
+        assert ("a_job_with_quite_a_long_name" in shown, "finished" in shown, "…" in shown) == (True, True, False)
 
 
 def test_progress_shows_money_and_the_next_look(tmp_path: Path) -> None:

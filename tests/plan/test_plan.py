@@ -103,3 +103,19 @@ def test_run_cost_is_in_summary_and_status(tmp_path: Path) -> None:
     assert set(cost) == {"estimated", "actual", "at_sync_price", "saved", "synchronous"}
     assert cost["saved"] == pytest.approx(cost["at_sync_price"] - cost["actual"], abs=2e-6)
     assert "$0.000" in table
+
+
+@pytest.mark.parametrize(
+    ("cap", "words"),
+    [(1, ""), (0.001, "only 1 of 3 batches can be in progress at once"), (0.0005, "sent one after another")],
+)
+def test_plan_says_if_the_cap_holds_batches_back(tmp_path: Path, cap: float, words: str) -> None:
+    made = plan_of_edited_job(tmp_path, limits={"max_cost": cap})
+    assert (words in made.cap_effect, made.cap_effect in format_plan(made)) == (True, True)
+    assert bool(made.cap_effect) == bool(words)
+
+
+def test_plan_of_one_row_is_in_the_singular(tmp_path: Path) -> None:
+    text = format_plan(plan_of_edited_job(tmp_path, rows=1, mode="auto"), verbose=True)
+    assert "job: 1 row for" in text and "1 request takes about" in text
+    assert "$0.00 " not in text and "1 rows" not in text and "1 requests" not in text

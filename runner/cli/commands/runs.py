@@ -10,6 +10,8 @@ from runner.cli.complete import TARGET
 from runner.cli.echo import echo, echo_text
 from runner.cli.env_files import describe_key, reads_env_files
 
+_ANY_WIDTH = 10_000
+
 
 @click.command()
 @click.argument("target", required=False, metavar="[SPEC|RUN]", type=TARGET)
@@ -39,7 +41,8 @@ def status(target: str | None, *, as_json: bool) -> None:
 
     # A pipe has no width.
     console, table = Console(width=None if sys.stdout.isatty() else 200), build_runs_table(found)
-    if console.measure(table).minimum > console.width:
+    needed = console.measure(table, options=console.options.update(max_width=_ANY_WIDTH)).minimum
+    if needed > console.width:
         echo_text(format_run_blocks(found))
     else:
         console.print(table)
