@@ -71,7 +71,7 @@ _OUTCOMES = {
 
 _EVENTS_INTRODUCTION = (
     "`runner run --log-format json` writes one event per line, and [every line has the same fields]"
-    "(README.md#logs). From Python, `run(report=)` is called with each event but those of the command."
+    "(README.md#logs). From Python, `run(on_event=)` is called with each event but those of the command."
 )
 _COMMAND_EVENTS = {
     "planned": "of the command: the plan is made; `plan` holds it as `plan --json` prints it",

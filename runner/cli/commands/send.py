@@ -20,6 +20,7 @@ from runner.cli.common import (
     echo_json,
     warn_of_debug_log,
 )
+from runner.cli.complete import TARGET
 from runner.cli.echo import echo_text
 from runner.cli.env_files import reads_env_files
 from runner.cli.log import LOG, log_options
@@ -214,7 +215,7 @@ def _print_summary(summary: "Summary", specs: Sequence[Path], *, simulate: bool,
 
 
 @click.command()
-@click.argument("target", metavar="RUN|SPEC")
+@click.argument("target", metavar="RUN|SPEC", type=TARGET)
 @click.option("--outcome", metavar="NAME", help="Only rows with this outcome, such as truncated.")
 @click.option("--key", metavar="KEY", help="Only the row with this key.")
 @click.option("--simulate", is_flag=True, help="Retry a simulated run: no key, no cost. Writes to simulated/.")
