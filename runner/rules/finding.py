@@ -10,7 +10,7 @@ from runner.errors import Problem
 from runner.pricing.models import Model, find_model
 from runner.spec.spec import Spec
 
-_SUGGESTION = re.compile(r"(did you mean '[^']*'\?|expected one of: .*)$")
+_SUGGESTION = re.compile(r"(did you mean '[^']*'\?|expected one of: .*|write row\[.*\])$")
 
 CHECKS = {
     "spec": "correct the spec; `runner reference` lists its keys",

@@ -8,6 +8,7 @@ from jinja2 import ChainableUndefined, TemplateSyntaxError, UndefinedError, node
 from runner.spec.schema_errors import suggest_similar
 from runner.templates.known_fields import find_unknown_field, path_steps
 from runner.templates.sandbox import RENDER_ERRORS, Sandbox, make_sandbox
+from runner.templates.suggestions import suggest_column_path
 from runner.templates.variables import find_first_use, find_undeclared_names
 
 RECORD_FIELDS = (
@@ -50,7 +51,9 @@ def compile_expression(
         compiled = environment.compile_expression(text)
         tree = environment.parse(_wrap_in_template(text))
     except TemplateSyntaxError as error:
-        raise ExpressionError(f"not an expression: {error.message}", error.lineno) from error
+        remedy = suggest_column_path(text, (schemas or {}).get("row", {}).get("properties", ()))
+        message = f"not an expression: {error.message}{remedy and f': {remedy}'}"
+        raise ExpressionError(message, error.lineno) from error
     except SyntaxError as error:
         raise ExpressionError(f"not an expression: {error.msg}") from error
     except RENDER_ERRORS as error:

@@ -6,6 +6,7 @@ from typing import Any
 from jinja2 import nodes
 
 from runner.spec.schema_errors import suggest_similar
+from runner.templates.suggestions import suggest_name
 from runner.templates.variables import find_tested_names
 
 Steps = Sequence[str | int]
@@ -90,7 +91,8 @@ def _check_steps(steps: Steps, schema: Any) -> str | None:
         else:
             fields = _find_fields(schema)
             if fields is not None and step not in fields:
-                return f"{where} has no field {step!r}: {suggest_similar(str(step), fields)}"
+                suggest = suggest_name if where == "row" else suggest_similar
+                return f"{where} has no field {step!r}: {suggest(str(step), list(fields))}"
             schema = None if fields is None else fields[step]
             where += f".{step}"
         if not isinstance(schema, Mapping):

@@ -30,3 +30,11 @@ def suggest_column_tag(text: str, line: int, columns: Collection[str]) -> str:
         if near:
             return f"write {{{{ {write_column(near[0])} }}}} for the column {near[0]!r}"
     return ""
+
+
+def suggest_column_path(text: str, columns: Collection[str]) -> str:
+    """Return what to write for a column with blanks that an expression names without quotes, or nothing."""
+    for name in columns:
+        if not name.isidentifier() and re.search(rf"(?<![\w'\"]){re.escape(name)}(?![\w'\"])", text):
+            return f"write {write_column(name)}"
+    return ""

@@ -88,3 +88,22 @@ def test_broken_part_gives_no_further_findings(tmp_path: Path) -> None:
     assert [one.message for one in report(tmp_path, params=params).findings] == [
         "params.max_tokens must be a whole number, not the text 'many'"
     ]
+
+
+def test_columns_with_blanks_are_explained_in_expressions(tmp_path: Path) -> None:
+    source = {"type": "csv", "path": "rows.csv", "where": "row.Order No > 3"}
+    columns = {"a": "row.Order No", "b": "row.Order_No"}
+    sinks = [{"type": "csv", "path": "out.csv", "columns": columns}]
+    rows = "id,text,Order No\n" + "".join(f"{number},a,7\n" for number in range(9))
+    found = report(tmp_path, rows, source=source, sinks=sinks).errors
+    assert [one.remedy for one in found] == ["write row['Order No']"] * 3
+
+
+def test_missing_attachment_is_answered_with_the_nearest_file(tmp_path: Path) -> None:
+    (tmp_path / "cat.txt").write_text("meow")
+    user = [{"type": "document", "path": "{{ text }}"}]
+    rows = "id,text\n1,cta.txt\n" + "".join(f"{number},cat.txt\n" for number in range(2, 9))
+    found = report(tmp_path, rows, prompt={"user": user})
+    assert [one.message for one in found.findings] == [
+        "row 1 cannot be sent: cta.txt cannot be read: No such file or directory: did you mean 'cat.txt'?"
+    ]

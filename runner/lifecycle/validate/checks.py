@@ -1,14 +1,16 @@
 """Validate a spec against everything except the full input, and report all mistakes in one round."""
 
 import os
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.errors import InputError, Problem
 from runner.files.extras import missing_package_message
+from runner.files.nearest import find_nearest_file
 from runner.lifecycle.prepare.render import encode_requests, find_shape, rejected_finding
 from runner.lifecycle.validate.destinations import find_unwritable
 from runner.lifecycle.validate.facts import estimate_facts
@@ -24,6 +26,10 @@ from runner.spec.spec import Spec
 from runner.spec.spec_files import find_spec_files
 from runner.templates.known_fields import make_closed_schema
 from runner.templates.templates import Templates, read_templates
+
+_MAX_REJECTED = 5
+
+_MISSING_FILE = re.compile(r"(.+) cannot be read: No such file or directory$")
 
 if TYPE_CHECKING:
     from runner.requests.encode import EncodedRequest
@@ -87,16 +93,20 @@ class _Checks:
 
     def _render(self, templates: Templates, sample: Sample) -> PlanFacts | None:
         """Render the requests of the first rows, and return the facts that follow from them."""
-        requests: list[EncodedRequest] = []
+        requests, rejected = list["EncodedRequest"](), list[Finding]()
         try:
             for row, encoded in encode_requests(templates, iter(sample.rows)):
                 requests.append(encoded)
                 if encoded.problem is not None:
-                    self.findings.append(rejected_finding(row, encoded.problem))
+                    rejected.append(rejected_finding(row, _add_nearest_file(self.spec, encoded.problem)))
                 else:
                     self.samples.setdefault(find_shape(encoded.params), (row.number, encoded.params))
         except InputError as error:
             self.note("template", error.problems)
+        self.findings += rejected[:_MAX_REJECTED]
+        if len(rejected) > _MAX_REJECTED:
+            last, more = self.findings[-1], f" (and {len(rejected) - _MAX_REJECTED} more of the first rows)"
+            self.findings[-1] = replace(last, message=f"{last.message}{more}")
         return estimate_facts(self.spec, sample, templates, requests)
 
 
@@ -177,6 +187,16 @@ def load_spec_or_report(path: str | os.PathLike[str], *, vars: Mapping[str, str]
     if spec is not None and not problems:
         return spec
     raise InputError([finding.problem for finding in validate_file(path, vars=vars).errors])
+
+
+def _add_nearest_file(spec: Spec, problem: str) -> str:
+    """Return why a row cannot be sent, with the nearest name if a file that it attaches does not exist."""
+    missing = _MISSING_FILE.match(problem)
+    folders = {block.folder or "." for block in spec.prompt.blocks() if block.given == "path"}
+    if missing is None or len(folders) != 1:
+        return problem
+    near = find_nearest_file(spec.root / folders.pop(), missing[1])
+    return problem if near is None else f"{problem}: did you mean {near!r}?"
 
 
 def _find_missing_extra(spec: Spec) -> Iterable[Problem]:

@@ -40,10 +40,11 @@ class Sample:
 def read_sample(spec: Spec, *, is_thorough: bool = False) -> Sample:
     """Read the first rows of a source, or all if it `is_thorough` and the source is small; note their problems.
 
-    If its file or its key column does not exist, those with the nearest names are used, to find more problems.
+    If its file or its key column does not exist, those with the nearest names are used, and a wrong `where` is
+    left out, to find more problems.
     """
     sample = _read(spec, is_thorough=is_thorough)
-    for correct in (_correct_path, _correct_key):
+    for correct in (_correct_path, _correct_selection, _correct_key):
         if sample.problems and (source := correct(spec, sample)) is not None:
             spec = replace(spec, source=source)
             other = _read(spec, is_thorough=is_thorough)
@@ -59,6 +60,12 @@ def _correct_path(spec: Spec, sample: Sample) -> Source | None:
         return None
     near = find_nearest_file(spec.root, path)
     return None if near is None else replace(spec.source, options={**spec.source.options, "path": near})
+
+
+def _correct_selection(spec: Spec, sample: Sample) -> Source | None:
+    """Return the source without a `where` that is wrong, or None."""
+    is_wrong = any(problem.path == "source.where" for problem in sample.problems)
+    return replace(spec.source, where=None) if is_wrong else None
 
 
 def _correct_key(spec: Spec, sample: Sample) -> Source | None:
