@@ -14,10 +14,10 @@ from typing import Any
 
 from runner.errors import InputError, Problem
 from runner.files.compression import DECOMPRESSION_ERRORS, is_compressed
+from runner.files.nearest import find_nearest_file
 from runner.files.remote import is_url
 from runner.sources.input_files import Inputs
 from runner.sources.read import read_rows
-from runner.spec.schema_errors import suggest_similar
 from runner.spec.spec import Source
 
 TYPES = {
@@ -110,8 +110,8 @@ def _read_head(path: str, root: Path) -> bytes:
             return next((stream.read(_HEAD_BYTES) for _, stream in files), b"")
     except (OSError, *DECOMPRESSION_ERRORS) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        known = [one.name for one in (root / path).parent.iterdir()] if (root / path).parent.is_dir() else []
-        hint = f"; {suggest_similar(Path(path).name, known)}" if known and not (root / path).exists() else ""
+        near = None if (root / path).exists() else find_nearest_file(root, path)
+        hint = "" if near is None else f"; did you mean {near!r}?"
         raise InputError([Problem(path, f"cannot read: {reason}{hint}")]) from error
 
 
