@@ -34,9 +34,20 @@ def detect_media_type(head: bytes, name: str = "") -> str:
     for magic, kind in _MAGIC:
         if head.startswith(magic):
             return named if kind == "application/zip" and named.startswith(_ZIP_BASED_TYPES) else kind
+    if _is_pdf(head, named):
+        return "application/pdf"
     if is_text(head):
         return named if named.startswith(("text/", "application/json", "application/xml")) else "text/plain"
-    return "application/pdf" if b"%PDF-" in head[:1024] else "application/octet-stream"
+    return "application/octet-stream"
+
+
+def _is_pdf(head: bytes, named: str) -> bool:
+    """Return whether a file is a PDF with bytes before its header; a text that only mentions it is none."""
+    place = head[:1024].find(b"%PDF-")
+    if place < 0:
+        return False
+    before = head[:place].removeprefix(b"\xef\xbb\xbf")
+    return named == "application/pdf" or not before.strip() or not is_text(head)
 
 
 def is_text(head: bytes) -> bool:

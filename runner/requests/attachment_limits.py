@@ -5,10 +5,14 @@ import re
 import warnings
 from dataclasses import dataclass, field
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from runner.files.media_types import IMAGE_TYPES, detect_media_type, is_text
 from runner.pricing.models import AttachmentLimits, find_model, load_catalogue
 from runner.spec.spec import Block, Spec
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 _HEAD_BYTES = 4096
 
@@ -51,13 +55,15 @@ def _detect_allowed_type(block: Block, data: bytes, name: str) -> str:
     """Return the media type of an attachment. Raises RowRejected if its block does not accept it."""
     if not data:
         raise RowRejected(f"{name} is empty")
-    kind = detect_media_type(data[:_HEAD_BYTES])
+    kind = detect_media_type(data[:_HEAD_BYTES], name)
     if block.type == "image":
         if kind not in IMAGE_TYPES:
             raise RowRejected(f"{name} is {kind}, and an image is png, jpeg, gif or webp")
         return kind
     if kind == "application/pdf":
         return kind
+    if name.lower().endswith(".pdf"):
+        raise RowRejected(f"{name} is no PDF, although its name says so: it begins with {_show_start(data)}")
     if is_text(data[:_HEAD_BYTES]):
         try:
             data.decode()
@@ -66,6 +72,10 @@ def _detect_allowed_type(block: Block, data: bytes, name: str) -> str:
         return "text/plain"
     hint = ": make it a block of the type image" if kind in IMAGE_TYPES else ""
     raise RowRejected(f"{name} is {kind}, and a document is a PDF or UTF-8 text{hint}")
+
+
+def _show_start(data: bytes) -> str:
+    return repr(" ".join(data[:200].decode("utf-8", "replace").split())[:40])
 
 
 def measure_attachment(block: Block, data: bytes, name: str, totals: AttachmentTotals) -> str:
@@ -106,14 +116,31 @@ def _read_image_size(data: bytes, name: str) -> tuple[int, int]:
 
     try:
         with warnings.catch_warnings():
-            # Only the header is read, so Pillow's warning about large images does not apply.
+            # The sides are checked before anything is decoded: Pillow's warning about large images says no more.
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data)) as image:
-                return image.size
+                size = image.size
+                if max(size) <= attachment_limits().side:
+                    _check_whole(image, data)
+                return size
     except Image.DecompressionBombError as error:
         raise RowRejected(f"{name} has more pixels than the API takes") from error
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise RowRejected(f"{name} is no image that can be read") from error
+        raise RowRejected(f"{name} is no image that can be read: {error}") from error
+
+
+def _check_whole(image: "Image.Image", data: bytes) -> None:
+    """Raise OSError or SyntaxError if an image is cut short or damaged, as cheaply as its format allows."""
+    match image.format:
+        case "PNG":
+            image.verify()  # the checksums of all its parts
+        case "WEBP":
+            if len(data) < int.from_bytes(data[4:8], "little") + 8:
+                raise OSError("image file is truncated")
+        case _:
+            # A JPEG is decoded at an eighth of its size.
+            image.draft("L", (1, 1))
+            image.load()
 
 
 def check_attachment_limits(spec: Spec, totals: AttachmentTotals) -> None:

@@ -1,6 +1,7 @@
 """Documents and images of a row: encoded, detected by their bytes, or reported."""
 
 import base64
+import io
 import os
 import re
 import struct
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pypdfium2
 import pytest
+from PIL import Image
 
 from runner import Summary
 from runner.requests.encode import EncodedRequest
@@ -111,6 +113,33 @@ FILES: dict[str, tuple[dict[str, str], Callable[[], bytes], str]] = {
     "prose about PDFs": (IMAGE_BLOCK, lambda: b"as in %PDF-1.7", "a is text/plain, and an image is png"),
     "too large": (IMAGE_BLOCK, lambda: image() + b"\0" * 4_000_000, "a has 4,000,0"),
 }
+
+
+def noise(kind: str) -> bytes:
+    """An image whose every part matters."""
+    made = io.BytesIO()
+    Image.effect_noise((400, 300), 80).convert("RGB").save(made, kind)
+    return made.getvalue()
+
+
+@pytest.mark.parametrize("share", [0.34, 0.9, 0.99])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP"])
+def test_image_that_is_cut_short_is_rejected(tmp_path: Path, kind: str, share: float) -> None:
+    data = noise(kind)
+    (tmp_path / "a").write_bytes(data[: int(len(data) * share)])
+    assert "a is no image that can be read" in blocks_problem(tmp_path, IMAGE_BLOCK, path="a")
+    (tmp_path / "b").write_bytes(data)
+    assert sent_blocks(tmp_path, IMAGE_BLOCK, path="b")[0]["source"]["media_type"] == f"image/{kind.lower()}"
+
+
+@pytest.mark.parametrize("data", [b"<!DOCTYPE html><title>404 Not Found</title>", b"Not found", b"{}"])
+def test_file_that_is_only_named_pdf_is_rejected(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "a.PDF").write_bytes(data)
+    start = repr(data.decode()[:40])
+    expected = f"a.PDF is no PDF, although its name says so: it begins with {start}"
+    assert expected in blocks_problem(tmp_path, PATH_BLOCK, path="a.PDF")
+    (tmp_path / "a.html").write_bytes(data)
+    assert sent_blocks(tmp_path, PATH_BLOCK, path="a.html")[0]["source"]["type"] == "text"
 
 
 @pytest.mark.parametrize("case", FILES)
