@@ -3,24 +3,21 @@
 The outputs depend only on the files of the run, so that writing them again gives the same bytes.
 """
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 
-from runner.errors import InputError, Interrupted, Problem
+from runner.errors import InputError, Interrupted
 from runner.lifecycle.deliver.places import OutputPlace, choose_places
 from runner.lifecycle.deliver.row_results import RowResult, read_row_results, verify_results
+from runner.lifecycle.deliver.sink_group import SinkGroup, group_sinks
 from runner.results.outcome import Outcome
 from runner.results.output_format import OutputFormat
 from runner.runs.context import RunContext
 from runner.runs.snapshot import read_snapshot
-from runner.sinks.open import open_sink
 from runner.spec.spec import Sink
 from runner.store.run_folder import FileSlices, open_slices
-from runner.tabular.database import DatabaseError, Transactions
 from runner.text import pluralize
 
 _MISSING = Outcome(
@@ -79,14 +76,6 @@ def _extra_entries(sink: Sink, place: OutputPlace) -> dict[str, str]:
     return table if place.instead_of is None else {**table, "instead_of": str(place.instead_of)}
 
 
-@contextmanager
-def _map_commit_errors() -> Iterator[None]:
-    try:
-        yield
-    except DatabaseError as error:
-        raise InputError([Problem("sinks", f"cannot write: {error}; run again: nothing is lost")]) from error
-
-
 def _correct_outcomes(context: RunContext, corrected: list[tuple[int, str]]) -> None:
     """Record the outcomes of rows whose answers an older version judged in another way."""
     with context.store.transaction():
@@ -104,34 +93,48 @@ def write_outputs(
     SQL sinks also have `table`, and an output beside a complete one has the path of that one in `instead_of`. In
     an unfinished run, `is_partial` leaves out rows that have no outcome yet.
 
-    Raises InputError if a column cannot be computed or a database cannot be written. Raises OSError if a file
-    cannot be written, StateError if the files of the run are damaged, and Interrupted after `context.stop`.
+    A sink that cannot be written keeps no other from being delivered. Raises InputError with the problems of those
+    that failed, StateError if the files of the run are damaged, and Interrupted after `context.stop`.
     """
     sinks = context.spec.sinks
     chosen = choose_places(context, has_open_rows=is_partial)
-    places = [one.destination for one in chosen]
-    rows, corrected = [0] * len(sinks), list[tuple[int, str]]()
     # This can take a while: there are many rows, a table is locked, or a bucket is far away.
-    elsewhere = [str(place) for place in places if place.path is None]
+    elsewhere = [str(one.destination) for one in chosen if one.destination.path is None]
     context.report("writing", f"writing to {', '.join(elsewhere)}" if elsewhere else "writing the outputs")
-    with _map_commit_errors(), ExitStack() as stack:
-        files = stack.enter_context(open_slices())
-        # Exited after the sinks: databases are committed once all files are in place.
-        transactions = stack.enter_context(Transactions())
-        places = [replace(place, transactions=transactions) for place in places]
-        types = read_snapshot(context.store, context.run).types
-        writers = [stack.enter_context(open_sink(context.spec, n, place, types)) for n, place in enumerate(places)]
-        decoded = any(sink.columns or sink.type not in ("csv", "jsonl") for sink in sinks)
+    groups = group_sinks(context.spec, chosen)
+    try:
+        _write_groups(context, output_format, groups, is_partial=is_partial)
+    except BaseException as error:
+        for group in groups:
+            group.discard(error)
+        raise
+    if problems := [problem for group in groups for problem in group.problems]:
+        raise InputError(problems)
+    rows = {index: count for group in groups for index, count in group.rows.items()}
+    return [
+        {"type": sink.type, "path": str(one.destination), **_extra_entries(sink, one), "rows": rows[index]}
+        for index, (sink, one) in enumerate(zip(sinks, chosen, strict=True))
+    ]
+
+
+def _write_groups(
+    context: RunContext, output_format: OutputFormat, groups: Sequence[SinkGroup], *, is_partial: bool
+) -> None:
+    """Write all records to all groups, let the files appear, and then commit the tables."""
+    types, corrected = read_snapshot(context.store, context.run).types, list[tuple[int, str]]()
+    for group in groups:
+        group.open(context.spec, types)
+    decoded = any(sink.columns or sink.type not in ("csv", "jsonl") for sink in context.spec.sinks)
+    with open_slices() as files:
         how = {"decoded": decoded, "is_partial": is_partial}
         for number, name, record in _verified_records(context, output_format, files, **how):
             if record["outcome"] != (name or "missing"):
                 corrected.append((number, record["outcome"]))
-            for index, write_record in enumerate(writers):
-                if not (chosen[index].keeps_rows and record["outcome"] == "canceled"):
-                    rows[index] += write_record(record)
+            for group in groups:
+                group.write(record)
+    for group in groups:
+        group.complete_files()
+    for group in groups:
+        group.commit()
     if corrected:
         _correct_outcomes(context, corrected)
-    return [
-        {"type": sink.type, "path": str(one.destination), **_extra_entries(sink, one), "rows": count}
-        for sink, one, count in zip(sinks, chosen, rows, strict=True)
-    ]
