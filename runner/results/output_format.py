@@ -1,5 +1,6 @@
 """Extract the output from an answer (text, JSON in text, or tool input), and validate it."""
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -21,10 +22,17 @@ _MAX_MESSAGE_CHARS = 500
 _SURROGATE = re.compile(rb"\\\\|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})(\\u[dD][c-fC-F][0-9a-fA-F]{2})?")
 
 
-_CODE_FENCE = re.compile(r"```[^`\n]*\n(.*)```", re.DOTALL)
+_CODE_FENCE = re.compile(r"```[^`\n\[{]*\n?(.*)```", re.DOTALL)
 
 
 _SHORT_FENCE = re.compile(r"^[ \t]*```[^`\n]*\n(.*?)^[ \t]*```", re.DOTALL | re.MULTILINE)
+
+
+# An object anywhere, or an array that begins a line: `[1]` within a sentence is a reference.
+_VALUE_START = re.compile(r"\{|^[ \t]*\[", re.MULTILINE)
+
+
+_PLAIN_DECODER = json.JSONDecoder()
 
 
 CITATIONS_SCHEMA = {"type": "array"}
@@ -157,7 +165,7 @@ class OutputFormat:
         if not (is_json or self.allow_empty or text.strip()):
             return text, _same("the answer is empty")
         if self.parse == "lines":
-            output: Any = [line.strip() for line in text.splitlines() if line.strip()]
+            output: Any = [line.strip() for line in text.split("\n") if line.strip()]
         elif self.pattern is not None:
             found = self.pattern.search(text)
             if found is None:
@@ -183,14 +191,14 @@ TEXT_FORMAT = OutputFormat(allow_empty=True)
 
 
 def _decode_fenced_json(text: str) -> Any:
-    """Decode JSON without the Markdown fence that models often put around it, and the words around that.
+    """Decode JSON without the Markdown fence that models often put around it, and the words around it.
 
-    Of several fences, it is in the only one that holds JSON. Raises msgspec.DecodeError.
+    Of several fences, it is in the only one that holds JSON. Raises msgspec.DecodeError, also for two values.
     """
     # Text that begins as JSON does is not in a fence, but may hold one inside a string.
     match = None if text.lstrip()[:1] in ("{", "[", '"') else _CODE_FENCE.search(text)
     if match is None:
-        return _decode_json(text)
+        return _decode_among_words(text)
     try:
         return _decode_json(match[1])
     except msgspec.DecodeError:
@@ -201,6 +209,24 @@ def _decode_fenced_json(text: str) -> Any:
         if len(found) != 1:
             raise
         return found[0]
+
+
+def _decode_among_words(text: str) -> Any:
+    """Decode JSON with words before and after it. Raises msgspec.DecodeError if there is not exactly one value."""
+    try:
+        return _decode_json(text)
+    except msgspec.DecodeError:
+        found, end = list[str](), 0
+        for start in _VALUE_START.finditer(text):
+            if start.start() < end:
+                continue
+            at = start.end() - 1
+            with suppress(ValueError):
+                _, end = _PLAIN_DECODER.raw_decode(text, at)
+                found.append(text[at:end])
+        if len(found) != 1:
+            raise
+        return _decode_json(found[0])
 
 
 def _decode_json(text: str) -> Any:
