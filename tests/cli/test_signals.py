@@ -94,6 +94,17 @@ def test_a_signal_at_the_question_sends_nothing(tmp_path: Path, number: int, cod
         assert_continues(tmp_path, environ, terminal.words())
 
 
+def test_ctrl_c_at_the_question_about_several_specs(tmp_path: Path) -> None:
+    (tmp_path / "other.yaml").write_text(write_job(tmp_path, name="other").read_text())
+    write_job(tmp_path)
+    with simulator(tmp_path / "api") as environ, Terminal(tmp_path, environ, columns=60) as terminal:
+        terminal.start("run", "job.yaml", "other.yaml")
+        terminal.wait_for(QUESTION)
+        terminal.type(CTRL_C)
+        assert (terminal.end(), accepted(tmp_path / "api")) == (130, 0)
+        assert "runner run job.yaml other.yaml" in terminal.words()
+
+
 @pytest.mark.parametrize("moment", ["create", "created", "retrieve", "results"])
 def test_ctrl_c_after_the_question_is_a_safe_stop(tmp_path: Path, moment: str) -> None:
     write_job(tmp_path)
