@@ -161,7 +161,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return make
 
 
-@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("source", [name for name in SOURCES if name != "rows"])
 @pytest.mark.parametrize("sink", SINKS)
 def test_rows_pass_unchanged_from_every_source_to_every_sink(
     project: Callable[[str], Path], source: str, sink: str
