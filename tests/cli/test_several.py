@@ -91,7 +91,7 @@ def test_a_spec_that_reads_another_is_planned_after_it(tmp_path: Path) -> None:
     assert (again.returncode, sent(tmp_path)) == (0, 60)
 
 
-def test_a_waiting_spec_without_cap_is_not_covered_by_the_caps_of_others(tmp_path: Path) -> None:
+def test_a_waiting_spec_without_cap_needs_its_own_consent(tmp_path: Path) -> None:
     write_chain(tmp_path, limits={"max_cost": 5})
     with simulator(tmp_path / "api") as environ:
         ended = command(tmp_path, environ, "run", "first.yaml", "second.yaml")
@@ -136,7 +136,7 @@ def test_the_exit_code_is_the_highest_of_all(tmp_path: Path) -> None:
     assert codes == [0, 3]
 
 
-def test_a_pending_run_is_finished_before_its_changes_are_planned(tmp_path: Path) -> None:
+def test_a_pending_run_is_finished_before_its_changes(tmp_path: Path) -> None:
     write_specs(tmp_path, "one", "two")
     with simulator(tmp_path / "api", seconds=600) as environ:
         assert command(tmp_path, environ, "run", "one.yaml", "--yes", "--no-wait").returncode == 4
@@ -147,6 +147,17 @@ def test_a_pending_run_is_finished_before_its_changes_are_planned(tmp_path: Path
     assert "its changes are planned after that" in ended.stderr
     assert [len(output_keys(tmp_path, name)) for name in ("one", "two")] == [21, 21]
     assert (ended.returncode, sent(tmp_path)) == (0, 42)
+
+
+def test_plan_shows_the_table_and_sends_nothing(tmp_path: Path) -> None:
+    write_chain(tmp_path)
+    ended = command(tmp_path, environ_without_key(), "plan", ".", "--simulate")
+    assert ended.returncode == 0
+    assert "  second  planned after first, whose outputs it reads\n" in ended.stdout
+    assert ended.stdout.count(" 20 ") == 4
+    assert not (tmp_path / "simulated" / ".runner").exists()
+    (tmp_path / "first.yaml").unlink()
+    assert command(tmp_path, environ_without_key(), "plan", "s*.yaml", "--simulate").returncode == 2
 
 
 @pytest.mark.parametrize("words", [("--select", "state:failed"), ("--select", "state:unfinished")])

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,13 +17,16 @@ from runner.cli.common import (
 )
 from runner.cli.echo import echo, echo_text
 from runner.cli.env_files import reads_env_files
+from runner.cli.log import LOG
 from runner.cli.signals import handle_stop_signals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from runner.lifecycle.plan.plan import Plan
     from runner.lifecycle.validate.checks import FileReport
     from runner.rules.finding import Finding
+    from runner.spec.spec import Spec
 
 
 @click.command()
@@ -93,38 +96,64 @@ def render(spec: Path, limit: int | None, variables: dict[str, str]) -> None:
 
 
 @click.command()
-@click.argument("spec", type=SPEC_PATH)
+@click.argument("specs", nargs=-1, required=True, type=SPEC_PATHS)
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N rows.")
 @click.option("--offline", is_flag=True, help="Estimate tokens without the API, whose count is free.")
 @click.option("--simulate", is_flag=True, help="Plan a simulated run; the simulator counts tokens.")
 @VERBOSE_OPTION
+@SELECT_OPTION
 @VAR_OPTION
 @JSON_OPTION
 @reads_env_files
 def plan(
-    spec: Path, *, limit: int | None, offline: bool, simulate: bool, variables: dict[str, str], as_json: bool,
-    verbose: bool,
+    specs: tuple[str, ...], *, limit: int | None, offline: bool, simulate: bool, variables: dict[str, str],
+    select: tuple[str, ...], as_json: bool, verbose: bool,
 ) -> None:  # fmt: skip
-    """Show what a new run would send and cost.
+    """Show what new runs would send and cost.
 
-    Sends nothing.
+    Sends nothing. A folder means the specs in it. A spec that reads the outputs of another one has no plan yet.
     """
-    from runner.cli.progress import show_progress
     from runner.cli.texts.plan import format_plan
-    from runner.lifecycle.plan.preview import plan as plan_spec
+    from runner.cli.texts.plan_table import PlanRow, format_plans
     from runner.lifecycle.validate.checks import load_spec_or_report
+    from runner.runs.choose_specs import choose_specs, find_upstream
 
-    with handle_stop_signals() as stop, show_progress() as progress:
-        made = plan_spec(
-            load_spec_or_report(spec, vars=variables),
-            simulate=simulate,
-            offline=offline,
-            limit=limit,
-            report=progress.report,
-            stop=stop,
-        )
+    chosen = choose_specs(specs, vars=variables, select=select, simulate=simulate, load=load_spec_or_report)
+    if not chosen:
+        LOG.say("no spec is selected: nothing to plan", event="unchanged")
+        return
+    upstream = [find_upstream(spec, chosen) for spec in chosen]
+    first = [spec for spec, before in zip(chosen, upstream, strict=True) if before is None]
+    plans = _make_plans(first, simulate=simulate, offline=offline, limit=limit)
+    rows = [PlanRow(made.spec, made) for made in plans]
+    for spec, before in zip(chosen, upstream, strict=True):
+        if before is not None:
+            rows.append(PlanRow(spec.name, None, f"planned after {before.name}, whose outputs it reads"))
     if as_json:
-        echo_json(made)
+        for made in plans:
+            echo_json(made)
+    elif len(plans) == len(rows) == 1:
+        echo_text(format_plan(plans[0], verbose=verbose))
     else:
-        echo_text(format_plan(made, verbose=verbose))
-    sys.exit(2 if any(finding.severity == "error" for finding in made.findings) else 0)
+        echo_text(format_plans(rows))
+    sys.exit(2 if any(finding.severity == "error" for made in plans for finding in made.findings) else 0)
+
+
+def _make_plans(specs: "Sequence[Spec]", *, simulate: bool, offline: bool, limit: int | None) -> "list[Plan]":
+    """Plan specs. Raises InputError with the mistakes of all of them."""
+    from runner.cli.progress import show_progress
+    from runner.errors import InputError, Problem
+    from runner.lifecycle.plan.preview import plan as plan_spec
+
+    plans: list[Plan] = []
+    problems: list[Problem] = []
+    how: dict[str, Any] = {"simulate": simulate, "offline": offline, "limit": limit}
+    with handle_stop_signals() as stop, show_progress() as progress:
+        for spec in specs:
+            try:
+                plans.append(plan_spec(spec, report=progress.report, stop=stop, **how))
+            except InputError as error:
+                problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return plans
