@@ -10,10 +10,20 @@ COMMAND_GROUPS = {
 """Commands in the order of their use."""
 
 OPTION_GROUPS = {
-    "Rows and variables": ("limit", "select", "variables", "env_files", "run_id"),
+    "Rows and variables": (
+        "failed",
+        "outcome",
+        "reason",
+        "key",
+        "limit",
+        "select",
+        "variables",
+        "env_files",
+        "run_id",
+    ),
     "Sending": ("simulate", "yes", "no_wait", "max_wait", "poll_seconds"),
     "Unfinished and earlier runs": ("resume", "new", "pending", "accept_loss", "overwrite"),
-    "What is printed": ("verbose", "as_json", "quiet", "log_format"),
+    "What is printed": ("has_request", "verbose", "as_json", "quiet", "log_format"),
 }
 """Options of commands that have many, by the names of their parameters."""
 
