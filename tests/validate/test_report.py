@@ -41,6 +41,7 @@ def test_open_schema_is_closed_when_it_is_sent(tmp_path: Path) -> None:
     rendered = command(tmp_path, environ_without_key(), "render", "job.yaml", "--limit", "1")
     sent = json.loads(rendered.stdout)["params"]["output_config"]["format"]["schema"]
     assert sent == {**OPEN_SCHEMA, "additionalProperties": False}
+    assert "`additionalProperties: false` is added to # when the schema is sent" in rendered.stderr
 
 
 def test_findings_in_a_schema_file_name_its_lines(tmp_path: Path) -> None:

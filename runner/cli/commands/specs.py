@@ -90,9 +90,15 @@ def render(spec: Path, limit: int | None, variables: dict[str, str]) -> None:
     """
     from runner.lifecycle.plan.preview import render_requests
     from runner.lifecycle.validate.checks import load_spec_or_report
+    from runner.rules.run import run_rules
 
-    for line in render_requests(load_spec_or_report(spec, vars=variables), limit=limit):
+    loaded = load_spec_or_report(spec, vars=variables)
+    for line in render_requests(loaded, limit=limit):
         echo(line)
+    for finding in run_rules(loaded):
+        # The schema that was printed is not the one of the spec.
+        if finding.rule == "open-schema":
+            echo(str(finding), err=True)
 
 
 @click.command()
