@@ -120,7 +120,7 @@ class _KeyProblems:
 
     def __init__(self, spec: Spec) -> None:
         self._column = spec.source.key
-        self._seen: dict[str, Row] = {}
+        self._seen: dict[str, tuple[int, str, int]] = {}
         self._found = defaultdict[str, list[Problem]](list)
         self._bad_rows = set[tuple[str, int]]()
 
@@ -133,10 +133,10 @@ class _KeyProblems:
         """Note a problem if an earlier row has the same key."""
         if self._column is None or (row.path, row.line) in self._bad_rows:
             return
-        first = self._seen.setdefault(str(row.key), row)
-        if first is not row:
+        number, path, line = self._seen.setdefault(str(row.key), (row.number, row.path, row.line))
+        if number != row.number:
             remedy = "keys must be unique, so give one of the two another key"
-            message = f"duplicate key: {self._column} {row.key!r} is already used by {first.path}:{first.line}"
+            message = f"duplicate key: {self._column} {row.key!r} is already used by {path}:{line}"
             self._found["duplicate"].append(Problem(row.path, f"{message}; {remedy}", row.line, remedy=remedy))
 
     def problems(self) -> Iterator[Problem]:
