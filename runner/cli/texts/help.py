@@ -18,7 +18,7 @@ OPTION_GROUPS = {
         "limit",
         "select",
         "variables",
-        "env_files",
+        "env_file",
         "run_id",
     ),
     "Sending": ("simulate", "yes", "no_wait", "max_wait", "poll_seconds"),
