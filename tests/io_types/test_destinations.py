@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.outputs import errors
 from tests.support.processes import RUN_SIMULATED, install_module, run_with
 
 CODE = """\
@@ -40,8 +41,8 @@ def run_mine(folder: Path, destinations: str, place: str, *words: str) -> tuple[
 
 @pytest.mark.parametrize("place", ["", ', path: a.txt, url: "x://b"'])
 def test_sink_with_two_destinations_needs_exactly_one(tmp_path: Path, place: str) -> None:
-    expected = "job.yaml:7:5: a mine sink needs exactly one of `path` and `url`\n"
-    assert run_mine(tmp_path, '("path", "url")', place) == (2, expected)
+    code, messages = run_mine(tmp_path, '("path", "url")', place)
+    assert (code, errors(messages)) == (2, ["job.yaml:7:5: a mine sink needs exactly one of `path` and `url`"])
 
 
 @pytest.mark.parametrize("place", [", path: out.txt", ', url: "x://out.txt"'])
@@ -56,7 +57,7 @@ def test_sink_of_installed_type_writes_to_either_place(tmp_path: Path, place: st
 def test_unusable_destinations_name_the_allowed_ones(tmp_path: Path, destinations: str) -> None:
     code, messages = run_mine(tmp_path, destinations, ", path: out.txt")
     assert code == 2
-    assert messages.startswith(
+    assert errors(messages)[0].startswith(
         "job.yaml:7:12: the entry point mine = mine:entry in runner.sinks of the package mine cannot be imported: "
         "ValueError: the destinations of a SinkType must be a tuple of one or more of path, url, not "
     )

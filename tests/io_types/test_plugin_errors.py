@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.outputs import errors
 from tests.support.processes import PLUGIN_SPEC, RUN_SIMULATED, Ended, install_module, run_with
 
 SOURCE_SPEC = PLUGIN_SPEC.replace("type: lines", "type: csv").replace('separator: "|", ', "")
@@ -83,7 +84,7 @@ def test_source_that_fails_late_names_its_last_row(tmp_path: Path) -> None:
     done = run_source(tmp_path, "number == 150 and {}['color']", *RUN_SIMULATED, count=200)
     assert done.returncode == 2
     at = "job.yaml:3:16: source.type: after numbers:149, the type 'numbers' failed: KeyError: 'color' ("
-    assert done.stderr.splitlines()[-1].startswith(f"{at}{tmp_path / 'installed' / 'mine.py'}:5)")
+    assert errors(done.stderr)[-1].startswith(f"{at}{tmp_path / 'installed' / 'mine.py'}:5)")
 
 
 def test_run_succeeds_once_the_source_is_corrected(tmp_path: Path) -> None:
@@ -125,7 +126,7 @@ def test_values_of_a_source_become_json(tmp_path: Path) -> None:
 def test_failing_sink_is_named_and_corrected_later(tmp_path: Path, code: str, expected: str) -> None:
     done = run_sink(tmp_path, code)
     assert done.returncode == 2
-    message = done.stderr.splitlines()[-1].replace(f"{tmp_path}/", "")
+    message = errors(done.stderr)[-1].replace(f"{tmp_path}/", "")
     assert message.startswith("job.yaml:6:") and expected in message
     assert (
         "; it is the entry point lines = mine:entry in runner.sinks of the package mine; fix the sink" in message
@@ -151,14 +152,14 @@ def test_failing_expressions_of_a_sink_are_located(tmp_path: Path, given: str, e
     text = SINK_SPEC.replace(", columns: {n: key, outcome: outcome}", "")
     done = run_with(target, tmp_path, text, "validate", "job.yaml")
     assert done.returncode == 2
-    assert done.stderr.startswith(f"job.yaml:6:16: the type 'lines' failed: {expected}")
+    assert errors(done.stderr)[0].startswith(f"job.yaml:6:16: the type 'lines' failed: {expected}")
 
 
 @pytest.mark.parametrize(
     ("check", "expected"),
     [
-        ("raise ValueError('too long')", "rows.csv:2: column 'n' of row 1: too long"),
-        ("raise KeyError('x')", "rows.csv:2: column 'n' of row 1: the type 'lines' failed: KeyError: 'x' ("),
+        ("raise ValueError('too long')", "rows.csv:2:1: column 'n' of row 1: too long"),
+        ("raise KeyError('x')", "rows.csv:2:1: column 'n' of row 1: the type 'lines' failed: KeyError: 'x' ("),
     ],
 )
 def test_failing_check_of_a_value_names_the_row(tmp_path: Path, check: str, expected: str) -> None:

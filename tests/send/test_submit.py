@@ -23,7 +23,7 @@ def test_rate_limited_create_is_retried(tmp_path: Path, run_job: Callable[..., S
 def test_a_retry_after_of_a_day_is_capped(run_job: Callable[..., Summary]) -> None:
     lines: list[str] = []
     error = ErrorResponse(429, "wait", {"retry-after": "86400"})
-    summary = run_job(on=fail_at("create", error), wait=False, report=lambda one: lines.append(one.message))
+    summary = run_job(on=fail_at("create", error), wait=False, on_event=lambda one: lines.append(one.message))
     assert summary.state == "running"
     assert [line for line in lines if "trying again in 300 s" in line]
 

@@ -88,7 +88,16 @@ def rows_before_mistake(root: Path, name: str, data: bytes, **options: Any) -> t
     except InputError as error:
         [problem] = error.problems
         assert problem.path == name and problem.message
-        assert problem.line > 0 or "no rows" in problem.message or "the file is empty" in problem.message
+        whole = (
+            "no rows",
+            "the file is empty",
+            "add .",
+            "unpack it",
+            "use `type:",
+            "byte order mark",
+            "an empty zip",
+        )
+        assert problem.line > 0 or any(words in problem.message for words in whole)
         return found, problem.line
     return found, None
 

@@ -20,6 +20,12 @@ def normalize(text: str) -> str:
     return text
 
 
+def errors(text: str) -> list[str]:
+    """The errors among printed messages, without warnings and without the lines of files that they show."""
+    lines = [line for line in text.splitlines() if not re.match(r" *\d* *\|", line)]
+    return [line for line in lines if ": warning: " not in line]
+
+
 def records(path: Path) -> list[dict[str, Any]]:
     """The records of a JSONL output."""
     return [json.loads(line) for line in path.read_text().splitlines()]
