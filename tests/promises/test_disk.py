@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.outputs import outputs
+from tests.support.outputs import errors, outputs
 from tests.support.processes import RUN, Ended, command, confined, no_privileges, no_room, nothing
 from tests.support.projects import EACH_ONCE, write_job
 from tests.support.simulator import paid, simulator
@@ -55,10 +55,12 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def is_clear(ended: Ended, *codes: int) -> bool:
-    """Check that a command ended with one of these codes and printed one line about the error."""
-    lines = [line for line in ended.stderr.splitlines() if " job: " not in line]
+    """Check that a command ended with one of these codes and printed one line about each error."""
+    lines = [line for line in errors(ended.stderr) if " job: " not in line]
     said = [line for line in lines if not line.startswith(("  ", "job: "))]
-    return ended.returncode in codes and len(said) == 1 and said[0].startswith(("error: ", "job.yaml:"))
+    places = [line.partition(": ")[0] for line in said]
+    is_named = all(line.startswith(("error: ", "job.yaml:")) for line in said)
+    return ended.returncode in codes and bool(said) and is_named and len(set(places)) == len(said)
 
 
 def rerun_is_whole(root: Path, environ: dict[str, str], undisturbed: dict[str, str]) -> bool:

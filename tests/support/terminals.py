@@ -4,10 +4,12 @@ import fcntl
 import os
 import pty
 import struct
+import subprocess
 import sys
 import termios
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from signal import SIGINT
@@ -31,6 +33,20 @@ def _use_terminal(name: str, before: Callable[[], None]) -> None:
         os.dup2(number, target)
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - as long as the process lives
     before()
+
+
+class _Program(subprocess.Popen[bytes]):
+    """A program that any file is, with the words of a process of `multiprocessing`."""
+
+    @property
+    def exitcode(self) -> int | None:
+        """The exit code, negative after a signal; None while the program runs."""
+        return self.poll()
+
+    def join(self, seconds: float) -> None:
+        """Wait for the end, at most so long."""
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(seconds)
 
 
 class Terminal:
@@ -71,6 +87,16 @@ class Terminal:
         """Start a command, as if it were typed here."""
         name = os.ttyname(self._other)
         self._process = start(self.root, self.environ, *words, before=partial(_use_terminal, name, before))
+
+    def start_program(self, *words: str) -> None:
+        """Start a program of its own, with this terminal as the one that controls it."""
+        before = partial(_use_terminal, os.ttyname(self._other), nothing)
+        self._process = _Program(words, cwd=self.root, env=self.environ, preexec_fn=before)
+
+    def run_program(self, *words: str) -> int:
+        """Run a program to its end, and return its exit code."""
+        self.start_program(*words)
+        return self.end()
 
     def type(self, text: str) -> None:
         """Press keys."""
