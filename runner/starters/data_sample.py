@@ -47,14 +47,20 @@ class Column:
 class DataSample:
     """The settings of the source, the columns and the number of rows that were read.
 
-    `key` is the column that could be the key, if there is one. `encoding` is one that was guessed.
+    `key` is the column that could be the key, if there is one. `usable` lists the columns if the header has others
+    without a name or with the same one, which cannot be read.
     """
 
     settings: dict[str, str]
     columns: list[Column]
     rows: int
     key: str | None
-    encoding: str | None = None
+    usable: Sequence[str] = ()
+
+    @property
+    def encoding(self) -> str | None:
+        """The encoding that was guessed, if the file is not UTF-8."""
+        return self.settings.get("encoding")
 
     @property
     def is_whole(self) -> bool:
@@ -126,37 +132,67 @@ def _guess_encoding(head: bytes) -> str | None:
     return None
 
 
-def _guess_delimiter(head: str) -> str:
-    """Return the character that splits the first records into the most columns; a comma if none does."""
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """The first records of a CSV file, as one delimiter splits them."""
 
-    def count_columns(delimiter: str) -> int:
+    delimiter: str
+    names: list[str]
+    widths: set[int]
+
+    @classmethod
+    def split(cls, head: str, delimiter: str) -> "_Table":
         try:
             records = list(islice(csv.reader(io.StringIO(head, newline=""), delimiter=delimiter), _LOOKED_AT))
         except csv.Error:
-            return 0
-        names = records[0] if records else []
-        is_header = all(name.strip() for name in names) and len(set(names)) == len(names)
+            records = []
         # The last record may be cut off.
-        return len(names) if is_header and {len(one) for one in records[1:-1]} <= {0, len(names)} else 0
+        widths = {len(one) for one in (records[1:-1] or records[1:])} - {0}
+        return cls(delimiter, records[0] if records else [], widths)
 
-    return max(",;\t|", key=count_columns)
+    @property
+    def usable(self) -> list[str]:
+        """The names that are not blank and not repeated."""
+        return [name for name in self.names if name.strip() and self.names.count(name) == 1]
+
+    @property
+    def rank(self) -> tuple[bool, int]:
+        """The table to take is the one that ranks highest: one without mistakes, or else by its header."""
+        count = len(self.names)
+        is_sound = 1 < count == len(self.usable) and self.widths <= {count}
+        is_split = any(name.strip() for name in self.names) and max(self.widths, default=count) > 1
+        return is_sound, count if is_split else 0
 
 
-def _csv_settings(path: str, root: Path) -> dict[str, str]:
+def _split_head(head: str) -> _Table:
+    """Return the first records, split by a comma, or else by the delimiter that fits them best."""
+    first, _, rest = head.partition("\n")
+    if len(first.rstrip("\r")) == 5 and first.lower().startswith("sep="):
+        return _Table.split(rest, first[4])
+    return max((_Table.split(head, delimiter) for delimiter in ",;\t|"), key=lambda table: table.rank)
+
+
+def _look_at_csv(path: str, root: Path) -> tuple[dict[str, str], list[str]]:
+    """Return the settings of a CSV source, and the usable columns if its header has other ones too."""
     head = _read_head(path, root)
     encoding = _guess_encoding(head)
-    delimiter = _guess_delimiter(head.decode(encoding or "utf-8", "replace"))
-    shown = {} if delimiter == "," else {"delimiter": delimiter}
-    return {**shown, **({} if encoding is None else {"encoding": encoding})}
+    table = _split_head(head.decode(encoding or "utf-8", "replace").removeprefix("\ufeff"))
+    delimiter = {} if table.delimiter == "," else {"delimiter": table.delimiter}
+    settings = {**delimiter, **({} if encoding is None else {"encoding": encoding})}
+    # Without a column of content, the error of the source says more than a spec for the key alone.
+    is_enough = table.usable != table.names and not all(map(is_key_name, table.usable))
+    return settings, table.usable if is_enough else []
 
 
 def look_at_data(path: str, root: Path) -> DataSample:
     """Read the first rows of a data file or glob, whose path is relative to `root`. Raises InputError."""
     kind = _find_type(path)
-    settings = {"path": path, **(_csv_settings(path, root) if kind == "csv" else {})}
+    found, usable = _look_at_csv(path, root) if kind == "csv" else ({}, [])
+    settings = {"path": path, **found}
+    source = Source(kind, None, dict(settings), tuple(usable))
     columns: dict[str, Column] = {}
     candidates, count = _KeyCandidates(), 0
-    for row in read_rows(Source(kind, None, dict(settings)), Inputs(root), limit=MAX_ROWS):
+    for row in read_rows(source, Inputs(root), limit=MAX_ROWS):
         if not count:
             candidates.start(list(row.fields))
         candidates.add(row.fields)
@@ -166,9 +202,7 @@ def look_at_data(path: str, root: Path) -> DataSample:
             column.has_null |= value is None
             column.is_nested |= isinstance(value, list | dict)
         count += 1
-    return DataSample(
-        {"type": kind, **settings}, list(columns.values()), count, candidates.choose(), settings.get("encoding")
-    )
+    return DataSample({"type": kind, **settings}, list(columns.values()), count, candidates.choose(), usable)
 
 
 def path_in_project(written: str, root: Path) -> str:

@@ -56,7 +56,9 @@ def _column_line(column: Column, rows: int) -> str:
 
 def _format_source(sample: DataSample) -> list[str]:
     key = [] if sample.key is None else [f"  key: {quote_yaml(sample.key)}"]
-    return ["source:", *(f"  {name}: {quote_yaml(value)}" for name, value in sample.settings.items()), *key]
+    settings = [f"  {name}: {quote_yaml(value)}" for name, value in sample.settings.items()]
+    columns = [f"  columns: [{', '.join(map(quote_yaml, sample.usable))}]"] if sample.usable else []
+    return ["source:", *settings, *columns, *key]
 
 
 def _format_prompt(task: str, sample: DataSample) -> list[str]:
@@ -132,6 +134,11 @@ def _notes(sample: DataSample, task: str | None) -> list[str]:
         notes.append(
             f"the key is `{sample.key}`, whose values differ in {rows}; change `source.key` if another column "
             "identifies a row"
+        )
+    if sample.usable:
+        notes.append(
+            "columns without a name or with the same name are not read: `source.columns` lists the others; to "
+            "read them, name each one differently in the header and remove `source.columns`"
         )
     if sample.encoding is not None:
         notes.append(

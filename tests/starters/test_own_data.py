@@ -79,6 +79,39 @@ def test_dialect_of_a_csv_file_is_found(tmp_path: Path, name: str, content: Any,
     assert len(prompts(made.spec)) == 1
 
 
+@pytest.mark.parametrize(
+    ("content", "columns", "prompt"),
+    [
+        ("id,,text\n1,x,a; b\n2,y,c; d\n", ("id", "text"), "text: a; b"),
+        (",id,text\n0,1,a\n1,2,b\n", ("id", "text"), "text: a"),
+        ("id,text,\n1,a,\n2,b,\n", ("id", "text"), "text: a"),
+        ("\ufeffid,body,body,text\n1,x,y,a\n2,x,y,b\n", ("id", "text"), "text: a"),
+        ("id;;text\n1;x;a, b\n2;y;c, d\n", ("id", "text"), "text: a, b"),
+        ("sep=;\nid;;text\n1;x;a\n2;y;b\n", ("id", "text"), "text: a"),
+    ],
+)
+def test_columns_with_blank_or_repeated_names_are_left_out(
+    tmp_path: Path, content: str, columns: tuple[str, ...], prompt: str
+) -> None:
+    made = make(tmp_path, "a.csv", content)
+    spec = load_spec(made.spec)
+    assert (spec.source.columns, spec.source.key) == (columns, "id")
+    assert validate_spec(spec).findings == []
+    assert prompts(made.spec)[0] == prompt
+    assert any("are not read: `source.columns` lists the others" in note for note in made.notes)
+
+
+def test_header_whose_only_own_name_is_the_key_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="two columns are named 'text' in the header: give each column a name"):
+        make(tmp_path, "a.csv", "id,text,text\n1,a,b\n")
+
+
+@pytest.mark.parametrize("content", ["id,text\n1,a,b\n2,c\n", "id,text\n1,a\n2,b,c\n3,d\n"])
+def test_record_with_another_number_of_fields_is_reported(tmp_path: Path, content: str) -> None:
+    with pytest.raises(InputError, match="the header has 2 fields, but this record has 3"):
+        make(tmp_path, "a.csv", content)
+
+
 def test_rows_without_a_field_or_with_null_have_an_empty_line(tmp_path: Path) -> None:
     rows = [{"id": 1, "a b": None, "tags": ["x"]}, {"id": 2, "a b": "c", "tags": [], "late": 3}]
     made = make(tmp_path, "a.jsonl", "\n".join(map(json.dumps, rows)))
