@@ -84,6 +84,7 @@ def _format_output(labels: list[str]) -> list[str]:
 def _format_sinks(name: str, sample: DataSample, answer: str) -> list[str]:
     key = sample.key or "row"
     column = answer if key != answer else f"{answer}_of_row"
+    failed = "failed" if key != "failed" else "reason"
     return [
         "sinks:",
         "  - type: csv",
@@ -91,6 +92,7 @@ def _format_sinks(name: str, sample: DataSample, answer: str) -> list[str]:
         "    columns:",
         f"      {quote_yaml(key)}: key",
         f"      {column}: output.{answer}",
+        f"      {failed}: reason",
         f"  - {{type: jsonl, path: out/{name}.failed.jsonl, rows: failed}}",
     ]
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openpyxl import Workbook
 
-from runner import load_spec
+from runner import load_spec, run
 from runner.errors import InputError, UsageError
 from runner.lifecycle.plan.preview import render_requests
 from runner.lifecycle.validate.checks import validate_spec
@@ -47,6 +47,19 @@ def test_own_csv_becomes_a_spec_without_findings(tmp_path: Path) -> None:
     assert spec.output.schema["properties"]["label"]["enum"] == ["bug", "billing", "howto"]
     assert prompts(made.spec)[0] == "Subject Line: Hi\nbody: stops"
     assert "the key is `Ticket No`" in made.notes[0]
+
+
+@pytest.mark.parametrize(("key", "column"), [("id", "failed"), ("failed", "reason")])
+def test_csv_of_a_new_spec_says_why_a_row_failed(tmp_path: Path, key: str, column: str) -> None:
+    made = make(tmp_path, "t.csv", f"{key},body\n1,stops\n2,charged\n")
+    text = made.spec.read_text()
+    check = f"  checks:\n    - {{check: row.{key} == '1', message: refused}}\nsinks:\n"
+    made.spec.write_text(text.replace("sinks:\n", check))
+    run(load_spec(made.spec), simulate=True)
+    with (tmp_path / "simulated/out/t.csv").open(newline="") as file:
+        good, refused = csv.DictReader(file)
+    assert good[column] == ""
+    assert "refused" in refused[column]
 
 
 def test_task_without_alternatives_asks_for_text(tmp_path: Path) -> None:
