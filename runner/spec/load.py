@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
@@ -13,6 +14,7 @@ from typing import Any, cast
 import msgspec
 
 from runner.errors import InputError, Problem
+from runner.files.data_types import is_data
 from runner.files.regular import read_regular_file
 from runner.spec.build import build_output, build_settings, build_source
 from runner.spec.cross_field import check_cross_fields, find_home_paths
@@ -176,6 +178,9 @@ def read_spec(
     """
     path, shown, vars = Path(path), str(path), vars or {}
     try:
+        if data is None and is_data(shown) and path.is_file():
+            remedy = f"`runner init --from {shlex.quote(shown)}` writes a spec for it"
+            return None, [Problem(shown, f"this is a data file, and no spec: {remedy}", remedy=remedy)]
         data = read_regular_file(path) if data is None else data
         document, mistakes = read_yaml(data, path=shown)
         repaired = repair_document(document, mistakes, vars=vars, path=shown)

@@ -28,6 +28,9 @@ _TYPE_NAMES = {
 }
 
 
+_MAX_SHOWN = 200
+"""Most characters of a text that a message shows."""
+
 _BASE_VALIDATOR = jsonschema.Draft202012Validator
 
 
@@ -74,7 +77,10 @@ def describe_value(value: object) -> str:
         return "an empty value"
     if isinstance(value, dict | list):
         return "a mapping" if isinstance(value, dict) else "a list"
-    return f"the text {redact_passwords(value)!r}" if isinstance(value, str) else repr(value)
+    if not isinstance(value, str):
+        return repr(value)
+    text = redact_passwords(value)
+    return f"the text {text if len(text) <= _MAX_SHOWN else f'{text[:_MAX_SHOWN]}…'!r}"
 
 
 def suggest_similar(word: str, known: Iterable[str]) -> str:

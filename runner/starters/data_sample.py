@@ -9,22 +9,17 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from runner.errors import InputError, Problem
-from runner.files.compression import DECOMPRESSION_ERRORS, is_compressed
+from runner.files.compression import DECOMPRESSION_ERRORS
+from runner.files.data_types import DATA_TYPES, find_suffix
 from runner.files.nearest import find_nearest_file
 from runner.files.remote import is_url
 from runner.sources.input_files import Inputs
 from runner.sources.read import read_rows
 from runner.spec.spec import Source
-
-TYPES = {
-    ".csv": "csv", ".tsv": "csv", ".tab": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json",
-    ".parquet": "parquet", ".xlsx": "xlsx",
-}  # fmt: skip
-"""The type of source for each suffix of a data file."""
 
 MAX_ROWS = 10_000
 """Most rows that are read to guess a key."""
@@ -99,11 +94,10 @@ def is_key_name(name: str) -> bool:
 
 def _find_type(path: str) -> str:
     """Return the type of source of a file. Raises InputError for an unknown suffix."""
-    name = PurePath(path.partition("?")[0] if is_url(path) else path)
-    suffix = (name.with_suffix("") if is_compressed(path) else name).suffix.lower()
-    if suffix in TYPES:
-        return TYPES[suffix]
-    known = ", ".join(sorted(TYPES))
+    suffix = find_suffix(path)
+    if suffix in DATA_TYPES:
+        return DATA_TYPES[suffix]
+    known = ", ".join(sorted(DATA_TYPES))
     other = "for PDFs use `runner init documents`" if suffix == ".pdf" else f"known are {known}"
     raise InputError([Problem(path, f"cannot tell its type by its suffix {suffix or '(none)'!r}: {other}")])
 

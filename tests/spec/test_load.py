@@ -82,6 +82,19 @@ def test_a_spec_that_cannot_be_read_is_an_input_error(project: Path, name: str) 
     assert caught.value.problems[0].path == str(project / name)
 
 
+@pytest.mark.parametrize("name", ["tickets.csv", "my tickets.jsonl.gz", "T.XLSX"])
+def test_data_file_in_place_of_a_spec_names_init(project: Path, name: str) -> None:
+    (project / name).write_bytes(b"id,text\n1,\xff\n")
+    with pytest.raises(InputError, match=r"this is a data file, and no spec: `runner init --from '?/.*` writes"):
+        load_spec(project / name)
+
+
+def test_long_text_in_place_of_a_mapping_is_cut(project: Path) -> None:
+    [problem] = load_problems(project, "word " * 1000, base="")
+    assert "the spec must be a mapping, not the text 'word word" in problem.message
+    assert len(problem.message) < 300
+
+
 def test_a_problem_in_a_block_text_points_at_its_line(project: Path) -> None:
     spec = load_lines(project, base=MINIMAL_SPEC.replace("{user: hi}", "\n  user: |\n    one\n    two"))
     assert str(spec.problem("prompt.user", "wrong", line=2)) == f"{spec.path}:7: wrong"
