@@ -5,11 +5,12 @@ import csv
 import io
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from runner.errors import InputError, Problem
@@ -92,14 +93,29 @@ def is_key_name(name: str) -> bool:
     return _KEY_NAME.fullmatch(name.strip()) is not None
 
 
-def _find_type(path: str) -> str:
+def _explain_folder(path: str, root: Path) -> str:
+    """Return what to give in place of a folder."""
+    names = [one.name for one in (root / path).iterdir() if one.is_file() and find_suffix(one.name) in DATA_TYPES]
+    endings = Counter(name[name.lower().rindex(find_suffix(name)) :] for name in names)
+    if endings:
+        [(ending, _)] = endings.most_common(1)
+        return f"it is a folder: name the files in it, for example {str(PurePath(path, f'*{ending}'))!r}"
+    return (
+        "it is a folder without data files: `runner init documents` writes a spec that sends each PDF of a folder"
+    )
+
+
+def _find_type(path: str, root: Path) -> str:
     """Return the type of source of a file. Raises InputError for an unknown suffix."""
     suffix = find_suffix(path)
     if suffix in DATA_TYPES:
         return DATA_TYPES[suffix]
+    if not is_url(path) and (root / path).is_dir():
+        raise InputError([Problem(path, _explain_folder(path, root))])
     known = ", ".join(sorted(DATA_TYPES))
     other = "for PDFs use `runner init documents`" if suffix == ".pdf" else f"known are {known}"
-    raise InputError([Problem(path, f"cannot tell its type by its suffix {suffix or '(none)'!r}: {other}")])
+    cause = f"its suffix {suffix!r}" if suffix else "its name, which has no suffix"
+    raise InputError([Problem(path, f"cannot tell its type by {cause}: {other}")])
 
 
 def _read_head(path: str, root: Path) -> bytes:
@@ -180,7 +196,7 @@ def _look_at_csv(path: str, root: Path) -> tuple[dict[str, str], list[str]]:
 
 def look_at_data(path: str, root: Path) -> DataSample:
     """Read the first rows of a data file or glob, whose path is relative to `root`. Raises InputError."""
-    kind = _find_type(path)
+    kind = _find_type(path, root)
     found, usable = _look_at_csv(path, root) if kind == "csv" else ({}, [])
     settings = {"path": path, **found}
     source = Source(kind, None, dict(settings), tuple(usable))

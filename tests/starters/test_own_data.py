@@ -171,6 +171,7 @@ def test_spec_that_exists_is_never_overwritten(tmp_path: Path) -> None:
         ("tikets.csv", "No such file.*did you mean 'tickets.csv'"),
         ("scan.pdf", "runner init documents"),
         ("notes.doc", "cannot tell its type"),
+        ("notes", "its name, which has no suffix: known are"),
         ("empty.csv", "the file is empty"),
     ],
 )
@@ -180,6 +181,25 @@ def test_data_that_cannot_be_read_is_explained(tmp_path: Path, data: str, messag
     with pytest.raises(InputError, match=message):
         make(tmp_path, data, None)
     assert not list(tmp_path.glob("*.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (("a.pdf", "b.pdf"), "it is a folder without data files: `runner init documents`"),
+        ((), "it is a folder without data files: `runner init documents`"),
+        (
+            ("a.txt", "b.csv", "c.JSONL.gz", "d.JSONL.gz"),
+            r"it is a folder: name the files in it.*docs/\*.JSONL.gz'",
+        ),
+    ],
+)
+def test_folder_in_place_of_a_data_file_is_explained(tmp_path: Path, files: tuple[str, ...], message: str) -> None:
+    (tmp_path / "docs").mkdir()
+    for name in files:
+        (tmp_path / "docs" / name).write_text(TICKETS)
+    with pytest.raises(InputError, match=message):
+        make(tmp_path, "docs", None)
 
 
 def test_model_of_new_specs_is_the_cheapest_current_one() -> None:
