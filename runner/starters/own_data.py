@@ -149,6 +149,11 @@ def _notes(sample: DataSample, task: str | None) -> list[str]:
         )
     if task is None:
         notes.append("no --ask: the prompt is a placeholder; say in `prompt.system` what you want to know")
+    elif not find_labels(task):
+        notes.append(
+            'the answer is any text, because --ask does not name its labels, as in "label each as A, B or C"; for '
+            "other answers, such as numbers, change `output.schema`"
+        )
     return notes
 
 

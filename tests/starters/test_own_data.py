@@ -67,6 +67,12 @@ def test_task_without_alternatives_asks_for_text(tmp_path: Path) -> None:
     assert spec.output.schema is not None and spec.output.schema["properties"] == {"answer": {"type": "string"}}
 
 
+@pytest.mark.parametrize("task", ["Summarise the ticket", "rate each as good, bad", "rate sentiment 1 to 5"])
+def test_note_says_that_the_answer_is_any_text(tmp_path: Path, task: str) -> None:
+    assert "the answer is any text" in make(tmp_path, "a.csv", task=task).notes[-1]
+    assert "any text" not in "".join(make(tmp_path, "b.csv").notes)
+
+
 def test_without_a_unique_column_there_is_no_key(tmp_path: Path) -> None:
     made = make(tmp_path, "a.csv", "id,text\n1,a\n1,a\n")
     assert load_spec(made.spec).source.key is None
