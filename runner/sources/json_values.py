@@ -1,12 +1,15 @@
 """Conversion of values from databases, spreadsheets and Parquet to JSON values."""
 
 import base64
+import json
 import math
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
+
+_MAX_SUGGESTED = 8
 
 _EXACT = frozenset((type(None), str, int, bool))
 
@@ -91,3 +94,14 @@ def check_column_names(columns: list[Any], what: str, wanted: Sequence[str] = ()
         if columns.index(name) != index - 1 and (not wanted or name in wanted):
             raise ValueError(f"two columns are named {name!r} in {what}")
     return columns
+
+
+def suggest_columns(names: Sequence[str]) -> str:
+    """Return what to do about a header with a blank or repeated name."""
+    usable = [name for name in names if name.strip() and names.count(name) == 1]
+    remedy = "give each column a name of its own"
+    if not usable:
+        return remedy
+    more = ", …" if len(usable) > _MAX_SUGGESTED else ""
+    listed = ", ".join(json.dumps(name, ensure_ascii=False) for name in usable[:_MAX_SUGGESTED])
+    return f"{remedy}, or read only columns that have one, with `columns: [{listed}{more}]` in the source"

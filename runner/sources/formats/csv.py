@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Annotated, Any
 
+from runner.errors import InputError, Problem
 from runner.io_types.annotations import InputPath, keywords
 from runner.sources.formats.text import MAX_RECORD, raise_input_error, raise_too_long, read_lines
 from runner.sources.input_files import Inputs
+from runner.sources.json_values import check_column_names, suggest_columns
 
 _GUESSED = ",;\t|"
 """The delimiters that `auto` chooses from; the first one wins a draw."""
@@ -27,12 +29,11 @@ def _check_header(path: str, cells: list[str], line: int, wanted: Sequence[str])
     """Return the names of the columns. Those that the spec does not take may be repeated or have no name."""
     if not cells:
         raise_input_error(path, "the header line is empty", line)
-    for index, name in enumerate(cells, 1):
-        if not name.strip() and not wanted:
-            raise_input_error(path, f"column {index} has no name in the header", line)
-        if cells.index(name) != index - 1 and (not wanted or name in wanted):
-            raise_input_error(path, f"two columns are named {name!r} in the header", line)
-    return cells
+    try:
+        return check_column_names(cells, "the header", wanted)
+    except ValueError as error:
+        remedy = suggest_columns(cells)
+        raise InputError([Problem(path, f"{error}: {remedy}", line, remedy=remedy)]) from error
 
 
 class _RecordLines:

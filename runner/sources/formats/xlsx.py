@@ -12,7 +12,7 @@ from runner.io_types.annotations import NonEmpty, SeekablePath
 from runner.sources.formats.text import raise_input_error
 from runner.sources.formats.xlsx_formulas import column_number, find_uncomputed
 from runner.sources.input_files import Inputs
-from runner.sources.json_values import check_column_names, row_to_json, to_json
+from runner.sources.json_values import check_column_names, row_to_json, suggest_columns, to_json
 
 _MAX_CELL = 1_000_000
 """The longest cell, in characters. Excel itself allows 32,767, and each can be escaped as seven."""
@@ -64,7 +64,10 @@ def _read_header(values: list[Any], number: int, uncomputed: Sequence[str], want
     last = max(index for index, value in enumerate(values) if value is not None)
     # A name that is no text is written as in the outputs of a row.
     names = ["" if value is None else str(to_json(value)) for value in values[: last + 1]]
-    return check_column_names(names, f"row {number}, the header", wanted)
+    try:
+        return check_column_names(names, f"row {number}, the header", wanted)
+    except ValueError as error:
+        raise ValueError(f"{error}: {suggest_columns(names)}") from error
 
 
 def _check_cells(

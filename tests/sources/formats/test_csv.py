@@ -94,6 +94,22 @@ def test_malformed_csv_is_reported_with_its_line(tmp_path: Path, data: bytes, li
     assert words in found.message
 
 
+@pytest.mark.parametrize(
+    ("header", "remedy"),
+    [
+        ("id,,text", 'or read only columns that have one, with `columns: ["id", "text"]` in the source'),
+        ("id,text,a b,text", 'or read only columns that have one, with `columns: ["id", "a b"]` in the source'),
+        (",".join([*"abcdefghij", "x", "x"]), '"g", "h", …]` in the source'),
+        ("x,x", "give each column a name of its own"),
+    ],
+)
+def test_blank_or_repeated_header_has_a_remedy(tmp_path: Path, header: str, remedy: str) -> None:
+    (tmp_path / "a.csv").write_text(f"{header}\n")
+    found = read_problem(tmp_path, "csv", "a.csv")
+    assert found.remedy.endswith(remedy)
+    assert found.message.endswith(found.remedy)
+
+
 def test_rows_before_a_mistake_are_yielded_first(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"a,b\n1,2\n3\n")
     found = read_rows(Source("csv", None, {"path": "a.csv"}), Inputs(tmp_path))

@@ -29,8 +29,17 @@ def test_sheet_rows_have_typed_values(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
-        ([["a", "a"], [1, 2]], "t.xlsx:1: two columns are named 'a' in row 1, the header"),
-        ([["a", None, "c"], [1, 2, 3]], "t.xlsx:1: column 2 has no name in row 1, the header"),
+        (
+            [["a", "a"], [1, 2]],
+            "t.xlsx:1: two columns are named 'a' in row 1, the header: give each column a name of its own",
+        ),
+        (
+            [["a", None, "c"], [1, 2, 3]],
+            (
+                "t.xlsx:1: column 2 has no name in row 1, the header: give each column a name of its own, "
+                'or read only columns that have one, with `columns: ["a", "c"]` in the source'
+            ),
+        ),
         ([["a"], [1], [2, 3]], "t.xlsx:3: there is a value outside the 1 columns of the header"),
         ([["a"], ["#REF!"]], "t.xlsx:2: A2 contains the error #REF!"),
         ([], "t.xlsx: the sheet is empty: expected a header row"),
