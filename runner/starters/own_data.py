@@ -166,8 +166,15 @@ def write_starter(data: str, folder: Path, *, task: str | None = None, name: str
     if path.exists():
         raise UsageError(f"{path} is already there, and was left as it is: give the new spec another --name")
     root = find_project_root(path)
-    sample = look_at_data(path_in_project(data, root), root)
+    named = path_in_project(data, root)
+    sample = look_at_data(named, root)
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(format_starter(name, sample, task or _PLACEHOLDER), "utf-8")
     schema, is_new = write_editor_schema(folder)
-    return Starter(path, [path, *([schema] if is_new else [])], [], _notes(sample, task))
+    notes = _notes(sample, task)
+    if named != data and Path(named).is_absolute():
+        notes.append(
+            f"{data} is outside the project folder {root}, so `source.path` is absolute, and the spec works on "
+            "this machine alone; to share it, move the file into the project folder and write its path from there"
+        )
+    return Starter(path, [path, *([schema] if is_new else [])], [], notes)

@@ -162,6 +162,17 @@ def test_spec_in_a_project_names_paths_from_its_root(tmp_path: Path) -> None:
     assert len(prompts(made.spec)) == 3
 
 
+def test_data_outside_the_project_has_a_path_with_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "job").mkdir()
+    (tmp_path / "t.csv").write_text(TICKETS)
+    monkeypatch.chdir(tmp_path / "job")
+    made = write_starter("../t.csv", Path(), task=TASK)
+    assert load_spec(made.spec).source.path == str(tmp_path / "t.csv")
+    assert f"../t.csv is outside the project folder {tmp_path / 'job'}" in made.notes[-1]
+    given = write_starter(str(tmp_path / "t.csv"), Path(), task=TASK, name="other")
+    assert "outside" not in "".join(given.notes)
+
+
 def test_spec_that_exists_is_never_overwritten(tmp_path: Path) -> None:
     make(tmp_path, "t.csv")
     with pytest.raises(UsageError, match=r"already there.*--name"):
