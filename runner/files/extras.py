@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
@@ -52,7 +53,10 @@ def _is_installed(name: str) -> bool:
         return False
 
 
-def missing_package_message(extra: str) -> str | None:
-    """Return an installation hint if a package of an extra is missing, or None."""
-    absent = [name for name in _PACKAGES[extra] if not _is_installed(name)]
+def missing_package_message(extra: str, *, packages: Sequence[str] = ()) -> str | None:
+    """Return an installation hint if a package of an extra is missing, or None.
+
+    `packages` are those of the extra that are needed, by default all.
+    """
+    absent = [name for name in packages or _PACKAGES[extra] if not _is_installed(name)]
     return f"{absent[0]} is not installed: {install_command(extra)}" if absent else None

@@ -78,7 +78,7 @@ class Result(Summary):
         A field whose name is taken is `output.<name>`; an output that is no mapping is the column `output`. Raises
         UsageError if pyarrow is not installed.
         """
-        if missing := missing_package_message("data"):
+        if missing := missing_package_message("data", packages=["pyarrow"]):
             raise UsageError(missing)
         return build_arrow_table(_flatten(record) for record in self)
 

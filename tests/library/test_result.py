@@ -51,17 +51,27 @@ def test_tables_have_the_columns_of_rows_and_outputs(result: Result) -> None:
     assert set(frame[frame.outcome == "succeeded"]["label"]) <= {"good", "bad"}
 
 
-@pytest.mark.parametrize("package", ["pandas", "pyarrow"])
-def test_missing_package_is_named(tmp_path: Path, package: str) -> None:
+def convert_without(package: str, folder: Path) -> str:
+    """Return what a program prints that makes a data frame where a package is not installed."""
     code = (
         "import importlib.util as u\n"
         f"find = u.find_spec; u.find_spec = lambda name, *a: None if name == {package!r} else find(name, *a)\n"
         "from runner import load_spec, run\n"
         f"result = run(load_spec({JOB!r}), rows=[{ROWS[0]!r}], simulate=True)\n"
-        "try:\n result.to_pandas()\nexcept Exception as error:\n print(type(error).__name__, error)"
+        "try:\n print(len(result.to_pandas()))\nexcept Exception as error:\n print(type(error).__name__, error)"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout.startswith(f"UsageError {package} is not installed: pip install")
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+@pytest.mark.parametrize("package", ["pandas", "pyarrow"])
+def test_missing_package_is_named(tmp_path: Path, package: str) -> None:
+    printed = convert_without(package, tmp_path)
+    assert printed.startswith(f"UsageError {package} is not installed: pip install")
+
+
+def test_tables_need_no_package_for_urls(tmp_path: Path) -> None:
+    assert convert_without("fsspec", tmp_path) == "1\n"
 
 
 def test_purged_run_has_no_records(result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
