@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from runner.cli.common import echo_json, say_error
+from runner.cli.common import say_error
 from runner.cli.log import LOG
 from runner.errors import RunnerError
 from runner.lifecycle.run_all import AllRuns, RunOptions, WaitingSpec, Wave, run_all
@@ -30,13 +30,14 @@ _REASONS = {
 class SeveralConsole:
     """The console while several specs run: progress, one table of plans, one question, and the summaries.
 
-    `ask` asks for consent on a terminal, and `print_summary` prints the summary of a finished run.
+    `ask` asks for consent on a terminal, `print_summary` prints the summary of a finished run, and `print_stopped`
+    that of a run that an error stopped.
     """
 
     is_agreed: bool
-    as_json: bool
     ask: Callable[[], bool]
     print_summary: Callable[[Summary], None]
+    print_stopped: Callable[[Summary], None]
     progress: "ProgressDisplay | None" = None
 
     @contextmanager
@@ -72,8 +73,8 @@ class SeveralConsole:
     def failed(self, spec: Spec, error: RunnerError) -> None:
         """Print the error that stopped a run."""
         say_error(error, spec=spec.name)
-        if self.as_json and LOG.last is not None and LOG.last.name == "stopped":
-            echo_json(LOG.last.summary)  # it says what was paid and written
+        if LOG.last is not None and LOG.last.name == "stopped":
+            self.print_stopped(LOG.last.summary)
 
     def _format(self, wave: Wave) -> str:
         from runner.cli.texts.plan import format_plan

@@ -143,8 +143,13 @@ def follow_and_deliver(
         how: dict[str, Any] = {"wait": wait, "wait_until": wait_until, "accept_loss": accept_loss}
         return _follow_and_deliver(ready, poll_seconds, stop, how, is_again=is_again)
     except RunnerError as error:
-        ready.context.report("stopped", str(error))
+        ready.context.report("stopped", str(error), summary=_summarize(ready.context))
         raise
+
+
+def _summarize(context: RunContext) -> Summary:
+    is_finished = context.run.state == "finished"
+    return (summarize_with_failures if is_finished else summarize_run)(context.store, context.run)
 
 
 def _follow_and_deliver(
@@ -161,8 +166,7 @@ def _follow_and_deliver(
             context.report("started", line)
         check_run_files(context)
         _follow(ready, output_format, poll_seconds or context.spec.batch.poll_seconds, stop, **how)
-    is_finished = context.run.state == "finished"
-    return (summarize_with_failures if is_finished else summarize_run)(context.store, context.run)
+    return _summarize(context)
 
 
 def _follow(ready: ReadyRun, output_format: OutputFormat, poll_seconds: float, stop: Event, **how: Any) -> None:

@@ -9,7 +9,7 @@ from threading import Event
 from runner.errors import StateError
 from runner.runs.events import ProgressCallback, RunEvent, ignore_progress
 from runner.runs.project import SIMULATED_FOLDER
-from runner.runs.summary import summarize_run
+from runner.runs.summary import Summary, summarize_run
 from runner.spec.spec import Spec
 from runner.store.records import Batch, Run
 from runner.store.store import Store
@@ -37,16 +37,19 @@ class RunContext:
         """True if the run is sent to the simulator."""
         return self.output_root == self.spec.root / SIMULATED_FOLDER
 
-    def report(self, name: str, line: str, batch: Batch | None = None, *, next_look: float | None = None) -> None:
+    def report(
+        self, name: str, line: str, batch: Batch | None = None, *, next_look: float | None = None,
+        summary: Summary | None = None,
+    ) -> None:  # fmt: skip
         """Report an event, one of `EVENTS`, with a line for people; the label of its batch is put before the line.
 
-        `next_look` is in Unix seconds.
+        `next_look` is in Unix seconds. `summary` replaces the usual one, which has no failures.
         """
         self.on_progress(
             RunEvent(
                 name,
                 line if batch is None else f"{batch_label(batch)}: {line}",
-                summarize_run(self.store, self.run),
+                summary or summarize_run(self.store, self.run),
                 None if batch is None else batch.batch,
                 None if batch is None else batch.round,
                 next_look,

@@ -1,5 +1,6 @@
 """A round is not followed by another if most of its rows failed for the same lasting reason."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def test_failing_check_stops_the_rounds_and_is_named(tmp_path: Path) -> None:
     with simulator(tmp_path / "api") as environ:
         ended = command(tmp_path, environ, *RUN)
         assert (ended.returncode, paid(tmp_path / "api")) == (3, EACH_ONCE)
-        assert "stopped after round 1: 20 of 20 rows failed for the same reason" in ended.stderr
+        assert "stopped after round 1: 20 of the 20 rows of that round failed for the same reason" in ended.stderr
         assert "row 'r1', for example, is invalid: the score is no text" in ended.stderr
         assert len(records(tmp_path / "out/all.jsonl")) == 20
         write_job(tmp_path, **CORRECTED)
@@ -54,6 +55,30 @@ def test_rows_are_sent_as_they_are_with_the_brake_off(tmp_path: Path, run_job: C
     assert accepted(tmp_path / "api") == 3
     assert run_job(new=True).outcomes == {"invalid": 20}
     assert sum(paid(tmp_path / "api").values()) == 20 + 2 * 20
+
+
+@pytest.mark.parametrize("words", [(), ("-q",), ("--json",)])
+def test_stopped_run_prints_its_summary_by_reason(tmp_path: Path, words: tuple[str, ...]) -> None:
+    write_job(tmp_path, rows=40)
+    mix = lambda id: "invalid" if int(id.split("-")[3]) > 15 else "succeeded"  # noqa: E731
+    with simulator(tmp_path / "api", mix=mix) as environ:
+        ended = command(tmp_path, environ, *RUN, *words)
+    assert (ended.returncode, "15 of all 40 rows succeeded." in ended.stderr) == (3, True)
+    if "--json" in words:
+        summary = json.loads(ended.stdout)
+        assert [group["rows"] for group in summary["failures"]] == [25]
+    else:
+        assert ended.stdout.startswith("job: 40 rows, 15 succeeded, 25 invalid, in ")
+        assert "  failed  25 rows  invalid: " in ended.stdout
+
+
+def test_summary_of_one_stopped_run_of_several_is_printed(tmp_path: Path) -> None:
+    (tmp_path / "other.yaml").write_text(write_job(tmp_path, **FAILING, name="other").read_text())
+    write_job(tmp_path, prompt={"user": "Label {{ text }}"})
+    with simulator(tmp_path / "api") as environ:
+        ended = command(tmp_path, environ, "run", "job.yaml", "other.yaml", "--yes", "-q")
+    assert (ended.returncode, "job: 20 rows, 20 succeeded" in ended.stdout) == (3, True)
+    assert "other: 20 rows, 20 invalid" in ended.stdout
 
 
 def test_stopped_run_is_finished_and_sends_no_more(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
@@ -85,7 +110,7 @@ def test_share_and_kind_of_failures_decide(
     write_job(tmp_path, retry={"brake": brake})
     mix = first_round(lambda row: kind if row <= rows else "succeeded")
     if is_stopped:
-        with pytest.raises(RetriesStopped, match=f"{rows} of 20 rows failed"):
+        with pytest.raises(RetriesStopped, match=f"{rows} of the 20 rows of that round failed"):
             run_job(mix=mix)
     else:
         assert run_job(mix=mix).outcomes == {"succeeded": 20}
@@ -96,7 +121,7 @@ def test_other_rows_are_not_retried_after_a_lasting_failure(
     tmp_path: Path, run_job: Callable[..., Summary], kind: str
 ) -> None:
     mix = first_round(lambda row: kind if row <= 19 else "errored")
-    with pytest.raises(RetriesStopped, match=f"19 of 20 rows failed[^\0]*is {kind}: "):
+    with pytest.raises(RetriesStopped, match=f"19 of the 20 rows of that round failed[^\0]*is {kind}: "):
         run_job(mix=mix)
     assert paid(tmp_path / "api") == EACH_ONCE
 

@@ -1,8 +1,8 @@
 """Commands that can spend money: run, retry and recover."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,16 +17,15 @@ from runner.cli.common import (
     VAR_OPTION,
     VERBOSE_OPTION,
     TimeSpan,
-    echo_json,
     warn_of_debug_log,
 )
 from runner.cli.complete import TARGET
-from runner.cli.echo import echo_text
 from runner.cli.env_files import reads_env_files
 from runner.cli.log import LOG, log_options
 from runner.cli.resume_command import resume_command
 from runner.cli.signals import StopEvent, handle_stop_signals, say_next_command
-from runner.errors import RunnerError, UsageError
+from runner.cli.summaries import print_stopped, print_summary, print_summary_if_stopped
+from runner.errors import UsageError
 from runner.text import pluralize
 
 if TYPE_CHECKING:
@@ -155,11 +154,11 @@ def _run_one(chain: Sequence["Spec"], stop: StopEvent, how: dict[str, Any], mann
     from runner.lifecycle.run import run as run_spec
 
     [spec] = chain
-    with show_progress() as progress, _json_of_stopped_run(as_json=manner.as_json):
+    with print_summary_if_stopped(as_json=manner.as_json), show_progress() as progress:
         agree = partial(_ask_consent, progress, stop, is_agreed=manner.is_agreed, verbose=manner.is_verbose)
         how["pending"] = manner.policy(progress.pause, stop)
         summary = run_spec(spec, consent=agree, report=progress.report, stop=stop, **how)
-    _print_summary(summary, [spec.path], simulate=how["simulate"], as_json=manner.as_json)
+    print_summary(summary, [spec.path], simulate=how["simulate"], as_json=manner.as_json)
     sys.exit(_exit_code(summary, stop))
 
 
@@ -167,8 +166,9 @@ def _run_several(chain: Sequence["Spec"], stop: StopEvent, how: dict[str, Any], 
     from runner.cli.several import SeveralConsole, run_several
     from runner.lifecycle.run_all import RunOptions
 
-    show = partial(_print_summary, specs=[], simulate=how["simulate"], as_json=manner.as_json)
-    console = SeveralConsole(manner.is_agreed, manner.as_json, partial(_confirm, stop), show)
+    show = partial(print_summary, specs=[], simulate=how["simulate"], as_json=manner.as_json)
+    show_stopped = partial(print_stopped, as_json=manner.as_json)
+    console = SeveralConsole(manner.is_agreed, partial(_confirm, stop), show, show_stopped)
     how["pending"] = manner.policy(console.pause, stop)
     runs = run_several(chain, RunOptions(**how), console, stop)
     for spec in runs.unfinished:
@@ -182,36 +182,9 @@ def _run_several(chain: Sequence["Spec"], stop: StopEvent, how: dict[str, Any], 
     sys.exit(code)
 
 
-@contextmanager
-def _json_of_stopped_run(*, as_json: bool) -> Iterator[None]:
-    """Print the summary of a run that an error stops, if JSON is wanted: it says what was paid and written."""
-    try:
-        yield
-    except RunnerError:
-        if as_json and LOG.last is not None and LOG.last.name == "stopped":
-            echo_json(LOG.last.summary)
-        raise
-
-
 def _exit_code(summary: "Summary", stop: StopEvent, *, is_last: bool = True) -> int:
     is_cut_off = summary.state != "finished" or not is_last
     return 128 + stop.signal if stop.signal is not None and is_cut_off else summary.exit_code
-
-
-def _print_summary(summary: "Summary", specs: Sequence[Path], *, simulate: bool, as_json: bool) -> None:
-    from runner.cli.texts.summary import format_conclusion, format_unfinished
-
-    if summary.state != "finished":
-        text, code = format_unfinished(summary), summary.exit_code
-        if specs:
-            command = resume_command([str(spec) for spec in specs])
-            say_next_command(text, "resume with", command, event="unfinished", exit_code=code)
-        else:
-            LOG.say(text, event="unfinished", exit_code=code)
-    elif not as_json:
-        echo_text(format_conclusion(summary, is_simulated=simulate))
-    if as_json:
-        echo_json(summary)
 
 
 @click.command()
@@ -253,7 +226,7 @@ def retry(
     warn_of_debug_log()
     found = find_retry_target(target, simulate=simulate)
     spec, notes = load_spec_or_report(found.spec_path, vars=variables), list[str]()
-    with handle_stop_signals() as stop, show_progress() as progress, _json_of_stopped_run(as_json=as_json):
+    with handle_stop_signals() as stop, print_summary_if_stopped(as_json=as_json), show_progress() as progress:
         is_agreed = yes or found.is_simulated
         agree = partial(_ask_consent, progress, stop, is_agreed=is_agreed, verbose=verbose, notes=notes)
         summary = retry_run(
@@ -261,7 +234,7 @@ def retry(
             accept_loss=accept_loss, poll_seconds=poll_seconds, note=notes.append, report=progress.report,
             stop=stop,
         )  # fmt: skip
-    _print_summary(summary, [found.spec_path], simulate=found.is_simulated, as_json=as_json)
+    print_summary(summary, [found.spec_path], simulate=found.is_simulated, as_json=as_json)
     sys.exit(_exit_code(summary, stop))
 
 
@@ -286,10 +259,10 @@ def recover(spec: Path, *, run_id: str | None, limit: int | None, variables: dic
 
     warn_of_debug_log()
     loaded = load_spec_or_report(spec, vars=variables)
-    with handle_stop_signals() as stop, show_progress() as progress:
+    with handle_stop_signals() as stop, print_summary_if_stopped(as_json=False), show_progress() as progress:
         say = partial(LOG.say, event="warning")
         run = recover_run(loaded, limit=limit, run_id=run_id, stop=stop, warn=say, report=progress.report)
         LOG.say(f"run {run.id} was recovered", event="found")
         summary = run_spec(loaded, limit=limit, report=progress.report, stop=stop)
-    _print_summary(summary, [spec], simulate=False, as_json=False)
+    print_summary(summary, [spec], simulate=False, as_json=False)
     sys.exit(_exit_code(summary, stop))

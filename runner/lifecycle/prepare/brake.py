@@ -39,7 +39,8 @@ def apply_brake(context: RunContext, output_format: OutputFormat, round: int) ->
             groups[reason] = (count + 1, first, message)
     count, first, message = max(groups.values(), default=(0, 0, ""))
     if count > brake * total:
-        raise RetriesStopped(_describe_stop(context, round, f"{count:,} of {total:,}", first, message))
+        share = f"{count:,} of the {total:,} rows of that round"
+        raise RetriesStopped(_describe_stop(context, round, share, first, message))
 
 
 def _read_lasting_failures(
@@ -59,12 +60,15 @@ def _read_lasting_failures(
 def _describe_stop(context: RunContext, round: int, share: str, row: int, message: str) -> str:
     with context.store.folder(context.run).rows.open("rb") as lines:
         key = msgspec.json.decode(next(islice(lines, row - 1, None)), type=_Key).key
-    run_id = context.run.id
+    run = context.run
+    succeeded = context.store.row_index.outcome_counts(run).get("succeeded", 0)
     return (
-        f"run {run_id} stopped after round {round}: {share} rows failed for the same reason\n"
+        f"run {run.id} stopped after round {round}: {share} failed for the same reason\n"
         f"  row {key!r}, for example, is {message}\n"
-        f"The outputs are written, and no other request was sent; `runner show {run_id} --failed` shows the rows. "
-        f"Correct the checks or the rows and run again, or the prompt and use `runner retry {run_id}`: answers "
-        "that are already paid are judged again first, and only rows that still fail are sent. Retry also sends "
-        "them as they are"
+        f"{succeeded:,} of all {run.rows:,} rows succeeded. The outputs are written, and nothing more is sent. "
+        "Correct the cause, and then:\n"
+        "  after an edit of the checks or rows, run again: paid answers are checked again, and only rows that "
+        "changed or still fail are sent\n"
+        f"  after an edit of the prompt, use `runner retry {run.id}`: it sends only the failed rows\n"
+        f"Without an edit, `runner retry {run.id}` sends the failed rows again as they are"
     )

@@ -1,0 +1,52 @@
+"""Print the summary of a run, however the run ended."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runner.cli.common import echo_json
+from runner.cli.echo import echo_text
+from runner.cli.log import LOG
+from runner.cli.resume_command import resume_command
+from runner.cli.signals import say_next_command
+from runner.errors import RunnerError
+
+if TYPE_CHECKING:
+    from runner.runs.summary import Summary
+
+
+def print_summary(summary: "Summary", specs: Sequence[Path], *, simulate: bool, as_json: bool) -> None:
+    """Print how a run stands: its conclusion, or how to go on with it; with JSON always the summary."""
+    from runner.cli.texts.summary import format_conclusion, format_unfinished
+
+    if summary.state != "finished":
+        text, code = format_unfinished(summary), summary.exit_code
+        if specs:
+            command = resume_command([str(spec) for spec in specs])
+            say_next_command(text, "resume with", command, event="unfinished", exit_code=code)
+        else:
+            LOG.say(text, event="unfinished", exit_code=code)
+    elif not as_json:
+        echo_text(format_conclusion(summary, is_simulated=simulate))
+    if as_json:
+        echo_json(summary)
+
+
+def print_stopped(summary: "Summary", *, as_json: bool) -> None:
+    """Print the summary of a run that an error stopped: with JSON, or if the run is over."""
+    if as_json:
+        echo_json(summary)
+    elif summary.state == "finished":
+        print_summary(summary, [], simulate=summary.is_simulated, as_json=False)
+
+
+@contextmanager
+def print_summary_if_stopped(*, as_json: bool) -> Iterator[None]:
+    """Print what was paid and written if an error stops the run that is followed here."""
+    try:
+        yield
+    except RunnerError:
+        if LOG.last is not None and LOG.last.name == "stopped":
+            print_stopped(LOG.last.summary, as_json=as_json)
+        raise
