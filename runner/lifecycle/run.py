@@ -147,6 +147,19 @@ def follow_and_deliver(
         raise
 
 
+def follow_or_go_on(ready: ReadyRun, **follow: Any) -> Summary:
+    """Follow a run as `follow_and_deliver` does, but let its changes be run though its retries were stopped."""
+    try:
+        return follow_and_deliver(ready, **follow)
+    except RetriesStopped as error:
+        if not ready.is_outdated:
+            raise
+        context, stopped = ready.context, str(error).partition("\n")[0]
+        line = f"{stopped}; `runner show {context.run.id} --failed` shows them. A new run starts on the changes"
+        context.report("warning", line)
+        return _summarize(context)
+
+
 def _summarize(context: RunContext) -> Summary:
     is_finished = context.run.state == "finished"
     return (summarize_with_failures if is_finished else summarize_run)(context.store, context.run)
@@ -234,7 +247,7 @@ def run(
         if ready.is_outdated:
             line = f"run {ready.context.run.id} is finished as it began; then a new run starts on the changes"
             ready.context.report("started", line)
-        summary = follow_and_deliver(ready, wait_until=wait_until, **follow)
+        summary = follow_or_go_on(ready, wait_until=wait_until, **follow)
         if ready.is_outdated and summary.state == "finished" and not stop.is_set():
             checked = check_spec(spec, simulate=simulate, resume=False)
             ready = prepare_run(checked, store, api, resume=False, new=False, **choice)

@@ -17,7 +17,7 @@ from runner.lifecycle.run import (
     Pending,
     ReadyRun,
     check_spec,
-    follow_and_deliver,
+    follow_or_go_on,
     prepare_run,
     to_choice,
 )
@@ -194,7 +194,7 @@ class _Runs:
         if self.wait_until is None:
             self.wait_until = math.inf if options.max_wait is None else read_clock() + options.max_wait
         try:
-            summary = follow_and_deliver(ready, wait_until=self.wait_until, **how)
+            summary = follow_or_go_on(ready, wait_until=self.wait_until, **how)
         except RunnerError as error:
             if isinstance(error, Unavailable) and options.wait and not wait:
                 return False  # it is tried again when it is waited for

@@ -38,6 +38,21 @@ def test_pending_run_is_finished_and_new_rows_are_sent(tmp_path: Path, run_job: 
     assert accepted(tmp_path / "api") == 4
 
 
+@pytest.mark.parametrize("others", [(), ("other.yaml",)])
+def test_changes_are_run_though_the_brake_stops_the_old_run(tmp_path: Path, others: tuple[str, ...]) -> None:
+    bad, good = ({**SPEC["output"], "checks": [{"check": f"score is {kind}"}]} for kind in ("string", "number"))
+    sinks = [{"type": "jsonl", "path": "out/other.jsonl"}]
+    write_job(tmp_path, name="other", sinks=sinks).rename(tmp_path / "other.yaml")
+    write_job(tmp_path, output=bad)
+    with simulator(tmp_path / "api") as environ:
+        assert command(tmp_path, environ, *CRON).returncode == 4
+        write_job(tmp_path, output=good, rows=21)
+        ended = command(tmp_path, environ, *CRON[:-1], *others)
+    assert "20 of the 20 rows of that round failed for the same reason" in ended.stderr
+    assert "A new run starts on the changes" in ended.stderr
+    assert (ended.returncode, "job: 21 rows, 21 succeeded" in ended.stdout) == (0, True)
+
+
 def test_pending_run_that_is_not_finished_yet_is_waited_for(
     tmp_path: Path, run_job: Callable[..., Summary]
 ) -> None:
