@@ -11,7 +11,7 @@ RunnerError                 1  a defect in the runner or its environment
 │   └── CostCapReached             the spec's own cost cap
 ├── StateError              8  the state on disk is unusable
 ├── ResultsLost             9  the API no longer has the results
-├── Interrupted           130  a signal stopped the command before anything was sent
+├── Interrupted           130  a signal, or an answer to a question, stopped the command before a run began
 └── ApiError                4  one call failed; the lifecycle handles it, so it rarely ends a run
     ├── Unavailable            try again later
     │   ├── ResultsIncomplete         a download with missing results
@@ -116,7 +116,7 @@ class ResultsLost(RunnerError):
 
 
 class Interrupted(RunnerError):
-    """A signal stopped the command."""
+    """A signal, or the answer to a question, stopped the command."""
 
     exit_code = 130
 

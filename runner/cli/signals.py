@@ -47,8 +47,8 @@ class StopEvent(Event):
         raise KeyboardInterrupt
 
     @contextmanager
-    def end_question(self) -> Iterator[None]:
-        """While a question is asked, end it at a signal: Interrupted is raised, and nothing was sent."""
+    def end_question(self, effect: str) -> Iterator[None]:
+        """While a question is asked, end it at a signal: Interrupted is raised, which says the `effect`."""
         before = {number: signal.signal(number, self._interrupt) for number in _SIGNALS}
         try:
             if self.signal is not None:  # it came while the plan was printed
@@ -57,7 +57,7 @@ class StopEvent(Event):
         except (click.Abort, KeyboardInterrupt) as error:
             echo(err=True)  # the terminal shows ^C in the line of the question
             self.signal = self.signal or signal.SIGINT
-            raise Interrupted("stopped before anything was sent") from error
+            raise Interrupted(f"stopped at the question: {effect}") from error
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)

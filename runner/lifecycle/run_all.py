@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from threading import Event
 from typing import Any, Literal, Protocol
 
-from runner.errors import InputError, Problem, RunnerError, Unavailable, UsageError
+from runner.errors import InputError, Interrupted, Problem, RunnerError, Unavailable, UsageError
 from runner.lifecycle.plan.consent import check_plan
 from runner.lifecycle.run import (
     Pending,
@@ -164,7 +164,12 @@ class _Runs:
 
     def send_wave(self, wave: Wave) -> None:
         """Start the runs of a wave and follow them to their ends: all are sent before any is waited for."""
-        if wave.ready and not self.observer.confirm(wave):
+        try:
+            is_agreed = not wave.ready or self.observer.confirm(wave)
+        except Interrupted:
+            wave.discard()
+            raise
+        if not is_agreed:
             wave.discard()
             names = ", ".join(spec.name for spec, ready in wave.ready if ready.plan is not None)
             raise UsageError(f"nothing was sent of {names}: not confirmed")

@@ -92,7 +92,7 @@ class Budget:
         self._spent += _STEPS_BETWEEN_LOOKS - self.left
         self.left, self._next_look = _STEPS_BETWEEN_LOOKS, monotonic() + _SECONDS_BETWEEN_LOOKS
         if self.should_stop():
-            raise Interrupted("stopped before anything was sent")
+            raise Interrupted("stopped before anything of the new run was sent")
         if self._spent > MAX_STEPS:
             _refuse(f"{MAX_STEPS:,} steps")
         if not self._memory:

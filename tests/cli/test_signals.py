@@ -68,7 +68,7 @@ def test_ctrl_c_before_the_question_sends_nothing(tmp_path: Path, phase: str) ->
     with simulator(tmp_path / "api") as environ, Terminal(tmp_path, environ) as terminal:
         terminal.start("run", "job.yaml", before=BEFORE[phase])
         assert (terminal.end(), accepted(tmp_path / "api")) == (130, 0)
-        assert "stopped before anything was sent" in terminal.words()
+        assert "stopped before anything of the new run was sent" in terminal.words()
         assert_continues(tmp_path, environ, terminal.words())
 
 
@@ -90,8 +90,34 @@ def test_a_signal_at_the_question_sends_nothing(tmp_path: Path, number: int, cod
         terminal.wait_for(QUESTION)
         terminal.signal(number)
         assert (terminal.end(), accepted(tmp_path / "api")) == (code, 0)
-        assert "stopped before anything was sent" in terminal.words()
+        assert "stopped at the question: none of these requests were sent" in terminal.words()
         assert_continues(tmp_path, environ, terminal.words())
+
+
+def test_declining_is_no_mistake_and_names_the_command(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    with simulator(tmp_path / "api") as environ, Terminal(tmp_path, environ) as terminal:
+        terminal.start("run", "job.yaml")
+        terminal.wait_for(QUESTION)
+        terminal.type("n\n")
+        assert (terminal.end(), accepted(tmp_path / "api")) == (130, 0)
+        assert "you declined: none of these requests were sent start again with:" in terminal.words()
+        assert command(tmp_path, environ, "status").stderr == "no runs yet\n"
+        assert_continues(tmp_path, environ, terminal.words())
+
+
+@pytest.mark.parametrize(("typed", "said"), [("stop\n", "you stopped"), (CTRL_C, "stopped at the question")])
+def test_stopping_at_a_pending_run_says_that_it_stays(tmp_path: Path, typed: str, said: str) -> None:
+    write_job(tmp_path)
+    with simulator(tmp_path / "api") as environ, Terminal(tmp_path, environ) as terminal:
+        assert command(tmp_path, environ, "run", "job.yaml", "--yes", "--no-wait").returncode == 4
+        write_job(tmp_path, rows=21)
+        terminal.start("run", "job.yaml")
+        terminal.wait_for("or stop?")
+        terminal.type(typed)
+        assert (terminal.end(), accepted(tmp_path / "api")) == (130, 3)
+        assert f"{said}: nothing more was sent, and nothing was canceled: run " in terminal.words()
+        assert "stays unfinished start again with: " in terminal.words()
 
 
 def test_ctrl_c_at_the_question_about_several_specs(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from tests.support.simulator import accepted
 def test_run_stopped_during_prepare_is_discarded(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     stop = Event()
     stop.set()
-    with pytest.raises(Exception, match="before anything was sent"):
+    with pytest.raises(Exception, match="before anything of the new run was sent"):
         run_job(stop=stop)
     assert list((tmp_path / ".runner" / "runs").iterdir()) == []
 

@@ -25,7 +25,7 @@ from runner.cli.log import LOG, log_options
 from runner.cli.resume_command import resume_command
 from runner.cli.signals import StopEvent, handle_stop_signals, say_next_command
 from runner.cli.summaries import print_stopped, print_summary, print_summary_if_stopped
-from runner.errors import UsageError
+from runner.errors import Interrupted
 from runner.text import pluralize
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from runner.runs.select import PendingRun
     from runner.runs.summary import Summary
     from runner.spec.spec import Spec
+
+
+_UNSENT = "none of these requests were sent"
 
 
 def _ask_consent(
@@ -59,8 +62,10 @@ def _ask_consent(
 
 
 def _confirm(stop: StopEvent) -> bool:
-    with stop.end_question():
-        return click.confirm("send these requests?", err=True)
+    with stop.end_question(_UNSENT):
+        if click.confirm("send these requests?", err=True):
+            return True
+    raise Interrupted(f"you declined: {_UNSENT}")
 
 
 def _choose_pending(
@@ -71,10 +76,11 @@ def _choose_pending(
         LOG.say(str(pending), event="warning")
         choices = click.Choice(["finish", "new", "stop"])
         question = "finish it as it began and then start on the changes, start a new run, or stop?"
-        with stop.end_question():
+        effect = f"nothing more was sent, and nothing was canceled: run {pending.run} stays unfinished"
+        with stop.end_question(effect):
             answer = str(click.prompt(question, type=choices, default="finish", err=True))
     if answer == "stop":
-        raise UsageError(f"nothing was sent: run {pending.run} stays unfinished")
+        raise Interrupted(f"you stopped: {effect}")
     return answer
 
 

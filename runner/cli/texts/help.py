@@ -92,7 +92,7 @@ _RUN = {
     7: "key, permission, spend limit or limits.max_cost",
     **_STATE,
     9: "the API no longer has some results",
-    130: "stopped by Ctrl-C (143: by SIGTERM); run the same command again",
+    130: "stopped by Ctrl-C or by your answer (143: by SIGTERM); run the same command again",
 }
 EXIT_CODES: dict[str, dict[int, str]] = {
     "validate": {0: "no mistakes", 2: "some spec is wrong", **_API},

@@ -44,14 +44,14 @@ def start_if_confirmed(context: RunContext, plan: Plan, consent: Consent, stop: 
     """Start a prepared run if sending it is agreed to, and `stop` is not set.
 
     Otherwise discard it, and raise InputError for errors found by the rules, or UsageError without consent. Raises
-    StateError if the disk is too full, and Interrupted after `stop`.
+    StateError if the disk is too full, and Interrupted after `stop` or from `consent`.
     """
     if stop.is_set():
-        raise Interrupted("stopped before anything was sent")
+        raise Interrupted("stopped before anything of the new run was sent")
     store = context.store
     try:
         _check_consent(context, plan, consent)
-    except (InputError, UsageError):
+    except (InputError, UsageError, Interrupted):
         store.delete_run(context.run)
         raise
     with store.transaction():

@@ -167,7 +167,7 @@ class FirstRound:
     def _check_limits(self, row: Row) -> None:
         """Raise Interrupted after a stop, and InputError for a row too many."""
         if self.stop.is_set():
-            raise Interrupted("stopped before anything was sent")
+            raise Interrupted("stopped before anything of the new run was sent")
         spec = self.templates.spec
         max_rows = spec.limits.max_rows
         if max_rows is not None and row.number > max_rows:
