@@ -11,7 +11,8 @@ from runner.errors import InputError, UsageError
 from tests.support.outputs import output_keys, records
 from tests.support.processes import command
 from tests.support.projects import SPEC, write_job
-from tests.support.simulator import accepted, end_batches, paid, simulator
+from tests.support.simulator import accepted, end_batches, environ_without_key, paid, simulator
+from tests.support.terminals import Terminal
 
 CRON = ("run", "job.yaml", "--yes", "--no-wait")
 
@@ -51,6 +52,17 @@ def test_changes_are_run_though_the_brake_stops_the_old_run(tmp_path: Path, othe
     assert "20 of the 20 rows of that round failed for the same reason" in ended.stderr
     assert "A new run starts on the changes" in ended.stderr
     assert (ended.returncode, "job: 21 rows, 21 succeeded" in ended.stdout) == (0, True)
+
+
+def test_simulated_pending_run_is_finished_without_a_question(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    environ, words = environ_without_key(), ("run", "job.yaml", "--simulate")
+    assert command(tmp_path, environ, *words, "--no-wait").returncode == 4
+    write_job(tmp_path, rows=21)
+    with Terminal(tmp_path, environ) as terminal:
+        terminal.start(*words)
+        assert terminal.end() == 0
+        assert ("or stop?" in terminal.words(), "job: 21 rows, 21 succeeded" in terminal.words()) == (False, True)
 
 
 def test_pending_run_that_is_not_finished_yet_is_waited_for(

@@ -109,7 +109,7 @@ class _Manner(NamedTuple):
 @click.option(
     "--pending",
     type=click.Choice(["finish", "new", "ask"]),
-    help="What to do if an unfinished run differs from the files (default: ask on a terminal, else finish).",
+    help="If an unfinished run differs from the files (default: ask on a terminal without --yes, else finish).",
 )
 @click.option(
     "--resume", is_flag=True, help="Only finish the unfinished run with its original spec, ignoring later edits."
