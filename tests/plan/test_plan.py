@@ -41,6 +41,9 @@ def test_plan_says_why_requests_are_new_and_their_cost(tmp_path: Path, run_job: 
     run_job()
     unchanged = plan_of_edited_job(tmp_path)
     assert (unchanged.new, unchanged.reused, unchanged.reasons) == (0, 20, {})
+    text = format_plan(unchanged)
+    assert "requests  nothing to send, 20 reused\n" in text
+    assert ("`reuse: false` in the spec sends all rows again" in text, "mode" in text) == (True, False)
     more = plan_of_edited_job(tmp_path, rows=23)
     assert (more.new, {why: share["rows"] for why, share in more.reasons.items()}) == (3, {"data": 3})
     prompt = {"system": "Label it well.", "user": "{{ text }}"}

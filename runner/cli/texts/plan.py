@@ -28,7 +28,8 @@ def _format_requests(plan: Plan) -> str:
     duplicates = f", {pluralize(plan.duplicates, 'duplicate')}" if plan.duplicates else ""
     rejected = f", {plan.rejected:,} rejected" if plan.rejected else ""
     where = f" in {pluralize(plan.batches, 'batch')}" if plan.new and plan.mode != "sync" else ""
-    return f"{plan.new:,} to send{where}{reused}{duplicates}{rejected}"
+    to_send = f"{plan.new:,} to send{where}" if plan.new else "nothing to send"
+    return f"{to_send}{reused}{duplicates}{rejected}"
 
 
 def format_plan(plan: Plan, *, verbose: bool = False) -> str:
@@ -39,15 +40,24 @@ def format_plan(plan: Plan, *, verbose: bool = False) -> str:
             f"{' (simulated: nothing is paid)' if plan.is_simulated else ''}"
         ),
         f"  requests  {_format_requests(plan)}",
-        *(_format_details(plan) if plan.new else ()),
+        *(_format_details(plan) if plan.new else _format_reuse(plan)),
     ]
-    if plan.mode_reason:
+    if plan.new and plan.mode_reason:
         lines.append(f"  mode      {'synchronously' if plan.mode == 'sync' else 'in batches'}, {plan.mode_reason}")
     if plan.new:
         lines += [*_format_cheapest(plan), *_format_ways(plan), *(_format_basis(plan) if verbose else ())]
     if plan.unfinished_run is not None:
         lines.append(f"  pending   run {plan.unfinished_run} of this spec is unfinished")
     return "\n".join([*lines, *map(str, plan.findings)])
+
+
+def _format_reuse(plan: Plan) -> Iterator[str]:
+    """Yield, of a plan that sends nothing because answers are reused, what sends rows again."""
+    if plan.reused:
+        yield (
+            "            identical requests were answered before: `reuse: false` in the spec sends all rows "
+            "again, `runner retry` the failed ones"
+        )
 
 
 def _format_details(plan: Plan) -> Iterator[str]:
