@@ -147,3 +147,13 @@ def open_run(run_info: RunInfo, *, lock: bool = True) -> Iterator[tuple[Store, R
     """Open the store that holds a run, by default with its lock; yield the store and the run."""
     with open_store(run_info.output_root / ".runner", lock=lock) as store:
         yield store, next(run for run in store.runs() if run.id == run_info.summary.run)
+
+
+def find_spec_path(run_info: RunInfo) -> Path:
+    """Return the path of the spec that a run was started with. Raises UsageError if it is not there."""
+    with open_run(run_info, lock=False) as (_, run):
+        root = run_info.output_root.parent if run_info.is_simulated else run_info.output_root
+        for path in (Path(run.spec_path), root / run.spec_path):
+            if path.exists():
+                return path
+    raise UsageError(f"the spec of run {run.id}, {run.spec_path}, is not found: name its file instead of the run")

@@ -1,7 +1,9 @@
 """Commands that take runs: status, cancel, reconcile, doctor and purge."""
 
+import shlex
 import sys
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -9,6 +11,11 @@ from runner.cli.common import JSON_OPTION, echo_json, warn_of_debug_log
 from runner.cli.complete import TARGET
 from runner.cli.echo import echo, echo_text
 from runner.cli.env_files import describe_key, reads_env_files
+from runner.cli.signals import program_words
+from runner.errors import UsageError
+
+if TYPE_CHECKING:
+    from runner.runs.find import RunInfo
 
 _ANY_WIDTH = 10_000
 
@@ -53,6 +60,18 @@ def status(target: str | None, *, as_json: bool) -> None:
             echo(line)
 
 
+def _resume_command(run: "RunInfo", target: str | None = None) -> str:
+    """Return the command that only finishes a run, as it began; `target` is its spec if that is a file."""
+    from runner.runs.find import find_spec_path
+
+    try:
+        spec = target if target is not None and Path(target).is_file() else str(find_spec_path(run))
+    except UsageError:
+        spec = "SPEC"  # it was moved
+    words = ["run", spec, "--resume", *(["--simulate"] if run.is_simulated else [])]
+    return shlex.join([*program_words(), *words])
+
+
 @click.command()
 @click.argument("target", metavar="SPEC|RUN", type=TARGET)
 @reads_env_files
@@ -68,10 +87,9 @@ def cancel(target: str) -> None:
     for line in left:
         echo(line, err=True)
     kind = "simulated run" if canceled.is_simulated else "run"
-    collect = (
-        "" if canceled.summary.state == "abandoned" else "; run the spec again to collect the finished results"
-    )
-    echo(f"{kind} {canceled.summary.run} was canceled{collect}")
+    echo(f"{kind} {canceled.summary.run} was canceled")
+    if canceled.summary.state != "abandoned":
+        echo(f"  collect its finished results with: {_resume_command(canceled, target)}")
     sys.exit(4 if left else 0)
 
 

@@ -22,7 +22,7 @@ from runner.lifecycle.validate.destinations import check_tables
 from runner.results.output_format import build_output_format
 from runner.runs.context import RunContext
 from runner.runs.events import ProgressCallback, ignore_progress
-from runner.runs.find import RunInfo, find_runs, open_run
+from runner.runs.find import find_runs, find_spec_path
 from runner.runs.project import open_project
 from runner.runs.select import RunSelector
 from runner.runs.snapshot import SpecSnapshot, read_snapshot, take_snapshot
@@ -62,18 +62,8 @@ def find_retry_target(target: str, *, simulate: bool) -> RetryTarget:
         raise UsageError(f"{target} has no {kind} run to retry{hint}; `runner status` lists all runs")
     chosen = fitting[0]
     is_path = target.endswith(SPEC_SUFFIXES) and Path(target).exists()
-    path = Path(target) if is_path else _find_spec(chosen)
+    path = Path(target) if is_path else find_spec_path(chosen)
     return RetryTarget(chosen.summary.run, path, chosen.is_simulated)
-
-
-def _find_spec(run_info: RunInfo) -> Path:
-    """Return the path of the spec that a run was started with. Raises UsageError if it is not there."""
-    with open_run(run_info, lock=False) as (_, run):
-        root = run_info.output_root.parent if run_info.is_simulated else run_info.output_root
-        for path in (Path(run.spec_path), root / run.spec_path):
-            if path.exists():
-                return path
-    raise UsageError(f"the spec of run {run.id}, {run.spec_path}, is not found: name its file instead of the run")
 
 
 def retry(

@@ -22,7 +22,9 @@ def test_cancel_ends_a_simulated_run(tmp_path: Path) -> None:
     write_job(tmp_path)
     assert command(tmp_path, environ_without_key(), *RUN_SIMULATED, "--no-wait").returncode == 4
     end_batches(tmp_path / "simulated" / ".runner" / "simulator", in_seconds=600)
-    assert command(tmp_path, environ_without_key(), "cancel", "job.yaml").returncode == 0
+    canceled = command(tmp_path, environ_without_key(), "cancel", "job.yaml")
+    collect = "  collect its finished results with: runner run job.yaml --resume --simulate\n"
+    assert (canceled.returncode, canceled.stdout.endswith(collect)) == (0, True)
     done = command(tmp_path, environ_without_key(), *RUN_SIMULATED)
     assert (done.returncode, "canceled" in done.stdout) == (3, True)
     assert command(tmp_path, environ_without_key(), "cancel", "job.yaml").returncode == 2
