@@ -20,6 +20,8 @@ from runner.files.atomic import open_private_file
 # A body stands still for so long only if its process, or the whole machine, was suspended.
 _MAX_PAUSE_SECONDS = 60.0
 _MAX_CHECK_SECONDS = 1.0
+# Whoever looks if the lock is free holds it for an instant.
+_MAX_LOOK_SECONDS = 0.2
 
 
 def read_clock() -> float:
@@ -78,6 +80,16 @@ def _is_free(path: Path) -> bool:
         os.close(descriptor)
 
 
+def is_in_use(folder: Path) -> bool:
+    """Return whether a runner seems to use a state folder; true if that cannot be seen."""
+    try:
+        return not _is_free(folder / "lock")
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+
+
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[HeldLock]:
     """Lock a state folder against other runners until the end. Raises StateLocked."""
@@ -85,7 +97,7 @@ def lock_folder(folder: Path) -> Iterator[HeldLock]:
     from filelock import FileLock, Timeout
 
     path = folder / "lock"
-    lock = FileLock(path, timeout=0, mode=0o600)
+    lock = FileLock(path, timeout=_MAX_LOOK_SECONDS, mode=0o600)
     try:
         lock.acquire()
     except Timeout as error:

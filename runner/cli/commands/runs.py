@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from runner.cli.signals import program_words
 from runner.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from runner.runs.find import RunInfo
 
 _ANY_WIDTH = 10_000
@@ -30,7 +33,6 @@ def status(target: str | None, *, as_json: bool) -> None:
     With SPEC, the path or name of a spec, shows its newest run. RUN is a run id or its beginning.
     The failed rows of that run are shown by reason.
     """
-    from runner.cli.texts.summary import build_runs_table, format_doubts, format_failures, format_run_blocks
     from runner.lifecycle.maintain.show import with_failures
     from runner.runs.find import find_runs
 
@@ -44,7 +46,27 @@ def status(target: str | None, *, as_json: bool) -> None:
     if not found:
         echo("no runs yet", err=True)
         return
+    idle = [run for run in found if _is_idle(run)]
+    found = [
+        replace(run, summary=replace(run.summary, state="unfinished")) if run in idle else run for run in found
+    ]
+    _print_runs(found)
+    for run in idle:
+        echo(f"{run.summary.run}: no runner works on it; resume with: {_resume_command(run)}")
+
+
+def _is_idle(run: "RunInfo") -> bool:
+    """Return whether a run is to go on, and no process works on it."""
+    from runner.store.lock import is_in_use
+
+    return run.summary.state in ("running", "canceling") and not is_in_use(run.output_root / ".runner")
+
+
+def _print_runs(found: "Sequence[RunInfo]") -> None:
+    """Print a table of runs, then what is doubtful and what has failed."""
     from rich.console import Console
+
+    from runner.cli.texts.summary import build_runs_table, format_doubts, format_failures, format_run_blocks
 
     # A pipe has no width.
     console, table = Console(width=None if sys.stdout.isatty() else 200), build_runs_table(found)

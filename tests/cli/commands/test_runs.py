@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from runner.store.lock import lock_folder
 from tests.support.processes import RUN_SIMULATED, command
 from tests.support.projects import write_job
 from tests.support.simulator import end_batches, environ_without_key
@@ -16,6 +17,17 @@ def test_status_shows_real_and_simulated_runs(tmp_path: Path) -> None:
     for target in ("job.yaml", run["run"]):
         assert json.loads(command(tmp_path, environ_without_key(), "status", target, "--json").stdout) == run
     assert command(tmp_path, environ_without_key(), "status", "nope").returncode == 2
+
+
+def test_status_names_the_command_for_a_run_nobody_works_on(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    assert command(tmp_path, environ_without_key(), *RUN_SIMULATED, "--no-wait").returncode == 4
+    shown = command(tmp_path, environ_without_key(), "status").stdout
+    assert (" unfinished " in shown, " running " in shown) == (True, False)
+    assert "no runner works on it; resume with: runner run job.yaml --resume --simulate\n" in shown
+    with lock_folder(tmp_path / "simulated" / ".runner"):
+        shown = command(tmp_path, environ_without_key(), "status").stdout
+    assert (" running " in shown, "resume with" in shown) == (True, False)
 
 
 def test_cancel_ends_a_simulated_run(tmp_path: Path) -> None:
