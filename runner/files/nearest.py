@@ -4,14 +4,18 @@ import os
 from difflib import get_close_matches
 from pathlib import Path
 
+EDITOR_SCHEMA = "runner.schema.json"
+"""The file with the JSON schema of specs, which `runner init` writes for editors. A spec never means it."""
+
 _MAX_LISTED = 5
 
 
 def _list_names(folder: Path, suffix: str) -> list[str]:
     try:
-        return sorted(one.name for one in folder.iterdir() if one.name.endswith(suffix) and one.name[0] != ".")
+        names = sorted(one.name for one in folder.iterdir() if one.name.endswith(suffix))
     except OSError:
         return []
+    return [name for name in names if name[0] != "." and name != EDITOR_SCHEMA]
 
 
 def _find_folder(root: Path, path: str) -> Path:

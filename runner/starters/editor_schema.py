@@ -3,11 +3,11 @@
 import json
 from pathlib import Path
 
+from runner.files.nearest import EDITOR_SCHEMA
 from runner.io_types.plugins import add_all_plugins
 from runner.spec.schema_errors import find_schema_error, schema_text
 
-SCHEMA_NAME = "runner.schema.json"
-SCHEMA_LINE = f"# yaml-language-server: $schema={SCHEMA_NAME}"
+SCHEMA_LINE = f"# yaml-language-server: $schema={EDITOR_SCHEMA}"
 """The first line of a spec, by which editors check and complete it."""
 
 
@@ -20,7 +20,7 @@ def format_installed_schema() -> str:
 
 def write_editor_schema(folder: Path) -> tuple[Path, bool]:
     """Write the schema into a folder unless it is there; return its path, and whether it is new."""
-    path = folder / SCHEMA_NAME
+    path = folder / EDITOR_SCHEMA
     if path.exists():
         return path, False
     path.write_text(format_installed_schema(), "utf-8")

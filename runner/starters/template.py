@@ -7,11 +7,12 @@ from pathlib import Path
 
 from runner.errors import UsageError
 from runner.files.extras import missing_package_message
+from runner.files.nearest import EDITOR_SCHEMA
 from runner.sources.input_files import Inputs
 from runner.spec.load import load_spec
 from runner.spec.schema_errors import suggest_similar
 from runner.spec.spec import Spec
-from runner.starters.editor_schema import SCHEMA_LINE, SCHEMA_NAME, format_installed_schema
+from runner.starters.editor_schema import SCHEMA_LINE, format_installed_schema
 from runner.starters.own_data import Starter
 from runner.templates.templates import load_templates
 
@@ -72,7 +73,7 @@ def _find_files(spec: Spec) -> Iterator[tuple[str, bytes]]:
     name = spec.path.relative_to(spec.root).as_posix()
     _, _, rest = spec.path.read_text("utf-8").partition("\n")
     yield name, f"{SCHEMA_LINE}\n{rest}".encode()
-    yield str(Path(name).with_name(SCHEMA_NAME)), format_installed_schema().encode()
+    yield str(Path(name).with_name(EDITOR_SCHEMA)), format_installed_schema().encode()
     for template, written in load_templates(spec).file_texts().items():
         yield f"prompts/{template}", written.encode()
     if spec.schema_path is not None:

@@ -52,6 +52,16 @@ def test_unreadable_output_schema_is_reported(project: Path, path: str) -> None:
     assert found.line > 0
 
 
+def test_the_schema_for_editors_is_never_suggested(project: Path) -> None:
+    (project / "runner.schema.json").write_text("{}")
+    for path in ("labels.json", "runner_schema.json"):
+        [found] = load_problems(project, f"output: {{schema: {path}}}")
+        assert found.message.endswith(f"put it into {project}, or correct the path")
+    (project / "label.json").write_text("{}")
+    [found] = load_problems(project, "output: {schema: labels.json}")
+    assert found.message.endswith("did you mean 'label.json'?")
+
+
 def test_bad_inline_output_schema_is_reported(project: Path) -> None:
     [found] = load_problems(project, "output: {schema: {type: objct}}")
     assert str(found).startswith(str(project / "specs" / "s.yaml"))
