@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import click
 
-from runner.cli.complete import SpecType
+from runner.cli.complete import SpecType, offer_conditions
 from runner.cli.echo import echo
 from runner.cli.help import list_command_groups, write_list
 from runner.cli.log import LOG
@@ -123,6 +123,7 @@ SELECT_OPTION = click.option(
     "--select",
     multiple=True,
     metavar="CONDITION",
+    shell_complete=offer_conditions,
     help="Only specs with tag:NAME, state:failed, state:unfinished or state:new; a comma joins conditions.",
 )
 VERBOSE_OPTION = click.option("-v", "--verbose", is_flag=True, help="Show what the estimates are based on.")

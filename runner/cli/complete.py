@@ -1,6 +1,6 @@
-"""What a shell offers for an argument: spec files, run ids and the names of specs."""
+"""What a shell offers for a word: spec files, run ids, names of specs, rules, outcomes and conditions."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,3 +60,42 @@ class TargetType(click.ParamType[str]):
 
 
 TARGET = TargetType()
+
+
+def offer_rules(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the ids of the rules."""
+    from runner.rules.run import OTHER_FINDINGS, RULES
+
+    return [CompletionItem(name) for name in (*RULES, *OTHER_FINDINGS) if name.startswith(incomplete)]
+
+
+def offer_outcomes(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the outcomes that rows of a command can have."""
+    from runner.lifecycle.maintain.show import PENDING
+    from runner.results.outcome import OUTCOMES
+
+    names = (*OUTCOMES, PENDING) if context.command.name == "show" else OUTCOMES[1:]
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def _list_tags(written: Iterable[str]) -> list[str]:
+    """Return the tags of the specs that a command names, or none if one of them is invalid."""
+    from runner.runs.choose_specs import load_specs
+    from runner.spec.spec_files import find_spec_files
+
+    try:
+        specs = load_specs(find_spec_files(list(written)), vars={})
+    except (RunnerError, OSError):
+        return []
+    return sorted({tag for spec in specs for tag in spec.tags})
+
+
+def offer_conditions(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the conditions that select specs, after those that a comma ends."""
+    from runner.runs.choose_specs import SELECTABLE_STATES
+
+    before, comma, last = incomplete.rpartition(",")
+    # Words before an option without its value are not assigned to their parameter.
+    tags = _list_tags(context.params.get("specs") or context.args)
+    known = [*(f"state:{state}" for state in SELECTABLE_STATES), *(f"tag:{tag}" for tag in tags)]
+    return [CompletionItem(f"{before}{comma}{one}") for one in known if one.startswith(last)]

@@ -97,4 +97,17 @@ def test_a_shell_offers_specs_runs_and_names(project: Path, shell: str) -> None:
     assert {"job.yaml", "jobs/"} <= set(complete(project, shell, "run j"))
     assert run in complete(project, shell, f"status {run[:3]}")
     assert "tickets" in complete(project, shell, "show tick")
+    assert "tickets" in complete(project, shell, "retry ")
     assert "rows.csv" not in complete(project, shell, "plan r")
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_shell_offers_rules_outcomes_and_conditions(project: Path, shell: str) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    write_job(project, name="tickets", tags=["daily"])
+    assert "missing-beta" in complete(project, shell, "explain missing-")
+    assert "truncated" in complete(project, shell, "retry --outcome tr")
+    assert "pending" in complete(project, shell, "show --outcome p")
+    assert "state:failed" in complete(project, shell, "run --select st")
+    assert "tag:daily" in complete(project, shell, "run job.yaml --select ta")

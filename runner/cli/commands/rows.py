@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from runner.cli.common import JSON_OPTION
-from runner.cli.complete import TARGET
+from runner.cli.complete import TARGET, offer_outcomes
 from runner.cli.echo import echo
 from runner.cli.env_files import reads_env_files
 
@@ -18,7 +18,12 @@ _DEFAULT_LIMIT, _TABLE_ROWS = 20, 100
 @click.command()
 @click.argument("target", metavar="RUN|SPEC", type=TARGET)
 @click.option("--failed", is_flag=True, help="Only rows that did not succeed.")
-@click.option("--outcome", metavar="NAME", help="Only rows with this outcome, such as refused or pending.")
+@click.option(
+    "--outcome",
+    metavar="NAME",
+    shell_complete=offer_outcomes,
+    help="Only rows with this outcome, such as refused or pending.",
+)
 @click.option("--reason", metavar="TEXT", help="Only rows whose reason begins like this.")
 @click.option("--key", metavar="KEY", help="Only the row with this key, in full.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most N rows (default: 20 on a terminal, else all).")

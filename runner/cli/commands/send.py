@@ -19,7 +19,7 @@ from runner.cli.common import (
     TimeSpan,
     warn_of_debug_log,
 )
-from runner.cli.complete import TARGET
+from runner.cli.complete import TARGET, offer_outcomes
 from runner.cli.env_files import reads_env_files
 from runner.cli.log import LOG, log_options
 from runner.cli.resume_command import resume_command
@@ -195,7 +195,12 @@ def _exit_code(summary: "Summary", stop: StopEvent, *, is_last: bool = True) -> 
 
 @click.command()
 @click.argument("target", metavar="RUN|SPEC", type=TARGET)
-@click.option("--outcome", metavar="NAME", help="Only rows with this outcome, such as truncated.")
+@click.option(
+    "--outcome",
+    metavar="NAME",
+    shell_complete=offer_outcomes,
+    help="Only rows with this outcome, such as truncated.",
+)
 @click.option("--key", metavar="KEY", help="Only the row with this key.")
 @click.option("--simulate", is_flag=True, help="Retry a simulated run: no key, no cost. Writes to simulated/.")
 @click.option("--yes", is_flag=True, help="Send without asking for confirmation.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runner.cli.complete import offer_rules
 from runner.cli.echo import echo
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def schema() -> None:
 
 
 @click.command()
-@click.argument("rule", required=False)
+@click.argument("rule", required=False, shell_complete=offer_rules)
 def explain(rule: str | None) -> None:
     """Explain a rule, or list all rules.
 
