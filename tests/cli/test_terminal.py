@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.outputs import normalize
-from tests.support.processes import command
-from tests.support.projects import write_job
+from tests.support.processes import RUN_SIMULATED, command
+from tests.support.projects import SPEC, write_job
 from tests.support.simulator import environ_without_key, simulator
 from tests.support.terminals import CTRL_C, Terminal
 
@@ -50,6 +50,19 @@ def test_no_id_and_no_word_is_cut(tmp_path: Path, columns: int) -> None:
         assert sum(run in line for line in lines) >= 3
         shown = terminal.text().rpartition("resume with")[2].rpartition(" wrote ")[2]
         assert ("a_job_with_quite_a_long_name" in shown, "finished" in shown, "…" in shown) == (True, True, False)
+
+
+def test_status_of_mixed_outcomes_is_whole_at_any_width(tmp_path: Path) -> None:
+    environ, check = environ_without_key(), {"check": "row.id not in ('r1', 'r2')", "message": "odd"}
+    write_job(tmp_path, name="tickets", output={**SPEC["output"], "checks": [check]})
+    assert command(tmp_path, environ, *RUN_SIMULATED).returncode == 3
+    for columns in (60, 76, 80, 84, 88, 120):
+        with Terminal(tmp_path, environ, columns=columns) as terminal:
+            terminal.start("status")
+            assert terminal.end() == 0
+            shown = terminal.words()
+        assert {"succeeded,", "invalid", "collected", "cost"} <= set(shown.split())
+        assert ("…" in shown, "simulated" in shown) == (False, True)
 
 
 def test_progress_shows_money_and_the_next_look(tmp_path: Path) -> None:

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from runner.runs.find import RunInfo
 
-_ANY_WIDTH = 10_000
-
 
 @click.command()
 @click.argument("target", required=False, metavar="[SPEC|RUN]", type=TARGET)
@@ -66,12 +64,17 @@ def _print_runs(found: "Sequence[RunInfo]") -> None:
     """Print a table of runs, then what is doubtful and what has failed."""
     from rich.console import Console
 
-    from runner.cli.texts.summary import build_runs_table, format_doubts, format_failures, format_run_blocks
+    from runner.cli.texts.summary import (
+        build_runs_table,
+        format_doubts,
+        format_failures,
+        format_run_blocks,
+        measure_runs_table,
+    )
 
     # A pipe has no width.
     console, table = Console(width=None if sys.stdout.isatty() else 200), build_runs_table(found)
-    needed = console.measure(table, options=console.options.update(max_width=_ANY_WIDTH)).minimum
-    if needed > console.width:
+    if measure_runs_table(table, found, console) > console.width:
         echo_text(format_run_blocks(found))
     else:
         console.print(table)

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from runner.cli.echo import escape_line, to_cell
 from runner.cli.texts.numbers import format_dollars, format_duration
@@ -13,6 +13,7 @@ from runner.runs.summary import Summary
 from runner.text import pluralize
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
 
@@ -164,17 +165,20 @@ def format_run_blocks(found: Sequence[RunInfo]) -> str:
     return "\n".join(lines)
 
 
+_ANY_WIDTH = 10_000
+_WRAPPED = "outcomes"
+
+
 def build_runs_table(found: Sequence[RunInfo]) -> "Table":
     """Return a table of runs."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for name in ("run", "spec", "state", "rows", "outcomes", "batches", "cost", ""):
-        is_whole = name in ("run", "spec", "state")
-        table.add_column(name, justify="right" if name in ("rows", "cost") else "left", no_wrap=is_whole)
+    for name in ("run", "spec", "state", "rows", _WRAPPED, "batches", "cost", "kind"):
+        justify: Literal["left", "right"] = "right" if name in ("rows", "cost") else "left"
+        table.add_column(name, justify=justify, no_wrap=name != _WRAPPED)
     for run in found:
         summary = run.summary
-        note = "simulated" if run.is_simulated else ""
         table.add_row(
             summary.run,
             to_cell(summary.spec),
@@ -183,6 +187,14 @@ def build_runs_table(found: Sequence[RunInfo]) -> "Table":
             format_outcomes(summary),
             format_states(summary),
             _format_actual_cost(summary),
-            note,
+            "simulated" if run.is_simulated else "real",
         )
     return table
+
+
+def measure_runs_table(table: "Table", found: Sequence[RunInfo], console: "Console") -> int:
+    """Return the least width at which a table of runs is whole: only its outcomes may wrap, between words."""
+    outcomes = [_WRAPPED, *(format_outcomes(run.summary) for run in found)]
+    spare = max(map(len, outcomes)) - max(len(word) for text in outcomes for word in text.split())
+    options = console.options.update(max_width=_ANY_WIDTH)
+    return console.measure(table, options=options).maximum - spare
