@@ -1,6 +1,7 @@
 """Run or plan a spec from Python, with rows that the program gives if it has them."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from threading import Event
@@ -16,7 +17,15 @@ from runner.runs.events import ProgressCallback, ignore_progress
 from runner.runs.project import find_output_root
 from runner.runs.select import PendingChoice
 from runner.sources.given_rows import GivenRows
+from runner.spec.load import load_spec
 from runner.spec.spec import Spec
+
+GivenSpec = Spec | str | os.PathLike[str] | Mapping[str, Any]
+"""A spec, or what `load_spec` makes one of: a path, YAML text or a mapping."""
+
+
+def _to_spec(spec: GivenSpec) -> Spec:
+    return spec if isinstance(spec, Spec) else load_spec(spec)
 
 
 @contextmanager
@@ -30,7 +39,7 @@ def _with_rows(spec: Spec, rows: Any) -> Iterator[Spec]:
 
 
 def plan(
-    spec: Spec,
+    spec: GivenSpec,
     *,
     rows: Any = None,
     simulate: bool = False,
@@ -41,17 +50,17 @@ def plan(
 ) -> Plan:
     """Plan a new run of a spec: everything that `run` computes before it asks for confirmation. Nothing is sent.
 
-    `rows` are as for `run`. The API counts the input tokens, for free, if there are credentials and `offline` is
-    False. With `simulate`, the simulator counts them. Errors found by the rules are among the findings. Raises
-    InputError for all other errors in the input.
+    `spec` and `rows` are as for `run`. The API counts the input tokens, for free, if there are credentials and
+    `offline` is False. With `simulate`, the simulator counts them. Errors found by the rules are among the
+    findings. Raises InputError for all other errors in the input.
     """
     how: dict[str, Any] = {"simulate": simulate, "offline": offline, "limit": limit, "stop": stop}
-    with _with_rows(spec, rows) as prepared:
+    with _with_rows(_to_spec(spec), rows) as prepared:
         return plan_spec(prepared, report=on_event, **how)
 
 
 def run(
-    spec: Spec,
+    spec: GivenSpec,
     *,
     rows: Any = None,
     simulate: bool = False,
@@ -70,6 +79,7 @@ def run(
 ) -> Result:
     """Run a spec to its end, or resume its unfinished run, and return the result.
 
+    `spec` is a Spec, or a path, YAML text or mapping that `load_spec` would accept.
     `rows` replaces the rows of the source: an iterable of mappings, or a table of pandas, polars or Arrow. They
     are written to the state as they are read. If the run is unfinished, give the same rows again, or none.
 
@@ -88,6 +98,6 @@ def run(
         "resume": resume, "new": new, "pending": pending,
         "accept_loss": accept_loss, "overwrite": overwrite, "poll_seconds": poll_seconds, "stop": stop,
     }  # fmt: skip
-    with _with_rows(spec, rows) as prepared:
+    with _with_rows(_to_spec(spec), rows) as prepared:
         summary = run_spec(prepared, report=on_event, **how)
-    return Result.of(summary, find_output_root(spec, simulate=simulate))
+    return Result.of(summary, find_output_root(prepared, simulate=simulate))

@@ -39,6 +39,18 @@ def test_rows_of_each_kind_are_run(tmp_path: Path, kind: str) -> None:
     assert [record["row"] for record in result] == ROWS
 
 
+def test_a_path_or_a_mapping_is_run_as_its_spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_job(tmp_path)
+    assert plan(str(path), offline=True).rows == 20
+    assert run(path, simulate=True).outcomes == {"succeeded": 20}
+    monkeypatch.chdir(tmp_path)
+    assert run("job.yaml", simulate=True, rows=ROWS[:3], new=True).outcomes == {"succeeded": 3}
+    own = {name: SPEC[name] for name in ("name", "prompt", "params", "output", "batch")}
+    assert run({**own, "source": {"key": "id"}}, rows=ROWS[:2], simulate=True, new=True).rows == 2
+    with pytest.raises(InputError, match="cannot read the spec"):
+        run("jib.yaml", simulate=True)
+
+
 def test_rows_replace_those_of_a_file(tmp_path: Path) -> None:
     spec = load_spec(write_job(tmp_path))
     result = run(spec, rows=ROWS[:2], simulate=True)
