@@ -8,7 +8,7 @@ from jinja2 import ChainableUndefined, TemplateSyntaxError, UndefinedError, node
 from runner.spec.schema_errors import suggest_similar
 from runner.templates.known_fields import find_unknown_field, path_steps
 from runner.templates.sandbox import RENDER_ERRORS, Sandbox, make_sandbox
-from runner.templates.suggestions import suggest_column_path
+from runner.templates.suggestions import suggest_column_path, suggest_expression, suggest_filter
 from runner.templates.variables import find_first_use, find_undeclared_names
 
 RECORD_FIELDS = (
@@ -52,6 +52,7 @@ def compile_expression(
         tree = environment.parse(_wrap_in_template(text))
     except TemplateSyntaxError as error:
         remedy = suggest_column_path(text, (schemas or {}).get("row", {}).get("properties", ()))
+        remedy = remedy or suggest_expression(text, _is_expression)
         message = f"not an expression: {error.message}{remedy and f': {remedy}'}"
         raise ExpressionError(message, error.lineno) from error
     except SyntaxError as error:
@@ -59,7 +60,7 @@ def compile_expression(
     except RENDER_ERRORS as error:
         raise ExpressionError(f"not an expression: {error}") from error
     for name in sorted(find_undeclared_names(tree) - set(names)) if names is not None else ():
-        message = f"{name!r} is undefined: {suggest_similar(name, names or ())}"
+        message = f"{name!r} is undefined: {suggest_filter(name, text) or suggest_similar(name, names or ())}"
         raise ExpressionError(message, find_first_use(tree, name) or 1)
     if (unknown := find_unknown_field(tree, schemas or {})) is not None:
         raise ExpressionError(*unknown)
@@ -70,6 +71,14 @@ def compile_expression(
 def _wrap_in_template(text: str) -> str:
     """Return a template that prints an expression, and nothing else."""
     return "{{ (" + text + ") }}"
+
+
+def _is_expression(text: str) -> bool:
+    try:
+        make_sandbox({}, ChainableUndefined).compile_expression(text)
+    except (TemplateSyntaxError, SyntaxError, *RENDER_ERRORS):
+        return False
+    return True
 
 
 def _expression_node(tree: nodes.Template) -> nodes.Node:

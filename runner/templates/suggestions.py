@@ -1,12 +1,18 @@
-"""The column that a template most probably means, in the form that Jinja reads."""
+"""What a template or an expression most probably means, in the form that Jinja reads."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from difflib import get_close_matches
 
 from runner.spec.schema_errors import suggest_similar
 
 _TAG = re.compile(r"\{\{-?\s*(?:row\.)?([^{}|]*?)\s*(?:\|[^{}]*)?-?\}\}")
+_BRACES = re.compile(r"\s*\{\{-?\s*(.*?)\s*-?\}\}\s*", re.DOTALL)
+_QUOTED_OR_EQUALS = re.compile(r"'[^']*'|\"[^\"]*\"|(?<![=!<>])=(?!=)")
+_FILTERS = {"len": "length", "str": "string", "sorted": "sort", "set": "unique"} | {
+    name: name for name in ("abs", "float", "int", "list", "max", "min", "round", "sum")
+}
+"""Functions of Python with the filters that do the same."""
 
 
 def write_column(name: str) -> str:
@@ -38,3 +44,20 @@ def suggest_column_path(text: str, columns: Collection[str]) -> str:
         if not name.isidentifier() and re.search(rf"(?<![\w'\"]){re.escape(name)}(?![\w'\"])", text):
             return f"write {write_column(name)}"
     return ""
+
+
+def suggest_expression(text: str, is_valid: Callable[[str], bool]) -> str:
+    """Return what to write for an invalid expression in braces, or with one `=` for a comparison, or nothing."""
+    braces = _BRACES.fullmatch(text)
+    if braces is not None and is_valid(braces[1]):
+        return f"write `{braces[1]}`, without braces"
+    compared = _QUOTED_OR_EQUALS.sub(lambda match: "==" if match[0] == "=" else match[0], text)
+    return f"write `{compared}`: `==` compares" if compared != text and is_valid(compared) else ""
+
+
+def suggest_filter(name: str, text: str) -> str:
+    """Return the filter to write for a function of Python that an expression calls, or nothing."""
+    call = re.search(rf"(?<![\w.]){re.escape(name)}\(([^(),]*)\)", text)
+    if name not in _FILTERS or f"{name}(" not in text:
+        return ""
+    return f"write `{call[1] if call else 'x'} | {_FILTERS[name]}`"

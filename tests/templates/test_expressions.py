@@ -56,6 +56,13 @@ def test_expression_evaluates_missing_values_to_none(text: str, expected: Any) -
         ("[key]|random", "not an expression: No filter named 'random'"),
         ("outptu.total", "'outptu' is undefined: did you mean 'output'?"),
         ("lipsum()", "'lipsum' is undefined"),
+        ("{{ output.a }}", "not an expression: expected token ':', got '}': write `output.a`, without braces"),
+        (
+            "output.a = 'b=c'",
+            "not an expression: chunk after expression: write `output.a == 'b=c'`: `==` compares",
+        ),
+        ("len(output.a) > 3", "'len' is undefined: write `output.a | length`"),
+        ("len(output['a'], 2)", "'len' is undefined: write `x | length`"),
         ("dict(a=1, a=2)", "not an expression: keyword argument repeated: a"),
         ("1٣.5", "not an expression: invalid character '٣'"),
     ],

@@ -14,6 +14,11 @@ _FLOW_VALUE = re.compile(
     r"(?P<value>(?:\$\{env:\w*\}|\{\{.*?\}\}|[^,\[\]{}\"'\s]|\s(?![\s,\]}]))+)"
 )
 
+_BRACED_EXPRESSION = re.compile(
+    r"(?P<start>\s*(?:-\s+)*(?:check|where):\s+)\{\{\s*(?P<value>[\w(](?:(?!: | #|[{}]).)*?)\s*\}\}\s*"
+)
+_NO_BRACES = "an expression is written without braces"
+
 _REASONS = (
     ("{{", "a value with `{{` must be quoted, because { opens a YAML mapping"),
     ("${", "a value with `${` must be quoted inside braces, where } ends a YAML mapping"),
@@ -23,12 +28,19 @@ _REASONS = (
 
 def find_quote_reason(line: str) -> str | None:
     """Return why a value of a line must be quoted, or None if there is no reason that is known."""
+    if _BRACED_EXPRESSION.fullmatch(line):
+        return _NO_BRACES
     value = line.partition(": ")[2] or line
     return next((reason for sign, reason in _REASONS if sign in value), None)
 
 
 def quote_values(line: str) -> str:
-    """Return a line whose values with references or `: ` are quoted; the same line if there are none."""
+    """Return a line whose values with references or `: ` are quoted; the same line if there are none.
+
+    An expression in braces loses them instead.
+    """
+    if expression := _BRACED_EXPRESSION.fullmatch(line):
+        return expression["start"] + expression["value"]
     block = _BLOCK_VALUE.fullmatch(line)
     if block is not None and find_quote_reason(f": {block['value']}") is not None:
         return block["start"] + _quote(block["value"])

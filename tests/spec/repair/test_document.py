@@ -24,6 +24,8 @@ from tests.support.projects import MINIMAL_SPEC, SPEC_SCHEMA, load_problems
             'source: {type: csv, path: "${env:DATA}/x.csv", key: id}',
         ),
         ("prompt: {user: Label: {{ text }}}", 'prompt: {user: "Label: {{ text }}"}'),
+        ("    - check: {{ output.answer }}", "    - check: output.answer"),
+        ("where: {{ lang == 'en' }}", "where: lang == 'en'"),
         ("columns: {id: key, label: output.label}", "columns: {id: key, label: output.label}"),
     ],
 )
