@@ -16,7 +16,7 @@ import yaml
 
 from runner.errors import InputError, Problem
 from runner.spec.redact import redact_passwords
-from runner.spec.repair.quoting import find_quote_reason, quote_values
+from runner.spec.repair.quoting import find_open_quote, find_quote_reason, quote_values
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 64
@@ -254,6 +254,8 @@ def _describe_yaml_error(error: yaml.YAMLError, text: str) -> tuple[str, Positio
     if isinstance(error, yaml.reader.ReaderError):
         line = text.encode()[: error.position].count(b"\n") + 1
         return "not valid YAML: it contains a control character or an invalid character", (line, 0)
+    if (place := find_open_quote(error, text)) is not None:
+        return "not valid YAML: the quote that opens here is not closed", place
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     message = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
     if "maximum nesting depth" in message:

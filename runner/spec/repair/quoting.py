@@ -1,6 +1,9 @@
-"""Quote the values of a line that YAML cannot read: those with `{{ … }}`, `${env:…}` or `: `."""
+"""Quote the values that YAML cannot read: those with `{{ … }}`, `${env:…}` or `: `; find quotes without an end."""
 
 import re
+from collections.abc import Iterator
+
+import yaml
 
 _KEY = r"[\w$.-]+:\s+"
 _BLOCK_VALUE = re.compile(
@@ -59,3 +62,27 @@ def _quote(value: str) -> str:
     if '"' in value or "\\" in value:
         return "'" + value.replace("'", "''") + "'"
     return f'"{value}"'
+
+
+def find_open_quote(error: yaml.YAMLError, text: str) -> tuple[int, int] | None:
+    """Return the line and column of the quote that an error of YAML comes from, because its end is missing."""
+    mark = getattr(error, "context_mark", None)
+    if mark is not None and getattr(error, "context", None) == "while scanning a quoted scalar":
+        return mark.line + 1, mark.column + 1
+    place = getattr(error, "problem_mark", None)
+    if place is None:
+        return None
+    # The quote then seems to end at the next one, which YAML does not expect there.
+    for token in _scan_to_error(text):
+        start, end = token.start_mark, token.end_mark
+        is_quoted = isinstance(token, yaml.ScalarToken) and token.style in ("'", '"')
+        if is_quoted and start.line < end.line and (end.line, end.column) == (place.line, place.column):
+            return start.line + 1, start.column + 1
+    return None
+
+
+def _scan_to_error(text: str) -> Iterator[yaml.Token]:
+    try:
+        yield from yaml.scan(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.YAMLError:
+        return
