@@ -41,3 +41,9 @@ def test_line_that_does_not_exist_is_not_shown(tmp_path: Path) -> None:
 def test_column_is_that_of_the_quoted_word() -> None:
     assert find_column("  {{ context }} {{ text }}", "'text' is undefined") == 20
     assert find_column("  abc", "nothing quoted") == 3
+
+
+def test_column_is_that_of_the_word_in_a_tag_of_a_template() -> None:
+    assert find_column("The subject: {{ subject }} or subject", "'subject' is undefined") == 17
+    assert find_column("if lang is en {% if lang %}", "'lang' is undefined") == 21
+    assert find_column("subject: {{ body }}", "'subject' is undefined") == 1

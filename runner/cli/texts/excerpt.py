@@ -14,6 +14,7 @@ from runner.errors import Problem
 _MAX_READ, _MAX_LINES = 1 << 16, 1_000_000
 _WIDTH, _BEFORE = 100, 40
 _QUOTED = re.compile(r"'([^']+)'|`([^`]+)`")
+_TAG = re.compile(r"\{\{.*?\}\}|\{%.*?%\}")
 _WORD = re.compile(r"\"[^\"]*\"|'[^']*'|\{\{.*?\}\}|[^\s,:;{}\[\]()\"']+")
 
 
@@ -49,11 +50,17 @@ def _read_line(file: Path, number: int) -> str | None:
 
 
 def find_column(text: str, message: str) -> int:
-    """Return the column of the first word that a message quotes and a line contains, or else of its first text."""
+    """Return the column of the first word that a message quotes and a line contains, or else of its first text.
+
+    In a line of a template, the word in a tag is meant, and not the same word of the text.
+    """
+    tags = [match.span() for match in _TAG.finditer(text)]
     for groups in _QUOTED.findall(message):
         word = next(filter(None, groups))
-        if match := re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text):
-            return match.start() + 1
+        found = [match.start() for match in re.finditer(rf"(?<!\w){re.escape(word)}(?!\w)", text)]
+        tagged = [at for at in found if any(start <= at < end for start, end in tags)]
+        if found:
+            return min(tagged or found) + 1
     return len(text) - len(text.lstrip()) + 1
 
 
