@@ -173,10 +173,11 @@ def _follow_and_deliver(
     if run.state == "finished" or run.purged_at is not None:
         rewrite_outputs(context, output_format)
     else:
-        count = len(context.store.batches(run))
         if not is_again:
-            line = f"run {run.id}: {pluralize(run.rows, 'row')} in {pluralize(count, 'batch')}"
-            context.report("started", line)
+            is_sync = ready.plan is not None and ready.plan.mode == "sync"
+            batches = pluralize(len(context.store.batches(run)), "batch")
+            how_sent = "sent synchronously" if is_sync else f"in {batches}"
+            context.report("started", f"run {run.id}: {pluralize(run.rows, 'row')} {how_sent}")
         check_run_files(context)
         _follow(ready, output_format, poll_seconds or context.spec.batch.poll_seconds, stop, **how)
     return _summarize(context)

@@ -134,9 +134,9 @@ def find_run(target: str, *states: str) -> RunInfo:
     fitting = [run for run in found if not states or run.summary.state in states]
     chosen = next(iter(sorted(fitting, key=lambda run: run.is_simulated)), None)
     if chosen is None:
-        newest = found[0].summary
+        newest, wanted = found[0].summary, " or ".join(filter(None, [", ".join(states[:-1]), states[-1]]))
         raise UsageError(
-            f"no run of {target} is {' or '.join(states)}: the newest, {newest.run}, is {newest.state}; "
+            f"no run of {target} is {wanted}: the newest, {newest.run}, is {newest.state}; "
             "`runner status` lists all runs"
         )
     return chosen

@@ -26,7 +26,7 @@ def _describe_changes(old: Any, new: Any, at: str = "") -> Iterator[str]:
         for name in dict.fromkeys((*old, *new)):
             yield from _describe_changes(old.get(name), new.get(name), f"{at}.{name}" if at else name)
     elif old != new:
-        short = [text if len(text) <= 40 else f"{text[:37]}..." for text in map(repr, (old, new))]
+        short = [text if len(text) <= 40 else f"{text[:36]}...{text[-1]}" for text in map(repr, (old, new))]
         yield f"{at}: {short[0]} → {short[1]}"
 
 

@@ -88,13 +88,14 @@ def _find_non_text_vars(vars: Mapping[str, str]) -> Iterator[str]:
 def _suggest_spec(path: Path) -> str:
     """Return which specs there are in place of one that does not exist: the nearest, or all."""
     folders = dict.fromkeys([path.parent, Path(), Path("specs")])
-    known = [str(one) for folder in folders for one in sorted(folder.glob("*.yaml"))]
+    found = [one for folder in folders for one in sorted(folder.glob("*.yaml"))]
+    known = [str(one) for one in found if not one.name.startswith(".")]
     near = get_close_matches(path.stem, [Path(one).stem for one in known], n=1, cutoff=0.6)
     if near:
         return f"did you mean {next(one for one in known if Path(one).stem == near[0])!r}?"
-    return (
-        f"there are {', '.join(known[:_MAX_SUGGESTED])}" if known else "there are no .yaml files here or in specs/"
-    )
+    more = f" and {len(known) - _MAX_SUGGESTED} more" if len(known) > _MAX_SUGGESTED else ""
+    shown = ", ".join(known[:_MAX_SUGGESTED])
+    return f"there are {shown}{more}" if known else "there are no .yaml files here or in specs/"
 
 
 def _find_steps(repaired: RepairedDocument, at: str) -> tuple[str | int, ...]:

@@ -72,6 +72,8 @@ def test_a_spec_that_never_ran_has_no_run(tmp_path: Path) -> None:
 def test_a_run_in_another_state_is_named_in_the_error(finished: Summary) -> None:
     with pytest.raises(UsageError, match=f"no run of job is running: the newest, {finished.run}, is finished"):
         find_run("job", "running")
+    with pytest.raises(UsageError, match="no run of job is running, canceling or abandoned: the newest"):
+        find_run("job", "running", "canceling", "abandoned")
 
 
 def test_long_lists_of_candidates_are_cut() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runner import Summary
+from runner import Summary, load_spec, run
 from runner.errors import AccessError
 from tests.support.outputs import outputs, records
 from tests.support.processes import RUN, command, end, kill, start
@@ -164,3 +164,10 @@ def test_outputs_are_the_same_in_batch_and_sync_mode(tmp_path: Path) -> None:
     shown = {mode: json.dumps(one).count("batch_id") for mode, one in found.items()}
     assert shown["batch"] == shown["sync"]
     assert found["batch"]["labels.csv"] == found["sync"]["labels.csv"]
+
+
+def test_a_synchronous_run_is_not_said_to_have_batches(tmp_path: Path) -> None:
+    said: list[str] = []
+    spec = load_spec(write_job(tmp_path, mode="sync"))
+    run(spec, simulate=True, on_event=lambda event: said.append(event.message))
+    assert any(line.endswith(": 20 rows sent synchronously") for line in said)

@@ -143,3 +143,12 @@ def test_link_out_of_the_project_is_not_followed(tmp_path: Path, at: str) -> Non
         load()
     paths[at] = str(outside / "x.json")
     assert load().name == "job"
+
+
+def test_specs_in_place_of_a_missing_one_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in (".pre-commit-config", *(f"spec{number}" for number in range(10))):
+        (tmp_path / f"{name}.yaml").touch()
+    with pytest.raises(InputError, match=r"there are spec0\.yaml, .*, spec7\.yaml and 2 more") as caught:
+        load_spec("zzzzzzzz.yaml")
+    assert "pre-commit" not in str(caught.value)
