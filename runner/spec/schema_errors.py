@@ -31,6 +31,17 @@ _TYPE_NAMES = {
 _MAX_SHOWN = 200
 """Most characters of a text that a message shows."""
 
+
+_FORMS: dict[Path, str] = {
+    ("source",): "source: {type: csv, path: rows.csv, key: id}",
+    ("prompt",): 'prompt: {user: "{{ text }}"}',
+    ("params",): "params: {model: claude-haiku-4-5, max_tokens: 500}",
+    ("output", "checks"): "checks: [{check: output.total > 0, message: the total is 0}]",
+    ("sinks",): "sinks: [{type: csv, path: out/rows.csv}]",
+}
+"""How the parts of a spec are written that are most often given as a text."""
+
+
 _BASE_VALIDATOR = jsonschema.Draft202012Validator
 
 
@@ -117,7 +128,8 @@ def _format_path(path: Path) -> str:
 def _type_message(error: _SchemaError) -> str:
     wanted = error.limit if isinstance(error.limit, list) else [error.limit]
     kinds = " or ".join(_TYPE_NAMES[kind] for kind in wanted)
-    return f"must be {kinds}, not {describe_value(error.instance)}"
+    form = f": write it like `{_FORMS[error.path]}`" if error.path in _FORMS else ""
+    return f"must be {kinds}, not {describe_value(error.instance)}{form}"
 
 
 def _error_message(error: _SchemaError) -> str:

@@ -174,3 +174,15 @@ def test_trailing_line_feed_does_not_match_a_pattern(project: Path) -> None:
         "expected 1 to 32 characters"
         in load_problems(project, base=MINIMAL_SPEC.replace("name: good", 'name: "s\\n"'))[0].message
     )
+
+
+@pytest.mark.parametrize(
+    "line", ["sinks: out/x.csv", "source: rows.csv", "prompt: Label it", "output: {checks: x}"]
+)
+def test_a_part_given_as_text_is_shown_in_its_right_form(project: Path, line: str) -> None:
+    key = line.partition(":")[0]
+    others = [one for one in MINIMAL_SPEC.splitlines(keepends=True) if not one.startswith(f"{key}:")]
+    found = load_problems(project, line, base="".join(others))
+    name = "checks" if key == "output" else key
+    [message] = [one.message for one in found if "write it like" in one.message]
+    assert f": write it like `{name}: " in message
