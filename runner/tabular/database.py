@@ -153,6 +153,12 @@ def _discard_result(connection: "sa.Connection", raw: Any) -> None:
         connection.invalidate()
 
 
+def identify_database(url: str) -> str:
+    """Return what is equal for all URLs of one SQLite file, however they are written; else the URL."""
+    file = _sqlite_path(url)
+    return url if file is None else str(file.resolve())
+
+
 class Transactions:
     """One transaction per database across all its tables: it is committed at the end, or rolled back."""
 
@@ -168,9 +174,8 @@ class Transactions:
 
     def connection(self, url: str) -> "sa.Connection":
         """Return the connection to a database, and open it if necessary. Raises DatabaseError."""
-        file = _sqlite_path(url)
-        # One connection per file, however its URL is written: a second one would wait for the first.
-        name = url if file is None else str(file.resolve())
+        # One connection per file: a second one would wait for the first.
+        name = identify_database(url)
         if name not in self._connections:
             self._connections[name] = self._stack.enter_context(open_connection(url))
         return self._connections[name]

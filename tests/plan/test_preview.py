@@ -28,7 +28,7 @@ def test_run_shows_the_plan_and_pays_nothing_before_consent(tmp_path: Path) -> N
     assert (ended.returncode, accepted(tmp_path / "api")) == (2, 0)
     for line in planned.stdout.splitlines():
         assert line in ended.stderr
-    assert "in batches  cheapest: half price" in planned.stdout
+    assert "cheapest  in batches, as planned: half price" in planned.stdout
 
 
 def test_plan_does_not_change_state_or_an_unfinished_run(tmp_path: Path) -> None:

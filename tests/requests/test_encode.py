@@ -58,17 +58,20 @@ def test_params_like_a_placeholder_are_sent_unchanged(tmp_path: Path, value: str
     assert sent == {**params, "messages": [{"role": "user", "content": "A"}]}
 
 
+CLOSED = {**SCHEMA, "additionalProperties": False}
+
+
 def test_output_schema_is_added_to_the_output_config(tmp_path: Path) -> None:
     params = {**PARAMS, "output_config": {"effort": "low"}}
     encode = encode_with(tmp_path, {"user": "{{ a }}"}, params, output={"schema": SCHEMA})
     config = json.loads(encode({"a": "A"}))["output_config"]
-    assert config == {"effort": "low", "format": {"type": "json_schema", "schema": SCHEMA}}
+    assert config == {"effort": "low", "format": {"type": "json_schema", "schema": CLOSED}}
 
 
 def test_null_output_config_counts_as_missing(tmp_path: Path) -> None:
     params = {**PARAMS, "output_config": None}
     encode = encode_with(tmp_path, {"user": "{{ a }}"}, params, output={"schema": SCHEMA})
-    assert json.loads(encode({"a": "A"}))["output_config"] == {"format": {"type": "json_schema", "schema": SCHEMA}}
+    assert json.loads(encode({"a": "A"}))["output_config"] == {"format": {"type": "json_schema", "schema": CLOSED}}
 
 
 @pytest.mark.parametrize("config", ["high", "", [], [1], 3, True])

@@ -9,7 +9,7 @@ from runner.errors import InputError, Problem
 from runner.lifecycle.deliver.places import OutputPlace
 from runner.sinks.open import open_sink
 from runner.spec.spec import Spec
-from runner.tabular.database import DatabaseError, Transactions
+from runner.tabular.database import DatabaseError, Transactions, identify_database
 
 
 @dataclass(slots=True)
@@ -84,6 +84,6 @@ def group_sinks(spec: Spec, places: Sequence[OutputPlace]) -> list[SinkGroup]:
     """Return the sinks of a spec in groups that are delivered together, in their order."""
     groups: dict[str, dict[int, OutputPlace]] = {}
     for index, (sink, place) in enumerate(zip(spec.sinks, places, strict=True)):
-        name = f"database {place.destination.database_url}" if sink.type == "sql" else f"sink {index}"
+        name = identify_database(place.destination.database_url) if sink.type == "sql" else str(index)
         groups.setdefault(name, {})[index] = place
     return [SinkGroup(one) for one in groups.values()]
