@@ -71,7 +71,7 @@ def test_run_started_by_an_older_version_resumes(tmp_path: Path, script: Path) -
         now = schema(tmp_path / ".runner/state.db")
         make_old(tmp_path, script, version)
         before = (tmp_path / ".runner/state.db").read_bytes()
-        assert "running" in command(tmp_path, environ, "status").stdout
+        assert "unfinished" in command(tmp_path, environ, "status").stdout
         assert command(tmp_path, environ, *RUN).returncode == 0
     assert schema(tmp_path / ".runner/state.db") == now
     assert len(before) == len((tmp_path / f".runner/state.db.{version}").read_bytes())

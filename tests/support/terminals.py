@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from signal import SIGINT
-from threading import Thread
+from threading import Lock, Thread
 from types import TracebackType
 from typing import Any, Self
 
@@ -60,6 +60,7 @@ class Terminal:
         self._own, self._other = pty.openpty()
         fcntl.ioctl(self._other, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self._process: Any = None
+        self._reading = Lock()
         Thread(target=self._read, daemon=True).start()
 
     def __enter__(self) -> Self:
@@ -70,6 +71,7 @@ class Terminal:
     ) -> None:
         if self._process is not None and self._process.exitcode is None:
             self._process.kill()
+            self._process.join(_SECONDS)
         os.close(self._other)
 
     def _read(self) -> None:
@@ -80,8 +82,9 @@ class Terminal:
                 return
             if not block:
                 return
-            self.raw += block
-            self._stream.feed(block)
+            with self._reading:
+                self.raw += block
+                self._stream.feed(block)
 
     def start(self, *words: str, before: Callable[[], None] = nothing) -> None:
         """Start a command, as if it were typed here."""
@@ -132,8 +135,9 @@ class Terminal:
     def lines(self) -> list[str]:
         """All lines, those that scrolled off first, without blanks at the end."""
         width = self.screen.columns
-        above = ["".join(line[column].data for column in range(width)) for line in self.screen.history.top]
-        return [line.rstrip() for line in (*above, *self.screen.display)]
+        with self._reading:
+            above = ["".join(line[column].data for column in range(width)) for line in self.screen.history.top]
+            return [line.rstrip() for line in (*above, *self.screen.display)]
 
     def text(self) -> str:
         """All that is seen, as lines."""

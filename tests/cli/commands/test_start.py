@@ -19,7 +19,7 @@ def test_init_from_own_data_prints_commands_that_work(tmp_path: Path) -> None:
     assert [words[:2] for words in commands] == [["runner", "validate"], ["runner", "run"], ["runner", "run"]]
     for _, *words_of_next in commands[:2]:
         assert command(tmp_path, environ_without_key(), *words_of_next).returncode == 0
-    assert (tmp_path / "simulated" / "out" / "sightings.csv").read_text().startswith("Ticket No,label\n1,")
+    assert (tmp_path / "simulated" / "out" / "sightings.csv").read_text().startswith("Ticket No,label,failed\n1,")
 
 
 def test_init_without_arguments_copies_the_smallest_template(tmp_path: Path) -> None:
