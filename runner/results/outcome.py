@@ -6,14 +6,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from runner.errors import UsageError
-from runner.results.output_format import (
-    TEXT_FORMAT,
-    AnswerBlock,
-    OutputFormat,
-    extract_citations,
-    extract_text,
-    replace_surrogates,
-)
+from runner.results.json_answer import replace_surrogates
+from runner.results.output_format import TEXT_FORMAT, AnswerBlock, OutputFormat, extract_citations, extract_text
 from runner.results.reason import describe_reason
 
 OUTCOMES = (

@@ -1,39 +1,19 @@
 """Extract the output from an answer (text, JSON in text, or tool input), and validate it."""
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-import jsonschema_rs
 import msgspec
 
 from runner.errors import InputError, Problem
+from runner.results.json_answer import decode_fenced_json, decode_json
+from runner.results.validator import AnswerProblem, Validator, make_validator
 from runner.spec.spec import Output
 from runner.tabular.column_types import resolve_refs
 from runner.templates.expressions import ExpressionError, compile_expression
 from runner.templates.known_fields import make_closed_schema
-
-_MAX_MESSAGE_CHARS = 500
-
-
-_SURROGATE = re.compile(rb"\\\\|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})(\\u[dD][c-fC-F][0-9a-fA-F]{2})?")
-
-
-_CODE_FENCE = re.compile(r"```[^`\n\[{]*\n?(.*)```", re.DOTALL)
-
-
-_SHORT_FENCE = re.compile(r"^[ \t]*```[^`\n]*\n(.*?)^[ \t]*```", re.DOTALL | re.MULTILINE)
-
-
-# An object anywhere, or an array that begins a line: `[1]` within a sentence is a reference.
-_VALUE_START = re.compile(r"\{|^[ \t]*\[", re.MULTILINE)
-
-
-_PLAIN_DECODER = json.JSONDecoder()
-
 
 CITATIONS_SCHEMA = {"type": "array"}
 """The JSON schema of an answer's citations; their fields differ by the kind of source."""
@@ -41,17 +21,6 @@ CITATIONS_SCHEMA = {"type": "array"}
 
 OutputCheck = tuple[Callable[[Mapping[str, Any]], Any], str]
 """A compiled check, and the message for an output that fails it."""
-
-
-class AnswerProblem(NamedTuple):
-    """Why an answer is not valid: a message, and the cause without the values and indexes of this answer."""
-
-    message: str
-    cause: str
-
-
-Validator = Callable[[Any], AnswerProblem | None]
-"""A function that returns the problem of an output, or None."""
 
 
 class AnswerBlock(msgspec.Struct):
@@ -63,17 +32,6 @@ class AnswerBlock(msgspec.Struct):
     name: Any = None
     input: Any = None
     citations: Any = None
-
-
-def replace_surrogates(data: bytes) -> bytes:
-    """Replace each half of a surrogate pair in JSON by U+FFFD, because UTF-8 cannot encode it."""
-    return _SURROGATE.sub(_replace_lone_surrogate, data)
-
-
-def _replace_lone_surrogate(match: re.Match[bytes]) -> bytes:
-    first, second = match.groups()
-    is_whole = first is None or (second is not None and first[3:4] in b"89abAB")
-    return match[0] if is_whole else b"\\ufffd" * (2 if second else 1)
 
 
 def extract_text(content: Sequence[AnswerBlock]) -> Any:
@@ -173,7 +131,7 @@ class OutputFormat:
             output = found.groupdict() or list(found.groups()) or found[0]
         elif is_json:
             try:
-                output = _decode_fenced_json(text) if self.parse == "json" else _decode_json(text)
+                output = decode_fenced_json(text) if self.parse == "json" else decode_json(text)
             except (msgspec.DecodeError, RecursionError) as error:
                 return text, AnswerProblem(f"not JSON: {error}", "not JSON")
         else:
@@ -188,88 +146,6 @@ def _same(message: str) -> AnswerProblem:
 
 TEXT_FORMAT = OutputFormat(allow_empty=True)
 """Accepts any answer; its text is the output."""
-
-
-def _decode_fenced_json(text: str) -> Any:
-    """Decode JSON without the Markdown fence that models often put around it, and the words around it.
-
-    Of several fences, it is in the only one that holds JSON. Raises msgspec.DecodeError, also for two values.
-    """
-    # Text that begins as JSON does is not in a fence, but may hold one inside a string.
-    match = None if text.lstrip()[:1] in ("{", "[", '"') else _CODE_FENCE.search(text)
-    if match is None:
-        return _decode_among_words(text)
-    try:
-        return _decode_json(match[1])
-    except msgspec.DecodeError:
-        found = []
-        for part in _SHORT_FENCE.findall(text):
-            with suppress(msgspec.DecodeError):
-                found.append(_decode_json(part))
-        if len(found) != 1:
-            raise
-        return found[0]
-
-
-def _decode_among_words(text: str) -> Any:
-    """Decode JSON with words before and after it. Raises msgspec.DecodeError if there is not exactly one value."""
-    try:
-        return _decode_json(text)
-    except msgspec.DecodeError:
-        found, end = list[str](), 0
-        for start in _VALUE_START.finditer(text):
-            if start.start() < end:
-                continue
-            at = start.end() - 1
-            with suppress(ValueError):
-                _, end = _PLAIN_DECODER.raw_decode(text, at)
-                found.append(text[at:end])
-        if len(found) != 1:
-            raise
-        return _decode_json(found[0])
-
-
-def _decode_json(text: str) -> Any:
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return msgspec.json.decode(replace_surrogates(text.encode()))
-
-
-def make_validator(schema: dict[str, Any]) -> Validator:
-    """Return the function that validates outputs against a JSON schema and its `format`s.
-
-    Raises InputError if the schema cannot be used.
-    """
-    try:
-        compiled, masked = (
-            jsonschema_rs.validator_for(schema, validate_formats=True, offline=True, mask=mask)
-            for mask in (None, "it")
-        )
-    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
-        raise InputError([Problem("output.schema", f"cannot be used: {str(error).splitlines()[0]}")]) from error
-
-    def validate(answer: Any) -> AnswerProblem | None:
-        if compiled.is_valid(answer):
-            return None
-        message = _locate(next(iter(compiled.iter_errors(answer))))
-        # The first error again, with "it" instead of the value.
-        return AnswerProblem(message, _locate(next(iter(masked.iter_errors(answer))), is_cause=True))
-
-    return validate
-
-
-_NAMES_KEYWORDS = ("additionalProperties", "unevaluatedProperties")
-
-
-def _locate(error: jsonschema_rs.ValidationError, *, is_cause: bool = False) -> str:
-    """Return the message of an error after its place in the answer; a cause has no indexes or foreign names."""
-    steps = error.instance_path
-    path = "".join(f"[{'' if is_cause else step}]" if isinstance(step, int) else f".{step}" for step in steps)
-    has_names = is_cause and error.schema_path[-1:] and error.schema_path[-1] in _NAMES_KEYWORDS
-    text = "it has properties that are not allowed" if has_names else error.message
-    message = f"{path.lstrip('.') or 'the answer'}: {text}"
-    return message if len(message) <= _MAX_MESSAGE_CHARS else f"{message[:_MAX_MESSAGE_CHARS]}…"
 
 
 def build_output_format(output: Output, row_schema: Mapping[str, Any] | None = None) -> OutputFormat:

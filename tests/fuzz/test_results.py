@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from runner.lifecycle.deliver.read_results import read_results
 from runner.requests.custom_id import make_custom_id
 from runner.results.outcome import OUTCOMES, Outcome, parse_result
-from runner.results.output_format import OutputFormat, make_validator
+from runner.results.output_format import OutputFormat
 from runner.results.usage import Usage, parse_usage
+from runner.results.validator import make_validator
 from runner.simulator.batches import SimulatedBatches, parse_create
 from tests.support.fuzzing import EDITS, JSON, edited, refuse_constant, tries
 from tests.support.projects import SCHEMA

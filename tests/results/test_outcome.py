@@ -10,7 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runner.results.outcome import OUTCOMES, Outcome, make_rejected_line, parse_result
-from runner.results.output_format import TEXT_FORMAT, OutputFormat, make_validator
+from runner.results.output_format import TEXT_FORMAT, OutputFormat
+from runner.results.validator import make_validator
 from tests.support.outputs import COUNT_SCHEMA, MESSAGE, TOOL_CALL, error_line, message_line, result_line
 
 

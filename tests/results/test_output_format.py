@@ -11,7 +11,8 @@ import pytest
 from runner import Summary, load_spec
 from runner.errors import CanaryFailed, InputError
 from runner.lifecycle.plan.preview import render_requests
-from runner.results.output_format import AnswerBlock, OutputFormat, build_output_format, make_validator
+from runner.results.output_format import AnswerBlock, OutputFormat, build_output_format
+from runner.results.validator import make_validator
 from runner.spec.spec import Check, Output
 from tests.support.outputs import records
 from tests.support.projects import SCHEMA, SPEC, write_job

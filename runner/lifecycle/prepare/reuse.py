@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from runner.files.digest import sha256_of
+from runner.results.json_answer import replace_surrogates
 from runner.results.outcome import parse_result
-from runner.results.output_format import OutputFormat, replace_surrogates
+from runner.results.output_format import OutputFormat
 from runner.store.request_index import AnsweredRequests, ResultLocation
 from runner.store.run_folder import FileSlices
 from runner.store.store import Store

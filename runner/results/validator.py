@@ -1,0 +1,57 @@
+"""Validate outputs against a JSON schema."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jsonschema_rs
+
+from runner.errors import InputError, Problem
+
+_MAX_MESSAGE_CHARS = 500
+
+
+class AnswerProblem(NamedTuple):
+    """Why an answer is not valid: a message, and the cause without the values and indexes of this answer."""
+
+    message: str
+    cause: str
+
+
+Validator = Callable[[Any], AnswerProblem | None]
+"""A function that returns the problem of an output, or None."""
+
+
+def make_validator(schema: dict[str, Any]) -> Validator:
+    """Return the function that validates outputs against a JSON schema and its `format`s.
+
+    Raises InputError if the schema cannot be used.
+    """
+    try:
+        compiled, masked = (
+            jsonschema_rs.validator_for(schema, validate_formats=True, offline=True, mask=mask)
+            for mask in (None, "it")
+        )
+    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
+        raise InputError([Problem("output.schema", f"cannot be used: {str(error).splitlines()[0]}")]) from error
+
+    def validate(answer: Any) -> AnswerProblem | None:
+        if compiled.is_valid(answer):
+            return None
+        message = _locate(next(iter(compiled.iter_errors(answer))))
+        # The first error again, with "it" instead of the value.
+        return AnswerProblem(message, _locate(next(iter(masked.iter_errors(answer))), is_cause=True))
+
+    return validate
+
+
+_NAMES_KEYWORDS = ("additionalProperties", "unevaluatedProperties")
+
+
+def _locate(error: jsonschema_rs.ValidationError, *, is_cause: bool = False) -> str:
+    """Return the message of an error after its place in the answer; a cause has no indexes or foreign names."""
+    steps = error.instance_path
+    path = "".join(f"[{'' if is_cause else step}]" if isinstance(step, int) else f".{step}" for step in steps)
+    has_names = is_cause and error.schema_path[-1:] and error.schema_path[-1] in _NAMES_KEYWORDS
+    text = "it has properties that are not allowed" if has_names else error.message
+    message = f"{path.lstrip('.') or 'the answer'}: {text}"
+    return message if len(message) <= _MAX_MESSAGE_CHARS else f"{message[:_MAX_MESSAGE_CHARS]}…"
