@@ -6,7 +6,7 @@ from importlib.resources import files
 import msgspec
 
 from runner.results.usage import Usage
-from runner.spec.yaml_document import parse_yaml
+from runner.spec.yaml.document import parse_yaml
 
 
 class Price(msgspec.Struct, frozen=True):

@@ -3,7 +3,7 @@
 from importlib.resources import files
 from typing import Any
 
-from runner.spec.yaml_document import parse_yaml
+from runner.spec.yaml.document import parse_yaml
 
 
 def load_examples() -> dict[str, str]:

@@ -14,8 +14,9 @@ from runner.errors import InputError, Problem
 from runner.files import remote
 from runner.requests.attachment_limits import RowRejected
 from runner.requests.hidden_files import find_hidden_part
+from runner.spec.prompt import Block
 from runner.spec.redact import redact_passwords
-from runner.spec.spec import Block, Spec
+from runner.spec.spec import Spec
 
 _MAX_UPLOAD_BYTES = 256_000_000
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from runner.files.media_types import IMAGE_TYPES, detect_media_type, is_text
 from runner.pricing.models import AttachmentLimits, find_model, load_catalogue
-from runner.spec.spec import Block, Spec
+from runner.spec.prompt import Block
+from runner.spec.spec import Spec
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -11,7 +11,7 @@ import msgspec
 
 from runner.requests.allowed_files import AllowedFiles
 from runner.requests.attachment_limits import AttachmentTotals, RowRejected, attachment_limits, measure_attachment
-from runner.spec.spec import Block
+from runner.spec.prompt import Block
 
 _MAX_CACHE_BYTES = 8_000_000
 

@@ -17,7 +17,8 @@ from runner.requests.allowed_files import AllowedFiles
 from runner.requests.attachment_limits import AttachmentTotals, RowRejected, check_attachment_limits
 from runner.requests.attachments import AttachedFile, AttachmentEncoder
 from runner.requests.sent_schema import close_objects
-from runner.spec.spec import Block, Content, Prompt, Spec, block_setting
+from runner.spec.prompt import Block, Content, Prompt, block_setting
+from runner.spec.spec import Spec
 from runner.templates.templates import Renderer, Templates
 
 _TOOL_DESCRIPTION = "Records the result. Call it exactly once, with the whole result as its input."

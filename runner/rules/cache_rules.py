@@ -6,7 +6,7 @@ from typing import Any
 from runner.pricing.models import load_catalogue
 from runner.pricing.rates import find_cache_ttls
 from runner.rules.finding import RuleContext, Violation
-from runner.spec.spec import Block, Content, block_setting
+from runner.spec.prompt import Block, Content, block_setting
 
 
 def cache_minimum(case: RuleContext) -> Iterator[Violation]:

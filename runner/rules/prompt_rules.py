@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from runner.rules.finding import RuleContext, Violation
-from runner.spec.spec import Block, Content, block_setting
+from runner.spec.prompt import Block, Content, block_setting
 
 _CITATIONS_PAGE = "platform.claude.com, citations and structured outputs, 2026-08"
 

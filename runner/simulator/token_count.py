@@ -9,7 +9,7 @@ from runner.files.extras import missing_package_message
 from runner.files.media_types import IMAGE_TYPES, detect_media_type
 from runner.pricing.models import find_model
 from runner.requests.attachment_limits import AttachmentTotals, RowRejected, attachment_limits, measure_attachment
-from runner.spec.spec import Block
+from runner.spec.prompt import Block
 
 _BYTES_PER_TOKEN = 3.1
 _FILE_ID = re.compile(r"file_([0-9]+)w.*")

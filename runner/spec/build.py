@@ -3,21 +3,8 @@
 from typing import Any
 
 from runner.spec.cross_field import BLOCK_SOURCES, parse_duration, parse_size
-from runner.spec.spec import (
-    SELECTION_KEYS,
-    Batch,
-    Block,
-    Check,
-    Content,
-    Limits,
-    Output,
-    Prompt,
-    Retry,
-    Sink,
-    Source,
-    Sync,
-    Turn,
-)
+from runner.spec.prompt import Block, Content, Prompt, Turn
+from runner.spec.spec import SELECTION_KEYS, Batch, Check, Limits, Output, Retry, Sink, Source, Sync
 
 
 def _build_content(value: Any) -> Content:

@@ -22,7 +22,7 @@ from runner.spec.given_spec import encode_given, finish_mapping, given_path, is_
 from runner.spec.output_schema import find_schema_positions, load_output_schema
 from runner.spec.repair.document import RepairedDocument, format_path, repair_document
 from runner.spec.spec import EDITABLE_KEYS, Spec
-from runner.spec.yaml_document import read_yaml
+from runner.spec.yaml.document import read_yaml
 
 _MAX_SUGGESTED = 8
 

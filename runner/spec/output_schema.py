@@ -11,7 +11,7 @@ from runner.errors import InputError, Problem
 from runner.files.nearest import find_nearest_file, suggest_file
 from runner.files.regular import read_regular_file
 from runner.spec.schema_errors import find_schema_mistake
-from runner.spec.yaml_document import Document, Path, parse_yaml
+from runner.spec.yaml.document import Document, Path, parse_yaml
 
 _MAX_MISTAKES = 20
 _TYPES = ("string", "object", "array", "integer", "number", "boolean", "null")

@@ -12,7 +12,7 @@ from typing import Any
 
 from runner.errors import Problem
 from runner.spec.schema_errors import suggest_similar
-from runner.spec.yaml_document import Document, Path
+from runner.spec.yaml.document import Document, Path
 
 _TAG = re.compile(r"\{\{(?P<inner>\s*(?:'[^']*'|\"[^\"]*\")\s*|.*?)\}\}|\{[{%]", re.DOTALL)
 

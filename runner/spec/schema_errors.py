@@ -15,7 +15,7 @@ from runner.errors import InputError, Problem
 from runner.io_types.plugins import add_plugins
 from runner.spec.redact import redact_passwords
 from runner.spec.repair.homes import TOP_LEVEL, find_home
-from runner.spec.yaml_document import Document, Path
+from runner.spec.yaml.document import Document, Path
 
 _TYPE_NAMES = {
     "string": "text",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from runner.errors import InputError, Problem
 from runner.files.regular import read_regular_file
-from runner.spec.yaml_document import parse_yaml
+from runner.spec.yaml.document import parse_yaml
 
 SPEC_SUFFIXES = (".yaml", ".yml")
 _KEYS = ("version", "source")

@@ -18,7 +18,7 @@ from runner.results.outcome import OUTCOMES
 from runner.rules.run import RULES
 from runner.simulator.fault_list import FAULTS
 from runner.spec.schema_errors import check_document
-from runner.spec.yaml_document import parse_yaml
+from runner.spec.yaml.document import parse_yaml
 
 PATH = Path(__file__).parent.parent.parent / "specs" / "REFERENCE.md"
 REFERENCE = PATH.read_text("utf-8")

@@ -18,7 +18,7 @@ from runner.lifecycle.validate.checks import validate_spec
 from runner.spec.load import load_spec
 from runner.spec.schema_errors import schema_text
 from runner.spec.spec import Spec
-from runner.spec.yaml_document import parse_yaml
+from runner.spec.yaml.document import parse_yaml
 from tests.support import ROOT, SHIPPED
 from tests.support.fuzzing import EDITS, SHORT_TEXT, assert_clear, edited, tries
 from tests.support.projects import SPEC

@@ -19,7 +19,8 @@ from runner.requests.encode import make_request_encoder
 from runner.sinks.destination import Destination
 from runner.sinks.registry import SINKS
 from runner.spec.load import load_spec
-from runner.spec.spec import Prompt, Spec
+from runner.spec.prompt import Prompt
+from runner.spec.spec import Spec
 from runner.templates.expressions import RECORD_FIELDS, compile_expression
 from runner.templates.templates import load_templates
 from tests.support import ROOT

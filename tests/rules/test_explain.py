@@ -12,7 +12,7 @@ import pytest
 from runner import load_spec, plan
 from runner.rules.explain.explain import explain_rule
 from runner.rules.run import OTHER_FINDINGS, RULES, run_rules
-from runner.spec.yaml_document import parse_yaml
+from runner.spec.yaml.document import parse_yaml
 
 SPEC: dict[str, Any] = {
     "version": 1,

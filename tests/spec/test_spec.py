@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from runner.spec.load import compute_fingerprint, load_spec, restore_with_edits
-from runner.spec.spec import Batch, Prompt, Retry, Sink, Source, Turn
+from runner.spec.prompt import Prompt, Turn
+from runner.spec.spec import Batch, Retry, Sink, Source
 from tests.support import SHIPPED
 from tests.support.projects import MINIMAL_SPEC, load_lines
 

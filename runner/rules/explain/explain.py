@@ -9,7 +9,7 @@ import msgspec
 from runner.errors import UsageError
 from runner.rules.run import OLD_RULE_IDS, OTHER_FINDINGS, RULES
 from runner.spec.schema_errors import suggest_similar
-from runner.spec.yaml_document import parse_yaml
+from runner.spec.yaml.document import parse_yaml
 
 
 class _Text(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

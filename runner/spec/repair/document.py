@@ -8,7 +8,7 @@ from typing import Any
 from runner.errors import InputError, Problem
 from runner.spec.param_variables import fill_params
 from runner.spec.schema_errors import Mistake, find_mistakes
-from runner.spec.yaml_document import Document, Path
+from runner.spec.yaml.document import Document, Path
 
 _MAX_ROUNDS = 8
 

@@ -8,7 +8,7 @@ from runner.rules.names.sdk_params import load_sdk_params
 from runner.rules.param_rules import SAMPLING_PARAMS
 from runner.spec.load import read_spec
 from runner.spec.repair.homes import PARAM_NAMES, TOP_LEVEL, find_home
-from runner.spec.repair.quoting import quote_values
+from runner.spec.yaml.quoting import quote_values
 from tests.support.projects import MINIMAL_SPEC, SPEC_SCHEMA, load_problems
 
 

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.errors import InputError, Problem
-from runner.spec.yaml_document import MAX_BYTES, MAX_DEPTH, MAX_NODES, Document, parse_yaml
+from runner.spec.yaml.document import MAX_BYTES, MAX_NODES, Document, parse_yaml
+from runner.spec.yaml.nodes import MAX_DEPTH
 from tests.support import ROOT, SHIPPED
 
 BMP = st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"]), max_size=20)

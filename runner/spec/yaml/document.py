@@ -8,28 +8,23 @@ alias bombs are errors.
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-import yaml
-
 from runner.errors import InputError, Problem
 from runner.spec.redact import redact_passwords
-from runner.spec.repair.quoting import find_open_quote, find_quote_reason, quote_values
+from runner.spec.yaml.nodes import MAX_DEPTH, InvalidYaml, Node, Position, compose_nodes
+from runner.spec.yaml.quoting import find_quote_reason, quote_values
 
 MAX_BYTES = 1 << 20
-MAX_DEPTH = 64
 MAX_NODES = 20_000
 
 _MAX_REPAIRS = 20
 
 
 Path = tuple[str | int, ...]
-Position = tuple[int, int]
 
-
-_LOADER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,299})")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)\.[0-9]*|(0|[1-9][0-9]*)(?=[eE]))([eE][-+]?[0-9]+)?")
@@ -59,106 +54,6 @@ class Document:
     keys: dict[Path, Position]
 
 
-@dataclass(frozen=True, slots=True)
-class _Node:
-    """A scalar with its text, a sequence with its items, or a mapping with its pairs."""
-
-    position: Position
-    text: str | None = None
-    is_plain: bool = False
-    items: "list[_Node] | None" = None
-    pairs: "list[tuple[_Node, _Node]] | None" = None
-
-
-class _InvalidYaml(Exception):
-    def __init__(self, message: str, place: Position) -> None:
-        super().__init__(message)
-        self.position = place
-
-
-@dataclass(slots=True)
-class _Composer:
-    events: Iterator[Any]
-    text: str
-    anchors: dict[str, _Node] = field(default_factory=dict)
-
-    def compose(self) -> _Node:
-        next(self.events)
-        start = next(self.events)
-        if isinstance(start, yaml.StreamEndEvent):
-            raise _InvalidYaml("the file is empty", (1, 1))
-        node = self.compose_node(next(self.events), depth=1)
-        next(self.events)
-        end = next(self.events)
-        if not isinstance(end, yaml.StreamEndEvent):
-            raise _InvalidYaml("a spec file contains one document: remove the second `---`", _event_position(end))
-        return node
-
-    def compose_node(self, event: Any, *, depth: int) -> _Node:
-        if depth > MAX_DEPTH:
-            raise _InvalidYaml(f"nested deeper than {MAX_DEPTH} levels", _event_position(event))
-        if isinstance(event, yaml.AliasEvent):
-            if event.anchor not in self.anchors:
-                raise _InvalidYaml(f"the alias *{event.anchor} has no anchor above it", _event_position(event))
-            return self.anchors[event.anchor]
-        if event.tag and event.tag != "!":
-            raise _InvalidYaml(
-                f"the tag {event.tag} is not allowed: use plain YAML values", _event_position(event)
-            )
-        node = self._compose_content(event, depth=depth)
-        if event.anchor:
-            self._check_anchor(event)
-            self.anchors[event.anchor] = node
-        return node
-
-    def _compose_content(self, event: Any, *, depth: int) -> _Node:
-        if isinstance(event, yaml.ScalarEvent):
-            line, column = _event_position(event)
-            block = event.style in ("|", ">")
-            return _Node(
-                (line + 1, 0) if block else (line, column),
-                event.value,
-                is_plain=event.style in (None, "") and event.tag != "!",
-            )
-        if isinstance(event, yaml.SequenceStartEvent):
-            items = [
-                self.compose_node(item, depth=depth + 1) for item in self._events_until(yaml.SequenceEndEvent)
-            ]
-            return _Node(_event_position(event), items=items)
-        if event.flow_style:
-            self._check_question_mark(event, at=0)
-        pairs = []
-        for key in self._events_until(yaml.MappingEndEvent):
-            self._check_question_mark(key, at=-1)
-            if isinstance(key, yaml.MappingStartEvent) and key.flow_style:
-                raise _InvalidYaml(
-                    "a key must be plain text: text that begins with { must be quoted", _event_position(event)
-                )
-            if not isinstance(key, yaml.ScalarEvent):
-                raise _InvalidYaml("a key must be plain text", _event_position(key))
-            pairs.append(
-                (self.compose_node(key, depth=depth), self.compose_node(next(self.events), depth=depth + 1))
-            )
-        return _Node(_event_position(event), pairs=pairs)
-
-    def _check_anchor(self, event: Any) -> None:
-        """Raise _InvalidYaml for an anchor that libyaml ends inside a word."""
-        end = self.text.find(f"&{event.anchor}", event.start_mark.index) + 1 + len(event.anchor)
-        if not (self.text[end : end + 1] or " ").isspace() and self.text[end] not in ",]}":
-            message = "the name of an anchor has only letters, digits, - and _, and a space follows it"
-            raise _InvalidYaml(message, _event_position(event))
-
-    def _check_question_mark(self, event: Any, *, at: int) -> None:
-        """Raise _InvalidYaml for text in brackets or braces that begins with ?, which libyaml drops."""
-        place = event.start_mark.index + at
-        if self.text[max(place, 0) : place + 1] == "?" and not self.text[place + 1 : place + 2].isspace():
-            raise _InvalidYaml("text that begins with ? must be quoted here", _event_position(event))
-
-    def _events_until(self, end: type) -> Iterator[Any]:
-        while not isinstance(event := next(self.events), end):
-            yield event
-
-
 def _is_database_url(path: Path) -> bool:
     """Return whether a value is a database URL, which is recorded without its password."""
     return path[:1] in (("source",), ("sinks",)) and path[-1] == "url"
@@ -169,18 +64,18 @@ class _Builder:
     environ: Mapping[str, str]
     positions: dict[Path, Position] = field(default_factory=dict)
     keys: dict[Path, Position] = field(default_factory=dict)
-    mistakes: list[tuple[Path, _InvalidYaml]] = field(default_factory=list)
+    mistakes: list[tuple[Path, InvalidYaml]] = field(default_factory=list)
     node_count: int = 0
     value: Any = None
 
-    def build(self, node: _Node, path: Path) -> Any:
+    def build(self, node: Node, path: Path) -> Any:
         self.node_count += 1 + len(node.text or "") // 1000
         if len(path) > MAX_DEPTH:
-            raise _InvalidYaml(
+            raise InvalidYaml(
                 f"nested deeper than {MAX_DEPTH} levels once its aliases are expanded", node.position
             )
         if self.node_count > MAX_NODES:
-            raise _InvalidYaml(f"more than {MAX_NODES:,} values once its aliases are expanded", node.position)
+            raise InvalidYaml(f"more than {MAX_NODES:,} values once its aliases are expanded", node.position)
         self.positions[path] = node.position
         if node.text is not None:
             return self._build_scalar(node.text, node, path)
@@ -188,28 +83,28 @@ class _Builder:
             return [self.build(item, (*path, index)) for index, item in enumerate(node.items)]
         return self._build_mapping(node.pairs or [], path)
 
-    def _build_mapping(self, pairs: list[tuple[_Node, _Node]], path: Path) -> dict[str, Any]:
+    def _build_mapping(self, pairs: list[tuple[Node, Node]], path: Path) -> dict[str, Any]:
         value: dict[str, Any] = {}
         for key, item in pairs:
             name = key.text or ""
             if name == "<<" and key.is_plain:
                 message = "YAML 1.2 has no merge key: write the values out"
-                self.mistakes.append((path, _InvalidYaml(message, key.position)))
+                self.mistakes.append((path, InvalidYaml(message, key.position)))
                 continue
             if name in value:
                 message = f"duplicate key {name!r}: already on line {self.keys[(*path, name)][0]}"
-                self.mistakes.append(((), _InvalidYaml(message, key.position)))
+                self.mistakes.append(((), InvalidYaml(message, key.position)))
                 continue
             self.keys[(*path, name)] = key.position
             value[name] = self.build(item, (*path, name))
         return value
 
-    def _build_scalar(self, text: str, node: _Node, path: Path) -> Any:
+    def _build_scalar(self, text: str, node: Node, path: Path) -> Any:
         def resolve(match: re.Match[str]) -> str:
             message = _check_env(match[1], self.environ, may_be_secret=_is_database_url(path))
             if message is None:
                 return self.environ[match[1]]
-            self.mistakes.append((path, _InvalidYaml(f"{match[0]}{message}", node.position)))
+            self.mistakes.append((path, InvalidYaml(f"{match[0]}{message}", node.position)))
             return match[0]
 
         expanded = _ENV.sub(resolve, text)
@@ -232,10 +127,6 @@ def _check_env(name: str, environ: Mapping[str, str], *, may_be_secret: bool) ->
     return None
 
 
-def _event_position(event: Any) -> Position:
-    return event.start_mark.line + 1, event.start_mark.column + 1
-
-
 def _resolve_plain_scalar(text: str) -> Any:
     if text in _CONSTANTS:
         return _CONSTANTS[text]
@@ -248,22 +139,6 @@ def _resolve_plain_scalar(text: str) -> Any:
 
 def _raise_input_error(path: str, message: str, place: Position) -> NoReturn:
     raise InputError([Problem(path, message, *place)])
-
-
-def _describe_yaml_error(error: yaml.YAMLError, text: str) -> tuple[str, Position]:
-    if isinstance(error, yaml.reader.ReaderError):
-        line = text.encode()[: error.position].count(b"\n") + 1
-        return "not valid YAML: it contains a control character or an invalid character", (line, 0)
-    if (place := find_open_quote(error, text)) is not None:
-        return "not valid YAML: the quote that opens here is not closed", place
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    message = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
-    if "maximum nesting depth" in message:
-        # libyaml 0.2.6 reads ahead, and stops at its own limit before the events reach ours.
-        return f"nested deeper than {MAX_DEPTH} levels", (mark.line + 1, mark.column + 1) if mark else (0, 0)
-    if "cannot start any token" in message:
-        message += " (indent with spaces, not tabs; quote text that begins with @ or `)"
-    return f"not valid YAML: {message}", (mark.line + 1, mark.column + 1) if mark else (0, 0)
 
 
 def _decode(data: bytes, path: str) -> str:
@@ -281,12 +156,9 @@ def _build(text: str, environ: Mapping[str, str], path: str) -> _Builder | Probl
     """Return the builder that has read a text, or the problem that ended the reading."""
     builder = _Builder(environ)
     try:
-        builder.value = builder.build(_Composer(yaml.parse(text, Loader=_LOADER), text).compose(), ())
-    except _InvalidYaml as error:
+        builder.value = builder.build(compose_nodes(text), ())
+    except InvalidYaml as error:
         return Problem(path, str(error), *error.position)
-    except yaml.YAMLError as error:
-        message, position = _describe_yaml_error(error, text)
-        return Problem(path, message, *position)
     return builder
 
 
