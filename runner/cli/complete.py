@@ -1,4 +1,4 @@
-"""What a shell offers for a word: spec files, run ids, names of specs, rules, outcomes and conditions."""
+"""Completion of words in a shell: spec files, run ids, names of specs, rules, outcomes and conditions."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a command says on stderr while it works: text for people, or one JSON object per line for programs."""
+"""The log of a command on stderr: text for people, or one JSON object per line for programs."""
 
 import time
 from collections.abc import Callable

@@ -83,7 +83,7 @@ class ProgressDisplay:
 
 
 class _LiveTable:
-    """A table on the terminal that is drawn anew after every event. It is there from the first event on."""
+    """A table on the terminal, which the first event shows and each later one updates."""
 
     def __init__(self) -> None:
         from rich.console import Console

@@ -1,4 +1,4 @@
-"""What a person sees and decides while several specs run."""
+"""Show the plan of several specs, ask once for all, and print the summary of each."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -83,7 +83,7 @@ class SeveralConsole:
         if len(wave.ready) == 1 and not wave.waiting and wave.ready[0][1].plan is not None:
             return format_plan(wave.ready[0][1].plan)
         rows = [
-            PlanRow(spec.name, ready.plan, "" if ready.plan else f"goes on with run {ready.context.run.id}")
+            PlanRow(spec.name, ready.plan, "" if ready.plan else f"resumes run {ready.context.run.id}")
             for spec, ready in wave.ready
         ]
         return format_plans([*rows, *(self._waiting_row(one) for one in wave.waiting)])

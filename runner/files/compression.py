@@ -24,14 +24,16 @@ _BLOCK_BYTES = 1 << 16
 
 
 class _StreamReader(io.RawIOBase):
-    """Decompress one stream after the other until the file ends.
+    """Decompress one stream after the other until the file ends. `error` is raised by a damaged stream.
 
     The readers of the standard library take a damaged later stream for garbage, and end without an error.
     """
 
-    def __init__(self, file: BinaryIO, make: Callable[[], Any], padding: bytes = b"") -> None:
+    def __init__(
+        self, file: BinaryIO, make: Callable[[], Any], error: type[Exception], padding: bytes = b""
+    ) -> None:
         super().__init__()
-        self._file, self._make, self._padding = file, make, padding
+        self._file, self._make, self._error, self._padding = file, make, error, padding
         self._stream, self._rest = make(), b""
 
     def readable(self) -> bool:
@@ -49,7 +51,7 @@ class _StreamReader(io.RawIOBase):
                     raise EOFError("the compressed file is cut short")
             try:
                 found = self._stream.decompress(self._rest, len(buffer))
-            except Exception as error:
+            except self._error as error:
                 raise OSError(f"the compressed data is damaged: {error}") from error
             self._rest = self._stream.unused_data if self._stream.eof else b""
             if found:
@@ -79,12 +81,13 @@ def decompress(name: str, stream: BinaryIO) -> BinaryIO:
         case ".gz":
             return cast(BinaryIO, gzip.GzipFile(fileobj=stream))
         case ".bz2":
-            return cast(BinaryIO, io.BufferedReader(_StreamReader(stream, bz2.BZ2Decompressor)))
+            return cast(BinaryIO, io.BufferedReader(_StreamReader(stream, bz2.BZ2Decompressor, OSError)))
         case ".xz":
-            reader = _StreamReader(stream, lzma.LZMADecompressor, padding=b"\0")
+            reader = _StreamReader(stream, lzma.LZMADecompressor, lzma.LZMAError, padding=b"\0")
             return cast(BinaryIO, io.BufferedReader(reader))
         case ".zst":
-            return cast(BinaryIO, io.BufferedReader(_StreamReader(stream, _zstd().ZstdDecompressor)))
+            zstd = _zstd()
+            return cast(BinaryIO, io.BufferedReader(_StreamReader(stream, zstd.ZstdDecompressor, zstd.ZstdError)))
     return stream
 
 

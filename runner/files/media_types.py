@@ -42,7 +42,7 @@ def detect_media_type(head: bytes, name: str = "") -> str:
 
 
 def _is_pdf(head: bytes, named: str) -> bool:
-    """Return whether a file is a PDF with bytes before its header; a text that only mentions it is none."""
+    """Return whether a file is a PDF with other bytes before its header, and not a text about PDFs."""
     place = head[:1024].find(b"%PDF-")
     if place < 0:
         return False

@@ -69,7 +69,7 @@ class Wave:
 
 
 class Observer(Protocol):
-    """What the user sees and decides."""
+    """Functions that show plans and summaries to the user, and return the decisions."""
 
     def show(self) -> AbstractContextManager[ProgressCallback]:
         """Show the progress of one step."""
@@ -86,7 +86,7 @@ class Observer(Protocol):
 
 @dataclass(slots=True)
 class AllRuns:
-    """How all specs stand: summaries by spec path, errors, and the specs that were not begun."""
+    """The state of all specs: summaries by spec path, errors, and the specs that were not begun."""
 
     summaries: dict[str, Summary] = field(default_factory=dict)
     errors: list[RunnerError] = field(default_factory=list)

@@ -17,7 +17,7 @@ OUTCOMES = (
 
 
 def check_outcome(name: str | None, *others: str) -> str | None:
-    """Return the name of an outcome that a user gave. Raises UsageError if there is none, also among `others`."""
+    """Return the outcome that a user named. Raises UsageError for a name that is neither one nor in `others`."""
     known = (*OUTCOMES, *others)
     if name is not None and name not in known:
         raise UsageError(f"the outcome {name!r} is not one of {', '.join(known)}")

@@ -11,7 +11,7 @@ _MAX_MESSAGE_CHARS = 500
 
 
 class AnswerProblem(NamedTuple):
-    """Why an answer is not valid: a message, and the cause without the values and indexes of this answer."""
+    """The problem of an invalid answer: a message, and its cause without the values and indexes of this answer."""
 
     message: str
     cause: str

@@ -8,7 +8,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import takewhile
@@ -144,7 +144,7 @@ class Inputs:
             if not real.is_relative_to(start):
                 raise InputError([Problem(name, f"is a link to a file outside {start}: name its target instead")])
 
-    def open_files(self, pattern: str) -> Iterator[tuple[str, BinaryIO]]:
+    def open_files(self, pattern: str) -> Generator[tuple[str, BinaryIO]]:
         """Yield (path, stream) of each matching text, decompressed. Each is closed when the next is requested.
 
         Raises InputError if a file changed while it was read or is no text, and OSError if it cannot be read.

@@ -1,4 +1,4 @@
-"""What JSON texts may not contain, though some libraries accept it: repeated keys, NaN and infinity."""
+"""Find what JSON texts may not contain, though some libraries accept it: repeated keys, NaN, infinity."""
 
 import json
 from typing import Any

@@ -39,7 +39,7 @@ _FORMS: dict[Path, str] = {
     ("output", "checks"): "checks: [{check: output.total > 0, message: the total is 0}]",
     ("sinks",): "sinks: [{type: csv, path: out/rows.csv}]",
 }
-"""How the parts of a spec are written that are most often given as a text."""
+"""Examples of the parts of a spec that are most often given as a text."""
 
 
 _BASE_VALIDATOR = jsonschema.Draft202012Validator
@@ -60,7 +60,7 @@ _StrictValidator = jsonschema.validators.extend(  # type: ignore[no-untyped-call
 
 
 _CERTAIN = 0.75
-"""How similar a misspelled key is to the one that is certainly meant."""
+"""The similarity from which a misspelled key is certainly meant to be another one."""
 
 
 _LIMIT_PHRASES = {

@@ -122,7 +122,7 @@ def _read_head(path: str, root: Path) -> bytes:
     """Return the first bytes of the first file, decompressed. Raises InputError."""
     inputs = Inputs(root)
     try:
-        with closing(inputs.open_files(path)) as files:  # type: ignore[type-var]
+        with closing(inputs.open_files(path)) as files:
             return next((stream.read(_HEAD_BYTES) for _, stream in files), b"")
     except (OSError, *DECOMPRESSION_ERRORS) as error:
         reason = getattr(error, "strerror", None) or str(error)

@@ -1,4 +1,4 @@
-"""What a template or an expression most probably means, in the form that Jinja reads."""
+"""Suggest what a template or an expression most probably means, in the form that Jinja reads."""
 
 import re
 from collections.abc import Callable, Collection

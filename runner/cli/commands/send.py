@@ -84,8 +84,8 @@ def _choose_pending(
     return answer
 
 
-class _Manner(NamedTuple):
-    """How a command asks and prints: the values of --pending, --yes or --simulate, --json and --verbose."""
+class _ConsoleOptions(NamedTuple):
+    """The options that decide what a command asks and prints."""
 
     pending: str | None
     is_agreed: bool
@@ -152,10 +152,10 @@ def run(
     }  # fmt: skip
     run_chosen = _run_one if len(chain) == 1 else _run_several
     with handle_stop_signals() as stop:
-        run_chosen(chain, stop, how, _Manner(pending, yes or simulate, as_json, verbose))
+        run_chosen(chain, stop, how, _ConsoleOptions(pending, yes or simulate, as_json, verbose))
 
 
-def _run_one(chain: Sequence["Spec"], stop: StopEvent, how: dict[str, Any], manner: _Manner) -> None:
+def _run_one(chain: Sequence["Spec"], stop: StopEvent, how: dict[str, Any], manner: _ConsoleOptions) -> None:
     from runner.cli.progress import show_progress
     from runner.lifecycle.run import run as run_spec
 
@@ -168,7 +168,7 @@ def _run_one(chain: Sequence["Spec"], stop: StopEvent, how: dict[str, Any], mann
     sys.exit(_exit_code(summary, stop))
 
 
-def _run_several(chain: Sequence["Spec"], stop: StopEvent, how: dict[str, Any], manner: _Manner) -> None:
+def _run_several(chain: Sequence["Spec"], stop: StopEvent, how: dict[str, Any], manner: _ConsoleOptions) -> None:
     from runner.cli.several import SeveralConsole, run_several
     from runner.lifecycle.run_all import RunOptions
 

@@ -23,7 +23,7 @@ UNCONFIRMED_STATES = ("preparing", "prepared")
 
 
 def cut_answer(outcome: Outcome, *, length: int = MAX_ANSWER_CHARS) -> str | None:
-    """Return the beginning of an answer on one line, or None if there is none."""
+    """Return the beginning of an answer on one line; None for a row without an answer."""
     if outcome.output is None:
         return None
     text = outcome.output if isinstance(outcome.output, str) else msgspec.json.encode(outcome.output).decode()

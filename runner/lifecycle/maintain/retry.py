@@ -82,7 +82,7 @@ def retry(
 ) -> Summary:
     """Send the failed rows of a run again with the current spec, and return the summary of the new run.
 
-    It goes on with a retry of that run that is unfinished. `note` is called before `consent` with lines about what
+    An unfinished retry of that run is resumed. `note` is called before `consent` with lines about what
     has changed since the run. The other arguments are those of `run`. Raises RunnerError.
     """
     stop, checked = stop or Event(), check_spec(spec, simulate=simulate, resume=False)

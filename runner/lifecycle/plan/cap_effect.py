@@ -1,4 +1,4 @@
-"""What the cost cap does to a run: it lets only some batches be in progress at once."""
+"""Find how many batches a cost cap lets be in progress at once."""
 
 from runner.pricing.rates import Rate
 from runner.runs.context import RunContext

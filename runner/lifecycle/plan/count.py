@@ -39,7 +39,7 @@ class Sample(NamedTuple):
 
 @dataclass(slots=True)
 class Counts:
-    """What the API said about samples: tokens, rejected rows with its messages, and why it did not answer."""
+    """The API's answers about samples: tokens, rejected rows with messages, and the reason of no answer."""
 
     tokens: list[tuple[Sample, int]] = field(default_factory=list)
     rejected: list[tuple[int, str]] = field(default_factory=list)

@@ -27,7 +27,7 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What decides the time of a run: its spec, the number of its requests, and the expected speed."""
+    """The facts that decide the time of a run: its spec, its number of requests, and the expected speed."""
 
     spec: Spec
     requests: int

@@ -37,7 +37,7 @@ class LateBatches:
 
     @property
     def reason_to_wait(self) -> str | None:
-        """Why their rows should not be sent synchronously, or None if they should."""
+        """The reason not to send their rows synchronously, or None if there is none."""
         if self.sync_seconds > self.wait_seconds:
             took = describe_span(self.sync_seconds)
             return f"would take about {took}, longer than the batches are expected to take"

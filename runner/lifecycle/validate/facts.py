@@ -1,4 +1,4 @@
-"""What the rules can know about a run without a plan: its rows, and estimates of its prompts and its cost."""
+"""Estimate the facts that rules need about a run without a plan: its rows, its prompts and its cost."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -20,7 +20,7 @@ class _Text(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Explanation(NamedTuple):
-    """What a rule finds, why that is wrong, the source of the fact, a part of a spec it finds, and the remedy."""
+    """The explanation of a rule: its finding, the reason, the source of the fact, an example and the remedy."""
 
     rule: str
     severity: str

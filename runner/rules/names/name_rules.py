@@ -54,7 +54,7 @@ _BETA_OF_PARAM = {
     "tools.computer_20250124": "computer-use-2025-01-24",
     "tools.computer_20251124": "computer-use-2025-11-24",
 }
-"""How the name of the beta feature begins that a parameter, a key of it or a type of tool needs."""
+"""The beginnings of names of the beta features that parameters, keys of them and types of tools need."""
 
 
 _ALTERNATIVES = {"context_management": ("compact-",)}

@@ -60,7 +60,7 @@ class _RecordLines:
 
 @dataclass(frozen=True, slots=True)
 class _Dialect:
-    """How the records of a CSV file are written."""
+    """The dialect of a CSV file: its delimiter, or auto, and its quote."""
 
     delimiter: str
     quote: str
