@@ -10,7 +10,7 @@ import msgspec
 
 from runner.errors import InputError, Interrupted
 from runner.lifecycle.deliver.places import OutputPlace, choose_places
-from runner.lifecycle.deliver.row_results import RowResult, read_row_results, verify_results
+from runner.lifecycle.deliver.row_results import build_record, read_row_results, verify_results
 from runner.lifecycle.deliver.sink_group import SinkGroup, group_sinks
 from runner.results.outcome import Outcome
 from runner.results.output_format import OutputFormat
@@ -39,29 +39,14 @@ def _build_records(
     for found in read_row_results(context.store, context.run, output_format, files, is_wanted=is_wanted):
         if context.stop.is_set():
             raise Interrupted("stopped while the outputs were written: they stay as they were")
-        record = _build_record(found, found.outcome or _MISSING)
+        outcome = found.outcome or _MISSING
+        record = build_record(found, outcome)
+        record["citations"] = outcome.citations
         if decoded:
             record["row"] = msgspec.json.decode(found.fields)
             usage = record["usage"]
             record["usage"] = msgspec.json.decode(usage) if usage is not None else None
         yield found.number, found.recorded, record
-
-
-def _build_record(found: RowResult, outcome: Outcome) -> dict[str, Any]:
-    return {
-        "key": found.key,
-        "row": found.fields,
-        "outcome": outcome.outcome,
-        "reason": outcome.reason,
-        "output": outcome.output,
-        "error": outcome.error,
-        "usage": outcome.usage,
-        "stop_reason": outcome.stop_reason,
-        "model": outcome.model,
-        "custom_id": found.custom_id,
-        "batch_id": found.batch.batch_id if found.batch is not None else None,
-        "citations": outcome.citations,
-    }
 
 
 def _verified_records(

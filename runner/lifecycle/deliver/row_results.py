@@ -6,7 +6,7 @@ Everything depends only on the files of the run, so that reading them again give
 import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -126,3 +126,20 @@ def _read_rows(
             yield RowResult(number, source.key, source.row, name, outcome, own, custom_id, result, digest)
     if sha256.hexdigest() != (run.rows_sha256 or sha256.hexdigest()):
         raise ValueError("rows.jsonl differs from what was written")
+
+
+def build_record(found: RowResult, outcome: Outcome) -> dict[str, Any]:
+    """Return the record of a row with this outcome; `row` and `usage` are raw JSON."""
+    return {
+        "key": found.key,
+        "row": found.fields,
+        "outcome": outcome.outcome,
+        "reason": outcome.reason,
+        "output": outcome.output,
+        "error": outcome.error,
+        "usage": outcome.usage,
+        "stop_reason": outcome.stop_reason,
+        "model": outcome.model,
+        "custom_id": found.custom_id,
+        "batch_id": found.batch.batch_id if found.batch is not None else None,
+    }

@@ -9,7 +9,7 @@ import msgspec
 
 from runner.errors import UsageError
 from runner.lifecycle.deliver.failures import UNCONFIRMED_STATES, summarize_with_failures
-from runner.lifecycle.deliver.row_results import RowResult, read_row_results, recorded_output_format
+from runner.lifecycle.deliver.row_results import RowResult, build_record, read_row_results, recorded_output_format
 from runner.results.outcome import Outcome
 from runner.runs.find import RunInfo, open_run
 from runner.store.records import Run
@@ -74,7 +74,8 @@ def show_rows(run_info: RunInfo, choice: RowChoice, *, has_request: bool = False
             outcome = found.outcome or _NO_OUTCOME
             if choice.fits_outcome(outcome):
                 request = {"request": _read_request(store, run, found, files)} if has_request else {}
-                yield _describe_row(found, outcome) | request
+                unknown: dict[str, Any] = {"reason": None} if found.outcome is None else {}
+                yield {**build_record(found, outcome), **unknown, **request}
             if choice.key is not None:
                 return
         if choice.key is not None and not is_found:
@@ -96,19 +97,3 @@ def _read_request(store: Store, run: Run, found: RowResult, files: FileSlices) -
         return None
     round, batch, offset, length = place
     return msgspec.Raw(files.read(store.folder(run).body(round, batch), offset, length))
-
-
-def _describe_row(found: RowResult, outcome: Outcome) -> dict[str, Any]:
-    return {
-        "key": found.key,
-        "row": found.fields,
-        "outcome": outcome.outcome,
-        "reason": outcome.reason if outcome.outcome != PENDING else None,
-        "output": outcome.output,
-        "error": outcome.error,
-        "usage": outcome.usage,
-        "stop_reason": outcome.stop_reason,
-        "model": outcome.model,
-        "custom_id": found.custom_id,
-        "batch_id": found.batch.batch_id if found.batch is not None else None,
-    }
