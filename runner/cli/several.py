@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from runner.cli.common import say_error
 from runner.cli.log import LOG
 from runner.errors import RunnerError
-from runner.lifecycle.run_all import AllRuns, RunOptions, WaitingSpec, Wave, run_all
+from runner.lifecycle.run import RunOptions
+from runner.lifecycle.run_all import AllRuns, WaitingSpec, Wave, run_all
 from runner.runs.events import ProgressCallback
 from runner.runs.summary import Summary
 from runner.spec.spec import Spec

@@ -11,7 +11,7 @@ from runner.library.result import Result
 from runner.lifecycle.plan.consent import Consent
 from runner.lifecycle.plan.plan import Plan
 from runner.lifecycle.plan.preview import plan as plan_spec
-from runner.lifecycle.run import Pending
+from runner.lifecycle.run import Pending, RunOptions
 from runner.lifecycle.run import run as run_spec
 from runner.runs.events import ProgressCallback, ignore_progress
 from runner.runs.project import find_output_root
@@ -93,11 +93,10 @@ def run(
 
     The call blocks: in a running event loop, use `await asyncio.to_thread(run, spec)`. Raises RunnerError.
     """
-    how: dict[str, Any] = {
-        "simulate": simulate, "consent": consent, "wait": wait, "max_wait": max_wait, "limit": limit,
-        "resume": resume, "new": new, "pending": pending,
-        "accept_loss": accept_loss, "overwrite": overwrite, "poll_seconds": poll_seconds, "stop": stop,
-    }  # fmt: skip
+    options = RunOptions(
+        simulate=simulate, wait=wait, max_wait=max_wait, limit=limit, resume=resume, new=new, pending=pending,
+        accept_loss=accept_loss, overwrite=overwrite, poll_seconds=poll_seconds,
+    )  # fmt: skip
     with _with_rows(_to_spec(spec), rows) as prepared:
-        summary = run_spec(prepared, report=on_event, **how)
+        summary = run_spec(prepared, options, consent=consent, report=on_event, stop=stop)
     return Result.of(summary, find_output_root(prepared, simulate=simulate))

@@ -4,9 +4,8 @@ The steps before anything is sent end in a `ReadyRun`, a value that can be shown
 """
 
 import math
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 from typing import Any, Literal
@@ -92,28 +91,51 @@ def check_spec(spec: Spec, *, simulate: bool, resume: bool, finish_pending: bool
     return CheckedSpec(spec, root, templates, check_destinations(spec, root), waiting)
 
 
-def prepare_run(
-    checked: CheckedSpec,
-    store: Store,
-    api: Api,
-    *,
-    limit: int | None,
-    resume: bool,
-    new: bool,
-    choose: PendingChoice = refuse_choice,
-    overwrite: bool,
-    report: ProgressCallback,
-    stop: Event,
-) -> ReadyRun:
-    """Select the run to go on with, or prepare and plan a new one. Nothing is sent.
+Pending = Literal["finish", "new", "ask"]
 
-    `choose` decides about an unfinished run that differs from the files.
+
+def to_choice(pending: Pending | PendingChoice) -> PendingChoice:
+    """Return the function that decides about an unfinished run which differs from the files."""
+    if callable(pending):
+        return pending
+    return refuse_choice if pending == "ask" else lambda _: pending
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """Options of a run, with the defaults of all callers.
+
+    With `simulate` nothing is paid. Without `wait`, or after `max_wait` seconds of it, the run is left unfinished:
+    call again. `limit` is the most rows to read. If an unfinished run differs from the files, `resume` finishes it
+    as it was and `new` starts over. Without both, `pending` decides: finish (as it was, and then start on the
+    changes), new, ask (raise UsageError), or a function. `accept_loss` ends rows of lost results as missing. With
+    `overwrite` a partial run replaces complete outputs. `poll_seconds` is the time between two looks at a batch,
+    by default that of the spec.
     """
+
+    simulate: bool = False
+    wait: bool = True
+    max_wait: float | None = None
+    limit: int | None = None
+    resume: bool = False
+    new: bool = False
+    pending: Pending | PendingChoice = "ask"
+    accept_loss: bool = False
+    overwrite: bool = False
+    poll_seconds: float | None = None
+
+
+def prepare_run(
+    checked: CheckedSpec, store: Store, api: Api, options: RunOptions, *, report: ProgressCallback, stop: Event
+) -> ReadyRun:
+    """Select the run to resume, or prepare and plan a new one. Nothing is sent."""
+    limit, overwrite = options.limit, options.overwrite
     spec, root, templates = checked.spec, checked.output_root, checked.templates
     if checked.error is not None and not has_unfinished_run(store, spec.name):
         raise checked.error
-    resume = resume or checked.error is not None
-    if selected := RunSelector(spec, templates, limit, resume, new, choose).select_run(store):
+    resume = options.resume or checked.error is not None
+    selector = RunSelector(spec, templates, limit, resume, options.new, to_choice(options.pending))
+    if selected := selector.select_run(store):
         context = RunContext(selected.spec, store, selected.run, root, report, overwrite, stop)
         return ReadyRun(context, api, None, selected.is_outdated or checked.error is not None)
     templates = templates or validate_spec(spec).templates
@@ -124,33 +146,24 @@ def prepare_run(
 
 
 def follow_and_deliver(
-    ready: ReadyRun,
-    *,
-    poll_seconds: float | None,
-    stop: Event,
-    wait: bool,
-    wait_until: float = math.inf,
-    accept_loss: bool,
-    is_again: bool = False,
+    ready: ReadyRun, options: RunOptions, stop: Event, *, wait_until: float = math.inf, is_again: bool = False
 ) -> Summary:
     """Follow the batches of a started run and write its outputs; return how it stands then.
 
-    Without `wait`, or at the time `wait_until` of `read_clock`, it does not wait for batches that have not ended.
-    `is_again` means that this process has followed the run before. An error that stops the run is reported before
-    it is raised.
+    It waits at most until the time `wait_until` of `read_clock`. `is_again` means that this process has followed
+    the run before. An error that stops the run is reported before it is raised.
     """
     try:
-        how: dict[str, Any] = {"wait": wait, "wait_until": wait_until, "accept_loss": accept_loss}
-        return _follow_and_deliver(ready, poll_seconds, stop, how, is_again=is_again)
+        return _follow_and_deliver(ready, options, stop, wait_until=wait_until, is_again=is_again)
     except RunnerError as error:
         ready.context.report("stopped", str(error), summary=_summarize(ready.context))
         raise
 
 
-def follow_or_go_on(ready: ReadyRun, **follow: Any) -> Summary:
+def follow_or_go_on(ready: ReadyRun, options: RunOptions, stop: Event, **how: Any) -> Summary:
     """Follow a run as `follow_and_deliver` does, but let its changes be run though its retries were stopped."""
     try:
-        return follow_and_deliver(ready, **follow)
+        return follow_and_deliver(ready, options, stop, **how)
     except RetriesStopped as error:
         if not ready.is_outdated:
             raise
@@ -166,7 +179,7 @@ def _summarize(context: RunContext) -> Summary:
 
 
 def _follow_and_deliver(
-    ready: ReadyRun, poll_seconds: float | None, stop: Event, how: Mapping[str, Any], *, is_again: bool
+    ready: ReadyRun, options: RunOptions, stop: Event, *, wait_until: float, is_again: bool
 ) -> Summary:
     context, run = ready.context, ready.context.run
     output_format = build_output_format(context.spec.output)
@@ -179,14 +192,26 @@ def _follow_and_deliver(
             how_sent = "sent synchronously" if is_sync else f"in {batches}"
             context.report("started", f"run {run.id}: {pluralize(run.rows, 'row')} {how_sent}")
         check_run_files(context)
-        _follow(ready, output_format, poll_seconds or context.spec.batch.poll_seconds, stop, **how)
+        _follow(ready, options, output_format, stop, wait_until)
     return _summarize(context)
 
 
-def _follow(ready: ReadyRun, output_format: OutputFormat, poll_seconds: float, stop: Event, **how: Any) -> None:
-    context, how = ready.context, {**how, "is_resumed": ready.plan is None}
+def _follow(
+    ready: ReadyRun, options: RunOptions, output_format: OutputFormat, stop: Event, wait_until: float
+) -> None:
+    context = ready.context
     try:
-        is_done = follow_run(context, ready.api, output_format, poll_seconds=poll_seconds, stop=stop, **how)
+        is_done = follow_run(
+            context,
+            ready.api,
+            output_format,
+            poll_seconds=options.poll_seconds or context.spec.batch.poll_seconds,
+            stop=stop,
+            wait=options.wait,
+            wait_until=wait_until,
+            accept_loss=options.accept_loss,
+            is_resumed=ready.plan is None,
+        )
     except CostCapReached:
         write_partial_outputs(context, output_format)
         raise
@@ -199,59 +224,35 @@ def _follow(ready: ReadyRun, output_format: OutputFormat, poll_seconds: float, s
             context.report("finished", f"run {context.run.id}: finished")
 
 
-Pending = Literal["finish", "new", "ask"]
-
-
-def to_choice(pending: Pending | PendingChoice) -> PendingChoice:
-    """Return the function that decides about an unfinished run which differs from the files."""
-    if callable(pending):
-        return pending
-    return refuse_choice if pending == "ask" else lambda _: pending
-
-
 def run(
     spec: Spec,
+    options: RunOptions,
     *,
-    simulate: bool = False,
     consent: Consent = False,
-    wait: bool = True,
-    max_wait: float | None = None,
-    limit: int | None = None,
-    resume: bool = False,
-    new: bool = False,
-    pending: Pending | PendingChoice = "ask",
-    accept_loss: bool = False,
-    overwrite: bool = False,
-    poll_seconds: float | None = None,
     report: ProgressCallback = ignore_progress,
     stop: Event | None = None,
 ) -> Summary:
     """Run a spec to its end, or resume its unfinished run, and return the summary.
 
-    Before anything is sent, `consent` must be true, or a function that returns true for the Plan, unless the
-    spec has `limits.max_cost`. With `simulate` nothing is paid. `limit` is the most rows to read. If an
-    unfinished run differs from the files, `resume` finishes it as it was and `new` starts over. Without both,
-    `pending` decides: finish (as it was, and then start on the changes), new, ask (raise UsageError), or a
-    function. `accept_loss` ends rows of lost results as missing. With `overwrite` a partial run replaces complete
-    outputs. Without `wait`, after `max_wait` seconds of it, or after `stop`, call again. Raises RunnerError.
+    Before anything is sent, `consent` must be true, or a function that returns true for the Plan, unless the spec
+    has `limits.max_cost` or the run is simulated. After `stop` is set, call again. Raises RunnerError.
     """
-    stop, is_patient = stop or Event(), pending == "finish" and not new
-    checked = check_spec(spec, simulate=simulate, resume=resume, finish_pending=is_patient)
-    choice: dict[str, Any] = {"limit": limit, "overwrite": overwrite, "report": report, "stop": stop}
-    follow: dict[str, Any] = {"poll_seconds": poll_seconds, "stop": stop, "wait": wait, "accept_loss": accept_loss}
+    stop, simulate = stop or Event(), options.simulate
+    is_patient = options.pending == "finish" and not options.new
+    checked = check_spec(spec, simulate=simulate, resume=options.resume, finish_pending=is_patient)
     agreed = consent if callable(consent) else simulate or consent
     with open_project(checked.output_root, stop, simulate=simulate, betas=spec.betas) as (store, api):
-        choose = to_choice(pending)
-        ready = prepare_run(checked, store, api, resume=resume, new=new, choose=choose, **choice)
+        ready = prepare_run(checked, store, api, options, report=report, stop=stop)
         ready.start(agreed, stop)
-        wait_until = math.inf if max_wait is None else read_clock() + max_wait
+        wait_until = math.inf if options.max_wait is None else read_clock() + options.max_wait
         if ready.is_outdated:
             line = f"run {ready.context.run.id} is finished as it began; then a new run starts on the changes"
             ready.context.report("started", line)
-        summary = follow_or_go_on(ready, wait_until=wait_until, **follow)
+        summary = follow_or_go_on(ready, options, stop, wait_until=wait_until)
         if ready.is_outdated and summary.state == "finished" and not stop.is_set():
             checked = check_spec(spec, simulate=simulate, resume=False)
-            ready = prepare_run(checked, store, api, resume=False, new=False, **choice)
+            changes = replace(options, resume=False, new=False, pending="ask")
+            ready = prepare_run(checked, store, api, changes, report=report, stop=stop)
             ready.start(agreed, stop)
-            summary = follow_and_deliver(ready, wait_until=wait_until, **follow)
+            summary = follow_and_deliver(ready, changes, stop, wait_until=wait_until)
         return summary

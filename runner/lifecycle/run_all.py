@@ -7,43 +7,25 @@ common with it, whose answers are then reused instead of paid twice.
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from runner.errors import InputError, Interrupted, Problem, RunnerError, Unavailable, UsageError
 from runner.lifecycle.plan.consent import check_plan
 from runner.lifecycle.run import (
-    Pending,
     ReadyRun,
+    RunOptions,
     check_spec,
     follow_or_go_on,
     prepare_run,
-    to_choice,
 )
 from runner.runs.choose_specs import find_upstream
 from runner.runs.events import ProgressCallback
 from runner.runs.project import OpenProjects, open_projects
-from runner.runs.select import PendingChoice
 from runner.runs.summary import Summary, summarize_run
 from runner.spec.spec import Spec
 from runner.store.lock import read_clock
-
-
-@dataclass(frozen=True, slots=True)
-class RunOptions:
-    """The options of `run` that hold for all specs (see there); `max_wait` is in seconds."""
-
-    simulate: bool = False
-    wait: bool = True
-    max_wait: float | None = None
-    limit: int | None = None
-    resume: bool = False
-    new: bool = False
-    pending: Pending | PendingChoice = "ask"
-    accept_loss: bool = False
-    overwrite: bool = False
-    poll_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,15 +134,11 @@ class _Runs:
             wave.waiting.append(WaitingSpec(spec, spec, "pending"))
 
     def _prepare(self, spec: Spec, report: ProgressCallback, *, is_first: bool) -> ReadyRun:
-        options = self.options
-        resume, new = (options.resume, options.new) if is_first else (False, False)
-        is_patient = options.pending == "finish" and not new
-        checked = check_spec(spec, simulate=options.simulate, resume=resume, finish_pending=is_patient)
+        options = self.options if is_first else replace(self.options, resume=False, new=False)
+        is_patient = options.pending == "finish" and not options.new
+        checked = check_spec(spec, simulate=options.simulate, resume=options.resume, finish_pending=is_patient)
         store, api = self.projects.open(checked.output_root, betas=spec.betas)
-        return prepare_run(
-            checked, store, api, limit=options.limit, resume=resume, new=new, choose=to_choice(options.pending),
-            overwrite=options.overwrite, report=report, stop=self.stop,
-        )  # fmt: skip
+        return prepare_run(checked, store, api, options, report=report, stop=self.stop)
 
     def send_wave(self, wave: Wave) -> None:
         """Start the runs of a wave and follow them to their ends: all are sent before any is waited for."""
@@ -193,15 +171,13 @@ class _Runs:
 
     def _follow(self, spec: Spec, ready: ReadyRun, *, wait: bool, is_again: bool) -> bool:
         """Follow a run; return whether it has ended, by an error or with its outputs."""
-        options, path = self.options, str(spec.path)
-        how: dict[str, Any] = {"poll_seconds": options.poll_seconds, "accept_loss": options.accept_loss}
-        how |= {"stop": self.stop, "wait": wait, "is_again": is_again}
+        options, path = replace(self.options, wait=wait), str(spec.path)
         if self.wait_until is None:
             self.wait_until = math.inf if options.max_wait is None else read_clock() + options.max_wait
         try:
-            summary = follow_or_go_on(ready, wait_until=self.wait_until, **how)
+            summary = follow_or_go_on(ready, options, self.stop, wait_until=self.wait_until, is_again=is_again)
         except RunnerError as error:
-            if isinstance(error, Unavailable) and options.wait and not wait:
+            if isinstance(error, Unavailable) and self.options.wait and not wait:
                 return False  # it is tried again when it is waited for
             self.found.errors.append(error)
             self.observer.failed(spec, error)

@@ -157,20 +157,21 @@ def run(
 
 def _run_one(chain: Sequence["Spec"], stop: StopEvent, how: dict[str, Any], manner: _ConsoleOptions) -> None:
     from runner.cli.progress import show_progress
+    from runner.lifecycle.run import RunOptions
     from runner.lifecycle.run import run as run_spec
 
     [spec] = chain
     with print_summary_if_stopped(as_json=manner.as_json), show_progress() as progress:
         agree = partial(_ask_consent, progress, stop, is_agreed=manner.is_agreed, verbose=manner.is_verbose)
         how["pending"] = manner.policy(progress.pause, stop)
-        summary = run_spec(spec, consent=agree, report=progress.report, stop=stop, **how)
+        summary = run_spec(spec, RunOptions(**how), consent=agree, report=progress.report, stop=stop)
     print_summary(summary, [spec.path], simulate=how["simulate"], as_json=manner.as_json)
     sys.exit(_exit_code(summary, stop))
 
 
 def _run_several(chain: Sequence["Spec"], stop: StopEvent, how: dict[str, Any], manner: _ConsoleOptions) -> None:
     from runner.cli.several import SeveralConsole, run_several
-    from runner.lifecycle.run_all import RunOptions
+    from runner.lifecycle.run import RunOptions
 
     show = partial(print_summary, specs=[], simulate=how["simulate"], as_json=manner.as_json)
     show_stopped = partial(print_stopped, as_json=manner.as_json)
@@ -230,6 +231,7 @@ def retry(
     from runner.lifecycle.maintain.kept_rows import RetryChoice
     from runner.lifecycle.maintain.retry import find_retry_target
     from runner.lifecycle.maintain.retry import retry as retry_run
+    from runner.lifecycle.run import RunOptions
     from runner.lifecycle.validate.checks import load_spec_or_report
     from runner.results.outcome import check_outcome
 
@@ -239,11 +241,11 @@ def retry(
     spec, notes = load_spec_or_report(found.spec_path, vars=variables), list[str]()
     with handle_stop_signals() as stop, print_summary_if_stopped(as_json=as_json), show_progress() as progress:
         is_agreed = yes or found.is_simulated
+        options = RunOptions(found.is_simulated, not no_wait, accept_loss=accept_loss, poll_seconds=poll_seconds)
         agree = partial(_ask_consent, progress, stop, is_agreed=is_agreed, verbose=verbose, notes=notes)
         summary = retry_run(
-            spec, found.run_id, choice, simulate=found.is_simulated, consent=agree, wait=not no_wait,
-            accept_loss=accept_loss, poll_seconds=poll_seconds, note=notes.append, report=progress.report,
-            stop=stop,
+            spec, found.run_id, choice, options=options, consent=agree, note=notes.append,
+            report=progress.report, stop=stop,
         )  # fmt: skip
     print_summary(summary, [found.spec_path], simulate=found.is_simulated, as_json=as_json)
     sys.exit(_exit_code(summary, stop))
@@ -265,6 +267,7 @@ def recover(spec: Path, *, run_id: str | None, limit: int | None, variables: dic
     """
     from runner.cli.progress import show_progress
     from runner.lifecycle.maintain.recover import recover_run
+    from runner.lifecycle.run import RunOptions
     from runner.lifecycle.run import run as run_spec
     from runner.lifecycle.validate.checks import load_spec_or_report
 
@@ -274,6 +277,6 @@ def recover(spec: Path, *, run_id: str | None, limit: int | None, variables: dic
         say = partial(LOG.say, event="warning")
         run = recover_run(loaded, limit=limit, run_id=run_id, stop=stop, warn=say, report=progress.report)
         LOG.say(f"run {run.id} was recovered", event="found")
-        summary = run_spec(loaded, limit=limit, report=progress.report, stop=stop)
+        summary = run_spec(loaded, RunOptions(limit=limit), report=progress.report, stop=stop)
     print_summary(summary, [spec], simulate=False, as_json=False)
     sys.exit(_exit_code(summary, stop))

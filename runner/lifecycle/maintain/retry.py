@@ -17,7 +17,7 @@ from runner.lifecycle.plan.consent import Consent
 from runner.lifecycle.plan.plan import build_plan
 from runner.lifecycle.prepare.change_reasons import find_default_reason
 from runner.lifecycle.prepare.prepare import EarlierRows, prepare_first_round
-from runner.lifecycle.run import CheckedSpec, ReadyRun, check_spec, follow_and_deliver
+from runner.lifecycle.run import CheckedSpec, ReadyRun, RunOptions, check_spec, follow_and_deliver
 from runner.lifecycle.validate.destinations import check_tables
 from runner.results.output_format import build_output_format
 from runner.runs.context import RunContext
@@ -71,11 +71,8 @@ def retry(
     run_id: str,
     choice: RetryChoice = ALL_FAILED,
     *,
-    simulate: bool = False,
+    options: RunOptions,
     consent: Consent = False,
-    wait: bool = True,
-    accept_loss: bool = False,
-    poll_seconds: float | None = None,
     note: Callable[[str], None] = lambda _: None,
     report: ProgressCallback = ignore_progress,
     stop: Event | None = None,
@@ -85,7 +82,8 @@ def retry(
     An unfinished retry of that run is resumed. `note` is called before `consent` with lines about what
     has changed since the run. The other arguments are those of `run`. Raises RunnerError.
     """
-    stop, checked = stop or Event(), check_spec(spec, simulate=simulate, resume=False)
+    stop, simulate = stop or Event(), options.simulate
+    checked = check_spec(spec, simulate=simulate, resume=False)
     with open_project(checked.output_root, stop, simulate=simulate, betas=spec.betas) as (store, api):
         newest = _find_newest(store, spec, run_id)
         context = RunContext(checked.spec, store, newest, checked.output_root, report, stop=stop)
@@ -98,7 +96,7 @@ def retry(
             context.report("started", f"run {newest.id}, which retries another one, goes on as it was started")
             ready = _resume(context, api)
         ready.start(consent if callable(consent) else simulate or consent, stop)
-        return follow_and_deliver(ready, poll_seconds=poll_seconds, stop=stop, wait=wait, accept_loss=accept_loss)
+        return follow_and_deliver(ready, options, stop)
 
 
 def _count_failed(store: Store, run: Run) -> int:
