@@ -58,7 +58,8 @@ def load_env_files(named: Path | None, targets: Iterator[Path]) -> dict[str, Pat
     origins: dict[str, Path] = {}
     for path in ([] if named is None else [named]) + _find_env_files(targets):
         values = _read(path)
-        if path != named and not any(key in values for key in _KEYS):
+        has_own_key = any(values.get(key) for key in _KEYS) and not any(os.environ.get(key) for key in _KEYS)
+        if path != named and not has_own_key:
             redirects = [name for name in values if _REDIRECTING.fullmatch(name)]
             if redirects:
                 _warn_of_redirects(path, redirects)

@@ -67,6 +67,13 @@ def test_env_file_of_a_project_cannot_redirect_your_key(tmp_path: Path) -> None:
     assert "the environment variable ANTHROPIC_BASE_URL is not set" in done.stderr
 
 
+def test_another_key_in_an_env_file_does_not_redirect_yours(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    write_env(tmp_path / ".env", "ANTHROPIC_AUTH_TOKEN=theirs", "ANTHROPIC_BASE_URL=http://127.0.0.1:1")
+    done = command(tmp_path, {**environ_without_key(), "ANTHROPIC_API_KEY": "mine"}, "doctor")
+    assert "sets ANTHROPIC_BASE_URL, but not the key in use: ignored" in done.stderr
+
+
 def test_doctor_says_that_there_is_no_key(tmp_path: Path) -> None:
     (tmp_path / ".env").mkdir()  # a virtual environment of that name
     environ = {**environ_without_key(), "HOME": str(tmp_path)}
