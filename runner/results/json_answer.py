@@ -56,17 +56,22 @@ def _decode_among_words(text: str) -> Any:
     try:
         return decode_json(text)
     except msgspec.DecodeError:
-        found, end = list[str](), 0
+        found, end = list[tuple[int, int]](), 0
         for start in _VALUE_START.finditer(text):
             if start.start() < end:
                 continue
             at = start.end() - 1
             with suppress(ValueError):
                 _, end = _PLAIN_DECODER.raw_decode(text, at)
-                found.append(text[at:end])
-        if len(found) != 1:
+                found.append((at, end))
+        # A part of a value that was cut or damaged is no answer: brackets around it are left without their pair.
+        if len(found) != 1 or not all(map(_is_balanced, (text[: found[0][0]], text[found[0][1] :]))):
             raise
-        return decode_json(found[0])
+        return decode_json(text[slice(*found[0])])
+
+
+def _is_balanced(text: str) -> bool:
+    return all(text.count(opening) == text.count(closing) for opening, closing in ("{}", "[]"))
 
 
 def decode_json(text: str) -> Any:

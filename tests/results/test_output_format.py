@@ -71,6 +71,12 @@ def message(form: OutputFormat, content: list[AnswerBlock], row: dict[str, Any] 
     [
         (Output(parse="json"), 'Either {"a": 1} or {"a": 2}', "not JSON"),
         (Output(parse="json"), "No, see [1]", "not JSON"),
+        (Output(parse="json"), 'Here: {"a": {"b": 1}', "not JSON"),
+        (Output(parse="json"), '{"a": {"b": 1}, "c": ', "not JSON"),
+        (Output(parse="json"), '[{"a": 1}, {"a": 2', "not JSON"),
+        (Output(parse="json"), "{'a': {\"b\": 1}}", "not JSON"),
+        (Output(parse="json"), '{"a": "x" "y", "b": {"c": 1}}', "not JSON"),
+        (Output(parse="json"), 'The list: [{"a": 1}, {"b"]', "not JSON"),
         (Output(parse="json"), 'It is {"a": 1', "not JSON"),
         (Output(parse="json"), "{" * 3000, "not JSON"),
         (Output(parse="json"), "```json\n1\n```\nor\n```json\n2\n```", "not JSON"),
