@@ -91,14 +91,14 @@ class _Runs:
     found: AllRuns = field(default_factory=AllRuns)
     wait_until: float | None = None
 
-    def plan_wave(self, specs: Sequence[Spec], *, is_first: bool) -> Wave:
+    def plan_wave(self, specs: Sequence[Spec]) -> Wave:
         """Prepare and plan the specs that need not wait. Raises InputError with the mistakes of all of them."""
         wave = Wave()
         problems: list[Problem] = []
         try:
             for spec in specs:
                 try:
-                    self._plan_spec(spec, wave, is_first=is_first)
+                    self._plan_spec(spec, wave)
                 except InputError as error:
                     problems += error.problems
                 except UsageError as error:
@@ -110,14 +110,14 @@ class _Runs:
             raise
         return wave
 
-    def _plan_spec(self, spec: Spec, wave: Wave, *, is_first: bool) -> None:
+    def _plan_spec(self, spec: Spec, wave: Wave) -> None:
         self.found.summaries.pop(str(spec.path), None)
         open_specs = [*(one for one, _ in wave.ready), *(one.spec for one in wave.waiting)]
         if (upstream := find_upstream(spec, open_specs)) is not None:
             wave.waiting.append(WaitingSpec(spec, upstream, "reads"))
             return
         with self.observer.show() as report:
-            ready = self._prepare(spec, report, is_first=is_first)
+            ready = self._prepare(spec, report)
         if ready.plan is None and ready.context.run.state == "finished":
             self._follow_shown(spec, ready, wait=True)
             return
@@ -133,8 +133,8 @@ class _Runs:
         elif ready.is_outdated:
             wave.waiting.append(WaitingSpec(spec, spec, "pending"))
 
-    def _prepare(self, spec: Spec, report: ProgressCallback, *, is_first: bool) -> ReadyRun:
-        options = self.options if is_first else replace(self.options, resume=False, new=False)
+    def _prepare(self, spec: Spec, report: ProgressCallback) -> ReadyRun:
+        options = self.options
         is_patient = options.pending == "finish" and not options.new
         checked = check_spec(spec, simulate=options.simulate, resume=options.resume, finish_pending=is_patient)
         store, api = self.projects.open(checked.output_root, betas=spec.betas)
@@ -221,7 +221,7 @@ def run_all(specs: Sequence[Spec], options: RunOptions, observer: Observer, stop
         left, is_first = list(specs), True
         while left:
             try:
-                wave = runs.plan_wave(left, is_first=is_first)
+                wave = runs.plan_wave(left)
                 runs.send_wave(wave)
             except (InputError, UsageError) as error:
                 if is_first:

@@ -172,3 +172,25 @@ def test_unfinished_specs_are_selected_and_finished(tmp_path: Path, words: tuple
     with simulator(tmp_path / "api") as environ:
         assert command(tmp_path, environ, "run", "one.yaml", "two.yaml").returncode == 0
         assert SPEC["name"] not in command(tmp_path, environ, "status").stdout
+
+
+def test_new_holds_for_specs_that_wait_for_others(tmp_path: Path) -> None:
+    write_chain(tmp_path, reuse=False)
+    for path in (tmp_path / "second.yaml", tmp_path / "third.yaml"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "reuse": False}))
+    with simulator(tmp_path / "api") as environ:
+        codes = [
+            command(tmp_path, environ, "run", ".", "--yes", *more).returncode for more in ((), (), ("--new",))
+        ]
+    assert (codes, sent(tmp_path)) == ([0, 0, 0], 120)
+
+
+def test_resume_holds_for_specs_that_wait_for_others(tmp_path: Path) -> None:
+    write_chain(tmp_path)
+    with simulator(tmp_path / "api", seconds=600) as environ:
+        assert command(tmp_path, environ, "run", "first.yaml", "--yes", "--no-wait").returncode == 4
+    end_batches(tmp_path / "api")
+    with simulator(tmp_path / "api") as environ:
+        ended = command(tmp_path, environ, "run", ".", "--yes", "--resume")
+    assert "there is no unfinished run of second to resume: run without --resume" in ended.stderr
+    assert (ended.returncode, sent(tmp_path)) == (2, 20)
