@@ -66,10 +66,42 @@ def _is_binary(kind: "pa.DataType") -> bool:
     return bool(t.is_binary(kind) or t.is_large_binary(kind))
 
 
-def _type_as_read(field: "pa.Field", texts: Sequence[str]) -> "pa.DataType":
+def _map_type(kind: "pa.DataType", change: "Callable[[pa.DataType], pa.DataType]") -> "pa.DataType":
+    """Return a type with each innermost type changed, as in the fields of the structs of a list."""
+    import pyarrow as pa
+    from pyarrow import types as t
+
+    if t.is_struct(kind):
+        return pa.struct([part.with_type(_map_type(part.type, change)) for part in kind])
+    if t.is_map(kind):
+        return pa.map_(_map_type(kind.key_type, change), _map_type(kind.item_type, change))
+    if t.is_list(kind) or t.is_large_list(kind) or t.is_fixed_size_list(kind):
+        make = pa.large_list if t.is_large_list(kind) else pa.list_
+        return make(kind.value_field.with_type(_map_type(kind.value_type, change)))
+    return change(kind.value_type if t.is_dictionary(kind) else kind)
+
+
+def _as_text(kind: "pa.DataType") -> "pa.DataType":
     import pyarrow as pa
 
-    return pa.string() if field.name in texts and _is_binary(field.type) else field.type
+    return _map_type(kind, lambda part: pa.string() if _is_binary(part) else part)
+
+
+def _in_microseconds(kind: "pa.DataType") -> "pa.DataType":
+    """Return a type with its times in microseconds, the resolution of Python and of specs."""
+    import pyarrow as pa
+    from pyarrow import types as t
+
+    def change(part: "pa.DataType") -> "pa.DataType":
+        if t.is_timestamp(part) and part.unit == "ns":
+            return pa.timestamp("us", tz=part.tz)
+        return pa.time64("us") if part == pa.time64("ns") else part
+
+    return _map_type(kind, change)
+
+
+def _type_as_read(field: "pa.Field", texts: Sequence[str]) -> "pa.DataType":
+    return _as_text(field.type) if field.name in texts else field.type
 
 
 def _find_texts(parquet: "pq.ParquetFile", names: Sequence[str]) -> list[str]:
@@ -77,12 +109,23 @@ def _find_texts(parquet: "pq.ParquetFile", names: Sequence[str]) -> list[str]:
     # A file that Arrow wrote declares the types of its columns.
     if b"ARROW:schema" in (parquet.metadata.metadata or {}):
         return []
-    found = [name for name in names if "." not in name and _is_binary(parquet.schema_arrow.field(name).type)]
+    kinds = {name: parquet.schema_arrow.field(name).type for name in names if "." not in name}
+    found = [name for name, kind in kinds.items() if _as_text(kind) != kind]
     first = next(parquet.iter_batches(batch_size=_ROWS, columns=found), None) if found else None
     return [] if first is None else [name for name in found if _is_utf8(first.column(name))]
 
 
 def _is_utf8(column: "pa.Array") -> bool:
+    """Return whether all bytes in a column, or in its lists and structs, are UTF-8 without a NUL."""
+    import pyarrow as pa
+
+    if isinstance(column, pa.MapArray):
+        return _is_utf8(column.keys) and _is_utf8(column.items)
+    if pa.types.is_nested(column.type):
+        parts = column.flatten()
+        return all(map(_is_utf8, parts if isinstance(parts, list) else [parts]))
+    if not _is_binary(column.type):
+        return True
     try:
         return not any(b"\0" in value or value.decode() is None for value in column.drop_null().to_pylist())
     except UnicodeDecodeError:
@@ -93,23 +136,15 @@ def read_column(column: "pa.Array", *, is_text: bool = False) -> list[Any]:
     """Return the values of a column, as text if they are bytes of a text. Raises ValueError."""
     import pyarrow as pa
 
-    if is_text and _is_binary(column.type):
+    if is_text and column.type != (text := _as_text(column.type)):
         try:
-            column = column.cast(pa.string())
+            column = column.cast(text)
         except pa.ArrowInvalid as error:
             message = "some bytes are no UTF-8 text, unlike the first ones: set `binary: base64`"
             raise ValueError(message) from error
-    return cast(list[Any], _to_microseconds(column).to_pylist(maps_as_pydicts="strict"))
-
-
-def _to_microseconds(column: "pa.Array") -> "pa.Array":
-    """Return a column with its times in microseconds, the resolution of Python and of specs."""
-    import pyarrow as pa
-
-    kind = column.type
-    if pa.types.is_timestamp(kind) and kind.unit == "ns":
-        return column.cast(pa.timestamp("us", tz=kind.tz), safe=False)
-    return column.cast(pa.time64("us"), safe=False) if kind == pa.time64("ns") else column
+    if column.type != (kind := _in_microseconds(column.type)):
+        column = column.cast(kind, safe=False)
+    return cast(list[Any], column.to_pylist(maps_as_pydicts="strict"))
 
 
 def _json_schema(kind: "pa.DataType") -> dict[str, Any]:

@@ -127,3 +127,21 @@ def test_only_the_columns_of_the_spec_are_read(tmp_path: Path) -> None:
     (tmp_path / "u.parquet").write_bytes((tmp_path / "t.parquet").read_bytes())
     with pytest.raises(InputError, match="no column 'd'"):
         list(read_rows(Source("parquet", None, {"path": "u.parquet"}, columns=("d", "a")), Inputs(tmp_path)))
+
+
+def test_bytes_and_times_inside_lists_and_maps_are_text(tmp_path: Path) -> None:
+    moment = pa.struct([("at", pa.timestamp("ns")), ("by", pa.binary())])
+    columns = {
+        "steps": pa.array([[{"at": 1_764_032_523_123_456_789, "by": b"Zo\xc3\xab"}], None], pa.list_(moment)),
+        "named": pa.array([[(b"a", {"at": 1, "by": None})], []], pa.map_(pa.binary(), moment)),
+        "image": pa.array([[b"\x89PNG"], []], pa.list_(pa.binary())),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet", store_schema=False)
+    assert read_fields(tmp_path, "parquet", "t.parquet") == [
+        {
+            "steps": [{"at": "2025-11-25T01:02:03.123456", "by": "Zoë"}],
+            "named": {"a": {"at": "1970-01-01T00:00:00", "by": None}},
+            "image": ["iVBORw=="],
+        },
+        {"steps": None, "named": {}, "image": []},
+    ]
