@@ -3,6 +3,7 @@
 Everything that is the same for all rows is encoded once. Only the rendered texts are encoded per row.
 """
 
+import json
 import re
 import secrets
 from collections.abc import Callable, Mapping
@@ -16,12 +17,18 @@ from runner.pricing.models import find_model
 from runner.requests.allowed_files import AllowedFiles
 from runner.requests.attachment_limits import AttachmentTotals, RowRejected, check_attachment_limits
 from runner.requests.attachments import AttachedFile, AttachmentEncoder
-from runner.requests.sent_schema import close_objects
 from runner.spec.prompt import Block, Content, Prompt, block_setting
 from runner.spec.spec import Spec
+from runner.spec.structured.sent_schema import make_sent_schema, make_tool_schema
 from runner.templates.templates import Renderer, Templates
 
 _TOOL_DESCRIPTION = "Records the result. Call it exactly once, with the whole result as its input."
+
+
+_SCHEMA_STATEMENT = (
+    "Answer with one JSON value and nothing else: no words around it, no Markdown. It must be valid against this "
+    "JSON schema:\n"
+)
 
 
 Placeholder = tuple[str, str, Block | None]
@@ -56,13 +63,18 @@ def _build_params(spec: Spec, add_placeholder: Callable[[Placeholder], str]) -> 
         return [_build_block(at, index, part, add_placeholder) for index, part in enumerate(written)]
 
     params = dict(spec.params)
-    if spec.is_schema_sent:
-        schema = {"type": "json_schema", "schema": close_objects(spec.output.schema)}
-        params["output_config"] = {**(params.get("output_config") or {}), "format": schema}
+    if spec.is_schema_sent and spec.output.schema is not None:
+        form = {"type": "json_schema", "schema": make_sent_schema(spec.output.schema).schema}
+        params["output_config"] = {**(params.get("output_config") or {}), "format": form}
+    if isinstance(params.get("tools"), list):
+        params["tools"] = [_build_tool(tool) for tool in params["tools"]]
     if spec.output.tool is not None:
         params = _add_output_tool(spec, params)
-    if spec.prompt.system is not None:
-        params["system"] = _add_cache_control(content("prompt.system", spec.prompt.system), spec.prompt.cache)
+    system = None if spec.prompt.system is None else content("prompt.system", spec.prompt.system)
+    if spec.output.enforce == "here":
+        system = _state_schema(system, spec.output.schema)
+    if system is not None:
+        params["system"] = _add_cache_control(system, spec.prompt.cache)
     turns = spec.prompt.turns()
     params["messages"] = [{"role": turn.role, "content": content(at, turn.content)} for at, turn in turns]
     return params
@@ -106,11 +118,29 @@ def is_thinking_on(params: Mapping[str, Any]) -> bool:
     return model is not None and model.always_thinks
 
 
+def _build_tool(tool: Any) -> Any:
+    """Return a tool as it is sent: the schema of a strict one is enforced as that of an output is."""
+    schema = tool.get("input_schema") if isinstance(tool, dict) and tool.get("strict") is True else None
+    if not isinstance(schema, dict) or (sent := make_sent_schema(schema)).obstacles:
+        return tool
+    return {**tool, "input_schema": sent.schema}
+
+
+def _state_schema(system: Any, schema: Any) -> Any:
+    """Return a system prompt that ends with the schema of the answer."""
+    text = f"{_SCHEMA_STATEMENT}{json.dumps(schema, ensure_ascii=False)}"
+    if system is None:
+        return text
+    blocks = [{"type": "text", "text": system}] if isinstance(system, str) else system
+    return [*blocks, {"type": "text", "text": text}]
+
+
 def _add_output_tool(spec: Spec, params: dict[str, Any]) -> dict[str, Any]:
     """Add the tool whose input is the output, and force its use if the model and its thinking allow that."""
     tools, name = list(params.get("tools") or ()), spec.output.tool
     if not any(isinstance(tool, dict) and tool.get("name") == name for tool in tools):
-        tools.append({"name": name, "description": _TOOL_DESCRIPTION, "input_schema": spec.output.schema})
+        schema = make_tool_schema(spec.output.schema or {})
+        tools.append({"name": name, "description": _TOOL_DESCRIPTION, "input_schema": schema})
     model = find_model(str(params["model"]))
     is_refused = model is not None and "forced_tool_choice" in model.refuses
     is_forced = "tool_choice" not in params and not is_refused and not is_thinking_on(params)

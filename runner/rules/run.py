@@ -39,7 +39,7 @@ from runner.rules.param_rules import (
     thinking_budget,
 )
 from runner.rules.prompt_rules import blank_stop_sequence, citations_with_schema, prefill, prefill_ends_blank
-from runner.rules.schema_rules import open_schema, output_schema
+from runner.rules.schema_rules import open_schema, output_schema, schema_keyword
 from runner.rules.tool_rules import (
     client_tools,
     duplicate_tool,
@@ -81,6 +81,7 @@ RULES: dict[str, tuple[str, Callable[[RuleContext], Iterator[Violation]]]] = {
     "retired-model": (ERROR, retired_model),
     "output-schema": (ERROR, output_schema),
     "open-schema": (WARNING, open_schema),
+    "schema-keyword": (WARNING, schema_keyword),
     "cache-minimum": (WARNING, cache_minimum),
     "cache-5m": (WARNING, cache_5m),
     "cache-order": (ERROR, cache_order),

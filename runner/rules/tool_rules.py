@@ -6,6 +6,8 @@ from typing import Any
 from runner.requests.encode import is_thinking_on
 from runner.rules.finding import RuleContext, Violation
 from runner.rules.param_rules import RELEASE_NOTES_PAGE, is_client_tool, list_tools
+from runner.spec.structured.sent_schema import make_tool_schema
+from runner.spec.structured.supported import is_tool_input
 
 _THINKING_PAGE = "platform.claude.com, extended thinking, 2026-08; the API's own message"
 
@@ -88,7 +90,7 @@ def tool_input_schema(case: RuleContext) -> Iterator[Violation]:
             yield Violation(found, message)
     schema, name = case.spec.output.schema, case.spec.output.tool
     is_own = name is not None and not any(isinstance(one, dict) and one.get("name") == name for one in tools or ())
-    if is_own and schema is not None and (message := _find_input_problem(schema)) is not None:
+    if is_own and schema is not None and (message := _find_input_problem(make_tool_schema(schema))) is not None:
         yield Violation("output.schema", message)
 
 
@@ -97,8 +99,13 @@ def _find_input_problem(schema: Any) -> str | None:
     source = "SDK 2.14, tool_param"
     if not isinstance(schema, dict):
         return f"a tool needs an input_schema ({source}): add `input_schema: {{type: object, properties: …}}`"
-    if schema.get("type") == "object":
+    if is_tool_input(schema):
         return None
+    if schema.get("type") == "object":
+        return (
+            'the API answers "input_schema does not support oneOf, allOf, or anyOf at the top level" (message in '
+            "public reports): put the alternatives into a property of an object"
+        )
     return (
         f"the input of a tool is an object, so its schema needs `type: object` at its root ({source}): put the "
         "value into a property of an object"

@@ -13,6 +13,8 @@ from typing import Any, cast
 import jsonschema_rs
 import msgspec
 
+from runner.simulator.asked_schema import read_description
+
 _MAX_DEPTH = 8
 _TRIES = 20
 _WORD = re.compile(r"[^\W\d_]{3,24}")
@@ -57,7 +59,7 @@ class _ValueGenerator:
     def generate(self, schema: Schema | bool, depth: int = 0) -> Any:  # noqa: FBT001 - JSON Schema has true and false
         if isinstance(schema, bool):
             return self.quote_words(1)
-        schema = self._resolve(schema, depth)
+        schema = self._resolve(read_description(schema), depth)
         if "const" in schema:
             return schema["const"]
         if "enum" in schema:

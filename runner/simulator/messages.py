@@ -7,6 +7,7 @@ from typing import Any, Literal, cast
 import msgspec
 
 from runner.simulator.answers import generate_answer
+from runner.simulator.asked_schema import find_stated_schema
 from runner.simulator.citations import make_text_blocks
 from runner.simulator.token_count import count_input_tokens, count_text_tokens
 
@@ -52,6 +53,7 @@ class _Params(msgspec.Struct):
     max_tokens: int
     messages: list[dict[str, Any]]
     output_config: _OutputConfig | None = None
+    system: Any = None
     tools: list[dict[str, Any]] = []
     tool_choice: dict[str, Any] = {}
 
@@ -187,7 +189,10 @@ def make_message(raw: bytes, *, version: str, is_batched: bool) -> dict[str, Any
     if not asked:
         raise InvalidRequest("messages: text content blocks must be non-empty")
     tool = None if form else _choose_tool(params)
-    schema = msgspec.json.encode(tool.get("input_schema", {})) if tool else bytes(form.schema) if form else None
+    if tool:
+        schema: bytes | None = msgspec.json.encode(tool.get("input_schema", {}))
+    else:
+        schema = bytes(form.schema) if form else find_stated_schema(params.system)
     text = generate_answer(schema, text=asked, seed=raw)
     if text is None:
         at = f"tools.{tool['name']}.input_schema" if tool else "output_config.format.schema"

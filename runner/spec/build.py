@@ -3,8 +3,10 @@
 from typing import Any
 
 from runner.spec.cross_field import BLOCK_SOURCES, parse_duration, parse_size
+from runner.spec.model_schema import is_model_reference
 from runner.spec.prompt import Block, Content, Prompt, Turn
 from runner.spec.spec import SELECTION_KEYS, Batch, Check, Limits, Output, Retry, Sink, Source, Sync
+from runner.spec.structured.enforcement import choose_enforcement, find_schema_in_params
 
 
 def _build_content(value: Any) -> Content:
@@ -51,12 +53,15 @@ def build_output(value: dict[str, Any], schema: dict[str, Any] | None) -> Output
     written = value.get("output", {})
     checks = [Check(one["check"], one.get("message", one["check"])) for one in written.get("checks", ())]
     own = {name: written.get(name) for name in ("tool", "parse", "pattern")}
+    schema = find_schema_in_params(value["params"], own["tool"], own["parse"]) if schema is None else schema
+    if schema is not None:
+        own.update(choose_enforcement(schema, written))
     return Output(schema, **own, checks=tuple(checks), allow_empty=written.get("allow_empty", False))
 
 
 def _schema_path(value: dict[str, Any]) -> str | None:
     written = value.get("output", {}).get("schema")
-    return written if isinstance(written, str) else None
+    return written if isinstance(written, str) and not is_model_reference(written) else None
 
 
 def _build_deadline(written: str | dict[str, Any] | None) -> dict[str, Any]:

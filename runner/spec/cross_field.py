@@ -11,6 +11,8 @@ from types import NoneType
 from typing import Any
 
 from runner.io_types.types import DESTINATIONS
+from runner.spec.model_schema import is_model_reference
+from runner.spec.structured.enforcement import find_schema_in_params
 
 BLOCK_SOURCES = ("path", "url", "base64", "file_id", "text")
 """The settings that give the content of a document or image; exactly one of them is set."""
@@ -71,7 +73,7 @@ def _find_paths(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
         if at in value["source"]:
             yield f"source.{at}", value["source"][at]
     schema = value.get("output", {}).get("schema")
-    if isinstance(schema, str):
+    if isinstance(schema, str) and not is_model_reference(schema):
         yield "output.schema", schema
     for index, sink in enumerate(value["sinks"]):
         if "path" in sink:
@@ -152,10 +154,24 @@ def _check_blocks(prompt: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "prompt", f"the prompt has {marks} cache marks; the API accepts at most {_MAX_CACHE_MARKS}"
 
 
+def _check_enforcement(output: dict[str, Any], params: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the conflicts of `enforce` with the other settings of an output."""
+    way = output.get("enforce")
+    if way is None:
+        return
+    if "schema" not in output and find_schema_in_params(params, output.get("tool"), output.get("parse")) is None:
+        yield "output.enforce", "there is no schema to enforce: set `output.schema`, or remove `enforce`"
+    for other in ("tool", "parse"):
+        is_same = (way, other, output.get(other)) == ("here", "parse", "json") or (way, other) == ("tool", "tool")
+        if other in output and not is_same:
+            yield "output.enforce", f"`enforce: {way}` and `{other}` ask for the output in two ways: remove one"
+
+
 def _check_outputs(output: dict[str, Any], params: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the conflicts between the settings that extract an output from an answer."""
     if "tool" in output and "parse" in output:
         yield "output.parse", "an output is the input of a tool or parsed from text: remove `tool` or `parse`"
+    yield from _check_enforcement(output, params)
     if ("pattern" in output) != (output.get("parse") == "regex"):
         yield "output", "`pattern` and `parse: regex` need each other: set both or neither"
     tools = params.get("tools")

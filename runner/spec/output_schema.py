@@ -1,4 +1,4 @@
-"""The output schema of a spec, inline or in a JSON file, checked before anything else uses it."""
+"""The output schema of a spec: inline, in a JSON file or of a Python type; it is checked before it is used."""
 
 import json
 from copy import deepcopy
@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from runner.errors import InputError, Problem
 from runner.files.nearest import find_nearest_file, suggest_file
 from runner.files.regular import read_regular_file
+from runner.spec.model_schema import is_model_reference, load_model_schema
 from runner.spec.schema_errors import find_schema_mistake
 from runner.spec.yaml.document import Document, Path, parse_yaml
 
@@ -73,7 +74,12 @@ def load_output_schema(
     schema = document.value["output"]["schema"]
     place, problems = Problem(shown, "", *document.positions["output", "schema"]), list[Problem]()
     positions = {".".join(map(str, at)): found for at, found in document.positions.items()}
-    if isinstance(schema, str):
+    if isinstance(schema, str) and is_model_reference(schema):
+        try:
+            schema, positions = load_model_schema(schema, root), {}
+        except ValueError as error:
+            return None, [replace(place, message=f"output.schema: {error}")]
+    elif isinstance(schema, str):
         path, schema, problems = _read_nearest(schema, root, place)
         if schema is None and problems:
             return None, problems

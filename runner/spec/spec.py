@@ -79,7 +79,8 @@ class Output:
     """The extraction of an output from an answer, and its validation against a JSON `schema`.
 
     An output is the input of `tool`, or is parsed from text: `parse` is json, regex (with `pattern`) or lines.
-    Without both, the schema is sent as output_config.format. With `allow_empty` an answer without text is valid.
+    Without both, the schema is sent as output_config.format. If `enforce` is here, the prompt states the schema.
+    With `allow_empty` an answer without text is valid.
     """
 
     schema: dict[str, Any] | None = None
@@ -88,6 +89,7 @@ class Output:
     pattern: str | None = None
     checks: tuple[Check, ...] = ()
     allow_empty: bool = False
+    enforce: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +241,9 @@ class Spec:
         record["output_schema"] = record["output"].pop("schema")
         if not self.output.allow_empty:
             del record["output"]["allow_empty"]
+        if self.output.enforce != "here":
+            # The others follow from `tool` and `parse`; older snapshots have none of them.
+            del record["output"]["enforce"]
         if not any(record["output"].values()):
             del record["output"]
         for name in ("path", "url"):

@@ -45,12 +45,12 @@ def test_open_schema_is_closed_when_it_is_sent(tmp_path: Path) -> None:
 
 
 def test_findings_in_a_schema_file_name_its_lines(tmp_path: Path) -> None:
-    label = {"type": "string", "minLength": 3}
+    label = {"type": "string", "minLenght": 3}
     (tmp_path / "label.json").write_text(json.dumps({**OPEN_SCHEMA, "properties": {"label": label}}, indent=1))
     found = report(tmp_path, output={"schema": "label.json"}).findings
     assert [(one.path, one.line, one.rule) for one in found] == [
         ("label.json", 1, "open-schema"),
-        ("label.json", 4, "output-schema"),
+        ("label.json", 6, "schema-keyword"),
     ]
 
 

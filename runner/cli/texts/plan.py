@@ -46,6 +46,8 @@ def format_plan(plan: Plan, *, verbose: bool = False) -> str:
         lines.append(f"  mode      {'synchronously' if plan.mode == 'sync' else 'in batches'}, {plan.mode_reason}")
     if plan.new:
         lines += [*_format_cheapest(plan), *_format_ways(plan), *(_format_basis(plan) if verbose else ())]
+    if plan.new and plan.schema:
+        lines.append(f"  schema    {plan.schema}")
     if plan.unfinished_run is not None:
         lines.append(f"  pending   run {plan.unfinished_run} of this spec is unfinished")
     return "\n".join([*lines, *map(str, plan.findings)])

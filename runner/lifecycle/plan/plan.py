@@ -30,6 +30,7 @@ from runner.rules.run import is_allowed, run_rules
 from runner.runs.context import RunContext
 from runner.runs.last_writers import find_shared_outputs
 from runner.sinks.destination import destination_setting, resolve_destination
+from runner.spec.structured.enforcement import describe_enforcement
 from runner.store.records import Run
 from runner.store.store import Store
 from runner.templates.templates import Templates
@@ -49,6 +50,7 @@ class Plan:
     upper bound for the selected `mode`, or of a deadline after which the rest is sent synchronously.
     `mode_reason` is the reason for `mode`, if the runner selected it.
     `way` is the one of `ways` that the run takes. `cap_effect` tells how `limits.max_cost` holds batches back.
+    `schema` tells how the output schema is sent, and what of it is only checked here.
     `unfinished_run` is the id of the unfinished run of the spec, if there is one.
     If it `is_simulated`, nothing is paid: the costs are those of a real run with the tokens of the simulator.
     """
@@ -77,6 +79,7 @@ class Plan:
     ways: tuple[Way, ...] = ()
     way: str = ""
     cap_effect: str = ""
+    schema: str = ""
     unfinished_run: str | None = None
     findings: list[Finding] = field(default_factory=list)
     is_simulated: bool = False
@@ -177,6 +180,7 @@ def build_plan(
         ways=ways,
         way=way.name,
         cap_effect=describe_cap_effect(context, rate, is_batched=mode == "batch"),
+        schema=describe_enforcement(spec.output),
         unfinished_run=_find_unfinished_run(context.run, previous_store),
         is_simulated=context.is_simulated,
     )

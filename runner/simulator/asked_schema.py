@@ -1,0 +1,32 @@
+"""What a request says about its answer in words: as a model reads it, so that simulated answers keep to it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+
+def read_description(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a schema with the constraints that its description ends with as a JSON object."""
+    text = schema.get("description")
+    if not isinstance(text, str) or not text.endswith("}"):
+        return schema
+    written = text.rpartition("\n\n")[2]
+    try:
+        noted = msgspec.json.decode(written, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return schema
+    return {**noted, **schema}
+
+
+def find_stated_schema(system: Any) -> bytes | None:
+    """Return the JSON schema at the end of a system prompt, or None."""
+    if isinstance(system, list) and system:
+        system = system[-1].get("text") if isinstance(system[-1], dict) else None
+    if not isinstance(system, str):
+        return None
+    _, found, written = system.rpartition("JSON schema:\n")
+    try:
+        return msgspec.json.encode(msgspec.json.decode(written, type=dict[str, Any])) if found else None
+    except msgspec.DecodeError:
+        return None
