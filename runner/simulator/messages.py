@@ -9,6 +9,7 @@ import msgspec
 from runner.simulator.answers import generate_answer
 from runner.simulator.asked_schema import find_stated_schema
 from runner.simulator.citations import make_text_blocks
+from runner.simulator.refusals import find_refusal
 from runner.simulator.token_count import count_input_tokens, count_text_tokens
 
 API_VERSION = "2026-10-21"
@@ -182,6 +183,8 @@ def make_message(raw: bytes, *, version: str, is_batched: bool) -> dict[str, Any
     params = _check_params(raw, version=version)
     if is_batched:
         _check_batched(raw)
+    if (refusal := find_refusal(raw, is_batched=is_batched)) is not None:
+        raise InvalidRequest(refusal)
     form = params.output_config.format if params.output_config else None
     if b'"source"' in raw:
         _check_sources(params.messages)

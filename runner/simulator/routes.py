@@ -1,5 +1,6 @@
 """The calls of the API: which method and path each has, and how it is answered."""
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from runner.simulator.batches import SimulatedBatches, foreign_requests, parse_c
 from runner.simulator.files import SimulatedFiles
 from runner.simulator.messages import API_VERSION, count_tokens
 from runner.simulator.responses import JSON_LINES, DropConnection, ErrorResponse, Response, json_response
+from runner.simulator.streaming import stream_response
 
 _BLOCK_BYTES = 1 << 18
 _MODEL_IDS = (
@@ -120,6 +122,8 @@ def _answer_message(backend: Backend, call: Call) -> Response:
     backend.hook("answered")
     faults = backend.batches.faults
     faults.raise_due_fault("answered")
+    if b'"stream"' in call.body and json.loads(call.body).get("stream") is True:
+        return stream_response(answer)
     return json_response(answer, indent=2 if faults.fires("answer-laid-out") else None)
 
 

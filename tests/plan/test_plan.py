@@ -10,6 +10,7 @@ import pytest
 from runner import Summary, load_spec, plan
 from runner.cli.texts.plan import format_plan
 from runner.errors import InputError, UsageError
+from tests.support.outputs import records
 from tests.support.processes import command
 from tests.support.projects import SPEC, plan_of_edited_job, write_job
 from tests.support.simulator import accepted, environ_without_key, simulator
@@ -92,7 +93,10 @@ def test_unknown_model_runs_without_a_price(tmp_path: Path, run_job: Callable[..
     assert "cost      unknown: no price is known for claude-of-tomorrow\n" in shown
     assert "[unknown-model]" in shown
     summary = run_job()
-    assert (summary.outcomes, summary.cost["actual"]) == ({"succeeded": 20}, None)
+    assert (summary.outcomes, summary.cost["actual"]) == ({"errored": 20}, None)
+    assert {one["error"]["message"] for one in records(tmp_path / "out/all.jsonl")} == {
+        "model: claude-of-tomorrow"
+    }
 
 
 def test_run_cost_is_in_summary_and_status(tmp_path: Path) -> None:

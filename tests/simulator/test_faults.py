@@ -17,7 +17,7 @@ BODY = json.dumps(
             {
                 "custom_id": f"run-1-1-{number}",
                 "params": {
-                    "model": "m",
+                    "model": "claude-haiku-4-5",
                     "max_tokens": 9,
                     "messages": [{"role": "user", "content": "Hello there"}],
                 },

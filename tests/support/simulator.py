@@ -123,10 +123,9 @@ def results_by_id(api: anthropic.Anthropic, batch: MessageBatch) -> dict[str, Me
 
 
 def answer_text(api: anthropic.Anthropic, schema: Any, text: str = "Alpha bravo charlie") -> str:
-    """The text of the answer to one message under an output schema."""
-    config = {"format": {"type": "json_schema", "schema": schema}}
-    turns = [{"role": "user", "content": text}]
-    message = api.messages.create(**{**MESSAGE_PARAMS, "messages": turns, "output_config": config})
+    """The text of the answer to one message whose system prompt states a JSON schema."""
+    turns, system = [{"role": "user", "content": text}], f"Answer so. JSON schema:\n{json.dumps(schema)}"
+    message = api.messages.create(**{**MESSAGE_PARAMS, "messages": turns, "system": system})
     return str(message.content[0].text)
 
 

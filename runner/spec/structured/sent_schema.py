@@ -92,9 +92,8 @@ class _Transform:
             part = resolve_reference(self.root, reference)
             definitions.setdefault(keyword, {})[name] = self._send(part, (keyword, name), ("#", reference))
         sent = {**sent, **definitions}
-        if "$ref" in sent:  # a root that is a reference is allowed nowhere else
-            inlined = resolve_reference(sent, sent.pop("$ref"))
-            sent = {**sent, **inlined}
+        if "$ref" in sent:  # a tool and an output cannot be a reference themselves
+            sent = {**sent, **(resolve_reference(sent, sent.pop("$ref")) or {})}
         for reference in find_recursion(sent):
             self._refuse(tuple(reference.split("/")[1:]), "a definition that refers to itself")
         for count, most, what in (
