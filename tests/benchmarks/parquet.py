@@ -109,7 +109,8 @@ def make(path: Path, rows: int) -> None:
             writer.write_table(pa.Table.from_pylist(group, schema=schema), row_group_size=_GROUP)
 
 
-def _figures(rows: int, began: float) -> Figures:
+def measure_process(rows: int, began: float) -> Figures:
+    """The figures of this process, which began to work on so many rows at a CPU time."""
     used = time.process_time() - began
     return Figures(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, used / rows * 1e6)
 
@@ -123,7 +124,7 @@ def reading(folder: Path, rows: int) -> Figures:
     for row in read_rows(Source("parquet", "id", {"path": f"{rows}.parquet"}), Inputs(folder)):
         count += row.number > 0
     assert count == rows
-    return _figures(rows, began)
+    return measure_process(rows, began)
 
 
 def writing(folder: Path, rows: int) -> Figures:
@@ -144,7 +145,7 @@ def writing(folder: Path, rows: int) -> Figures:
             }
             began += time.process_time() - paused
             take(record)
-    figures = _figures(rows, began)
+    figures = measure_process(rows, began)
     assert pyarrow.parquet.read_metadata(place.path).num_rows == rows
     return figures
 
