@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from runner.errors import InputError, Problem
 from runner.files import remote
-from runner.requests.attachment_limits import RowRejected
+from runner.requests.attachment_totals import RowRejected
 from runner.requests.hidden_files import find_hidden_part
 from runner.spec.prompt import Block
 from runner.spec.redact import redact_passwords

@@ -1,19 +1,14 @@
 """Measure attachments, and enforce the API's limits on pages, images and bytes from `models.yaml`."""
 
-import io
 import re
-import warnings
-from dataclasses import dataclass, field
 from threading import Lock
-from typing import TYPE_CHECKING
 
 from runner.files.media_types import IMAGE_TYPES, detect_media_type, is_text
-from runner.pricing.models import AttachmentLimits, find_model, load_catalogue
+from runner.pricing.models import find_model
+from runner.requests.attachment_totals import AttachmentTotals, RowRejected, attachment_limits
+from runner.requests.whole_image import read_image_size
 from runner.spec.prompt import Block
 from runner.spec.spec import Spec
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 _HEAD_BYTES = 4096
 
@@ -23,33 +18,6 @@ _PDFIUM = Lock()
 
 
 _PAGE_PATTERN = re.compile(rb"/Type\s*/Page(?![a-zA-Z])")
-
-
-class RowRejected(ValueError):
-    """An attachment cannot be sent; its row is rejected, and the other rows are sent."""
-
-
-@dataclass(slots=True)
-class AttachmentTotals:
-    """The attachments of one request: PDF pages, longest sides of images in pixels, and size correction.
-
-    `size_adjustment` corrects the byte length for attachments, whose token count does not follow from their size.
-    """
-
-    pages: int = 0
-    image_sides: list[int] = field(default_factory=list)
-    size_adjustment: int = 0
-
-    def add(self, other: "AttachmentTotals") -> None:
-        """Add the totals of another part of the request."""
-        self.pages += other.pages
-        self.image_sides += other.image_sides
-        self.size_adjustment += other.size_adjustment
-
-
-def attachment_limits() -> AttachmentLimits:
-    """Return the API's limits on the attachments of a request."""
-    return load_catalogue().attachments
 
 
 def _detect_allowed_type(block: Block, data: bytes, name: str) -> str:
@@ -92,7 +60,7 @@ def measure_attachment(block: Block, data: bytes, name: str, totals: AttachmentT
             raise RowRejected(
                 f"{name} has {len(data):,} bytes, and {attachment_limits().image_bytes:,} of base64 is the most"
             )
-        totals.image_sides.append(max(_read_image_size(data, name)))
+        totals.image_sides.append(max(read_image_size(data, kind, name, most=attachment_limits().side)))
         totals.size_adjustment += attachment_limits().image_tokens
     return kind
 
@@ -110,38 +78,6 @@ def _count_pages(data: bytes, name: str) -> int:
             return len(document)
         finally:
             document.close()
-
-
-def _read_image_size(data: bytes, name: str) -> tuple[int, int]:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with warnings.catch_warnings():
-            # The sides are checked before anything is decoded: Pillow's warning about large images says no more.
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data)) as image:
-                size = image.size
-                if max(size) <= attachment_limits().side:
-                    _check_whole(image, data)
-                return size
-    except Image.DecompressionBombError as error:
-        raise RowRejected(f"{name} has more pixels than the API takes") from error
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise RowRejected(f"{name} is no image that can be read: {error}") from error
-
-
-def _check_whole(image: "Image.Image", data: bytes) -> None:
-    """Raise OSError or SyntaxError if an image is cut short or damaged, as cheaply as its format allows."""
-    match image.format:
-        case "PNG":
-            image.verify()  # the checksums of all its parts
-        case "WEBP":
-            if len(data) < int.from_bytes(data[4:8], "little") + 8:
-                raise OSError("image file is truncated")
-        case _:
-            # A JPEG is decoded at an eighth of its size.
-            image.draft("L", (1, 1))
-            image.load()
 
 
 def check_attachment_limits(spec: Spec, totals: AttachmentTotals) -> None:

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from runner.requests.allowed_files import AllowedFiles
-from runner.requests.attachment_limits import AttachmentTotals, RowRejected, attachment_limits, measure_attachment
+from runner.requests.attachment_limits import measure_attachment
+from runner.requests.attachment_totals import AttachmentTotals, RowRejected, attachment_limits
 from runner.spec.prompt import Block
 
 _MAX_CACHE_BYTES = 8_000_000

@@ -15,7 +15,8 @@ import msgspec
 from runner.errors import InputError
 from runner.pricing.models import find_model
 from runner.requests.allowed_files import AllowedFiles
-from runner.requests.attachment_limits import AttachmentTotals, RowRejected, check_attachment_limits
+from runner.requests.attachment_limits import check_attachment_limits
+from runner.requests.attachment_totals import AttachmentTotals, RowRejected
 from runner.requests.attachments import AttachedFile, AttachmentEncoder
 from runner.spec.prompt import Block, Content, Prompt, block_setting
 from runner.spec.spec import Spec

@@ -8,7 +8,8 @@ from typing import Any
 from runner.files.extras import missing_package_message
 from runner.files.media_types import IMAGE_TYPES, detect_media_type
 from runner.pricing.models import find_model
-from runner.requests.attachment_limits import AttachmentTotals, RowRejected, attachment_limits, measure_attachment
+from runner.requests.attachment_limits import measure_attachment
+from runner.requests.attachment_totals import AttachmentTotals, RowRejected, attachment_limits
 from runner.spec.prompt import Block
 
 _BYTES_PER_TOKEN = 3.1
