@@ -1,20 +1,16 @@
 """Measure attachments, and enforce the API's limits on pages, images and bytes from `models.yaml`."""
 
 import re
-from threading import Lock
 
 from runner.files.media_types import IMAGE_TYPES, detect_media_type, is_text
 from runner.pricing.models import find_model
 from runner.requests.attachment_totals import AttachmentTotals, RowRejected, attachment_limits
+from runner.requests.pdf import count_pages
 from runner.requests.whole_image import read_image_size
 from runner.spec.prompt import Block
 from runner.spec.spec import Spec
 
 _HEAD_BYTES = 4096
-
-
-# PDFium must not be called by two threads at once; the simulator answers in threads of this process.
-_PDFIUM = Lock()
 
 
 _PAGE_PATTERN = re.compile(rb"/Type\s*/Page(?![a-zA-Z])")
@@ -51,7 +47,7 @@ def measure_attachment(block: Block, data: bytes, name: str, totals: AttachmentT
     """Return the media type of an attachment, and add it to the totals. Raises RowRejected."""
     kind = _detect_allowed_type(block, data, name)
     if kind == "application/pdf":
-        pages = _count_pages(data, name)
+        pages = count_pages(data, name)
         totals.pages += pages
         # The page count that a PDF declares may be wrong.
         totals.size_adjustment += max(pages, len(_PAGE_PATTERN.findall(data))) * attachment_limits().page_tokens
@@ -63,21 +59,6 @@ def measure_attachment(block: Block, data: bytes, name: str, totals: AttachmentT
         totals.image_sides.append(max(read_image_size(data, kind, name, most=attachment_limits().side)))
         totals.size_adjustment += attachment_limits().image_tokens
     return kind
-
-
-def _count_pages(data: bytes, name: str) -> int:
-    import pypdfium2
-
-    with _PDFIUM:
-        try:
-            document = pypdfium2.PdfDocument(data)
-        except pypdfium2.PdfiumError as error:
-            reason = "needs a password" if "password" in str(error) else f"is no PDF that can be read: {error}"
-            raise RowRejected(f"{name} {reason}") from error
-        try:
-            return len(document)
-        finally:
-            document.close()
 
 
 def check_attachment_limits(spec: Spec, totals: AttachmentTotals) -> None:

@@ -9,7 +9,6 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-import pypdfium2
 import pytest
 from PIL import Image
 
@@ -62,17 +61,6 @@ def test_image_type_is_detected_from_bytes(tmp_path: Path, kind: str) -> None:
     (tmp_path / "a.pdf").write_bytes(image(kind=kind))
     [block] = sent_blocks(tmp_path, IMAGE_BLOCK, path="a.pdf")
     assert block["source"]["media_type"] == f"image/{kind.lower()}"
-
-
-def locked(path: Path) -> bytes:
-    """A PDF that needs a password: one whose trailer says that it is encrypted."""
-    data = pdf()
-    secret = b"/Encrypt << /Filter /Standard /V 1 /R 2 /O (%b) /U (%b) /P -4 >> /ID [(a) (a)] " % (
-        b"o" * 32,
-        b"u" * 32,
-    )
-    path.write_bytes(data.replace(b"trailer\n<< ", b"trailer\n<< " + secret))
-    return path.read_bytes()
 
 
 def header(width: int, height: int) -> bytes:
@@ -148,13 +136,6 @@ def test_unusable_file_is_a_problem_of_its_row(tmp_path: Path, case: str) -> Non
     if case != "absent":
         (tmp_path / "a").write_bytes(make())
     assert words in blocks_problem(tmp_path, block, path="a")
-
-
-def test_a_pdf_with_a_password_is_a_problem_of_its_row(tmp_path: Path) -> None:
-    locked(tmp_path / "a")
-    with pytest.raises(pypdfium2.PdfiumError, match="password"):
-        pypdfium2.PdfDocument(tmp_path / "a")
-    assert blocks_problem(tmp_path, PATH_BLOCK, path="a") == "a needs a password"
 
 
 @pytest.mark.parametrize("upload", [True, False])
