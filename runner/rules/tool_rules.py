@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from runner.requests.encode import is_thinking_on
+from runner.requests.params import is_thinking_on
 from runner.rules.finding import RuleContext, Violation
 from runner.rules.param_rules import RELEASE_NOTES_PAGE, is_client_tool, list_tools
 from runner.spec.structured.sent_schema import make_tool_schema

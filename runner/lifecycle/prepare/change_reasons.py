@@ -9,7 +9,7 @@ import msgspec
 
 from runner.errors import StateError
 from runner.lifecycle.prepare.reuse import digest_row
-from runner.requests.encode import build_params_without_prompt
+from runner.requests.params import build_params_without_prompt
 from runner.runs.snapshot import SpecSnapshot, read_snapshot
 from runner.spec.load import spec_from_record
 from runner.store.records import Run
