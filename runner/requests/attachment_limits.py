@@ -16,7 +16,7 @@ _HEAD_BYTES = 4096
 _PAGE_PATTERN = re.compile(rb"/Type\s*/Page(?![a-zA-Z])")
 
 
-def _detect_allowed_type(block: Block, data: bytes, name: str) -> str:
+def detect_allowed_type(block: Block, data: bytes, name: str) -> str:
     """Return the media type of an attachment. Raises RowRejected if its block does not accept it."""
     if not data:
         raise RowRejected(f"{name} is empty")
@@ -45,7 +45,7 @@ def _show_start(data: bytes) -> str:
 
 def measure_attachment(block: Block, data: bytes, name: str, totals: AttachmentTotals) -> str:
     """Return the media type of an attachment, and add it to the totals. Raises RowRejected."""
-    kind = _detect_allowed_type(block, data, name)
+    kind = detect_allowed_type(block, data, name)
     if kind == "application/pdf":
         pages = count_pages(data, name)
         totals.pages += pages

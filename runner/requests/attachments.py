@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from runner.requests.allowed_files import AllowedFiles
-from runner.requests.attachment_limits import measure_attachment
+from runner.requests.attachment_limits import detect_allowed_type, measure_attachment
 from runner.requests.attachment_totals import AttachmentTotals, RowRejected, attachment_limits
+from runner.requests.pdf import copy_pages
 from runner.spec.prompt import Block
 
 _MAX_CACHE_BYTES = 8_000_000
@@ -65,13 +66,14 @@ class AttachmentEncoder:
 
     allowed_files: AllowedFiles
     on_attach: Callable[[AttachedFile], None]
-    _cache: dict[tuple[str, str | None, bool, str], _CachedSource] = field(default_factory=dict)
+    _cache: dict[tuple[str | bool | None, ...], _CachedSource] = field(default_factory=dict)
     _cached_bytes: int = 0
     _reported: dict[AttachedFile, None] = field(default_factory=dict)
 
-    def encode_source(self, block: Block, value: str, totals: AttachmentTotals) -> bytes:
-        """Return the JSON of a block's source; `value` is its rendered path, URL, base64, id or text.
+    def encode_source(self, block: Block, value: str, pages: str | None, totals: AttachmentTotals) -> bytes:
+        """Return the JSON of a block's source.
 
+        `value` is its rendered path, URL, base64, id or text, and `pages` its rendered selection of pages.
         Raises RowRejected if it cannot be read, is of the wrong type, or exceeds a limit. Raises InputError if a
         server fails.
         """
@@ -80,10 +82,10 @@ class AttachmentEncoder:
         if block.given == "text":
             return _encode_json({"type": "text", "media_type": "text/plain", "data": value})
         if block.given == "path":
-            return self._encode_path(block, value.strip("\r\n"), totals)
+            return self._encode_path(block, value.strip("\r\n"), pages, totals)
         value = value.strip()
         if block.given == "base64":
-            data = _decode_base64(value)
+            data = _select_pages(block, _decode_base64(value), f"the {block.type}", pages)
             return _encode_inline(data, measure_attachment(block, data, f"the {block.type}", totals), totals)
         if block.given == "url" and not value.startswith(("https://", "http://")):
             raise RowRejected(f"{value} is no URL that the API reads: https:// is expected")
@@ -93,12 +95,12 @@ class AttachmentEncoder:
         totals.size_adjustment += attachment_limits().image_tokens if block.type == "image" else 0
         return _encode_json({"type": "url", "url": value} if block.given == "url" else _file_source(value))
 
-    def _encode_path(self, block: Block, path: str, totals: AttachmentTotals) -> bytes:
+    def _encode_path(self, block: Block, path: str, pages: str | None, totals: AttachmentTotals) -> bytes:
         """Return the source of a file, from the cache if possible, and add its totals."""
-        key = (block.type, block.folder, block.upload, path)
+        key = (block.type, block.folder, block.upload, pages, path)
         seen = self._cache.pop(key, None)
         if seen is None:
-            seen = self._read_source(block, path)
+            seen = self._read_source(block, path, pages)
             self._cached_bytes += seen.memory_bytes
         # The least recently used entry is evicted first.
         self._cache[key] = seen
@@ -117,10 +119,10 @@ class AttachmentEncoder:
             if len(self._reported) > _MAX_REPORTED:
                 del self._reported[next(iter(self._reported))]
 
-    def _read_source(self, block: Block, path: str) -> _CachedSource:
+    def _read_source(self, block: Block, path: str, pages: str | None) -> _CachedSource:
         totals = AttachmentTotals()
         try:
-            return _CachedSource(self._encode_file(block, path, totals), totals)
+            return _CachedSource(self._encode_file(block, path, pages, totals), totals)
         except RowRejected as error:
             problem = str(error)
         # If the file changes, its row changes too, so its state is reported. Not inside `except`: an error raised
@@ -129,16 +131,29 @@ class AttachmentEncoder:
             self._report(AttachedFile(file.path, file.size, file.mtime_ns, "", file.version))
         return _CachedSource(b"", totals, problem)
 
-    def _encode_file(self, block: Block, path: str, totals: AttachmentTotals) -> bytes:
+    def _encode_file(self, block: Block, path: str, pages: str | None, totals: AttachmentTotals) -> bytes:
         file, data = self.allowed_files.read_file(block, path)
-        kind = measure_attachment(block, data, path, totals)
         sha256 = hashlib.sha256(data).hexdigest()
+        data = _select_pages(block, data, path, pages)
+        kind = measure_attachment(block, data, path, totals)
         placeholder = make_upload_placeholder(sha256, kind) if block.upload else None
         self._report(AttachedFile(file.path, file.size, file.mtime_ns, sha256, file.version, placeholder, kind))
         if placeholder is None:
             return _encode_inline(data, kind, totals)
         totals.size_adjustment += len(data) if kind == "text/plain" else 0
         return _encode_json(_file_source(placeholder))
+
+
+def _select_pages(block: Block, data: bytes, name: str, pages: str | None) -> bytes:
+    """Return the part of a document that its block sends. Raises RowRejected."""
+    if pages is None:
+        return data
+    kind = detect_allowed_type(block, data, name)
+    if kind != "application/pdf":
+        raise RowRejected(
+            f"{name} is {kind}, and `pages` selects pages of a PDF: remove it, or leave out this file"
+        )
+    return copy_pages(data, name, pages)
 
 
 def _encode_json(source: Mapping[str, Any]) -> bytes:

@@ -19,7 +19,16 @@ from runner.requests.params import Placeholder, build_params
 from runner.spec.prompt import Block, block_setting
 from runner.templates.templates import Renderer, Templates
 
-_Part = bytes | tuple[Placeholder, Renderer]
+
+class _Slot(NamedTuple):
+    """A placeholder with the renderers of its template and of the pages that its block selects, if it does."""
+
+    placeholder: Placeholder
+    render: Renderer
+    render_pages: Renderer | None
+
+
+_Part = bytes | _Slot
 
 
 class EncodedRequest(NamedTuple):
@@ -52,19 +61,19 @@ def _encode_text(templates: Templates, setting: str, render: Renderer, names: Ma
         ) from error
 
 
-def _encode_placeholder(
+def _encode_slot(
     templates: Templates,
     attachments: AttachmentEncoder,
-    placeholder: Placeholder,
-    renderer: Renderer,
+    slot: _Slot,
     names: Mapping[str, Any],
     totals: AttachmentTotals,
 ) -> bytes:
     """Return the JSON that replaces a placeholder. Raises InputError and RowRejected."""
-    at, _, block = placeholder
+    at, _, block = slot.placeholder
     if block is None:
-        return _encode_text(templates, at, renderer, names)
-    return attachments.encode_source(block, renderer(names), totals)
+        return _encode_text(templates, at, slot.render, names)
+    pages = None if slot.render_pages is None else slot.render_pages(names).strip()
+    return attachments.encode_source(block, slot.render(names), pages, totals)
 
 
 def _ignore_attachment(_: AttachedFile) -> None:
@@ -89,13 +98,21 @@ def _render_constant_parts(templates: Templates) -> list[_Part]:
         if index % 2 == 0:
             _append_bytes(parts, piece)
             continue
-        placeholder = placeholders[int(piece)]
-        render = templates.make_renderer(*placeholder[:2])
-        if placeholder[2] is None and templates.is_constant(*placeholder[:2]):
-            _append_bytes(parts, _encode_text(templates, placeholder[0], render, templates.variables({})))
+        slot = _make_slot(templates, placeholders[int(piece)])
+        at, written, block = slot.placeholder
+        if block is None and templates.is_constant(at, written):
+            _append_bytes(parts, _encode_text(templates, at, slot.render, templates.variables({})))
         else:
-            parts += [(placeholder, render), b""]
+            parts += [slot, b""]
     return parts
+
+
+def _make_slot(templates: Templates, placeholder: Placeholder) -> _Slot:
+    at, written, block = placeholder
+    render_pages = None
+    if block is not None and block.pages is not None:
+        render_pages = templates.make_renderer(f"{at.rpartition('.')[0]}.pages", block.pages)
+    return _Slot(placeholder, templates.make_renderer(at, written), render_pages)
 
 
 def make_request_encoder(
@@ -107,18 +124,15 @@ def make_request_encoder(
     `on_attach` is called with the files that requests attach.
     """
     parts = _render_constant_parts(templates)
-    if any(not isinstance(part, bytes) and part[0][2] is not None for part in parts):
+    if any(isinstance(part, _Slot) and part.placeholder[2] is not None for part in parts):
         return _make_attachment_encoder(templates, parts, on_attach)
 
     def encode(names: Mapping[str, Any]) -> EncodedRequest:
-        return EncodedRequest(
-            b"".join(
-                [
-                    part if isinstance(part, bytes) else _encode_text(templates, part[0][0], part[1], names)
-                    for part in parts
-                ]
-            )
-        )
+        pieces = [
+            part if isinstance(part, bytes) else _encode_text(templates, part.placeholder[0], part.render, names)
+            for part in parts
+        ]
+        return EncodedRequest(b"".join(pieces))
 
     return encode
 
@@ -135,9 +149,7 @@ def _make_attachment_encoder(
         totals = AttachmentTotals()
         try:
             pieces = [
-                part
-                if isinstance(part, bytes)
-                else _encode_placeholder(templates, attachments, *part, names, totals)
+                part if isinstance(part, bytes) else _encode_slot(templates, attachments, part, names, totals)
                 for part in parts
             ]
             check_attachment_limits(templates.spec, totals)

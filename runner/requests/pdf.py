@@ -1,22 +1,62 @@
 """Read PDFs with PDFium."""
 
+import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 from typing import Any
 
 from runner.requests.attachment_totals import RowRejected
+from runner.spec.page_ranges import select_pages
 
 # PDFium must not be called by two threads at once; the simulator answers in threads of this process.
 _PDFIUM = Lock()
 
 _PASSWORD = "save it without one, for example by printing it to a PDF"  # noqa: S105 - words about one
 
+# What PDFium writes into a new PDF that differs each time: the date near its start, and a random id at its end.
+_DATE, _ID, _ENDS = re.compile(rb"/CreationDate\(D:[^)]*\)"), re.compile(rb"(?<=<)[0-9A-F]{32}(?=>)"), 1_000
+
+_NO_DATE = b"/CreationDate(D:20000101000000Z)"
+
 
 def count_pages(data: bytes, name: str) -> int:
     """Return the number of pages of a PDF. Raises RowRejected if it cannot be read, is encrypted or has none."""
     with _open_pdf(data, name) as document:
         return len(document)
+
+
+def copy_pages(data: bytes, name: str, pages: str) -> bytes:
+    """Return a PDF of the selected pages (see `page_ranges`): equal bytes for equal input.
+
+    Raises RowRejected if it cannot be read, or does not have these pages.
+    """
+    import pypdfium2
+
+    with _open_pdf(data, name) as document:
+        try:
+            indexes = select_pages(pages, len(document))
+        except ValueError as error:
+            raise RowRejected(f"{name}: {error}") from error
+        if indexes == list(range(len(document))):
+            return data
+        made, written = pypdfium2.PdfDocument.new(), io.BytesIO()
+        try:
+            made.import_pages(document, indexes)
+            made.save(written)
+        except pypdfium2.PdfiumError as error:
+            raise RowRejected(f"{name} has a page that cannot be copied: {error}") from error
+        finally:
+            made.close()
+    return _without_date(written.getvalue())
+
+
+def _without_date(data: bytes) -> bytes:
+    """Return a PDF that PDFium made, without what differs each time; all else stays at its place."""
+    head = _DATE.sub(lambda match: _NO_DATE.ljust(len(match[0])), data[:_ENDS], count=1)
+    data = head + data[_ENDS:]
+    return data[:-_ENDS] + _ID.sub(b"0" * 32, data[-_ENDS:])
 
 
 @contextmanager

@@ -18,6 +18,8 @@ def _build_block(value: dict[str, Any]) -> str | Block:
         return str(value["text"])
     given = next(name for name in BLOCK_SOURCES if name in value)
     own = {name: item for name, item in value.items() if name not in (*BLOCK_SOURCES, "type")}
+    if "pages" in own:
+        own["pages"] = str(own["pages"])
     return Block(value["type"], given, value[given], **own)
 
 

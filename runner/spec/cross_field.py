@@ -12,6 +12,7 @@ from typing import Any
 
 from runner.io_types.types import DESTINATIONS
 from runner.spec.model_schema import is_model_reference
+from runner.spec.page_ranges import parse_page_ranges
 from runner.spec.structured.enforcement import find_schema_in_params
 
 BLOCK_SOURCES = ("path", "url", "base64", "file_id", "text")
@@ -146,10 +147,7 @@ def _check_blocks(prompt: dict[str, Any]) -> Iterator[tuple[str, str]]:
                 yield f"{at}.{index}", f"an assistant turn cannot contain a block of type {block['type']}"
             if len(given) != 1:
                 yield f"{at}.{index}", f"the {block['type']} needs exactly one of {', '.join(BLOCK_SOURCES)}"
-            if block.get("upload") and "path" not in block:
-                yield f"{at}.{index}.upload", "`upload` needs a `path`: only a file named by one can be uploaded"
-            if "folder" in block and "path" not in block:
-                yield f"{at}.{index}.folder", "`folder` needs a `path`, and this block has none"
+            yield from ((f"{at}.{index}.{name}", message) for name, message in _check_file_settings(block))
     if marks > _MAX_CACHE_MARKS:
         yield "prompt", f"the prompt has {marks} cache marks; the API accepts at most {_MAX_CACHE_MARKS}"
 
@@ -165,6 +163,25 @@ def _check_enforcement(output: dict[str, Any], params: dict[str, Any]) -> Iterat
         is_same = (way, other, output.get(other)) == ("here", "parse", "json") or (way, other) == ("tool", "tool")
         if other in output and not is_same:
             yield "output.enforce", f"`enforce: {way}` and `{other}` ask for the output in two ways: remove one"
+
+
+def _check_file_settings(block: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield (setting, mistake) for the settings of a block that need a file."""
+    if block.get("upload") and "path" not in block:
+        yield "upload", "`upload` needs a `path`: only a file named by one can be uploaded"
+    if "folder" in block and "path" not in block:
+        yield "folder", "`folder` needs a `path`, and this block has none"
+    if "pages" not in block:
+        return
+    if not block.keys() & {"path", "base64"}:
+        yield "pages", "`pages` needs a `path` or `base64`: other content is not opened before it is sent"
+    if block.get("upload"):
+        yield "pages", "`upload` sends whole files: remove it or `pages`"
+    if "{" not in (written := str(block["pages"])):
+        try:
+            parse_page_ranges(written)
+        except ValueError as error:
+            yield "pages", str(error)
 
 
 def _check_outputs(output: dict[str, Any], params: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,8 @@ class Block:
 
     `type` is text, document or image. `given` is text, path, url, base64 or file_id, and `value` is its template.
     A path must be inside `folder`, by default the project's. `cache` is the time to live of its cache mark. With
-    `upload`, its file is sent through the Files API.
+    `upload`, its file is sent through the Files API. `pages` is the template of the pages of a PDF to send (see
+    `page_ranges`), by default all.
     """
 
     type: str
@@ -22,11 +23,12 @@ class Block:
     cache: str | None = None
     folder: str | None = None
     upload: bool = False
+    pages: str | None = None
 
     def templates(self) -> Iterator[tuple[str, str]]:
         """Yield the templates of the block as (setting, template)."""
         yield self.given, self.value
-        for name in ("title", "context"):
+        for name in ("title", "context", "pages"):
             if (written := getattr(self, name)) is not None:
                 yield name, written
 

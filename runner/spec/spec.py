@@ -255,4 +255,14 @@ class Spec:
         if not self.betas:
             # Compatibility: older snapshots have no `betas`.
             del record["betas"]
+        _drop_unset_block_settings(record["prompt"])
         return record
+
+
+def _drop_unset_block_settings(prompt: dict[str, Any]) -> None:
+    """Remove settings of blocks that older snapshots do not have, so that they stay equal."""
+    contents = [prompt["system"], prompt["user"], *(turn["content"] for turn in prompt["messages"])]
+    for content in contents:
+        for block in content if isinstance(content, list) else ():
+            if isinstance(block, dict) and block["pages"] is None:
+                del block["pages"]

@@ -1,13 +1,18 @@
-"""PDFs that the API would not take reject their row."""
+"""PDFs: those that the API would not take reject their row, and `pages` selects pages of the others."""
 
+import base64
 import hashlib
+import io
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pypdfium2
 import pytest
 
 from tests.support.files import pdf
-from tests.support.prompts import PATH_BLOCK, blocks_problem, encode_blocks
+from tests.support.prompts import PATH_BLOCK, blocks_problem, encode_blocks, sent_blocks
 
 # From the PDF specification: what a password is filled up with, so all of an empty one.
 PADDING = bytes.fromhex("28BF4E5E4E758A4164004E56FFFA01082E2E00B6D0683E802F0CA9FE6453697A")
@@ -66,3 +71,80 @@ def test_pdf_that_is_cut_is_rejected(tmp_path: Path, share: float) -> None:
 def test_pdf_with_bytes_around_it_is_sent(tmp_path: Path) -> None:
     (tmp_path / "a.pdf").write_bytes(b"\r\n" + pdf(3) + b"\0garbage\n" * 30)
     assert encode_blocks(tmp_path, PATH_BLOCK, path="a.pdf").problem is None
+
+
+def numbered(count: int) -> bytes:
+    """A PDF whose pages have different sizes: page N is 100 + N points wide."""
+    made, written = pypdfium2.PdfDocument.new(), io.BytesIO()
+    for number in range(1, count + 1):
+        made.new_page(100 + number, 100)
+    made.save(written)
+    made.close()
+    return written.getvalue()
+
+
+def sent_pages(root: Path, pages: str | int, **row: str) -> list[int]:
+    """The numbers of the pages of a PDF that are sent."""
+    block = {**PATH_BLOCK, "path": "a.pdf", "pages": pages}
+    data = base64.b64decode(sent_blocks(root, block, **row)[0]["source"]["data"])
+    with pypdfium2.PdfDocument(data) as document:
+        return [round(document.get_page_size(index)[0]) - 100 for index in range(len(document))]
+
+
+@pytest.mark.parametrize(
+    ("pages", "sent"),
+    [("1-3", [1, 2, 3]), (3, [3]), ("5-", [5, 6]), ("1,3-4", [1, 3, 4]), ("4, 2", [4, 2]), ("{{ n }}", [2])],
+)
+def test_selected_pages_are_sent_in_the_order_written(tmp_path: Path, pages: str | int, sent: list[int]) -> None:
+    (tmp_path / "a.pdf").write_bytes(numbered(6))
+    assert sent_pages(tmp_path, pages, n="2") == sent
+    in_base64 = {"type": "document", "base64": base64.b64encode(numbered(6)).decode(), "pages": pages}
+    by_path = {**PATH_BLOCK, "path": "a.pdf", "pages": pages}
+    assert sent_blocks(tmp_path, in_base64, n="2") == sent_blocks(tmp_path, by_path, n="2")
+
+
+@pytest.mark.parametrize(
+    ("pages", "problem"),
+    [
+        ("1-20", "a.pdf: it has 6 pages, and `pages: 1-20` selects page 20"),
+        ("7-", "a.pdf: it has 6 pages, and `pages: 7-` selects page 7"),
+        ("{{ n }}", "a.pdf: `pages: all` selects no pages: write it as 3, 1-20, 5- or 1,3-4"),
+    ],
+)
+def test_pages_that_a_pdf_does_not_have_reject_its_row(tmp_path: Path, pages: str, problem: str) -> None:
+    (tmp_path / "a.pdf").write_bytes(numbered(6))
+    assert blocks_problem(tmp_path, {**PATH_BLOCK, "pages": pages}, path="a.pdf", n="all") == problem
+
+
+def test_pages_of_a_text_reject_its_row(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one page")
+    problem = blocks_problem(tmp_path, {**PATH_BLOCK, "pages": "1"}, path="a.txt")
+    assert problem.startswith("a.txt is text/plain, and `pages` selects pages of a PDF")
+
+
+def test_selected_pages_count_instead_of_the_whole_file(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(pdf(700, size=1_500_000))
+    assert "it has 700 pages" in blocks_problem(tmp_path, PATH_BLOCK, path="a")
+    few = encode_blocks(tmp_path, {**PATH_BLOCK, "pages": "1-2"}, path="a")
+    assert len(few.params) < 10_000 and 2 * 8000 < len(few.params) + few.size_adjustment < 2 * 8000 + 500
+
+
+def test_all_pages_are_the_file_itself(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(pdf(3))
+    whole, selected = (encode_blocks(tmp_path, {**PATH_BLOCK, **own}, path="a") for own in ({}, {"pages": "1-"}))
+    assert whole == selected
+
+
+def test_selection_is_equal_in_another_process_and_time_zone(tmp_path: Path) -> None:
+    (tmp_path / "a.pdf").write_bytes(numbered(3))
+    code = "import sys; from runner.requests.pdf import copy_pages; data = open('a.pdf', 'rb').read(); "
+    code += "sys.stdout.buffer.write(copy_pages(data, 'a.pdf', '2-'))"
+    command = [sys.executable, "-c", code]
+    zones = ("UTC", "Asia/Tokyo")
+    made = {
+        subprocess.run(
+            command, cwd=tmp_path, env={**os.environ, "TZ": zone}, capture_output=True, check=True
+        ).stdout
+        for zone in zones
+    }
+    assert len(made) == 1 and made.pop().startswith(b"%PDF-")

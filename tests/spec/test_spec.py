@@ -102,3 +102,12 @@ def test_fingerprint_is_independent_of_key_order(project: Path) -> None:
     before = load_lines(project).to_record()
     swapped = MINIMAL_SPEC.replace("{model: m, max_tokens: 5}", "{max_tokens: 5, model: m}")
     assert compute_fingerprint(before) == compute_fingerprint(load_lines(project, base=swapped).to_record())
+
+
+def test_unset_block_settings_keep_the_fingerprint_of_0_1(project: Path) -> None:
+    blocks = '[{type: document, path: "{{ path }}"}, {type: image, path: "{{ path }}"}]'
+    [block, _] = load_lines(project, base=MINIMAL_SPEC.replace("hi", blocks)).to_record()["prompt"]["user"]
+    assert list(block) == ["type", "given", "value", "title", "context", "citations", "cache", "folder", "upload"]
+    selected = blocks.replace('path }}"}', 'path }}", pages: 3}', 1)
+    [block, _] = load_lines(project, base=MINIMAL_SPEC.replace("hi", selected)).to_record()["prompt"]["user"]
+    assert block["pages"] == "3"
