@@ -12,7 +12,9 @@ _MAGIC = (
     (b"\x1f\x8b", "application/gzip"),
     (b"II*\x00", "image/tiff"),
     (b"MM\x00*", "image/tiff"),
-    (b"BM", "image/bmp"),
+    (b"II+\x00", "image/tiff"),
+    (b"MM\x00+", "image/tiff"),
+    (b"\x00\x00\x00\x0cjP  \r\n\x87\n", "image/jp2"),
 )
 
 
@@ -21,6 +23,25 @@ _ZIP_BASED_TYPES = ("application/vnd.", "application/epub")
 
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 """Image types that the API accepts (platform.claude.com, vision, 2026-08)."""
+
+
+CONVERTIBLE_TYPES = {
+    "image/tiff": "TIFF",
+    "image/bmp": "BMP",
+    "image/heic": "HEIC",
+    "image/avif": "AVIF",
+    "image/jp2": "JPEG 2000",
+}
+"""Other image types that can be converted, with their names."""
+
+# The brands of files that hold one image or several, but no video.
+_BRANDS = {
+    b"avif": "image/avif",
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"mif1"), "image/heic"),
+}
+
+
+_BMP_HEADER_SIZES = (12, 40, 52, 56, 64, 108, 124)
 
 
 def detect_media_type(head: bytes, name: str = "") -> str:
@@ -34,11 +55,22 @@ def detect_media_type(head: bytes, name: str = "") -> str:
     for magic, kind in _MAGIC:
         if head.startswith(magic):
             return named if kind == "application/zip" and named.startswith(_ZIP_BASED_TYPES) else kind
+    if head.startswith(b"BM") and int.from_bytes(head[14:18], "little") in _BMP_HEADER_SIZES:
+        return "image/bmp"
+    if head[4:8] == b"ftyp":
+        return _detect_brand(head) or "application/octet-stream"
     if _is_pdf(head, named):
         return "application/pdf"
     if is_text(head):
         return named if named.startswith(("text/", "application/json", "application/xml")) else "text/plain"
     return "application/octet-stream"
+
+
+def _detect_brand(head: bytes) -> str | None:
+    """Return the image type of a file of boxes, whose first box holds its brand, a version, and more brands."""
+    listed = head[: int.from_bytes(head[:4])]
+    brands = [listed[at : at + 4] for at in (8, *range(16, len(listed), 4))]
+    return next((kind for brand, kind in _BRANDS.items() if brand in brands), None)
 
 
 def _is_pdf(head: bytes, named: str) -> bool:

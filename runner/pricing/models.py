@@ -73,7 +73,7 @@ class AttachmentLimits(msgspec.Struct, frozen=True):
     """Limits on the attachments of a request, and upper bounds of their tokens.
 
     `side` is the longest side of an image in pixels. `side_of_many` is the same for requests with more than `many`
-    images. `image_bytes` limits an image in base64.
+    images. `side_seen` is the longest side that a model sees. `image_bytes` limits an image in base64.
     """
 
     pages: int
@@ -82,6 +82,7 @@ class AttachmentLimits(msgspec.Struct, frozen=True):
     side: int
     many: int
     side_of_many: int
+    side_seen: int
     image_bytes: int
     page_tokens: int
     image_tokens: int

@@ -18,7 +18,7 @@ from runner.spec.prompt import Block
 from runner.spec.redact import redact_passwords
 from runner.spec.spec import Spec
 
-_MAX_UPLOAD_BYTES = 256_000_000
+_MAX_READ_BYTES = 256_000_000
 
 
 _MAX_URL_CHARS = 8_000
@@ -98,11 +98,10 @@ class AllowedFiles:
 
     def _check_size(self, block: Block, path: str, size: int) -> None:
         """Raise RowRejected if a file is too large, before it is read."""
-        most = _MAX_UPLOAD_BYTES if block.upload else self.spec.batch.max_bytes * 3 // 4
+        is_sent_whole = not block.upload and not block.convert and block.pages is None
+        most = self.spec.batch.max_bytes * 3 // 4 if is_sent_whole else _MAX_READ_BYTES
         if size > most:
-            raise RowRejected(
-                f"{path} has {size:,} bytes, and {most:,} is the most" + _SIZE_HINT * (not block.upload)
-            )
+            raise RowRejected(f"{path} has {size:,} bytes, and {most:,} is the most" + _SIZE_HINT * is_sent_whole)
 
     def _display_path(self, absolute: Path) -> str:
         """Return an absolute path, made relative to the project if the project contains it."""

@@ -2,7 +2,7 @@
 
 import re
 
-from runner.files.media_types import IMAGE_TYPES, detect_media_type, is_text
+from runner.files.media_types import CONVERTIBLE_TYPES, IMAGE_TYPES, detect_media_type, is_text
 from runner.pricing.models import find_model
 from runner.requests.attachment_totals import AttachmentTotals, RowRejected, attachment_limits
 from runner.requests.pdf import count_pages
@@ -22,8 +22,8 @@ def detect_allowed_type(block: Block, data: bytes, name: str) -> str:
         raise RowRejected(f"{name} is empty")
     kind = detect_media_type(data[:_HEAD_BYTES], name)
     if block.type == "image":
-        if kind not in IMAGE_TYPES:
-            raise RowRejected(f"{name} is {kind}, and an image is png, jpeg, gif or webp")
+        if kind not in IMAGE_TYPES and not (block.convert and kind in CONVERTIBLE_TYPES):
+            raise RowRejected(_no_image_message(block, kind, name))
         return kind
     if kind == "application/pdf":
         return kind
@@ -36,7 +36,20 @@ def detect_allowed_type(block: Block, data: bytes, name: str) -> str:
             raise RowRejected(f"{name} is neither a PDF nor UTF-8 text") from error
         return "text/plain"
     hint = ": make it a block of the type image" if kind in IMAGE_TYPES else ""
+    if kind in CONVERTIBLE_TYPES:
+        hint = ": make it a block of the type image with `convert: true`"
     raise RowRejected(f"{name} is {kind}, and a document is a PDF or UTF-8 text{hint}")
+
+
+def _no_image_message(block: Block, kind: str, name: str) -> str:
+    if block.convert:
+        return f"{name} is {kind}, and `convert` reads images: {', '.join(CONVERTIBLE_TYPES.values())} and others"
+    if kind in CONVERTIBLE_TYPES:
+        known = CONVERTIBLE_TYPES[kind]
+        return (
+            f"{name} is a {known} image, and an image is png, jpeg, gif or webp: set `convert: true` in its block"
+        )
+    return f"{name} is {kind}, and an image is png, jpeg, gif or webp"
 
 
 def _show_start(data: bytes) -> str:

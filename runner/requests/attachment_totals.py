@@ -14,11 +14,13 @@ class AttachmentTotals:
     """The attachments of one request: PDF pages, longest sides of images in pixels, and size correction.
 
     `size_adjustment` corrects the byte length for attachments, whose token count does not follow from their size.
+    `has_many_images` is set if converted images must be small enough for a request with many images.
     """
 
     pages: int = 0
     image_sides: list[int] = field(default_factory=list)
     size_adjustment: int = 0
+    has_many_images: bool = False
 
     def add(self, other: "AttachmentTotals") -> None:
         """Add the totals of another part of the request."""

@@ -12,14 +12,10 @@ import msgspec
 from runner.requests.allowed_files import AllowedFiles
 from runner.requests.attachment_limits import detect_allowed_type, measure_attachment
 from runner.requests.attachment_totals import AttachmentTotals, RowRejected, attachment_limits
+from runner.requests.convert_image import convert_image
 from runner.requests.pdf import copy_pages
+from runner.requests.source_cache import EncodedSource, SourceCache
 from runner.spec.prompt import Block
-
-_MAX_CACHE_BYTES = 8_000_000
-
-
-_ENTRY_BYTES = 1_000
-
 
 _MAX_REPORTED = 1_000
 
@@ -44,19 +40,6 @@ def make_upload_placeholder(sha256: str, kind: str) -> str:
     return "upload_" + hashlib.sha256(f"{sha256} {kind}".encode()).hexdigest()[:24]
 
 
-class _CachedSource(NamedTuple):
-    """A cached result: the JSON of a file's source, its totals, and the problem if it cannot be sent."""
-
-    source: bytes
-    totals: AttachmentTotals
-    problem: str | None = None
-
-    @property
-    def memory_bytes(self) -> int:
-        """The approximate memory of this entry, in bytes."""
-        return len(self.source) + _ENTRY_BYTES
-
-
 @dataclass(slots=True)
 class AttachmentEncoder:
     """Encoder of the attachments of one spec, with a cache.
@@ -66,16 +49,15 @@ class AttachmentEncoder:
 
     allowed_files: AllowedFiles
     on_attach: Callable[[AttachedFile], None]
-    _cache: dict[tuple[str | bool | None, ...], _CachedSource] = field(default_factory=dict)
-    _cached_bytes: int = 0
+    _cache: SourceCache = field(default_factory=SourceCache)
     _reported: dict[AttachedFile, None] = field(default_factory=dict)
 
-    def encode_source(self, block: Block, value: str, pages: str | None, totals: AttachmentTotals) -> bytes:
-        """Return the JSON of a block's source.
+    def encode(self, block: Block, value: str, pages: str | None, totals: AttachmentTotals) -> bytes:
+        """Return the JSON of a block's source or, if the block converts images, of one block for each page.
 
         `value` is its rendered path, URL, base64, id or text, and `pages` its rendered selection of pages.
         Raises RowRejected if it cannot be read, is of the wrong type, or exceeds a limit. Raises InputError if a
-        server fails.
+        server fails, or a package is missing.
         """
         if not value.strip():
             raise RowRejected(f"{block.given} is empty")
@@ -85,8 +67,7 @@ class AttachmentEncoder:
             return self._encode_path(block, value.strip("\r\n"), pages, totals)
         value = value.strip()
         if block.given == "base64":
-            data = _select_pages(block, _decode_base64(value), f"the {block.type}", pages)
-            return _encode_inline(data, measure_attachment(block, data, f"the {block.type}", totals), totals)
+            return _encode_data(block, _decode_base64(value), f"the {block.type}", pages, totals)
         if block.given == "url" and not value.startswith(("https://", "http://")):
             raise RowRejected(f"{value} is no URL that the API reads: https:// is expected")
         totals.size_adjustment += (
@@ -96,16 +77,13 @@ class AttachmentEncoder:
         return _encode_json({"type": "url", "url": value} if block.given == "url" else _file_source(value))
 
     def _encode_path(self, block: Block, path: str, pages: str | None, totals: AttachmentTotals) -> bytes:
-        """Return the source of a file, from the cache if possible, and add its totals."""
-        key = (block.type, block.folder, block.upload, pages, path)
-        seen = self._cache.pop(key, None)
+        """Return the JSON of a file, from the cache if possible, and add its totals."""
+        settings = (block.type, block.folder, block.upload, block.convert, block.cache, pages)
+        key = (settings, totals.has_many_images, path)
+        seen = self._cache.find(key)
         if seen is None:
-            seen = self._read_source(block, path, pages)
-            self._cached_bytes += seen.memory_bytes
-        # The least recently used entry is evicted first.
-        self._cache[key] = seen
-        while self._cached_bytes > _MAX_CACHE_BYTES:
-            self._cached_bytes -= self._cache.pop(next(iter(self._cache))).memory_bytes
+            seen = self._read_source(block, path, pages, AttachmentTotals(has_many_images=totals.has_many_images))
+            self._cache.add(key, seen)
         if seen.problem is not None:
             raise RowRejected(seen.problem)
         totals.add(seen.totals)
@@ -119,29 +97,45 @@ class AttachmentEncoder:
             if len(self._reported) > _MAX_REPORTED:
                 del self._reported[next(iter(self._reported))]
 
-    def _read_source(self, block: Block, path: str, pages: str | None) -> _CachedSource:
-        totals = AttachmentTotals()
+    def _read_source(self, block: Block, path: str, pages: str | None, totals: AttachmentTotals) -> EncodedSource:
+        is_costly = block.convert or pages is not None
         try:
-            return _CachedSource(self._encode_file(block, path, pages, totals), totals)
+            return EncodedSource(self._encode_file(block, path, pages, totals), totals, is_costly=is_costly)
         except RowRejected as error:
             problem = str(error)
         # If the file changes, its row changes too, so its state is reported. Not inside `except`: an error raised
         # there would have the first one as its context.
         if (file := self.allowed_files.stat_file(block, path)) is not None:
             self._report(AttachedFile(file.path, file.size, file.mtime_ns, "", file.version))
-        return _CachedSource(b"", totals, problem)
+        return EncodedSource(b"", totals, problem, is_costly=is_costly)
 
     def _encode_file(self, block: Block, path: str, pages: str | None, totals: AttachmentTotals) -> bytes:
         file, data = self.allowed_files.read_file(block, path)
         sha256 = hashlib.sha256(data).hexdigest()
-        data = _select_pages(block, data, path, pages)
+        if not block.upload:
+            encoded = _encode_data(block, data, path, pages, totals)
+            self._report(AttachedFile(file.path, file.size, file.mtime_ns, sha256, file.version))
+            return encoded
         kind = measure_attachment(block, data, path, totals)
-        placeholder = make_upload_placeholder(sha256, kind) if block.upload else None
+        placeholder = make_upload_placeholder(sha256, kind)
         self._report(AttachedFile(file.path, file.size, file.mtime_ns, sha256, file.version, placeholder, kind))
-        if placeholder is None:
-            return _encode_inline(data, kind, totals)
         totals.size_adjustment += len(data) if kind == "text/plain" else 0
         return _encode_json(_file_source(placeholder))
+
+
+def _encode_data(block: Block, data: bytes, name: str, pages: str | None, totals: AttachmentTotals) -> bytes:
+    """Return the JSON of a block with the data itself, and add its totals. Raises RowRejected."""
+    if not block.convert:
+        data = _select_pages(block, data, name, pages)
+        return _encode_inline(data, measure_attachment(block, data, name, totals), totals)
+    kind = detect_allowed_type(block, data, name)
+    images = convert_image(data, kind, name, pages=pages, among_many=totals.has_many_images)
+    sources = [_encode_inline(one, measure_attachment(block, one, name, totals), totals) for one in images]
+    blocks = [b'{"type":"image","source":%b}' % source for source in sources]
+    if block.cache is not None:
+        mark = _encode_json({"type": "ephemeral", "ttl": block.cache})
+        blocks[-1] = blocks[-1][:-1] + b',"cache_control":%b}' % mark
+    return b",".join(blocks)
 
 
 def _select_pages(block: Block, data: bytes, name: str, pages: str | None) -> bytes:

@@ -13,7 +13,7 @@ import msgspec
 from runner.errors import InputError
 from runner.requests.allowed_files import AllowedFiles
 from runner.requests.attachment_limits import check_attachment_limits
-from runner.requests.attachment_totals import AttachmentTotals, RowRejected
+from runner.requests.attachment_totals import AttachmentTotals, RowRejected, attachment_limits
 from runner.requests.attachments import AttachedFile, AttachmentEncoder
 from runner.requests.params import Placeholder, build_params
 from runner.spec.prompt import Block, block_setting
@@ -73,7 +73,7 @@ def _encode_slot(
     if block is None:
         return _encode_text(templates, at, slot.render, names)
     pages = None if slot.render_pages is None else slot.render_pages(names).strip()
-    return attachments.encode_source(block, slot.render(names), pages, totals)
+    return attachments.encode(block, slot.render(names), pages, totals)
 
 
 def _ignore_attachment(_: AttachedFile) -> None:
@@ -144,20 +144,33 @@ def _make_attachment_encoder(
 ) -> RequestEncoder:
     """Return the function that encodes requests with documents or images."""
     attachments = AttachmentEncoder(AllowedFiles(templates.spec), on_attach)
+    converts = any(block.convert for block in templates.spec.prompt.blocks())
+
+    def render(names: Mapping[str, Any], totals: AttachmentTotals) -> bytes:
+        return b"".join(
+            part if isinstance(part, bytes) else _encode_slot(templates, attachments, part, names, totals)
+            for part in parts
+        )
 
     def encode(names: Mapping[str, Any]) -> EncodedRequest:
         totals = AttachmentTotals()
         try:
-            pieces = [
-                part if isinstance(part, bytes) else _encode_slot(templates, attachments, part, names, totals)
-                for part in parts
-            ]
+            params = render(names, totals)
+            if converts and _are_images_too_large(totals):
+                totals = AttachmentTotals(has_many_images=True)
+                params = render(names, totals)
             check_attachment_limits(templates.spec, totals)
         except RowRejected as error:
             return EncodedRequest(b"", problem=str(error))
-        return EncodedRequest(b"".join(pieces), totals.size_adjustment)
+        return EncodedRequest(params, totals.size_adjustment)
 
     return encode
+
+
+def _are_images_too_large(totals: AttachmentTotals) -> bool:
+    """Return whether images are too large only because the request has many."""
+    limits, sides = attachment_limits(), totals.image_sides
+    return len(sides) > limits.many and max(sides) > limits.side_of_many
 
 
 def count_prefix_bytes(templates: Templates) -> int:

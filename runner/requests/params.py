@@ -20,7 +20,10 @@ _SCHEMA_STATEMENT = (
 
 
 Placeholder = tuple[str, str, Block | None]
-"""The dotted path of a template, its text, and the block whose source it renders, or None."""
+"""The dotted path of a template, its text, and the block whose source it renders, or None.
+
+If the block converts images, the source stands for all of its blocks.
+"""
 
 
 def build_params(spec: Spec, add_placeholder: Callable[[Placeholder], str]) -> dict[str, Any]:
@@ -56,11 +59,13 @@ def build_params_without_prompt(spec: Spec) -> dict[str, Any]:
 
 def _build_block(
     setting: str, index: int, part: str | Block, add_placeholder: Callable[[Placeholder], str]
-) -> dict[str, Any]:
-    """Return one content block in the form of the API."""
+) -> dict[str, Any] | str:
+    """Return one content block in the form of the API, or the placeholder for the blocks of a converted image."""
     if isinstance(part, str):
         return {"type": "text", "text": add_placeholder((block_setting(setting, index), part, None))}
     given = (block_setting(setting, index, part.given), part.value)
+    if part.convert:
+        return add_placeholder((*given, part))
     block: dict[str, Any] = {"type": part.type}
     if part.type == "text":
         block["text"] = add_placeholder((*given, None))

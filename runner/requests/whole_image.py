@@ -13,10 +13,30 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-_DAMAGE = (OSError, ValueError, TypeError, SyntaxError, LookupError, ArithmeticError, struct.error)
+_DAMAGE = (
+    OSError,
+    ValueError,
+    TypeError,
+    SyntaxError,
+    LookupError,
+    ArithmeticError,
+    EOFError,
+    RuntimeError,
+    struct.error,
+)
 """What Pillow raises for files that are damaged."""
 
-_FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/gif": "GIF", "image/webp": "WEBP"}
+_FORMATS = {
+    "image/png": "PNG",
+    "image/jpeg": "JPEG",
+    "image/gif": "GIF",
+    "image/webp": "WEBP",
+    "image/tiff": "TIFF",
+    "image/bmp": "BMP",
+    "image/heic": "HEIF",
+    "image/avif": "AVIF",
+    "image/jp2": "JPEG2000",
+}
 """Pillow's names of media types. It tries no other reader, because some run other programs."""
 
 _GIF_END, _GIF_EXTENSION, _GIF_IMAGE = b"\x3b\x21\x2c"
@@ -37,23 +57,34 @@ def read_image_size(data: bytes, kind: str, name: str, *, most: int) -> tuple[in
 @contextmanager
 def open_image(data: bytes, kind: str, name: str) -> "Iterator[Image.Image]":
     """Open an image of this media type. What Pillow raises for damage, also later, becomes RowRejected."""
+    from PIL import Image
+
+    with (
+        reject_damage(name, f"{name} is no image that can be read"),
+        Image.open(io.BytesIO(data), formats=(_FORMATS[kind],)) as image,
+    ):
+        yield image
+
+
+@contextmanager
+def reject_damage(name: str, problem: str) -> "Iterator[None]":
+    """Turn what Pillow raises for damage into RowRejected, with `problem` as the beginning of its message."""
     from PIL import Image, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings():
             # Sizes are checked before anything is decoded, and damage is an error: the warnings say no more.
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=(_FORMATS[kind],)) as image:
-                yield image
+            yield
     except RowRejected:
         raise
     except Image.DecompressionBombError as error:
-        raise RowRejected(f"{name} has more pixels than the API takes") from error
+        raise RowRejected(f"{name} has more pixels than are decoded: save it smaller") from error
     except UnidentifiedImageError as error:
-        raise RowRejected(f"{name} is no image that can be read: its first bytes are damaged") from error
+        raise RowRejected(f"{problem}: its first bytes are damaged") from error
     except _DAMAGE as error:
-        reason = str(error) if isinstance(error, OSError) else "it is damaged"
-        raise RowRejected(f"{name} is no image that can be read: {reason}") from error
+        reason = " ".join(str(error).split()) if isinstance(error, OSError | ValueError) else "it is damaged"
+        raise RowRejected(f"{problem}: {reason}") from error
 
 
 def _decode(image: "Image.Image", data: bytes) -> None:

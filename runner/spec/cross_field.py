@@ -171,17 +171,25 @@ def _check_file_settings(block: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "upload", "`upload` needs a `path`: only a file named by one can be uploaded"
     if "folder" in block and "path" not in block:
         yield "folder", "`folder` needs a `path`, and this block has none"
-    if "pages" not in block:
-        return
-    if not block.keys() & {"path", "base64"}:
-        yield "pages", "`pages` needs a `path` or `base64`: other content is not opened before it is sent"
-    if block.get("upload"):
-        yield "pages", "`upload` sends whole files: remove it or `pages`"
+    for name in ("pages", "convert"):
+        if not block.get(name):
+            continue
+        if not block.keys() & {"path", "base64"}:
+            yield name, f"`{name}` needs a `path` or `base64`: other content is not opened before it is sent"
+        if block.get("upload"):
+            yield name, f"`upload` sends files as they are: remove it or `{name}`"
+    if "pages" in block:
+        yield from (("pages", message) for message in _check_pages(block))
+
+
+def _check_pages(block: dict[str, Any]) -> Iterator[str]:
+    if block["type"] == "image" and not block.get("convert"):
+        yield "`pages` of an image need `convert: true` in its block"
     if "{" not in (written := str(block["pages"])):
         try:
             parse_page_ranges(written)
         except ValueError as error:
-            yield "pages", str(error)
+            yield str(error)
 
 
 def _check_outputs(output: dict[str, Any], params: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -10,8 +10,8 @@ class Block:
 
     `type` is text, document or image. `given` is text, path, url, base64 or file_id, and `value` is its template.
     A path must be inside `folder`, by default the project's. `cache` is the time to live of its cache mark. With
-    `upload`, its file is sent through the Files API. `pages` is the template of the pages of a PDF to send (see
-    `page_ranges`), by default all.
+    `upload`, its file is sent through the Files API. `pages` is the template of the pages to send (see
+    `page_ranges`), by default all. With `convert`, an image of any kind becomes one block for each of its pages.
     """
 
     type: str
@@ -24,6 +24,7 @@ class Block:
     folder: str | None = None
     upload: bool = False
     pages: str | None = None
+    convert: bool = False
 
     def templates(self) -> Iterator[tuple[str, str]]:
         """Yield the templates of the block as (setting, template)."""

@@ -264,5 +264,6 @@ def _drop_unset_block_settings(prompt: dict[str, Any]) -> None:
     contents = [prompt["system"], prompt["user"], *(turn["content"] for turn in prompt["messages"])]
     for content in contents:
         for block in content if isinstance(content, list) else ():
-            if isinstance(block, dict) and block["pages"] is None:
-                del block["pages"]
+            for name in ("pages", "convert"):
+                if isinstance(block, dict) and not block[name]:
+                    del block[name]

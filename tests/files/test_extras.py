@@ -68,3 +68,16 @@ def test_an_install_outside_a_clone_names_the_package(tmp_path: Path) -> None:
     command = [sys.executable, "-S", "-c", f"{program} print(i('data'))"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
     assert done.stdout == "pip install 'message-batch-runner[data]'\n"
+
+
+def test_heic_without_its_package_is_reported_with_its_extra(tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    without(tmp_path / "site", "pillow_heif")
+    (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    block = {"type": "image", "path": "photo.heic", "convert": True}
+    write_job(tmp_path, prompt={"user": [block, {"type": "text", "text": "{{ id }}"}]})
+    program = "import sys; sys.path[:0] = sys.argv[1:3]; from runner.cli import main; main(['render', 'job.yaml'])"
+    command = [sys.executable, "-S", "-c", program, str(ROOT), str(tmp_path / "site")]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path)
+    wanted = f"photo.heic: a HEIC image: pillow_heif is not installed: pip install '{ROOT}[heic]' (row 1"
+    assert done.returncode == 2 and wanted in done.stderr

@@ -11,6 +11,7 @@ from pathlib import Path
 import pypdfium2
 import pytest
 
+from tests.support import ROOT
 from tests.support.files import pdf
 from tests.support.prompts import PATH_BLOCK, blocks_problem, encode_blocks, sent_blocks
 
@@ -143,7 +144,11 @@ def test_selection_is_equal_in_another_process_and_time_zone(tmp_path: Path) -> 
     zones = ("UTC", "Asia/Tokyo")
     made = {
         subprocess.run(
-            command, cwd=tmp_path, env={**os.environ, "TZ": zone}, capture_output=True, check=True
+            command,
+            cwd=tmp_path,
+            env={**os.environ, "TZ": zone, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            check=True,
         ).stdout
         for zone in zones
     }
