@@ -82,6 +82,7 @@ def check_attachment_limits(spec: Spec, totals: AttachmentTotals) -> None:
     if totals.pages + len(totals.image_sides) > max_pages:
         raise RowRejected(
             f"it has {totals.pages + len(totals.image_sides):,} pages and images, and {max_pages} is the most"
+            + ": send a part of the document with `pages`" * bool(totals.pages)
         )
     side = api_limits.side_of_many if len(totals.image_sides) > api_limits.many else api_limits.side
     if largest := max((one for one in totals.image_sides if one > side), default=0):

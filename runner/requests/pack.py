@@ -15,6 +15,9 @@ from typing import Any, BinaryIO
 from runner.files.atomic import open_private_file
 from runner.requests.custom_id import custom_id_prefix
 
+MAX_SYNC_BYTES = 32_000_000
+"""The most bytes of a request that is sent synchronously (platform.claude.com, API errors, 2026-08)."""
+
 _OPEN, _BETWEEN, _CLOSE = b'{"requests":[\n', b",\n", b"\n]}"
 
 

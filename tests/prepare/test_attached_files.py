@@ -32,7 +32,9 @@ def test_unsendable_rows_are_rejected_and_the_rest_are_sent(scans: Path, run_job
     assert run_job().outcomes == {"succeeded": 3, "rejected": 2}
     found = {row["key"]: row["error"] for row in records(scans / "out/all.jsonl")}
     assert [key for key, error in found.items() if error is None] == ["0.pdf", "2.pdf", "4.pdf"]
-    assert found["3.pdf"]["message"] == "it has 700 pages and images, and 600 is the most"
+    assert found["3.pdf"]["message"] == (
+        "it has 700 pages and images, and 600 is the most: send a part of the document with `pages`"
+    )
     assert found["1.pdf"]["message"].startswith("scans/1.pdf is no PDF that can be read")
 
 
@@ -151,3 +153,18 @@ def test_row_outside_the_project_does_not_block_a_resume(tmp_path: Path, run_job
     finished = run_job()
     assert (finished.run, finished.outcomes) == (unfinished.run, {"succeeded": 1, "rejected": 1})
     assert run_job().run == finished.run
+
+
+def test_request_too_large_to_send_synchronously_is_rejected(
+    tmp_path: Path,
+    run_job: Callable[..., Summary],  # noqa: ARG001 - it writes a job of its own first
+) -> None:
+    (tmp_path / "a.txt").write_bytes(b"x" * 33_000_000)
+    source = {"type": "files", "path": "a.txt", "key": "name"}
+    write_job(tmp_path, source=source, prompt={"user": [PATH_BLOCK]}, mode="sync")
+    [finding] = [
+        one for one in plan(load_spec(tmp_path / "job.yaml"), offline=True).findings if one.rule == "rejected"
+    ]
+    assert finding.message.endswith("bytes, and 32,000,000 is the most with `mode: sync`")
+    write_job(tmp_path, source=source, prompt={"user": [PATH_BLOCK]}, mode="batch")
+    assert plan(load_spec(tmp_path / "job.yaml"), offline=True).rejected == 0

@@ -91,7 +91,7 @@ FILES: dict[str, tuple[dict[str, str], Callable[[], bytes], str]] = {
         lambda: b"x" * 9000 + b"\xff",
         "a is neither a PDF nor UTF-8 text",
     ),
-    "too many pages": (PATH_BLOCK, lambda: pdf(601), "it has 601 pages and images, and 600 is the most"),
+    "too many pages": (PATH_BLOCK, lambda: pdf(601), "it has 601 pages and images, and 600 is the most: send"),
     "too wide": (
         IMAGE_BLOCK,
         lambda: image(8001, 1),

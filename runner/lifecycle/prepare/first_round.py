@@ -13,7 +13,7 @@ from runner.lifecycle.prepare.change_reasons import ChangeReasons
 from runner.lifecycle.prepare.render import encode_requests, rejected_finding
 from runner.lifecycle.prepare.reuse import PreviousResults, renamed_line
 from runner.requests.attachments import AttachedFile
-from runner.requests.pack import max_params_bytes
+from runner.requests.pack import MAX_SYNC_BYTES, max_params_bytes
 from runner.results.outcome import make_rejected_line
 from runner.rules.finding import Finding
 from runner.sinks.row_checks import SinkRowChecks
@@ -115,7 +115,7 @@ class FirstRound:
         With `earlier_rows`, those are the rows, and the ones that keep a result are recorded with it.
         """
         spec = self.templates.spec
-        salt, limit = digest_key(spec), max_params_bytes(spec.batch.max_bytes)
+        salt = digest_key(spec)
 
         def note(attached: AttachedFile) -> None:
             attached_file.write(_encode(attached._asdict()) + b"\n")
@@ -128,8 +128,8 @@ class FirstRound:
             self.count_row(row.number)
             fields = self._write_row(row, rows_file)
             self._flush_if_many()
-            if problem is None and len(params) > limit:
-                problem = f"the request has {len(params):,} bytes, and batch.max_bytes leaves {limit:,} for one"
+            if problem is None:
+                problem = self._find_size_problem(len(params))
             if self.sink_checks is not None:
                 self.sink_checks.add_row(row, is_rejected=problem is not None)
             if problem is not None:
@@ -173,6 +173,15 @@ class FirstRound:
         if max_rows is not None and row.number > max_rows:
             shown = pluralize(max_rows, "row")
             raise InputError([spec.problem("limits.max_rows", f"the source has more than {shown}")])
+
+    def _find_size_problem(self, size: int) -> str | None:
+        """Return why a request of this size in bytes cannot be sent, or None."""
+        spec = self.templates.spec
+        if size > (limit := max_params_bytes(spec.batch.max_bytes)):
+            return f"the request has {size:,} bytes, and batch.max_bytes leaves {limit:,} for one"
+        if spec.mode == "sync" and size > MAX_SYNC_BYTES:
+            return f"the request has {size:,} bytes, and {MAX_SYNC_BYTES:,} is the most with `mode: sync`"
+        return None
 
     def _write_row(self, row: Row, rows_file: BinaryIO) -> bytes:
         """Write a row as it was read, and return its fields as JSON. Raises InputError if they are not Unicode."""
