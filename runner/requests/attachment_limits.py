@@ -58,19 +58,17 @@ def _show_start(data: bytes) -> str:
 
 def measure_attachment(block: Block, data: bytes, name: str, totals: AttachmentTotals) -> str:
     """Return the media type of an attachment, and add it to the totals. Raises RowRejected."""
-    kind = detect_allowed_type(block, data, name)
+    kind, limits = detect_allowed_type(block, data, name), attachment_limits()
     if kind == "application/pdf":
         pages = count_pages(data, name)
-        totals.pages += pages
         # The page count that a PDF declares may be wrong.
-        totals.size_adjustment += max(pages, len(_PAGE_PATTERN.findall(data))) * attachment_limits().page_tokens
+        totals.add_pdf(len(data), pages, max(pages, len(_PAGE_PATTERN.findall(data))))
     elif kind in IMAGE_TYPES:
-        if len(data) * 4 / 3 > attachment_limits().image_bytes:
-            raise RowRejected(
-                f"{name} has {len(data):,} bytes, and {attachment_limits().image_bytes:,} of base64 is the most"
-            )
-        totals.image_sides.append(max(read_image_size(data, kind, name, most=attachment_limits().side)))
-        totals.size_adjustment += attachment_limits().image_tokens
+        if len(data) * 4 / 3 > limits.image_bytes:
+            raise RowRejected(f"{name} has {len(data):,} bytes, and {limits.image_bytes:,} of base64 is the most")
+        totals.add_image(len(data), max(read_image_size(data, kind, name, most=limits.side)))
+    else:
+        totals.add_text(len(data))
     return kind
 
 
@@ -79,10 +77,11 @@ def check_attachment_limits(spec: Spec, totals: AttachmentTotals) -> None:
     api_limits, model = attachment_limits(), find_model(str(spec.params["model"]))
     is_small = model is not None and model.context is not None and model.context <= api_limits.small_context
     max_pages = api_limits.pages_of_small if is_small else api_limits.pages
-    if totals.pages + len(totals.image_sides) > max_pages:
+    pages = totals.counts.pages
+    if pages + len(totals.image_sides) > max_pages:
         raise RowRejected(
-            f"it has {totals.pages + len(totals.image_sides):,} pages and images, and {max_pages} is the most"
-            + ": send a part of the document with `pages`" * bool(totals.pages)
+            f"it has {pages + len(totals.image_sides):,} pages and images, and {max_pages} is the most"
+            + ": send a part of the document with `pages`" * bool(pages)
         )
     side = api_limits.side_of_many if len(totals.image_sides) > api_limits.many else api_limits.side
     if largest := max((one for one in totals.image_sides if one > side), default=0):

@@ -11,7 +11,7 @@ import msgspec
 
 from runner.requests.allowed_files import AllowedFiles
 from runner.requests.attachment_limits import detect_allowed_type, measure_attachment
-from runner.requests.attachment_totals import AttachmentTotals, RowRejected, attachment_limits
+from runner.requests.attachment_totals import AttachmentTotals, RowRejected
 from runner.requests.convert_image import convert_image
 from runner.requests.pdf import copy_pages
 from runner.requests.source_cache import EncodedSource, SourceCache
@@ -62,7 +62,9 @@ class AttachmentEncoder:
         if not value.strip():
             raise RowRejected(f"{block.given} is empty")
         if block.given == "text":
-            return _encode_json({"type": "text", "media_type": "text/plain", "data": value})
+            encoded = _encode_json({"type": "text", "media_type": "text/plain", "data": value})
+            totals.add_text(len(value.encode()))
+            return encoded
         if block.given == "path":
             return self._encode_path(block, value.strip("\r\n"), pages, totals)
         value = value.strip()
@@ -70,10 +72,7 @@ class AttachmentEncoder:
             return _encode_data(block, _decode_base64(value), f"the {block.type}", pages, totals)
         if block.given == "url" and not value.startswith(("https://", "http://")):
             raise RowRejected(f"{value} is no URL that the API reads: https:// is expected")
-        totals.size_adjustment += (
-            attachment_limits().unknown_pages * attachment_limits().page_tokens if block.type == "document" else 0
-        )
-        totals.size_adjustment += attachment_limits().image_tokens if block.type == "image" else 0
+        totals.add_unopened(block.type)
         return _encode_json({"type": "url", "url": value} if block.given == "url" else _file_source(value))
 
     def _encode_path(self, block: Block, path: str, pages: str | None, totals: AttachmentTotals) -> bytes:

@@ -13,7 +13,12 @@ import msgspec
 from runner.errors import InputError
 from runner.requests.allowed_files import AllowedFiles
 from runner.requests.attachment_limits import check_attachment_limits
-from runner.requests.attachment_totals import AttachmentTotals, RowRejected, attachment_limits
+from runner.requests.attachment_totals import (
+    AttachedCounts,
+    AttachmentTotals,
+    RowRejected,
+    attachment_limits,
+)
 from runner.requests.attachments import AttachedFile, AttachmentEncoder
 from runner.requests.params import Placeholder, build_params
 from runner.spec.prompt import Block, block_setting
@@ -35,12 +40,13 @@ class EncodedRequest(NamedTuple):
     """The JSON of one row's `params`, or the problem that prevents it.
 
     `size_adjustment` corrects the byte length of the params for attachments, whose token count does not follow
-    from their size. It can be negative.
+    from their size. It can be negative. `attached` counts them.
     """
 
     params: bytes
     size_adjustment: int = 0
     problem: str | None = None
+    attached: AttachedCounts | None = None
 
 
 RequestEncoder = Callable[[Mapping[str, Any]], EncodedRequest]
@@ -162,7 +168,7 @@ def _make_attachment_encoder(
             check_attachment_limits(templates.spec, totals)
         except RowRejected as error:
             return EncodedRequest(b"", problem=str(error))
-        return EncodedRequest(params, totals.size_adjustment)
+        return EncodedRequest(params, totals.size_adjustment, attached=totals.counts)
 
     return encode
 

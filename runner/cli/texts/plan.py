@@ -1,6 +1,7 @@
 """The text of a plan."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from runner.cli.texts.numbers import format_dollars, format_size
 from runner.lifecycle.plan.plan import Plan
@@ -71,6 +72,8 @@ def _format_details(plan: Plan) -> Iterator[str]:
     yield f"  cost      {_format_cost(plan)}"
     if plan.cap_effect:
         yield f"            {plan.cap_effect}"
+    if plan.attached is not None:
+        yield f"  attached  {_format_attached(plan.attached)}"
     yield f"  time      {plan.duration}"
 
 
@@ -79,6 +82,18 @@ def _format_cost(plan: Plan) -> str:
     if plan.estimated_cost is None:
         return f"unknown: no price is known for {plan.model}{cap}"
     return f"about {format_dollars(plan.estimated_cost)}, at most {format_dollars(plan.cost['max'])}{cap}"
+
+
+def _format_attached(attached: dict[str, Any]) -> str:
+    """Return the documents, images, pages and bytes of a plan, and how much of its cost is for them."""
+    nouns = {"documents": "document", "images": "image", "pages": "page"}
+    parts = [pluralize(attached[name], noun) for name, noun in nouns.items() if attached[name]]
+    if attached["bytes"]:
+        parts.append(format_size(attached["bytes"]))
+    if attached["unopened"]:
+        parts.append(f"{attached['unopened']:,} of unknown size by URL or id")
+    cost = "" if attached["cost"] is None else f": about {format_dollars(attached['cost'])} of the cost"
+    return ", ".join(parts) + cost
 
 
 def _format_cheapest(plan: Plan) -> Iterator[str]:

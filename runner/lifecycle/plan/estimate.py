@@ -150,6 +150,17 @@ def estimate_costs(rate: Rate, estimate: Estimate) -> dict[str, float]:
     }
 
 
+def estimate_attached_cost(rate: Rate, estimate: Estimate, weight: int, *, is_batched: bool) -> float:
+    """Return the part of the expected cost that is for attachments; `weight` is their part of the sizes."""
+    shares = (estimate.sizes.base_tier, estimate.sizes.long_context_tier)
+    cost = 0.0
+    for share in shares:
+        if share.requests:
+            prompt = share.bytes / share.requests * estimate.tokens_per_byte
+            cost += share.requests * rate.expected_cost(prompt, 0)
+    return cost * weight / estimate.sizes.bytes * (load_catalogue().batch if is_batched else 1.0)
+
+
 def build_estimate(
     context: RunContext,
     templates: Templates,

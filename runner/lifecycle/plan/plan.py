@@ -1,6 +1,6 @@
 """Plan of a run: what it would send and cost, computed before anything is paid."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -13,6 +13,7 @@ from runner.lifecycle.plan.estimate import (
     OFFLINE_ERROR,
     Estimate,
     build_estimate,
+    estimate_attached_cost,
     estimate_costs,
     find_cheapest,
     round_micro,
@@ -25,6 +26,7 @@ from runner.lifecycle.plan.ways import Way, Workload, chosen_way, list_ways
 from runner.lifecycle.prepare.prepare import PreparedRun
 from runner.pricing.models import load_catalogue
 from runner.pricing.rates import Rate, rate_for_spec
+from runner.requests.attachment_totals import AttachedCounts
 from runner.rules.finding import Finding, PlanFacts
 from runner.rules.run import is_allowed, run_rules
 from runner.runs.context import RunContext
@@ -51,6 +53,8 @@ class Plan:
     `mode_reason` is the reason for `mode`, if the runner selected it.
     `way` is the one of `ways` that the run takes. `cap_effect` tells how `limits.max_cost` holds batches back.
     `schema` tells how the output schema is sent, and what of it is only checked here.
+    `attached` is {documents, images, pages, bytes, unopened, cost} of the requests to send, or None if they attach
+    nothing; `unopened` are those that the API reads from a URL or id, so that their size is assumed.
     `unfinished_run` is the id of the unfinished run of the spec, if there is one.
     If it `is_simulated`, nothing is paid: the costs are those of a real run with the tokens of the simulator.
     """
@@ -80,6 +84,7 @@ class Plan:
     way: str = ""
     cap_effect: str = ""
     schema: str = ""
+    attached: dict[str, Any] | None = None
     unfinished_run: str | None = None
     findings: list[Finding] = field(default_factory=list)
     is_simulated: bool = False
@@ -113,6 +118,18 @@ def _output_tokens(estimate: Estimate, count: int, max_tokens: int) -> dict[str,
         "max": count * max_tokens,
         "method": estimate.output_method,
     }
+
+
+def _describe_attached(
+    counts: AttachedCounts, estimate: Estimate, rate: Rate | None, mode: str
+) -> dict[str, Any] | None:
+    if not counts.documents + counts.images:
+        return None
+    cost = None
+    if rate is not None:
+        cost = round_micro(estimate_attached_cost(rate, estimate, counts.weight, is_batched=mode == "batch"))
+    numbers = {name: number for name, number in asdict(counts).items() if name != "weight"}
+    return {**numbers, "cost": cost}
 
 
 def _upper_bound(context: RunContext, rate: Rate | None, mode: str) -> float | None:
@@ -181,6 +198,7 @@ def build_plan(
         way=way.name,
         cap_effect=describe_cap_effect(context, rate, is_batched=mode == "batch"),
         schema=describe_enforcement(spec.output),
+        attached=_describe_attached(prepared.attached, estimate, rate, mode),
         unfinished_run=_find_unfinished_run(context.run, previous_store),
         is_simulated=context.is_simulated,
     )

@@ -32,12 +32,11 @@ def render_requests(spec: Spec, *, limit: int | None = None) -> Iterator[bytes]:
     The custom_id is the row number. Raises InputError for a row that cannot be sent.
     """
     templates = validate_spec(spec).templates
-    for row, (params, _, problem) in encode_requests(
-        templates, read_rows(spec.source, Inputs(spec.root), limit=limit)
-    ):
-        if problem is not None:
-            raise InputError([Problem(row.path, f"row {row.number} cannot be sent: {problem}", row.line)])
-        yield b'{"custom_id":"%d","params":%b}' % (row.number, params)
+    for row, request in encode_requests(templates, read_rows(spec.source, Inputs(spec.root), limit=limit)):
+        if request.problem is not None:
+            message = f"row {row.number} cannot be sent: {request.problem}"
+            raise InputError([Problem(row.path, message, row.line)])
+        yield b'{"custom_id":"%d","params":%b}' % (row.number, request.params)
 
 
 def plan(

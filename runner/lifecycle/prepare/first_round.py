@@ -12,6 +12,7 @@ from runner.errors import InputError, Interrupted, Problem
 from runner.lifecycle.prepare.change_reasons import ChangeReasons
 from runner.lifecycle.prepare.render import encode_requests, rejected_finding
 from runner.lifecycle.prepare.reuse import PreviousResults, renamed_line
+from runner.requests.attachment_totals import AttachedCounts
 from runner.requests.attachments import AttachedFile
 from runner.requests.pack import MAX_SYNC_BYTES, max_params_bytes
 from runner.results.outcome import make_rejected_line
@@ -80,6 +81,7 @@ class FirstRound:
     size_adjustments: dict[int, int] = field(default_factory=dict)
     rejected_findings: list[Finding] = field(default_factory=list)
     totals_by_reason: dict[str, RequestTotals] = field(default_factory=dict)
+    attached: AttachedCounts = field(default_factory=AttachedCounts)
     key_hashes: list[int] = field(default_factory=list)
     sha256: Any = field(default_factory=hashlib.sha256)
 
@@ -123,7 +125,7 @@ class FirstRound:
         if self.earlier_rows is not None:
             rows = self._keep_results(self.earlier_rows, rows_file, unsent_file)
         self.templates.stop_rendering_when(self.stop.is_set)
-        for row, (params, adjustment, problem) in encode_requests(self.templates, rows, note):
+        for row, (params, adjustment, problem, attached) in encode_requests(self.templates, rows, note):
             self._check_limits(row)
             self.count_row(row.number)
             fields = self._write_row(row, rows_file)
@@ -139,6 +141,8 @@ class FirstRound:
             reason = self._find_reason(row, fields, digest, unsent_file, previous_results)
             if reason is not None:
                 self._count_new(row, reason, len(params), adjustment)
+                if attached is not None:
+                    self.attached.add(attached)
                 yield row.number, params
 
     def _keep_results(

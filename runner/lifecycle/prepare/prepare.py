@@ -21,6 +21,7 @@ from runner.lifecycle.prepare.change_reasons import find_change_reasons
 from runner.lifecycle.prepare.first_round import FirstRound, KeptResult, RequestTotals
 from runner.lifecycle.prepare.reuse import PreviousResults
 from runner.lifecycle.prepare.unique_keys import check_unique_keys
+from runner.requests.attachment_totals import AttachedCounts
 from runner.requests.pack import Body, pack_requests
 from runner.results.output_format import build_output_format
 from runner.rules.finding import Finding
@@ -47,7 +48,7 @@ class PreparedRun:
 
     `totals_by_reason` is keyed by reason: data, prompt, params, again or invalid (see `ChangeReasons`). `reused`
     counts the rows with a result of an earlier run, and `duplicates` the duplicates of an earlier row; neither is
-    sent.
+    sent. `attached` counts the documents and images of the requests to send.
     `rejected_findings` holds a finding for each of the first 5 rows that cannot be sent.
     """
 
@@ -56,6 +57,7 @@ class PreparedRun:
     reused: int
     duplicates: int
     rejected_findings: list[Finding]
+    attached: AttachedCounts
 
 
 class _RowCounter:
@@ -139,7 +141,8 @@ def prepare_first_round(
     except BaseException:
         store.delete_run(run)
         raise
-    return PreparedRun(run, first.totals_by_reason, first.reused, first.duplicate_count, first.rejected_findings)
+    counts = (first.totals_by_reason, first.reused, first.duplicate_count)
+    return PreparedRun(run, *counts, first.rejected_findings, first.attached)
 
 
 def _read_rows(spec: Spec, inputs: Inputs, limit: int | None) -> Iterator[Row]:
