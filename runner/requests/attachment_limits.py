@@ -22,7 +22,7 @@ def detect_allowed_type(block: Block, data: bytes, name: str) -> str:
         raise RowRejected(f"{name} is empty")
     kind = detect_media_type(data[:_HEAD_BYTES], name)
     if block.type == "image":
-        if kind not in IMAGE_TYPES and not (block.convert and kind in CONVERTIBLE_TYPES):
+        if kind not in IMAGE_TYPES and not (block.convert and kind in (*CONVERTIBLE_TYPES, "application/pdf")):
             raise RowRejected(_no_image_message(block, kind, name))
         return kind
     if kind == "application/pdf":
@@ -43,13 +43,14 @@ def detect_allowed_type(block: Block, data: bytes, name: str) -> str:
 
 def _no_image_message(block: Block, kind: str, name: str) -> str:
     if block.convert:
-        return f"{name} is {kind}, and `convert` reads images: {', '.join(CONVERTIBLE_TYPES.values())} and others"
+        return f"{name} is {kind}, and `convert` reads images and PDFs"
     if kind in CONVERTIBLE_TYPES:
         known = CONVERTIBLE_TYPES[kind]
         return (
             f"{name} is a {known} image, and an image is png, jpeg, gif or webp: set `convert: true` in its block"
         )
-    return f"{name} is {kind}, and an image is png, jpeg, gif or webp"
+    hint = ": make it a block of the type document, or set `convert: true`" if kind == "application/pdf" else ""
+    return f"{name} is {kind}, and an image is png, jpeg, gif or webp{hint}"
 
 
 def _show_start(data: bytes) -> str:

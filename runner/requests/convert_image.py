@@ -1,4 +1,4 @@
-"""Turn an image of any common kind into images that the API takes, one for each page.
+"""Turn an image of any common kind, or a PDF, into images that the API takes, one for each page.
 
 The result follows from the bytes alone, so that an equal file makes an equal request.
 """
@@ -14,6 +14,7 @@ from runner.errors import InputError, Problem
 from runner.files.extras import missing_package_message
 from runner.files.media_types import IMAGE_TYPES
 from runner.requests.attachment_totals import RowRejected, attachment_limits
+from runner.requests.pdf import open_pdf, render_page
 from runner.requests.whole_image import open_image, read_image_size, reject_damage
 from runner.spec.page_ranges import select_pages
 
@@ -37,6 +38,8 @@ def convert_image(data: bytes, kind: str, name: str, *, pages: str | None, among
     for a request with many images. Raises RowRejected if a page cannot be read, and InputError if a package is
     missing.
     """
+    if kind == "application/pdf":
+        return _convert_pdf(data, name, pages, among_many=among_many)
     if kind == "image/heic":
         _register_heic(name)
     with open_image(data, kind, name) as image:
@@ -49,6 +52,17 @@ def convert_image(data: bytes, kind: str, name: str, *, pages: str | None, among
             return [data]
         side = limits.side_of_many if is_many else limits.side_seen
         return [_encode_page(image, page, name, side) for page in selected]
+
+
+def _convert_pdf(data: bytes, name: str, pages: str | None, *, among_many: bool) -> list[bytes]:
+    limits = attachment_limits()
+    with open_pdf(data, name) as document:
+        # Otherwise what is filled in into forms would be missing.
+        document.init_forms()
+        selected = _select(pages, len(document), name)
+        side = limits.side_of_many if among_many or len(selected) > limits.many else limits.side_seen
+        drawn = (render_page(document, index, name, side) for index in selected)
+        return [next(filter(_fits, _encode_smaller(image, side))) for image in drawn]
 
 
 def _register_heic(name: str) -> None:

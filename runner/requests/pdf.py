@@ -5,10 +5,13 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from runner.requests.attachment_totals import RowRejected
 from runner.spec.page_ranges import select_pages
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 # PDFium must not be called by two threads at once; the simulator answers in threads of this process.
 _PDFIUM = Lock()
@@ -23,7 +26,7 @@ _NO_DATE = b"/CreationDate(D:20000101000000Z)"
 
 def count_pages(data: bytes, name: str) -> int:
     """Return the number of pages of a PDF. Raises RowRejected if it cannot be read, is encrypted or has none."""
-    with _open_pdf(data, name) as document:
+    with open_pdf(data, name) as document:
         return len(document)
 
 
@@ -34,7 +37,7 @@ def copy_pages(data: bytes, name: str, pages: str) -> bytes:
     """
     import pypdfium2
 
-    with _open_pdf(data, name) as document:
+    with open_pdf(data, name) as document:
         try:
             indexes = select_pages(pages, len(document))
         except ValueError as error:
@@ -52,6 +55,20 @@ def copy_pages(data: bytes, name: str, pages: str) -> bytes:
     return _without_date(written.getvalue())
 
 
+def render_page(document: Any, index: int, name: str, side: int) -> "Image.Image":
+    """Return a page of an open PDF as an image with `side` pixels on its longer side. Raises RowRejected."""
+    import pypdfium2
+
+    try:
+        page = document[index]
+        try:
+            return cast("Image.Image", page.render(scale=side / max(page.get_size())).to_pil())
+        finally:
+            page.close()
+    except (pypdfium2.PdfiumError, RuntimeError, ZeroDivisionError) as error:
+        raise RowRejected(f"{name}: page {index + 1} cannot be drawn: {error}") from error
+
+
 def _without_date(data: bytes) -> bytes:
     """Return a PDF that PDFium made, without what differs each time; all else stays at its place."""
     head = _DATE.sub(lambda match: _NO_DATE.ljust(len(match[0])), data[:_ENDS], count=1)
@@ -60,7 +77,7 @@ def _without_date(data: bytes) -> bytes:
 
 
 @contextmanager
-def _open_pdf(data: bytes, name: str) -> Iterator[Any]:
+def open_pdf(data: bytes, name: str) -> Iterator[Any]:
     """Open a PDF; the API takes "standard PDF (no passwords/encryption)" (PDF support, 2026-08)."""
     import pypdfium2
 

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image, ImageChops, TiffImagePlugin
 
 from tests.support import ROOT
+from tests.support.files import pdf
 from tests.support.prompts import IMAGE_BLOCK, blocks_problem, encode_blocks, sent_blocks
 
 pillow_heif.register_heif_opener()
@@ -210,8 +211,25 @@ def test_too_many_pages_are_rejected_before_they_are_converted(tmp_path: Path) -
 
 def test_no_image_is_rejected_with_what_can_be_converted(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"BM is how this text begins")
-    problem = "a is text/plain, and `convert` reads images: TIFF, BMP, HEIC, AVIF, JPEG 2000 and others"
+    problem = "a is text/plain, and `convert` reads images and PDFs"
     assert blocks_problem(tmp_path, CONVERTED, path="a") == problem
+
+
+def test_pages_of_a_pdf_are_drawn(tmp_path: Path) -> None:
+    drawn = converted(tmp_path, pdf(3), pages="2-")
+    assert [(one.format, one.mode, one.size) for one in drawn] == [("PNG", "RGB", (2576, 1718))] * 2
+    assert drawn[0].convert("L").getextrema() == (0, 255), "black text on white paper"
+    assert converted(tmp_path, pdf(22))[0].size == (2000, 1334)
+    assert "block of the type document, or set" in blocks_problem(tmp_path, IMAGE_BLOCK, path="a")
+
+
+def test_pdf_that_cannot_be_read_is_not_drawn(tmp_path: Path) -> None:
+    (tmp_path / "a.pdf").write_bytes(pdf()[:200])
+    assert blocks_problem(tmp_path, CONVERTED, path="a.pdf").startswith("a.pdf is no PDF that can be read")
+    (tmp_path / "a.pdf").write_bytes(b"<!DOCTYPE html>")
+    assert blocks_problem(tmp_path, CONVERTED, path="a.pdf") == (
+        "a.pdf is text/plain, and `convert` reads images and PDFs"
+    )
 
 
 def test_conversion_is_equal_in_another_process(tmp_path: Path) -> None:
