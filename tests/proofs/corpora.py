@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import InputError
-from runner.requests.attachment_limits import AttachmentTotals, RowRejected, measure_attachment
+from runner.files.media_types import CONVERTIBLE_TYPES, detect_media_type
+from runner.requests.attachment_limits import measure_attachment
+from runner.requests.attachment_totals import AttachmentTotals, RowRejected
+from runner.requests.convert_image import convert_image
 from runner.sources.input_files import Inputs
 from runner.sources.read import read_rows
 from runner.spec.prompt import Block
@@ -74,11 +77,15 @@ def read_parquet_file(path: Path) -> Table:
     return _query("read_parquet(?)", path)
 
 
-def measure(path: Path) -> str:
-    """The media type of an attachment; raises RowRejected."""
-    is_document = path.suffix.lower() == ".pdf"
+def attach(path: Path) -> str:
+    """The media type of an attachment, which is converted if the API does not take it; raises RowRejected."""
+    data, is_document = path.read_bytes(), path.suffix.lower() == ".pdf"
+    kind = detect_media_type(data[:4096], path.name)
+    if kind in CONVERTIBLE_TYPES:
+        convert_image(data, kind, path.name, pages=None, among_many=False)
+        return kind
     block = Block("document" if is_document else "image", "path", "")
-    return measure_attachment(block, path.read_bytes(), path.name, AttachmentTotals())
+    return measure_attachment(block, data, path.name, AttachmentTotals())
 
 
 def load_pdf(path: Path) -> str:
@@ -157,7 +164,7 @@ def examine(path: Path) -> tuple[str, str]:
         ours, refused = _attempt(lambda: _read_whole(read_as_source(path, type)))
         theirs, refused_there = _attempt_other(lambda: _read_whole(read_other(path)))
     else:
-        ours, refused = _attempt(lambda: measure(path))
+        ours, refused = _attempt(lambda: attach(path))
         theirs, refused_there = _attempt_other(lambda: ATTACHMENTS[kind](path))
     if refused and refused_there:
         return "refused by both", ""
