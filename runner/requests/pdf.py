@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
@@ -38,6 +38,7 @@ def copy_pages(data: bytes, name: str, pages: str) -> bytes:
     import pypdfium2
 
     with open_pdf(data, name) as document:
+        document.init_forms()
         try:
             indexes = select_pages(pages, len(document))
         except ValueError as error:
@@ -46,6 +47,7 @@ def copy_pages(data: bytes, name: str, pages: str) -> bytes:
             return data
         made, written = pypdfium2.PdfDocument.new(), io.BytesIO()
         try:
+            _keep_form_values(document, indexes)
             made.import_pages(document, indexes)
             made.save(written)
         except pypdfium2.PdfiumError as error:
@@ -53,6 +55,15 @@ def copy_pages(data: bytes, name: str, pages: str) -> bytes:
         finally:
             made.close()
     return _without_date(written.getvalue())
+
+
+def _keep_form_values(document: Any, indexes: Iterable[int]) -> None:
+    """Draw what is filled in into forms on their pages, because a copy has no forms."""
+    if document.formenv is not None:
+        for index in indexes:
+            page = document[index]
+            page.flatten()
+            page.close()
 
 
 def render_page(document: Any, index: int, name: str, side: int) -> "Image.Image":

@@ -123,6 +123,32 @@ def test_pages_of_a_text_reject_its_row(tmp_path: Path) -> None:
     assert problem.startswith("a.txt is text/plain, and `pages` selects pages of a PDF")
 
 
+def form(value: bytes) -> bytes:
+    """A PDF of two pages, the first with a form that is filled in."""
+    fields = b"/AcroForm << /Fields [9 0 R] /DR << /Font << /F1 3 0 R >> >> /DA (/F1 12 Tf 0 g) >>"
+    field = b"<< /Type /Annot /Subtype /Widget /FT /Tx /T (name) /V (%b) /Rect [20 20 200 60] /F 4 >>"
+    made = pdf(2, text="").replace(b"/Pages 2 0 R", b"/Pages 2 0 R " + fields, 1)
+    made = made.replace(b"/MediaBox", b"/Annots [9 0 R] /MediaBox", 1)
+    # PDFium finds the objects itself if the table of their places is wrong.
+    return made.replace(b"xref", b"9 0 obj\n%b\nendobj\nxref" % (field % value), 1).replace(
+        b"/Size 7", b"/Size 10"
+    )
+
+
+def test_selected_pages_keep_what_is_filled_in(tmp_path: Path) -> None:
+    inked = {}
+    for value in (b"", b"HELLO"):
+        (tmp_path / "a.pdf").write_bytes(form(value))
+        block = {**PATH_BLOCK, "path": "a.pdf", "pages": "1"}
+        data = base64.b64decode(sent_blocks(tmp_path, block)[0]["source"]["data"])
+        with pypdfium2.PdfDocument(data) as document:
+            assert len(document) == 1
+            inked[value] = sum(
+                document[0].render(scale=2, may_draw_forms=False).to_pil().convert("L").histogram()[:99]
+            )
+    assert inked[b"HELLO"] > inked[b""]
+
+
 def test_selected_pages_count_instead_of_the_whole_file(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(pdf(700, size=1_500_000))
     assert "it has 700 pages" in blocks_problem(tmp_path, PATH_BLOCK, path="a")
