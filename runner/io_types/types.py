@@ -6,6 +6,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+from runner.io_types.limits import Limit
+
 
 @dataclass(frozen=True, slots=True)
 class SourceType:
@@ -33,8 +35,10 @@ class SinkType:
     `is_flat` holds no nested values. `is_self_compressed` means that the file format compresses its files, and
     `is_folder` that the destination is a folder. `destinations` are the settings that can name the place; a spec
     sets exactly one of them. `expressions` returns the columns from its own settings, instead of the setting
-    `columns`. `check_value` raises ValueError for a value, of its column's type, that the format cannot hold. With
-    `has_reason`, a sink without columns has a column `reason` too: the type is read by people.
+    `columns`. `check_value` raises ValueError for a value, of its column's type, that the format cannot hold.
+    `limit` says how much text a cell can hold; `find_limits` returns the limits of columns by name, once the sink
+    is open. A type that has either has the setting `overflow`. With `has_reason`, a sink without columns has a
+    column `reason` too: the type is read by people.
     """
 
     function: Callable[..., AbstractContextManager[Callable[..., None]]]
@@ -46,7 +50,14 @@ class SinkType:
     destinations: tuple[str, ...] = ("path",)
     expressions: Callable[..., dict[str, str]] | None = None
     check_value: Callable[[Any], Any] | None = None
+    limit: Limit | None = None
+    find_limits: Callable[..., Mapping[str, Limit]] | None = None
     has_reason: bool = False
+
+    @property
+    def can_overflow(self) -> bool:
+        """True if cells of this type can be too small for a text."""
+        return self.limit is not None or self.find_limits is not None
 
     def __post_init__(self) -> None:
         """Raise ValueError if a sink of this type would have no place, or one that the runner cannot find."""

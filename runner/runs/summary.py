@@ -43,7 +43,8 @@ class Summary:
     of its results were unusable, `ignored_lines` counts them by kind. `missing_results` counts the rows that the
     API counted, and which are paid, but for which it never had a result. If it was sent again after a create that
     may have been accepted, `doubted_cost` is the most that it may cost besides, and `round` and `batch` name it.
-    `sinks` holds {type, path, rows} of each output once written, and `instead_of` if it is beside a complete one.
+    `sinks` holds {type, path, rows} of each output once written, `instead_of` if it is beside a complete one, and
+    `cut`, which counts by column the cells that hold only a part of their text, if there are any.
     `usage` holds the tokens of all responses, under the API's names.
     `cost` is in US dollars: `estimated` when the run was confirmed, `actual` so far, `synchronous` if everything
     had been sent synchronously, and `saved`. An amount is None if no price is known. If the usage of some answers

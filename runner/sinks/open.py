@@ -1,21 +1,24 @@
 """Open a sink: compute the columns of each record, convert them to their types, and write them."""
 
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from runner.errors import InputError
+from runner.io_types.limits import MAX_BUFFERED_ROWS, Limit, RowError
 from runner.io_types.types import select_options
 from runner.sinks.citations import asks_for_citations
 from runner.sinks.column_schemas import build_column_schemas
 from runner.sinks.destination import Destination
+from runner.sinks.fit import Fit, compile_column, make_fit
 from runner.sinks.registry import column_expressions, find_sink_type
 from runner.spec.spec import Spec
 from runner.tabular.column_types import Converter, make_converter
 from runner.tabular.database import DatabaseError
-from runner.templates.expressions import compile_expression
 
-_REMEDY = "fix the sink and run again: nothing is lost, and no request is sent twice"
+_REMEDY = "run again: nothing is lost, and no request is sent twice"
 
 
 Record = Mapping[str, Any]
@@ -29,14 +32,33 @@ _VALUE_ERRORS = (ValueError, TypeError, RecursionError, ArithmeticError)
 """Exceptions raised for values that do not fit their column, by a converter or by a writer."""
 
 
-def _write_error(spec: Spec, index: int, destination: Destination, error: Exception) -> InputError:
-    """Return the error for a sink that cannot be written, with its remedy."""
-    reason = (error.strerror or error) if isinstance(error, OSError) else error
-    return InputError([spec.problem(f"sinks.{index}", f"cannot write {destination}: {reason}; {_REMEDY}")])
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """One sink of a spec and its destination, which its errors name; `keys` are those of its last rows."""
+
+    spec: Spec
+    index: int
+    destination: Destination
+    keys: deque[str | int] = field(default_factory=lambda: deque(maxlen=MAX_BUFFERED_ROWS))
+
+    def write_error(self, error: Exception) -> InputError:
+        """Return the error for a sink that cannot be written, with its remedy."""
+        if isinstance(error, RowError):
+            return self.row_error(error, self.keys[-1 - error.back])
+        reason = (error.strerror or error) if isinstance(error, OSError) else error
+        message = f"cannot write {self.destination}: {reason}; fix the sink and {_REMEDY}"
+        return InputError([self.spec.problem(f"sinks.{self.index}", message)])
+
+    def row_error(self, error: Exception, key: str | int) -> InputError:
+        """Return the error for a row that a sink cannot hold, with its remedy."""
+        at = f"sinks.{self.index}.columns"
+        at = at if at in self.spec.positions else f"sinks.{self.index}"
+        message = f"cannot write the row {key!r}: {error}; fix the sink {self.destination} and {_REMEDY}"
+        return InputError([self.spec.problem(at, message)])
 
 
 @contextmanager
-def _open_writer(spec: Spec, index: int, sink: AbstractContextManager[T], destination: Destination) -> Iterator[T]:
+def _open_writer(place: _Place, sink: AbstractContextManager[T]) -> Iterator[T]:
     """Yield the function that a sink yields.
 
     Errors of the sink itself, at the beginning and at the end, become an InputError that names it. Errors of the
@@ -46,7 +68,7 @@ def _open_writer(spec: Spec, index: int, sink: AbstractContextManager[T], destin
     try:
         write = sink.__enter__()
     except own as error:
-        raise _write_error(spec, index, destination, error) from error
+        raise place.write_error(error) from error
     try:
         yield write
     except BaseException as error:
@@ -57,7 +79,18 @@ def _open_writer(spec: Spec, index: int, sink: AbstractContextManager[T], destin
     try:
         sink.__exit__(None, None, None)
     except own as error:
-        raise _write_error(spec, index, destination, error) from error
+        raise place.write_error(error) from error
+
+
+def _compute_values(columns: Mapping[str, Callable[[Record], Any]], record: Record) -> list[Any]:
+    """Return the values of a record's columns. Raises ValueError that names the column."""
+    found = []
+    for name, evaluate in columns.items():
+        try:
+            found.append(evaluate(record))
+        except _VALUE_ERRORS as error:
+            raise ValueError(f"column {name!r}: {error}") from error
+    return found
 
 
 def _convert_values(
@@ -78,41 +111,57 @@ def _convert_values(
     return found
 
 
+def _build_fit(place: _Place, columns: Mapping[str, Any], cuts: Counter[str]) -> Fit:
+    """Return the function that fits values into the columns of an open sink. Raises InputError."""
+    sink = place.spec.sinks[place.index]
+    kind, limits = find_sink_type(sink.type), dict[str, Limit]()
+    if kind.limit is not None:
+        limits = dict.fromkeys(columns, kind.limit)
+    if kind.find_limits is not None:
+        try:
+            options = select_options(kind.find_limits, sink.options)
+            limits.update(kind.find_limits(place.destination, columns, **options))
+        except DatabaseError as error:
+            raise place.write_error(error) from error
+    key = sink.options.get("key", "key") if sink.type == "sql" else None
+    return make_fit(list(columns), limits, cuts, is_cut=sink.is_cut, whole=key)
+
+
 @contextmanager
 def open_sink(
-    spec: Spec, index: int, destination: Destination, types: Mapping[str, Any]
+    spec: Spec, index: int, destination: Destination, types: Mapping[str, Any], cuts: Counter[str] | None = None
 ) -> Iterator[Callable[[Record], bool]]:
     """Yield a function that writes one record and returns whether the record belongs in this sink.
 
-    The output appears when the context ends without an error. `types` are the schemas of the source's columns.
-    Raises InputError if a column cannot be computed, does not fit its type, or cannot be written.
+    The output appears when the context ends without an error. `types` are the schemas of the source's columns, and
+    `cuts` counts the cells that are cut, by column. Raises InputError if a column cannot be computed, does not fit
+    its type, or cannot be written.
     """
-    sink = spec.sinks[index]
+    sink, place = spec.sinks[index], _Place(spec, index, destination)
     expressions = column_expressions(sink, has_citations=asks_for_citations(spec))
-    columns = {name: compile_expression(text) for name, text in expressions.items()}
+    columns = {name: compile_column(text) for name, text in expressions.items()}
     found = build_column_schemas(spec, sink, expressions, types)
     kind = find_sink_type(sink.type)
     converters = {name: make_converter(one, keep_nested=kind.is_flat) for name, one in found.items()}
     opened = kind.function(destination, found, **select_options(kind.function, sink.options))
 
-    with _open_writer(spec, index, opened, destination) as write:
+    with _open_writer(place, opened) as write:
+        fit = _build_fit(place, found, Counter() if cuts is None else cuts)
 
         def write_record(record: Record) -> bool:
             has_succeeded = record["outcome"] == "succeeded"
             if sink.rows != "all" and (sink.rows == "succeeded") != has_succeeded:
                 return False
+            place.keys.append(record["key"])
             try:
-                values = [value(record) for value in columns.values()]
+                values = _compute_values(columns, record)
                 if kind.is_typed:
                     values = _convert_values(values, converters, has_succeeded=has_succeeded)
-                write(values)
-            except (OSError, DatabaseError) as error:
-                raise _write_error(spec, index, destination, error) from error
+                write(fit(values))
+            except (OSError, DatabaseError, RowError) as error:
+                raise place.write_error(error) from error
             except _VALUE_ERRORS as error:
-                message = f"cannot write the row {record['key']!r}: {error}; {_REMEDY}"
-                at = f"sinks.{index}.columns"
-                at = at if at in spec.positions else f"sinks.{index}"
-                raise InputError([spec.problem(at, message)]) from error
+                raise place.row_error(error, record["key"]) from error
             return True
 
         yield write_record

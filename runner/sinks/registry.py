@@ -8,8 +8,8 @@ from runner.sinks.formats.csv import write_csv
 from runner.sinks.formats.files import list_columns, write_files
 from runner.sinks.formats.jsonl import write_jsonl
 from runner.sinks.formats.parquet import write_parquet
-from runner.sinks.formats.sql import write_sql
-from runner.sinks.formats.xlsx import check_cell, write_xlsx
+from runner.sinks.formats.sql import find_limits, write_sql
+from runner.sinks.formats.xlsx import CellLimit, write_xlsx
 from runner.sinks.plugin_writer import guard_sink
 from runner.spec.spec import Sink
 from runner.templates.expressions import RECORD_FIELDS
@@ -19,14 +19,21 @@ SINKS = {
     "files": SinkType(write_files, is_folder=True, expressions=list_columns),
     "jsonl": SinkType(write_jsonl),
     "parquet": SinkType(write_parquet, extra="data", is_typed=True, is_self_compressed=True),
-    "sql": SinkType(write_sql, extra="sql", is_typed=True, is_flat=True, destinations=("path", "url")),
+    "sql": SinkType(
+        write_sql,
+        extra="sql",
+        is_typed=True,
+        is_flat=True,
+        destinations=("path", "url"),
+        find_limits=find_limits,
+    ),
     "xlsx": SinkType(
         write_xlsx,
         extra="xlsx",
         is_typed=True,
         is_flat=True,
         is_self_compressed=True,
-        check_value=check_cell,
+        limit=CellLimit(),
         has_reason=True,
     ),
 }

@@ -6,15 +6,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runner.errors import InputError, Problem
+from runner.io_types.limits import CUT_REMEDY, Overflow
 from runner.sinks.citations import asks_for_citations
 from runner.sinks.column_schemas import build_column_schemas
 from runner.sinks.file_names import FileNames, NameIndex
+from runner.sinks.fit import compile_column
 from runner.sinks.registry import column_expressions, find_sink_type
 from runner.sources.input_files import Inputs
 from runner.sources.read import Row
 from runner.spec.spec import Sink, Spec
 from runner.tabular.column_types import make_converter
-from runner.templates.expressions import compile_expression, find_expression_names, parse_path
+from runner.templates.expressions import find_expression_names, parse_path
 
 _MAX_SHOWN = 5
 
@@ -31,12 +33,14 @@ Verify = Callable[[Any, Row], Any]
 
 @dataclass(slots=True)
 class _ColumnCheck:
-    """One column of a sink, and what was found in it so far.
+    """One column of the sink with this index, and what was found in it so far.
 
-    `steps` are the checks of its values. A row that did not succeed passes those in `only_succeeded`.
+    `steps` are the checks of its values. A row that did not succeed passes those in `only_succeeded`. Values
+    `only_overflow` if all that is wrong with them is that they do not fit.
     """
 
     sink: Sink
+    index: int
     setting: str
     name: str
     text: str
@@ -45,6 +49,7 @@ class _ColumnCheck:
     only_succeeded: list[Verify]
     count: int = 0
     has_blank: bool = False
+    only_overflow: bool = True
     shown: list[Problem] = field(default_factory=list)
 
     def add_row(self, row: Row, names: Mapping[str, Any], *, is_rejected: bool) -> None:
@@ -60,6 +65,7 @@ class _ColumnCheck:
             for step in self.steps:
                 found = step(found, row)
         except _ERRORS as error:
+            self.only_overflow &= isinstance(error, Overflow)
             self._note(row, value, str(error))
 
     def _note(self, row: Row, value: Any, message: str) -> None:
@@ -89,14 +95,22 @@ class SinkRowChecks:
             for check in self._checks:
                 check.add_row(row, names, is_rejected=is_rejected)
 
-    def raise_problems(self) -> None:
-        """Raise InputError if a sink cannot write some rows: the first ones of each column, and the remedy."""
+    def finish(self) -> list[Problem]:
+        """Return the problems of sinks that will not be written, though others will: some text does not fit.
+
+        There is a problem for each of the first rows of a column, and one for the column with the remedy. Raises
+        InputError if no sink can be written, or if rows are wrong in another way.
+        """
+        failed = [check for check in self._checks or () if check.count]
+        is_lost = {check.index for check in failed} == set(range(len(self._spec.sinks)))
+        goes_on = not is_lost and all(check.only_overflow for check in failed)
         problems = []
-        for check in self._checks or ():
-            if check.count:
-                problems += [*check.shown, self._spec.problem(check.setting, _describe(check))]
-        if problems:
+        for check in failed:
+            end = "the other sinks are written" if goes_on else "nothing was sent"
+            problems += [*check.shown, self._spec.problem(check.setting, _describe(check, end))]
+        if problems and not goes_on:
             raise InputError(problems)
+        return problems
 
     def close(self) -> None:
         """Free the disk space that the checks used."""
@@ -115,6 +129,8 @@ class SinkRowChecks:
                     typed.append(_ignore_row(make_converter(schemas[name], keep_nested=kind.is_flat)))
                 if kind.check_value is not None:
                     steps.append(_ignore_row(kind.check_value))
+                if kind.limit is not None and not sink.is_cut:
+                    steps.append(_ignore_row(kind.limit.check))
                 if sink.type == "sql" and name == sink.options.get("key", "key") and text != "key":
                     steps.append(self._make_key_check())
                 if sink.type == "files" and name == "name":
@@ -122,7 +138,7 @@ class SinkRowChecks:
                 if typed or steps or parse_path(text) is None:
                     own = f"sinks.{index}.{name}" if kind.expressions else f"sinks.{index}.columns.{name}"
                     setting = own if own in self._spec.positions else f"sinks.{index}"
-                    yield _ColumnCheck(sink, setting, name, text, compile_expression(text), steps, typed)
+                    yield _ColumnCheck(sink, index, setting, name, text, compile_column(text), steps, typed)
 
     def _make_name_check(self) -> Verify:
         names = FileNames()
@@ -151,14 +167,16 @@ def _place(row: Row) -> str:
     return f"row {row.key!r} ({row.path}:{row.line})"
 
 
-def _describe(check: _ColumnCheck) -> str:
-    """Return how many rows a sink cannot write, and what to do."""
+def _describe(check: _ColumnCheck, end: str) -> str:
+    """Return how many rows a sink cannot write, what follows, and what to do."""
     rows = "1 row" if check.count == 1 else f"{check.count:,} rows"
     which = f" (the first {_MAX_SHOWN} are shown)" if check.count > _MAX_SHOWN else ""
-    return f"column {check.name!r} cannot be written for {rows}{which}; nothing was sent: {_remedy(check)}"
+    return f"column {check.name!r} cannot be written for {rows}{which}; {end}: {_remedy(check)}"
 
 
 def _remedy(check: _ColumnCheck) -> str:
+    if check.only_overflow:
+        return CUT_REMEDY
     if check.sink.type == "files":
         return "change `name`"
     if check.sink.type == "sql" and check.name not in check.sink.types:

@@ -105,6 +105,11 @@ class Sink:
     options: dict[str, Any]
     types: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def is_cut(self) -> bool:
+        """True if text that does not fit its cell is cut, and False if it is an error."""
+        return self.options.get("overflow") == "cut"
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:

@@ -5,7 +5,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
+from runner.io_types.limits import RowError
 from runner.tabular.column_types import column_kind, decimal_precision
+from runner.text import shorten_value
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -220,7 +222,7 @@ class _RowGroup:
     rows: list[Sequence[Any]] = field(default_factory=list)
 
     def add(self, values: Sequence[Any]) -> None:
-        """Add a row, and write the row group if it is full. Raises ValueError."""
+        """Add a row, and write the row group if it is full. Raises RowError."""
         self.rows.append(values)
         if len(self.rows) == _ROWS:
             self._convert_rows()
@@ -228,7 +230,7 @@ class _RowGroup:
                 self._write_batches()
 
     def flush(self) -> None:
-        """Write all rows that were added. Raises ValueError."""
+        """Write all rows that were added. Raises RowError."""
         if self.rows:
             self._convert_rows()
         if self.batches:
@@ -238,10 +240,7 @@ class _RowGroup:
         import pyarrow as pa
 
         columns = zip(zip(*self.rows, strict=True), self.schema, strict=True)
-        try:
-            arrays = [pa.array(list(values), type=one.type) for values, one in columns]
-        except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
-            raise ValueError(str(error)) from error
+        arrays = [_build_array(values, one) for values, one in columns]
         self.batches.append(pa.RecordBatch.from_arrays(arrays, schema=self.schema))
         self.rows.clear()
 
@@ -252,14 +251,33 @@ class _RowGroup:
         self.batches.clear()
 
 
+def _build_array(values: Sequence[Any], column: "pa.Field") -> "pa.Array":
+    """Return the values of a column. Raises RowError for the first one that its type cannot hold."""
+    import pyarrow as pa
+
+    faults = (pa.ArrowException, OverflowError, TypeError, ValueError)
+    try:
+        return pa.array(values, type=column.type)
+    except faults as error:
+        for index, value in enumerate(values):
+            try:
+                pa.array([value], type=column.type)
+            except faults as own:
+                reason = "the number has more than 64 bits" if isinstance(own, OverflowError) else own
+                message = f"column {column.name!r} of the type {column.type}: {reason}: {shorten_value(value)}"
+                remedy = "set another type in `types`, or change the expression of the column"
+                raise RowError(f"{message}; {remedy}", back=len(values) - 1 - index) from own
+        raise ValueError(f"column {column.name!r}: {error}") from error
+
+
 @contextmanager
 def open_parquet_writer(
     file: BinaryIO, columns: Mapping[str, Mapping[str, Any]], compression: str
 ) -> Iterator[Callable[[Sequence[Any]], None]]:
     """Yield a function that takes the converted values of one row; write the rows as Parquet.
 
-    `columns` maps names to JSON schemas. A row group has about 32 MB. Raises ValueError for a value that does not
-    fit its type.
+    `columns` maps names to JSON schemas. A row group has about 32 MB. Raises RowError for a value that its type
+    cannot hold.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

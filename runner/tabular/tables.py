@@ -7,8 +7,11 @@ from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from runner.io_types.limits import Limit
 from runner.tabular.column_types import column_kind, decimal_precision
 from runner.tabular.database import ROWS_PER_BATCH, DatabaseError, Transactions, map_errors, open_connection
+from runner.tabular.table_limits import read_column_limits
+from runner.tabular.write_rows import write_rows
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -106,7 +109,8 @@ def open_upsert(
     """Yield a function that takes the values of one row; write the rows in their database's transaction.
 
     `columns` maps names to JSON schemas, and the values have their types. The table is created if it does not
-    exist. A row replaces an existing row with the same key. Raises DatabaseError.
+    exist. A row replaces an existing row with the same key. Raises DatabaseError, and RowError for a row that the
+    table refuses.
     """
     made, waiting = _build_table(table, columns, key), list[dict[str, Any]]()
     connection = transactions.connection(url)
@@ -116,7 +120,7 @@ def open_upsert(
 
     def flush() -> None:
         with map_errors(url):
-            connection.execute(statement, waiting)
+            write_rows(connection, statement, waiting, key)
         waiting.clear()
 
     def write(values: Sequence[Any]) -> None:
@@ -127,6 +131,14 @@ def open_upsert(
     yield write
     if waiting:
         flush()
+
+
+def find_column_limits(
+    transactions: Transactions, url: str, table: str, columns: Mapping[str, Any], key: str
+) -> dict[str, Limit]:
+    """Return how much text the columns of a table can hold, by name. Raises DatabaseError."""
+    with map_errors(url):
+        return read_column_limits(transactions.connection(url), _build_table(table, columns, key))
 
 
 def find_overwritten_key(

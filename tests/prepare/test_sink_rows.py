@@ -164,6 +164,27 @@ def test_text_too_long_for_a_cell_is_found_before_sending(tmp_path: Path, run_jo
     assert len(sheet["B3"].value) == 32_767
 
 
+def test_long_text_keeps_no_other_sink_from_delivery(tmp_path: Path, run_job: RunJob) -> None:
+    sink = {"type": "xlsx", "path": "out/a.xlsx", "columns": {"id": "key", "text": "row.text"}}
+    events = list[Any]()
+    write_rows(tmp_path, "id,text", f"r1,{'x' * 40_000}", sinks=[sink, {"type": "jsonl", "path": "out/a.jsonl"}])
+    with pytest.raises(InputError, match=r"cannot write the row 'r1': column 'text': .*set `overflow: cut`"):
+        run_job(on_event=events.append)
+    first, second = [event.message for event in events if event.name == "warning"]
+    assert first.startswith("rows.csv:2: column 'text' of row 'r1': a cell can hold at most 32,767 characters")
+    assert "cannot be written for 1 row; the other sinks are written: set `overflow: cut`" in second
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.jsonl"]
+
+
+def test_text_that_is_cut_is_no_problem_of_the_rows(tmp_path: Path, run_job: RunJob) -> None:
+    sink = {"type": "xlsx", "path": "out/a.xlsx", "overflow": "cut", "columns": {"id": "key", "text": "row.text"}}
+    write_rows(tmp_path, "id,text", f"r1,{'x' * 40_000}", "r2,short", sinks=[sink])
+    [output] = run_job().sinks
+    assert output["cut"] == {"text": 1}
+    sheet = openpyxl.load_workbook(tmp_path / "out" / "a.xlsx")["Sheet1"]
+    assert [len(sheet[cell].value) for cell in ("B2", "B3")] == [32_767, 5]
+
+
 @pytest.mark.parametrize(("rows", "words"), [(["r1,a", "r2,a"], "'a' is already used by row 'r1' (rows.csv:2)")])
 def test_table_key_is_checked_before_sending(tmp_path: Path, run_job: RunJob, rows: list[str], words: str) -> None:
     sink = {

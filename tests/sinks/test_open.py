@@ -11,7 +11,7 @@ from runner.errors import InputError
 from runner.sinks.destination import Destination
 from runner.sinks.open import open_sink
 from tests.support.fuzzing import NESTED
-from tests.support.sinks import csv_cells, outcome_record, spec_with, written_bytes
+from tests.support.sinks import csv_cells, outcome_record, spec_with, write_sink, written_bytes
 
 
 @pytest.mark.parametrize("type", ["csv", "jsonl"])
@@ -131,10 +131,18 @@ def test_lazy_sequence_is_written_as_a_list(tmp_path: Path, type: str) -> None:
 def test_failing_sink_is_reported(tmp_path: Path) -> None:
     spec = spec_with(tmp_path, {"type": "parquet", "columns": {"n": "output"}, "types": {"n": "integer"}}, {})
     with (
-        pytest.raises(InputError, match=r"cannot write .*first: .* too large"),
+        pytest.raises(InputError, match=r"row 1: column 'n' of the type int64: .* more than 64 bits: .*first"),
         open_sink(spec, 0, Destination(tmp_path / "first"), {}) as first,
         open_sink(spec, 1, Destination(tmp_path / "second"), {}) as second,
     ):
         for take in (first, second):
             take(outcome_record(key=1, output=2**64 - 1))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["second", "t.yaml"]
+
+
+@pytest.mark.parametrize("type", ["csv", "jsonl", "xlsx"])
+@pytest.mark.parametrize("text", ["output * 1e308", "[output * 1e308]", "{'a': output * 1e308}"])
+def test_infinite_number_is_not_written_as_null(tmp_path: Path, type: str, text: str) -> None:
+    spec = spec_with(tmp_path, {"type": type, "columns": {"id": "key", "n": text}})
+    with pytest.raises(InputError, match=r"row 'k1': column 'n': the computed number is inf"):
+        write_sink(spec, Destination(tmp_path / "o"), outcome_record(output=1e9))

@@ -1,7 +1,7 @@
 """The texts about a run: its summary, its states, and its unknown batches."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -114,9 +114,18 @@ def format_conclusion(summary: Summary, *, is_simulated: bool) -> str:
     width = max(map(len, paths), default=0)
     for index, (path, sink) in enumerate(zip(paths, summary.sinks, strict=True)):
         lines.append(f"  {'' if index else 'wrote':6}  {path:{width}}  {pluralize(sink['rows'], 'row')}")
+    lines += _format_cuts(zip(paths, summary.sinks, strict=True))
     kept = [_relative_path(sink["instead_of"]) for sink in summary.sinks if "instead_of" in sink]
     lines += [f"  {'' if index else 'kept':6}  {path}, which is complete" for index, path in enumerate(kept)]
     return "\n".join(lines)
+
+
+def _format_cuts(outputs: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterator[str]:
+    """Yield a line for each output that has cells with only a part of their text."""
+    for path, sink in outputs:
+        if cuts := sink.get("cut"):
+            columns = ", ".join(f"{pluralize(count, 'cell')} of {name}" for name, count in cuts.items())
+            yield escape_line(f"  cut     {path}: {columns}")
 
 
 def format_unfinished(summary: Summary) -> str:

@@ -3,7 +3,7 @@
 The outputs depend only on the files of the run, so that writing them again gives the same bytes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -56,9 +56,14 @@ def _verified_records(
     yield from _build_records(context, output_format, files, decoded=decoded, is_partial=is_partial)
 
 
-def _extra_entries(sink: Sink, place: OutputPlace) -> dict[str, str]:
-    table = {"table": sink.options["table"]} if sink.type == "sql" else {}
-    return table if place.instead_of is None else {**table, "instead_of": str(place.instead_of)}
+def _describe_output(sink: Sink, place: OutputPlace, rows: int, cuts: Mapping[str, int]) -> dict[str, Any]:
+    """Return {type, path, rows} of an output, and what else there is to say of it."""
+    found: dict[str, Any] = {"type": sink.type, "path": str(place.destination)}
+    if sink.type == "sql":
+        found["table"] = sink.options["table"]
+    if place.instead_of is not None:
+        found["instead_of"] = str(place.instead_of)
+    return {**found, "rows": rows, **({"cut": dict(cuts)} if cuts else {})}
 
 
 def _correct_outcomes(context: RunContext, corrected: list[tuple[int, str]]) -> None:
@@ -75,8 +80,9 @@ def write_outputs(
 ) -> list[dict[str, Any]]:
     """Write every sink and return {type, path, rows} of each; a file appears whole or not at all.
 
-    SQL sinks also have `table`, and an output beside a complete one has the path of that one in `instead_of`. In
-    an unfinished run, `is_partial` leaves out rows that have no outcome yet.
+    SQL sinks also have `table`, and an output beside a complete one has the path of that one in `instead_of`.
+    `cut` counts cells that were cut, by column, if there are any. In an unfinished run, `is_partial` leaves out
+    rows that have no outcome yet.
 
     A sink that cannot be written keeps no other from being delivered. Raises InputError with the problems of those
     that failed, StateError if the files of the run are damaged, and Interrupted after `context.stop`.
@@ -96,8 +102,9 @@ def write_outputs(
     if problems := [problem for group in groups for problem in group.problems]:
         raise InputError(problems)
     rows = {index: count for group in groups for index, count in group.rows.items()}
+    cuts = {index: counter for group in groups for index, counter in group.cuts.items()}
     return [
-        {"type": sink.type, "path": str(one.destination), **_extra_entries(sink, one), "rows": rows[index]}
+        _describe_output(sink, one, rows[index], cuts[index])
         for index, (sink, one) in enumerate(zip(sinks, chosen, strict=True))
     ]
 

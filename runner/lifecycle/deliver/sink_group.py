@@ -1,5 +1,6 @@
 """Sinks that are delivered together: one that fails keeps no other group from being delivered."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
@@ -16,12 +17,13 @@ from runner.tabular.database import DatabaseError, Transactions, identify_databa
 class SinkGroup:
     """The tables of one database, which appear together, or one sink of another kind.
 
-    `rows` counts the rows of each sink by its index. Once it has failed, its `problems` say why, and it takes no
-    more records.
+    `rows` counts the rows of each sink by its index, and `cuts` its cells that were cut, by column. Once it has
+    failed, its `problems` say why, and it takes no more records.
     """
 
     places: Mapping[int, OutputPlace]
     rows: dict[int, int] = field(default_factory=dict)
+    cuts: dict[int, Counter[str]] = field(default_factory=dict)
     problems: Sequence[Problem] = ()
     _writers: dict[int, Callable[[Mapping[str, Any]], bool]] = field(default_factory=dict)
     _files: ExitStack = field(default_factory=ExitStack)
@@ -61,7 +63,8 @@ class SinkGroup:
     def _open(self, spec: Spec, types: Mapping[str, Any]) -> None:
         for index, place in self.places.items():
             destination = replace(place.destination, transactions=self._transactions)
-            self._writers[index] = self._files.enter_context(open_sink(spec, index, destination, types))
+            cuts = self.cuts[index] = Counter()
+            self._writers[index] = self._files.enter_context(open_sink(spec, index, destination, types, cuts))
             self.rows[index] = 0
 
     def _attempt(self, step: Callable[[], object]) -> None:

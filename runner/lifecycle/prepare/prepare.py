@@ -134,10 +134,12 @@ def prepare_first_round(
             results = _open_results(previous_store, run, spec, files, is_recovered=run_id is not None)
             _write_first_round(first, spec, store, _read_rows(spec, inputs, limit), results)
             _check_keys(first, spec, store)
-            sink_checks.raise_problems()
+            unwritable = sink_checks.finish()
         snapshot = start if earlier else replace(start, inputs=inputs.files, types=inputs.types)
         run = _record_prepared(first, store, snapshot, is_recovered=run_id is not None)
         report(RunEvent("read", f"{pluralize(run.rows, 'row')} read", summarize_run(store, run)))
+        for problem in unwritable:
+            report(RunEvent("warning", str(problem), summarize_run(store, run)))
     except BaseException:
         store.delete_run(run)
         raise

@@ -6,9 +6,10 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 from runner.io_types.annotations import NonEmpty
+from runner.io_types.limits import Limit
 from runner.sinks.destination import Destination
 from runner.tabular.database import Transactions
-from runner.tabular.tables import find_overwritten_key, open_upsert
+from runner.tabular.tables import find_column_limits, find_overwritten_key, open_upsert
 
 
 @contextmanager
@@ -52,3 +53,11 @@ def write_sql(
             raise ValueError(
                 f"{table} stores {key} {lost!r} under another row's key: check the type or collation of its column"
             )
+
+
+def find_limits(
+    destination: Destination, columns: Mapping[str, Any], *, table: str, key: str = "key"
+) -> Mapping[str, Limit]:
+    """Return how much text the columns of an open table can hold. Raises DatabaseError."""
+    with Transactions() as own:
+        return find_column_limits(destination.transactions or own, destination.database_url, table, columns, key)

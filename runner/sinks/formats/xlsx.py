@@ -13,10 +13,14 @@ from pathlib import Path
 from typing import IO, Annotated, Any
 
 from runner.io_types.annotations import keywords
+from runner.io_types.limits import TextLimit
 from runner.sinks.destination import Destination
 from runner.tabular.column_types import to_text
 
-_ROWS, _CHARACTERS, _MAX_EXACT_INTEGER, _DIGITS = 1_048_576, 32_767, 10**15, 15
+_ROWS, _MAX_EXACT_INTEGER, _DIGITS = 1_048_576, 10**15, 15
+
+
+_FIRST_DATE = date(1900, 1, 1)
 
 
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)
@@ -106,10 +110,13 @@ def _make_cell(make_text_cell: Callable[..., Any], value: Any) -> Any:
 
 
 def _to_cell(value: Any) -> Any:
-    """Return a value in the form that a cell can hold. Raises ValueError for text that is too long."""
+    """Return a value in the form that a cell can hold. What its numbers and dates cannot express is text."""
     if isinstance(value, datetime):
-        return value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo is not None else value
-    if isinstance(value, bool | date | time | float) or value is None:
+        value = value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo is not None else value
+        return value if value.date() >= _FIRST_DATE else value.isoformat()
+    if isinstance(value, date):
+        return value if value >= _FIRST_DATE else value.isoformat()
+    if isinstance(value, bool | time | float) or value is None:
         return value
     if isinstance(value, int | Decimal):
         # A sheet has only floating-point numbers, with 15 digits.
@@ -118,15 +125,27 @@ def _to_cell(value: Any) -> Any:
         return value if is_exact else str(value)
     if isinstance(value, bytes):
         value = base64.b64encode(value).decode()
-    text = to_text(value) or ""
-    if len(text) > _CHARACTERS:
-        raise ValueError(f"a cell can hold at most {_CHARACTERS:,} characters, but this text has {len(text):,}")
-    return text
+    return to_text(value) or ""
 
 
-def check_cell(value: Any) -> None:
-    """Raise ValueError for a value that a cell cannot hold."""
-    _to_cell(value)
+class CellLimit:
+    """The longest text of a cell. Excel counts UTF-16 units, and openpyxl cuts longer ones without a word."""
+
+    _text = TextLimit(
+        "a cell",
+        most=32_767,
+        measure=lambda text: len(_escape_text(text).encode("utf-16-le", "surrogatepass")) // 2,
+        widest=7,
+        note=" (an emoji counts as 2, and a control character as 7)",
+    )
+
+    def check(self, value: Any) -> None:
+        """Raise Overflow for a value whose text is too long."""
+        self._text.check(_to_cell(value))
+
+    def cut(self, value: Any) -> Any:
+        """Return the beginning of a value's text that fits."""
+        return self._text.cut(_to_cell(value))
 
 
 def _escape_text(text: str) -> str:

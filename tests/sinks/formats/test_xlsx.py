@@ -54,3 +54,29 @@ def test_workbook_keeps_values_as_exactly_as_possible(tmp_path: Path, value: Any
         put([value])
     page = openpyxl.load_workbook(tmp_path / "o.xlsx").active
     assert page is not None and page["A2"].value == kept
+
+
+@pytest.mark.parametrize(
+    ("day", "kept"),
+    [
+        ("0001-01-01", "0001-01-01"),
+        ("1899-12-31", "1899-12-31"),
+        ("1900-01-01", datetime.datetime(1900, 1, 1)),
+        ("9999-12-31", datetime.datetime(9999, 12, 31)),
+    ],
+)
+def test_dates_before_those_of_excel_are_text(tmp_path: Path, day: str, kept: Any) -> None:
+    spec = spec_with(tmp_path, {"type": "xlsx", "columns": {"day": "output"}, "types": {"day": "date"}})
+    write_sink(spec, Destination(tmp_path / "o.xlsx"), outcome_record(output=day))
+    page = openpyxl.load_workbook(tmp_path / "o.xlsx").active
+    assert page is not None and page["A2"].value == kept
+
+
+def test_text_with_escaped_characters_is_cut_by_the_spec_alone(tmp_path: Path) -> None:
+    sink, text = {"type": "xlsx", "columns": {"t": "output"}}, "\x07" * 5_000
+    with pytest.raises(InputError, match=r"this text has 35,000 \(.*a control character as 7\)"):
+        write_sink(spec_with(tmp_path, sink), Destination(tmp_path / "o.xlsx"), outcome_record(output=text))
+    cut = spec_with(tmp_path, {**sink, "overflow": "cut"})
+    write_sink(cut, Destination(tmp_path / "o.xlsx"), outcome_record(output=text))
+    page = openpyxl.load_workbook(tmp_path / "o.xlsx").active
+    assert page is not None and page["A2"].value == "_x0007_" * 4_681

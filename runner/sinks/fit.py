@@ -1,0 +1,66 @@
+"""Compute the values of a sink's columns, and fit them into its cells: an error, or cut and counted."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from runner.io_types.limits import Limit, Overflow
+from runner.templates.expressions import compile_expression, parse_path
+
+_KEY_REMEDY = "it identifies the row, and is never cut: shorten it in the expression of the column"
+
+
+Fit = Callable[[list[Any]], list[Any]]
+"""Returns the values of a row that a sink can hold. Raises ValueError, which names the column."""
+
+
+def require_finite(value: Any) -> Any:
+    """Return a value that an expression has computed. Raises ValueError for an infinite number or NaN in it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"the computed number is {value}, which JSON cannot express: change the expression")
+    if isinstance(value, list | tuple):
+        for part in value:
+            require_finite(part)
+    elif isinstance(value, dict):
+        require_finite(list(value.values()))
+    return value
+
+
+def compile_column(text: str) -> Callable[[Mapping[str, Any]], Any]:
+    """Return the function that computes the value of a column; see `require_finite`. Raises ExpressionError."""
+    evaluate = compile_expression(text)
+    # A path only takes a value that was read as JSON.
+    return evaluate if parse_path(text) is not None else lambda names: require_finite(evaluate(names))
+
+
+def make_fit(
+    columns: Sequence[str], limits: Mapping[str, Limit], cuts: Counter[str], *, is_cut: bool, whole: str | None
+) -> Fit:
+    """Return the function that fits the values of the columns into their limits.
+
+    With `is_cut`, a value that does not fit is cut, and counted in `cuts` by its column. The column `whole` is
+    never cut: it identifies the rows.
+    """
+    checks = [(index, name, limits[name]) for index, name in enumerate(columns) if name in limits]
+
+    def fit(values: list[Any]) -> list[Any]:
+        for index, name, limit in checks:
+            try:
+                limit.check(values[index])
+            except Overflow as error:
+                if not is_cut or name == whole:
+                    remedy = _KEY_REMEDY if name == whole else error.remedy
+                    raise ValueError(f"column {name!r}: {error}; {remedy}") from error
+                values[index] = _cut(limit, name, values[index])
+                cuts[name] += 1
+        return values
+
+    return fit
+
+
+def _cut(limit: Limit, name: str, value: Any) -> Any:
+    try:
+        return limit.cut(value)
+    except Overflow as error:
+        raise ValueError(f"column {name!r}: {error}; {error.remedy}") from error
