@@ -19,6 +19,9 @@ _VERSION_KEYS = (
 )  # fmt: skip
 
 
+_PROOF_SUFFIX = ".runner-check"
+
+
 class RemoteFileInfo(NamedTuple):
     """File metadata from a server: size in bytes, version marker, and ISO modification time."""
 
@@ -138,6 +141,24 @@ def upload_file(file: Path, url: str) -> None:
     with _map_errors(url):
         system, path = _open_filesystem(url)
         system.put_file(str(file), path)
+
+
+def prove_writable(url: str) -> None:
+    """Write an empty object beside the one of a URL, and delete it. Raises OSError if it cannot be done.
+
+    Its name begins with a dot and is always the same, so the next proof also removes what a killed one has left.
+    """
+    folder, _, name = url.rpartition("/")
+    proof = f"{folder}/.{name}{_PROOF_SUFFIX}"
+    with _map_errors(proof):
+        system, path = _open_filesystem(proof)
+        system.pipe_file(path, b"")
+    try:
+        with _map_errors(proof):
+            system.rm_file(path)
+    except OSError as error:
+        message = f"an empty object was written, but cannot be deleted ({error.strerror}): delete {proof}"
+        raise OSError(error.errno, message, url) from error
 
 
 def why_not_writable(url: str) -> str | None:

@@ -49,6 +49,7 @@ def build_sink_variant(name: str, kind: SinkType, schema: Mapping[str, Any]) -> 
         raise ValueError(f"the setting `{min(other)}` names a place: add it to the destinations of the SinkType")
     names = ["rows", *(() if kind.expressions else ("columns",)), *(("types",) if kind.is_typed else ())]
     names += ["overflow"] if kind.can_overflow else []
+    names += ["check"] if "url" not in kind.destinations else []
     properties = {**places, **{name: shared[name] for name in names}, **columns.properties, **own.properties}
     # Of several places, a sink sets exactly one: `check_cross_fields` sees to it.
     required = [*(places if len(places) == 1 else ()), *columns.required, *own.required]

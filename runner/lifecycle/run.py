@@ -20,7 +20,7 @@ from runner.lifecycle.plan.consent import Consent, start_if_confirmed
 from runner.lifecycle.plan.plan import Plan, build_plan
 from runner.lifecycle.prepare.prepare import prepare_first_round
 from runner.lifecycle.validate.checks import validate_spec
-from runner.lifecycle.validate.destinations import check_destinations, check_tables
+from runner.lifecycle.validate.destinations import check_destinations, check_tables, prove_destinations
 from runner.results.output_format import OutputFormat, build_output_format
 from runner.runs.context import RunContext
 from runner.runs.events import ProgressCallback, ignore_progress
@@ -139,6 +139,7 @@ def prepare_run(
         context = RunContext(selected.spec, store, selected.run, root, report, overwrite, stop)
         return ReadyRun(context, api, None, selected.is_outdated or checked.error is not None)
     templates = templates or validate_spec(spec).templates
+    prove_destinations(spec, checked.destinations)
     prepared = prepare_first_round(spec, templates, store, limit=limit, stop=stop, report=report)
     context = RunContext(spec, store, prepared.run, root, report, overwrite, stop)
     check_tables(context, checked.destinations)

@@ -9,7 +9,7 @@ from runner.files.extras import missing_package_message
 from runner.files.remote import is_url
 from runner.sinks.citations import asks_for_citations
 from runner.sinks.column_schemas import build_column_schemas, build_record_schemas
-from runner.sinks.destination import Destination, destination_setting, why_not_writable
+from runner.sinks.destination import Destination, destination_setting, prove_writable, why_not_writable
 from runner.sinks.registry import column_expressions, find_sink_type
 from runner.spec.schema_errors import suggest_similar
 from runner.spec.spec import Sink, Spec
@@ -76,6 +76,22 @@ def check_destination(
     if message is None and sink.type == "sql" and (destination.path is None or destination.path.exists()):
         message = _find_table_mismatch(spec, sink, destination, types)
     return spec.problem(at, message) if message is not None else None
+
+
+def prove_destination(spec: Spec, index: int, destination: Destination) -> Problem | None:
+    """Return why a sink cannot write to its place, found by writing there, or None. Nothing of it stays.
+
+    Tables are left out, since `check_destination` proves them in a transaction, and so is a sink with
+    `check: false`.
+    """
+    sink = spec.sinks[index]
+    if (sink.type == "sql" and destination.path is None) or sink.options.get("check") is False:
+        return None
+    message = prove_writable(destination, is_folder=find_sink_type(sink.type).is_folder)
+    if message is None:
+        return None
+    remedy = "" if sink.type == "sql" else "; with `check: false` the sink is not tried out before it is written"
+    return spec.problem(f"sinks.{index}.{destination_setting(sink)}", f"{message}{remedy}")
 
 
 def _find_table_mismatch(

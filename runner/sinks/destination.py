@@ -17,7 +17,7 @@ from runner.spec.redact import redact_passwords
 from runner.spec.spec import Sink
 from runner.tabular.database import Transactions
 
-_BLOCK_BYTES = 1 << 20
+_BLOCK_BYTES, _PROOF_BYTES = 1 << 20, 1 << 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +89,7 @@ def why_not_writable(destination: Destination, *, is_folder: bool = False) -> st
         return remote.why_not_writable(destination.url)
     path = destination.path
     try:
-        parent = next(
-            folder for folder in ((path, *path.parents) if is_folder else path.parents) if folder.exists()
-        )
+        parent = _nearest_folder(path, is_folder=is_folder)
         if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
             return f"{parent} is not a writable folder"
         if path.is_dir() and not is_folder:
@@ -102,3 +100,31 @@ def why_not_writable(destination: Destination, *, is_folder: bool = False) -> st
     except OSError as error:
         return f"{path} cannot be accessed: {error.strerror}"
     return None
+
+
+def prove_writable(destination: Destination, *, is_folder: bool = False) -> str | None:
+    """Return why nothing can be written at a place, found by writing there, or None. Nothing of it stays.
+
+    At a URL an empty object is written and deleted, in a folder a file without a name.
+    """
+    try:
+        if destination.path is None:
+            remote.prove_writable(destination.url)
+        else:
+            _prove_folder(_nearest_folder(destination.path, is_folder=is_folder))
+    except OSError as error:
+        return f"cannot write {destination}: {error.strerror}"
+    return None
+
+
+def _nearest_folder(path: Path, *, is_folder: bool) -> Path:
+    """Return the first folder that exists of those that an output needs."""
+    return next(folder for folder in ((path, *path.parents) if is_folder else path.parents) if folder.exists())
+
+
+def _prove_folder(folder: Path) -> None:
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(bytes(_PROOF_BYTES))
+        file.flush()
+        # A server may only then find out that its disk is full.
+        os.fsync(file.fileno())

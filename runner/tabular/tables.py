@@ -183,11 +183,14 @@ def find_schema_mismatch(
         if look.has_table(made.name, made.schema):
             if (wrong := _find_mismatch(look, made, columns, key, dialect)) is not None:
                 return wrong
-        elif dialect != "postgresql":
+        elif dialect not in ("postgresql", "sqlite"):
             # Here a created table would stay despite the rollback.
             _upsert_statement(made, dialect, key)
             return None
         else:
+            if dialect == "sqlite":
+                # Its driver begins no transaction before it creates a table.
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
             made.create(connection)
         if is_typed:
             # Inserts no row, but fails if the table, a type or the permission to write is missing.

@@ -9,7 +9,7 @@ import pytest
 
 from runner import Plan, Summary, errors, load_spec
 from runner.lifecycle.follow.next_step import STEPS
-from runner.lifecycle.validate.destinations import check_destinations
+from runner.lifecycle.validate.destinations import find_invalid, find_places
 from runner.templates.templates import load_templates
 
 ROOT = Path(__file__).parents[2]
@@ -63,7 +63,7 @@ def test_snippet_is_part_of_a_valid_spec(project: Path, name: str, text: str) ->
     spec = load_spec(path)
     assert text.count("\n") <= 12
     assert load_templates(spec).spec is spec
-    assert len(check_destinations(spec, project, query_databases=False)) == len(spec.sinks)
+    assert find_invalid(spec, find_places(spec, project)) == []
 
 
 @pytest.mark.parametrize(("document", "target"), LINKS)

@@ -8,7 +8,7 @@ import pytest
 from runner.sinks.registry import SINKS
 from runner.spec.schema_errors import schema_text
 
-COMMON = {"type", "path", "url", "rows", "columns", "types", "overflow", "name", "content"}
+COMMON = {"type", "path", "url", "rows", "columns", "types", "overflow", "check", "name", "content"}
 
 
 @pytest.mark.parametrize("type", sorted(SINKS))

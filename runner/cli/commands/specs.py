@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @click.option(
     "--online",
     is_flag=True,
-    help="Also ask the API, for free, if it has the model and accepts the requests, and look at tables.",
+    help="Also ask the API, for free, if it has the model and accepts the requests, and prove the sinks writable.",
 )
 @SELECT_OPTION
 @VAR_OPTION
@@ -51,7 +51,7 @@ def validate(
     from runner.lifecycle.validate.checks import validate_files
 
     failed = False
-    for report in validate_files(specs, vars=variables, select=select, query_databases=online):
+    for report in validate_files(specs, vars=variables, select=select, is_online=online):
         _print_findings(report, report.findings, as_json=as_json)
         if online and report.spec is not None:
             from runner.lifecycle.plan.preview import check_with_api

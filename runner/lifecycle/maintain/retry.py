@@ -18,7 +18,7 @@ from runner.lifecycle.plan.plan import build_plan
 from runner.lifecycle.prepare.change_reasons import find_default_reason
 from runner.lifecycle.prepare.prepare import EarlierRows, prepare_first_round
 from runner.lifecycle.run import CheckedSpec, ReadyRun, RunOptions, check_spec, follow_and_deliver
-from runner.lifecycle.validate.destinations import check_tables
+from runner.lifecycle.validate.destinations import check_tables, prove_destinations
 from runner.results.output_format import build_output_format
 from runner.runs.context import RunContext
 from runner.runs.events import ProgressCallback, ignore_progress
@@ -150,6 +150,7 @@ def _prepare_retry(
     # The rows stay those of that run, and with them the settings that chose them.
     spec = replace(checked.spec, source=spec_from_record(before.record, path=Path(), root=Path()).source)
     templates = load_templates(spec)
+    prove_destinations(spec, checked.destinations)
     taken = take_snapshot(spec, templates, before.limit)
     start = replace(taken, inputs=before.inputs, types=before.types, retries=run.id)
     rows = read_kept_rows(store, run, build_output_format(spec.output), choice, path=spec.source.path)

@@ -12,7 +12,7 @@ from runner.errors import InputError, Problem
 from runner.files.extras import missing_package_message
 from runner.files.nearest import find_nearest_file
 from runner.lifecycle.prepare.render import encode_requests, find_shape, rejected_finding
-from runner.lifecycle.validate.destinations import find_unwritable
+from runner.lifecycle.validate.destinations import find_invalid, find_places, find_unwritable
 from runner.lifecycle.validate.facts import estimate_facts
 from runner.lifecycle.validate.sample import Sample, read_sample
 from runner.results.output_format import build_output_format
@@ -144,12 +144,12 @@ class FileReport:
 
 
 def validate_file(
-    path: str | os.PathLike[str], *, vars: Mapping[str, str] | None = None, query_databases: bool = False
+    path: str | os.PathLike[str], *, vars: Mapping[str, str] | None = None, is_online: bool = False
 ) -> FileReport:
     """Check a spec file in one round: every check that can run does, whatever else is wrong.
 
-    Nothing is sent. Tables are only looked at with `query_databases`: they may be unreachable where specs are
-    validated.
+    Nothing is sent. With `is_online`, the sinks are proved to be writable: their places may be unreachable where
+    specs are validated.
     """
     spec, problems = read_spec(path, vars=vars)
     findings = [Finding.from_problem("spec", problem) for problem in problems]
@@ -157,19 +157,19 @@ def validate_file(
         return FileReport(Path(path), None, findings, [])
     checks = _Checks(spec, is_thorough=True)
     checks.run()
-    unwritable = find_unwritable(spec, spec.root, query_databases=query_databases, types=checks.types)[1]
-    checks.note("sink", unwritable)
+    places = find_places(spec, spec.root)
+    checks.note("sink", find_unwritable(spec, places, checks.types) if is_online else find_invalid(spec, places))
     found = dict.fromkeys(chain(findings, checks.findings))
     ordered = sorted(found, key=lambda one: (one.path != str(spec.path), one.path, one.line, one.column))
     return FileReport(spec.path, spec, ordered, list(checks.samples.values()))
 
 
 def validate_files(
-    written: Sequence[str], *, vars: Mapping[str, str], select: Sequence[str] = (), query_databases: bool = False
+    written: Sequence[str], *, vars: Mapping[str, str], select: Sequence[str] = (), is_online: bool = False
 ) -> list[FileReport]:
     """Check the specs that paths, folders and globs name, as far as they are selected; see `validate_file`."""
     paths = find_spec_files(written)
-    reports = [validate_file(path, vars=vars, query_databases=query_databases) for path in paths]
+    reports = [validate_file(path, vars=vars, is_online=is_online) for path in paths]
     specs = [report.spec for report in reports if report.spec is not None]
     chosen = select_specs(specs, select)
     try:

@@ -7,31 +7,53 @@ from typing import Any
 from runner.errors import InputError, Problem
 from runner.runs.context import RunContext
 from runner.runs.snapshot import read_snapshot
-from runner.sinks.check import check_destination
+from runner.sinks.check import check_destination, prove_destination
 from runner.sinks.destination import Destination, resolve_destination
 from runner.spec.spec import Spec
 
 
-def find_unwritable(
-    spec: Spec, output_root: Path, *, query_databases: bool = True, types: Mapping[str, Any] | None = None
-) -> tuple[list[Destination], list[Problem]]:
-    """Return the places of a spec's sinks below `output_root`, and those that cannot be written.
+def find_unwritable(spec: Spec, places: Sequence[Destination], types: Mapping[str, Any]) -> list[Problem]:
+    """Return which places of a spec's sinks cannot be written, found by writing there; nothing of it stays.
 
-    This is known as far as it can be without writing. Databases are only checked with `query_databases`, and their
-    columns if `types` are the schemas of the source's columns.
+    `types` are the schemas of the source's columns.
     """
-    places = [resolve_destination(sink, root=spec.root, base=output_root) for sink in spec.sinks]
-    asked = [index for index, sink in enumerate(spec.sinks) if query_databases or sink.type != "sql"]
-    sound = [index for index in asked if spec.is_sound(f"sinks.{index}")]
-    return places, [one for index in sound if (one := check_destination(spec, index, places[index], types))]
+    sound = [index for index in range(len(spec.sinks)) if spec.is_sound(f"sinks.{index}")]
+    found = [
+        check_destination(spec, index, places[index], types) or prove_destination(spec, index, places[index])
+        for index in sound
+    ]
+    return [problem for problem in found if problem]
 
 
-def check_destinations(spec: Spec, output_root: Path, *, query_databases: bool = True) -> list[Destination]:
-    """Return the places of a spec's sinks below `output_root`. Raises InputError if one cannot be written."""
-    places, problems = find_unwritable(spec, output_root, query_databases=query_databases)
-    if problems:
+def find_invalid(spec: Spec, places: Sequence[Destination]) -> list[Problem]:
+    """Return which places of a spec's sinks cannot be written, as far as is known without a connection."""
+    files = [index for index, sink in enumerate(spec.sinks) if sink.type != "sql"]
+    sound = [index for index in files if spec.is_sound(f"sinks.{index}")]
+    return [one for index in sound if (one := check_destination(spec, index, places[index]))]
+
+
+def find_places(spec: Spec, output_root: Path) -> list[Destination]:
+    """Return the places of a spec's sinks below `output_root`."""
+    return [resolve_destination(sink, root=spec.root, base=output_root) for sink in spec.sinks]
+
+
+def check_destinations(spec: Spec, output_root: Path) -> list[Destination]:
+    """Return the places of a spec's sinks below `output_root`.
+
+    Raises InputError if one cannot be written, as far as is known without writing: databases are asked.
+    """
+    places = find_places(spec, output_root)
+    found = [check_destination(spec, index, place) for index, place in enumerate(places)]
+    if problems := [problem for problem in found if problem]:
         raise InputError(problems)
     return places
+
+
+def prove_destinations(spec: Spec, places: Sequence[Destination]) -> None:
+    """Raise InputError for places at which nothing can be written; see `prove_destination`."""
+    found = [prove_destination(spec, index, place) for index, place in enumerate(places)]
+    if problems := [problem for problem in found if problem]:
+        raise InputError(problems)
 
 
 def check_tables(context: RunContext, destinations: Sequence[Destination]) -> None:
