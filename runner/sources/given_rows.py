@@ -11,6 +11,7 @@ import msgspec
 from runner.errors import InputError, Problem
 from runner.sources.json_values import check_column_names, row_to_json
 from runner.tabular.arrow_rows import read_arrow_stream
+from runner.tabular.parquet import InvalidParquet
 
 GIVEN_PATH = "<rows>"
 """The name of given rows in messages, and among the inputs of a run."""
@@ -79,16 +80,28 @@ class GivenRows:
 def _choose_reader(rows: Any) -> Callable[[], Iterator[Mapping[str, Any]]]:
     """Return a function that reads a table or another iterable of rows. Raises InputError if it is neither."""
     if hasattr(rows, "iloc") and hasattr(rows, "to_dict"):
-        return lambda: _read_pandas(rows)
+        return lambda: _read_table(_read_pandas(rows))
     if hasattr(rows, "__arrow_c_stream__") and find_spec("pyarrow") is not None:
-        return lambda: read_arrow_stream(rows)
+        return lambda: _read_table(read_arrow_stream(rows))
     if hasattr(rows, "iter_rows"):
-        return lambda: cast(Iterator[Mapping[str, Any]], rows.iter_rows(named=True))
+        return lambda: _read_table(rows.iter_rows(named=True))
     if isinstance(rows, str | bytes | Mapping) or not isinstance(rows, Iterable):
         kind = type(rows).__name__
         message = f"expected mappings, one per row, or a table of pandas, polars or Arrow, not a {kind}"
         raise InputError([Problem(GIVEN_PATH, message)])
     return lambda: iter(rows)
+
+
+def _read_table(rows: Iterator[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of a table. Raises InputError for a value that cannot be read, such as a date of 10000."""
+    count = 0
+    try:
+        for row in rows:
+            yield row
+            count += 1
+    except (ValueError, OverflowError) as error:
+        number = count + (error.row or 1 if isinstance(error, InvalidParquet) else 1)
+        raise InputError([Problem(GIVEN_PATH, f"row {number} cannot be read: {error}", number)]) from error
 
 
 def _read_pandas(frame: Any) -> Iterator[Mapping[str, Any]]:

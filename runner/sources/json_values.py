@@ -9,6 +9,9 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from runner.tabular.column_types import OUTSIDE_YEARS
+from runner.tabular.postgres_values import UnreadableDate
+
 _MAX_SUGGESTED = 8
 
 _EXACT = frozenset((type(None), str, int, bool))
@@ -66,6 +69,9 @@ def to_json(value: Any) -> Any:
         return base64.b64encode(value).decode()
     if isinstance(value, dict | list | tuple | set | frozenset):
         return _container_to_json(value)
+    if isinstance(value, UnreadableDate):
+        remedy = "convert it to text in the query, or read only other columns, with `columns` in the source"
+        raise ValueError(f"is {value.text}, which is {OUTSIDE_YEARS} or no time of a day: {remedy}")
     if isinstance(value, UUID | timedelta):
         return str(value)
     raise ValueError(f"is a {type(value).__name__}, which JSON cannot express: convert it to text")

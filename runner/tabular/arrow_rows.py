@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from runner.tabular.parquet import read_column
+from runner.tabular.parquet import read_batch
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -16,7 +16,10 @@ _INDEX = "__index_level_"
 
 
 def read_arrow_stream(table: Any) -> Iterator[dict[str, Any]]:
-    """Yield the rows of an object that exports an Arrow stream. Raises ValueError if it cannot be exported."""
+    """Yield the rows of an object that exports an Arrow stream.
+
+    Raises ValueError if it cannot be exported, or a value cannot be read.
+    """
     import pyarrow as pa
 
     try:
@@ -26,9 +29,8 @@ def read_arrow_stream(table: Any) -> Iterator[dict[str, Any]]:
     names = [name for name in reader.schema.names if not name.startswith(_INDEX)]
     for batch in reader:
         for start in range(0, batch.num_rows, _ROWS):
-            part = batch.slice(start, _ROWS)
-            columns = [read_column(part.column(name)) for name in names]
-            yield from (dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True))
+            rows = read_batch(batch.slice(start, _ROWS), names)
+            yield from (dict(zip(names, values, strict=True)) for values in rows)
 
 
 def build_arrow_table(rows: Iterable[Mapping[str, Any]]) -> "pa.Table":

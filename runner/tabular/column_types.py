@@ -35,6 +35,15 @@ _INTEGER_TEXT = re.compile(r"[+-]?[0-9]+")
 _NUMBER_TEXT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
+_LEAP_SECOND = re.compile(r"[0-9]{2}:[0-9]{2}:60|T[0-9]{4}60")
+
+
+OUTSIDE_YEARS = "outside the years 1 to 9999"
+
+
+_WIDE_YEAR = re.compile(r"[+-]?[0-9]{5,}-|-[0-9]{4,}-|0000-")
+
+
 _TRUE, _FALSE = ("true", "t", "yes", "1"), ("false", "f", "no", "0")
 
 
@@ -164,19 +173,26 @@ def _parse_iso(kind: Any, value: Any, example: str) -> Any:
     try:
         return kind.fromisoformat(str(value))
     except ValueError as error:
+        if _LEAP_SECOND.search(str(value)):
+            message = f"{value!r} has a leap second, which is not supported: write the second as 59"
+            raise ValueError(f"{message}, or read it as text (type string)") from error
+        if _WIDE_YEAR.match(str(value)):
+            message = f"{value!r} is {OUTSIDE_YEARS}: write another date"
+            raise ValueError(f"{message}, or read it as text (type string)") from error
         raise ValueError(f"{value!r} is not a {kind.__name__} such as {example}: {error}") from error
 
 
 def _to_timestamp(value: Any) -> Any:
-    # The format allows lower-case letters and a leap second (:60); Python does not.
-    found = _parse_iso(datetime, re.sub(r":60\b", ":59", str(value).upper()), "2026-01-31T08:00:00Z")
+    # The format allows lower-case letters; Python does not.
+    found = _parse_iso(datetime, str(value).upper(), "2026-01-31T08:00:00Z")
     if found.tzinfo is None:
         return found.replace(tzinfo=UTC)
     try:
         # Some sinks cannot store a zone, so all times are converted to the same one.
         return found.astimezone(UTC)
     except OverflowError as error:
-        raise ValueError(f"{value!r} is out of range in UTC") from error
+        message = f"{value!r} is {OUTSIDE_YEARS} in UTC: write another date"
+        raise ValueError(f"{message}, or read it as text (type string)") from error
 
 
 def _make_decimal_converter(precision: int, scale: int) -> Converter:

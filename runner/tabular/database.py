@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from runner.spec.redact import redact_passwords
+from runner.tabular.postgres_values import keep_unreadable_values
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -133,14 +134,17 @@ def open_query(url: str, text: str) -> Iterator[tuple[list[str], Iterator[Sequen
     with open_connection(url) as connection, map_errors(url):
         # Run as written: a colon or a percent sign in it is not a parameter.
         how = {"stream_results": True, "max_row_buffer": ROWS_PER_BATCH, "no_parameters": True}
+        raw: Any = connection.connection.dbapi_connection
+        if connection.dialect.driver == "psycopg":
+            keep_unreadable_values(raw)
         cursor = connection.execution_options(**how).exec_driver_sql(text)
         if not cursor.returns_rows:
             raise DatabaseError("source.query returns no rows: it must be a SELECT")
-        raw: Any = connection.connection.dbapi_connection
         try:
             yield list(cursor.keys()), iter(cursor)
         finally:
             _discard_result(connection, raw)
+            cursor.close()
         # The transaction only read.
         connection.rollback()
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from runner.io_types.limits import RowError
-from runner.tabular.column_types import column_kind, decimal_precision
+from runner.tabular.column_types import OUTSIDE_YEARS, column_kind, decimal_precision
 from runner.text import shorten_value
 
 if TYPE_CHECKING:
@@ -20,11 +20,21 @@ _ROWS, _GROUP_BYTES = 512, 32 << 20
 _DECIMAL128_DIGITS = 38
 
 
+_DATE_REMEDY = "correct it, or read only other columns, with `columns` in the source"
+
+
 _INTEGERS = ("int8", "int16", "int32", "uint8", "uint16", "uint32", "uint64")
 
 
 class InvalidParquet(ValueError):
-    """An error: a file is not Parquet, or contains values that cannot be read."""
+    """An error: a file or table is not Parquet or Arrow, or contains values that cannot be read.
+
+    `row` counts from 1 in the chunk of rows that was read last; 0 means unknown.
+    """
+
+    def __init__(self, message: str, *, row: int = 0) -> None:
+        super().__init__(message)
+        self.row = row
 
 
 def read_parquet_file(
@@ -54,9 +64,10 @@ def read_parquet_file(
             # A dot in a name would stand for a part of a column.
             chosen = None if any("." in name for name in names) else names
             for batch in parquet.iter_batches(batch_size=_ROWS, columns=chosen):
-                values = [read_column(batch.column(name), is_text=name in texts) for name in names]
-                yield list(zip(*values, strict=True))
-        except (pa.ArrowException, ValueError, OverflowError, KeyError) as error:
+                yield read_batch(batch, names, texts)
+        except InvalidParquet:
+            raise
+        except (pa.ArrowException, ValueError, KeyError) as error:
             raise InvalidParquet(str(error)) from error
 
     return columns, batches()
@@ -134,8 +145,39 @@ def _is_utf8(column: "pa.Array") -> bool:
         return False
 
 
-def read_column(column: "pa.Array", *, is_text: bool = False) -> list[Any]:
-    """Return the values of a column, as text if they are bytes of a text. Raises ValueError."""
+def read_batch(batch: "pa.RecordBatch", names: Sequence[str], texts: Sequence[str] = ()) -> list[tuple[Any, ...]]:
+    """Return the rows of a batch: the values of the columns `names`, as text if they are in `texts`.
+
+    Raises InvalidParquet, which names the column of a date that Python cannot hold, and ValueError.
+    """
+    values = []
+    for name in names:
+        column = batch.column(name)
+        try:
+            values.append(_read_column(column, is_text=name in texts))
+        except OverflowError as error:
+            row, date = _find_unreadable(column)
+            raise InvalidParquet(f"column {name!r}: {date} is {OUTSIDE_YEARS}; {_DATE_REMEDY}", row=row) from error
+    return list(zip(*values, strict=True))
+
+
+def _find_unreadable(column: "pa.Array") -> tuple[int, str]:
+    """Return the number of the first row that Python cannot hold, and its value as Arrow writes it."""
+    import pyarrow as pa
+
+    for row, value in enumerate(column, 1):
+        try:
+            value.as_py()
+        except OverflowError:
+            try:
+                return row, f"the date {value.cast(pa.string())}"
+            except pa.ArrowException:
+                return row, "a date in it"
+    return 0, "a date"
+
+
+def _read_column(column: "pa.Array", *, is_text: bool = False) -> list[Any]:
+    """Return the values of a column, as text if they are bytes of a text. Raises ValueError and OverflowError."""
     import pyarrow as pa
 
     if is_text and column.type != (text := _as_text(column.type)):

@@ -47,6 +47,8 @@ def read_parquet(
                     number += 1
                     yield name, number, {**row_to_json(names, values), **folders}
         except InvalidParquet as error:
+            if error.row:
+                raise_input_error(name, str(error), number + error.row)
             raise_input_error(name, f"cannot be read as Parquet: {error}", number and number + 1)
         except ValueError as error:
             raise_input_error(name, str(error), number)

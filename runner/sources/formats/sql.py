@@ -31,7 +31,7 @@ def read_sql(
         inputs.current_path = name = redact_passwords(url)
         try:
             with open_query(url, query) as (columns, rows):
-                yield from _convert_rows(name, columns, rows)
+                yield from _convert_rows(name, columns, rows, inputs.columns)
         except DatabaseError as error:
             raise InputError([Problem(name, f"the query fails: {error}")]) from error
         return
@@ -41,21 +41,26 @@ def read_sql(
                 cursor = connection.execute(query)
                 if cursor.description is None:
                     raise_input_error(name, "source.query returns no rows: it must be a SELECT")
-                yield from _convert_rows(name, [column[0] for column in cursor.description], cursor)
+                names = [column[0] for column in cursor.description]
+                yield from _convert_rows(name, names, cursor, inputs.columns)
         except (sqlite3.Error, sqlite3.Warning, UnicodeDecodeError) as error:
             raise InputError([Problem(name, f"the query fails: {error}")]) from error
 
 
 def _convert_rows(
-    name: str, columns: list[str], rows: Iterator[Sequence[Any]]
+    name: str, columns: list[str], rows: Iterator[Sequence[Any]], wanted: Sequence[str]
 ) -> Iterator[tuple[str, int, dict[str, Any]]]:
     try:
         check_column_names(columns, "the result")
     except ValueError as error:
         raise_input_error(name, f"{error}: name it with AS")
+    # A name that is not there is reported with the nearest one of all columns.
+    is_chosen = wanted and set(wanted) <= set(columns)
+    taken = [at for at, column in enumerate(columns) if not is_chosen or column in wanted]
+    chosen = [columns[at] for at in taken]
     for number, values in enumerate(rows, 1):
         try:
-            fields = row_to_json(columns, values)
+            fields = row_to_json(chosen, [values[at] for at in taken])
         except ValueError as error:
             raise_input_error(name, str(error), number)
         yield name, number, fields

@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, time
 from typing import Any, BinaryIO
 from zipfile import BadZipFile, ZipFile
@@ -13,6 +13,7 @@ from runner.sources.formats.text import raise_input_error
 from runner.sources.formats.xlsx_formulas import column_number, find_uncomputed
 from runner.sources.input_files import Inputs
 from runner.sources.json_values import check_column_names, row_to_json, suggest_columns, to_json
+from runner.tabular.column_types import OUTSIDE_YEARS
 
 _MAX_CELL = 1_000_000
 """The longest cell, in characters. Excel itself allows 32,767, and each can be escaped as seven."""
@@ -20,6 +21,15 @@ _MAX_CELL = 1_000_000
 
 _MAX_EXACT = 1 << 53
 """From here on, a float does not hold every whole number."""
+
+
+_UNCOMPUTED = (
+    "is a formula without a stored result: open the workbook in Excel or LibreOffice and save it, which computes "
+    "the formulas"
+)
+
+
+_BAD_DATE = re.compile(r"Cell (\w+) is marked as a date but the serial value (\S+) is outside")
 
 
 _ESCAPED = re.compile("_x([0-9A-Fa-f]{4})_")
@@ -37,17 +47,17 @@ def read_xlsx(
     """
     for name, file in inputs.open_seekable(path):
         header: list[str] = []
-        for number, cells, uncomputed in _read_rows(name, file, sheet):
+        for number, cells, faults in _read_rows(name, file, sheet):
             values = [_cell_value(cell) for cell in cells]
             if any(isinstance(value, str) and len(value) > _MAX_CELL for value in values):
                 raise_input_error(name, f"a cell holds more than {_MAX_CELL:,} characters", number)
-            if all(value is None for value in values) and not uncomputed:
+            if all(value is None for value in values) and not faults:
                 continue
             try:
                 if not header:
-                    header = _read_header(values, number, uncomputed, inputs.columns)
+                    header = _read_header(values, number, faults, inputs.columns)
                     continue
-                _check_cells(cells, header, uncomputed, inputs.columns)
+                _check_cells(cells, header, faults, inputs.columns)
                 padded = [*values, *[None] * (len(header) - len(values))][: len(header)]
                 taken = _take_columns(header, padded, inputs.columns)
                 yield name, number, row_to_json(list(taken), map(_unescape_text, taken.values()))
@@ -57,10 +67,10 @@ def read_xlsx(
             raise_input_error(name, "the sheet is empty: expected a header row")
 
 
-def _read_header(values: list[Any], number: int, uncomputed: Sequence[str], wanted: Sequence[str]) -> list[str]:
+def _read_header(values: list[Any], number: int, faults: Mapping[str, str], wanted: Sequence[str]) -> list[str]:
     """Return the names of the columns. Raises ValueError if one that the spec may take is unusable."""
-    if uncomputed:
-        raise ValueError(_describe_uncomputed(uncomputed[0]))
+    for reference, fault in faults.items():
+        raise ValueError(f"{reference} {fault}")
     last = max(index for index, value in enumerate(values) if value is not None)
     # A name that is no text is written as in the outputs of a row.
     names = ["" if value is None else str(to_json(value)) for value in values[: last + 1]]
@@ -71,25 +81,18 @@ def _read_header(values: list[Any], number: int, uncomputed: Sequence[str], want
 
 
 def _check_cells(
-    cells: Sequence[Any], header: list[str], uncomputed: Sequence[str], wanted: Sequence[str]
+    cells: Sequence[Any], header: list[str], faults: Mapping[str, str], wanted: Sequence[str]
 ) -> None:
-    """Raise ValueError if a cell that the spec takes has an error, has no result, or is outside the header."""
+    """Raise ValueError if a cell that the spec takes has a fault or an error, or is outside the header."""
     if not wanted and any(cell.value is not None for cell in cells[len(header) :]):
         raise ValueError(f"there is a value outside the {len(header)} columns of the header")
+    for reference, fault in faults.items():
+        index = column_number(reference) - 1
+        if index >= len(header) or not wanted or header[index] in wanted:
+            raise ValueError(f"{reference} {fault}")
     for cell, name in zip(cells, header, strict=False):
         if cell.data_type == "e" and (not wanted or name in wanted):
             raise ValueError(f"{cell.coordinate} contains the error {cell.value}")
-    for reference in uncomputed:
-        index = column_number(reference) - 1
-        if index >= len(header) or not wanted or header[index] in wanted:
-            raise ValueError(_describe_uncomputed(reference))
-
-
-def _describe_uncomputed(reference: str) -> str:
-    return (
-        f"{reference} is a formula without a stored result: open the workbook in Excel or LibreOffice and save "
-        "it, which computes the formulas"
-    )
 
 
 def _take_columns(header: list[str], values: list[Any], wanted: Sequence[str]) -> dict[str, Any]:
@@ -115,17 +118,20 @@ def _unescape_text(value: Any) -> Any:
     return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), value) if is_escaped else value
 
 
-def _read_rows(name: str, file: BinaryIO, sheet: str | None) -> Iterator[tuple[int, tuple[Any, ...], list[str]]]:
-    """Yield each row of a sheet: its number, its cells, and the references of its formulas without a result.
+def _read_rows(
+    name: str, file: BinaryIO, sheet: str | None
+) -> Iterator[tuple[int, tuple[Any, ...], dict[str, str]]]:
+    """Yield each row of a sheet: its number, its cells, and what is wrong with some of them, by reference.
 
     Raises InputError if the workbook cannot be read.
     """
     import openpyxl
 
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(record=True) as caught:
             # openpyxl warns about parts that it does not read: styles, extensions, validations.
             warnings.simplefilter("ignore")
+            warnings.filterwarnings("always", message="Cell .* is marked as a date")
             book = openpyxl.load_workbook(file, read_only=True, data_only=True)
             found = _choose_sheet(name, book, sheet)
             # The dimensions stored in a workbook can be wrong.
@@ -133,11 +139,12 @@ def _read_rows(name: str, file: BinaryIO, sheet: str | None) -> Iterator[tuple[i
             uncomputed = find_uncomputed(file, found.title)
             ahead = next(uncomputed, None)
             for number, cells in enumerate(found.iter_rows(), 1):
-                here = []
+                faults = _find_bad_dates([str(one.message) for one in caught])
+                caught.clear()
                 while ahead is not None and ahead[0] <= number:
-                    here.append(ahead[1])
+                    faults[ahead[1]] = _UNCOMPUTED
                     ahead = next(uncomputed, None)
-                yield number, cells, here
+                yield number, cells, faults
     except InputError:
         raise
     except Exception as error:
@@ -148,6 +155,13 @@ def _read_rows(name: str, file: BinaryIO, sheet: str | None) -> Iterator[tuple[i
     finally:
         if "book" in locals():
             book.close()
+
+
+def _find_bad_dates(messages: Sequence[str]) -> dict[str, str]:
+    """Return what is wrong with the cells that openpyxl warns about: it reads their numbers as errors."""
+    found = [match for message in messages if (match := _BAD_DATE.match(message))]
+    remedy = "correct it, or give the cell the format of a number"
+    return {match[1]: f"is the number {match[2]} as a date {OUTSIDE_YEARS}: {remedy}" for match in found}
 
 
 def _choose_sheet(name: str, book: Any, sheet: str | None) -> Any:

@@ -55,7 +55,7 @@ def test_parquet_nanoseconds_are_truncated(tmp_path: Path) -> None:
     assert read_fields(tmp_path, "parquet", "t.parquet") == [{"at": "2025-11-25T01:02:03.123456+00:00"}]
     far = pa.array([1 << 60], pa.timestamp("us"))
     pq.write_table(pa.table({"at": far}), tmp_path / "far.parquet")
-    assert read_error(tmp_path, "parquet", "far.parquet").startswith("far.parquet: cannot be read as Parquet: ")
+    assert read_error(tmp_path, "parquet", "far.parquet").startswith("far.parquet:1: column 'at': the date ")
 
 
 @pytest.mark.parametrize("year", [1, 1600, 1900, 2026, 9999])
