@@ -7,6 +7,7 @@ that it needs.
 """
 
 from runner.io_types.annotations import DatabaseUrl, InputPath, NonEmpty, SeekablePath, keywords
+from runner.io_types.limits import TextLimit
 from runner.io_types.types import SinkType, SourceType
 from runner.sinks.destination import Destination
 from runner.sources.input_files import Inputs
@@ -20,5 +21,6 @@ __all__ = [
     "SeekablePath",
     "SinkType",
     "SourceType",
+    "TextLimit",
     "keywords",
 ]

@@ -84,7 +84,8 @@ def find_urls(pattern: str) -> list[str]:
         if "[" in path and system.isfile(path):
             return [pattern]
         # The names on a web server are already URLs.
-        return [system.unstrip_protocol(name) for name in sorted(system.glob(path)) if system.isfile(name)]
+        found = sorted(name for name in system.glob(path) if not name.endswith(_PROOF_SUFFIX))
+        return [system.unstrip_protocol(name) for name in found if system.isfile(name)]
 
 
 def stat_url(url: str, *, follow_redirects: bool = True, refresh: bool = False) -> RemoteFileInfo:

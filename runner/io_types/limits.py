@@ -23,24 +23,24 @@ MAX_BUFFERED_ROWS = 1_000
 """The most rows that a sink takes before it writes them."""
 
 
-class RowError(ValueError):
-    """A value of a row does not fit, which was found only once later rows were taken.
+class ColumnError(ValueError):
+    """A value of a row cannot be written: the message names its `column`.
 
-    `back` counts those rows: it is 0 for the last row that was taken.
+    `back` counts the rows that the sink has taken since: it is 0 for the last one.
     """
 
-    def __init__(self, message: str, *, back: int) -> None:
-        super().__init__(message)
-        self.back = back
+    def __init__(self, column: str, message: str, *, back: int = 0) -> None:
+        super().__init__(f"column {column!r}: {message}" if column else message)
+        self.column, self.back = column, back
 
 
 class Limit(Protocol):
     """What a cell can hold."""
 
-    def check(self, value: Any) -> None:
+    def check(self, value: Any, /) -> None:
         """Raise Overflow, which says why and what to do, for a value that does not fit."""
 
-    def cut(self, value: Any) -> Any:
+    def cut(self, value: Any, /) -> Any:
         """Return what fits of a value. Raises Overflow if nothing of it can be left out."""
 
 

@@ -5,14 +5,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from runner.io_types.limits import Limit, Overflow
+from runner.io_types.limits import ColumnError, Limit, Overflow
 from runner.templates.expressions import compile_expression, parse_path
 
 _KEY_REMEDY = "it identifies the row, and is never cut: shorten it in the expression of the column"
 
 
 Fit = Callable[[list[Any]], list[Any]]
-"""Returns the values of a row that a sink can hold. Raises ValueError, which names the column."""
+"""Returns the values of a row that a sink can hold. Raises ColumnError."""
 
 
 def require_finite(value: Any) -> Any:
@@ -51,7 +51,7 @@ def make_fit(
             except Overflow as error:
                 if not is_cut or name == whole:
                     remedy = _KEY_REMEDY if name == whole else error.remedy
-                    raise ValueError(f"column {name!r}: {error}; {remedy}") from error
+                    raise ColumnError(name, f"{error}; {remedy}") from error
                 values[index] = _cut(limit, name, values[index])
                 cuts[name] += 1
         return values
@@ -63,4 +63,4 @@ def _cut(limit: Limit, name: str, value: Any) -> Any:
     try:
         return limit.cut(value)
     except Overflow as error:
-        raise ValueError(f"column {name!r}: {error}; {error.remedy}") from error
+        raise ColumnError(name, f"{error}; {error.remedy}") from error

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from runner.errors import InputError
-from runner.io_types.limits import MAX_BUFFERED_ROWS, Limit, RowError
+from runner.io_types.limits import MAX_BUFFERED_ROWS, ColumnError, Limit
 from runner.io_types.types import select_options
 from runner.sinks.citations import asks_for_citations
 from runner.sinks.column_schemas import build_column_schemas
@@ -43,16 +43,18 @@ class _Place:
 
     def write_error(self, error: Exception) -> InputError:
         """Return the error for a sink that cannot be written, with its remedy."""
-        if isinstance(error, RowError):
-            return self.row_error(error, self.keys[-1 - error.back])
+        if isinstance(error, ColumnError):
+            return self.row_error(error)
         reason = (error.strerror or error) if isinstance(error, OSError) else error
         message = f"cannot write {self.destination}: {reason}; fix the sink and {_REMEDY}"
         return InputError([self.spec.problem(f"sinks.{self.index}", message)])
 
-    def row_error(self, error: Exception, key: str | int) -> InputError:
-        """Return the error for a row that a sink cannot hold, with its remedy."""
-        at = f"sinks.{self.index}.columns"
-        at = at if at in self.spec.positions else f"sinks.{self.index}"
+    def row_error(self, error: Exception) -> InputError:
+        """Return the error for a row that a sink cannot hold, with its remedy; by default it is the last row."""
+        column, back = (error.column, error.back) if isinstance(error, ColumnError) else ("", 0)
+        key, sink = self.keys[-1 - back], f"sinks.{self.index}"
+        settings = (f"{sink}.columns.{column}", f"{sink}.columns", sink)
+        at = next((one for one in settings if one in self.spec.positions), sink)
         message = f"cannot write the row {key!r}: {error}; fix the sink {self.destination} and {_REMEDY}"
         return InputError([self.spec.problem(at, message)])
 
@@ -83,20 +85,20 @@ def _open_writer(place: _Place, sink: AbstractContextManager[T]) -> Iterator[T]:
 
 
 def _compute_values(columns: Mapping[str, Callable[[Record], Any]], record: Record) -> list[Any]:
-    """Return the values of a record's columns. Raises ValueError that names the column."""
+    """Return the values of a record's columns. Raises ColumnError."""
     found = []
     for name, evaluate in columns.items():
         try:
             found.append(evaluate(record))
         except _VALUE_ERRORS as error:
-            raise ValueError(f"column {name!r}: {error}") from error
+            raise ColumnError(name, str(error)) from error
     return found
 
 
 def _convert_values(
     values: Sequence[Any], converters: Mapping[str, Converter], *, has_succeeded: bool
 ) -> list[Any]:
-    """Return values converted to the types of their columns. Raises ValueError that names the column.
+    """Return values converted to the types of their columns. Raises ColumnError.
 
     For a row that did not succeed, a value that does not fit its type becomes null.
     """
@@ -106,7 +108,7 @@ def _convert_values(
             found.append(convert(value))
         except (ValueError, ArithmeticError) as error:
             if has_succeeded:
-                raise ValueError(f"{name}: {error}") from error
+                raise ColumnError(name, str(error)) from error
             found.append(None)
     return found
 
@@ -121,7 +123,7 @@ def _build_fit(place: _Place, columns: Mapping[str, Any], cuts: Counter[str]) ->
         try:
             options = select_options(kind.find_limits, sink.options)
             limits.update(kind.find_limits(place.destination, columns, **options))
-        except DatabaseError as error:
+        except (OSError, *_VALUE_ERRORS) as error:
             raise place.write_error(error) from error
     key = sink.options.get("key", "key") if sink.type == "sql" else None
     return make_fit(list(columns), limits, cuts, is_cut=sink.is_cut, whole=key)
@@ -158,10 +160,10 @@ def open_sink(
                 if kind.is_typed:
                     values = _convert_values(values, converters, has_succeeded=has_succeeded)
                 write(fit(values))
-            except (OSError, DatabaseError, RowError) as error:
+            except (OSError, DatabaseError) as error:
                 raise place.write_error(error) from error
             except _VALUE_ERRORS as error:
-                raise place.row_error(error, record["key"]) from error
+                raise place.row_error(error) from error
             return True
 
         yield write_record

@@ -1,13 +1,14 @@
 """A sink of another package, whose exceptions become errors that name it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial, wraps
 from types import TracebackType
 from typing import Any
 
+from runner.io_types.limits import Limit
 from runner.io_types.plugin_errors import PluginError, name_plugin_errors
 from runner.io_types.plugins import SINK_GROUP
 from runner.io_types.types import SinkType
@@ -85,6 +86,27 @@ def _guard_check(name: str, function: Callable[[Any], Any]) -> Callable[[Any], A
     return check
 
 
+@dataclass(frozen=True, slots=True)
+class _GuardedLimit:
+    """A limit of another package."""
+
+    check: Callable[[Any], Any]
+    cut: Callable[[Any], Any]
+
+
+def _guard_limit(name: str, limit: Limit) -> Limit:
+    return _GuardedLimit(_guard_check(name, limit.check), _guard_check(name, limit.cut))
+
+
+def _guard_limits(name: str, function: Callable[..., Mapping[str, Limit]]) -> Callable[..., Mapping[str, Limit]]:
+    @wraps(function)
+    def find_limits(*values: Any, **settings: Any) -> Mapping[str, Limit]:
+        with name_plugin_errors(SINK_GROUP, name):
+            return {column: _guard_limit(name, one) for column, one in function(*values, **settings).items()}
+
+    return find_limits
+
+
 def guard_sink(name: str, kind: SinkType) -> SinkType:
     """Return a type of another package whose exceptions become a PluginError."""
     return replace(
@@ -92,4 +114,6 @@ def guard_sink(name: str, kind: SinkType) -> SinkType:
         function=_guard_function(name, kind.function),
         expressions=None if kind.expressions is None else _guard_expressions(name, kind.expressions),
         check_value=None if kind.check_value is None else _guard_check(name, kind.check_value),
+        limit=None if kind.limit is None else _guard_limit(name, kind.limit),
+        find_limits=None if kind.find_limits is None else _guard_limits(name, kind.find_limits),
     )

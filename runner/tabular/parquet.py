@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from runner.io_types.limits import RowError
+from runner.io_types.limits import ColumnError
 from runner.tabular.column_types import OUTSIDE_YEARS, column_kind, decimal_precision
 from runner.text import shorten_value
 
@@ -264,7 +264,7 @@ class _RowGroup:
     rows: list[Sequence[Any]] = field(default_factory=list)
 
     def add(self, values: Sequence[Any]) -> None:
-        """Add a row, and write the row group if it is full. Raises RowError."""
+        """Add a row, and write the row group if it is full. Raises ColumnError."""
         self.rows.append(values)
         if len(self.rows) == _ROWS:
             self._convert_rows()
@@ -272,7 +272,7 @@ class _RowGroup:
                 self._write_batches()
 
     def flush(self) -> None:
-        """Write all rows that were added. Raises RowError."""
+        """Write all rows that were added. Raises ColumnError."""
         if self.rows:
             self._convert_rows()
         if self.batches:
@@ -294,7 +294,7 @@ class _RowGroup:
 
 
 def _build_array(values: Sequence[Any], column: "pa.Field") -> "pa.Array":
-    """Return the values of a column. Raises RowError for the first one that its type cannot hold."""
+    """Return the values of a column. Raises ColumnError for the first one that its type cannot hold."""
     import pyarrow as pa
 
     faults = (pa.ArrowException, OverflowError, TypeError, ValueError)
@@ -306,10 +306,10 @@ def _build_array(values: Sequence[Any], column: "pa.Field") -> "pa.Array":
                 pa.array([value], type=column.type)
             except faults as own:
                 reason = "the number has more than 64 bits" if isinstance(own, OverflowError) else own
-                message = f"column {column.name!r} of the type {column.type}: {reason}: {shorten_value(value)}"
+                message = f"the type {column.type} cannot hold {shorten_value(value)}: {reason}"
                 remedy = "set another type in `types`, or change the expression of the column"
-                raise RowError(f"{message}; {remedy}", back=len(values) - 1 - index) from own
-        raise ValueError(f"column {column.name!r}: {error}") from error
+                raise ColumnError(column.name, f"{message}; {remedy}", back=len(values) - 1 - index) from own
+        raise ColumnError(column.name, str(error)) from error
 
 
 @contextmanager
@@ -318,7 +318,7 @@ def open_parquet_writer(
 ) -> Iterator[Callable[[Sequence[Any]], None]]:
     """Yield a function that takes the converted values of one row; write the rows as Parquet.
 
-    `columns` maps names to JSON schemas. A row group has about 32 MB. Raises RowError for a value that its type
+    `columns` maps names to JSON schemas. A row group has about 32 MB. Raises ColumnError for a value that its type
     cannot hold.
     """
     import pyarrow as pa

@@ -109,8 +109,8 @@ def open_upsert(
     """Yield a function that takes the values of one row; write the rows in their database's transaction.
 
     `columns` maps names to JSON schemas, and the values have their types. The table is created if it does not
-    exist. A row replaces an existing row with the same key. Raises DatabaseError, and RowError for a row that the
-    table refuses.
+    exist. A row replaces an existing row with the same key. Raises DatabaseError, and ColumnError for a row that
+    the table refuses.
     """
     made, waiting = _build_table(table, columns, key), list[dict[str, Any]]()
     connection = transactions.connection(url)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from runner.io_types.limits import RowError
+from runner.io_types.limits import ColumnError
 from runner.text import shorten_value
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _VALUE_CODES = (1292, 3140, 3819, 4025)
 def write_rows(connection: "sa.Connection", statement: Any, rows: Sequence[Mapping[str, Any]], key: str) -> None:
     """Execute a statement for all rows.
 
-    Raises RowError, which names the column as far as it can be told, for a row that the database refuses, and
+    Raises ColumnError, which names the column as far as it can be told, for a row that the database refuses, and
     otherwise the errors of SQLAlchemy.
     """
     error = _try_rows(connection, statement, rows)
@@ -29,10 +29,10 @@ def write_rows(connection: "sa.Connection", statement: Any, rows: Sequence[Mappi
         return
     for index, row in enumerate(rows):
         if (own := _try_rows(connection, statement, [row])) is not None:
-            reason = _first_line(own)
-            if (name := _find_column(connection, statement, row, key)) is not None:
-                reason = f"column {name!r}: {reason}: {shorten_value(row[name])}"
-            raise RowError(f"{reason}; {_REMEDY}", back=len(rows) - 1 - index) from own
+            name = _find_column(connection, statement, row, key)
+            value = f": {shorten_value(row[name])}" if name else ""
+            message = f"{_first_line(own)}{value}; {_REMEDY}"
+            raise ColumnError(name, message, back=len(rows) - 1 - index) from own
     raise error
 
 
@@ -60,19 +60,19 @@ def _savepoint(connection: "sa.Connection") -> AbstractContextManager[Any]:
     return connection.begin_nested() if connection.dialect.name == "postgresql" else nullcontext()
 
 
-def _find_column(connection: "sa.Connection", statement: Any, row: Mapping[str, Any], key: str) -> str | None:
+def _find_column(connection: "sa.Connection", statement: Any, row: Mapping[str, Any], key: str) -> str:
     """Return the first column that the database does not refuse with nulls in its place and in those after it.
 
-    None if the key is refused, or something else than one value, or if the columns cannot be null.
+    It is empty if the key is refused, or something else than one value, or if the columns cannot be null.
     """
     tried = {name: value if name == key else None for name, value in row.items()}
     if _try_rows(connection, statement, [tried]) is not None:
-        return None
+        return ""
     for name in row:
         tried[name] = row[name]
         if _try_rows(connection, statement, [tried]) is not None:
             return name
-    return None
+    return ""
 
 
 def _first_line(error: Exception) -> str:

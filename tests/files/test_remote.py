@@ -56,6 +56,11 @@ def test_unreadable_url_is_reported(tmp_path: Path, url: str, words: str) -> Non
     assert read_error(tmp_path, "csv", url).startswith(words)
 
 
+def test_what_a_proof_has_left_is_no_input(tmp_path: Path, bucket: str) -> None:
+    fsspec.filesystem("memory").pipe("/bucket/.two.csv.runner-check", b"")
+    assert [row["a"] for row in read_fields(tmp_path, "csv", f"{bucket}/*")] == ["1", "2"]
+
+
 @pytest.mark.parametrize("type", ["csv", "text"])
 def test_object_store_folder_is_not_an_empty_file(tmp_path: Path, bucket: str, type: str) -> None:
     assert read_error(tmp_path, type, bucket).startswith(f"{bucket}: cannot read: is a folder: name files")

@@ -169,6 +169,30 @@ def test_failing_check_of_a_value_names_the_row(tmp_path: Path, check: str, expe
     assert expected in done.stderr
 
 
+LIMIT = """
+from runner.plugins import SinkType, TextLimit
+entry = SinkType(entry, limit=TextLimit("a line", most=2, measure=lambda text: MEASURE))
+"""
+
+
+@pytest.mark.parametrize(
+    ("measure", "overflow", "expected"),
+    [
+        ("len(text)", "cut", "cut     simulated/out.txt: 1 cell of outcome"),
+        ("len(text)", "error", "column 'outcome': a line can hold at most 2 characters, but this text has 9"),
+        ("1 // 0", "cut", "the row 1: the type 'lines' failed: ZeroDivisionError"),
+    ],
+)
+def test_limit_of_a_sink_is_kept(tmp_path: Path, measure: str, overflow: str, expected: str) -> None:
+    (tmp_path / "rows.csv").write_text("text\na\n")
+    code = make_sink() + LIMIT.replace("MEASURE", measure)
+    target = install_module(tmp_path / "installed", "runner.sinks", "lines", code)
+    spec = SINK_SPEC.replace("columns:", f"overflow: {overflow}, columns:")
+    done = run_with(target, tmp_path, spec, *RUN_SIMULATED)
+    assert expected in f"{done.stdout}{done.stderr}"
+    assert "Traceback" not in done.stderr
+
+
 def test_sink_that_changes_its_values_changes_no_other_output(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("text\na\n")
     code = make_sink(write="[value.clear() for value in values if isinstance(value, dict)]")

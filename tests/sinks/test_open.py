@@ -131,7 +131,10 @@ def test_lazy_sequence_is_written_as_a_list(tmp_path: Path, type: str) -> None:
 def test_failing_sink_is_reported(tmp_path: Path) -> None:
     spec = spec_with(tmp_path, {"type": "parquet", "columns": {"n": "output"}, "types": {"n": "integer"}}, {})
     with (
-        pytest.raises(InputError, match=r"row 1: column 'n' of the type int64: .* more than 64 bits: .*first"),
+        pytest.raises(
+            InputError,
+            match=r"row 1: column 'n': the type int64 cannot hold 1.*64 bits.*first",
+        ),
         open_sink(spec, 0, Destination(tmp_path / "first"), {}) as first,
         open_sink(spec, 1, Destination(tmp_path / "second"), {}) as second,
     ):

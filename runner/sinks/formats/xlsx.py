@@ -64,7 +64,7 @@ def write_xlsx(
         nonlocal rows
         rows += 1
         if rows >= _ROWS:
-            raise ValueError(f"a sheet can hold at most {_ROWS - 1:,} rows below its header")
+            raise ValueError(f"a sheet can hold at most {_ROWS - 1:,} rows below its header: write csv or parquet")
         page.append([_make_cell(make_text_cell, value) for value in values])
 
     try:

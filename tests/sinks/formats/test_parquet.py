@@ -89,7 +89,7 @@ def test_value_of_the_wrong_type_is_reported_with_row_and_column(tmp_path: Path,
     spec = typed_spec(tmp_path, type=type, types={"label": "integer"}, **own)
     with pytest.raises(InputError) as caught:
         write_sink(spec, Destination(tmp_path / "o"), outcome_record(output=TYPED_ANSWER))
-    assert "the row 'k1': label: 'a' is not a whole number" in str(caught.value)
+    assert "the row 'k1': column 'label': 'a' is not a whole number" in str(caught.value)
 
 
 def test_keys_missing_from_the_schema_are_kept(tmp_path: Path) -> None:
