@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 from runner.sinks.destination import Destination
-from runner.tabular.parquet import open_parquet_writer
+from runner.tabular.parquet_writer import open_parquet_writer
 
 
 @contextmanager
