@@ -4,14 +4,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
+from glob import has_magic
 from pathlib import Path
 from typing import NamedTuple
 
-from runner.errors import UsageError
+from runner.errors import InputError, UsageError
 from runner.runs.project import SIMULATED_FOLDER
 from runner.runs.summary import Summary, summarize_run
-from runner.spec.load import find_project_root, load_spec
-from runner.spec.spec_files import SPEC_SUFFIXES
+from runner.spec.load import find_project_root, read_spec
+from runner.spec.spec_files import SPEC_SUFFIXES, find_spec_files
 from runner.store.records import Run
 from runner.store.store import Store, open_store
 
@@ -56,17 +57,61 @@ def find_runs(target: str | None = None) -> list[RunInfo]:
     several ids begin so.
     """
     with ExitStack() as stack:
-        if target is not None and target.endswith(SPEC_SUFFIXES) and Path(target).exists():
-            return [run.to_info() for run in _runs_of_spec(stack, target)]
-        root = find_project_root(Path.cwd() / "spec")
-        known = _open_runs(stack, root)
-        found = known if target is None else _match_runs(known, target)
-        if target is not None and not found:
-            is_path = target.endswith(SPEC_SUFFIXES) or Path(target).is_file()
-            found = _runs_of_spec(stack, target) if is_path else []
-        if target is not None and not found:
-            raise UsageError(_no_match_message(target, root, known))
-        return [run.to_info() for run in found]
+        return [run.to_info() for run in _find_stored(stack, target)]
+
+
+class NewestRuns(NamedTuple):
+    """The newest run of each target, and the paths of specs in a folder or glob that have no run yet."""
+
+    runs: list[RunInfo]
+    without: list[Path]
+
+
+def find_newest_runs(targets: Sequence[str]) -> NewestRuns:
+    """Return the newest run of each target, each run once.
+
+    A target is a run or a spec as in `find_runs`, or a folder or glob, which means the specs that it names. An
+    exact name takes precedence over a folder. Raises UsageError if no run matches a run or spec, and InputError
+    for a folder or glob without specs, or for a spec whose name cannot be read.
+    """
+    newest: dict[str, RunInfo] = {}
+    without: list[Path] = []
+    for target in targets:
+        paths: Sequence[Path | None] = _list_specs(target) or [None]
+        for path in paths:
+            with ExitStack() as stack:
+                found = _find_stored(stack, target) if path is None else _list_runs(stack, str(path))
+                if path is not None and not found:
+                    without.append(path)
+                for one in found[:1]:
+                    newest.setdefault(one.run.id, one.to_info())
+    return NewestRuns(list(newest.values()), without)
+
+
+def _list_specs(target: str) -> list[Path] | None:
+    """Return the specs that a folder or glob names, or None if the target is something else."""
+    is_group = Path(target).is_dir() or (has_magic(target) and not Path(target).exists())
+    if not is_group:
+        return None
+    with ExitStack() as stack:
+        known = _open_runs(stack, find_project_root(Path.cwd() / "spec"))
+        is_name = any(target in (one.run.id, one.run.spec) for one in known)
+    return None if is_name else find_spec_files([target])
+
+
+def _find_stored(stack: ExitStack, target: str | None) -> list[_StoredRun]:
+    """Return the runs of `find_runs`, with their open stores."""
+    if target is not None and target.endswith(SPEC_SUFFIXES) and Path(target).exists():
+        return _runs_of_spec(stack, target)
+    root = find_project_root(Path.cwd() / "spec")
+    known = _open_runs(stack, root)
+    found = known if target is None else _match_runs(known, target)
+    if target is not None and not found:
+        is_path = target.endswith(SPEC_SUFFIXES) or Path(target).is_file()
+        found = _runs_of_spec(stack, target) if is_path else []
+    if target is not None and not found:
+        raise UsageError(_no_match_message(target, root, known))
+    return found
 
 
 def _open_runs(stack: ExitStack, root: Path) -> list[_StoredRun]:
@@ -79,12 +124,20 @@ def _open_runs(stack: ExitStack, root: Path) -> list[_StoredRun]:
     return sorted(found, key=lambda one: -one.run.created_at)
 
 
+def _list_runs(stack: ExitStack, path: str) -> list[_StoredRun]:
+    """Return the runs of a spec file, newest first. Raises InputError if the name of the spec cannot be read."""
+    spec, problems = read_spec(path)
+    if spec is None or not spec.is_sound("name"):
+        raise InputError(problems)
+    return [one for one in _open_runs(stack, spec.root) if one.run.spec == spec.name]
+
+
 def _runs_of_spec(stack: ExitStack, path: str) -> list[_StoredRun]:
-    """Return the runs of a spec file. Raises UsageError if there is none, and InputError for an invalid spec."""
-    spec = load_spec(path)
-    found = [one for one in _open_runs(stack, spec.root) if one.run.spec == spec.name]
+    """Return the runs of a spec file. Raises UsageError if there is none, and InputError as `_list_runs` does."""
+    found = _list_runs(stack, path)
     if not found:
-        raise UsageError(f"{path} has no run yet in {spec.root}: `runner status` lists all runs")
+        root = find_project_root(Path(path))
+        raise UsageError(f"{path} has no run yet in {root}: `runner status` lists all runs")
     return found
 
 

@@ -18,31 +18,29 @@ from runner.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runner.runs.find import RunInfo
+    from runner.runs.find import NewestRuns, RunInfo
 
 
 @click.command()
-@click.argument("target", required=False, metavar="[SPEC|RUN]", type=TARGET)
+@click.argument("targets", nargs=-1, metavar="[SPEC|RUN]...", type=TARGET)
 @JSON_OPTION
 @reads_env_files
-def status(target: str | None, *, as_json: bool) -> None:
+def status(targets: tuple[str, ...], *, as_json: bool) -> None:
     """Show the runs of this project.
 
-    With SPEC, the path or name of a spec, shows its newest run. RUN is a run id or its beginning.
-    The failed rows of that run are shown by reason.
+    With SPEC, the path or name of a spec, shows its newest run. A folder means the specs in it.
+    RUN is a run id or its beginning. The failed rows of runs that are named so are shown by reason.
     """
-    from runner.lifecycle.maintain.show import with_failures
-    from runner.runs.find import find_runs
-
-    found = find_runs(target)
-    if target is not None:
-        found = [with_failures(found[0])]
+    found, without = _find_shown(targets)
     if as_json:
         for run in found:
             echo_json(run.summary)
         return
+    if without:
+        echo_text(f"no run yet: {', '.join(map(str, without))}", err=True)
     if not found:
-        echo("no runs yet", err=True)
+        if not without:
+            echo("no runs yet", err=True)
         return
     idle = [run for run in found if _is_idle(run)]
     found = [
@@ -51,6 +49,17 @@ def status(target: str | None, *, as_json: bool) -> None:
     _print_runs(found)
     for run in idle:
         echo(f"{run.summary.run}: no runner works on it; resume with: {_resume_command(run)}")
+
+
+def _find_shown(targets: "Sequence[str]") -> "NewestRuns":
+    """Return all runs, or the newest of each target, with its failed rows."""
+    from runner.lifecycle.maintain.show import with_failures
+    from runner.runs.find import NewestRuns, find_newest_runs, find_runs
+
+    if not targets:
+        return NewestRuns(find_runs(), [])
+    found, without = find_newest_runs(targets)
+    return NewestRuns([with_failures(run) for run in found], without)
 
 
 def _is_idle(run: "RunInfo") -> bool:
@@ -81,6 +90,8 @@ def _print_runs(found: "Sequence[RunInfo]") -> None:
     for run in found:
         for line in format_doubts(run.summary):
             echo(f"{run.summary.run}: {line}")
+        if len(found) > 1 and run.summary.failures:
+            echo_text(f"{run.summary.spec}: run {run.summary.run}")
         for line in format_failures(run.summary):
             echo(line)
 

@@ -49,7 +49,11 @@ EXAMPLES = {
         ("run specs/invoices.yaml --yes --no-wait -q", "for cron: exits with 4 until the run is finished"),
         ("run specs/invoices.yaml --yes --json --log-format json", "for programs"),
     ),
-    "status": (("status", "all runs"), ("status specs/invoices.yaml", "the newest run of a spec")),
+    "status": (
+        ("status", "all runs"),
+        ("status specs/invoices.yaml", "the newest run of a spec"),
+        ("status specs/", "the newest run of each spec in a folder"),
+    ),
     "show": (
         ("show specs/invoices.yaml --failed", "the rows that failed, and why"),
         ("show specs/invoices.yaml --key INV-1042 --request", "one row: what was sent and came back"),

@@ -22,12 +22,17 @@ def format_states(summary: Summary) -> str:
     counts: dict[str, int] = {}
     for batch in summary.batches:
         counts[batch["state"]] = counts.get(batch["state"], 0) + 1
-    return ", ".join(f"{count:,} {state}" for state, count in counts.items()) or "none yet"
+    return ", ".join(f"{count:,} {state}" for state, count in counts.items()) or _none(summary)
+
+
+def _none(summary: Summary) -> str:
+    """Return the word for no batches, or no outcomes: those of a finished run do not come later."""
+    return "none" if summary.state == "finished" else "none yet"
 
 
 def format_outcomes(summary: Summary) -> str:
     """Return the number of rows with each outcome."""
-    return ", ".join(f"{count:,} {outcome}" for outcome, count in summary.outcomes.items()) or "none yet"
+    return ", ".join(f"{count:,} {outcome}" for outcome, count in summary.outcomes.items()) or _none(summary)
 
 
 def _format_destination(sink: Mapping[str, Any]) -> str:

@@ -1,11 +1,12 @@
 """The commands that take a run: status and cancel."""
 
 import json
+import re
 from pathlib import Path
 
 from runner.store.lock import lock_folder
 from tests.support.processes import RUN_SIMULATED, command
-from tests.support.projects import write_job
+from tests.support.projects import SPEC, write_job
 from tests.support.simulator import end_batches, environ_without_key
 
 
@@ -17,6 +18,39 @@ def test_status_shows_real_and_simulated_runs(tmp_path: Path) -> None:
     for target in ("job.yaml", run["run"]):
         assert json.loads(command(tmp_path, environ_without_key(), "status", target, "--json").stdout) == run
     assert command(tmp_path, environ_without_key(), "status", "nope").returncode == 2
+
+
+def test_status_of_a_folder_shows_the_newest_run_of_each_spec(tmp_path: Path) -> None:
+    text = write_job(tmp_path).read_text()
+    (tmp_path / "specs").mkdir()
+    for name in ("first", "second", "third"):
+        (tmp_path / "specs" / f"{name}.yaml").write_text(text.replace('"job"', f'"{name}"'))
+    environ = environ_without_key()
+    for words in (["specs/first.yaml"], ["specs/first.yaml", "--new"], ["specs/second.yaml"]):
+        assert command(tmp_path, environ, "run", *words, "--simulate").returncode == 0
+    (tmp_path / "specs" / "second.yaml").write_text(text.replace('"job"', '"second"').replace('"key"', '"kye"'))
+    for targets in (["specs/"], ["specs/*.yaml"], ["first", "specs/second.yaml", "specs"]):
+        shown = command(tmp_path, environ, "status", *targets)
+        assert [shown.stdout.count(name) for name in ("first", "second", "third")] == [1, 1, 0]
+        assert shown.stderr == "no run yet: specs/third.yaml\n"
+        assert "none yet" not in shown.stdout
+    assert command(tmp_path, environ, "status", "--json", "specs").stdout.count('"failures":[]') == 2
+
+
+def test_status_of_a_folder_without_specs_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "specs").mkdir()
+    shown = command(tmp_path, environ_without_key(), "status", "specs")
+    assert (shown.returncode, "the folder has no specs" in shown.stderr) == (2, True)
+
+
+def test_failures_of_several_specs_are_told_apart(tmp_path: Path) -> None:
+    check = {"check": "row.id != 'r1'", "message": "odd"}
+    text = write_job(tmp_path, output={**SPEC["output"], "checks": [check]}).read_text()
+    (tmp_path / "other.yaml").write_text(text.replace('"job"', '"other"'))
+    assert command(tmp_path, environ_without_key(), "run", ".", "--simulate").returncode == 3
+    shown = command(tmp_path, environ_without_key(), "status", ".").stdout
+    runs = re.findall(r"^(job|other): run (\w+)\n  failed  1 row  invalid: odd$", shown, re.MULTILINE)
+    assert [f"  show    runner show {run} --failed" in shown for _, run in runs] == [True, True]
 
 
 def test_status_names_the_command_for_a_run_nobody_works_on(tmp_path: Path) -> None:
