@@ -7,6 +7,7 @@ import pytest
 from tests.support.processes import RUN, command
 from tests.support.projects import EACH_ONCE
 from tests.support.simulator import accepted, paid, simulator
+from tests.support.terminals import CTRL_C, Terminal
 
 
 def holders(root: Path, text: bytes) -> list[str]:
@@ -45,6 +46,21 @@ def test_an_unfinished_run_is_not_purged(project: Path) -> None:
         ended = command(project, environ, "purge", "job.yaml", "--yes")
     assert (ended.returncode, "first" in ended.stderr) == (2, True)
     assert holders(project, b"text number 7") != []
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"), [("n\n", "you declined"), (CTRL_C, "stopped at the question"), ("y\n", "was purged")]
+)
+def test_declining_to_purge_is_no_mistake(project: Path, typed: str, said: str) -> None:
+    with simulator(project / "api") as environ, Terminal(project, environ, columns=50) as terminal:
+        assert command(project, environ, *RUN).returncode == 0
+        terminal.start("purge", "job.yaml")
+        terminal.wait_for("[y/N]:")
+        terminal.type(typed)
+        assert (terminal.end(), said in terminal.words()) == (0 if typed == "y\n" else 130, True)
+        declined = f"{said}: nothing was purged start again with:"
+        assert (declined in terminal.words()) == (typed != "y\n")
+    assert (holders(project, b"text number 7") == []) == (typed == "y\n")
 
 
 def test_only_old_enough_runs_are_purged(project: Path) -> None:

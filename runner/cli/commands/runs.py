@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runner.cli.ask import confirm
 from runner.cli.common import JSON_OPTION, echo_json, warn_of_debug_log
 from runner.cli.complete import TARGET
 from runner.cli.echo import echo, echo_text
 from runner.cli.env_files import describe_key, reads_env_files
-from runner.cli.signals import program_words
+from runner.cli.signals import handle_stop_signals, program_words
 from runner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -229,8 +230,9 @@ def purge(target: str | None, *, older_than: float | None, remote: bool, yes: bo
     if found and not yes:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise click.UsageError(f"cannot ask before purging {names} without a terminal: add `--yes`")
-        if not click.confirm(f"purge {names}? Outputs cannot be written again afterwards", err=True):
-            raise click.UsageError("nothing was purged: you declined")
+        with handle_stop_signals() as stop:
+            question = f"purge {names}? Outputs cannot be written again afterwards"
+            confirm(question, stop, effect="nothing was purged")
     for run in found:
         purged = purge_run(run, remote=remote)
         also = f", with {pluralize(purged.deleted, 'batch')} at the API" if remote else ""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from runner.cli.ask import choose, confirm
 from runner.cli.common import (
     JSON_OPTION,
     SELECT_OPTION,
@@ -25,7 +26,6 @@ from runner.cli.log import LOG, log_options
 from runner.cli.resume_command import resume_command
 from runner.cli.signals import StopEvent, handle_stop_signals, say_next_command
 from runner.cli.summaries import print_stopped, print_summary, print_summary_if_stopped
-from runner.errors import Interrupted
 from runner.text import pluralize
 
 if TYPE_CHECKING:
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from runner.runs.select import PendingRun
     from runner.runs.summary import Summary
     from runner.spec.spec import Spec
-
-
-_UNSENT = "none of these requests were sent"
 
 
 def _ask_consent(
@@ -62,10 +59,8 @@ def _ask_consent(
 
 
 def _confirm(stop: StopEvent) -> bool:
-    with stop.end_question(_UNSENT):
-        if click.confirm("send these requests?", err=True):
-            return True
-    raise Interrupted(f"you declined: {_UNSENT}")
+    confirm("send these requests?", stop, effect="none of these requests were sent")
+    return True
 
 
 def _choose_pending(
@@ -74,14 +69,9 @@ def _choose_pending(
     """Ask what to do about an unfinished run that differs from the files."""
     with pause():
         LOG.say(str(pending), event="warning")
-        choices = click.Choice(["finish", "new", "stop"])
         question = "finish it as it began and then start on the changes, start a new run, or stop?"
         effect = f"nothing more was sent, and nothing was canceled: run {pending.run} stays unfinished"
-        with stop.end_question(effect):
-            answer = str(click.prompt(question, type=choices, default="finish", err=True))
-    if answer == "stop":
-        raise Interrupted(f"you stopped: {effect}")
-    return answer
+        return choose(question, ["finish", "new", "stop"], stop, effect=effect)
 
 
 class _ConsoleOptions(NamedTuple):

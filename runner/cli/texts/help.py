@@ -85,6 +85,7 @@ EXAMPLES = {
 _WRONG = {2: "the command, the spec or the input is wrong"}
 _STATE = {8: "the state on disk cannot be used"}
 _API = {4: "the API cannot be reached", 7: "key, permission or spend limit"}
+_STOPPED = {130: "stopped by Ctrl-C or by your answer"}
 _LOCKED = {6: "another runner uses the state"}
 _RUN = {
     0: "every row succeeded",
@@ -123,7 +124,7 @@ EXIT_CODES: dict[str, dict[int, str]] = {
         **_LOCKED,
         **_STATE,
     },
-    "purge": {0: "purged, or nothing to purge", 2: "no such run, or you declined", **_LOCKED, **_STATE},
+    "purge": {0: "purged, or nothing to purge", 2: "no such run", **_API, **_LOCKED, **_STATE, **_STOPPED},
 }
 """Exit codes of the commands that have more than the default ones."""
 
