@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from runner.cli.complete import SpecType, offer_conditions
-from runner.cli.echo import echo
+from runner.cli.echo import echo, escape_controls, text_width, wrap_line
 from runner.cli.help import list_command_groups, write_list
 from runner.cli.log import LOG
 from runner.cli.signals import command_line, say_next_command
@@ -46,11 +46,25 @@ class RunnerGroup(click.Group):
             return super().invoke(ctx)
         except RunnerError as error:
             _exit_with_error(error)
+        except click.UsageError as error:
+            raise _wrap_usage_error(error) from None
         except (click.Abort, KeyboardInterrupt):
             say_next_command(
                 f"{ctx.invoked_subcommand} was stopped", "start again with", command_line(), exit_code=130
             )
             sys.exit(130)
+
+
+_USAGE_LABEL = "Error: "
+
+
+def _wrap_usage_error(error: click.UsageError) -> click.UsageError:
+    """Return a mistake in the words of a command as click is to print it: on a terminal, wrapped between words."""
+    message, width = escape_controls(error.format_message()), text_width(err=True)
+    if width is not None:
+        lines = f"{_USAGE_LABEL}{message}".split("\n")
+        message = "\n".join(wrap_line(line, width) for line in lines).removeprefix(_USAGE_LABEL)
+    return click.UsageError(message, error.ctx)
 
 
 def _file_error(error: OSError) -> RunnerError:
@@ -71,7 +85,8 @@ def _describe_problems(error: InputError) -> str:
     # A problem names files of the project of the spec that the command names, or of the working folder.
     named = [Path(word) for word in sys.argv[1:] if Path(word).is_file()]
     roots = list(dict.fromkeys(map(find_project_root, [*named, Path("spec")])))
-    return "\n".join(format_problem(problem, roots) for problem in error.problems)
+    width = text_width(err=True)
+    return "\n".join(format_problem(problem, roots, width=width) for problem in error.problems)
 
 
 def _exit_with_error(error: RunnerError) -> NoReturn:
@@ -83,10 +98,9 @@ def say_error(error: RunnerError, *, spec: str | None = None) -> None:
     """Print the error that stopped a command, or the run of one `spec` of several."""
     # If stderr cannot be written either, the exit code still reports the failure.
     with suppress(OSError):
-        is_input = isinstance(error, InputError)
         plain = str(error) if LOG.is_json else f"error: {f'{spec}: ' if spec else ''}{error}"
         message = _describe_problems(error) if isinstance(error, InputError) and not LOG.is_json else plain
-        LOG.say(message, event="stopped", is_wrapped=not is_input, exit_code=error.exit_code)
+        LOG.say(message, event="stopped", exit_code=error.exit_code)
 
 
 class TimeSpan(click.ParamType[float]):

@@ -65,12 +65,18 @@ def terminal_width(*, err: bool) -> int:
     return _COLUMNS
 
 
+def text_width(*, err: bool) -> int | None:
+    """Return the columns for a text on stdout or stderr, or None if it is no terminal: a pipe has no width."""
+    return terminal_width(err=err) if (sys.stderr if err else sys.stdout).isatty() else None
+
+
 def wrap_line(line: str, width: int) -> str:
     """Return a line broken between words, its continuations below its value; words are never cut."""
     if len(line) <= width:
         return line
     label = re.match(r" *(?:\S+ {2,})?", line)
-    indent = min(len(label[0]) if label is not None else 0, width // 2)
+    room = width - max(map(len, line.split()), default=0)
+    indent = min(len(label[0]) if label is not None else 0, width // 2, max(room, 0))
     return textwrap.fill(
         line, width, subsequent_indent=" " * (indent or 2), break_long_words=False, break_on_hyphens=False
     )
@@ -101,12 +107,11 @@ def print_to_stderr(text: str) -> None:
 def format_for_terminal(message: str, *, err: bool, is_wrapped: bool = True) -> str:
     """Return a text for people, safe to print; on a terminal it is wrapped between words, and coloured."""
     text = escape_controls(message)
-    if is_wrapped and (sys.stderr if err else sys.stdout).isatty():
-        width = terminal_width(err=err)
+    if is_wrapped and (width := text_width(err=err)) is not None:
         text = "\n".join(wrap_line(line, width) for line in text.split("\n"))
     return _paint(text) if has_color(err=err) else text
 
 
-def echo_text(message: str, *, err: bool = False) -> None:
-    """Print a text for people, as `format_for_terminal` returns it."""
-    click.echo(format_for_terminal(message, err=err), err=err)
+def echo_text(message: str, *, err: bool = False, is_wrapped: bool = True) -> None:
+    """Print a text for people, as `format_for_terminal` returns it. A command to copy is not to be wrapped."""
+    click.echo(format_for_terminal(message, err=err, is_wrapped=is_wrapped), err=err)

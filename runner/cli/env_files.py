@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from runner.cli.echo import echo
+from runner.cli.echo import echo_text
 from runner.errors import UsageError
 
 R = TypeVar("R")
@@ -43,7 +43,7 @@ def _read(path: Path) -> dict[str, str]:
 
 
 def _warn_of_redirects(path: Path, names: list[str]) -> None:
-    echo(
+    echo_text(
         f"warning: {path} sets {', '.join(names)}, but not the key in use: ignored, since it would send your key "
         f"elsewhere (`--env-file {os.path.relpath(path)}` uses it)",
         err=True,

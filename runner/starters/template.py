@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from runner.errors import UsageError
@@ -38,12 +39,15 @@ def list_templates() -> dict[str, str]:
     return {name: load_spec(path).description for name, path in _SPECS.items()}
 
 
-def next_commands(spec: str) -> list[str]:
-    """Return the next three commands for a new spec."""
+def next_commands(spec: str, program: Sequence[str] = ("runner",)) -> list[tuple[str, str]]:
+    """Return the next three commands for a new spec, each with what it does; `program` begins each."""
     return [
-        f"runner validate {spec}",
-        f"runner run {spec} --simulate   # free: no key, invented answers",
-        f"runner run {spec}              # shows the cost and asks; needs ANTHROPIC_API_KEY, for example in .env",
+        (shlex.join([*program, "validate", spec]), "reports all mistakes, with lines and remedies"),
+        (shlex.join([*program, "run", spec, "--simulate"]), "free: no key, invented answers"),
+        (
+            shlex.join([*program, "run", spec]),
+            "shows the cost and asks; needs ANTHROPIC_API_KEY, for example in .env",
+        ),
     ]
 
 
@@ -60,7 +64,9 @@ def _first_rows(kind: str, data: bytes) -> bytes:
 
 
 def _describe(spec: Spec, name: str) -> str:
-    commands = "\n".join(f"    {line}" for line in next_commands(name))
+    found = next_commands(name)
+    width = max(len(line) for line, _ in found)
+    commands = "\n".join(f"    {line:{width}}   # {purpose}" for line, purpose in found)
     return (
         f"# {spec.name}\n\n{spec.description}.\n\nPut your own rows in place of `{spec.source.path}`. "
         "Change the texts in `prompts/` and the schema\n"

@@ -1,6 +1,7 @@
 """A problem is shown with its line, cut, escaped and without secrets."""
 
 from pathlib import Path
+from unicodedata import east_asian_width
 
 from runner.cli.texts.excerpt import find_column, format_problem
 from runner.errors import Problem
@@ -16,6 +17,15 @@ def test_long_line_is_cut_around_the_column(tmp_path: Path) -> None:
     assert (len(line), len(mark)) < (120, 120)
     assert line[mark.index("^") :].startswith("here")
     assert line.startswith("1 | …") and line.endswith("…")
+
+
+def test_line_is_cut_to_the_width_of_a_narrow_terminal(tmp_path: Path) -> None:
+    for text in ("x" * 60 + " here " + "y" * 60, "日本" * 30 + " here " + "日本" * 30):
+        (tmp_path / "a.csv").write_text(text, "utf-8")
+        problem = Problem("a.csv", "wrong", 1, text.index("here") + 1)
+        _, _, line, mark = format_problem(problem, [tmp_path], width=40).splitlines()
+        cells = sum(2 if east_asian_width(sign) == "W" else 1 for sign in line)
+        assert (cells <= 40, "here" in line, mark.endswith("^^^^")) == (True, True, True)
 
 
 def test_caret_stands_below_its_word_after_wide_characters(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What a person sees on a terminal is what a pipe gets, at any width, and nothing is painted over."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,37 @@ def test_no_id_and_no_word_is_cut(tmp_path: Path, columns: int) -> None:
         assert sum(run in line for line in lines) >= 3
         shown = terminal.text().rpartition("resume with")[2].rpartition(" wrote ")[2]
         assert ("a_job_with_quite_a_long_name" in shown, "finished" in shown, "…" in shown) == (True, True, False)
+
+
+MESSAGES = [
+    ["validate", "bad.yaml"],
+    ["validate", "job.yaml"],
+    ["plan", "bad.yaml"],
+    ["status", "nothing-of-this-name-has-ever-run"],
+    ["doctor"],
+    ["cancel", "job.yaml"],
+    ["show", "job"],
+    ["init", "classify", "x"],
+    ["init", "--list"],
+    ["explain"],
+    ["simulate", "--list-faults"],
+    ["run", "job.yaml", "--limit", "a-word-where-a-number-belongs"],
+]
+
+
+@pytest.mark.parametrize("words", MESSAGES, ids=[" ".join(words)[:40] for words in MESSAGES])
+def test_no_message_is_broken_inside_a_word(tmp_path: Path, words: list[str]) -> None:
+    write_job(tmp_path, prompt={"user": "{{ txet }}"}).rename(tmp_path / "bad.yaml")
+    (tmp_path / "bad.yaml").write_text((tmp_path / "bad.yaml").read_text().replace(", ", ",\n"))
+    write_job(tmp_path)
+    piped = command(tmp_path, environ_without_key(), *words)
+    shutil.rmtree(tmp_path / "x", ignore_errors=True)
+    with Terminal(tmp_path, environ_without_key(), columns=40) as terminal:
+        terminal.start(*words)
+        assert terminal.end() == piped.returncode
+        seen = set(terminal.words().split())
+    expected = {word for word in (piped.stdout + piped.stderr).split() if len(word) <= 36}
+    assert {word for word in expected if not word.startswith("^")} - seen == set()
 
 
 def test_status_of_mixed_outcomes_is_whole_at_any_width(tmp_path: Path) -> None:

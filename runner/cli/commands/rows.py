@@ -9,7 +9,7 @@ import click
 
 from runner.cli.common import JSON_OPTION
 from runner.cli.complete import TARGET, offer_outcomes
-from runner.cli.echo import echo
+from runner.cli.echo import echo, echo_text
 from runner.cli.env_files import reads_env_files
 
 _DEFAULT_LIMIT, _TABLE_ROWS = 20, 100
@@ -54,9 +54,9 @@ def show(
         return
     shown = _echo_table(rows, limit or _DEFAULT_LIMIT, is_whole=has_request or key is not None)
     if not shown:
-        echo(f"no such rows in run {found.summary.run}", err=True)
+        echo_text(f"no such rows in run {found.summary.run}", err=True)
     elif next(rows, None) is not None:
-        echo(f"the first {shown} rows of run {found.summary.run}; --limit shows more", err=True)
+        echo_text(f"the first {shown} rows of run {found.summary.run}; --limit shows more", err=True)
 
 
 def _echo_lines(rows: Iterator[Mapping[str, Any]]) -> None:

@@ -49,7 +49,8 @@ def status(targets: tuple[str, ...], *, as_json: bool) -> None:
     ]
     _print_runs(found)
     for run in idle:
-        echo(f"{run.summary.run}: no runner works on it; resume with: {_resume_command(run)}")
+        echo_text(f"{run.summary.run}: no runner works on it")
+        echo(f"  resume with: {_resume_command(run)}")
 
 
 def _find_shown(targets: "Sequence[str]") -> "NewestRuns":
@@ -90,11 +91,11 @@ def _print_runs(found: "Sequence[RunInfo]") -> None:
         console.print(table)
     for run in found:
         for line in format_doubts(run.summary):
-            echo(f"{run.summary.run}: {line}")
+            echo_text(f"{run.summary.run}: {line}")
         if len(found) > 1 and run.summary.failures:
             echo_text(f"{run.summary.spec}: run {run.summary.run}")
         for line in format_failures(run.summary):
-            echo(line)
+            echo_text(line)
 
 
 def _resume_command(run: "RunInfo", target: str | None = None) -> str:
@@ -122,9 +123,9 @@ def cancel(target: str) -> None:
 
     canceled, left = cancel_run(target)
     for line in left:
-        echo(line, err=True)
+        echo_text(line, err=True)
     kind = "simulated run" if canceled.is_simulated else "run"
-    echo(f"{kind} {canceled.summary.run} was canceled")
+    echo_text(f"{kind} {canceled.summary.run} was canceled")
     if canceled.summary.state != "abandoned":
         echo(f"  collect its finished results with: {_resume_command(canceled, target)}")
     sys.exit(4 if left else 0)
@@ -159,9 +160,9 @@ def reconcile(target: str, *, adopt: str | None, assume_not_sent: bool) -> None:
             target, adopt=adopt, assume_not_sent=assume_not_sent, report=progress.report
         )
     for batch in unknown:
-        echo(format_unknown_batch(batch), err=True)
+        echo_text(format_unknown_batch(batch), err=True)
     if not unknown:
-        echo(f"run {found.summary.run}: all batches are accounted for; run the spec again to continue")
+        echo_text(f"run {found.summary.run}: all batches are accounted for; run the spec again to continue")
     sys.exit(5 if unknown else 0)
 
 
@@ -188,9 +189,9 @@ def doctor(*, remote: bool, as_json: bool) -> None:
             echo_json(finding_to_json(Finding(rule, severity, "", 0, 0, line)))
         sys.exit(8 if diagnosis.findings else 0)
     for line in (*diagnosis.findings, *diagnosis.next_steps, describe_key()):
-        echo(line)
+        echo_text(line)
     wrong = len(diagnosis.findings)
-    echo(f"{pluralize(diagnosis.runs, 'run')}, {pluralize(wrong, 'finding')}")
+    echo_text(f"{pluralize(diagnosis.runs, 'run')}, {pluralize(wrong, 'finding')}")
     sys.exit(8 if wrong else 0)
 
 
@@ -236,6 +237,6 @@ def purge(target: str | None, *, older_than: float | None, remote: bool, yes: bo
     for run in found:
         purged = purge_run(run, remote=remote)
         also = f", with {pluralize(purged.deleted, 'batch')} at the API" if remote else ""
-        echo(f"run {purged.run.summary.run} was purged{also}")
+        echo_text(f"run {purged.run.summary.run} was purged{also}")
     if not found:
-        echo("no runs to purge", err=True)
+        echo_text("no runs to purge", err=True)

@@ -15,7 +15,7 @@ from runner.cli.common import (
     VERBOSE_OPTION,
     echo_json,
 )
-from runner.cli.echo import echo, echo_text
+from runner.cli.echo import echo, echo_text, text_width
 from runner.cli.env_files import reads_env_files
 from runner.cli.log import LOG
 from runner.cli.signals import handle_stop_signals
@@ -61,7 +61,7 @@ def validate(
             report.findings.extend(found)
         failed = failed or bool(report.errors)
         if not report.errors and not as_json:
-            echo(f"{report.path}: valid")
+            echo_text(f"{report.path}: valid")
     sys.exit(2 if failed else 0)
 
 
@@ -70,12 +70,12 @@ def _print_findings(report: "FileReport", findings: "Sequence[Finding]", *, as_j
     from runner.cli.texts.findings import finding_to_json
     from runner.spec.load import find_project_root
 
-    roots = [find_project_root(report.path)]
+    roots, width = [find_project_root(report.path)], text_width(err=True)
     for finding in findings:
         if as_json:
             echo_json(finding_to_json(finding, roots))
         else:
-            echo(format_problem(finding.shown, roots), err=True)
+            echo_text(format_problem(finding.shown, roots, width=width), err=True)
 
 
 @click.command()
@@ -98,7 +98,7 @@ def render(spec: Path, limit: int | None, variables: dict[str, str]) -> None:
     for finding in run_rules(loaded):
         # The schema that was printed is not the one of the spec.
         if finding.rule == "open-schema":
-            echo(str(finding), err=True)
+            echo_text(str(finding), err=True)
 
 
 @click.command()

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.echo import echo
+from runner.cli.echo import echo, echo_text
+from runner.cli.signals import program_words
 
 if TYPE_CHECKING:
     from runner.starters.own_data import Starter
@@ -16,14 +17,15 @@ def _print_starter(made: "Starter") -> None:
     from runner.starters.template import next_commands
 
     for path in made.written:
-        echo(f"wrote {os.path.relpath(path)}")
+        echo_text(f"wrote {os.path.relpath(path)}")
     for path in made.left:
-        echo(f"left {os.path.relpath(path)} as it was")
+        echo_text(f"left {os.path.relpath(path)} as it was")
     for note in made.notes:
-        echo(f"note: {note}", err=True)
+        echo_text(f"note: {note}", err=True)
     echo("next:")
-    for command in next_commands(os.path.relpath(made.spec)):
-        echo(f"  {command}")
+    for command, purpose in next_commands(os.path.relpath(made.spec), program_words()):
+        echo(f"  {command}")  # not wrapped: it is there to be copied
+        echo_text(f"      {purpose}")
 
 
 @click.command()
@@ -59,7 +61,7 @@ def init(
         templates = list_templates()
         width = max(map(len, templates))
         for one, about in templates.items():
-            echo(f"{one:{width}}  {about}")
+            echo_text(f"{one:{width}}  {about}")
         return
     if data is None:
         if task or name:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runner.cli.complete import offer_rules
-from runner.cli.echo import echo
+from runner.cli.echo import echo, echo_text
 
 if TYPE_CHECKING:
     from runner.reference.page import CommandHelp
@@ -43,12 +43,13 @@ def explain(rule: str | None) -> None:
         width = max(map(len, names))
         for name in names:
             found = explain_rule(name)
-            echo(f"{name:{width}}  {found.severity:7}  {found.what}")
+            echo_text(f"{name:{width}}  {found.severity:7}  {found.what}")
         return
     found = explain_rule(rule)
-    echo(f"{found.rule} ({found.severity}): {found.what}")
-    echo(f"why: {found.why}\nsource: {found.source}")
-    echo(f"example:\n{indent(found.example, '  ')}\nremedy: {found.remedy}")
+    echo_text(f"{found.rule} ({found.severity}): {found.what}")
+    echo_text(f"why: {found.why}\nsource: {found.source}")
+    echo(f"example:\n{indent(found.example, '  ')}")
+    echo_text(f"remedy: {found.remedy}")
 
 
 def _describe_commands() -> "list[CommandHelp]":
@@ -136,11 +137,11 @@ def simulate(
 
     if list_faults:
         width = max(map(len, FAULTS))
-        echo("\n".join(f"{name:{width}}  {about}" for name, about in FAULTS.items()))
+        echo_text("\n".join(f"{name:{width}}  {about}" for name, about in FAULTS.items()))
         return
 
     if lag is not None:
-        echo("--lag is now called --fault-delay; version 0.3 no longer knows the old name", err=True)
+        echo_text("--lag is now called --fault-delay; version 0.3 no longer knows the old name", err=True)
         fault_delay = lag
     stop = Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -12,7 +12,7 @@ from runner.cli.echo import escape_line
 from runner.errors import Problem
 
 _MAX_READ, _MAX_LINES = 1 << 16, 1_000_000
-_WIDTH, _BEFORE = 100, 40
+_WIDTH, _LEAST_WIDTH, _BEFORE = 100, 12, 0.4
 _QUOTED = re.compile(r"'([^']+)'|`([^`]+)`")
 _TAG = re.compile(r"\{\{.*?\}\}|\{%.*?%\}")
 _WORD = re.compile(r"\"[^\"]*\"|'[^']*'|\{\{.*?\}\}|[^\s,:;{}\[\]()\"']+")
@@ -89,17 +89,23 @@ def _count_cells(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in text)
 
 
-def _format_excerpt(text: str, line: int, column: int) -> str:
+def _fit(text: str, width: int) -> int:
+    """Return how many characters of a text fit into so many cells of a terminal."""
+    return next((count for count in range(width, 0, -1) if _count_cells(text[:count]) <= width), 1)
+
+
+def _format_excerpt(text: str, line: int, column: int, width: int) -> str:
     """Return a line of a file with its number, cut around the column, and a caret below."""
     from runner.spec.redact import redact_passwords
 
-    start = max(0, column - 1 - _BEFORE) if len(text) > _WIDTH else 0
-    before, after = text[start : column - 1], text[column - 1 : start + _WIDTH]
+    start = max(0, column - 1 - int(width * _BEFORE)) if _count_cells(text) > width else 0
+    end = start + _fit(text[start:], width)
+    before, after = text[start : column - 1], text[column - 1 : end]
     word = _WORD.match(after)
     redacted = redact_passwords(text)
     if redacted != text:
-        before, after, word = "", redacted[:_WIDTH], None
-    lead, tail = "…" if start else "", "…" if start + _WIDTH < len(text) else ""
+        before, after, word = "", redacted[: _fit(redacted, width)], None
+    lead, tail = "…" if start else "", "…" if end < len(text) else ""
     shown = lead + escape_line(before)
     gutter = " " * len(str(line))
     mark = "^" * (_count_cells(escape_line(word[0])) if word else 1)
@@ -109,9 +115,14 @@ def _format_excerpt(text: str, line: int, column: int) -> str:
     return "\n".join(lines)
 
 
-def format_problem(problem: Problem, roots: Iterable[Path] = ()) -> str:
-    """Return a problem as `file:line:column: message`, with the line that it is about."""
+def format_problem(problem: Problem, roots: Iterable[Path] = (), *, width: int | None = None) -> str:
+    """Return a problem as `file:line:column: message`, with the line that it is about.
+
+    That line is cut to `width` columns, and at most to 100 characters; the message is not wrapped.
+    """
     located, text = _locate(problem, roots)
     if text is None:
         return str(located)
-    return f"{located}\n{_format_excerpt(text, located.line, min(located.column, len(text) + 1))}"
+    frame = len(f"{located.line} | ……")
+    room = _WIDTH if width is None else min(max(width - frame, _LEAST_WIDTH), _WIDTH)
+    return f"{located}\n{_format_excerpt(text, located.line, min(located.column, len(text) + 1), room)}"

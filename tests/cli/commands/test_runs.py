@@ -58,7 +58,7 @@ def test_status_names_the_command_for_a_run_nobody_works_on(tmp_path: Path) -> N
     assert command(tmp_path, environ_without_key(), *RUN_SIMULATED, "--no-wait").returncode == 4
     shown = command(tmp_path, environ_without_key(), "status").stdout
     assert (" unfinished " in shown, " running " in shown) == (True, False)
-    assert "no runner works on it; resume with: runner run job.yaml --resume --simulate\n" in shown
+    assert "no runner works on it\n  resume with: runner run job.yaml --resume --simulate\n" in shown
     with lock_folder(tmp_path / "simulated" / ".runner"):
         shown = command(tmp_path, environ_without_key(), "status").stdout
     assert (" running " in shown, "resume with" in shown) == (True, False)
