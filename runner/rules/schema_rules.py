@@ -80,7 +80,7 @@ def open_schema(case: RuleContext) -> Iterator[Violation]:
         message = (
             f"`additionalProperties: false` is added to {'/'.join(('#', *closed[0]))}{more} when the schema is "
             f"sent, because structured outputs require it ({_SOURCE_PAGE}): add it there, or "
-            "`# runner: allow open-schema` here"
+            "`allow: [open-schema]` to the spec"
         )
         yield _violate(case, "output.schema", closed[0], message)
 
