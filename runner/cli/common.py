@@ -5,7 +5,7 @@ import re
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -15,6 +15,9 @@ from runner.cli.help import list_command_groups, write_list
 from runner.cli.log import LOG
 from runner.cli.signals import command_line, say_next_command
 from runner.errors import InputError, RunnerError, StateError
+
+if TYPE_CHECKING:
+    from runner.rules.finding import Finding
 
 SPEC_PATH = SpecType(dir_okay=False, path_type=Path)
 SPEC_PATHS = SpecType()
@@ -77,16 +80,28 @@ def _file_error(error: OSError) -> RunnerError:
     return RunnerError(f"cannot write: {error.strerror or error}")
 
 
+def _find_roots() -> list[Path]:
+    """Return the projects of the specs that the command names, and that of the working folder."""
+    from runner.spec.load import find_project_root
+
+    words = map(Path, sys.argv[1:])
+    named = [word / "spec" if word.is_dir() else word for word in words if word.exists()]
+    return list(dict.fromkeys(map(find_project_root, [*named, Path("spec")])))
+
+
 def _describe_problems(error: InputError) -> str:
     """Return the problems of an error, each with the line that it is about."""
     from runner.cli.texts.excerpt import format_problem
-    from runner.spec.load import find_project_root
 
-    # A problem names files of the project of the spec that the command names, or of the working folder.
-    named = [Path(word) for word in sys.argv[1:] if Path(word).is_file()]
-    roots = list(dict.fromkeys(map(find_project_root, [*named, Path("spec")])))
-    width = text_width(err=True)
+    roots, width = _find_roots(), text_width(err=True)
     return "\n".join(format_problem(problem, roots, width=width) for problem in error.problems)
+
+
+def show_finding(finding: "Finding", *, err: bool) -> str:
+    """Return a finding about a run with the line that it is about, to be printed on stdout or stderr."""
+    from runner.cli.texts.excerpt import format_problem
+
+    return format_problem(finding.shown, _find_roots(), width=text_width(err=err))
 
 
 def _exit_with_error(error: RunnerError) -> NoReturn:

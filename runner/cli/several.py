@@ -4,9 +4,10 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from runner.cli.common import say_error
+from runner.cli.common import say_error, show_finding
 from runner.cli.log import LOG
 from runner.errors import RunnerError
 from runner.lifecycle.run import RunOptions
@@ -81,13 +82,14 @@ class SeveralConsole:
         from runner.cli.texts.plan import format_plan
         from runner.cli.texts.plan_table import PlanRow, format_plans
 
+        show = partial(show_finding, err=True)
         if len(wave.ready) == 1 and not wave.waiting and wave.ready[0][1].plan is not None:
-            return format_plan(wave.ready[0][1].plan)
+            return format_plan(wave.ready[0][1].plan, show=show)
         rows = [
             PlanRow(spec.name, ready.plan, "" if ready.plan else f"resumes run {ready.context.run.id}")
             for spec, ready in wave.ready
         ]
-        return format_plans([*rows, *(self._waiting_row(one) for one in wave.waiting)])
+        return format_plans([*rows, *(self._waiting_row(one) for one in wave.waiting)], show=show)
 
     def _waiting_row(self, one: WaitingSpec) -> Any:
         from runner.cli.texts.numbers import format_dollars

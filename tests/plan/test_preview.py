@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.support.processes import command
 from tests.support.projects import SPEC, write_job
 from tests.support.simulator import accepted, environ_without_key, paid, simulator
@@ -39,6 +41,21 @@ def test_plan_does_not_change_state_or_an_unfinished_run(tmp_path: Path) -> None
         assert (ended.returncode, json.loads(ended.stdout)["unfinished_run"] is not None) == (0, True)
         assert command(tmp_path, environ, "run", "job.yaml", "--yes").returncode == 0
     assert max(paid(tmp_path / "api").values()) == 1
+
+
+@pytest.mark.parametrize("words", [["plan", "--offline"], ["run", "--simulate", "--new"]])
+def test_findings_of_a_plan_are_shown_with_their_line(tmp_path: Path, words: list[str]) -> None:
+    here = tmp_path / "elsewhere"
+    here.mkdir()
+    schema = {"type": "object", "properties": {"label": {"type": "string"}}, "required": ["label"]}
+    write_job(tmp_path, rows=3, output={"schema": "schema.json"})
+    (tmp_path / "schema.json").write_text(json.dumps(schema))
+    (tmp_path / "other.yaml").write_text((tmp_path / "job.yaml").read_text().replace('"job"', '"other"'))
+    excerpt = "../schema.json:1:1: warning: `additionalProperties: false` is added"
+    for specs in (["../job.yaml"], ["../job.yaml", "../other.yaml"], [".."]):
+        done = command(here, environ_without_key(), words[0], *specs, *words[1:])
+        shown = done.stdout + done.stderr
+        assert (excerpt in shown, '\n1 | {"type": "object",' in shown) == (True, True)
 
 
 def test_rule_errors_are_shown_in_the_plan_and_stop_a_run(tmp_path: Path) -> None:

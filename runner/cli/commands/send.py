@@ -18,6 +18,7 @@ from runner.cli.common import (
     VAR_OPTION,
     VERBOSE_OPTION,
     TimeSpan,
+    show_finding,
     warn_of_debug_log,
 )
 from runner.cli.complete import TARGET, offer_outcomes
@@ -48,7 +49,8 @@ def _ask_consent(
         if not (LOG.is_quiet and is_needless):
             for line in notes:
                 LOG.say(f"{made.spec}: {line}", event="found")
-            LOG.say(format_plan(made, verbose=verbose), event="planned", plan=made)
+            text = format_plan(made, verbose=verbose, show=partial(show_finding, err=True))
+            LOG.say(text, event="planned", plan=made)
         if is_needless:
             return True
         if LOG.is_json or not (sys.stdin.isatty() and sys.stderr.isatty()):

@@ -1,6 +1,7 @@
 """Commands that take a spec and send nothing: validate, render and plan."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from runner.cli.common import (
     VAR_OPTION,
     VERBOSE_OPTION,
     echo_json,
+    show_finding,
 )
 from runner.cli.echo import echo, echo_text, text_width
 from runner.cli.env_files import reads_env_files
@@ -131,7 +133,7 @@ def plan(
     upstream = [find_upstream(spec, chosen) for spec in chosen]
     first = [spec for spec, before in zip(chosen, upstream, strict=True) if before is None]
     plans = _make_plans(first, simulate=simulate, offline=offline, limit=limit)
-    rows = [PlanRow(made.spec, made) for made in plans]
+    rows, show = [PlanRow(made.spec, made) for made in plans], partial(show_finding, err=False)
     for spec, before in zip(chosen, upstream, strict=True):
         if before is not None:
             rows.append(PlanRow(spec.name, None, f"planned after {before.name}, whose outputs it reads"))
@@ -139,9 +141,9 @@ def plan(
         for made in plans:
             echo_json(made)
     elif len(plans) == len(rows) == 1:
-        echo_text(format_plan(plans[0], verbose=verbose))
+        echo_text(format_plan(plans[0], verbose=verbose, show=show))
     else:
-        echo_text(format_plans(rows))
+        echo_text(format_plans(rows, show=show))
     sys.exit(2 if any(finding.severity == "error" for made in plans for finding in made.findings) else 0)
 
 

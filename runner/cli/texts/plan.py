@@ -1,11 +1,12 @@
 """The text of a plan."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from runner.cli.texts.numbers import format_dollars, format_size
 from runner.lifecycle.plan.plan import Plan
 from runner.lifecycle.plan.speed import describe_span
+from runner.rules.finding import Finding
 from runner.text import pluralize
 
 _MODE_LABELS = {
@@ -33,8 +34,11 @@ def _format_requests(plan: Plan) -> str:
     return f"{to_send}{reused}{duplicates}{rejected}"
 
 
-def format_plan(plan: Plan, *, verbose: bool = False) -> str:
-    """Return a plan as text: what a run would send and cost; `verbose` adds what the estimates are based on."""
+def format_plan(plan: Plan, *, verbose: bool = False, show: Callable[[Finding], str] = str) -> str:
+    """Return a plan as text: what a run would send and cost, and its findings, as `show` shows each.
+
+    `verbose` adds what the estimates are based on.
+    """
     lines = [
         (
             f"{plan.spec}: {pluralize(plan.rows, 'row')} for {plan.model}"
@@ -51,7 +55,7 @@ def format_plan(plan: Plan, *, verbose: bool = False) -> str:
         lines.append(f"  schema    {plan.schema}")
     if plan.unfinished_run is not None:
         lines.append(f"  pending   run {plan.unfinished_run} of this spec is unfinished")
-    return "\n".join([*lines, *map(str, plan.findings)])
+    return "\n".join([*lines, *map(show, plan.findings)])
 
 
 def _format_reuse(plan: Plan) -> Iterator[str]:

@@ -1,10 +1,11 @@
 """The text of the plans of several specs: one table with a total."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from runner.cli.texts.numbers import format_dollars
 from runner.lifecycle.plan.plan import Plan
+from runner.rules.finding import Finding
 from runner.text import pluralize
 
 
@@ -20,8 +21,8 @@ class PlanRow:
 _HEADINGS = ("spec", "rows", "to send", "reused", "estimated", "maximum")
 
 
-def format_plans(rows: Sequence[PlanRow]) -> str:
-    """Return the table, and below it the findings of all plans."""
+def format_plans(rows: Sequence[PlanRow], *, show: Callable[[Finding], str] = str) -> str:
+    """Return the table, and below it the findings of all plans, as `show` shows each."""
     plans = [row.plan for row in rows if row.plan is not None]
     cells = [
         _HEADINGS,
@@ -31,7 +32,7 @@ def format_plans(rows: Sequence[PlanRow]) -> str:
     widths = [max(len(line[index]) for line in cells) for index in range(len(_HEADINGS))]
     notes = ["", *(_format_note(row) for row in rows), ""]
     lines = [_format_line(line, widths, note) for line, note in zip(cells, notes, strict=True)]
-    findings = [str(finding) for plan in plans for finding in plan.findings]
+    findings = [show(finding) for plan in plans for finding in plan.findings]
     return "\n".join([f"plan of {pluralize(len(rows), 'spec')}", *lines, *findings])
 
 
