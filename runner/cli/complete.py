@@ -63,10 +63,10 @@ TARGET = TargetType()
 
 
 def offer_rules(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Offer the ids of the rules."""
-    from runner.rules.run import OTHER_FINDINGS, RULES
+    """Offer the ids of rules and other findings."""
+    from runner.rules.explain.explain import list_finding_ids
 
-    return [CompletionItem(name) for name in (*RULES, *OTHER_FINDINGS) if name.startswith(incomplete)]
+    return [CompletionItem(name) for name in list_finding_ids() if name.startswith(incomplete)]
 
 
 def offer_outcomes(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -8,6 +8,7 @@ from runner.reference.spec_keys import describe_spec
 from runner.reference.spec_schema import build_schema
 from runner.reference.tables import table
 from runner.results.outcome import OUTCOMES
+from runner.rules.finding import CHECKS
 from runner.rules.run import OTHER_FINDINGS, RULES
 from runner.runs.events import EVENTS
 from runner.simulator.fault_list import FAULTS
@@ -114,7 +115,8 @@ def _exit_codes() -> str:
 
 def _rules() -> str:
     rows = [(f"`{name}`", severity, _first_line(rule)) for name, (severity, rule) in RULES.items()]
-    rows += [(f"`{name}`", severity, about) for name, (severity, about) in OTHER_FINDINGS.items()]
+    others = {**OTHER_FINDINGS, **CHECKS}
+    rows += [(f"`{name}`", severity, about) for name, (severity, about) in others.items()]
     return table(("rule", "severity", "meaning"), rows)
 
 

@@ -13,16 +13,19 @@ from runner.spec.spec import Spec
 _SUGGESTION = re.compile(r"(did you mean '[^']*'\?|expected one of: .*|write row\[.*\])$")
 
 CHECKS = {
-    "spec": "correct the spec; `runner reference` lists its keys",
-    "source": "correct the source",
-    "template": "correct the template",
-    "output": "correct the expression or the schema",
-    "sink": "correct the sink",
-    "extra": "install the package",
-    "state": "do what the message says, or run the spec again; nothing is paid twice",
-    "next-run": "run the spec again",
+    "spec": ("error", "Report a mistake in the spec file: its YAML, or a key or value that specs do not have."),
+    "source": ("error", "Report a source that cannot be read, and keys that are missing, empty or repeated."),
+    "template": ("error", "Report a template that cannot be read or rendered, and names that rows do not have."),
+    "output": ("error", "Report an output schema, check or expression that cannot be used."),
+    "sink": ("error", "Report columns that cannot be computed, and outputs that cannot be written."),
+    "extra": ("error", "Report a package that the spec needs and that is not installed."),
+    "state": ("error", "Report damage in `.runner/`, or an unfinished run that cannot go on; from `doctor`."),
+    "next-run": ("info", "Report what the next run of a spec would do; from `doctor`."),
 }
-"""The checks of `validate` and `doctor` that are no rules, by the id of their findings, with a general remedy."""
+"""The checks of `validate` and `doctor` that are no rules, by the id of their findings: severity and meaning.
+
+They cannot be allowed.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class Finding:
 
     @property
     def is_problem(self) -> bool:
-        """True if a check found it, and no rule: it cannot be allowed or explained."""
+        """True if a check found it, and no rule: it cannot be allowed."""
         return self.rule in CHECKS
 
     @property

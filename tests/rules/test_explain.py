@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from runner import load_spec, plan
+from runner.lifecycle.validate.checks import validate_file
 from runner.rules.explain.explain import explain_rule
+from runner.rules.finding import CHECKS
 from runner.rules.run import OTHER_FINDINGS, RULES, run_rules
 from runner.spec.yaml.document import parse_yaml
 
@@ -36,6 +38,16 @@ def test_rule_finds_the_example_of_its_explanation(project: Path, name: str) -> 
     assert name in found
 
 
+@pytest.mark.parametrize("name", ["spec", "source", "template", "output", "sink", "rejected"])
+def test_check_finds_the_example_of_its_explanation(project: Path, name: str) -> None:
+    part = parse_yaml(explain_rule(name).example.encode(), path="example").value
+    path = project / "explained.yaml"
+    path.write_text(json.dumps({**SPEC, **part}))
+    assert name in {one.rule for one in validate_file(path).findings}
+    path.write_text(json.dumps({**SPEC, **part, "allow": ["rejected"]}))
+    assert (name in {one.rule for one in validate_file(path).findings}) == (name != "rejected")
+
+
 def explain(*words: str) -> subprocess.CompletedProcess[str]:
     line = [sys.executable, "-m", "runner", "explain", *words]
     return subprocess.run(line, capture_output=True, text=True, check=False)
@@ -46,11 +58,13 @@ def test_explain_prints_a_rule_or_lists_all() -> None:
     assert shown.startswith("duplicate-tool (error): Report tools of the same name.\n")
     assert all(f"\n{word}:" in shown for word in ("why", "source", "example", "remedy"))
     listed = "\n" + explain().stdout
-    assert all(f"\n{name} " in listed for name in (*RULES, *OTHER_FINDINGS))
+    assert all(f"\n{name} " in listed for name in (*RULES, *OTHER_FINDINGS, *CHECKS))
 
 
-def test_finding_that_no_rule_makes_is_explained_too() -> None:
-    assert explain("shared-output").stdout.startswith("shared-output (warning): Report an output that another")
+@pytest.mark.parametrize("name", [*OTHER_FINDINGS, *CHECKS])
+def test_finding_that_no_rule_makes_is_explained_too(name: str) -> None:
+    found = explain_rule(name)
+    assert (found.rule, found.what[:7], all(found)) == (name, "Report ", True)
 
 
 def test_explain_suggests_the_nearest_rule() -> None:

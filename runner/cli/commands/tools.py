@@ -31,15 +31,15 @@ def schema() -> None:
 def explain(rule: str | None) -> None:
     """Explain a rule, or list all rules.
 
+    RULE is the id of a rule or of a check: what a finding has in brackets, or under `rule` in its JSON.
     Prints what it finds, why, the source of the fact, an example and the remedy.
     """
     from textwrap import indent
 
-    from runner.rules.explain.explain import explain_rule
-    from runner.rules.run import OTHER_FINDINGS, RULES
+    from runner.rules.explain.explain import explain_rule, list_finding_ids
 
     if rule is None:
-        names = [*RULES, *OTHER_FINDINGS]
+        names = list_finding_ids()
         width = max(map(len, names))
         for name in names:
             found = explain_rule(name)

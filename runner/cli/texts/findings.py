@@ -6,19 +6,14 @@ from typing import Any
 
 from runner.cli.texts.excerpt import locate_problem
 from runner.errors import Problem
-from runner.rules.finding import CHECKS, Finding
+from runner.rules.finding import Finding
 
 
 def _find_remedy(finding: Finding) -> str:
     """Return what to do about a finding: its own remedy, or else the general one of its rule or check."""
     from runner.rules.explain.explain import explain_rule
-    from runner.rules.run import OTHER_FINDINGS, RULES
 
-    if finding.remedy:
-        return finding.remedy
-    if finding.rule in RULES or finding.rule in OTHER_FINDINGS:
-        return explain_rule(finding.rule).remedy
-    return CHECKS.get(finding.rule, "")
+    return finding.remedy or explain_rule(finding.rule).remedy
 
 
 def finding_to_json(finding: Finding, roots: Iterable[Path] = ()) -> dict[str, Any]:

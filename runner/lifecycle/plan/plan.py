@@ -216,7 +216,8 @@ def _find_problems(
     """Return the findings of the rules, outputs of other specs, and rejected requests."""
     found = run_rules(context.spec, _build_facts(plan, estimate, work), keys=_read_first_keys(context))
     shared = _find_shared_outputs(context, previous_store)
-    return [*found, *shared, *rejection_findings(context.spec, estimate.rejected), *prepared.rejected_findings]
+    rejected = [one for one in prepared.rejected_findings if not is_allowed(context.spec, one)]
+    return [*found, *shared, *rejection_findings(context.spec, estimate.rejected), *rejected]
 
 
 def _find_shared_outputs(context: RunContext, previous_store: Store) -> list[Finding]:

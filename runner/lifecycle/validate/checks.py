@@ -17,7 +17,7 @@ from runner.lifecycle.validate.facts import estimate_facts
 from runner.lifecycle.validate.sample import Sample, read_sample
 from runner.results.output_format import build_output_format
 from runner.rules.finding import Finding, PlanFacts
-from runner.rules.run import run_rules
+from runner.rules.run import is_allowed, run_rules
 from runner.runs.choose_specs import check_unique_names, select_specs
 from runner.sinks.check import check_sinks
 from runner.sources.registry import find_source_type
@@ -103,6 +103,7 @@ class _Checks:
                     self.samples.setdefault(find_shape(encoded.params), (row.number, encoded.params))
         except InputError as error:
             self.note("template", error.problems)
+        rejected = [one for one in rejected if not is_allowed(self.spec, one)]
         self.findings += rejected[:_MAX_REJECTED]
         if len(rejected) > _MAX_REJECTED:
             last, more = self.findings[-1], f" (and {len(rejected) - _MAX_REJECTED} more of the first rows)"

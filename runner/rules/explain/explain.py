@@ -1,4 +1,4 @@
-"""Look up the explanation of a rule."""
+"""Look up the explanation of a rule, or of another id that findings have."""
 
 from functools import cache
 from importlib.resources import files
@@ -7,6 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from runner.errors import UsageError
+from runner.rules.finding import CHECKS
 from runner.rules.run import OLD_RULE_IDS, OTHER_FINDINGS, RULES
 from runner.spec.schema_errors import suggest_similar
 from runner.spec.yaml.document import parse_yaml
@@ -37,15 +38,20 @@ def _load_texts() -> dict[str, _Text]:
     return msgspec.convert(parse_yaml(data, path="explanations.yaml", environ={}).value, dict[str, _Text])
 
 
+def list_finding_ids() -> list[str]:
+    """Return the ids of all findings: rules first, then those that no rule makes, then checks."""
+    return [*RULES, *OTHER_FINDINGS, *CHECKS]
+
+
 def explain_rule(name: str) -> Explanation:
-    """Return the explanation of a rule. Raises UsageError for an unknown one."""
-    rule = OLD_RULE_IDS.get(name, name)
-    if rule in OTHER_FINDINGS:
-        severity, what = OTHER_FINDINGS[rule]
+    """Return the explanation of a rule, or of the id of another finding. Raises UsageError for an unknown one."""
+    rule, others = OLD_RULE_IDS.get(name, name), {**OTHER_FINDINGS, **CHECKS}
+    if rule in others:
+        severity, what = others[rule]
     elif rule in RULES:
         severity, function = RULES[rule]
         what = (function.__doc__ or "").partition("\n")[0]
     else:
-        raise UsageError(f"there is no rule {name!r}: {suggest_similar(name, [*RULES, *OTHER_FINDINGS])}")
+        raise UsageError(f"there is no rule {name!r}: {suggest_similar(name, list_finding_ids())}")
     text = _load_texts()[rule]
     return Explanation(rule, severity, what, text.why, text.source, text.example.rstrip(), text.remedy)
