@@ -35,6 +35,11 @@ def is_url(path: str) -> bool:
     return _URL.match(path) is not None
 
 
+def _first_line(text: str) -> str:
+    """Return the first line of a reason: a driver may list all the places where it looked for a library."""
+    return text.partition("\n")[0]
+
+
 @contextmanager
 def _map_errors(url: str) -> Iterator[None]:
     """Translate all exceptions to OSError, because each file system has exceptions of its own.
@@ -52,10 +57,10 @@ def _map_errors(url: str) -> Iterator[None]:
         raise OSError(None, str(cause) or type(cause).__name__, url) from error
     except (ImportError, OSError) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise OSError(getattr(error, "errno", None), reason, url) from error
+        raise OSError(getattr(error, "errno", None), _first_line(reason), url) from error
     except Exception as error:
         # File systems and their clients are other packages: each has exceptions of its own.
-        raise OSError(None, f"{type(error).__name__}: {error}", url) from error
+        raise OSError(None, _first_line(f"{type(error).__name__}: {error}"), url) from error
 
 
 def _open_filesystem(url: str, *, follow_redirects: bool = True) -> tuple[Any, str]:

@@ -220,18 +220,21 @@ class Spec:
         return Problem(str(self.path), message, first + line - 1 if is_block else first, column)
 
     def locate(self, problem: Problem) -> Problem:
-        """Return a problem that only names its setting, or the file of the source, with the place in the spec."""
+        """Return a problem that only names its setting, or file or database of the source, with its place here."""
         setting, message = problem.path, problem.message
         if setting not in self.positions:
-            if (
-                problem.line
-                or setting != redact_passwords(self.source.path)
-                or "source.path" not in self.positions
-            ):
+            named = self._find_source_setting(setting)
+            if problem.line or named is None:
                 return problem
-            setting, message = "source.path", f"{problem.path}: {message}"
+            setting, message = named, f"{problem.path}: {message}"
         place = self.problem(setting, f"{setting}: {message}", line=problem.line or 1)
         return replace(place, remedy=problem.remedy, rule=problem.rule)
+
+    def _find_source_setting(self, place: str) -> str | None:
+        """Return the setting that names a file or database of the source, or None."""
+        options = {f"source.{name}": self.source.options.get(name) for name in ("path", "url")}
+        fitting = (name for name, value in options.items() if value and redact_passwords(str(value)) == place)
+        return next((name for name in fitting if name in self.positions), None)
 
     def to_record(self) -> dict[str, Any]:
         """Return the snapshot of the spec: everything that affects requests and outcomes, as plain values.

@@ -61,6 +61,11 @@ def test_what_a_proof_has_left_is_no_input(tmp_path: Path, bucket: str) -> None:
     assert [row["a"] for row in read_fields(tmp_path, "csv", f"{bucket}/*")] == ["1", "2"]
 
 
+def test_reason_of_a_missing_driver_is_one_line(tmp_path: Path) -> None:
+    # Without Java, its driver names a hundred places where it looked.
+    assert "\n" not in read_error(tmp_path, "csv", "hdfs://nowhere/x.csv")
+
+
 @pytest.mark.parametrize("type", ["csv", "text"])
 def test_object_store_folder_is_not_an_empty_file(tmp_path: Path, bucket: str, type: str) -> None:
     assert read_error(tmp_path, type, bucket).startswith(f"{bucket}: cannot read: is a folder: name files")

@@ -88,6 +88,13 @@ def test_validate_online_asks_about_the_requests(tmp_path: Path) -> None:
     assert f"{REJECTED} 1: HTTP 400: tools.0: something is wrong (request req_" in bad.stderr
 
 
+def test_mistakes_of_all_specs_are_shown_before_the_api_is_asked(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write_job(tmp_path, name=name, prompt={"user": "{{ txet }}"}).rename(tmp_path / f"{name}.yaml")
+    done = command(tmp_path, environ_without_key(), "validate", "--online", ".")
+    assert (done.returncode, done.stderr.count("'txet' is undefined")) == (7, 2)
+
+
 def test_validate_online_asks_for_the_model_without_rows(tmp_path: Path) -> None:
     params = {**SPEC["params"], "model": "claude-nothing-9"}
     write_job(tmp_path, params=params, source={"type": "csv", "path": "zzz.csv"})

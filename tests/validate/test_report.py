@@ -1,8 +1,12 @@
 """What `validate` reports beyond planted mistakes: rules that need rows, and findings as JSON."""
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from runner.lifecycle.validate.checks import FileReport, validate_file
 from tests.support.processes import RUN_SIMULATED, command
@@ -34,6 +38,28 @@ def test_keys_of_all_rows_of_a_small_source_are_checked(tmp_path: Path) -> None:
     found = report(tmp_path, rows).errors
     assert [one.line for one in found] == [152, 153, 154, 155, 156]
     assert found[-1].message.endswith("(and 15 more rows)")
+
+
+@pytest.mark.parametrize(
+    ("url", "query", "reason"),
+    [
+        ("sqlite:///t.db", "SELECT id, txet FROM t", "the query fails: no such column: txet"),
+        ("sqlite:///t.db", "SELECT id FROM absent", "the query fails: no such table: absent"),
+        ("sqlite:///absent.db", "SELECT 1", "the query fails: no such file"),
+        ("postgresql://me:secret@127.0.0.1:1/x", "SELECT 1", "the query fails: connection failed"),
+    ],
+)
+def test_error_of_a_source_database_has_its_place_in_the_spec(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, query: str, reason: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with closing(sqlite3.connect("t.db")) as database:
+        database.execute("CREATE TABLE t (id INTEGER, text TEXT)")
+    source = {"type": "sql", "url": url, "query": query, "key": "id"}
+    [found] = report(tmp_path, source=source, allow=["few-rows"]).errors
+    shown = url.replace(":secret", "")
+    assert (found.line, found.column > 1, found.path) == (1, True, str(tmp_path / "job.yaml"))
+    assert found.message.startswith(f"source.url: {shown}: {reason}")
 
 
 def test_open_schema_is_closed_when_it_is_sent(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @click.option(
     "--online",
     is_flag=True,
-    help="Also ask the API, for free, if it has the model and accepts the requests, and prove the sinks writable.",
+    help="Also prove the sinks writable, and ask the API, for free, about key, model and requests.",
 )
 @SELECT_OPTION
 @VAR_OPTION
@@ -47,24 +47,31 @@ def validate(
 ) -> None:
     """Check specs without sending anything.
 
-    Checks the settings, templates, schemas, sinks and first rows, and reports all problems at once.
-    A folder means the specs in it.
+    Checks the settings, templates, schemas, sinks and first rows, and reports all problems at once. The rows are
+    read wherever they are: in files, buckets or databases. A folder means the specs in it.
     """
     from runner.lifecycle.validate.checks import validate_files
 
-    failed = False
-    for report in validate_files(specs, vars=variables, select=select, is_online=online):
+    reports = validate_files(specs, vars=variables, select=select, is_online=online)
+    for report in reports:
         _print_findings(report, report.findings, as_json=as_json)
-        if online and report.spec is not None:
-            from runner.lifecycle.plan.preview import check_with_api
-
-            found = check_with_api(report.spec, report.samples)
-            _print_findings(report, found, as_json=as_json)
-            report.findings.extend(found)
-        failed = failed or bool(report.errors)
+    # Only now: without a key, or if the API cannot be reached, this ends the command.
+    for report in reports if online else ():
+        _ask_api(report, as_json=as_json)
+    for report in reports:
         if not report.errors and not as_json:
             echo_text(f"{report.path}: valid")
-    sys.exit(2 if failed else 0)
+    sys.exit(2 if any(report.errors for report in reports) else 0)
+
+
+def _ask_api(report: "FileReport", *, as_json: bool) -> None:
+    """Add what the API finds wrong with a spec to its report, and print it."""
+    from runner.lifecycle.plan.preview import check_with_api
+
+    if report.spec is not None:
+        found = check_with_api(report.spec, report.samples)
+        _print_findings(report, found, as_json=as_json)
+        report.findings.extend(found)
 
 
 def _print_findings(report: "FileReport", findings: "Sequence[Finding]", *, as_json: bool) -> None:

@@ -33,7 +33,8 @@ def read_sql(
             with open_query(url, query) as (columns, rows):
                 yield from _convert_rows(name, columns, rows, inputs.columns)
         except DatabaseError as error:
-            raise InputError([Problem(name, f"the query fails: {error}")]) from error
+            reason = str(error).removeprefix(f"{name}: ")
+            raise InputError([Problem(name, f"the query fails: {reason}")]) from error
         return
     for name, place in inputs.local_paths(path or ""):
         try:
