@@ -84,8 +84,15 @@ def _refuse_schema(at: str, schema: dict[str, Any]) -> Iterator[str]:
 
 def _read_turns(messages: Any) -> Iterator[Turn]:
     for turn in messages if isinstance(messages, list) else ({"role": "user"},):
-        if isinstance(turn, dict):
+        if isinstance(turn, dict) and not _is_paused(turn):
             yield Turn(str(turn.get("role")), _read_content(turn.get("content")) or _TEXT)
+
+
+def _is_paused(turn: dict[str, Any]) -> bool:
+    """Return whether a turn was paused between calls of server tools; the API continues it, unlike a prefill."""
+    content = turn.get("content")
+    last = content[-1] if isinstance(content, list) and content else None
+    return turn.get("role") == "assistant" and isinstance(last, dict) and last.get("type") != "text"
 
 
 def _read_content(content: Any) -> Content | None:
