@@ -18,7 +18,13 @@ _NUMBER = re.compile(r"(?<![A-Za-z0-9_])\d+(?:[.,]\d+)*")
 
 def _leave_out_values(message: str) -> str:
     """Return a message without what differs from row to row: names, quoted values, ids and numbers."""
-    return _NUMBER.sub("#", _VALUES.sub("…", message))
+    return _NUMBER.sub("#", _VALUES.sub(_leave_out_value, message))
+
+
+def _leave_out_value(match: re.Match[str]) -> str:
+    """Return an ellipsis for a value; a setting, such as `convert: true`, is the same for all rows."""
+    is_setting = match[0][0] == "`" and not any(map(str.isdigit, match[0]))
+    return match[0] if is_setting else "…"
 
 
 def describe_reason(outcome: str, cause: str, error: Mapping[str, str] | None) -> str:

@@ -93,3 +93,11 @@ def test_reason_fits_on_a_line() -> None:
 def test_row_without_a_result_has_its_outcome_as_reason() -> None:
     error = {"type": "missing", "message": "the API returned no result for this request"}
     assert Outcome("", "missing", error=error).reason == "missing"
+
+
+def test_reason_keeps_the_setting_that_helps() -> None:
+    shown = [
+        reason(make_rejected_line("1-1-1-1", f"scans/{name} is a TIFF image: set `convert: true` in its block"))
+        for name in ("a.tiff", "b.tiff")
+    ]
+    assert shown == ["rejected: … is a TIFF image: set `convert: true` in its block"] * 2

@@ -177,7 +177,7 @@ def _record_results(
 
 def _report_results(context: RunContext, batch: Batch, expected: int, found: BatchResults) -> None:
     notes = [
-        f"{len(found.rows):,} results",
+        pluralize(len(found.rows), "result"),
         *(pluralize(count, f"{kind} line") for kind, count in found.ignored_lines.items()),
     ]
     if missing := expected - len(found.rows):
