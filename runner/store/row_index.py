@@ -87,6 +87,12 @@ class RowIndex:
         query = "SELECT body_length + size_adjustment FROM row WHERE run = ? AND batch > 0"
         return (size for (size,) in self._db.execute(query, (run.number,)))
 
+    def largest_request_bytes(self, run: Run) -> int:
+        """Return the bytes of the largest request of a prepared run, or 0."""
+        query = "SELECT max(body_length) FROM row WHERE run = ? AND batch > 0"
+        [(found,)] = self._db.execute(query, (run.number,))
+        return found or 0
+
     def request_sizes_of(self, batch: Batch) -> list[int]:
         """Return the size of each request of a batch, in the order of `requests_of`."""
         query = (

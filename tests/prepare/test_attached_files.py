@@ -166,5 +166,10 @@ def test_request_too_large_to_send_synchronously_is_rejected(
         one for one in plan(load_spec(tmp_path / "job.yaml"), offline=True).findings if one.rule == "rejected"
     ]
     assert finding.message.endswith("bytes, and 32,000,000 is the most with `mode: sync`")
-    write_job(tmp_path, source=source, prompt={"user": [PATH_BLOCK]}, mode="batch")
-    assert plan(load_spec(tmp_path / "job.yaml"), offline=True).rejected == 0
+    write_job(tmp_path, source=source, prompt={"user": [PATH_BLOCK]}, mode="auto")
+    made = plan(load_spec(tmp_path / "job.yaml"), offline=True)
+    assert (made.rejected, made.mode, made.mode_reason) == (
+        0,
+        "batch",
+        "because only batches take requests of more than 32 MB",
+    )

@@ -45,7 +45,7 @@ def describe_missed_deadline(work: Workload, mode: str, ways: tuple[Way, ...]) -
 
 def _list_options(work: Workload, ways: tuple[Way, ...]) -> Iterator[_Option]:
     """Yield the modes that the params allow, and the mode that the spec sets."""
-    spec, forced = work.spec, find_forced_mode(work.spec)
+    spec, forced = work.spec, find_forced_mode(work)
     for mode, seconds in (("sync", work.sync_seconds), ("batch", work.late_batch_seconds)):
         is_allowed = forced is None or forced[0] == mode
         is_own = spec.mode == mode or (spec.mode == "auto" and is_allowed)

@@ -149,7 +149,8 @@ def _build_workload(
         output_tokens=output_tokens,
         base_url=None if api is None else api.base_url,
     )
-    return Workload(context.spec, count, speed)
+    largest = context.store.row_index.largest_request_bytes(context.run)
+    return Workload(context.spec, count, speed, largest)
 
 
 def _find_unfinished_run(run: Run, previous_store: Store) -> str | None:

@@ -3,23 +3,26 @@
 from runner.lifecycle.plan.speed import describe_span
 from runner.lifecycle.plan.ways import Way, Workload, chosen_way
 from runner.pricing.models import find_model, load_catalogue
+from runner.requests.pack import MAX_SYNC_BYTES
 from runner.rules.param_rules import find_sync_only_param, is_client_tool, list_tools
-from runner.spec.spec import Spec
 from runner.text import pluralize
 
 _FEW_REQUESTS, _NEGLIGIBLE_DOLLARS = 50, 1.0
 
 
-def find_forced_mode(spec: Spec) -> tuple[str, str] | None:
-    """Return the only mode that the params allow and why, or None if they allow both.
+def find_forced_mode(work: Workload) -> tuple[str, str] | None:
+    """Return the only mode that the params and sizes allow and why, or None if they allow both.
 
     Client tools work in both modes, but `auto` sends them synchronously.
     """
+    spec = work.spec
     if (name := find_sync_only_param(spec.params)) is not None:
         return "sync", f"because batches do not accept params.{name}"
     model = find_model(str(spec.params["model"]))
     if model is not None and model.max_output is not None and spec.params["max_tokens"] > model.max_output:
         return "batch", f"because only batches allow more than {model.max_output:,} output tokens"
+    if work.largest_bytes > MAX_SYNC_BYTES:
+        return "batch", "because only batches take requests of more than 32 MB"
     tools = [tool for tool in list_tools(spec.params) if is_client_tool(tool)]
     if any(tool.get("name") != spec.output.tool for tool in tools):
         return (
@@ -34,7 +37,7 @@ def choose_send_mode(work: Workload, ways: tuple[Way, ...]) -> tuple[str, str]:
     spec = work.spec
     if spec.mode != "auto":
         return spec.mode, ""
-    if (forced := find_forced_mode(spec)) is not None:
+    if (forced := find_forced_mode(work)) is not None:
         return forced
     sync, batch = ways[0], chosen_way(spec, "batch", ways)
     saving = None if sync.cost is None or batch.cost is None else sync.cost - batch.cost

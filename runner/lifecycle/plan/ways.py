@@ -27,11 +27,15 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """The facts that decide the time of a run: its spec, its number of requests, and the expected speed."""
+    """The facts that decide how a run is sent.
+
+    They are its spec, its number of requests, the expected speed, and the size of the largest request in bytes.
+    """
 
     spec: Spec
     requests: int
     speed: Speed
+    largest_bytes: int = 0
 
     @property
     def sync_seconds(self) -> float:
