@@ -13,7 +13,8 @@ def select_pages(written: str, count: int) -> list[int]:
         highest = max(first, last or 0)
         if highest > count:
             pages = "1 page" if count == 1 else f"{count:,} pages"
-            raise ValueError(f"it has {pages}, and `pages: {written}` selects page {highest:,}")
+            remedy = f"; `{first}-` takes those there are from page {first}" if first <= count else ""
+            raise ValueError(f"it has {pages}, and `pages: {written}` selects page {highest:,}{remedy}")
         found += range(first - 1, last or count)
     return found
 

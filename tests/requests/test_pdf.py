@@ -107,7 +107,10 @@ def test_selected_pages_are_sent_in_the_order_written(tmp_path: Path, pages: str
 @pytest.mark.parametrize(
     ("pages", "problem"),
     [
-        ("1-20", "a.pdf: it has 6 pages, and `pages: 1-20` selects page 20"),
+        (
+            "2-20",
+            "a.pdf: it has 6 pages, and `pages: 2-20` selects page 20; `2-` takes those there are from page 2",
+        ),
         ("7-", "a.pdf: it has 6 pages, and `pages: 7-` selects page 7"),
         ("{{ n }}", "a.pdf: `pages: all` selects no pages: write it as 3, 1-20, 5- or 1,3-4"),
     ],
