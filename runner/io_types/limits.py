@@ -3,6 +3,8 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, time
+from decimal import Decimal
 from typing import Any, Protocol
 
 from runner.text import shorten_value
@@ -86,6 +88,28 @@ class TextLimit:
             middle = (fits + exceeds) // 2
             fits, exceeds = (middle, exceeds) if self.measure(text[:middle]) <= self.most else (fits, middle)
         return text[:fits]
+
+
+@dataclass(frozen=True, slots=True)
+class ExactLimit:
+    """Numbers without a fraction, or moments without a time of day, which databases would round in silence."""
+
+    place: str
+
+    def check(self, value: Any) -> None:
+        """Raise Overflow for a value that would be rounded."""
+        has_fraction = isinstance(value, float | Decimal) and value % 1 != 0
+        has_time = isinstance(value, datetime) and value.time() != time()
+        if has_fraction or has_time:
+            remedy = (
+                "change the type of the column in the table, or round the value in the expression of the column"
+            )
+            raise Overflow(f"{self.place} would round {value}", remedy)
+
+    def cut(self, value: Any) -> Any:
+        """Raise Overflow for a value that would be rounded: only text can be cut."""
+        self.check(value)
+        return value
 
 
 class JsonWithoutNul:

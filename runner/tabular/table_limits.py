@@ -1,9 +1,9 @@
-"""How much text the columns of a table can hold, as its database tells."""
+"""What the columns of a table can hold, as its database tells."""
 
 import re
 from typing import TYPE_CHECKING, Any
 
-from runner.io_types.limits import JsonWithoutNul, Limit, TextLimit
+from runner.io_types.limits import ExactLimit, JsonWithoutNul, Limit, TextLimit
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -20,20 +20,23 @@ FROM pg_attribute WHERE attrelid = to_regclass(:table) AND attnum > 0 AND NOT at
 
 
 _MYSQL = """
-SELECT column_name, column_type, character_maximum_length, character_octet_length, character_set_name
+SELECT column_name, column_type, data_type, character_maximum_length, character_octet_length, character_set_name
 FROM information_schema.columns
-WHERE table_schema = COALESCE(:schema, DATABASE()) AND table_name = :name AND character_maximum_length IS NOT NULL
+WHERE table_schema = COALESCE(:schema, DATABASE()) AND table_name = :name
 """
 
 
 _THREE_BYTES, _BEYOND_BMP = ("utf8", "utf8mb3"), re.compile("[\U00010000-\U0010ffff]")
 
 
+_EXACT = ("tinyint", "smallint", "mediumint", "int", "integer", "bigint", "date")
+
+
 _CODECS = {"latin1": "cp1252", "ascii": "ascii"}
 
 
 def read_column_limits(connection: "sa.Connection", table: "sa.Table") -> dict[str, Limit]:
-    """Return the limits of a table's columns of text by name. Raises the errors of SQLAlchemy.
+    """Return the limits of a table's columns by name. Raises the errors of SQLAlchemy.
 
     SQLite has none: its types do not bound a text.
     """
@@ -53,16 +56,20 @@ def read_column_limits(connection: "sa.Connection", table: "sa.Table") -> dict[s
 
 
 def _limit_postgres(shown: str, kind: str, most: int | None) -> Limit:
+    place = f"a column of the type {shown}"
     if kind == "jsonb":
         return JsonWithoutNul()
+    if kind in _EXACT:
+        return ExactLimit(place)
     # A json column keeps the text of a value, in which NUL is written as six plain characters.
-    place = f"a column of the type {shown}"
     return TextLimit(place, most=most, refused=_NUL, refused_name="NUL characters (U+0000)")
 
 
-def _limit_mysql(shown: str, characters: int, octets: int, charset: str | None) -> Limit:
+def _limit_mysql(shown: str, kind: str, characters: int | None, octets: int | None, charset: str | None) -> Limit:
     """Return the limit of a column. VARCHAR counts characters, and TEXT bytes."""
     place = f"a column of the type {shown}"
+    if kind.lower() in _EXACT:
+        return ExactLimit(place)
     own: dict[str, Any] = {"refused": _find_refused(charset), "refused_name": f"some characters, in {charset}"}
     if shown.lower().startswith(("char", "varchar")):
         return TextLimit(place, most=characters, **own)

@@ -127,6 +127,22 @@ def test_value_that_a_table_refuses_is_named(tmp_path: Path, run_job: RunJob, na
             assert query_server(url, "SELECT count(*) FROM t") == [(0,)]
 
 
+@pytest.mark.parametrize("name", ["postgres", "mariadb"])
+def test_value_that_a_column_would_round_is_an_error(tmp_path: Path, run_job: RunJob, name: str) -> None:
+    with database_server(name, tmp_path) as url:
+        for kind, typed, fits, value in (
+            ("INTEGER", "number", 4.0, 3.7),
+            ("BIGINT", "decimal(12,2)", "4.00", "3.70"),
+            ("DATE", "timestamp", "2026-01-31T00:00:00Z", "2026-01-31T08:00:00Z"),
+        ):
+            query_server(url, "DROP TABLE IF EXISTS t", f"CREATE TABLE t (id VARCHAR(9) PRIMARY KEY, v {kind})")
+            write_rows(tmp_path, url, [fits], types={"v": typed})
+            assert run_job(new=True).exit_code == 0
+            write_rows(tmp_path, url, [fits, value], types={"v": typed}, overflow="cut")
+            with pytest.raises(InputError, match=r"row 'k1': column 'v': a column of the type .* would round "):
+                run_job(new=True)
+
+
 def test_dates_of_all_years_are_stored(tmp_path: Path, run_job: RunJob) -> None:
     with database_server("postgres", tmp_path) as url:
         write_rows(tmp_path, url, ["0001-01-01", "9999-12-31"], types={"v": "date"})
