@@ -186,6 +186,7 @@ def find_schema_mismatch(
         elif dialect not in ("postgresql", "sqlite"):
             # Here a created table would stay despite the rollback.
             _upsert_statement(made, dialect, key)
+            _prepare_creation(connection, made)
             return None
         else:
             if dialect == "sqlite":
@@ -198,6 +199,16 @@ def find_schema_mismatch(
             connection.execute(_upsert_statement(made, dialect, key, query=sa.select(*nulls).where(sa.false())))
         connection.rollback()
     return None
+
+
+def _prepare_creation(connection: "sa.Connection", table: "sa.Table") -> None:
+    """Let MySQL or MariaDB check that a table may be created, without creating it."""
+    import sqlalchemy as sa
+
+    statement = str(sa.schema.CreateTable(table).compile(dialect=connection.dialect))
+    connection.execute(sa.text("SET @runner_check = :statement"), {"statement": statement})
+    connection.exec_driver_sql("PREPARE runner_check FROM @runner_check")
+    connection.exec_driver_sql("DEALLOCATE PREPARE runner_check")
 
 
 def _find_mismatch(

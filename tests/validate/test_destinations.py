@@ -127,6 +127,29 @@ def test_missing_right_or_column_of_a_table_is_found(
         assert words in message
 
 
+@pytest.mark.server
+@pytest.mark.parametrize(
+    ("table", "rights", "words"),
+    [
+        ("id VARCHAR(9) PRIMARY KEY, label TEXT", "SELECT, INSERT", "UPDATE command denied"),
+        ("id VARCHAR(9) PRIMARY KEY, label TEXT", "SELECT, UPDATE", "INSERT command denied"),
+        ("id VARCHAR(9) PRIMARY KEY, name TEXT", "ALL", "the table t has no column label"),
+        ("", "SELECT, INSERT, UPDATE", "CREATE command denied"),
+        ("", "ALL", ""),
+    ],
+)
+def test_missing_right_of_mariadb_is_found(tmp_path: Path, table: str, rights: str, words: str) -> None:
+    with database_server("mariadb", tmp_path) as url:
+        made = [f"CREATE TABLE own.t ({table})"] if table else []
+        grants = [f"GRANT {rights} ON own.* TO writer@{host}" for host in ("'127.0.0.1'", "localhost")]
+        users = ["CREATE USER writer@'127.0.0.1'", "CREATE USER writer@localhost"]
+        query_server(url, "CREATE DATABASE own", *made, *users, *grants)
+        own = url.replace("root@", "writer@").replace("/test", "/own")
+        write_job(tmp_path, sinks=[sql_sink(url=own, table="t")])
+        assert [words in message for message in found_online(tmp_path)] == [True] * bool(words)
+        assert query_server(url, "SHOW TABLES FROM own") == ([("t",)] if table else [])
+
+
 def test_read_only_database_is_found(tmp_path: Path, run_job: RunJob) -> None:
     with database_server("sqlite", tmp_path) as url:
         query_server(url, "CREATE TABLE other (id TEXT)")
