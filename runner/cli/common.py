@@ -13,12 +13,14 @@ from runner.cli.complete import SpecType, offer_conditions
 from runner.cli.echo import echo, escape_controls, text_width, wrap_line
 from runner.cli.help import list_command_groups, write_list
 from runner.cli.log import LOG
+from runner.cli.shells import register_shells
 from runner.cli.signals import command_line, say_next_command
 from runner.errors import InputError, RunnerError, StateError
 
 if TYPE_CHECKING:
     from runner.rules.finding import Finding
 
+COMPLETE_VARIABLE = "_RUNNER_COMPLETE"
 SPEC_PATH = SpecType(dir_okay=False, path_type=Path)
 SPEC_PATHS = SpecType()
 """Several specs: paths, folders and globs."""
@@ -38,6 +40,9 @@ class RunnerGroup(click.Group):
 
     def main(self, *args: Any, **options: Any) -> Any:
         """Run the command as a program, and report an error of a file that no command expected."""
+        # As in the scripts of `completion`, however the program is called.
+        options.setdefault("complete_var", COMPLETE_VARIABLE)
+        register_shells()
         try:
             return super().main(*args, **options)
         except OSError as error:

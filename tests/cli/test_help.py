@@ -70,7 +70,8 @@ def project(tmp_path: Path) -> Path:
 
 SHELLS = {
     "bash": 'eval "$(runner completion bash)"; COMP_WORDS=(runner {words}); COMP_CWORD={last}; '
-    'COMP_LINE="runner {words}"; _runner_completion runner "{word}" ""; printf "%s\\n" "${{COMPREPLY[@]}}"',
+    'COMP_LINE="runner {words}"; COMP_POINT=${{#COMP_LINE}}; _runner_completion runner "{word}" ""; '
+    'printf "%s\\n" "${{COMPREPLY[@]}}"',
     "zsh": 'autoload -U compinit; compinit -u; eval "$(runner completion zsh)"; '
     'COMP_WORDS="runner {words}" COMP_CWORD={last} _RUNNER_COMPLETE=zsh_complete runner',
     "fish": 'runner completion fish | source; complete -C "runner {words}"',

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runner.cli.common import COMPLETE_VARIABLE
 from runner.cli.complete import offer_rules
 from runner.cli.echo import echo, echo_text
+from runner.cli.shells import SHELLS
 
 if TYPE_CHECKING:
     from runner.reference.page import CommandHelp
@@ -161,14 +163,11 @@ def simulate(
 
 
 @click.command()
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", type=click.Choice(list(SHELLS)))
 def completion(shell: str) -> None:
     """Print a shell completion script.
 
     To enable it: eval "$(runner completion bash)"
     """
-    from click.shell_completion import get_completion_class
-
-    script = get_completion_class(shell)
-    if script is not None:
-        echo(script(click.get_current_context().find_root().command, {}, "runner", "_RUNNER_COMPLETE").source())
+    root = click.get_current_context().find_root().command
+    echo(SHELLS[shell](root, {}, "runner", COMPLETE_VARIABLE).source())

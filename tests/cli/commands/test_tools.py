@@ -1,6 +1,7 @@
 """The commands without a run: schema, simulate, and completion."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from tests.support import ROOT
 from tests.support.processes import command, end, start
 from tests.support.projects import write_job
 from tests.support.simulator import environ_without_key
+from tests.support.terminals import Terminal
 
 
 def test_schema_command_prints_the_spec_schema(tmp_path: Path) -> None:
@@ -30,6 +32,40 @@ def test_simulate_serves_until_stopped(tmp_path: Path) -> None:
     assert subprocess.run(words, cwd=tmp_path, env=environ, capture_output=True, check=False).returncode == 0
     os.kill(process.pid, signal.SIGTERM)
     assert end(tmp_path, process).returncode == 0
+
+
+SHELLS = {
+    "bash": (["bash", "--norc", "-i"], 'PS1="> "; eval "$(runner completion bash)"'),
+    "zsh": (["zsh", "-f", "-i"], 'PROMPT="> "; autoload compinit; compinit -u; eval "$(runner completion zsh)"'),
+    "fish": (["fish", "--no-config"], "runner completion fish | source"),
+}
+TYPED = [
+    ("runner run jo\t", "runner run jobs/"),
+    ("de\t", "runner run jobs/deep.yaml"),
+    ("\x15runner validate my\t", "runner validate my\\ job.yaml"),
+    ("\x15runner run jobs/ --select state:f\t", "runner run jobs/ --select state:failed"),
+    ("\x15runner explain missing\t", "runner explain missing-beta"),
+]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_tab_completes_what_is_typed_in_a_shell(tmp_path: Path, shell: str) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    for name in ("jobs/deep.yaml", "my job.yaml", "rows.csv", "bin/runner"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"#!{sys.executable}\nfrom runner.__main__ import main\n\nmain()\n")
+    (tmp_path / "bin/runner").chmod(0o755)
+    path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    environ = {**environ_without_key(), "PATH": path, "HOME": str(tmp_path)}
+    words, set_up = SHELLS[shell]
+    with Terminal(tmp_path, environ, columns=120) as terminal:
+        terminal.start_program(*words)
+        terminal.type(f"{set_up}; echo rea''dy\n")
+        terminal.wait_for("ready")
+        for keys, seen in TYPED:
+            terminal.type(keys)
+            terminal.wait_for(seen)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
