@@ -21,7 +21,7 @@ from queue import SimpleQueue
 from tests.support import ROOT
 
 TESTS = {
-    "api/errors.py": ("tests/send", "tests/follow"),
+    "api/errors.py": ("tests/api", "tests/plan/test_count.py", "tests/send", "tests/follow"),
     "lifecycle/deliver/collect.py": ("tests/deliver", "tests/follow", "tests/maintain/test_unknown_batches.py"),
     "lifecycle/deliver/read_results.py": (
         "tests/deliver",
