@@ -23,7 +23,8 @@ _MAX_REPORTED = 1_000
 class AttachedFile(NamedTuple):
     """A file that rows attach, as it was read; see `input_files.InputFile` for the first five fields.
 
-    `mark` is set for an upload through the Files API: the placeholder of the file's id until the upload.
+    `mark` is set for an upload through the Files API: the placeholder of the file's id until the upload. `pages`
+    is the selection of the pages to upload, or None for all.
     """
 
     path: str
@@ -33,6 +34,15 @@ class AttachedFile(NamedTuple):
     version: str
     mark: str | None = None
     media_type: str = ""
+    pages: str | None = None
+
+
+def encode_attached(file: AttachedFile) -> bytes:
+    """Return an attached file as JSON; `pages` is in it only if there is a selection, as in older versions."""
+    fields = file._asdict()
+    if file.pages is None:
+        del fields["pages"]
+    return msgspec.json.encode(fields)
 
 
 def make_upload_placeholder(sha256: str, kind: str) -> str:
@@ -115,9 +125,11 @@ class AttachmentEncoder:
             encoded = _encode_data(block, data, path, pages, totals)
             self._report(AttachedFile(file.path, file.size, file.mtime_ns, sha256, file.version))
             return encoded
+        data = _select_pages(block, data, path, pages)
         kind = measure_attachment(block, data, path, totals)
-        placeholder = make_upload_placeholder(sha256, kind)
-        self._report(AttachedFile(file.path, file.size, file.mtime_ns, sha256, file.version, placeholder, kind))
+        placeholder = make_upload_placeholder(hashlib.sha256(data).hexdigest(), kind)
+        whole = AttachedFile(file.path, file.size, file.mtime_ns, sha256, file.version)
+        self._report(whole._replace(mark=placeholder, media_type=kind, pages=pages))
         totals.size_adjustment += len(data) if kind == "text/plain" else 0
         return _encode_json(_file_source(placeholder))
 

@@ -172,12 +172,10 @@ def _check_file_settings(block: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if "folder" in block and "path" not in block:
         yield "folder", "`folder` needs a `path`, and this block has none"
     for name in ("pages", "convert"):
-        if not block.get(name):
-            continue
-        if not block.keys() & {"path", "base64"}:
+        if block.get(name) and not block.keys() & {"path", "base64"}:
             yield name, f"`{name}` needs a `path` or `base64`: other content is not opened before it is sent"
-        if block.get("upload"):
-            yield name, f"`upload` sends files as they are: remove it or `{name}`"
+    if block.get("convert") and block.get("upload"):
+        yield "convert", "`upload` sends images as they are: remove it or `convert`"
     if "pages" in block:
         yield from (("pages", message) for message in _check_pages(block))
 

@@ -14,7 +14,9 @@ import pytest
 from runner import Summary, load_spec, run
 from runner.errors import RunnerError, StateError
 from runner.requests.attachments import make_upload_placeholder
+from runner.requests.pdf import copy_pages
 from runner.simulator.responses import DropConnection, ErrorResponse
+from tests.support.files import pdf
 from tests.support.outputs import records
 from tests.support.processes import command, end, kill, start
 from tests.support.projects import SPEC, write_job
@@ -215,3 +217,16 @@ def test_purge_deletes_uploaded_files(letters: Path) -> None:
         assert command(letters, environ, "purge", "job.yaml", "--remote", "--yes").returncode == 0
     deleted = {one["id"] for one in records(letters / "api/files.jsonl") if one["type"] == "file_deleted"}
     assert deleted == {one["id"] for one in uploaded(letters)}
+
+
+def test_selected_pages_are_uploaded_once_for_all_rows(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    (tmp_path / "a.pdf").write_bytes(pdf(9, size=60_000))
+    pages = {"pages": "{{ '1-2' if row.id[1:] | int is odd else '9' }}"}
+    user = [{**UPLOADED, "path": "a.pdf", **pages}, {"type": "text", "text": "{{ text }}"}]
+    write_job(tmp_path, rows=6, prompt={"user": user})
+    assert run_job().outcomes == {"succeeded": 6}
+    assert [one["filename"] for one in uploaded(tmp_path)] == ["a.pdf", "a.pdf"]
+    assert sorted(one["size_bytes"] for one in uploaded(tmp_path)) == sorted(
+        len(copy_pages(pdf(9, size=60_000), "a.pdf", selected)) for selected in ("1-2", "9")
+    )
+    assert run(load_spec(tmp_path / "job.yaml"), simulate=True).outcomes == {"succeeded": 6}

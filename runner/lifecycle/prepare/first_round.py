@@ -13,7 +13,7 @@ from runner.lifecycle.prepare.change_reasons import ChangeReasons
 from runner.lifecycle.prepare.render import encode_requests, rejected_finding
 from runner.lifecycle.prepare.reuse import PreviousResults, renamed_line
 from runner.requests.attachment_totals import AttachedCounts
-from runner.requests.attachments import AttachedFile
+from runner.requests.attachments import AttachedFile, encode_attached
 from runner.requests.pack import MAX_SYNC_BYTES, max_params_bytes
 from runner.results.outcome import make_rejected_line
 from runner.rules.finding import Finding
@@ -120,7 +120,7 @@ class FirstRound:
         salt = digest_key(spec)
 
         def note(attached: AttachedFile) -> None:
-            attached_file.write(_encode(attached._asdict()) + b"\n")
+            attached_file.write(encode_attached(attached) + b"\n")
 
         if self.earlier_rows is not None:
             rows = self._keep_results(self.earlier_rows, rows_file, unsent_file)

@@ -14,7 +14,8 @@ from runner.errors import AccessError, NotFound, RequestRejected, StateError
 from runner.files import remote
 from runner.files.regular import read_regular_file
 from runner.lifecycle.prepare.split_batch import split_batch
-from runner.requests.attachments import AttachedFile
+from runner.requests.attachments import AttachedFile, make_upload_placeholder
+from runner.requests.pdf import copy_pages
 from runner.runs.context import RunContext
 from runner.store.records import Batch
 from runner.store.run_folder import open_slices
@@ -143,7 +144,18 @@ def _read_file(context: RunContext, attached: AttachedFile) -> bytes:
         raise StateError(
             f"{attached.path} was edited after the run was prepared: restore it, or start over with --new"
         )
-    return data
+    return data if attached.pages is None else _copy_pages(attached, data, attached.pages)
+
+
+def _copy_pages(attached: AttachedFile, data: bytes, pages: str) -> bytes:
+    """Return the selected pages of a file. Raises StateError if another pypdfium2 copies them differently."""
+    copied = copy_pages(data, attached.path, pages)
+    if make_upload_placeholder(hashlib.sha256(copied).hexdigest(), attached.media_type) != attached.mark:
+        raise StateError(
+            f"{attached.path}: another version of pypdfium2 was installed after the run was prepared, and copies "
+            "pages differently: start over with --new"
+        )
+    return copied
 
 
 def _replace_file_ids(context: RunContext, batch: Batch, changes: Mapping[bytes, bytes]) -> None:
