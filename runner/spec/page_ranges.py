@@ -3,19 +3,22 @@
 import re
 from itertools import pairwise
 
+from runner.text import pluralize
+
 _RANGE = re.compile(r"([1-9][0-9]{0,8})(-([1-9][0-9]{0,8})?)?")
 
 
 def select_pages(written: str, count: int) -> list[int]:
-    """Return the indexes of the selected pages of `count`, in the order written. Raises ValueError."""
+    """Return the indexes of the selected pages of `count`, in the order written.
+
+    A range may end after the last page, so that `1-20` selects at most 20 pages, but not begin there: this raises
+    ValueError.
+    """
     found = list[int]()
     for first, last in parse_page_ranges(written):
-        highest = max(first, last or 0)
-        if highest > count:
-            pages = "1 page" if count == 1 else f"{count:,} pages"
-            remedy = f"; `{first}-` takes those there are from page {first}" if first <= count else ""
-            raise ValueError(f"it has {pages}, and `pages: {written}` selects page {highest:,}{remedy}")
-        found += range(first - 1, last or count)
+        if first > count:
+            raise ValueError(f"it has {pluralize(count, 'page')}, and `pages: {written}` selects page {first:,}")
+        found += range(first - 1, min(last or count, count))
     return found
 
 
