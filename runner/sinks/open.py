@@ -1,5 +1,6 @@
 """Open a sink: compute the columns of each record, convert them to their types, and write them."""
 
+import sqlite3
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -17,6 +18,7 @@ from runner.sinks.registry import column_expressions, find_sink_type
 from runner.spec.spec import Spec
 from runner.tabular.column_types import Converter, make_converter
 from runner.tabular.database import DatabaseError
+from runner.text import shorten_value
 
 _REMEDY = "run again: nothing is lost, and no request is sent twice"
 
@@ -26,6 +28,11 @@ Record = Mapping[str, Any]
 
 
 T = TypeVar("T")
+
+
+# SQLite holds the names and keys of rows in temporary files; the tables of users raise DatabaseError.
+_PLACE_ERRORS = (OSError, DatabaseError, sqlite3.Error)
+"""Exceptions raised for a place that cannot be written."""
 
 
 _VALUE_ERRORS = (ValueError, TypeError, RecursionError, ArithmeticError)
@@ -46,6 +53,8 @@ class _Place:
         if isinstance(error, ColumnError):
             return self.row_error(error)
         reason = (error.strerror or error) if isinstance(error, OSError) else error
+        if isinstance(error, sqlite3.Error):
+            reason = f"a temporary file cannot be written: {error}: make space in the folder of temporary files"
         message = f"cannot write {self.destination}: {reason}; fix the sink and {_REMEDY}"
         return InputError([self.spec.problem(f"sinks.{self.index}", message)])
 
@@ -55,7 +64,9 @@ class _Place:
         key, sink = self.keys[-1 - back], f"sinks.{self.index}"
         settings = (f"{sink}.columns.{column}", f"{sink}.columns", sink)
         at = next((one for one in settings if one in self.spec.positions), sink)
-        message = f"cannot write the row {key!r}: {error}; fix the sink {self.destination} and {_REMEDY}"
+        message = (
+            f"cannot write the row {shorten_value(key)}: {error}; fix the sink {self.destination} and {_REMEDY}"
+        )
         return InputError([self.spec.problem(at, message)])
 
 
@@ -66,7 +77,7 @@ def _open_writer(place: _Place, sink: AbstractContextManager[T]) -> Iterator[T]:
     Errors of the sink itself, at the beginning and at the end, become an InputError that names it. Errors of the
     body pass unchanged.
     """
-    own = (OSError, DatabaseError, *_VALUE_ERRORS)
+    own = (*_PLACE_ERRORS, *_VALUE_ERRORS)
     try:
         write = sink.__enter__()
     except own as error:
@@ -160,7 +171,7 @@ def open_sink(
                 if kind.is_typed:
                     values = _convert_values(values, converters, has_succeeded=has_succeeded)
                 write(fit(values))
-            except (OSError, DatabaseError) as error:
+            except _PLACE_ERRORS as error:
                 raise place.write_error(error) from error
             except _VALUE_ERRORS as error:
                 raise place.row_error(error) from error

@@ -15,6 +15,8 @@ from typing import Any
 
 import msgspec
 
+from runner.text import shorten_value
+
 _SCHEMA_BY_TYPE: dict[str, dict[str, Any]] = {
     "string": {"type": "string"},
     "integer": {"type": "integer"},
@@ -139,7 +141,7 @@ def to_text(value: Any) -> str | None:
 def _to_integer(value: Any) -> Any:
     is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
     if isinstance(value, bool) or not (is_whole or (isinstance(value, str) and _INTEGER_TEXT.fullmatch(value))):
-        raise ValueError(f"{value!r} is not a whole number")
+        raise ValueError(f"{shorten_value(value)} is not a whole number")
     number = int(value)
     if not -(2**63) <= number < 2**64:
         raise ValueError(f"{number} has more than 64 bits")
@@ -151,13 +153,13 @@ def _to_number(value: Any) -> Any:
     if isinstance(value, bool) or not (
         isinstance(value, int | float) or (is_text and _NUMBER_TEXT.fullmatch(value))
     ):
-        raise ValueError(f"{value!r} is not a number")
+        raise ValueError(f"{shorten_value(value)} is not a number")
     try:
         number = float(value)
     except OverflowError as error:
         raise ValueError("the number is too large") from error
     if not math.isfinite(number):
-        raise ValueError(f"{value!r} is too large, or not a number")
+        raise ValueError(f"{shorten_value(value)} is too large, or not a number")
     return number
 
 
@@ -166,7 +168,7 @@ def _to_boolean(value: Any) -> Any:
         return value
     if isinstance(value, str) and value.strip().lower() in (*_TRUE, *_FALSE):
         return value.strip().lower() in _TRUE
-    raise ValueError(f"{value!r} is neither true nor false")
+    raise ValueError(f"{shorten_value(value)} is neither true nor false")
 
 
 def _parse_iso(kind: Any, value: Any, example: str) -> Any:
@@ -174,12 +176,12 @@ def _parse_iso(kind: Any, value: Any, example: str) -> Any:
         return kind.fromisoformat(str(value))
     except ValueError as error:
         if _LEAP_SECOND.search(str(value)):
-            message = f"{value!r} has a leap second, which is not supported: write the second as 59"
+            message = f"{shorten_value(value)} has a leap second, which is not supported: write the second as 59"
             raise ValueError(f"{message}, or read it as text (type string)") from error
         if _WIDE_YEAR.match(str(value)):
-            message = f"{value!r} is {OUTSIDE_YEARS}: write another date"
+            message = f"{shorten_value(value)} is {OUTSIDE_YEARS}: write another date"
             raise ValueError(f"{message}, or read it as text (type string)") from error
-        raise ValueError(f"{value!r} is not a {kind.__name__} such as {example}: {error}") from error
+        raise ValueError(f"{shorten_value(value)} is not a {kind.__name__} such as {example}: {error}") from error
 
 
 def _to_timestamp(value: Any) -> Any:
@@ -191,7 +193,7 @@ def _to_timestamp(value: Any) -> Any:
         # Some sinks cannot store a zone, so all times are converted to the same one.
         return found.astimezone(UTC)
     except OverflowError as error:
-        message = f"{value!r} is {OUTSIDE_YEARS} in UTC: write another date"
+        message = f"{shorten_value(value)} is {OUTSIDE_YEARS} in UTC: write another date"
         raise ValueError(f"{message}, or read it as text (type string)") from error
 
 
@@ -202,13 +204,13 @@ def _make_decimal_converter(precision: int, scale: int) -> Converter:
         try:
             number = Decimal(str(value))
         except InvalidOperation as error:
-            raise ValueError(f"{value!r} is not a decimal number") from error
+            raise ValueError(f"{shorten_value(value)} is not a decimal number") from error
         try:
             rounded = number.quantize(unit, context=context)
         except InvalidOperation as error:
-            raise ValueError(f"{value!r} has more than {precision} digits") from error
+            raise ValueError(f"{shorten_value(value)} has more than {precision} digits") from error
         if rounded != number:
-            raise ValueError(f"{value!r} has more than {scale} decimal places")
+            raise ValueError(f"{shorten_value(value)} has more than {scale} decimal places")
         return rounded
 
     return convert
@@ -252,7 +254,7 @@ def make_converter(schema: Mapping[str, Any], *, keep_nested: bool = False) -> C
 
 def _expect_type(kind: type, value: Any) -> Any:
     if not isinstance(value, kind):
-        raise ValueError(f"{value!r} is not an {'array' if kind is list else 'object'}")
+        raise ValueError(f"{shorten_value(value)} is not an {'array' if kind is list else 'object'}")
     return value
 
 

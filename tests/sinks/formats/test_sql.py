@@ -1,6 +1,7 @@
 """SQL sinks: tables are created once, and rows are replaced by key."""
 
 import datetime
+import resource
 from collections.abc import Callable
 from contextlib import nullcontext
 from decimal import Decimal
@@ -188,3 +189,19 @@ def test_unsuitable_server_table_is_reported_before_sending(
         with pytest.raises(InputError, match="cannot write: "):
             run_job()
     assert list((tmp_path / "api").glob("*.json*")) == []
+
+
+def test_full_disk_of_temporary_files_is_an_error_of_the_sink(tmp_path: Path) -> None:
+    columns = {"columns": {"id": "key"}, "types": {"id": "string"}}
+    spec = spec_with(tmp_path, {"type": "sql", "table": "t", "key": "id", **columns})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with (
+        pytest.raises(InputError, match=r"cannot write .*o\.db: a temporary file cannot be written: "),
+        open_sink(spec, 0, Destination(tmp_path / "o.db"), {}) as take,
+    ):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+        try:
+            for number in range(999):
+                take(outcome_record(key=f"{number} {'k' * 9_000}"))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
