@@ -1,6 +1,6 @@
 """The texts about the rows of a run: a table of many, and the whole story of one."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from runner.cli.echo import to_cell
 if TYPE_CHECKING:
     from rich.table import Table
 
-_MAX_CELL_CHARS = 300
+_MAX_CELL_CHARS, _MAX_WORD = 300, 14
 
 
 def _to_line(value: Any) -> str:
@@ -22,13 +22,20 @@ def _to_line(value: Any) -> str:
     return " ".join(text[: 2 * _MAX_CELL_CHARS].split())[:_MAX_CELL_CHARS]
 
 
+def _longest_word(texts: Iterable[str]) -> int:
+    """Return the length of the longest word, as far as a narrow table has room for it."""
+    return min(max((len(word) for text in texts for word in text.split()), default=1), _MAX_WORD)
+
+
 def build_rows_table(rows: Sequence[Mapping[str, Any]]) -> "Table":
     """Return a table of rows: key, outcome with its reason, and the beginning of the answer."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    table.add_column("key", overflow="fold")
-    table.add_column("outcome", overflow="fold")
+    # The answer gives way first: the others are only broken between words, unless a word is very long.
+    table.add_column("key", overflow="fold", min_width=_longest_word(str(row["key"]) for row in rows))
+    words = _longest_word(row["reason"] or row["outcome"] for row in rows)
+    table.add_column("outcome", overflow="fold", min_width=words)
     table.add_column("answer", no_wrap=True, overflow="ellipsis")
     for row in rows:
         table.add_row(

@@ -12,6 +12,7 @@ import pytest
 from tests.support.processes import RUN_SIMULATED, command
 from tests.support.projects import SCHEMA, write_job
 from tests.support.simulator import environ_without_key
+from tests.support.terminals import Terminal
 
 FAILING = {"schema": SCHEMA, "checks": [{"check": "row.id != 'r2'", "message": "never r2"}]}
 
@@ -39,6 +40,15 @@ def on_terminal(root: Path, *words: str) -> str:
             pass  # Linux reports the end of a terminal so.
     os.close(parent)
     return shown.decode().replace("\r\n", "\n")
+
+
+def test_narrow_terminal_breaks_no_outcome(project: Path) -> None:
+    with Terminal(project, environ_without_key(), columns=40) as terminal:
+        terminal.start("show", "job", "--limit", "2")
+        assert terminal.end() == 0
+        lines = terminal.lines()
+    words = [["key", "outcome"], ["r1", "succeeded"], ["r2", "invalid:"]]
+    assert [line.split()[:2] for line in lines[:3]] == words
 
 
 def test_pipe_gets_a_json_object_per_row(project: Path) -> None:
