@@ -1,5 +1,6 @@
 """A problem is shown with its line, cut, escaped and without secrets."""
 
+import os
 from pathlib import Path
 from unicodedata import east_asian_width
 
@@ -37,6 +38,14 @@ def test_control_characters_are_escaped_in_the_excerpt(tmp_path: Path) -> None:
     _, line, mark = show(tmp_path, "\x1b[31m,word", column=7)
     assert line == "1 | \\u001b[31m,word"
     assert line[mark.index("^") :] == "word"
+
+
+def test_line_in_another_encoding_is_shown_unless_it_is_binary(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes("a;Größe\n".encode("cp1252") + b"\x00\xff\n")
+    assert format_problem(Problem("a.csv", "wrong", 1, 3), [tmp_path]).splitlines()[2] == "1 | a;Größe"
+    assert format_problem(Problem("a.csv", "wrong", 2, 1), [tmp_path]) == "a.csv:2:1: wrong".replace(
+        "a.csv", os.path.relpath(tmp_path / "a.csv")
+    )
 
 
 def test_passwords_are_not_shown_in_the_excerpt(tmp_path: Path) -> None:

@@ -43,10 +43,18 @@ def _read_line(file: Path, number: int) -> str | None:
             line = next(islice(lines, number - 1, min(number, _MAX_LINES)), None)
     except OSError:
         return None
-    try:
-        return None if line is None else line.decode("utf-8-sig").rstrip("\r\n").replace("\t", " ")
-    except UnicodeDecodeError:
-        return None
+    text = None if line is None else _decode(line)
+    return None if text is None else text.rstrip("\r\n").replace("\t", " ")
+
+
+def _decode(line: bytes) -> str | None:
+    """Return a line as text, as cp1252 if it is not UTF-8; None if it is neither."""
+    for encoding in ("utf-8-sig", "cp1252"):
+        try:
+            return None if b"\0" in line and encoding == "cp1252" else line.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return None
 
 
 def find_column(text: str, message: str) -> int:
