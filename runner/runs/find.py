@@ -1,5 +1,6 @@
 """Find real and simulated runs by id, the beginning of an id, spec path or spec name."""
 
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -137,7 +138,7 @@ def _runs_of_spec(stack: ExitStack, path: str) -> list[_StoredRun]:
     found = _list_runs(stack, path)
     if not found:
         root = find_project_root(Path(path))
-        raise UsageError(f"{path} has no run yet in {root}: `runner status` lists all runs")
+        raise UsageError(f"{path} has no run yet in {root}: `runner run {shlex.quote(path)}` starts one")
     return found
 
 

@@ -63,7 +63,7 @@ def test_a_misspelled_spec_name_gets_a_suggestion() -> None:
 @pytest.mark.usefixtures("finished")
 def test_a_spec_that_never_ran_has_no_run(tmp_path: Path) -> None:
     (tmp_path / "other.yaml").write_text(write_job(tmp_path).read_text().replace('"job"', '"other"'))
-    with pytest.raises(UsageError, match=r"other\.yaml has no run yet"):
+    with pytest.raises(UsageError, match=r"other\.yaml has no run yet in .*: `runner run other\.yaml` starts one"):
         find_run("other.yaml")
     with pytest.raises(InputError, match="No such file"):
         find_run("nope.yaml")
