@@ -8,6 +8,7 @@ EDITOR_SCHEMA = "runner.schema.json"
 """The file with the JSON schema of specs, which `runner init` writes for editors. A spec never means it."""
 
 _MAX_LISTED = 5
+_SPEC_SUFFIXES = (".yaml", ".yml")
 
 
 def _list_names(folder: Path, suffix: str) -> list[str]:
@@ -27,9 +28,14 @@ def _find_folder(root: Path, path: str) -> Path:
 
 
 def find_nearest_file(root: Path, path: str) -> str | None:
-    """Return the file in the same folder below `root` whose name is most like that of a missing path, or None."""
+    """Return the file in the same folder below `root` whose name is most like that of a missing path, or None.
+
+    A spec is never meant by the path of another kind of file.
+    """
     folder, name = _find_folder(root, path), Path(path).name
     names = [one for one in _list_names(folder, "") if (folder / one).is_file()]
+    if not name.endswith(_SPEC_SUFFIXES):
+        names = [one for one in names if not one.endswith(_SPEC_SUFFIXES)]
     near = get_close_matches(name, names, n=1, cutoff=0.6)
     return os.path.relpath(folder / near[0], root) if near and not Path(path).is_absolute() else None
 

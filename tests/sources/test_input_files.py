@@ -117,7 +117,7 @@ def test_standard_input_is_read_and_its_digest_kept(type: str, data: bytes, expe
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"a\n1\n2,3\n", b"InputError: -:3: the header has 1 fields, but this record has 2"),
+        (b"a\n1\n2,3\n", b"InputError: -:3: the header has 1 field, but this record has 2"),
         (b"a\n\xff\n", b"InputError: -:2: bytes ff"),
         (b"", b"-: the file is empty"),
     ],

@@ -13,6 +13,7 @@ from tests.support.processes import RUN_SIMULATED, command
 from tests.support.projects import SPEC, write_job
 from tests.support.simulator import environ_without_key
 
+SOURCE = SPEC["source"]
 OPEN_SCHEMA = {"type": "object", "properties": {"label": {"type": "string"}}, "required": ["label"]}
 
 
@@ -60,6 +61,19 @@ def test_error_of_a_source_database_has_its_place_in_the_spec(
     shown = url.replace(":secret", "")
     assert (found.line, found.column > 1, found.path) == (1, True, str(tmp_path / "job.yaml"))
     assert found.message.startswith(f"source.url: {shown}: {reason}")
+
+
+def test_other_delimiter_is_named_first(tmp_path: Path) -> None:
+    errors = report(tmp_path, "id;text\n1;a\n2;b\n").errors
+    cause = "source.path: there is only the column 'id;text': if these are several, set `delimiter: \";\"` in the"
+    assert [one.message.startswith(cause) for one in errors] == [True, False, False]
+    assert report(tmp_path, "id;text\n1;a\n2;b\n", source={**SOURCE, "delimiter": ";"}).errors == []
+    assert [one.line for one in report(tmp_path, "id,text\n1,a\n1,b\n").errors] == [3]
+
+
+def test_spec_is_not_suggested_as_a_source(tmp_path: Path) -> None:
+    [error] = report(tmp_path, source={**SOURCE, "path": "job.csv"}).errors
+    assert "did you mean 'rows.csv'?" in error.message
 
 
 def test_open_schema_is_closed_when_it_is_sent(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -20,6 +20,7 @@ from runner.rules.finding import Finding, PlanFacts
 from runner.rules.run import is_allowed, run_rules
 from runner.runs.choose_specs import check_unique_names, select_specs
 from runner.sinks.check import check_sinks
+from runner.sources.formats.csv import suggest_delimiter
 from runner.sources.registry import find_source_type
 from runner.spec.load import read_spec
 from runner.spec.spec import Spec
@@ -81,6 +82,8 @@ class _Checks:
         templates, problems = read_templates(spec, sample.columns)
         self.note("template", problems)
         self.note("source", sample.problems)
+        if problems or sample.problems:
+            self.note("source", _find_other_delimiter(spec, sample.columns))
         if sample.rows and spec.is_sound("vars"):
             unknown = templates.check_variables(sample.columns)
             self.note("template", unknown)
@@ -198,6 +201,13 @@ def _add_nearest_file(spec: Spec, problem: str) -> str:
         return problem
     near = find_nearest_file(spec.root / folders.pop(), missing[1])
     return problem if near is None else f"{problem}: did you mean {near!r}?"
+
+
+def _find_other_delimiter(spec: Spec, columns: Sequence[str]) -> Iterator[Problem]:
+    """Yield the probable cause of other problems, if the only column of a CSV file is named like several."""
+    if spec.source.type == "csv" and (setting := suggest_delimiter(columns)) is not None:
+        message = f"there is only the column {columns[0]!r}: if these are several, set {setting} in the source"
+        yield Problem("source.path", message, remedy=f"set {setting} in the source")
 
 
 def _find_missing_extra(spec: Spec) -> Iterable[Problem]:

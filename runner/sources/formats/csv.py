@@ -1,6 +1,7 @@
 """CSV source: a header line, then one row per record. All values are text."""
 
 import csv
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -11,6 +12,7 @@ from runner.io_types.annotations import InputPath, keywords
 from runner.sources.formats.text import MAX_RECORD, raise_input_error, raise_too_long, read_lines
 from runner.sources.input_files import Inputs
 from runner.sources.json_values import check_column_names, suggest_columns
+from runner.text import pluralize
 
 _GUESSED = ",;\t|"
 """The delimiters that `auto` chooses from; the first one wins a draw."""
@@ -138,9 +140,24 @@ def read_csv(
             if len(cells) == width:
                 yield name, lines.number, dict(zip(names, cells, strict=True))
             elif cells:
-                raise_input_error(
-                    name, f"the header has {width} fields, but this record has {len(cells)}", lines.number
-                )
+                raise_input_error(name, _describe_mismatch(names, cells), lines.number)
+
+
+def _describe_mismatch(names: Sequence[str], cells: Sequence[str]) -> str:
+    """Return the message about a record that has more or fewer fields than the header."""
+    message = f"the header has {pluralize(len(names), 'field')}, but this record has {len(cells)}"
+    if (other := suggest_delimiter(names)) is not None:
+        return f"{message}: if {names[0]!r} is several columns, set {other} in the source"
+    remedy = "put quotes around fields that hold the delimiter" if len(cells) > len(names) else "add the others"
+    return f"{message}: {remedy}"
+
+
+def suggest_delimiter(columns: Sequence[str]) -> str | None:
+    """Return the setting for the delimiter that the name of an only column holds, or None."""
+    if len(columns) != 1:
+        return None
+    sign = max(_GUESSED, key=columns[0].count)
+    return f"`delimiter: {json.dumps(sign)}`" if sign in columns[0] else None
 
 
 def _find_names(

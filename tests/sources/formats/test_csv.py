@@ -68,6 +68,8 @@ def test_csv_cell_may_exceed_the_csv_module_limit(tmp_path: Path) -> None:
     [
         (b"a,b\n1,2\n1,2,3\n", 3, "the header has 2 fields, but this record has 3"),
         (b"a,b\n1\n", 2, "the header has 2 fields, but this record has 1"),
+        (b"a;b\n1,5;2\n", 2, "this record has 2: if 'a;b' is several columns, set `delimiter: \";\"`"),
+        (b"a\tb\n1,5\t2\n", 2, 'set `delimiter: "\\t"` in the source'),
         (b'a,b\n1,2\n"x\ny"\n', 4, "the header has 2 fields, but this record has 1"),
         (b'a,b\n1,2\n"x,3\n4,5\n', 3, "a quoted field is never closed"),
         (b'a,b\n1,2\n"x"y,3\n', 3, "not valid CSV"),
