@@ -126,6 +126,7 @@ def _name_of(path: str) -> str:
 
 def _notes(sample: DataSample, task: str | None) -> list[str]:
     rows = f"all {sample.rows:,} rows" if sample.is_whole else f"the first {sample.rows:,} rows"
+    basis = f"whose values differ in {rows}" if sample.rows > 1 else "a guess from the only row"
     notes = []
     if sample.key is None:
         notes.append(
@@ -133,9 +134,12 @@ def _notes(sample: DataSample, task: str | None) -> list[str]:
             "by its number; set `source.key` if a column identifies a row"
         )
     else:
+        notes.append(f"the key is `{sample.key}`, {basis}; change `source.key` if another column identifies a row")
+    similar = [column.name for column in sample.columns if is_key_name(column.name) and column.name != sample.key]
+    if similar and (sample.key is None or not is_key_name(sample.key)):
         notes.append(
-            f"the key is `{sample.key}`, whose values differ in {rows}; change `source.key` if another column "
-            "identifies a row"
+            f"`{similar[0]}` is named like a key, but has blank, long or repeated values in {rows}: "
+            "`runner validate` shows them once it is `source.key`"
         )
     if sample.usable:
         notes.append(

@@ -38,6 +38,16 @@ def prompts(spec: Path) -> list[str]:
     return [line["params"]["messages"][0]["content"] for line in lines]
 
 
+def test_column_that_is_only_named_like_a_key_is_noted(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("Ticket Nr,Subject\nA-1,bill\nA-2,bug\n,blank\nA-2,twice\n")
+    made = write_starter(str(tmp_path / "t.csv"), tmp_path, task="label as a or b", name="one")
+    assert made.notes[1].startswith("`Ticket Nr` is named like a key, but has blank, long or repeated values")
+    assert made.notes[0].startswith("the key is `Subject`, whose values differ in all 4 rows")
+    (tmp_path / "t.csv").write_text("id,Ticket Nr,text\n1,A,bill\n2,A,bug\n")
+    made = write_starter(str(tmp_path / "t.csv"), tmp_path, task="label as a or b", name="two")
+    assert len(made.notes) == 1
+
+
 def test_own_csv_becomes_a_spec_without_findings(tmp_path: Path) -> None:
     made = make(tmp_path, "tickets.csv")
     spec = load_spec(made.spec)
