@@ -16,9 +16,17 @@ if TYPE_CHECKING:
     from runner.runs.summary import Summary
 
 
+def is_elsewhere(root: Path) -> bool:
+    """Return whether a project is not that of the working folder, whose runs are found by their ids."""
+    from runner.spec.load import find_project_root
+
+    return root.resolve() != find_project_root(Path("spec")).resolve()
+
+
 def print_summary(summary: "Summary", specs: Sequence[Path], *, simulate: bool, as_json: bool) -> None:
     """Print how a run stands: its conclusion, or how to go on with it; with JSON always the summary."""
     from runner.cli.texts.summary import format_conclusion, format_unfinished
+    from runner.spec.load import find_project_root
 
     if summary.state != "finished":
         text, code = format_unfinished(summary), summary.exit_code
@@ -28,7 +36,8 @@ def print_summary(summary: "Summary", specs: Sequence[Path], *, simulate: bool, 
         else:
             LOG.say(text, event="unfinished", exit_code=code)
     elif not as_json:
-        echo_text(format_conclusion(summary, is_simulated=simulate))
+        elsewhere = next((str(spec) for spec in specs if is_elsewhere(find_project_root(spec))), None)
+        echo_text(format_conclusion(summary, is_simulated=simulate, spec=elsewhere))
     if as_json:
         echo_json(summary)
 

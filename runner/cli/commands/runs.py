@@ -1,7 +1,9 @@
 """Commands that take runs: status, cancel, reconcile, doctor and purge."""
 
+import os
 import shlex
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,8 +96,21 @@ def _print_runs(found: "Sequence[RunInfo]") -> None:
             echo_text(f"{run.summary.run}: {line}")
         if len(found) > 1 and run.summary.failures:
             echo_text(f"{run.summary.spec}: run {run.summary.run}")
-        for line in format_failures(run.summary):
+        for line in format_failures(run.summary, _path_elsewhere(run)):
             echo_text(line)
+
+
+def _path_elsewhere(run: "RunInfo") -> str | None:
+    """Return the spec of a run of another project than that of the working folder, or None."""
+    from runner.cli.summaries import is_elsewhere
+    from runner.runs.find import find_spec_path
+
+    root = run.output_root.parent if run.is_simulated else run.output_root
+    if not is_elsewhere(root):
+        return None
+    with suppress(UsageError):  # it was moved
+        return os.path.relpath(find_spec_path(run))
+    return None
 
 
 def _resume_command(run: "RunInfo", target: str | None = None) -> str:

@@ -1,6 +1,7 @@
 """The texts about a run: its summary, its states, and its unknown batches."""
 
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -83,8 +84,11 @@ def format_doubts(summary: Summary) -> Iterator[str]:
 _MAX_REASONS = 5
 
 
-def format_failures(summary: Summary) -> Iterator[str]:
-    """Yield the failed rows by reason with an example of each, then the commands that show and retry them."""
+def format_failures(summary: Summary, spec: str | None = None) -> Iterator[str]:
+    """Yield the failed rows by reason with an example of each, then the commands that show and retry them.
+
+    They name the run, or its `spec` if the run is in another project than the working folder.
+    """
     groups = summary.failures or []
     counts = [pluralize(group.rows, "row") for group in groups[:_MAX_REASONS]]
     width = max(map(len, counts), default=0)
@@ -94,14 +98,19 @@ def format_failures(summary: Summary) -> Iterator[str]:
         yield escape_line(f"  {'':6}  {'':{width}}  {group.key}{answer}")
     if left := sum(group.rows for group in groups[_MAX_REASONS:]):
         yield f"  {'':6}  {pluralize(left, 'row')} of other reasons"
+    named = summary.run if spec is None else shlex.quote(spec)
     if groups:
-        yield f"  show    runner show {summary.run} --failed"
+        yield f"  show    runner show {named} --failed"
     if groups and summary.state == "finished":
-        yield f"  again   runner retry {summary.run}"
+        simulate = " --simulate" if spec is not None and summary.is_simulated else ""
+        yield f"  again   runner retry {named}{simulate}"
 
 
-def format_conclusion(summary: Summary, *, is_simulated: bool) -> str:
-    """Return the summary of a finished run: outcomes, duration, tokens, cost and outputs."""
+def format_conclusion(summary: Summary, *, is_simulated: bool, spec: str | None = None) -> str:
+    """Return the summary of a finished run: outcomes, duration, tokens, cost and outputs.
+
+    `spec` is its path if it belongs to another project than the working folder.
+    """
     took = format_duration(summary.seconds) + (" (simulated)" if is_simulated else "")
     lines = [
         f"{summary.spec}: {pluralize(summary.rows, 'row')}, {format_outcomes(summary)}, in {took}",
@@ -113,7 +122,7 @@ def format_conclusion(summary: Summary, *, is_simulated: bool) -> str:
         *_format_cost(summary),
         *_format_missing(summary),
         *(f"  doubt   {line}" for line in format_doubts(summary)),
-        *format_failures(summary),
+        *format_failures(summary, spec),
     ]
     paths = [_format_destination(sink) for sink in summary.sinks]
     width = max(map(len, paths), default=0)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 from runner.store.lock import lock_folder
@@ -51,6 +52,20 @@ def test_failures_of_several_specs_are_told_apart(tmp_path: Path) -> None:
     shown = command(tmp_path, environ_without_key(), "status", ".").stdout
     runs = re.findall(r"^(job|other): run (\w+)\n  failed  1 row  invalid: odd$", shown, re.MULTILINE)
     assert [f"  show    runner show {run} --failed" in shown for _, run in runs] == [True, True]
+
+
+def test_commands_named_for_another_project_work_from_here(tmp_path: Path) -> None:
+    check = {"check": "row.id != 'r1'", "message": "odd"}
+    (tmp_path / "my jobs").mkdir()
+    write_job(tmp_path / "my jobs", output={**SPEC["output"], "checks": [check]}, retry={"attempts": 1})
+    environ = environ_without_key()
+    ran = command(tmp_path, environ, "run", "my jobs/job.yaml", "--simulate")
+    shown = command(tmp_path, environ, "status", "my jobs/job.yaml")
+    for text in (ran.stdout, shown.stdout):
+        lines = [line.split(maxsplit=1)[1] for line in text.splitlines() if line.startswith(("  show", "  again"))]
+        show, again = (shlex.split(line)[1:] for line in lines)
+        assert "text number 1" in command(tmp_path, environ, *show).stdout
+        assert command(tmp_path, environ, *again, "--json").returncode in (0, 3)
 
 
 def test_status_names_the_command_for_a_run_nobody_works_on(tmp_path: Path) -> None:
