@@ -91,9 +91,7 @@ class _Transform:
             keyword, name = reference.split("/")[1:]
             part = resolve_reference(self.root, reference)
             definitions.setdefault(keyword, {})[name] = self._send(part, (keyword, name), ("#", reference))
-        sent = {**sent, **definitions}
-        if "$ref" in sent:  # a tool and an output cannot be a reference themselves
-            sent = {**sent, **(resolve_reference(sent, sent.pop("$ref")) or {})}
+        sent = self._place_definitions(sent, definitions)
         for reference in find_recursion(sent):
             self._refuse(tuple(reference.split("/")[1:]), "a definition that refers to itself")
         for count, most, what in (
@@ -103,6 +101,17 @@ class _Transform:
             if count > most:
                 self._refuse((), f"{count} {what}, where {most} are the most,")
         return SentSchema(sent, tuple(self.moved), tuple(self.closed), tuple(dict.fromkeys(self.obstacles)))
+
+    def _place_definitions(
+        self, sent: dict[str, Any], definitions: Mapping[str, Mapping[str, Any]]
+    ) -> dict[str, Any]:
+        """Return the root with its definitions where they were written, since each byte is part of a request."""
+        places = dict.fromkeys(name for name in self.root if name in sent or name in definitions)
+        ordered = {
+            keyword: {name: found[name] for name in self.root[keyword] if name in found}
+            for keyword, found in definitions.items()
+        }
+        return {**places, **sent, **ordered}
 
     def unfold_root(self) -> dict[str, Any]:
         """Return the schema with the reference and the `allOf` of its root merged into it."""
@@ -123,7 +132,7 @@ class _Transform:
         if not isinstance(schema, dict):
             self._refuse(at, "a part that allows anything" if schema else "a part that allows nothing")
             return {}
-        if _is_plain_reference(schema):
+        if at and _is_plain_reference(schema):  # an output cannot be a reference itself
             if resolve_reference(self.root, schema["$ref"]) is None:
                 self._refuse(at, f"the reference {schema['$ref']!r}, which leads nowhere,")
             elif schema["$ref"] not in self.wanted:

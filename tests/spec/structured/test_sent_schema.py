@@ -144,6 +144,25 @@ def test_only_used_definitions_are_sent() -> None:
     assert (list(sent.schema["$defs"]), sent.obstacles) == (["P"], ())
 
 
+@pytest.mark.parametrize(
+    "definitions", [DEFINITIONS["$defs"], {"P": {"$ref": "#/$defs/Q"}, "Q": DEFINITIONS["$defs"]["P"]}]
+)
+def test_a_reference_at_the_root_is_unfolded(definitions: dict[str, Any]) -> None:
+    assert make_sent_schema({"$ref": "#/$defs/P", "$defs": definitions}).schema == CLOSED
+
+
+def test_optional_properties_of_the_root_count_once() -> None:
+    part = {"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(20)}}
+    assert make_sent_schema({"$ref": "#/$defs/P", "$defs": {"P": part}}).obstacles == ()
+
+
+def test_definitions_are_sent_where_they_are_written() -> None:
+    definitions = {"$defs": {"P": CLOSED, "Q": {"type": "string"}}}
+    written = {**definitions, **a({"$ref": "#/$defs/Q"}), "title": "T"}
+    written["properties"]["b"] = {"$ref": "#/$defs/P"}
+    assert json.dumps(make_sent_schema(written).schema) == json.dumps(written)
+
+
 def test_definitions_that_double_end_in_an_obstacle() -> None:
     part = {f"D{n}": a({"$ref": f"#/$defs/D{n + 1}", "description": "x"}, b=1) for n in range(40)}
     for n in range(40):
