@@ -43,6 +43,12 @@ class Ticket(BaseModel):
 
 TREE = {"type": "object", "properties": {"n": {"type": "integer"}}}
 broken = object()
+
+
+class Failing:
+    @classmethod
+    def __get_pydantic_core_schema__(cls, *_):
+        raise RuntimeError("no luck")
 """
 
 
@@ -68,6 +74,7 @@ def test_pydantic_model_is_asked_for_and_validated(tmp_path: Path, run_job: Call
         ("no_such_models:Ticket", "output.schema: cannot import no_such_models: ModuleNotFoundError: "),
         ("other_models:Tikcet", "output.schema: other_models has no Tikcet"),
         ("other_models:broken", "output.schema: broken has no JSON schema: "),
+        ("other_models:Failing", "output.schema: Failing has no JSON schema: RuntimeError: no luck"),
     ],
 )
 def test_type_without_a_schema_is_an_error(tmp_path: Path, reference: str, message: str) -> None:
@@ -76,3 +83,36 @@ def test_type_without_a_schema_is_an_error(tmp_path: Path, reference: str, messa
         load_spec(path)
     [problem] = caught.value.problems
     assert (problem.message.startswith(message), problem.line) == (True, 1)
+
+
+@pytest.mark.parametrize(
+    ("module", "text", "message"),
+    [
+        ("exiting", "raise SystemExit(3)", "cannot import exiting: SystemExit: 3"),
+        ("pathless", "import sys\nsys.path.clear()", "pathless has no Ticket"),
+        ("yaml", MODULE, "yaml is already the name of another module, "),
+    ],
+)
+def test_module_that_cannot_be_used_is_named(tmp_path: Path, module: str, text: str, message: str) -> None:
+    path = write_model_job(tmp_path, module, f"{module}:Ticket")
+    (tmp_path / f"{module}.py").write_text(text)
+    with pytest.raises(InputError, match=f"output.schema: {message}"):
+        load_spec(path)
+
+
+def test_modules_of_two_projects_can_have_the_same_name(tmp_path: Path) -> None:
+    found = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        path = write_model_job(tmp_path / name, "same_models", "same_models:Own")
+        text = f"from pydantic import BaseModel\n\nclass Own(BaseModel):\n    {name}: int\n"
+        (tmp_path / name / "same_models.py").write_text(text)
+        found.append((load_spec(path).output.schema or {})["required"])
+    assert found == [["one"], ["two"]]
+
+
+def test_what_a_module_prints_is_no_output(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = write_model_job(tmp_path, "printing_models", "printing_models:Ticket")
+    (tmp_path / "printing_models.py").write_text(f"{MODULE}\nprint('imported')\n")
+    load_spec(path)
+    assert capfd.readouterr() == ("", "imported\n")
