@@ -38,6 +38,17 @@ class RunnerGroup(click.Group):
         for title, rows in list_command_groups(dict(self.commands)):
             write_list(formatter, title, rows)
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Return the context of a call, whose help pages fit a terminal that is narrower than click expects."""
+        if (width := text_width(err=False)) is not None and width < _NARROW:
+            extra.setdefault("terminal_width", width)
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except KeyboardInterrupt:
+            sys.exit(130)
+
     def main(self, *args: Any, **options: Any) -> Any:
         """Run the command as a program, and report an error of a file that no command expected."""
         # As in the scripts of `completion`, however the program is called.
@@ -62,6 +73,9 @@ class RunnerGroup(click.Group):
             )
             sys.exit(130)
 
+
+_NARROW = 52
+"""Columns below which click's help pages, of 50 at least, do not fit."""
 
 _USAGE_LABEL = "Error: "
 

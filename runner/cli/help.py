@@ -8,6 +8,8 @@ from runner.cli.texts.help import COMMAND_GROUPS, DEFAULT_EXIT_CODES, EXAMPLES, 
 
 _FEW_OPTIONS = 6
 _NO_LIMIT = 1000
+_MAX_TERM = 30
+"""The most columns of a term that has its meaning beside it; in a narrow terminal it is a third of them."""
 
 
 class HelpedCommand(click.Command):
@@ -32,7 +34,8 @@ class HelpedCommand(click.Command):
                 for line, purpose in EXAMPLES[name]:
                     command = line if "runner" in line else f"runner {line}"
                     formatter.write(f"{'':{formatter.current_indent}}{command}\n")
-                    formatter.write(f"{'':{formatter.current_indent}}    {purpose}\n")
+                    indent = f"{'':{formatter.current_indent}}    "
+                    formatter.write(f"{click.wrap_text(purpose, formatter.width, indent, indent)}\n")
         codes = EXIT_CODES.get(name, DEFAULT_EXIT_CODES)
         write_list(formatter, "Exit codes", ((str(code), meaning) for code, meaning in sorted(codes.items())))
 
@@ -41,7 +44,7 @@ def write_list(formatter: click.HelpFormatter, title: str, rows: Iterable[tuple[
     """Write a section of terms with their meanings, if there are any."""
     if shown := list(rows):
         with formatter.section(title):
-            formatter.write_dl(shown)
+            formatter.write_dl(shown, col_max=min(_MAX_TERM, formatter.width // 3))
 
 
 def with_help(command: click.Command) -> HelpedCommand:

@@ -64,6 +64,8 @@ MESSAGES = [
     ["init", "classify", "x"],
     ["init", "--list"],
     ["explain"],
+    ["--help"],
+    ["status", "--help"],
     ["simulate", "--list-faults"],
     ["run", "job.yaml", "--limit", "a-word-where-a-number-belongs"],
 ]
