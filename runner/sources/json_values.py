@@ -3,6 +3,7 @@
 import base64
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -94,17 +95,20 @@ def check_column_names(columns: list[Any], what: str, wanted: Sequence[str] = ()
 
     With `wanted`, the spec takes only these, and the others may have any name.
     """
+    seen = set[Any]()  # a header can have thousands of columns
     for index, name in enumerate(columns, 1):
         if not wanted and (not isinstance(name, str) or not name.strip()):
             raise ValueError(f"column {index} has no name in {what}")
-        if columns.index(name) != index - 1 and (not wanted or name in wanted):
+        if name in seen and (not wanted or name in wanted):
             raise ValueError(f"two columns are named {name!r} in {what}")
+        seen.add(name)
     return columns
 
 
 def suggest_columns(names: Sequence[str]) -> str:
     """Return what to do about a header with a blank or repeated name."""
-    usable = [name for name in names if name.strip() and names.count(name) == 1]
+    counts = Counter(names)
+    usable = [name for name in names if name.strip() and counts[name] == 1]
     remedy = "give each column a name of its own"
     if not usable:
         return remedy

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from runner.sources.json_values import row_to_json
+from runner.sources.json_values import check_column_names, row_to_json
 
 
 class Text(str):  # noqa: SLOT000 - as in other packages
@@ -26,6 +26,15 @@ class Level(enum.IntEnum):
 
 class Color(str, enum.Enum):  # noqa: UP042 - as in other packages
     RED = "red"
+
+
+def test_name_that_occurs_twice_is_found_in_a_wide_header() -> None:
+    names = [f"c{number}" for number in range(20_000)]
+    assert check_column_names(names, "the header") == names
+    for repeated, wanted in (("c7", ()), ("c7", ("c7",))):
+        with pytest.raises(ValueError, match="two columns are named 'c7' in the header"):
+            check_column_names([*names, repeated], "the header", wanted)
+    assert len(check_column_names([*names, "c7", ""], "the header", ("c8",))) == 20_002
 
 
 @pytest.mark.parametrize(
