@@ -23,6 +23,7 @@ RunnerError                 1  a defect in the runner or its environment
 A failed row is not an error but data: see `results.outcome`.
 """
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -45,6 +46,23 @@ class Problem:
     def __str__(self) -> str:
         place = ":".join(str(part) for part in (self.path, self.line, self.column) if part)
         return f"{place}: {self.message}" if place else self.message
+
+
+_NOT_ALLOWED = "use chmod or chown on it or its folder, or work in a folder of your own"
+_REMEDIES = {
+    errno.EACCES: _NOT_ALLOWED,
+    errno.EPERM: _NOT_ALLOWED,
+    errno.EROFS: "its disk can only be read: work in a folder on another one",
+}
+
+
+def describe_os_error(error: OSError, place: object = "") -> str:
+    """Return the message about a file that cannot be used, with a remedy if one is known.
+
+    `place` is what the message is about if the error names no file.
+    """
+    message, remedy = f"{error.filename or place}: {error.strerror or error}", _REMEDIES.get(error.errno or 0)
+    return message if remedy is None else f"{message}: {remedy}"
 
 
 class RunnerError(Exception):

@@ -15,7 +15,7 @@ from runner.cli.help import list_command_groups, write_list
 from runner.cli.log import LOG
 from runner.cli.shells import register_shells
 from runner.cli.signals import command_line, say_next_command
-from runner.errors import InputError, RunnerError, StateError
+from runner.errors import InputError, RunnerError, StateError, describe_os_error
 
 if TYPE_CHECKING:
     from runner.rules.finding import Finding
@@ -92,7 +92,7 @@ def _wrap_usage_error(error: click.UsageError) -> click.UsageError:
 def _file_error(error: OSError) -> RunnerError:
     """Return the error for an unusable file; without a file name, it is usually stdout."""
     if error.filename is not None:
-        return StateError(f"{error.filename}: {error.strerror}")
+        return StateError(describe_os_error(error))
     # Otherwise the buffered output would fail again when the process exits.
     with suppress(OSError, ValueError):
         sys.stdout.close()

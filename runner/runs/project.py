@@ -8,7 +8,7 @@ from threading import Event
 
 from runner.api.client import Api
 from runner.api.connect import connect
-from runner.errors import StateError
+from runner.errors import StateError, describe_os_error
 from runner.spec.spec import Spec
 from runner.store.store import Store, open_store
 
@@ -104,7 +104,7 @@ def open_projects(stop: Event, *, simulate: bool) -> Iterator[OpenProjects]:
         with ExitStack() as stack:
             yield OpenProjects(stack, stop, simulate)
     except OSError as error:
-        raise StateError(f"{error.filename or 'the state folder'}: {error.strerror or error}") from error
+        raise StateError(describe_os_error(error, "the state folder")) from error
 
 
 @contextmanager
@@ -123,4 +123,4 @@ def open_project(
             api.stop = stop
             yield store, api
     except OSError as error:
-        raise StateError(f"{error.filename or output_root}: {error.strerror or error}") from error
+        raise StateError(describe_os_error(error, output_root)) from error

@@ -11,7 +11,7 @@ import pytest
 
 from runner.simulator.responses import ErrorResponse
 from tests.support.outputs import records
-from tests.support.processes import RUN_SIMULATED, command, end, start
+from tests.support.processes import RUN_SIMULATED, command, confined, end, no_privileges, start
 from tests.support.projects import write_job
 from tests.support.simulator import accepted, environ_without_key, simulator
 
@@ -76,6 +76,16 @@ def test_state_of_a_newer_version_exits_with_8(tmp_path: Path) -> None:
     (tmp_path / "simulated" / ".runner" / "state.db").write_bytes(b"this is no database")
     done = command(tmp_path, environ_without_key(), *RUN_SIMULATED)
     assert (done.returncode, "state.db cannot be used: file is not a database" in done.stderr) == (8, True)
+
+
+@pytest.mark.parametrize("words", [RUN_SIMULATED, ("init",)])
+def test_folder_without_permission_is_named_with_a_remedy(tmp_path: Path, words: tuple[str, ...]) -> None:
+    write_job(tmp_path)
+    tmp_path.chmod(0o555)
+    done = confined(tmp_path, environ_without_key(), *words, first=no_privileges)
+    tmp_path.chmod(0o755)
+    assert (done.returncode, "Traceback" in done.stderr) == (8, False)
+    assert "Permission denied: use chmod or chown on it or its folder, or work in a folder" in done.stderr
 
 
 def test_the_version_is_printed(tmp_path: Path) -> None:
