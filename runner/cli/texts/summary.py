@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from runner.cli.echo import escape_line, to_cell
+from runner.cli.signals import program_words
 from runner.cli.texts.numbers import format_dollars, format_duration
 from runner.lifecycle.maintain.unknown_batches import UnknownBatch
 from runner.runs.find import RunInfo
@@ -98,12 +99,12 @@ def format_failures(summary: Summary, spec: str | None = None) -> Iterator[str]:
         yield escape_line(f"  {'':6}  {'':{width}}  {group.key}{answer}")
     if left := sum(group.rows for group in groups[_MAX_REASONS:]):
         yield f"  {'':6}  {pluralize(left, 'row')} of other reasons"
-    named = summary.run if spec is None else shlex.quote(spec)
+    program, named = shlex.join(program_words()), summary.run if spec is None else shlex.quote(spec)
     if groups:
-        yield f"  show    runner show {named} --failed"
+        yield f"  show    {program} show {named} --failed"
     if groups and summary.state == "finished":
         simulate = " --simulate" if spec is not None and summary.is_simulated else ""
-        yield f"  again   runner retry {named}{simulate}"
+        yield f"  again   {program} retry {named}{simulate}"
 
 
 def format_conclusion(summary: Summary, *, is_simulated: bool, spec: str | None = None) -> str:

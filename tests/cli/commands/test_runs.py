@@ -3,6 +3,9 @@
 import json
 import re
 import shlex
+import subprocess
+import sys
+from functools import partial
 from pathlib import Path
 
 from runner.store.lock import lock_folder
@@ -66,6 +69,17 @@ def test_commands_named_for_another_project_work_from_here(tmp_path: Path) -> No
         show, again = (shlex.split(line)[1:] for line in lines)
         assert "text number 1" in command(tmp_path, environ, *show).stdout
         assert command(tmp_path, environ, *again, "--json").returncode in (0, 3)
+
+
+def test_commands_are_named_as_this_one_was_called(tmp_path: Path) -> None:
+    check = {"check": "row.id != 'r1'", "message": "odd"}
+    write_job(tmp_path, output={**SPEC["output"], "checks": [check]}, retry={"attempts": 1})
+    environ = environ_without_key()
+    assert command(tmp_path, environ, *RUN_SIMULATED).returncode == 3
+    called = partial(subprocess.run, cwd=tmp_path, env=environ, capture_output=True, text=True, check=True)
+    shown = called([sys.executable, "-m", "runner", "status", "job"]).stdout
+    [line] = re.findall(r"^  show +(.*)", shown, re.MULTILINE)
+    assert "text number 1" in called(shlex.split(line)).stdout
 
 
 def test_status_names_the_command_for_a_run_nobody_works_on(tmp_path: Path) -> None:
