@@ -130,8 +130,9 @@ class Inputs:
             try:
                 check_regular_file(path)
             except OSError as error:
-                pipe = "" if path.is_dir() else ', or send it to standard input (`path: "-"`)'
-                raise InputError([Problem(name, f"cannot read: {error.strerror}{pipe}")]) from error
+                pattern = f": name the files in it, for example `{name}/*`"
+                remedy = pattern if path.is_dir() else ', or send it to standard input (`path: "-"`)'
+                raise InputError([Problem(name, f"cannot read: {error.strerror}{remedy}")]) from error
 
     def _check_links(self, pattern: str, found: list[str]) -> None:
         """Raise InputError if a matched file is a link to a place outside the fixed part of the pattern."""

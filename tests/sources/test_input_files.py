@@ -40,7 +40,7 @@ def test_a_path_may_be_absolute(tmp_path: Path) -> None:
     ("path", "words"),
     [
         ("nope.csv", "cannot read: No such file"),
-        ("d", "cannot read: Is a directory"),
+        ("d", "cannot read: Is a directory: name the files in it, for example `d/*`"),
         ("d/*.csv", "no file matches in "),
     ],
 )
