@@ -38,6 +38,8 @@ def build_params(spec: Spec, add_placeholder: Callable[[Placeholder], str]) -> d
     if spec.is_schema_sent and spec.output.schema is not None:
         form = {"type": "json_schema", "schema": make_sent_schema(spec.output.schema).schema}
         params["output_config"] = {**(params.get("output_config") or {}), "format": form}
+    else:
+        params = _build_own_format(spec, params)
     if isinstance(params.get("tools"), list):
         params["tools"] = [_build_tool(tool) for tool in params["tools"]]
     if spec.output.tool is not None:
@@ -92,12 +94,30 @@ def is_thinking_on(params: Mapping[str, Any]) -> bool:
     return model is not None and model.always_thinks
 
 
+def _build_own_format(spec: Spec, params: dict[str, Any]) -> dict[str, Any]:
+    """Return params with the format that they define as it is sent, or without it if another way is chosen."""
+    config = params.get("output_config")
+    form = config.get("format") if isinstance(config, dict) else None
+    schema = form.get("schema") if isinstance(form, dict) else None
+    if not isinstance(config, dict) or not isinstance(form, dict) or not isinstance(schema, dict):
+        return params
+    if schema != spec.output.schema or (spec.output.tool is None and spec.output.enforce != "here"):
+        return {**params, "output_config": {**config, "format": {**form, "schema": _enforce(schema)}}}
+    rest = {name: value for name, value in config.items() if name != "format"}
+    others = {name: value for name, value in params.items() if name != "output_config"}
+    return {**others, "output_config": rest} if rest else others
+
+
+def _enforce(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema as it is sent, or as it is written if the API cannot enforce it."""
+    sent = make_sent_schema(schema)
+    return schema if sent.obstacles else sent.schema
+
+
 def _build_tool(tool: Any) -> Any:
     """Return a tool as it is sent: the schema of a strict one is enforced as that of an output is."""
     schema = tool.get("input_schema") if isinstance(tool, dict) and tool.get("strict") is True else None
-    if not isinstance(schema, dict) or (sent := make_sent_schema(schema)).obstacles:
-        return tool
-    return {**tool, "input_schema": sent.schema}
+    return {**tool, "input_schema": _enforce(schema)} if isinstance(schema, dict) else tool
 
 
 def _state_schema(system: Any, schema: Any) -> Any:

@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from runner.rules.finding import RuleContext, Violation
+from runner.spec.structured.enforcement import find_schema_in_params
 from runner.spec.structured.merge import ANNOTATIONS
 from runner.spec.structured.references import list_parts
 from runner.spec.structured.sent_schema import SentSchema, make_sent_schema
@@ -33,11 +34,20 @@ def _list_sent_schemas(case: RuleContext) -> Iterator[tuple[str, SentSchema, str
         is_own = "output.schema" in case.spec.positions or case.spec.schema_path is not None
         setting = "output.schema" if is_own else "params.output_config.format.schema"
         yield setting, make_sent_schema(case.spec.output.schema), remedy
+    elif (form := find_schema_in_params(case.params, None, None)) is not None and not _is_replaced(case, form):
+        remedy = "or remove the format: with a schema in `output.schema`, `output.enforce` decides how it is sent"
+        yield "params.output_config.format.schema", make_sent_schema(form), remedy
     tools = case.params.get("tools")
     for index, tool in enumerate(tools if isinstance(tools, list) else ()):
         if isinstance(tool, dict) and tool.get("strict") is True and isinstance(tool.get("input_schema"), dict):
             sent = make_sent_schema(tool["input_schema"])
             yield f"params.tools.{index}.input_schema", sent, "or remove `strict` from the tool"
+
+
+def _is_replaced(case: RuleContext, form: dict[str, Any]) -> bool:
+    """Return whether the schema of a format is asked for in another way, so that the format is not sent."""
+    output = case.spec.output
+    return form == output.schema and (output.tool is not None or output.enforce == "here")
 
 
 def output_schema(case: RuleContext) -> Iterator[Violation]:

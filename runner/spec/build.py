@@ -55,10 +55,13 @@ def build_output(value: dict[str, Any], schema: dict[str, Any] | None) -> Output
     written = value.get("output", {})
     checks = [Check(one["check"], one.get("message", one["check"])) for one in written.get("checks", ())]
     own = {name: written.get(name) for name in ("tool", "parse", "pattern")}
-    schema = find_schema_in_params(value["params"], own["tool"], own["parse"]) if schema is None else schema
+    params, is_written = value["params"], schema is not None
+    schema = find_schema_in_params(params, own["tool"], own["parse"]) if schema is None else schema
     if schema is not None:
-        own.update(choose_enforcement(schema, written))
-    return Output(schema, **own, checks=tuple(checks), allow_empty=written.get("allow_empty", False))
+        own.update(choose_enforcement(schema, written, params))
+    has_own = not is_written and find_schema_in_params(params, own["tool"], own["parse"]) is not None
+    allow_empty = written.get("allow_empty", False)
+    return Output(schema, **own, checks=tuple(checks), allow_empty=allow_empty, is_schema_in_params=has_own)
 
 
 def _schema_path(value: dict[str, Any]) -> str | None:

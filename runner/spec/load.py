@@ -22,6 +22,7 @@ from runner.spec.given_spec import encode_given, finish_mapping, given_path, is_
 from runner.spec.output_schema import find_schema_positions, load_output_schema
 from runner.spec.repair.document import RepairedDocument, format_path, repair_document
 from runner.spec.spec import EDITABLE_KEYS, Spec
+from runner.spec.structured.enforcement import find_schema_in_params
 from runner.spec.yaml.document import read_yaml
 
 _MAX_SUGGESTED = 8
@@ -32,6 +33,9 @@ _ALLOW_COMMENT = re.compile(r"#\s*runner:\s*allow\s+([a-z0-9_-]+(?:[\s,]+[a-z0-9
 def spec_from_record(record: Mapping[str, Any], *, path: Path, root: Path) -> Spec:
     """Return the Spec of a run's snapshot, with the editable settings at their defaults."""
     output = {**record.get("output", {}), "schema": record.get("output_schema")}
+    if output["schema"] is None:
+        found = find_schema_in_params(record["params"], output.get("tool"), output.get("parse"))
+        output.update(schema=found, is_schema_in_params=found is not None)
     plain = {"sinks": [], **record, "output": output, "path": str(path), "root": str(root)}
     return msgspec.convert(plain, Spec, dec_hook=lambda kind, value: kind(value))
 

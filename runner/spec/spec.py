@@ -80,7 +80,7 @@ class Output:
 
     An output is the input of `tool`, or is parsed from text: `parse` is json, regex (with `pattern`) or lines.
     Without both, the schema is sent as output_config.format. If `enforce` is here, the prompt states the schema.
-    With `allow_empty` an answer without text is valid.
+    With `allow_empty` an answer without text is valid. `is_schema_in_params` is true if `params` give the schema.
     """
 
     schema: dict[str, Any] | None = None
@@ -90,6 +90,7 @@ class Output:
     checks: tuple[Check, ...] = ()
     allow_empty: bool = False
     enforce: str | None = None
+    is_schema_in_params: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +248,8 @@ class Spec:
             del record[name]
         # Compatibility: older snapshots store the schema at the top level, and have no `output`.
         record["output_schema"] = record["output"].pop("schema")
+        if record["output"].pop("is_schema_in_params"):
+            record["output_schema"] = None
         if not self.output.allow_empty:
             del record["output"]["allow_empty"]
         if self.output.enforce != "here":

@@ -136,6 +136,41 @@ def test_a_format_in_params_is_sent_and_checked_alike(tmp_path: Path, run_job: C
     assert all(1 <= one["output"]["stars"] <= 5 for one in records(tmp_path / "out/all.jsonl"))
 
 
+@pytest.mark.parametrize(
+    ("schema", "output", "place"),
+    [
+        (TREE, {"enforce": "auto"}, "tools"),
+        (STARS, {"enforce": "tool"}, "tools"),
+        (STARS, {"enforce": "here"}, "system"),
+        (STARS, {"parse": "json"}, "output_config"),
+    ],
+)
+def test_a_format_in_params_is_asked_for_in_one_way(
+    tmp_path: Path, run_job: Callable[..., Summary], schema: Any, output: dict[str, Any], place: str
+) -> None:
+    path = without_output(tmp_path, output_config={"format": {"type": "json_schema", "schema": schema}})
+    spec = json.loads(path.read_text())
+    path.write_text(json.dumps({**spec, "output": output, "prompt": {"user": "{{ text }}"}}))
+    [line] = render_requests(load_spec(path), limit=1)
+    assert {"tools", "system", "output_config"} & json.loads(line)["params"].keys() == {place}
+    assert run_job().outcomes == {"succeeded": 20}
+    assert load_spec(path).to_record()["output_schema"] == (None if place != "tools" else schema)
+
+
+def test_a_format_that_cannot_be_enforced_is_an_error(tmp_path: Path) -> None:
+    path = without_output(tmp_path, output_config={"format": {"type": "json_schema", "schema": TREE}})
+    path.write_text(json.dumps({**json.loads(path.read_text()), "output": {"parse": "json"}}))
+    with pytest.raises(InputError, match="structured outputs do not support a part that refers to itself"):
+        list(render_requests(load_spec(path), limit=1))
+
+
+def test_other_tools_can_be_used_beside_a_stated_schema(tmp_path: Path) -> None:
+    tools = [{"type": "web_search_20250305", "name": "web_search"}]
+    params = first_request(tmp_path, output={"schema": TREE}, params={**SPEC["params"], "tools": tools})
+    assert (params["tools"], "tool_choice" in params) == (tools, False)
+    assert "JSON schema:" in str(params["system"])
+
+
 def test_a_strict_tool_is_sent_in_the_same_form(tmp_path: Path) -> None:
     tool = {"name": "rate", "description": "Mine", "strict": True, "input_schema": STARS}
     [line] = render_requests(load_spec(without_output(tmp_path, tools=[tool])), limit=1)
