@@ -45,7 +45,8 @@ def test_every_example_can_be_parsed(name: str, line: str) -> None:
     words = shlex.split(line.partition(" > ")[0])
     if name == "completion":
         words = ["completion", next(shell for shell in ("bash", "zsh", "fish") if shell in line)]
-    context = click.Context(main, info_name="runner")
+    # Commands keep the help option of their first context.
+    context = click.Context(main, info_name="runner", **main.context_settings)
     made = main.commands[name].make_context(name, words[1:], parent=context, resilient_parsing=True)
     assert (words[0], made.args) == (name, [])
 
