@@ -14,6 +14,7 @@ from runner.rules.run import ERROR, RULES
 from runner.spec.prompt import Block, Content, Prompt, Turn
 from runner.spec.schema_errors import find_schema_mistake
 from runner.spec.spec import Source, Spec
+from runner.spec.structured.enforcement import find_schema_in_params
 from runner.spec.structured.sent_schema import make_sent_schema
 
 # Rules about jobs, and one whose parameters depend on the version of the API (see `messages`).
@@ -24,6 +25,7 @@ _LEFT_OUT = (
 # Without one of these, a conversation is one plain text of the user to every rule.
 _TELLING = (b'"assistant"', b'"citations"', b'"cache_control"')
 _TEXT = "text"
+_FORMAT = "output_config.format.schema"
 
 _Parts = tuple[tuple[str, bytes], ...]
 
@@ -55,6 +57,13 @@ def _list_refusals(params: dict[str, Any], told: Mapping[str, Any], is_batched: 
         params=params, sinks=(), mode="batch" if is_batched else "sync",
     )  # fmt: skip
     case = RuleContext(spec, None, (), date.today())  # noqa: DTZ011 - the day on which models retire
+    schemas = dict(_list_enforced_schemas(params))
+    for at, schema in schemas.items():  # first, since rules take schemas for valid
+        if (mistake := find_schema_mistake(schema)) is not None:
+            yield f"{at}: {mistake[0]}"
+            return
+    if _FORMAT in schemas:
+        yield from _refuse_schema(_FORMAT, schemas[_FORMAT])
     for name, (severity, rule) in RULES.items():
         if severity == ERROR and name not in _LEFT_OUT:
             yield from (
@@ -62,17 +71,20 @@ def _list_refusals(params: dict[str, Any], told: Mapping[str, Any], is_batched: 
                 for one in rule(case)
                 if one.severity in (None, ERROR)
             )
-    config = params.get("output_config")
-    form = config.get("format") if isinstance(config, dict) else None
-    if isinstance(form, dict) and isinstance(form.get("schema"), dict):
-        yield from _refuse_schema("output_config.format.schema", form["schema"])
+
+
+def _list_enforced_schemas(params: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the schemas of strict tools and of the format, with their places."""
+    tools, form = params.get("tools"), find_schema_in_params(params, None, None)
+    for at, tool in enumerate(tools if isinstance(tools, list) else ()):
+        if isinstance(tool, dict) and tool.get("strict") is True and isinstance(tool.get("input_schema"), dict):
+            yield f"tools.{at}.input_schema", tool["input_schema"]
+    if form is not None:
+        yield _FORMAT, form
 
 
 def _refuse_schema(at: str, schema: dict[str, Any]) -> Iterator[str]:
     """Yield what structured outputs do not take of a schema that is sent."""
-    if (mistake := find_schema_mistake(schema)) is not None:
-        yield f"{at}: {mistake[0]}"
-        return
     sent = make_sent_schema(schema)
     yield from (f"{at}: {one} is not supported" for one in sent.obstacles if not one.is_doubtful)
     for path, keyword in sent.moved:

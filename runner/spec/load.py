@@ -19,7 +19,7 @@ from runner.files.regular import read_regular_file
 from runner.spec.build import build_output, build_settings, build_source
 from runner.spec.cross_field import check_cross_fields, find_home_paths
 from runner.spec.given_spec import encode_given, finish_mapping, given_path, is_given, without_lines
-from runner.spec.output_schema import find_schema_positions, load_output_schema
+from runner.spec.output_schema import find_params_mistakes, find_schema_positions, load_output_schema
 from runner.spec.repair.document import RepairedDocument, format_path, repair_document
 from runner.spec.spec import EDITABLE_KEYS, Spec
 from runner.spec.structured.enforcement import find_schema_in_params
@@ -116,6 +116,7 @@ def _check_parts(repaired: RepairedDocument, path: Path, root: Path) -> dict[str
     for at, message in list(check_cross_fields(repaired.value, path, root)):
         steps = _find_steps(repaired, at)
         repaired.note(steps, Problem(str(path), message, *repaired.document.positions[steps]))
+    repaired.note_problems(list(find_params_mistakes(repaired.document, str(path))))
     schema = None
     if "output.schema" not in repaired.broken:
         schema, found = load_output_schema(repaired.document, str(path), root)

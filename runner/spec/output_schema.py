@@ -1,6 +1,10 @@
-"""The output schema of a spec: inline, in a JSON file or of a Python type; it is checked before it is used."""
+"""The output schema of a spec: inline, in a JSON file or of a Python type; it is checked before it is used.
+
+So are the schemas that `params` define.
+"""
 
 import json
+from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import replace
 from difflib import get_close_matches
@@ -12,6 +16,7 @@ from runner.files.nearest import find_nearest_file, suggest_file
 from runner.files.regular import read_regular_file
 from runner.spec.model_schema import is_model_reference, load_model_schema
 from runner.spec.schema_errors import find_schema_mistake
+from runner.spec.structured.enforcement import find_schema_in_params
 from runner.spec.yaml.document import Document, Path, parse_yaml
 
 _MAX_MISTAKES = 20
@@ -90,6 +95,24 @@ def load_output_schema(
         line, column = positions.get(".".join(("output.schema", *map(str, at))), (place.line, place.column))
         problems.append(replace(place, message=f"{named}{message}", line=line, column=column))
     return sound, problems
+
+
+def find_params_mistakes(document: Document, shown: str) -> Iterator[tuple[Path, Problem]]:
+    """Yield the mistakes in the schemas of `params` that are enforced or checked, with their paths."""
+    value = document.value
+    params, tool = value["params"], value.get("output", {}).get("tool")
+    tools = params.get("tools")
+    schemas: list[tuple[Path, Any]] = [
+        (("params", "tools", at, "input_schema"), one.get("input_schema"))
+        for at, one in enumerate(tools if isinstance(tools, list) else ())
+        if isinstance(one, dict) and (one.get("strict") is True or one.get("name") == tool)
+    ]
+    schemas.append((("params", "output_config", "format", "schema"), find_schema_in_params(params, None, None)))
+    for at, schema in schemas:
+        if isinstance(schema, dict) and (mistake := find_schema_mistake(schema)) is not None:
+            message = f"{'.'.join(map(str, at))}: {mistake[0]}"
+            place = document.positions.get((*at, *mistake[1]), document.positions[at])
+            yield at, Problem(shown, message, *place)
 
 
 def _remove_mistakes(schema: Any) -> tuple[dict[str, Any] | None, list[tuple[str, Path]]]:

@@ -164,6 +164,25 @@ def test_a_format_that_cannot_be_enforced_is_an_error(tmp_path: Path) -> None:
         list(render_requests(load_spec(path), limit=1))
 
 
+BROKEN = {"type": "object", "properties": ["a"]}
+TOOL = {"name": "rate", "description": "Mine", "input_schema": BROKEN}
+
+
+@pytest.mark.parametrize(
+    ("params", "place"),
+    [
+        ({"output_config": {"format": {"type": "json_schema", "schema": BROKEN}}}, "output_config.format.schema"),
+        ({"tools": [{**TOOL, "strict": True}]}, "tools.0.input_schema"),
+    ],
+)
+def test_a_broken_schema_in_params_is_named(tmp_path: Path, params: dict[str, Any], place: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load_spec(without_output(tmp_path, **params))
+    [problem] = caught.value.problems
+    assert problem.message.startswith(f"params.{place}: not a valid JSON schema: at properties: ")
+    assert problem.line == 1
+
+
 def test_other_tools_can_be_used_beside_a_stated_schema(tmp_path: Path) -> None:
     tools = [{"type": "web_search_20250305", "name": "web_search"}]
     params = first_request(tmp_path, output={"schema": TREE}, params={**SPEC["params"], "tools": tools})
