@@ -77,7 +77,7 @@ class _ValueGenerator:
         merged = {name: value for name, value in schema.items() if name not in ("$ref", "allOf", "anyOf", "oneOf")}
         for part in parts:
             if not isinstance(part, bool):
-                merged = _merge_schemas(merged, self._resolve(part, depth))
+                merged = _merge_schemas(merged, self._resolve(read_description(part), depth))
         return merged
 
     def _resolve_reference(self, reference: str) -> Schema:

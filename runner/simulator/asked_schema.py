@@ -16,7 +16,9 @@ def read_description(schema: Mapping[str, Any]) -> Mapping[str, Any]:
         noted = msgspec.json.decode(written, type=dict[str, Any])
     except msgspec.DecodeError:
         return schema
-    return {**noted, **schema}
+    # The items that are sent of a tuple are those of all its places.
+    items = {"items": noted["items"]} if noted.keys() >= {"prefixItems", "items"} else {}
+    return {**noted, **schema, **items}
 
 
 def find_stated_schema(system: Any) -> bytes | None:

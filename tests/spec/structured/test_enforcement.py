@@ -29,6 +29,13 @@ LIST = {
     "$defs": {"n": {"type": ["array"], "items": {"$ref": "#"}}},
 }
 NODE = {"$ref": "#/$defs/node", "$defs": {"node": {**TREE, "properties": {"name": {"type": "string"}}}}}
+PAIR = {"type": "array", "prefixItems": [{"type": "string"}, {"type": "integer"}], "items": False, "minItems": 2}
+SPAN = {
+    **STARS,
+    "properties": {"stars": {"$ref": "#/$defs/pair"}, "own": PAIR},
+    "required": ["stars", "own"],
+    "$defs": {"pair": PAIR},
+}
 MAPPING = {"type": "object", "additionalProperties": {"type": "integer"}, "minProperties": 1}
 
 
@@ -43,6 +50,7 @@ def first_request(root: Path, **changes: Any) -> dict[str, Any]:
     [
         ({"schema": STARS}, "api", "only checked here, and stated in descriptions: minimum, maximum"),
         ({"schema": NODE}, "api", ""),
+        ({"schema": SPAN}, "api", "only checked here, and stated in descriptions: prefixItems, items, minItems"),
         (
             {"schema": TREE},
             "tool",
