@@ -153,6 +153,15 @@ def test_answers_are_judged_again_by_an_edited_check(failed: Job) -> None:
     assert (ended.returncode, failed.outcomes(), failed.sent_again()) == (3, {"r2": "invalid"}, [1, 2, 7, 12])
 
 
+def test_good_answers_are_judged_by_a_stricter_check(job: Job) -> None:
+    job.failing = {}
+    assert job.call("run", "job.yaml", "--yes").returncode == 0
+    check = {"check": "row.id != 'r2'", "message": "never r2"}
+    write_job(job.root, **ONCE, output={"schema": SCHEMA, "checks": [check]})
+    ended = job.call("retry", "job", "--yes")
+    assert (ended.returncode, job.outcomes(), job.sent_again()) == (3, {"r2": "invalid"}, [2])
+
+
 def test_new_rows_are_left_to_run(failed: Job) -> None:
     source = failed.root / "rows.csv"
     source.write_text(source.read_text().replace("number 7", "seven") + "r21,text number 21\n")

@@ -87,7 +87,8 @@ def retry(
     with open_project(checked.output_root, stop, simulate=simulate, betas=spec.betas) as (store, api):
         newest = _find_newest(store, spec, run_id)
         context = RunContext(checked.spec, store, newest, checked.output_root, report, stop=stop)
-        if newest.state == "finished" and _count_failed(store, newest) == 0:
+        is_good = newest.state == "finished" and _count_failed(store, newest) == 0
+        if is_good and not _has_new_rules(store, newest, spec):
             context.report("unchanged", f"every row of run {newest.id} succeeded: there is nothing to retry")
             return summarize_run(store, newest)
         if newest.state == "finished":
@@ -101,6 +102,12 @@ def retry(
 
 def _count_failed(store: Store, run: Run) -> int:
     return run.rows - store.row_index.outcome_counts(run).get("succeeded", 0)
+
+
+def _has_new_rules(store: Store, run: Run, spec: Spec) -> bool:
+    """Return whether answers are judged in another way than when the run was started."""
+    before, now = read_snapshot(store, run).record, spec.to_record()
+    return any(before.get(name) != now.get(name) for name in ("output", "output_schema"))
 
 
 def _find_newest(store: Store, spec: Spec, run_id: str) -> Run:
