@@ -39,6 +39,9 @@ def _read(path: Path) -> dict[str, str]:
         values = dotenv_values(path)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot read: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from error
+    for name, value in values.items():
+        if "\0" in f"{name}{value}" or "=" in name:
+            raise UsageError(f"{path}: {name!r} cannot be a variable: its name has =, or it has a NUL character")
     return {name: value for name, value in values.items() if value is not None and name not in os.environ}
 
 

@@ -51,6 +51,14 @@ def test_variable_that_is_set_is_never_overridden(tmp_path: Path) -> None:
         assert f'"content":"{shown} text number 1"' in done.stdout
 
 
+@pytest.mark.parametrize("line", ["A=b\0c", "'A=B'=c"])
+def test_line_that_sets_no_variable_is_named(tmp_path: Path, line: str) -> None:
+    write_job(tmp_path)
+    write_env(tmp_path / ".env", line)
+    ended = command(tmp_path, environ_without_key(), "validate", "job.yaml")
+    assert (ended.returncode, "cannot be a variable" in ended.stderr) == (2, True)
+
+
 def test_named_file_comes_before_the_one_beside_the_spec(tmp_path: Path) -> None:
     write_job(tmp_path, prompt={"user": "${env:GREETING} {{ text }}"})
     write_env(tmp_path / ".env", "GREETING=beside")
