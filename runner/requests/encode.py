@@ -20,7 +20,7 @@ from runner.requests.attachment_totals import (
     attachment_limits,
 )
 from runner.requests.attachments import AttachedFile, AttachmentEncoder
-from runner.requests.params import Placeholder, build_params
+from runner.requests.params import Placeholder, build_params, build_params_without_prompt
 from runner.spec.prompt import Block, block_setting
 from runner.templates.templates import Renderer, Templates
 
@@ -183,10 +183,11 @@ def count_prefix_bytes(templates: Templates) -> int:
     """Return the size in bytes of the JSON that all requests start with: tools, then system prompt.
 
     That is the order in which the API reads them. The system prompt counts up to its first block that differs
-    between rows.
+    between rows. Tools and a system prompt that are made from the output schema count too.
     """
     spec = templates.spec
-    size = len(msgspec.json.encode(spec.params["tools"])) if spec.params.get("tools") else 0
+    made = build_params_without_prompt(spec)
+    size = len(msgspec.json.encode(made["tools"])) if made.get("tools") else 0
     system = spec.prompt.system
     written = [("prompt.system", system)] if isinstance(system, str) else []
     if isinstance(system, tuple):
@@ -196,6 +197,8 @@ def count_prefix_bytes(templates: Templates) -> int:
         if not templates.is_constant(at, text):
             break
         size += len(_encode_text(templates, at, templates.make_renderer(at, text), templates.variables({})))
+    else:
+        size += len(msgspec.json.encode(made["system"])) if "system" in made else 0
     return size
 
 

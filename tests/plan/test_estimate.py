@@ -43,6 +43,17 @@ def test_failed_token_count_falls_back_to_an_estimate(tmp_path: Path) -> None:
     assert "without the API" in shown["input_tokens"]["method"]
 
 
+@pytest.mark.parametrize("enforce", ["here", "tool"])
+@pytest.mark.parametrize("system", [{"system": "Label."}, {}])
+def test_a_long_schema_in_prompts_can_be_cached(tmp_path: Path, enforce: str, system: dict[str, str]) -> None:
+    schema = {"type": "object", "properties": {"label": {"type": "string", "description": "A label. " * 2_000}}}
+    params = {"model": "claude-sonnet-5", "max_tokens": 10}
+    output = {"schema": schema, "enforce": enforce}
+    made = plan_of_edited_job(tmp_path, params=params, prompt={**system, "user": "{{ text }}"}, output=output)
+    needed = "" if system else "`prompt.system` and "
+    assert made.cheapest_reason.endswith(f"tokens: set {needed}`prompt.cache: 1h`")
+
+
 def test_long_shared_prefix_is_cheapest_with_the_cache(tmp_path: Path) -> None:
     prompt = {"system": "These are the rules of labelling. " * 500, "user": "{{ text }}"}
     made = plan_of_edited_job(tmp_path, params={"model": "claude-sonnet-5", "max_tokens": 10}, prompt=prompt)

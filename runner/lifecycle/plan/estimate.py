@@ -103,7 +103,9 @@ def find_cheapest(costs: Mapping[str, float], prefix: float, spec: Spec) -> tupl
     ttl = way.rpartition("_")[2]
     if way.startswith("batch_cache"):
         why = f"all prompts share their first {prefix:,.0f} tokens"
-        return way, why if spec.prompt.cache == ttl else f"{why}: set `prompt.cache: {ttl}`"
+        # The mark is that of the system prompt.
+        needed = "`prompt.system` and " if spec.prompt.system is None else ""
+        return way, why if spec.prompt.cache == ttl else f"{why}: set {needed}`prompt.cache: {ttl}`"
     return way, "half price" if prefix else "half price; the shared prompt prefix is too short to cache"
 
 
