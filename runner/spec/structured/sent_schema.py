@@ -105,7 +105,11 @@ class _Transform:
     def _place_definitions(
         self, sent: dict[str, Any], definitions: Mapping[str, Mapping[str, Any]]
     ) -> dict[str, Any]:
-        """Return the root with its definitions where they were written, since each byte is part of a request."""
+        """Return the root with its definitions and `$schema` where they were written.
+
+        A request that differs in a byte from one of an earlier run is paid again.
+        """
+        sent = {**sent, **{name: self.root[name] for name in ("$schema",) if name in self.root}}
         places = dict.fromkeys(name for name in self.root if name in sent or name in definitions)
         ordered = {
             keyword: {name: found[name] for name in self.root[keyword] if name in found}

@@ -158,7 +158,8 @@ def test_optional_properties_of_the_root_count_once() -> None:
 
 def test_definitions_are_sent_where_they_are_written() -> None:
     definitions = {"$defs": {"P": CLOSED, "Q": {"type": "string"}}}
-    written = {**definitions, **a({"$ref": "#/$defs/Q"}), "title": "T"}
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    written = {**dialect, **definitions, **a({"$ref": "#/$defs/Q"}), "title": "T"}
     written["properties"]["b"] = {"$ref": "#/$defs/P"}
     assert json.dumps(make_sent_schema(written).schema) == json.dumps(written)
 
