@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from unicodedata import east_asian_width
 
+import pytest
+
 from runner.cli.texts.excerpt import find_column, format_problem
 from runner.errors import Problem
 
@@ -51,6 +53,12 @@ def test_line_in_another_encoding_is_shown_unless_it_is_binary(tmp_path: Path) -
 def test_passwords_are_not_shown_in_the_excerpt(tmp_path: Path) -> None:
     shown = show(tmp_path, "url: postgresql://me:secret@host/db", column=6)
     assert shown == ["  |", "1 | url: postgresql://me@host/db"]
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.xlsx", "a.csv.gz"])
+def test_row_of_a_file_without_lines_is_not_shown(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"PAR1\0\n\0\1\n")
+    assert format_problem(Problem(name, "wrong", 2, 1), [tmp_path]).splitlines()[1:] == []
 
 
 def test_line_that_does_not_exist_is_not_shown(tmp_path: Path) -> None:

@@ -10,9 +10,12 @@ from pathlib import Path
 
 from runner.cli.echo import escape_line
 from runner.errors import Problem
+from runner.files.compression import is_compressed
+from runner.files.data_types import find_suffix
 
 _MAX_READ, _MAX_LINES = 1 << 16, 1_000_000
 _WIDTH, _LEAST_WIDTH, _BEFORE = 100, 12, 0.4
+_BINARY = (".parquet", ".xlsx")
 _QUOTED = re.compile(r"'([^']+)'|`([^`]+)`")
 _TAG = re.compile(r"\{\{.*?\}\}|\{%.*?%\}")
 _WORD = re.compile(r"\"[^\"]*\"|'[^']*'|\{\{.*?\}\}|[^\s,:;{}\[\]()\"']+")
@@ -37,6 +40,8 @@ def _find_file(path: str, roots: Iterable[Path]) -> Path | None:
 
 def _read_line(file: Path, number: int) -> str | None:
     """Return the beginning of a line without its end, or None if it cannot be shown."""
+    if is_compressed(str(file)) or find_suffix(str(file)) in _BINARY:
+        return None  # the lines of a problem are its rows
     try:
         with file.open("rb") as stream:
             lines = iter(lambda: stream.readline(_MAX_READ), b"")
