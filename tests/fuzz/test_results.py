@@ -36,7 +36,7 @@ def results() -> list[bytes]:
     """Lines as the simulator gives them, of each kind with a schema and without, and one with a call of a tool."""
     form = {"format": {"type": "json_schema", "schema": SCHEMA}}
     params: dict[str, Any] = {
-        "model": "m",
+        "model": "claude-haiku-4-5",
         "max_tokens": 9,
         "messages": [{"role": "user", "content": "label this"}],
     }

@@ -90,7 +90,9 @@ def _read_calls(lines: Iterator[str], root: str) -> Iterator[Call]:
         named = name in ("openat", "rename", "unlink", "rmdir", "mkdir")
         path = texts[0].decode() if named else (paths or [""])[-1]
         data = texts[1] if name == "rename" else b"" if named or not texts else texts[0]
-        if name == "sendto" or path == root or path.startswith(f"{root}/"):
+        # A file without a name, which the kernel shows as a number, is gone after a power loss.
+        is_inside = path == root or (path.startswith(f"{root}/") and not PurePosixPath(path).name.startswith("#"))
+        if name == "sendto" or is_inside:
             yield Call(name, path, words, data, int(match[3]))
 
 
