@@ -16,6 +16,9 @@ _SHORT_FENCE = re.compile(r"^[ \t]*```[^`\n]*\n(.*?)^[ \t]*```", re.DOTALL | re.
 # An object anywhere, or an array that begins a line: `[1]` within a sentence is a reference.
 _VALUE_START = re.compile(r"\{|^[ \t]*\[", re.MULTILINE)
 
+# Each brace that begins no value is read as far as it looks like one.
+_MAX_FAILURES = 100
+
 _PLAIN_DECODER = json.JSONDecoder()
 
 
@@ -56,18 +59,28 @@ def _decode_among_words(text: str) -> Any:
     try:
         return decode_json(text)
     except msgspec.DecodeError:
-        found, end = list[tuple[int, int]](), 0
-        for start in _VALUE_START.finditer(text):
-            if start.start() < end:
-                continue
-            at = start.end() - 1
-            with suppress(ValueError):
-                _, end = _PLAIN_DECODER.raw_decode(text, at)
-                found.append((at, end))
+        found = _find_values(text)
         # A part of a value that was cut or damaged is no answer: brackets around it are left without their pair.
         if len(found) != 1 or not all(map(_is_balanced, (text[: found[0][0]], text[found[0][1] :]))):
             raise
         return decode_json(text[slice(*found[0])])
+
+
+def _find_values(text: str) -> list[tuple[int, int]]:
+    """Return where the only object or array in a text is; nothing if there are more, or too many broken ones."""
+    found, end, failures = list[tuple[int, int]](), 0, 0
+    for start in _VALUE_START.finditer(text):
+        at = start.end() - 1
+        if at < end:
+            continue
+        try:
+            _, end = _PLAIN_DECODER.raw_decode(text, at)
+            found.append((at, end))
+        except ValueError:
+            failures += 1
+        if len(found) > 1 or failures > _MAX_FAILURES:
+            return []
+    return found
 
 
 def _is_balanced(text: str) -> bool:

@@ -79,6 +79,7 @@ def message(form: OutputFormat, content: list[AnswerBlock], row: dict[str, Any] 
         (Output(parse="json"), 'The list: [{"a": 1}, {"b"]', "not JSON"),
         (Output(parse="json"), 'It is {"a": 1', "not JSON"),
         (Output(parse="json"), "{" * 3000, "not JSON"),
+        (Output(parse="json"), 'So {"a": 1}' + " {x}" * 200_000, "not JSON"),
         (Output(parse="json"), "```json\n1\n```\nor\n```json\n2\n```", "not JSON"),
         (Output(parse="json", schema=SCHEMA), "{}", "'label' is a required property"),
         (Output(parse="regex", pattern="x(y)"), "xz", "nothing in the answer matches x(y)"),
