@@ -64,7 +64,9 @@ def test_schema_that_is_not_sent_judges_again(tmp_path: Path, run_job: Callable[
 def test_sent_schema_sends_all_requests(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     run_job()
     wider = {**SCHEMA, "properties": {"label": {"type": "string"}, "score": {"type": "integer"}}}
-    assert reasons(tmp_path, output={"schema": wider}) == {"params": 20}
+    assert reasons(tmp_path, output={"schema": wider}) == {"schema": 20}
+    shown = command(tmp_path, environ_without_key(), "plan", "job.yaml").stdout
+    assert "`runner retry` keeps the answers that the new schema accepts" in shown
 
 
 def test_row_without_an_answer_is_new_because_of_that(tmp_path: Path, run_job: Callable[..., Summary]) -> None:

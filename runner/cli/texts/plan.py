@@ -20,6 +20,7 @@ _REASON_LABELS = {
     "data": "the row data is new or changed",
     "prompt": "the prompt has changed",
     "params": "the params have changed",
+    "schema": "the output schema, or how it is sent, has changed",
     "again": "there is no result to reuse",
     "invalid": "the answer they have is not valid",
 }
@@ -73,6 +74,8 @@ def _format_details(plan: Plan) -> Iterator[str]:
         for reason, share in plan.reasons.items():
             amount = format_dollars(share["cost"])
             yield f"            {share['rows']:,} ({amount}) because {_REASON_LABELS[reason]}"
+    if "schema" in plan.reasons and not plan.reused:
+        yield "            `runner retry` keeps the answers that the new schema accepts, and sends only the others"
     yield f"  cost      {_format_cost(plan)}"
     if plan.cap_effect:
         yield f"            {plan.cap_effect}"

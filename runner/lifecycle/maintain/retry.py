@@ -175,6 +175,7 @@ def _prepare_retry(
 _CHANGES = {
     "prompt": "the prompt has changed since: only the rows that are sent again get the new one",
     "params": "the params have changed since: they are used only for the rows that are sent again",
+    "schema": "the output schema has changed since: all answers were judged by it, and the good ones are kept",
 }
 
 

@@ -38,9 +38,9 @@ class ChangeReasons:
     def reason_for(self, fields: bytes) -> str:
         """Return why the request of a row with this JSON is new.
 
-        `data`: the previous run had no such row. `prompt` or `params`: these have changed. `again`: nothing that
-        is sent has changed, but there is no result to reuse. A request whose answers are all invalid has the
-        reason `invalid` instead, which `FirstRound` finds.
+        `data`: the previous run had no such row. `prompt` or `params`: these have changed. `schema`: the output
+        schema, or how it is sent. `again`: nothing that is sent has changed, but there is no result to reuse. A
+        request whose answers are all invalid has the reason `invalid` instead, which `FirstRound` finds.
         """
         if self.previous_run is None:
             return "data"
@@ -80,10 +80,13 @@ def find_change_reasons(store: Store, run: Run, snapshot: SpecSnapshot) -> Chang
 
 
 def find_default_reason(then: SpecSnapshot, now: SpecSnapshot) -> str:
-    """Return what has changed in the requests of the same rows: `prompt`, `params`, or nothing (`again`)."""
+    """Return what has changed in the same rows' requests: `prompt`, `params`, `schema`, or nothing (`again`)."""
     if then.templates != now.templates or any(then.record.get(n) != now.record.get(n) for n in ("prompt", "vars")):
         return "prompt"
-    return "again" if _sent_settings(then) == _sent_settings(now) else "params"
+    if _sent_settings(then) == _sent_settings(now):
+        return "again"
+    is_written_alike = all(then.record.get(name) == now.record.get(name) for name in ("params", "betas"))
+    return "schema" if is_written_alike else "params"
 
 
 def _sent_settings(snapshot: SpecSnapshot) -> tuple[dict[str, Any], tuple[str, ...]]:
