@@ -87,12 +87,22 @@ def open_schema(case: RuleContext) -> Iterator[Violation]:
         return
     if closed := make_sent_schema(schema).closed:
         more = f" and {len(closed) - 1} more" if len(closed) > 1 else ""
+        where = "/".join(("#", *closed[0])) if closed[0] else "the top level"
+        remedy = (
+            'add `model_config = ConfigDict(extra="forbid")` to each model' if _is_model(case) else "add it there"
+        )
         message = (
-            f"`additionalProperties: false` is added to {'/'.join(('#', *closed[0]))}{more} when the schema is "
-            f"sent, because structured outputs require it ({_SOURCE_PAGE}): add it there, or "
-            "`allow: [open-schema]` to the spec"
+            f"`additionalProperties: false` is added to {where}{more} when the schema is sent, because structured "
+            f"outputs require it ({_SOURCE_PAGE}): {remedy}, or `allow: [open-schema]` to the spec"
         )
         yield _violate(case, "output.schema", closed[0], message)
+
+
+def _is_model(case: RuleContext) -> bool:
+    """Return whether the schema is that of a Python type: it is written as one word, and is no file."""
+    positions = case.spec.positions
+    is_word = "output.schema" in positions and not any(at.startswith("output.schema.") for at in positions)
+    return is_word and case.spec.schema_path is None
 
 
 def schema_keyword(case: RuleContext) -> Iterator[Violation]:

@@ -81,7 +81,16 @@ def test_open_schema_is_closed_when_it_is_sent(tmp_path: Path) -> None:
     rendered = command(tmp_path, environ_without_key(), "render", "job.yaml", "--limit", "1")
     sent = json.loads(rendered.stdout)["params"]["output_config"]["format"]["schema"]
     assert sent == {**OPEN_SCHEMA, "additionalProperties": False}
-    assert "`additionalProperties: false` is added to # when the schema is sent" in rendered.stderr
+    assert "`additionalProperties: false` is added to the top level when the schema is sent" in rendered.stderr
+
+
+def test_open_model_is_closed_in_its_class(tmp_path: Path) -> None:
+    (tmp_path / "labels.py").write_text("import pydantic\nclass Label(pydantic.BaseModel):\n    label: str\n")
+    [found] = report(tmp_path, output={"schema": "labels:Label"}).findings
+    assert 'add `model_config = ConfigDict(extra="forbid")` to each model, or' in found.message
+    closed = 'import pydantic\nclass Tag(pydantic.BaseModel, extra="forbid"):\n    tag: str\n'
+    (tmp_path / "tags.py").write_text(closed)
+    assert report(tmp_path, output={"schema": "tags:Tag"}).findings == []
 
 
 def test_findings_in_a_schema_file_name_its_lines(tmp_path: Path) -> None:
