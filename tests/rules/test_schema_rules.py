@@ -91,6 +91,17 @@ def test_limits_hold_for_all_schemas_of_a_request(tmp_path: Path) -> None:
     assert "at most 24 optional properties in one request, and this one has 25 in all its schemas" in found.message
 
 
+def test_keywords_of_referenced_parts_are_checked_too(tmp_path: Path) -> None:
+    due = {"type": "string", "nullable": True}
+    own = {"Due": due, "Tree": a({"$ref": "#/components/Tree"}, nullable=True), "Any": {"nullable": True}}
+    names = {name: {"$ref": f"#/components/{name}"} for name in own}
+    schema = {"type": "object", "properties": names, "components": own, "additionalProperties": False}
+    remedies = ("[string, 'null']`", "[object, 'null']`", "anyOf: [<this schema>, {type: 'null'}]`")
+    found = [one.message for one in find(tmp_path, schema, enforce="tool") if one.rule == "schema-keyword"]
+    assert [message.split("/")[-1].split()[0] for message in found] == ["Due", "Tree", "Any"]
+    assert all(message.endswith(remedy) for message, remedy in zip(found, remedies, strict=True))
+
+
 def test_unsupported_keywords_are_those_that_the_sdk_removes() -> None:
     for keyword in CONSTRAINTS:
         for kind in ("object", "array", "string", "integer"):
