@@ -248,8 +248,12 @@ def find_schema_mistake(schema: object) -> tuple[str, Path] | None:
         path, wrong = tuple(error.absolute_path), error.instance
         place = ".".join(map(str, path)) or "the top level"
         message = f"not a valid JSON schema: at {place}: {error.message}"
-        is_type = path[-1:] == ("type",) and isinstance(wrong, str)
-        return f"{message}: {suggest_similar(str(wrong), _TYPE_NAMES)}" if is_type else message, path
+        if path[-1:] == ("type",) and isinstance(wrong, str):
+            message = f"{message}: {suggest_similar(str(wrong), _TYPE_NAMES)}"
+        elif isinstance(wrong, bool) and path[-1:] in (("exclusiveMinimum",), ("exclusiveMaximum",)):
+            plain = str(path[-1]).removeprefix("exclusive").lower()
+            message += f": write `{path[-1]}` with the number of `{plain}`, instead" if wrong else ": remove it"
+        return message, path
     return None
 
 

@@ -44,6 +44,13 @@ def test_bad_output_schema_file_is_reported_with_its_place(project: Path, data: 
     assert str(found).startswith(message)
 
 
+def test_boolean_exclusive_limit_is_reported_with_its_remedy(project: Path) -> None:
+    (project / "a.json").write_text('{"minimum": 0, "exclusiveMinimum": true, "exclusiveMaximum": false}')
+    found = [str(one) for one in load_problems(project, "output: {schema: a.json}")]
+    remedies = ("write `exclusiveMinimum` with the number of `minimum`, instead", "remove it")
+    assert {one.rsplit(": ", 1)[1] for one in found} == set(remedies)
+
+
 @pytest.mark.parametrize("path", ["nope.json", "specs", "nope/a.json"])
 def test_unreadable_output_schema_is_reported(project: Path, path: str) -> None:
     [found] = load_problems(project, f"output: {{schema: {path}}}")
