@@ -1,5 +1,6 @@
 """Validate outputs against a JSON schema."""
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,6 +18,20 @@ class AnswerProblem(NamedTuple):
     cause: str
 
 
+def _explain(error: str) -> str:
+    """Return the first line of an error about a schema; one about a reference gets its remedy."""
+    line = error.splitlines()[0]
+    found = re.match(r"Resource ('.*') is not present in a registry", line)
+    if found is not None:
+        return (
+            f"the `$ref` {found[1]} is outside this schema: copy what it names into `$defs` of this schema, and "
+            'write `{"$ref": "#/$defs/NAME"}`'
+        )
+    if re.match(r"(Pointer|Anchor) '.*' does not exist", line):
+        return f"{line} in this schema: add that part, or correct the `$ref`"
+    return line
+
+
 Validator = Callable[[Any], AnswerProblem | None]
 """A function that returns the problem of an output, or None."""
 
@@ -32,7 +47,7 @@ def make_validator(schema: dict[str, Any]) -> Validator:
             for mask in (None, "it")
         )
     except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
-        raise InputError([Problem("output.schema", f"cannot be used: {str(error).splitlines()[0]}")]) from error
+        raise InputError([Problem("output.schema", f"cannot be used: {_explain(str(error))}")]) from error
 
     def validate(answer: Any) -> AnswerProblem | None:
         if compiled.is_valid(answer):

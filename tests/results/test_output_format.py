@@ -285,6 +285,21 @@ def test_unusable_schema_is_an_input_error(schema: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("reference", "remedy"),
+    [
+        ("shop.json#/components/schemas/Order", "copy what it names into `$defs` of this schema"),
+        ("https://example.com/schema.json", "copy what it names into `$defs` of this schema"),
+        ("#/$defs/Order", "add that part, or correct the `$ref`"),
+        ("#order", "add that part, or correct the `$ref`"),
+    ],
+)
+def test_reference_to_nothing_is_reported_with_a_remedy(reference: str, remedy: str) -> None:
+    with pytest.raises(InputError, match=r"output\.schema: cannot be used: ") as caught:
+        make_validator({"$ref": reference})
+    assert remedy in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("schema", "good", "bad"),
     [
         ({"$defs": {"n": {"type": "integer"}}, "$ref": "#/$defs/n"}, 1, "1"),
