@@ -17,6 +17,7 @@ from runner.files.regular import read_regular_file
 from runner.spec.model_schema import is_model_reference, load_model_schema
 from runner.spec.schema_errors import find_schema_mistake
 from runner.spec.structured.enforcement import find_schema_in_params
+from runner.spec.structured.references import resolve_reference
 from runner.spec.yaml.document import Document, Path, parse_yaml
 
 _MAX_MISTAKES = 20
@@ -67,6 +68,21 @@ def _read_nearest(schema: str, root: FilePath, here: Problem) -> tuple[str, Any,
     return path, read, [problem, *others]
 
 
+def _describe_openapi(schema: Any) -> str | None:
+    """Return what is wrong with a whole OpenAPI document as a schema: it accepts any answer. None for others."""
+    if not isinstance(schema, dict) or not {"openapi", "swagger"} & schema.keys():
+        return None
+    if {"$ref", "type", "properties", "allOf", "anyOf", "oneOf"} & schema.keys():
+        return None
+    part = "components/schemas" if "openapi" in schema else "definitions"
+    names = resolve_reference(schema, f"#/{part}")
+    name = next(iter(names), "NAME") if isinstance(names, dict) else "NAME"
+    return (
+        f"a whole OpenAPI document accepts any answer: in a copy of it, keep only `{part.partition('/')[0]}`, and "
+        f'add `"$ref": "#/{part}/{name}"`, or the name of another schema, at the top level'
+    )
+
+
 def load_output_schema(
     document: Document, shown: str, root: FilePath
 ) -> tuple[dict[str, Any] | None, list[Problem]]:
@@ -90,6 +106,8 @@ def load_output_schema(
             return None, problems
         place, positions = Problem(path, "", 1, 1), find_schema_positions(path, root)
     named = "output.schema: " if place.path == shown else ""
+    if (message := _describe_openapi(schema)) is not None:
+        problems.append(replace(place, message=f"{named}{message}"))
     sound, mistakes = _remove_mistakes(schema)
     for message, at in mistakes:
         line, column = positions.get(".".join(("output.schema", *map(str, at))), (place.line, place.column))

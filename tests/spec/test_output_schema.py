@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,6 +50,19 @@ def test_boolean_exclusive_limit_is_reported_with_its_remedy(project: Path) -> N
     found = [str(one) for one in load_problems(project, "output: {schema: a.json}")]
     remedies = ("write `exclusiveMinimum` with the number of `minimum`, instead", "remove it")
     assert {one.rsplit(": ", 1)[1] for one in found} == set(remedies)
+
+
+def test_whole_openapi_document_is_no_output_schema(project: Path) -> None:
+    document: dict[str, Any] = {"components": {"schemas": {"Order": {"type": "object"}}}}
+    (project / "a.json").write_text(json.dumps({"openapi": "3.1.0", "paths": {}, **document}))
+    [found] = load_problems(project, "output: {schema: a.json}")
+    assert str(found).startswith("a.json:1:1: a whole OpenAPI document accepts any answer: ")
+    assert '`"$ref": "#/components/schemas/Order"`' in found.message
+    remedied = {"$ref": "#/components/schemas/Order", **document}
+    (project / "a.json").write_text(json.dumps(remedied))
+    assert load_lines(project, "output: {schema: a.json}").output.schema == remedied
+    (project / "a.json").write_text('{"swagger": "2.0", "definitions": {"Pet": {}}}')
+    assert '"#/definitions/Pet"' in load_problems(project, "output: {schema: a.json}")[0].message
 
 
 @pytest.mark.parametrize("path", ["nope.json", "specs", "nope/a.json"])
