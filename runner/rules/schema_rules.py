@@ -7,7 +7,7 @@ from typing import Any
 from runner.rules.finding import RuleContext, Violation
 from runner.spec.structured.enforcement import find_schema_in_params
 from runner.spec.structured.merge import ANNOTATIONS
-from runner.spec.structured.references import list_parts, resolve_reference
+from runner.spec.structured.references import list_all_parts
 from runner.spec.structured.sent_schema import SentSchema, make_sent_schema
 from runner.spec.structured.supported import (
     CONSTRAINTS,
@@ -108,25 +108,8 @@ def _is_model(case: RuleContext) -> bool:
 def schema_keyword(case: RuleContext) -> Iterator[Violation]:
     """Report keywords of the output schema that demand nothing: misspelled ones, and `nullable`."""
     if case.spec.output.schema is not None:
-        for at, part in _list_all_parts(case.spec.output.schema):
+        for at, part in list_all_parts(case.spec.output.schema):
             yield from _find_idle_keywords(case, part, at)
-
-
-def _list_all_parts(root: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yield the path and the schema of each part, also of those that only a reference (`#/components/…`) names."""
-    waiting: list[tuple[tuple[str, ...], Any]] = [((), root)]
-    seen = set[int]()
-    while waiting:
-        at, schema = waiting.pop()
-        if not isinstance(schema, dict) or id(schema) in seen:
-            continue
-        seen.add(id(schema))
-        yield at, schema
-        inner = [((*at, *path), part) for path, part in list_parts(schema)]
-        reference = str(schema.get("$ref", ""))
-        if reference.startswith("#/"):
-            inner.append((tuple(reference.split("/")[1:]), resolve_reference(root, reference)))
-        waiting.extend(reversed(inner))
 
 
 def _find_idle_keywords(case: RuleContext, schema: dict[str, Any], at: tuple[str, ...]) -> Iterator[Violation]:

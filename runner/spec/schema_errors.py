@@ -15,6 +15,7 @@ from runner.errors import InputError, Problem
 from runner.io_types.plugins import add_plugins
 from runner.spec.redact import redact_passwords
 from runner.spec.repair.homes import TOP_LEVEL, find_home
+from runner.spec.structured.references import STANDARD, list_all_parts
 from runner.spec.yaml.document import Document, Path
 
 _TYPE_NAMES = {
@@ -242,10 +243,34 @@ def find_schema_mistake(schema: object) -> tuple[str, Path] | None:
     """Return why a value is not a JSON schema of draft 2020-12, and the path of the part at fault, or None."""
     if not isinstance(schema, dict):
         return f"a JSON schema must be an object, not {describe_value(schema)}", ()
+    mistake = _find_mistake_in(schema)
+    if mistake is not None:
+        return mistake
+    # The schema of schemas does not look into keywords that it does not know, such as `components` of OpenAPI.
+    checked = set[tuple[str, ...]]()
+    for at, part in list_all_parts(schema):
+        if not at or at[0] in STANDARD or any(at[:length] in checked for length in range(len(at))):
+            continue
+        checked.add(at)
+        if (mistake := _find_mistake_in(part, _find_steps(schema, at))) is not None:
+            return mistake
+    return None
+
+
+def _find_steps(schema: Any, at: Sequence[str]) -> Path:
+    """Return the steps to a part of a schema, with numbers for the items of lists."""
+    steps: list[str | int] = []
+    for step in at:
+        steps.append(int(step) if isinstance(schema, list) else step)
+        schema = schema[steps[-1]]
+    return tuple(steps)
+
+
+def _find_mistake_in(schema: dict[str, Any], at: Path = ()) -> tuple[str, Path] | None:
     try:
         _BASE_VALIDATOR.check_schema(schema)
     except jsonschema.SchemaError as error:
-        path, wrong = tuple(error.absolute_path), error.instance
+        path, wrong = (*at, *error.absolute_path), error.instance
         place = ".".join(map(str, path)) or "the top level"
         message = f"not a valid JSON schema: at {place}: {error.message}"
         if path[-1:] == ("type",) and isinstance(wrong, str):

@@ -65,6 +65,17 @@ def test_whole_openapi_document_is_no_output_schema(project: Path) -> None:
     assert '"#/definitions/Pet"' in load_problems(project, "output: {schema: a.json}")[0].message
 
 
+def test_mistake_behind_a_reference_is_reported_with_its_place(project: Path) -> None:
+    wrong = {"type": "object", "properties": {"a/b": {"anyOf": [{"type": "strng"}]}}}
+    schema = {"$ref": "#/components/a~1b", "components": {"a/b": wrong}}
+    (project / "a.json").write_text(json.dumps(schema, indent=1))
+    [found] = load_problems(project, "output: {schema: a.json}")
+    assert str(found).startswith("a.json:10:16: not a valid JSON schema: at components.a/b.properties.a/b.anyOf.0")
+    deep = {"$ref": "#/parts/0", "parts": [{"$ref": "#/parts/1"}, {"minimum": "1"}]}
+    (project / "a.json").write_text(json.dumps(deep))
+    assert "at parts.1.minimum: " in load_problems(project, "output: {schema: a.json}")[0].message
+
+
 @pytest.mark.parametrize("path", ["nope.json", "specs", "nope/a.json"])
 def test_unreadable_output_schema_is_reported(project: Path, path: str) -> None:
     [found] = load_problems(project, f"output: {{schema: {path}}}")

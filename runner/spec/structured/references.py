@@ -14,6 +14,9 @@ _PARTS = (
     "unevaluatedItems", "unevaluatedProperties",
 )  # fmt: skip
 
+STANDARD = frozenset((*_MAPS, *_LISTS, *_PARTS))
+"""The keywords of JSON schema that hold parts."""
+
 
 def list_parts(schema: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Yield the path and the schema of each part of a schema; a schema that is no mapping has none."""
@@ -36,6 +39,11 @@ def find_definition(reference: Any) -> tuple[str, str] | None:
     return steps[1], steps[2]
 
 
+def _list_steps(reference: str) -> tuple[str, ...]:
+    steps = reference.split("/")[1:]
+    return tuple(unquote(step).replace("~1", "/").replace("~0", "~") for step in steps)
+
+
 def resolve_reference(root: Mapping[str, Any], reference: Any) -> Any:
     """Return the part of a schema that a reference names; None if it is elsewhere or does not exist."""
     written = str(reference)
@@ -44,8 +52,7 @@ def resolve_reference(root: Mapping[str, Any], reference: Any) -> Any:
     if written[1:] and not written.startswith("#/"):
         return _find_anchor(root, written[1:])
     part: Any = root
-    for step in written.split("/")[1:]:
-        name = unquote(step).replace("~1", "/").replace("~0", "~")
+    for name in _list_steps(written):
         if isinstance(part, list):
             part = part[int(name)] if name.isdecimal() and int(name) < len(part) else None
         else:
@@ -58,6 +65,26 @@ def _find_anchor(schema: Any, name: str) -> Any:
         return schema
     found = (_find_anchor(part, name) for _, part in list_parts(schema))
     return next((one for one in found if one is not None), None)
+
+
+def list_all_parts(root: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield the path and the schema of each part, the whole before its parts; each object once.
+
+    Parts that only a reference names, such as `#/components/Order`, are among them.
+    """
+    waiting: list[tuple[tuple[str, ...], Any]] = [((), root)]
+    seen = set[int]()
+    while waiting:
+        at, schema = waiting.pop()
+        if not isinstance(schema, dict) or id(schema) in seen:
+            continue
+        seen.add(id(schema))
+        yield at, schema
+        inner = [((*at, *path), part) for path, part in list_parts(schema)]
+        reference = str(schema.get("$ref", ""))
+        if reference.startswith("#/"):
+            inner.append((_list_steps(reference), resolve_reference(root, reference)))
+        waiting.extend(reversed(inner))
 
 
 def list_references(schema: Any) -> Iterator[str]:
