@@ -91,7 +91,8 @@ def why_not_writable(destination: Destination, *, is_folder: bool = False) -> st
     try:
         parent = _nearest_folder(path, is_folder=is_folder)
         if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-            return f"{parent} is not a writable folder"
+            remedy = "make it writable" if parent.is_dir() else "move that file away"
+            return f"{parent} is not a writable folder: {remedy}, or correct the `path` of this sink"
         if path.is_dir() and not is_folder:
             return f"{path} is a folder, not a file"
         if path.exists() and not path.is_file() and not is_folder:

@@ -14,7 +14,7 @@ from tests.support.simulator import accepted
 def test_unwritable_sink_is_found_before_sending(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("")
-    for path, why in (("folder", "is a folder"), ("file/x.jsonl", "is not a writable folder")):
+    for path, why in (("folder", "is a folder"), ("file/x.jsonl", "is not a writable folder: move that file")):
         write_job(tmp_path, sinks=[{"type": "jsonl", "path": path}])
         with pytest.raises(InputError, match=why):
             run_job()
