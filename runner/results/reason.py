@@ -7,12 +7,13 @@ MAX_REASON_CHARS = 120
 
 _WITHOUT_DETAIL = ("expired", "canceled", "missing", "refused")
 
-_FILE_NAME = re.compile(r"^.*?\.\w{1,5}(?= )")
+_FILE_NAME = re.compile(r"^.*?\.\w{1,5}(?=:? )")
 _VALUES = re.compile(
     r"'[^']*'|`[^`]*`|\"[^\"]*\""  # quoted
     r"|\S+://\S+"
     r"|\b(?:req|msg|msgbatch|file)_\w+"
 )
+_SETTING = re.compile(r"`[a-z_]+:(?= )")
 _NUMBER = re.compile(r"(?<![A-Za-z0-9_])\d+(?:[.,]\d+)*")
 
 
@@ -22,9 +23,16 @@ def _leave_out_values(message: str) -> str:
 
 
 def _leave_out_value(match: re.Match[str]) -> str:
-    """Return an ellipsis for a value; a setting, such as `convert: true`, is the same for all rows."""
-    is_setting = match[0][0] == "`" and not any(map(str.isdigit, match[0]))
-    return match[0] if is_setting else "…"
+    """Return an ellipsis for a value; a setting, such as `convert: true`, is the same for all rows.
+
+    Of a setting with a number, such as `pages: 2-3`, the name stays.
+    """
+    if match[0][0] != "`":
+        return "…"
+    if not any(map(str.isdigit, match[0])):
+        return match[0]
+    setting = _SETTING.match(match[0])
+    return "…" if setting is None else f"{setting[0]} …`"
 
 
 def describe_reason(outcome: str, cause: str, error: Mapping[str, str] | None) -> str:

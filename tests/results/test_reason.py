@@ -73,6 +73,11 @@ def test_reason_names_the_outcome_then_its_cause(line: bytes, shown: str) -> Non
             "rejected: … cannot be read: no such file",
         ),
         (
+            make_rejected_line("r-1", "scans/a.tiff: it has 1 page, and `pages: 2-3` selects page 2"),
+            make_rejected_line("r-2", "scans/b 2.png: it has 1 page, and `pages: 4-` selects page 4"),
+            "rejected: …: it has # page, and `pages: …` selects page #",
+        ),
+        (
             error_line("api_error", "request req_011CX failed for base64"),
             error_line("api_error", "request req_99 failed for base64"),
             "errored: api_error: request … failed for base64",
