@@ -43,7 +43,7 @@ def detect_allowed_type(block: Block, data: bytes, name: str) -> str:
 
 def _no_image_message(block: Block, kind: str, name: str) -> str:
     if block.convert:
-        return f"{name} is {kind}, and `convert` reads images and PDFs"
+        return f"{name} is {kind}, and `convert` reads images and PDFs: leave such files out with `where`"
     if kind in CONVERTIBLE_TYPES:
         known = CONVERTIBLE_TYPES[kind]
         return (

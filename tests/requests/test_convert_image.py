@@ -212,7 +212,7 @@ def test_too_many_pages_are_rejected_before_they_are_converted(tmp_path: Path) -
 
 def test_no_image_is_rejected_with_what_can_be_converted(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"BM is how this text begins")
-    problem = "a is text/plain, and `convert` reads images and PDFs"
+    problem = "a is text/plain, and `convert` reads images and PDFs: leave such files out with `where`"
     assert blocks_problem(tmp_path, CONVERTED, path="a") == problem
 
 
@@ -229,7 +229,7 @@ def test_pdf_that_cannot_be_read_is_not_drawn(tmp_path: Path) -> None:
     assert blocks_problem(tmp_path, CONVERTED, path="a.pdf").startswith("a.pdf is no PDF that can be read")
     (tmp_path / "a.pdf").write_bytes(b"<!DOCTYPE html>")
     assert blocks_problem(tmp_path, CONVERTED, path="a.pdf") == (
-        "a.pdf is text/plain, and `convert` reads images and PDFs"
+        "a.pdf is text/plain, and `convert` reads images and PDFs: leave such files out with `where`"
     )
 
 
