@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from runner.spec.structured.references import resolve_reference
 from runner.text import shorten_value
 
 _SCHEMA_BY_TYPE: dict[str, dict[str, Any]] = {
@@ -83,12 +84,8 @@ def resolve_refs(schema: Any, root: Mapping[str, Any], *, depth: int = 12) -> di
     """
     if not isinstance(schema, Mapping) or depth == 0:
         return {}
-    reference = schema.get("$ref")
-    if isinstance(reference, str):
-        found: Any = root if reference.startswith("#") else {}
-        for step in reference.split("/")[1:]:
-            found = found.get(step, {}) if isinstance(found, Mapping) else {}
-        return resolve_refs(found, root, depth=depth - 1)
+    if "$ref" in schema:
+        return resolve_refs(resolve_reference(root, schema["$ref"]), root, depth=depth - 1)
     variants = [one for one in schema.get("anyOf") or schema.get("oneOf") or () if one != {"type": "null"}]
     if variants:
         return resolve_refs(variants[0], root, depth=depth - 1) if len(variants) == 1 else {}
