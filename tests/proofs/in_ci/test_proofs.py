@@ -22,12 +22,12 @@ def test_killed_delivery_to_postgresql_resumes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("first", [1, 4, 7, 10])
 def test_run_killed_before_any_operation_resumes(tmp_path: Path, first: int) -> None:
-    assert operations.prove(tmp_path, range(first, 180, 12)) == len(range(first, 180, 12))
+    assert operations.prove(tmp_path, range(first, 180, 20)) == len(range(first, 180, 20))
 
 
 @pytest.mark.parametrize("first", [1, 7, 13])
 def test_sync_run_killed_before_any_operation_resumes(tmp_path: Path, first: int) -> None:
-    assert operations.prove(tmp_path, range(first, 120, 18), "sync") == len(range(first, 120, 18))
+    assert operations.prove(tmp_path, range(first, 120, 24), "sync") == len(range(first, 120, 24))
 
 
 @pytest.mark.parametrize("seed", [1, 2])
