@@ -6,6 +6,7 @@ A filter that could differ from one rendering to the next is left out, or refuse
 import json
 from collections.abc import Callable, Iterable, Mapping, Sized
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 from jinja2 import Environment, pass_environment, pass_eval_context
@@ -52,14 +53,14 @@ _ITERATING = (
 
 def _check_first(original: Filter, check: Check) -> Filter:
     """Return a filter that passes its arguments to a check first."""
-    passed = getattr(original, "jinja_pass_arg", None)
-    if passed is None:
+    if getattr(original, "jinja_pass_arg", None) is None:
         return lambda value, *args, **named: original(check(value, *args, **named), *args, **named)
 
+    # Jinja finds in an attribute of the filter what it passes first; `wraps` copies it.
+    @wraps(original)
     def checked(context: Any, value: Any, *args: Any, **named: Any) -> Any:
         return original(context, check(value, *args, **named), *args, **named)
 
-    checked.jinja_pass_arg = passed  # type: ignore[attr-defined]
     return checked
 
 
