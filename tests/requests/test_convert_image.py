@@ -2,9 +2,6 @@
 
 import base64
 import io
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +9,8 @@ import pillow_heif
 import pytest
 from PIL import Image, ImageChops, TiffImagePlugin
 
-from tests.support import ROOT
 from tests.support.files import pdf
+from tests.support.processes import outputs_by_zone
 from tests.support.prompts import IMAGE_BLOCK, blocks_problem, encode_blocks, sent_blocks
 
 pillow_heif.register_heif_opener()
@@ -238,15 +235,5 @@ def test_conversion_is_equal_in_another_process(tmp_path: Path) -> None:
     code = "import sys; from runner.requests.convert_image import convert_image as c; "
     code += "data = open('a.tif', 'rb').read(); "
     code += "sys.stdout.buffer.write(b''.join(c(data, 'image/tiff', 'a', pages=None, among_many=False)))"
-    command = [sys.executable, "-c", code]
-    made = {
-        subprocess.run(
-            command,
-            cwd=tmp_path,
-            env={**os.environ, "TZ": zone, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            check=True,
-        ).stdout
-        for zone in ("UTC", "Asia/Tokyo")
-    }
+    made = outputs_by_zone(tmp_path, code)
     assert len(made) == 1 and b"".join(made).count(b"IEND") == 2

@@ -3,16 +3,13 @@
 import base64
 import hashlib
 import io
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pypdfium2
 import pytest
 
-from tests.support import ROOT
 from tests.support.files import pdf
+from tests.support.processes import outputs_by_zone
 from tests.support.prompts import PATH_BLOCK, blocks_problem, encode_blocks, sent_blocks
 
 # From the PDF specification: what a password is filled up with, so all of an empty one.
@@ -175,16 +172,5 @@ def test_selection_is_equal_in_another_process_and_time_zone(tmp_path: Path) -> 
     (tmp_path / "a.pdf").write_bytes(numbered(3))
     code = "import sys; from runner.requests.pdf import copy_pages; data = open('a.pdf', 'rb').read(); "
     code += "sys.stdout.buffer.write(copy_pages(data, 'a.pdf', '2-'))"
-    command = [sys.executable, "-c", code]
-    zones = ("UTC", "Asia/Tokyo")
-    made = {
-        subprocess.run(
-            command,
-            cwd=tmp_path,
-            env={**os.environ, "TZ": zone, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            check=True,
-        ).stdout
-        for zone in zones
-    }
+    made = outputs_by_zone(tmp_path, code)
     assert len(made) == 1 and made.pop().startswith(b"%PDF-")

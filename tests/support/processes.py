@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.cli import main
-from tests.support import DATA
+from tests.support import DATA, ROOT
 
 RUN = ("run", "job.yaml", "--yes")
 
@@ -229,3 +229,17 @@ def install_module(target: Path, group: str, name: str, code: str) -> Path:
     """Install a package `mine` with one module, whose name `entry` is registered; return the folder it is in."""
     (register(target, "mine", group, name, "mine:entry") / "mine.py").write_text(code)
     return target
+
+
+def outputs_by_zone(folder: Path, code: str) -> set[bytes]:
+    """What Python code prints in a process of its own, in each of two time zones."""
+    return {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=folder,
+            env={**os.environ, "TZ": zone, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for zone in ("UTC", "Asia/Tokyo")
+    }
