@@ -1,4 +1,4 @@
-"""What a cell of a sink can hold, and the part of a longer text that fits."""
+"""Limits of the cells of a sink: check a value, and cut a text that is too long."""
 
 import re
 from collections.abc import Callable
@@ -37,7 +37,7 @@ class ColumnError(ValueError):
 
 
 class Limit(Protocol):
-    """What a cell can hold."""
+    """The limit of one cell."""
 
     def check(self, value: Any, /) -> None:
         """Raise Overflow, which says why and what to do, for a value that does not fit."""

@@ -24,7 +24,7 @@ _DAMAGE = (
     RuntimeError,
     struct.error,
 )
-"""What Pillow raises for files that are damaged."""
+"""Exceptions that Pillow raises for damaged files."""
 
 _FORMATS = {
     "image/png": "PNG",

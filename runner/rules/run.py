@@ -101,7 +101,7 @@ RULES: dict[str, tuple[str, Callable[[RuleContext], Iterator[Violation]]]] = {
 
 OTHER_FINDINGS = {
     "rejected-by-api": (ERROR, "Report a request that the API rejects when it counts its tokens."),
-    "rejected": (WARNING, "Report a row that cannot be sent: the run goes on without it."),
+    "rejected": (WARNING, "Report a row that cannot be sent; the other rows are sent."),
     "shared-output": (WARNING, "Report an output that another spec of the project wrote last."),
     "unknown-rule": (ERROR, "Report an id under `allow` that is no rule."),
     "old-name": (WARNING, "Report a name of version 0.1 that has been replaced."),

@@ -13,7 +13,7 @@ from runner.spec.spec_files import find_spec_files
 from runner.store.store import open_store
 
 StateTest = Callable[[Summary | None], bool]
-"""Whether a spec is selected, by the summary of its newest run, or None if it has no run."""
+"""A function that tells if a spec is selected, by the summary of its newest run, or None without a run."""
 
 
 LoadSpec = Callable[..., Spec]

@@ -134,7 +134,10 @@ def _list_runs(stack: ExitStack, path: str) -> list[_StoredRun]:
 
 
 def _runs_of_spec(stack: ExitStack, path: str) -> list[_StoredRun]:
-    """Return the runs of a spec file. Raises UsageError if there is none, and InputError as `_list_runs` does."""
+    """Return the runs of a spec file.
+
+    Raises UsageError if there is no run, and InputError if the name of the spec cannot be read.
+    """
     found = _list_runs(stack, path)
     if not found:
         root = find_project_root(Path(path))

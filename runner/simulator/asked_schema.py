@@ -1,4 +1,4 @@
-"""What a request says about its answer in words: as a model reads it, so that simulated answers keep to it."""
+"""Read what a request says in words about its answer, as a model does, so that simulated answers keep to it."""
 
 from collections.abc import Mapping
 from typing import Any

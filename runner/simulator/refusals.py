@@ -1,4 +1,4 @@
-"""What the API is known to refuse in a request: the rules of `validate`, applied to the request itself."""
+"""Find what the API is known to refuse in a request, with the rules of `validate`."""
 
 from collections.abc import Iterator, Mapping
 from datetime import date

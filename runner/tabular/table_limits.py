@@ -1,4 +1,4 @@
-"""What the columns of a table can hold, as its database tells."""
+"""Limits of the columns of a table, as its database tells them."""
 
 import re
 from typing import TYPE_CHECKING, Any

@@ -67,7 +67,7 @@ def _intersect_types(first: Any, second: Any) -> Any:
 
 
 def _merge_properties(merged: dict[str, Any], rest: dict[str, Any]) -> None:
-    """Merge the properties and `additionalProperties` of two objects, without those that a closed one lacks."""
+    """Merge the properties of two objects; if one is closed, only those that it names are left."""
     if "properties" not in merged and "properties" not in rest:
         return
     one, two = dict(merged.get("properties") or {}), dict(rest.pop("properties", None) or {})

@@ -1,4 +1,4 @@
-"""What structured outputs support of JSON schema.
+"""The part of JSON schema that structured outputs support.
 
 Sources: platform.claude.com, structured outputs; and what the SDK's own transform keeps of a schema (SDK 2.14,
 lib/_parse/_transform), which a test compares.
