@@ -45,7 +45,7 @@ class Log:
             if self.is_json:
                 self._write_json(event.name, event.message, {})
             elif event.name not in _MOVING_EVENTS:
-                line = escape_line(f"{now_as_text()} {event.summary.spec}: {event.message}")
+                line = escape_line(f"{now_as_text()} {event.progress.spec}: {event.message}")
                 self.print_text(format_for_terminal(line, err=True))
 
     def _write_json(self, name: str, message: str, fields: dict[str, Any]) -> None:
@@ -74,22 +74,20 @@ def _run_fields(event: "RunEvent | None") -> dict[str, Any]:
     if event is None:
         names = ("spec", "run", "batch", "round", "rows", "outcomes", "batches", "cost", "estimated_cost")
         return dict.fromkeys((*names, "next_look", "expected_end", "is_simulated"))
-    summary, states = event.summary, dict[str, int]()
-    for batch in summary.batches:
-        states[batch["state"]] = states.get(batch["state"], 0) + 1
+    progress = event.progress
     return {
-        "spec": summary.spec,
-        "run": summary.run,
+        "spec": progress.spec,
+        "run": progress.run,
         "batch": event.batch,
         "round": event.round,
-        "rows": summary.rows,
-        "outcomes": summary.outcomes,
-        "batches": states,
-        "cost": summary.cost["actual"],
-        "estimated_cost": summary.cost["estimated"],
+        "rows": progress.rows,
+        "outcomes": progress.outcomes,
+        "batches": progress.batches,
+        "cost": progress.cost["actual"],
+        "estimated_cost": progress.cost["estimated"],
         "next_look": _iso(event.next_look),
         "expected_end": _iso(event.expected_end),
-        "is_simulated": summary.is_simulated,
+        "is_simulated": progress.is_simulated,
     }
 
 

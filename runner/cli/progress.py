@@ -37,14 +37,14 @@ _BEFORE_BATCHES = ("reading", "read", "counting")
 
 
 def _format_money(event: RunEvent) -> str:
-    spent, estimated = event.summary.cost["actual"], event.summary.cost["estimated"]
-    so_far = "unknown so far" if event.summary.unreadable_usage else f"{format_dollars(spent or 0.0)} so far"
+    spent, estimated = event.progress.cost["actual"], event.progress.cost["estimated"]
+    so_far = "unknown so far" if event.progress.unreadable_usage else f"{format_dollars(spent or 0.0)} so far"
     shown = so_far if estimated is None else f"{so_far}, estimated {format_dollars(estimated)}"
-    return f"{shown} (simulated)" if event.summary.is_simulated else shown
+    return f"{shown} (simulated)" if event.progress.is_simulated else shown
 
 
 def _format_time(event: RunEvent, seconds: float, now: float) -> str:
-    took = format_duration(event.summary.seconds + seconds)
+    took = format_duration(event.progress.seconds + seconds)
     if event.expected_end is None:
         return took
     left = format_duration(max(0.0, event.expected_end - now))
@@ -56,15 +56,15 @@ def _build_progress_table(event: RunEvent, next_look: float | None, since: float
     from rich.progress_bar import ProgressBar
     from rich.table import Table
 
-    summary, now = event.summary, time.time()
+    progress, now = event.progress, time.time()
     table = Table(
-        title=to_cell(f"{summary.spec}: run {summary.run}"), title_justify="left", show_header=False, box=None
+        title=to_cell(f"{progress.spec}: run {progress.run}"), title_justify="left", show_header=False, box=None
     )
-    done = sum(summary.outcomes.values())
-    table.add_row("batches", format_states(summary))
-    table.add_row("rows", f"{done:,} of {summary.rows:,}")
-    table.add_row("", ProgressBar(total=summary.rows or 1, completed=done, width=_BAR_WIDTH))
-    table.add_row("outcomes", format_outcomes(summary))
+    done = sum(progress.outcomes.values())
+    table.add_row("batches", format_states(progress))
+    table.add_row("rows", f"{done:,} of {progress.rows:,}")
+    table.add_row("", ProgressBar(total=progress.rows or 1, completed=done, width=_BAR_WIDTH))
+    table.add_row("outcomes", format_outcomes(progress))
     table.add_row("cost", _format_money(event))
     table.add_row("time", _format_time(event, time.monotonic() - since, now))
     if next_look is not None and next_look > now:
@@ -98,7 +98,7 @@ class _LiveTable:
         if self._event is None:
             return ""
         if self._event.name in _BEFORE_BATCHES:
-            return to_cell(f"{self._event.summary.spec}: {self._event.message}")
+            return to_cell(f"{self._event.progress.spec}: {self._event.message}")
         return _build_progress_table(self._event, self._next_look, self._since)
 
     def report(self, event: RunEvent) -> None:

@@ -1,17 +1,19 @@
 """The context that all steps of a run share."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 from runner.errors import StateError
 from runner.runs.events import ProgressCallback, RunEvent, ignore_progress
 from runner.runs.project import SIMULATED_FOLDER
-from runner.runs.summary import Summary, summarize_run
+from runner.runs.summary import Summary, build_summary, measure_progress
 from runner.spec.spec import Spec
 from runner.store.records import Batch, Run
+from runner.store.run_batches import RunBatches
 from runner.store.store import Store
 from runner.text import pluralize
 
@@ -45,33 +47,39 @@ class RunContext:
 
         `next_look` is in Unix seconds. `summary` replaces the usual one, which has no failures.
         """
-        self.on_progress(
-            RunEvent(
-                name,
-                line if batch is None else f"{batch_label(batch)}: {line}",
-                summary or summarize_run(self.store, self.run),
-                None if batch is None else batch.batch,
-                None if batch is None else batch.round,
-                next_look,
-                estimate_end(self.store.batches(self.run), time.time()),
-            )
+        event = build_event(
+            self.store,
+            self.run,
+            name,
+            line if batch is None else f"{batch_label(batch)}: {line}",
+            batch=None if batch is None else batch.batch,
+            round=None if batch is None else batch.round,
+            next_look=next_look,
         )
+        self.on_progress(event if summary is None else replace(event, read_summary=lambda: summary))
 
 
-def estimate_end(batches: Sequence[Batch], now: float) -> float | None:
+def build_event(store: Store, run: Run, name: str, message: str, **fields: Any) -> RunEvent:
+    """Return an event of a run as it stands; `fields` are further ones of `RunEvent`."""
+    batches, progress = store.run_batches(run), measure_progress(store, run)
+    summarize = partial(build_summary, run, progress, batches)
+    return RunEvent(name, message, progress, summarize, **fields, expected_end=estimate_end(batches, time.time()))
+
+
+def estimate_end(batches: RunBatches, now: float) -> float | None:
     """Return when the last batch ends if each takes as long as those that have ended, in Unix seconds.
 
     Returns None before the first one has ended, and after the last.
     """
-    times = [one.ended_at - one.created_at for one in batches if one.ended_at and one.created_at]
-    unsent = sum(one.state in ("prepared", "submitting") for one in batches)
-    sent = [one.created_at or now for one in batches if one.state == "submitted"]
+    times, newest = batches.totals.seconds, batches.newest_in_state("submitted")
+    unsent, sent = batches.count("prepared", "submitting"), batches.count("submitted")
     if not times or not (sent or unsent):
         return None
-    typical = sorted(times)[-(-9 * len(times) // 10) - 1]
+    typical = times[-(-9 * len(times) // 10) - 1]
     # Unsent batches follow as those in progress end: as many at a time.
-    waves = -(-unsent // max(1, len(sent)))
-    return max([now, *(at + typical for at in sent)]) + waves * typical
+    waves = -(-unsent // max(1, sent))
+    last = now if newest is None else (newest.created_at or now) + typical
+    return max(now, last) + waves * typical
 
 
 def rows_of_batch(context: RunContext, batch: Batch) -> list[int]:

@@ -1,9 +1,9 @@
 """Events of a run: what the lifecycle reports to whoever started the run. Nothing here prints."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from runner.runs.summary import Summary
+from runner.runs.summary import Progress, Summary
 
 EVENTS = {
     "reading": "the source is being read; `rows` counts the rows so far",
@@ -35,18 +35,25 @@ EVENTS = {
 class RunEvent:
     """One event of a run: its name, which is one of `EVENTS`, and a line for people that says it.
 
-    `summary` is that of the run at this moment, and `batch` the number of the batch that the event is about, with
-    its `round`. `next_look` is when the runner looks at its batches next, and `expected_end` when the last batch
-    ends if each takes as long as those of this run so far. Both are in Unix seconds, or None if not known.
+    `progress` says how far the run is at this moment, and `batch` is the number of the batch that the event is
+    about, with its `round`. `next_look` is when the runner looks at its batches next, and `expected_end` when the
+    last batch ends if each takes as long as those of this run so far. Both are in Unix seconds, or None if not
+    known.
     """
 
     name: str
     message: str
-    summary: Summary
+    progress: Progress
+    read_summary: Callable[[], Summary] = field(repr=False, compare=False)
     batch: int | None = None
     round: int | None = None
     next_look: float | None = None
     expected_end: float | None = None
+
+    @property
+    def summary(self) -> Summary:
+        """The summary of the run; its batches are as they are when it is asked for."""
+        return self.read_summary()
 
 
 ProgressCallback = Callable[[RunEvent], None]

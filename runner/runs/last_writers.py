@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from runner.runs.summary import decode_column
 from runner.sinks.destination import Destination
 from runner.spec.spec import Sink
 from runner.store.records import Run
+from runner.store.run_batches import decode_column
 from runner.store.store import Store
 
 Writers = dict[tuple[str, str | None], Run]

@@ -1,20 +1,14 @@
 """The public summary of a run."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
-import msgspec
-
-from runner.errors import StateError
 from runner.results.outcome import OUTCOMES
-from runner.results.usage import Usage
 from runner.runs.project import is_simulated_state
 from runner.store.records import Batch, Run
+from runner.store.run_batches import BatchTotals, RunBatches, decode_column
 from runner.store.store import Store
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,52 +84,75 @@ def _describe_batch(batch: Batch) -> dict[str, Any]:
     return {**shown, "ignored_lines": ignored} if ignored else shown
 
 
-def decode_column(text: str, kind: type[T]) -> T:
-    """Decode a value that is stored as JSON in the database. Raises StateError if it is damaged."""
-    try:
-        return msgspec.json.decode(text, type=kind)
-    except ValueError as error:
-        raise StateError(f"the database contains a damaged value, {text[:40]!r}: {error}") from error
-
-
 _TOKEN_FIELDS = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 
 
-def _summarize_cost(run: Run, batches: Sequence[Batch], *, is_unclear: bool) -> dict[str, float | None]:
-    paid = [batch for batch in batches if batch.cost is not None]
-    actual = sum(batch.cost or 0 for batch in paid) if paid else None
-    synchronous = sum(batch.synchronous_cost or 0 for batch in paid) if paid else None
+def _summarize_cost(run: Run, totals: BatchTotals) -> dict[str, float | None]:
+    actual, synchronous = totals.cost, totals.synchronous_cost
     saved = None if actual is None or synchronous is None else synchronous - actual
     amounts = {"estimated": run.estimated_cost, "actual": actual, "at_sync_price": synchronous, "saved": saved}
-    if is_unclear:
-        amounts = {
-            "estimated": run.estimated_cost,
-            "actual": None,
-            "at_sync_price": None,
-            "saved": None,
-            "max": actual,
-        }
+    if totals.usage.unreadable:
+        unknown = dict.fromkeys(("actual", "at_sync_price", "saved"))
+        amounts = {"estimated": run.estimated_cost, **unknown, "max": actual}
     return {name: None if dollars is None else round(dollars, 6) for name, dollars in amounts.items()}
 
 
-def summarize_run(store: Store, run: Run) -> Summary:
-    """Return the current summary of a run."""
-    batches = store.batches(run)
-    usage = Usage()
-    for batch in batches:
-        usage.add(decode_column(batch.usage, Usage))
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is: what can be told after each step without reading all of its batches.
+
+    `batches` counts the batches in each state. The other fields are those of `Summary`.
+    """
+
+    run: str
+    spec: str
+    state: str
+    rows: int
+    outcomes: dict[str, int]
+    batches: dict[str, int]
+    cost: dict[str, float | None]
+    seconds: float
+    unreadable_usage: dict[str, int]
+    is_simulated: bool
+
+
+def measure_progress(store: Store, run: Run) -> Progress:
+    """Return how far a run is now."""
+    batches = store.run_batches(run)
     counts = store.row_index.outcome_counts(run)
-    return Summary(
+    return Progress(
         run=run.id,
         spec=run.spec,
         state="canceling" if run.is_canceled and run.state == "running" else run.state,
         rows=run.rows,
         outcomes={name: counts[name] for name in OUTCOMES if name in counts},
+        batches=batches.count_by_state(),
+        cost=_summarize_cost(run, batches.totals),
+        seconds=round((run.finished_at or time.time()) - run.created_at, 3),
+        unreadable_usage=dict(batches.totals.usage.unreadable),
+        is_simulated=is_simulated_state(store.path),
+    )
+
+
+def build_summary(run: Run, progress: Progress, batches: RunBatches) -> Summary:
+    """Return the summary of a run that is so far."""
+    usage = batches.totals.usage
+    return Summary(
+        run=progress.run,
+        spec=progress.spec,
+        state=progress.state,
+        rows=progress.rows,
+        outcomes=progress.outcomes,
         batches=[_describe_batch(batch) for batch in batches],
         sinks=decode_column(run.sinks, list[dict[str, Any]]),
         usage={name: getattr(usage, name) or 0 for name in _TOKEN_FIELDS},
-        cost=_summarize_cost(run, batches, is_unclear=bool(usage.unreadable)),
-        seconds=round((run.finished_at or time.time()) - run.created_at, 3),
-        unreadable_usage=usage.unreadable,
-        is_simulated=is_simulated_state(store.path),
+        cost=progress.cost,
+        seconds=progress.seconds,
+        unreadable_usage=progress.unreadable_usage,
+        is_simulated=progress.is_simulated,
     )
+
+
+def summarize_run(store: Store, run: Run) -> Summary:
+    """Return the current summary of a run."""
+    return build_summary(run, measure_progress(store, run), store.run_batches(run))

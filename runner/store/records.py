@@ -66,6 +66,7 @@ class Batch:
     - `synchronous_cost`: the cost of the same requests if sent synchronously.
     - `canceled_at`: when the run canceled it because it could not wait. Its rows are then sent again.
     - `missing_results`: number of its rows that the API counted, but for which it never had a result.
+    - `first_row`, `last_row`: the numbers of the first and the last row that it was prepared with.
     - `assumed_unsent_at`: when it was assumed that no remote batch exists, because the API refused its create or
       because the state knows of none. One look at the list settles it, without a grace period.
     """
@@ -105,6 +106,8 @@ class Batch:
     incomplete_at: float | None
     missing_results: int
     doubted_cost: float
+    first_row: int
+    last_row: int
 
 
 class SettledRow(NamedTuple):

@@ -12,12 +12,20 @@ from runner.store.records import Batch, Run, SettledRow
 
 _CHUNK = 10_000
 
+# The range is for speed: without it, every row of the run would be read.
+_IN_BATCH = "run = ? AND row BETWEEN ? AND ? AND round = ? AND batch = ?"
+
 RETRY_ALWAYS = 2
 """Value of `rows_to_retry` for a row that is sent again however many attempts it has had."""
 
 
 def _has_outcome(outcomes: Sequence[str]) -> str:
     return f" AND outcome IN ({', '.join('?' * len(outcomes))})" if outcomes else ""
+
+
+def _place_of(batch: Batch) -> tuple[int, int, int, int, int]:
+    """Return the values for `_IN_BATCH`."""
+    return batch.run, batch.first_row, batch.last_row, batch.round, batch.batch
 
 
 class RowIndex:
@@ -95,10 +103,8 @@ class RowIndex:
 
     def request_sizes_of(self, batch: Batch) -> list[int]:
         """Return the size of each request of a batch, in the order of `requests_of`."""
-        query = (
-            "SELECT body_length + size_adjustment FROM row WHERE run = ? AND round = ? AND batch = ? ORDER BY row"
-        )
-        return [size for (size,) in self._db.execute(query, (batch.run, batch.round, batch.batch))]
+        query = f"SELECT body_length + size_adjustment FROM row WHERE {_IN_BATCH} ORDER BY row"
+        return [size for (size,) in self._db.execute(query, _place_of(batch))]
 
     def requests_at(self, run: Run, indexes: Iterable[int]) -> Iterator[tuple[int, int, int, int, int]]:
         """Yield (row, batch, offset, length, size) of the requests at these places in a prepared run, from 0."""
@@ -186,18 +192,16 @@ class RowIndex:
 
     def requests_of(self, batch: Batch) -> list[tuple[int, int, int]]:
         """Return (row, offset, length) of the params of each row in `rows_of`."""
-        query = (
-            "SELECT row, body_offset, body_length FROM row WHERE run = ? AND round = ? AND batch = ? ORDER BY row"
-        )
-        return self._db.execute(query, (batch.run, batch.round, batch.batch)).fetchall()
+        query = f"SELECT row, body_offset, body_length FROM row WHERE {_IN_BATCH} ORDER BY row"
+        return self._db.execute(query, _place_of(batch)).fetchall()
 
     def results_of(self, batch: Batch) -> list[tuple[int, int, int]]:
         """Return (row, offset, length) of the result of each row in `rows_of` that has one."""
         query = (
-            "SELECT row, result_offset, result_length FROM row WHERE run = ? AND round = ? AND batch = ?"
+            f"SELECT row, result_offset, result_length FROM row WHERE {_IN_BATCH}"
             " AND result_offset IS NOT NULL ORDER BY row"
         )
-        return self._db.execute(query, (batch.run, batch.round, batch.batch)).fetchall()
+        return self._db.execute(query, _place_of(batch)).fetchall()
 
     def count_rows_of_round(self, run: Run, round: int, outcomes: Sequence[str] = ()) -> int:
         """Return the number of rows whose latest attempt is in this round; with `outcomes`, only of those."""

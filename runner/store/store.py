@@ -20,6 +20,7 @@ from runner.store.lock import HeldLock, SendGuard, guard_sending
 from runner.store.records import Batch, RecoveredBatch, Run
 from runner.store.request_index import AnsweredRequests
 from runner.store.row_index import RowIndex
+from runner.store.run_batches import BatchKey, RunBatches, key_of
 from runner.store.run_folder import RunFolder
 from runner.store.run_ids import new_run_id
 
@@ -47,6 +48,7 @@ class Store:
         self.path = folder
         self._lock = lock
         self._db = connection
+        self._in_memory: dict[int, RunBatches] = {}
         self.row_index = RowIndex(connection)
 
     def check_lock(self) -> None:
@@ -64,10 +66,12 @@ class Store:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._db.execute("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            self._in_memory.clear()
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
 
     def folder(self, run: Run) -> RunFolder:
         """Return the folder of a run."""
@@ -100,6 +104,7 @@ class Store:
 
     def delete_run(self, run: Run) -> None:
         """Delete a run that never sent anything."""
+        self._in_memory.pop(run.number, None)
         self._db.execute("DELETE FROM run WHERE number = ?", (run.number,))
         shutil.rmtree(self.folder(run).path, ignore_errors=True)
 
@@ -131,18 +136,22 @@ class Store:
         `digests` and `size_adjustments` (see `EncodedRequest`) hold the values of new requests, by row. A
         request that is sent again keeps its own.
         """
+        rows = [row for row, _, _ in body.requests]
         values = (
             run.number,
             round,
             body.batch,
             "prepared",
-            len(body.requests),
+            len(rows),
             body.bytes,
             body.sha256,
             send_mode,
+            min(rows),
+            max(rows),
         )
-        columns = "run, round, batch, state, requests, bytes, sha256, send_mode"
-        self._db.execute(f"INSERT INTO batch ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+        columns = "run, round, batch, state, requests, bytes, sha256, send_mode, first_row, last_row"
+        self._db.execute(f"INSERT INTO batch ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+        self._reload(run.number, (round, body.batch))
         self.row_index.add_requests(run, round, body, digests, size_adjustments)
 
     def count_new_requests(self, run: Run) -> int:
@@ -155,8 +164,24 @@ class Store:
 
     def batches(self, run: Run) -> list[Batch]:
         """Return all batches of a run, ordered by round and batch."""
+        if run.number in self._in_memory:
+            return list(self._in_memory[run.number])
         query = f"SELECT {_BATCH_COLUMNS} FROM batch WHERE run = ? ORDER BY round, batch"
         return [Batch(*row) for row in self._db.execute(query, (run.number,))]
+
+    def run_batches(self, run: Run) -> RunBatches:
+        """Return the batches of a run with their totals; they stay in memory while this store holds the lock."""
+        if self._lock is None:
+            return RunBatches(self.batches(run))
+        if run.number not in self._in_memory:
+            self._in_memory[run.number] = RunBatches(self.batches(run))
+        return self._in_memory[run.number]
+
+    def _reload(self, run: int, key: BatchKey) -> None:
+        """Read a batch from the database again, if the batches of its run are in memory."""
+        if (known := self._in_memory.get(run)) is not None:
+            query = f"SELECT {_BATCH_COLUMNS} FROM batch WHERE run = ? AND round = ? AND batch = ?"
+            known.put(Batch(*self._db.execute(query, (run, *key)).fetchone()))
 
     def transition(self, batch: Batch, state: str, **columns: Any) -> Batch:
         """Change the state and columns of a batch. Raises StateError if it is no longer in `batch.state`."""
@@ -166,9 +191,12 @@ class Store:
             (state, *columns.values(), batch.run, batch.round, batch.batch, batch.state),
         )
         if cursor.rowcount != 1:
+            self._in_memory.clear()
             raise StateError(
                 f"batch {batch.round}-{batch.batch} is no longer {batch.state}: is another runner using it?"
             )
+        if (known := self._in_memory.get(batch.run)) is not None:
+            known.put(replace(known.get(key_of(batch)) or batch, state=state, **columns))
         return replace(batch, state=state, **columns)
 
     def replace_batch(self, batch: Batch, bodies: Iterable[Body]) -> None:
@@ -189,19 +217,24 @@ class Store:
                     body.batch,
                 ),
             )
+            self._reload(batch.run, (batch.round, body.batch))
         self._db.execute(
             "DELETE FROM batch WHERE run = ? AND round = ? AND batch = ? AND state = 'prepared'",
             (batch.run, batch.round, batch.batch),
         )
+        if (known := self._in_memory.get(batch.run)) is not None:
+            known.remove(key_of(batch))
 
     def replace_batches(self, run: Run, bodies: Iterable[Body]) -> None:
         """Replace all batches of a first round by bodies, inside the caller's transaction."""
+        self._in_memory.pop(run.number, None)
         self._db.execute("DELETE FROM batch WHERE run = ?", (run.number,))
         for body in bodies:
             self.add_batch(run, 1, body)
 
     def clear_rejections(self, run: Run) -> None:
         """Clear the rejections of prepared batches, so that they are sent again."""
+        self._in_memory.pop(run.number, None)
         self._db.execute("UPDATE batch SET rejection = NULL WHERE run = ? AND state = 'prepared'", (run.number,))
 
     def add_recovered_batches(self, run: Run, found: Iterable[RecoveredBatch]) -> None:

@@ -30,10 +30,10 @@ COMMANDS = (
 )
 
 
-def measure(folder: Path, words: tuple[str, ...]) -> resource.struct_rusage:
-    """Run a command to its end, and return what it used."""
+def measure(folder: Path, words: tuple[str, ...], **variables: str) -> resource.struct_rusage:
+    """Run a command to its end, and return what it used; `variables` are added to the environment."""
     line = [sys.executable, "-m", "runner", *words]
-    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **variables}
     quiet = subprocess.DEVNULL
     process = subprocess.Popen(line, cwd=folder, env=environ, stdout=quiet, stderr=quiet)
     return os.wait4(process.pid, 0)[2]

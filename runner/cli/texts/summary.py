@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,7 +12,7 @@ from runner.cli.signals import program_words
 from runner.cli.texts.numbers import format_dollars, format_duration
 from runner.lifecycle.maintain.unknown_batches import UnknownBatch
 from runner.runs.find import RunInfo
-from runner.runs.summary import Summary
+from runner.runs.summary import Progress, Summary
 from runner.text import pluralize
 
 if TYPE_CHECKING:
@@ -19,20 +20,20 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-def format_states(summary: Summary) -> str:
+def format_states(summary: Summary | Progress) -> str:
     """Return the number of batches in each state."""
-    counts: dict[str, int] = {}
-    for batch in summary.batches:
-        counts[batch["state"]] = counts.get(batch["state"], 0) + 1
+    counts = summary.batches
+    if isinstance(counts, list):
+        counts = Counter(batch["state"] for batch in counts)
     return ", ".join(f"{count:,} {state}" for state, count in counts.items()) or _none(summary)
 
 
-def _none(summary: Summary) -> str:
+def _none(summary: Summary | Progress) -> str:
     """Return the word for no batches, or no outcomes: those of a finished run do not come later."""
     return "none" if summary.state == "finished" else "none yet"
 
 
-def format_outcomes(summary: Summary) -> str:
+def format_outcomes(summary: Summary | Progress) -> str:
     """Return the number of rows with each outcome."""
     return ", ".join(f"{count:,} {outcome}" for outcome, count in summary.outcomes.items()) or _none(summary)
 

@@ -17,8 +17,8 @@ from runner.requests.custom_id import custom_id_prefix
 from runner.results.output_format import OutputFormat
 from runner.runs.context import RunContext, batch_label, rows_of_batch
 from runner.runs.result_reader import open_result_reader
-from runner.runs.summary import decode_column
 from runner.store.records import Batch
+from runner.store.run_batches import decode_column
 from runner.text import pluralize
 
 # Generous: a limit that is too low would withhold paid answers. A token has mostly under 16 bytes, JSON can double

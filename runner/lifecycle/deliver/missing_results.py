@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from runner.lifecycle.deliver.read_results import BatchResults
 from runner.runs.context import RunContext
-from runner.runs.summary import decode_column
 from runner.store.records import Batch
+from runner.store.run_batches import decode_column
 
 MAX_EARLY_DOWNLOADS = 3
 """Downloads after which rows are given up that the API did not count, or that the user does not wait for."""

@@ -23,6 +23,7 @@ from runner.results.output_format import OutputFormat
 from runner.runs.context import RunContext
 from runner.store.lock import read_clock
 from runner.store.records import Batch
+from runner.store.run_batches import IN_FLIGHT, BatchKey, key_of
 
 _DAY = 86_400
 _WARNING_SECONDS = 21 * _DAY
@@ -47,10 +48,14 @@ def _read_batch_state(run: Following, batch: Batch) -> BatchState:
 
 
 def _take_step(run: Following, batch: Batch) -> None:
-    """Perform the next step of one batch, and remember its result."""
+    """Perform the next step of one batch, and remember its result and when the one after it is due."""
+    run.context.store.check_lock()
     run_state = RunState(run.context.run.is_canceled, run.deadline.requires_sync, run.canary_passed)
     step = next_step(_read_batch_state(run, batch), run_state)
     _remember(run, batch, perform(step, run, batch))
+    now = run.batches.get(key_of(batch))
+    if now is not None and now.state in IN_FLIGHT:
+        run.memory.schedule(now)
 
 
 def _remember(run: Following, batch: Batch, result: Result) -> None:
@@ -70,38 +75,49 @@ def _remember(run: Following, batch: Batch, result: Result) -> None:
             blocked.blocked_by = error
 
 
-def _in_order(batches: list[Batch]) -> list[Batch]:
-    """Return batches in the order of their steps.
+def _create_order(batch: Batch) -> tuple[bool, int, bool, BatchKey]:
+    """Return the key by which prepared batches are sent in order.
 
     Rejected ones come last, the smallest first: their cause is searched once there is nothing else to send.
     """
-    rejected = [batch for batch in batches if batch.rejection is not None]
-    others = [batch for batch in batches if batch.rejection is None]
-    others.sort(key=lambda batch: batch.accepted_before_rejection is not None and batch.requests == 1)
-    return others + sorted(rejected, key=lambda batch: batch.requests)
+    is_rejected = batch.rejection is not None
+    is_single_suspect = batch.accepted_before_rejection is not None and batch.requests == 1
+    return is_rejected, batch.requests if is_rejected else 0, is_single_suspect, key_of(batch)
 
 
-def _take_due_steps(run: Following, batches: list[Batch]) -> bool:
+def _find_next_create(run: Following) -> Batch | None:
+    """Return the prepared batch that is sent next, or None if there is none or all are blocked."""
+    prepared = run.batches.in_state("prepared")
+    if not run.canary_passed:
+        canaries = [one for one in run.batches.in_state("prepared", *IN_FLIGHT) if one.send_mode == "canary"]
+        # All other batches wait for the canary.
+        prepared = (one for one in canaries or prepared if one.state == "prepared")
+    free = (batch for batch in prepared if not run.memory.is_blocked(batch))
+    return min(free, key=_create_order, default=None) if run.batches.in_group("suspected") else next(free, None)
+
+
+def _take_due_steps(run: Following) -> bool:
     """Take the step of every batch that is due, at most one create; return whether there was any."""
-    has_worked = has_created = False
-    for batch in _in_order(batches):
+    has_worked = False
+    for key in sorted(run.memory.pop_due()):
+        batch = run.batches.get(key)
         if run.stop.is_set():
             break
-        is_create = batch.state == "prepared"
-        if (is_create and has_created) or run.memory.is_blocked(batch) or not run.memory.is_due(batch):
-            continue
-        run.context.store.check_lock()
+        if batch is not None and batch.state in IN_FLIGHT:
+            _take_step(run, batch)
+            has_worked = True
+    is_create_due = not run.stop.is_set() and run.memory.creates.due_at <= time.monotonic()
+    if is_create_due and (batch := _find_next_create(run)) is not None:
         _take_step(run, batch)
-        has_worked, has_created = True, has_created or is_create
+        has_worked = True
     return has_worked
 
 
 def _poll_all_now(run: Following) -> None:
     """Make every batch due, and report those that cannot be canceled yet."""
-    run.memory.make_all_due()
-    for batch in run.context.store.batches(run.context.run):
-        if batch.state == "submitting":
-            run.context.report("searching", "its rows wait until it is known whether it was accepted", batch)
+    run.memory.make_all_due(run.batches.in_state(*IN_FLIGHT))
+    for batch in list(run.batches.in_state("submitting")):
+        run.context.report("searching", "its rows wait until it is known whether it was accepted", batch)
 
 
 def _start(run: Following, *, wait_until: float) -> None:
@@ -127,21 +143,13 @@ def _start(run: Following, *, wait_until: float) -> None:
 
 def _warn_of_deletion(run: Following) -> None:
     """Report the batches whose results the API deletes soon, by its own clock."""
-    for batch in run.context.store.batches(run.context.run):
-        if batch.state not in ("submitted", "ended") or batch.created_at is None:
+    for batch in list(run.batches.in_state("submitted", "ended")):
+        if batch.created_at is None:
             continue
         age = run.api.now - batch.created_at
         if _WARNING_SECONDS < age < RETENTION_SECONDS:
             left = (RETENTION_SECONDS - age) / _DAY
             run.context.report("warning", f"warning: the API deletes its results in {left:.1f} days", batch)
-
-
-def _unfinished(run: Following) -> tuple[list[Batch], list[Batch]]:
-    """Return the batches that are not collected, and those of them that can take a step."""
-    batches = [batch for batch in run.context.store.batches(run.context.run) if batch.state != "collected"]
-    # All other batches wait for the canary.
-    first = [batch for batch in batches if batch.send_mode == "canary"] or batches
-    return batches, [batch for batch in first if not run.memory.is_blocked(batch)]
 
 
 def _begin_next_round(run: Following) -> bool:
@@ -153,12 +161,19 @@ def _begin_next_round(run: Following) -> bool:
     return True
 
 
-def _report_waiting(run: Following, batches: list[Batch]) -> None:
-    """Report when the next of these batches is looked at, if that is not at once."""
-    due_at, memory = run.memory.next_due(batches), run.memory
-    if (seconds := due_at - time.monotonic()) > 1.0 and due_at != memory.reported_due:
+def _next_due(run: Following) -> float:
+    """Return when the next step is due, by the monotonic clock; infinite if no batch can take one."""
+    has_create = _find_next_create(run) is not None
+    return min(run.memory.next_due(), run.memory.creates.due_at if has_create else math.inf)
+
+
+def _wait_for_due(run: Following, seconds: float) -> None:
+    """Report when the next step is due, if that is not at once, and sleep until then, or for `seconds`."""
+    due_at, memory = _next_due(run), run.memory
+    if (left := due_at - time.monotonic()) > 1.0 and due_at != memory.reported_due:
         memory.reported_due = due_at
-        run.context.report("waiting", f"next look in {seconds:.0f} s", next_look=time.time() + seconds)
+        run.context.report("waiting", f"next look in {left:.0f} s", next_look=time.time() + left)
+    run.stop.wait(max(0.0, min(due_at - time.monotonic(), seconds)))
 
 
 def _max_sleep(seconds_left: float) -> float:
@@ -192,20 +207,19 @@ def follow_run(
     run = Following(context, api, output_format, deadline, Memory(poll_seconds), stop, accept_loss, earlier)
     context.store.clear_rejections(context.run)
     _start(run, wait_until=wait_until if wait else 0.0)
+    run.memory.make_all_due(run.batches.in_state(*IN_FLIGHT))
     while not stop.is_set():
         if deadline.check_passed():
             _poll_all_now(run)
-        batches, free = _unfinished(run)
-        if not batches:
+        if not run.batches.count("prepared", *IN_FLIGHT):
             if not _begin_next_round(run):
                 return True
         elif read_clock() >= wait_until:
             return False
-        elif not free:
-            resolve_blocked(run, batches)
-        elif not _take_due_steps(run, free):
+        elif math.isinf(_next_due(run)):
+            resolve_blocked(run, list(run.batches.in_state("prepared")))
+        elif not _take_due_steps(run):
             if not wait:
                 return False
-            _report_waiting(run, free)
-            run.memory.sleep(free, stop, _max_sleep(min(deadline.seconds_left(), wait_until - read_clock())))
+            _wait_for_due(run, _max_sleep(min(deadline.seconds_left(), wait_until - read_clock())))
     return False

@@ -48,11 +48,11 @@ from runner.lifecycle.send.upload_files import upload_files
 from runner.results.output_format import OutputFormat
 from runner.runs.context import RunContext
 from runner.store.records import Batch
+from runner.store.run_batches import IN_FLIGHT, RunBatches
 
 _DAY = 86_400
 # Halving 100,000 requests down to one takes 17 steps of two creates.
 _MAX_REJECTIONS = 40
-_IN_FLIGHT = ("submitting", "submitted", "ended")
 
 
 @dataclass(slots=True)
@@ -72,6 +72,11 @@ class Following:
     earlier: EarlierCreates
     canary_passed: bool = False
     rejections: int = 0
+
+    @property
+    def batches(self) -> RunBatches:
+        """The batches of the run."""
+        return self.context.store.run_batches(self.context.run)
 
 
 def _find_earlier_create(run: Following, batch: Batch) -> Result:
@@ -139,8 +144,8 @@ def _create(run: Following, batch: Batch) -> Result:
 
 
 def _reserve(run: Following, batch: Batch, send_mode: str) -> Batch | None:
-    others = run.context.store.batches(run.context.run)
-    can_wait = any(one.state in _IN_FLIGHT and not run.memory.is_blocked(one) for one in others)
+    in_flight = run.batches.in_state(*IN_FLIGHT)
+    can_wait = any(not run.memory.is_blocked(one) for one in in_flight)
     return reserve_cost(run.context, batch, send_mode, can_wait=can_wait)
 
 

@@ -3,20 +3,19 @@
 Nothing here needs to survive: a new process starts with an empty memory and the state on disk.
 """
 
+import math
 import random
 import time
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from threading import Event
+from heapq import heapify, heappop, heappush
 
 from runner.errors import ApiError, RunnerError
 from runner.store.records import Batch
+from runner.store.run_batches import BatchKey, key_of
 
 _MAX_DELAY = 300.0
-
-BatchKey = tuple[int, int]
-"""Round and number of a batch."""
 
 CREATE_KEY: BatchKey = (0, 0)
 """All prepared batches wait together: at most one create is in progress."""
@@ -67,11 +66,6 @@ class Progress:
     has_uploaded: bool = False
     was_retried: bool = False
 
-    @property
-    def is_due(self) -> bool:
-        """True if the next step may be taken now."""
-        return self.due_at <= time.monotonic()
-
     def delay(self, seconds: float) -> None:
         """Set the next step `seconds` from now, after one that succeeded."""
         self.due_at = time.monotonic() + seconds
@@ -93,11 +87,6 @@ class Progress:
         return delay
 
 
-def key_of(batch: Batch) -> BatchKey:
-    """Return the key of a batch itself, whatever its state."""
-    return batch.round, batch.batch
-
-
 def schedule_key(batch: Batch) -> BatchKey:
     """Return the key whose time says when a batch is due: prepared batches share one."""
     return CREATE_KEY if batch.state == "prepared" else key_of(batch)
@@ -107,12 +96,14 @@ def schedule_key(batch: Batch) -> BatchKey:
 class Memory:
     """The progress of all batches of a run in this process; `poll_seconds` is the pause between two polls.
 
-    `reported_due` is the time of the next look that was reported last.
+    `reported_due` is the time of the next look that was reported last. `_schedule` is a heap of the batches in
+    flight by the times at which they are due. A time that has changed since is out of date, and is skipped.
     """
 
     poll_seconds: float
     of_key: defaultdict[BatchKey, Progress] = field(default_factory=lambda: defaultdict(Progress))
     reported_due: float = 0.0
+    _schedule: list[tuple[float, BatchKey]] = field(default_factory=list)
 
     def of(self, batch: Batch) -> Progress:
         """Return what is remembered of a batch."""
@@ -122,10 +113,6 @@ class Memory:
     def creates(self) -> Progress:
         """When the next create is due."""
         return self.of_key[CREATE_KEY]
-
-    def is_due(self, batch: Batch) -> bool:
-        """Return whether the next step of a batch may be taken now."""
-        return self.of_key[schedule_key(batch)].is_due
 
     def is_blocked(self, batch: Batch) -> bool:
         """Return whether nothing more can be done for a batch in this process."""
@@ -140,15 +127,30 @@ class Memory:
         """Put a batch off after a failure and return the seconds until its next step."""
         return self.of_key[schedule_key(batch)].back_off(min(self.poll_seconds, 1.0), retry_after)
 
-    def make_all_due(self) -> None:
-        """Make the next step of every batch due now."""
+    def make_all_due(self, in_flight: Iterable[Batch]) -> None:
+        """Make the next step of every batch due now; `in_flight` are those that were sent."""
         for one in self.of_key.values():
             one.due_at = 0.0
+        self._schedule = [(0.0, key_of(batch)) for batch in in_flight if not self.is_blocked(batch)]
+        heapify(self._schedule)
 
-    def next_due(self, batches: Iterable[Batch]) -> float:
-        """Return when the next of these batches is due, in seconds of the monotonic clock."""
-        return min(self.of_key[schedule_key(batch)].due_at for batch in batches)
+    def schedule(self, batch: Batch) -> None:
+        """Remember when a batch in flight is due, after each step that it took."""
+        if not self.is_blocked(batch):
+            heappush(self._schedule, (self.of(batch).due_at, key_of(batch)))
 
-    def sleep(self, batches: Iterable[Batch], stop: Event, max_seconds: float) -> None:
-        """Sleep until the next of these batches is due, or `stop` is set, or for `max_seconds`."""
-        stop.wait(max(0.0, min(self.next_due(batches) - time.monotonic(), max_seconds)))
+    def next_due(self) -> float:
+        """Return when the next batch in flight is due, by the monotonic clock; infinite if there is none."""
+        while self._schedule:
+            due_at, key = self._schedule[0]
+            if self.of_key[key].due_at == due_at:
+                return due_at
+            heappop(self._schedule)
+        return math.inf
+
+    def pop_due(self) -> list[BatchKey]:
+        """Return the batches in flight that are due now, the longest due first; each is to be scheduled again."""
+        now, due = time.monotonic(), list[BatchKey]()
+        while self.next_due() <= now:
+            due.append(heappop(self._schedule)[1])
+        return due

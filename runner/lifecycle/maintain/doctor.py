@@ -24,9 +24,9 @@ from runner.results.outcome import OUTCOMES, parse_result
 from runner.runs.context import batch_label
 from runner.runs.project import SIMULATED_FOLDER, open_client
 from runner.runs.snapshot import read_snapshot
-from runner.runs.summary import decode_column
 from runner.spec.load import find_project_root
 from runner.store.records import Batch, Run
+from runner.store.run_batches import decode_column
 from runner.store.run_folder import FileSlices, open_slices
 from runner.store.store import Store, open_store
 from runner.text import pluralize

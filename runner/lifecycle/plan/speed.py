@@ -8,9 +8,9 @@ from itertools import islice
 import msgspec
 
 from runner.results.usage import Usage
-from runner.runs.summary import decode_column
 from runner.spec.spec import Spec
 from runner.store.records import Batch, Run
+from runner.store.run_batches import decode_column
 from runner.store.store import Store
 from runner.text import pluralize
 

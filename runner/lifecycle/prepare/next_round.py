@@ -35,8 +35,8 @@ def prepare_next_round(context: RunContext, output_format: OutputFormat) -> bool
     Raises RetriesStopped if the brake stops it, and StateError if the files of the run do not confirm that a row
     may be sent again.
     """
-    batches, spec = context.store.batches(context.run), context.spec
-    round = max((batch.round for batch in batches), default=0) + 1
+    batches, spec = context.store.run_batches(context.run), context.spec
+    round = batches.last_round + 1
     if context.run.is_canceled or round == 1:
         return False
     min_retry = 1 if round <= spec.retry.attempts else RETRY_ALWAYS

@@ -25,9 +25,9 @@ from runner.requests.attachment_totals import AttachedCounts
 from runner.requests.pack import Body, pack_requests
 from runner.results.output_format import build_output_format
 from runner.rules.finding import Finding
-from runner.runs.events import ProgressCallback, RunEvent
+from runner.runs.context import build_event
+from runner.runs.events import ProgressCallback
 from runner.runs.snapshot import SpecSnapshot, origin_digest, take_snapshot
-from runner.runs.summary import summarize_run
 from runner.sinks.row_checks import SinkRowChecks
 from runner.sources.input_files import Inputs
 from runner.sources.read import Row, read_rows
@@ -72,8 +72,8 @@ class _RowCounter:
         if (now := time.monotonic()) < self._next_at:
             return
         self._next_at = now + _REPORT_SECONDS
-        summary = summarize_run(self._store, replace(self._run, rows=rows))
-        self._report(RunEvent("reading", f"{pluralize(rows, 'row')} read so far", summary))
+        line = f"{pluralize(rows, 'row')} read so far"
+        self._report(build_event(self._store, replace(self._run, rows=rows), "reading", line))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +137,9 @@ def prepare_first_round(
             unwritable = sink_checks.finish()
         snapshot = start if earlier else replace(start, inputs=inputs.files, types=inputs.types)
         run = _record_prepared(first, store, snapshot, is_recovered=run_id is not None)
-        report(RunEvent("read", f"{pluralize(run.rows, 'row')} read", summarize_run(store, run)))
+        report(build_event(store, run, "read", f"{pluralize(run.rows, 'row')} read"))
         for problem in unwritable:
-            report(RunEvent("warning", str(problem), summarize_run(store, run)))
+            report(build_event(store, run, "warning", str(problem)))
     except BaseException:
         store.delete_run(run)
         raise

@@ -22,20 +22,20 @@ def batch_cost_upper_bound(context: RunContext, batch: Batch) -> float:
     return spec_cost_upper_bound(context.spec, sizes, is_batched=batch.send_mode == "batch") or 0.0
 
 
-def _committed_cost_of(context: RunContext, batch: Batch) -> float:
-    if batch.state == "prepared":
-        return batch.doubted_cost
-    if batch.cost is not None:
-        return batch.doubted_cost + batch.cost
-    if batch.reserved_cost is None and batch.state != "collected":
-        # Not sent as far as the state knows: if it is paid at all, then by a create that may be in doubt already.
-        return max(batch.doubted_cost, batch_cost_upper_bound(context, batch))
-    return batch.doubted_cost + (batch.reserved_cost or 0.0)
-
-
 def committed_cost(context: RunContext) -> float:
     """Return the cost of a run so far in US dollars; batches in progress count with their upper bound."""
-    return sum(_committed_cost_of(context, batch) for batch in context.store.batches(context.run))
+    batches = context.store.run_batches(context.run)
+    return batches.committed_cost + sum(
+        _unreserved_cost(context, batch) for batch in batches.in_group("unreserved")
+    )
+
+
+def _unreserved_cost(context: RunContext, batch: Batch) -> float:
+    """Return what a batch that was not sent, as far as the state knows, can cost besides its doubted cost.
+
+    If it is paid at all, then by a create that may be in doubt already.
+    """
+    return max(0.0, batch_cost_upper_bound(context, batch) - batch.doubted_cost)
 
 
 def reserve_cost(context: RunContext, batch: Batch, send_mode: str, *, can_wait: bool) -> Batch | None:
@@ -74,7 +74,7 @@ def reserve_cost(context: RunContext, batch: Batch, send_mode: str, *, can_wait:
 
 
 def _doubt_message(context: RunContext) -> str:
-    doubted = sum(one.doubted_cost for one in context.store.batches(context.run))
+    doubted = sum(one.doubted_cost for one in context.store.run_batches(context.run))
     return f" (${doubted:,.4f} of it for batches that may have been paid twice)" if doubted else ""
 
 

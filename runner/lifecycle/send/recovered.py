@@ -39,13 +39,13 @@ def _may_predate_state_loss(context: RunContext, batch: Batch) -> bool:
     if context.run.recovered_at is None or batch.search_started_at is not None:
         return False
     folder = context.store.folder(context.run)
-    before = [one for one in context.store.batches(context.run) if one.round == batch.round - 1]
+    before = [one for one in context.store.run_batches(context.run) if one.round == batch.round - 1]
     return not any(folder.intent_marker(one.round, one.batch).exists() for one in before)
 
 
 def check_no_lost_round(context: RunContext) -> None:
     """Raise StateError if a recovered run would end before a round that was sent."""
-    last = max((batch.round for batch in context.store.batches(context.run)), default=0)
+    last = context.store.run_batches(context.run).last_round
     if lost := context.store.recovered_batches(context.run, last + 1):
         raise StateError(
             f"{lost[0].batch_id} belongs to round {last + 1} of run {context.run.id}, but "

@@ -23,7 +23,7 @@ _REQUEST_INDEX = re.compile(r"\brequests\.(\d+)\b")
 
 def count_accepted_batches(context: RunContext) -> int:
     """Return the number of batches of a run that the API has accepted."""
-    return sum(batch.batch_id is not None for batch in context.store.batches(context.run))
+    return context.store.run_batches(context.run).totals.accepted
 
 
 def record_rejection(context: RunContext, batch: Batch, error: RequestRejected) -> Batch:

@@ -56,6 +56,8 @@ CREATE TABLE batch (
     incomplete_at REAL,
     missing_results INTEGER NOT NULL DEFAULT 0,
     doubted_cost REAL NOT NULL DEFAULT 0,
+    first_row    INTEGER NOT NULL DEFAULT 0,
+    last_row     INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (run, round, batch)
 ) STRICT, WITHOUT ROWID;
 
