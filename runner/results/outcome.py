@@ -149,9 +149,11 @@ def _parse_line(line: bytes) -> _Line:
 def _outcome_of_answer(
     line: _Line, message: _Message, output_format: OutputFormat, row: Mapping[str, Any] | None
 ) -> Outcome:
-    reason, output, problem = message.stop_reason, extract_text(message.content), None
+    reason, problem = message.stop_reason, None
     if reason in _FINAL_STOP_REASONS:
         output, problem = output_format.parse_answer(message.content, reason, row)
+    else:
+        output = extract_text(message.content)
     name, why, cause, again = "invalid", None, "", True
     if reason == "refusal":
         details = message.stop_details or _StopDetails()

@@ -36,6 +36,8 @@ class AnswerBlock(msgspec.Struct):
 
 def extract_text(content: Sequence[AnswerBlock]) -> Any:
     """Return the text of an answer, or its parts if they are not all text."""
+    if len(content) == 1 and content[0].type == "text" and isinstance(content[0].text, str):
+        return content[0].text  # as most answers are
     texts = [block.text for block in content if block.type == "text"]
     try:
         return "".join(texts)

@@ -6,9 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from runner.io_types.limits import ColumnError, Limit, Overflow
-from runner.templates.expressions import compile_expression, parse_path
+from runner.templates.expressions import RECORD_FIELDS, compile_expression, parse_path
 
 _KEY_REMEDY = "it identifies the row, and is never cut: shorten it in the expression of the column"
+
+
+VALUE_ERRORS = (ValueError, TypeError, RecursionError, ArithmeticError)
+"""Exceptions raised for values that do not fit their column, by an expression, a converter or a writer."""
 
 
 Fit = Callable[[list[Any]], list[Any]]
@@ -32,6 +36,25 @@ def compile_column(text: str) -> Callable[[Mapping[str, Any]], Any]:
     evaluate = compile_expression(text)
     # A path only takes a value that was read as JSON.
     return evaluate if parse_path(text) is not None else lambda names: require_finite(evaluate(names))
+
+
+def compile_columns(expressions: Mapping[str, str]) -> Callable[[Mapping[str, Any]], list[Any]]:
+    """Return the function that computes the values of all columns of a record. It raises ColumnError."""
+    if all(text in RECORD_FIELDS for text in expressions.values()):
+        fields = list(expressions.values())
+        return lambda record: [record[name] for name in fields]
+    columns = {name: compile_column(text) for name, text in expressions.items()}
+
+    def compute(record: Mapping[str, Any]) -> list[Any]:
+        found = []
+        for name, evaluate in columns.items():
+            try:
+                found.append(evaluate(record))
+            except VALUE_ERRORS as error:
+                raise ColumnError(name, str(error)) from error
+        return found
+
+    return compute
 
 
 def make_fit(

@@ -13,7 +13,7 @@ from runner.io_types.types import select_options
 from runner.sinks.citations import asks_for_citations
 from runner.sinks.column_schemas import build_column_schemas
 from runner.sinks.destination import Destination
-from runner.sinks.fit import Fit, compile_column, make_fit
+from runner.sinks.fit import VALUE_ERRORS, Fit, compile_columns, make_fit
 from runner.sinks.registry import column_expressions, find_sink_type
 from runner.spec.spec import Spec
 from runner.tabular.column_types import Converter, make_converter
@@ -33,10 +33,6 @@ T = TypeVar("T")
 # SQLite holds the names and keys of rows in temporary files; the tables of users raise DatabaseError.
 _PLACE_ERRORS = (OSError, DatabaseError, sqlite3.Error)
 """Exceptions raised for a place that cannot be written."""
-
-
-_VALUE_ERRORS = (ValueError, TypeError, RecursionError, ArithmeticError)
-"""Exceptions raised for values that do not fit their column, by a converter or by a writer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +73,7 @@ def _open_writer(place: _Place, sink: AbstractContextManager[T]) -> Iterator[T]:
     Errors of the sink itself, at the beginning and at the end, become an InputError that names it. Errors of the
     body pass unchanged.
     """
-    own = (*_PLACE_ERRORS, *_VALUE_ERRORS)
+    own = (*_PLACE_ERRORS, *VALUE_ERRORS)
     try:
         write = sink.__enter__()
     except own as error:
@@ -93,17 +89,6 @@ def _open_writer(place: _Place, sink: AbstractContextManager[T]) -> Iterator[T]:
         sink.__exit__(None, None, None)
     except own as error:
         raise place.write_error(error) from error
-
-
-def _compute_values(columns: Mapping[str, Callable[[Record], Any]], record: Record) -> list[Any]:
-    """Return the values of a record's columns. Raises ColumnError."""
-    found = []
-    for name, evaluate in columns.items():
-        try:
-            found.append(evaluate(record))
-        except _VALUE_ERRORS as error:
-            raise ColumnError(name, str(error)) from error
-    return found
 
 
 def _convert_values(
@@ -134,7 +119,7 @@ def _build_fit(place: _Place, columns: Mapping[str, Any], cuts: Counter[str]) ->
         try:
             options = select_options(kind.find_limits, sink.options)
             limits.update(kind.find_limits(place.destination, columns, **options))
-        except (OSError, *_VALUE_ERRORS) as error:
+        except (OSError, *VALUE_ERRORS) as error:
             raise place.write_error(error) from error
     key = sink.options.get("key", "key") if sink.type == "sql" else None
     return make_fit(list(columns), limits, cuts, is_cut=sink.is_cut, whole=key)
@@ -152,7 +137,7 @@ def open_sink(
     """
     sink, place = spec.sinks[index], _Place(spec, index, destination)
     expressions = column_expressions(sink, has_citations=asks_for_citations(spec))
-    columns = {name: compile_column(text) for name, text in expressions.items()}
+    compute = compile_columns(expressions)
     found = build_column_schemas(spec, sink, expressions, types)
     kind = find_sink_type(sink.type)
     converters = {name: make_converter(one, keep_nested=kind.is_flat) for name, one in found.items()}
@@ -167,13 +152,13 @@ def open_sink(
                 return False
             place.keys.append(record["key"])
             try:
-                values = _compute_values(columns, record)
+                values = compute(record)
                 if kind.is_typed:
                     values = _convert_values(values, converters, has_succeeded=has_succeeded)
                 write(fit(values))
             except _PLACE_ERRORS as error:
                 raise place.write_error(error) from error
-            except _VALUE_ERRORS as error:
+            except VALUE_ERRORS as error:
                 raise place.row_error(error) from error
             return True
 

@@ -5,6 +5,7 @@ Everything depends only on the files of the run, so that reading them again give
 
 import hashlib
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -105,6 +106,8 @@ def _read_rows(
     batches = {(batch.round, batch.batch): batch for batch in store.batches(run)}
     decode_row = msgspec.json.Decoder(_Row).decode
     folder, sha256 = store.folder(run), hashlib.sha256()
+    # Made once per batch: making a path for each row would cost as much as reading its result.
+    results_of = cache(folder.results)
     with folder.rows.open("rb") as rows:
         for line, (number, name, round, batch, offset, length, sent, digest) in zip(
             rows, store.row_index.row_outcomes(run), strict=True
@@ -116,7 +119,7 @@ def _read_rows(
             sent_as = make_custom_id(run.id, round, batch, sent)
             if offset is not None and length is not None:
                 fields = msgspec.json.decode(source.row) if output_format.checks else None
-                result = files.read(folder.results(round, batch), offset, length)
+                result = files.read(results_of(round, batch), offset, length)
                 outcome = parse_result(result, output_format, fields)
                 if outcome.custom_id != sent_as:
                     raise ValueError(f"the result of row {number} belongs to another request")
