@@ -19,6 +19,7 @@ from runner.errors import (
     ApiError,
     CanaryFailed,
     CostCapReached,
+    FileChanged,
     InputError,
     Interrupted,
     ManualDecisionRequired,
@@ -46,10 +47,10 @@ if TYPE_CHECKING:
     from runner.spec.spec import Spec
 
 __all__ = [
-    "AcceptanceUnknown", "AccessError", "ApiError", "CanaryFailed", "CostCapReached", "InputError", "Interrupted",
-    "ManualDecisionRequired", "NotAccepted", "NotFound", "Plan", "Problem", "RequestRejected", "Result",
-    "ResultsIncomplete", "ResultsLost", "RetriesStopped", "RunEvent", "RunnerError", "Spec", "StateError",
-    "StateLocked", "Summary", "Unavailable", "UsageError", "load_spec", "plan", "run",
+    "AcceptanceUnknown", "AccessError", "ApiError", "CanaryFailed", "CostCapReached", "FileChanged",
+    "InputError", "Interrupted", "ManualDecisionRequired", "NotAccepted", "NotFound", "Plan", "Problem",
+    "RequestRejected", "Result", "ResultsIncomplete", "ResultsLost", "RetriesStopped", "RunEvent", "RunnerError",
+    "Spec", "StateError", "StateLocked", "Summary", "Unavailable", "UsageError", "load_spec", "plan", "run",
 ]  # fmt: skip
 
 # Imported on first use, because `--help` must not wait for modules that only a run needs.

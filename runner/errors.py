@@ -127,6 +127,10 @@ class StateError(RunnerError):
     exit_code = 8
 
 
+class FileChanged(StateError):
+    """A file that requests attach is not as it was when the run was prepared."""
+
+
 class ResultsLost(RunnerError):
     """The API no longer has the results of a batch."""
 

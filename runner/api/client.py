@@ -1,10 +1,9 @@
 """Client for the Message Batches, Messages and Files APIs: one method per call."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -29,10 +28,10 @@ _MESSAGES_PATH = "/v1/messages"
 _BATCHES_PATH = f"{_MESSAGES_PATH}/batches"
 
 
-_BLOCK_BYTES = 1 << 18
-
-
 _MAX_FILES = 100  # ids in one list of files (SDK 2.12, file_list_params)
+
+
+_BLOCK_BYTES = 1 << 18
 
 
 # The params that count_tokens accepts (SDK 2.12, message_count_tokens_params).
@@ -76,21 +75,20 @@ class WorkspaceInfo(NamedTuple):
     newest_batch_at: float | None
 
 
-class _FileChunks:
-    """The bytes of a file, in blocks; each iteration starts over, so a request can be sent again.
+class _ConfirmedBlocks:
+    """The blocks of a body; each iteration starts over, so a request can be sent again.
 
     `confirm` is called before each block, and raises an error that cuts the request off.
     """
 
-    def __init__(self, path: Path, confirm: Callable[[], None]) -> None:
-        self.path = path
+    def __init__(self, blocks: Iterable[bytes], confirm: Callable[[], None]) -> None:
+        self.blocks = blocks
         self.confirm = confirm
 
     def __iter__(self) -> Iterator[bytes]:
-        with self.path.open("rb") as file:
-            while block := file.read(_BLOCK_BYTES):
-                self.confirm()
-                yield block
+        for block in self.blocks:
+            self.confirm()
+            yield block
 
 
 class Api:
@@ -130,14 +128,16 @@ class Api:
             created_at = newest[0].created_at.timestamp() if newest else None
             return WorkspaceInfo(now, response.headers.get("anthropic-workspace-id"), created_at)
 
-    def create_batch(self, body: Path, confirm: Callable[[], None]) -> RemoteBatch:
-        """Create a batch from a body on disk. An error of `confirm`, called before each block, cuts it short.
+    def create_batch(self, body: Iterable[bytes], size: int, confirm: Callable[[], None]) -> RemoteBatch:
+        """Create a batch from the blocks of a body of `size` bytes; each iteration over them starts over.
+
+        An error of a block, or of `confirm`, which is called before each, cuts the request short.
 
         Raises AcceptanceUnknown if the batch may have been accepted; Unavailable, RequestRejected or
         AccessError if not. Raises NotAccepted if the API says that it did not accept it: look for it once.
         """
         with map_errors(Call.CREATE), self._watch(self.limits.create):
-            response = self._post(_BATCHES_PATH, _FileChunks(body, confirm), body.stat().st_size)
+            response = self._post(_BATCHES_PATH, _ConfirmedBlocks(body, confirm), size)
             return decode_remote_batch(response.content, response.headers)
 
     def create_message(self, params: bytes) -> bytes:
@@ -204,7 +204,7 @@ class Api:
                 found |= {file.id for file in msgspec.json.decode(response.read(), type=_Files).data}
         return found
 
-    def _post(self, path: str, content: "bytes | _FileChunks", size: int) -> "httpx2.Response":
+    def _post(self, path: str, content: "bytes | _ConfirmedBlocks", size: int) -> "httpx2.Response":
         import httpx2
 
         headers = {"content-length": str(size), "content-type": "application/json"}

@@ -3,7 +3,7 @@
 import base64
 import binascii
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from runner.requests.attachment_totals import AttachmentTotals, RowRejected
 from runner.requests.convert_image import convert_image
 from runner.requests.pdf import copy_pages
 from runner.requests.source_cache import EncodedSource, SourceCache
+from runner.requests.stored_params import FileReference, Params, encode_reference, plain_params
 from runner.spec.prompt import Block
 
 _MAX_REPORTED = 1_000
@@ -62,7 +63,7 @@ class AttachmentEncoder:
     _cache: SourceCache = field(default_factory=SourceCache)
     _reported: dict[AttachedFile, None] = field(default_factory=dict)
 
-    def encode(self, block: Block, value: str, pages: str | None, totals: AttachmentTotals) -> bytes:
+    def encode(self, block: Block, value: str, pages: str | None, totals: AttachmentTotals) -> Params:
         """Return the JSON of a block's source or, if the block converts images, of one block for each page.
 
         `value` is its rendered path, URL, base64, id or text, and `pages` its rendered selection of pages.
@@ -74,7 +75,7 @@ class AttachmentEncoder:
         if block.given == "text":
             encoded = _encode_json({"type": "text", "media_type": "text/plain", "data": value})
             totals.add_text(len(value.encode()))
-            return encoded
+            return plain_params(encoded)
         if block.given == "path":
             return self._encode_path(block, value.strip("\r\n"), pages, totals)
         value = value.strip()
@@ -83,9 +84,10 @@ class AttachmentEncoder:
         if block.given == "url" and not value.startswith(("https://", "http://")):
             raise RowRejected(f"{value} is no URL that the API reads: https:// is expected")
         totals.add_unopened(block.type)
-        return _encode_json({"type": "url", "url": value} if block.given == "url" else _file_source(value))
+        source = {"type": "url", "url": value} if block.given == "url" else _file_source(value)
+        return plain_params(_encode_json(source))
 
-    def _encode_path(self, block: Block, path: str, pages: str | None, totals: AttachmentTotals) -> bytes:
+    def _encode_path(self, block: Block, path: str, pages: str | None, totals: AttachmentTotals) -> Params:
         """Return the JSON of a file, from the cache if possible, and add its totals."""
         settings = (block.type, block.folder, block.upload, block.convert, block.cache, pages)
         key = (settings, totals.has_many_images, path)
@@ -116,13 +118,14 @@ class AttachmentEncoder:
         # there would have the first one as its context.
         if (file := self.allowed_files.stat_file(block, path)) is not None:
             self._report(AttachedFile(file.path, file.size, file.mtime_ns, "", file.version))
-        return EncodedSource(b"", totals, problem, is_costly=is_costly)
+        return EncodedSource(plain_params(b""), totals, problem, is_costly=is_costly)
 
-    def _encode_file(self, block: Block, path: str, pages: str | None, totals: AttachmentTotals) -> bytes:
+    def _encode_file(self, block: Block, path: str, pages: str | None, totals: AttachmentTotals) -> Params:
         file, data = self.allowed_files.read_file(block, path)
         sha256 = hashlib.sha256(data).hexdigest()
         if not block.upload:
-            encoded = _encode_data(block, data, path, pages, totals)
+            reference = FileReference(file.path, len(data), sha256)
+            encoded = _encode_data(block, data, path, pages, totals, reference)
             self._report(AttachedFile(file.path, file.size, file.mtime_ns, sha256, file.version))
             return encoded
         data = _select_pages(block, data, path, pages)
@@ -131,17 +134,38 @@ class AttachmentEncoder:
         whole = AttachedFile(file.path, file.size, file.mtime_ns, sha256, file.version)
         self._report(whole._replace(mark=placeholder, media_type=kind, pages=pages))
         totals.size_adjustment += len(data) if kind == "text/plain" else 0
-        return _encode_json(_file_source(placeholder))
+        return plain_params(_encode_json(_file_source(placeholder)))
 
 
-def _encode_data(block: Block, data: bytes, name: str, pages: str | None, totals: AttachmentTotals) -> bytes:
-    """Return the JSON of a block with the data itself, and add its totals. Raises RowRejected."""
+def _encode_data(
+    block: Block,
+    data: bytes,
+    name: str,
+    pages: str | None,
+    totals: AttachmentTotals,
+    reference: FileReference | None = None,
+) -> Params:
+    """Return the JSON of a block with the data itself, and add its totals. Raises RowRejected.
+
+    `reference` stands for the data on disk where they are sent as they are.
+    """
     if not block.convert:
-        data = _select_pages(block, data, name, pages)
-        return _encode_inline(data, measure_attachment(block, data, name, totals), totals)
+        sent = _select_pages(block, data, name, pages)
+        kind = measure_attachment(block, sent, name, totals)
+        return _encode_inline(sent, kind, totals, reference if sent is data else None)
     kind = detect_allowed_type(block, data, name)
     images = convert_image(data, kind, name, pages=pages, among_many=totals.has_many_images)
-    sources = [_encode_inline(one, measure_attachment(block, one, name, totals), totals) for one in images]
+    sources = [
+        _encode_inline(
+            one, measure_attachment(block, one, name, totals), totals, reference if one is data else None
+        )
+        for one in images
+    ]
+    return Params(*(_join_images(block, forms) for forms in zip(*sources, strict=True)))
+
+
+def _join_images(block: Block, sources: Sequence[bytes]) -> bytes:
+    """Return the blocks of images from their sources; the last one is marked for the cache."""
     blocks = [b'{"type":"image","source":%b}' % source for source in sources]
     if block.cache is not None:
         mark = _encode_json({"type": "ephemeral", "ttl": block.cache})
@@ -179,10 +203,11 @@ def _decode_base64(text: str) -> bytes:
         raise RowRejected(f"the value of `base64` is not valid base64: {error}") from error
 
 
-def _encode_inline(data: bytes, kind: str, totals: AttachmentTotals) -> bytes:
-    """Return the JSON of a source that contains the data itself."""
+def _encode_inline(data: bytes, kind: str, totals: AttachmentTotals, reference: FileReference | None) -> Params:
+    """Return the JSON of a source that contains the data itself; on disk it has the reference, if there is one."""
     if kind == "text/plain":
-        return _encode_json({"type": "text", "media_type": kind, "data": data.decode()})
-    encoded = base64.b64encode(data)
+        return plain_params(_encode_json({"type": "text", "media_type": kind, "data": data.decode()}))
+    source, encoded = b'{"type":"base64","media_type":"%b","data":"%b"}', base64.b64encode(data)
     totals.size_adjustment -= len(encoded)
-    return b'{"type":"base64","media_type":"%b","data":"%b"}' % (kind.encode(), encoded)
+    sent = source % (kind.encode(), encoded)
+    return Params(sent, sent if reference is None else source % (kind.encode(), encode_reference(reference)))

@@ -21,6 +21,7 @@ from runner.requests.attachment_totals import (
 )
 from runner.requests.attachments import AttachedFile, AttachmentEncoder
 from runner.requests.params import Placeholder, build_params, build_params_without_prompt
+from runner.requests.stored_params import Params, plain_params
 from runner.spec.prompt import Block, block_setting
 from runner.templates.templates import Renderer, Templates
 
@@ -43,7 +44,7 @@ class EncodedRequest(NamedTuple):
     from their size. It can be negative. `attached` counts them.
     """
 
-    params: bytes
+    params: Params
     size_adjustment: int = 0
     problem: str | None = None
     attached: AttachedCounts | None = None
@@ -73,11 +74,11 @@ def _encode_slot(
     slot: _Slot,
     names: Mapping[str, Any],
     totals: AttachmentTotals,
-) -> bytes:
+) -> Params:
     """Return the JSON that replaces a placeholder. Raises InputError and RowRejected."""
     at, _, block = slot.placeholder
     if block is None:
-        return _encode_text(templates, at, slot.render, names)
+        return plain_params(_encode_text(templates, at, slot.render, names))
     pages = None if slot.render_pages is None else slot.render_pages(names).strip()
     return attachments.encode(block, slot.render(names), pages, totals)
 
@@ -138,7 +139,7 @@ def make_request_encoder(
             part if isinstance(part, bytes) else _encode_text(templates, part.placeholder[0], part.render, names)
             for part in parts
         ]
-        return EncodedRequest(b"".join(pieces))
+        return EncodedRequest(plain_params(b"".join(pieces)))
 
     return encode
 
@@ -152,11 +153,14 @@ def _make_attachment_encoder(
     attachments = AttachmentEncoder(AllowedFiles(templates.spec), on_attach)
     converts = any(block.convert for block in templates.spec.prompt.blocks())
 
-    def render(names: Mapping[str, Any], totals: AttachmentTotals) -> bytes:
-        return b"".join(
-            part if isinstance(part, bytes) else _encode_slot(templates, attachments, part, names, totals)
+    def render(names: Mapping[str, Any], totals: AttachmentTotals) -> Params:
+        pieces = [
+            plain_params(part)
+            if isinstance(part, bytes)
+            else _encode_slot(templates, attachments, part, names, totals)
             for part in parts
-        )
+        ]
+        return Params(*map(b"".join, zip(*pieces, strict=True)))
 
     def encode(names: Mapping[str, Any]) -> EncodedRequest:
         totals = AttachmentTotals()
@@ -167,7 +171,7 @@ def _make_attachment_encoder(
                 params = render(names, totals)
             check_attachment_limits(templates.spec, totals)
         except RowRejected as error:
-            return EncodedRequest(b"", problem=str(error))
+            return EncodedRequest(plain_params(b""), problem=str(error))
         return EncodedRequest(params, totals.size_adjustment, attached=totals.counts)
 
     return encode

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 from runner.files.atomic import open_private_file
 from runner.requests.custom_id import custom_id_prefix
+from runner.requests.stored_params import Params
 
 MAX_SYNC_BYTES = 32_000_000
 """The most bytes of a request that is sent synchronously (platform.claude.com, API errors, 2026-08)."""
@@ -28,7 +29,8 @@ _MAX_PENDING_REQUESTS, _MAX_PENDING_BYTES = 64, 8 << 20
 class Body:
     """One batch on disk.
 
-    `requests` holds (row, offset, length) of each request's params in the file, in bytes.
+    `requests` holds (row, offset, length) of each request's params in the file, in bytes. `bytes` and `sha256` are
+    those of what is sent. `sent_lengths` holds the lengths of params as they are sent, by row, where they differ.
     """
 
     batch: int
@@ -36,9 +38,14 @@ class Body:
     requests: list[tuple[int, int, int]]
     bytes: int
     sha256: str
+    sent_lengths: dict[int, int] = field(default_factory=dict)
 
 
 _REQUEST_LINE = b'{"custom_id":"%b%d","params":%b}'
+
+
+_LINE_BYTES = len(_REQUEST_LINE % (b"", 0, b"")) - 1 + len(_BETWEEN)
+"""Bytes of a line besides its params and custom_id."""
 
 
 _MAX_ID_BYTES = 64
@@ -53,59 +60,69 @@ def max_params_bytes(max_bytes: int) -> int:
 class _BodyWriter:
     """Writer of one body, which holds back the last requests so that some can move to the next batch.
 
-    A held request is (row, bytes of its params, line in the body).
+    A held request is (row, its params).
     """
 
     file: BinaryIO
     prefix: bytes
     size: int = len(_OPEN) + len(_CLOSE) - len(_BETWEEN)
     count: int = 0
-    pending: deque[tuple[int, bytes, bytes]] = field(default_factory=deque)
+    pending: deque[tuple[int, Params]] = field(default_factory=deque)
     pending_bytes: int = 0
     requests: list[tuple[int, int, int]] = field(default_factory=list)
+    sent_lengths: dict[int, int] = field(default_factory=dict)
     written: int = 0
+    sent: int = 0
     digest: Any = field(default_factory=hashlib.sha256)
 
-    def add(self, row: int, params: bytes, max_bytes: int) -> bool:
+    def add(self, row: int, params: Params, max_bytes: int) -> bool:
         """Add a request if the body stays within `max_bytes`; return whether it was added."""
-        line = _REQUEST_LINE % (self.prefix, row, params)
-        size = self.size + len(line) + len(_BETWEEN)
+        size = self.size + self._line_bytes(row, params)
         if size > max_bytes:
             return False
         self.size = size
         self.count += 1
-        self.pending.append((row, params, line))
-        self.pending_bytes += len(line)
+        self.pending.append((row, params))
+        self.pending_bytes += len(params.sent)
         while len(self.pending) > _MAX_PENDING_REQUESTS or (
             self.pending_bytes > _MAX_PENDING_BYTES and len(self.pending) > 1
         ):
             self._write_next()
         return True
 
-    def pop_last(self) -> tuple[int, bytes]:
+    def pop_last(self) -> tuple[int, Params]:
         """Remove and return the last request, which must not be written yet."""
-        row, params, line = self.pending.pop()
+        row, params = self.pending.pop()
         self.count -= 1
-        self.pending_bytes -= len(line)
-        self.size -= len(line) + len(_BETWEEN)
+        self.pending_bytes -= len(params.sent)
+        self.size -= self._line_bytes(row, params)
         return row, params
 
-    def _write_bytes(self, data: bytes) -> None:
-        self.file.write(data)
-        self.digest.update(data)
-        self.written += len(data)
+    def _line_bytes(self, row: int, params: Params) -> int:
+        return len(self.prefix) + len(str(row)) + len(params.sent) + _LINE_BYTES
+
+    def _write_bytes(self, sent: bytes, stored: bytes) -> None:
+        self.digest.update(sent)
+        self.sent += len(sent)
+        self.file.write(stored)
+        self.written += len(stored)
 
     def _write_next(self) -> None:
-        row, params, line = self.pending.popleft()
-        self.pending_bytes -= len(line)
-        self._write_bytes((_BETWEEN if self.requests else _OPEN) + line)
-        self.requests.append((row, self.written - len(params) - 1, len(params)))
+        row, (sent, stored) = self.pending.popleft()
+        self.pending_bytes -= len(sent)
+        before = _BETWEEN if self.requests else _OPEN
+        line = stored_line = before + _REQUEST_LINE % (self.prefix, row, sent)
+        if stored is not sent:
+            stored_line = before + _REQUEST_LINE % (self.prefix, row, stored)
+            self.sent_lengths[row] = len(sent)
+        self._write_bytes(line, stored_line)
+        self.requests.append((row, self.written - len(stored) - 1, len(stored)))
 
     def finish(self) -> None:
         """Write the held requests and the end of the body, and make the file durable."""
         while self.pending:
             self._write_next()
-        self._write_bytes(_CLOSE)
+        self._write_bytes(_CLOSE, _CLOSE)
         self.file.flush()
         os.fsync(self.file.fileno())
 
@@ -120,10 +137,10 @@ def _target_count(max_requests: int, used: set[int]) -> int:
 class _RequestQueue:
     """Remaining requests: first those that a body returned, then those of the source."""
 
-    source: Iterator[tuple[int, bytes]]
-    returned: deque[tuple[int, bytes]] = field(default_factory=deque)
+    source: Iterator[tuple[int, Params]]
+    returned: deque[tuple[int, Params]] = field(default_factory=deque)
 
-    def next_request(self) -> tuple[int, bytes] | None:
+    def next_request(self) -> tuple[int, Params] | None:
         return self.returned.popleft() if self.returned else next(self.source, None)
 
 
@@ -146,7 +163,7 @@ def _fill_body(
 
 
 def pack_requests(
-    requests: Iterable[tuple[int, bytes]],
+    requests: Iterable[tuple[int, Params]],
     *,
     run: str,
     round: int,
@@ -173,4 +190,4 @@ def pack_requests(
             writer = _BodyWriter(file, custom_id_prefix(run, round, batch).encode())
             _fill_body(writer, stream, used, max_requests, max_bytes)
             writer.finish()
-        yield Body(batch, path, writer.requests, writer.written, writer.digest.hexdigest())
+        yield Body(batch, path, writer.requests, writer.sent, writer.digest.hexdigest(), writer.sent_lengths)

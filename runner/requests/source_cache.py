@@ -6,6 +6,7 @@ from collections.abc import Hashable
 from typing import IO, NamedTuple
 
 from runner.requests.attachment_totals import AttachmentTotals
+from runner.requests.stored_params import Params, plain_params
 
 _MAX_MEMORY_BYTES, _MAX_DISK_BYTES, _ENTRY_BYTES, _MAX_NOTED = 8_000_000, 2_000_000_000, 1_000, 50_000
 
@@ -13,10 +14,11 @@ _MAX_MEMORY_BYTES, _MAX_DISK_BYTES, _ENTRY_BYTES, _MAX_NOTED = 8_000_000, 2_000_
 class EncodedSource(NamedTuple):
     """The JSON of a file's source, its totals, and the problem if it cannot be sent.
 
-    It `is_costly` if it was converted, so that reading the file again is not all that must be repeated.
+    `source` is kept on disk with a reference for the content of the file, if that is sent as it is. It `is_costly`
+    if it was converted, so that reading the file again is not all that must be repeated.
     """
 
-    source: bytes
+    source: Params
     totals: AttachmentTotals
     problem: str | None = None
     is_costly: bool = False
@@ -24,7 +26,7 @@ class EncodedSource(NamedTuple):
     @property
     def memory_bytes(self) -> int:
         """The approximate memory of this entry, in bytes."""
-        return len(self.source) + _ENTRY_BYTES
+        return len(self.source.sent) + _ENTRY_BYTES
 
 
 class SourceCache:
@@ -52,7 +54,7 @@ class SourceCache:
             return None
         offset, entry, size = place
         self._file.seek(offset)
-        return entry._replace(source=self._file.read(size))
+        return entry._replace(source=plain_params(self._file.read(size)))
 
     def add(self, key: Hashable, entry: EncodedSource) -> None:
         """Keep a source."""
@@ -75,7 +77,7 @@ class SourceCache:
 
     def _write(self, key: Hashable, entry: EncodedSource) -> None:
         """Write a source to disk, if there is space: it can be made again."""
-        offset, size = self._disk_bytes, len(entry.source)
+        offset, size = self._disk_bytes, len(entry.source.sent)
         if offset + size > _MAX_DISK_BYTES:
             return
         try:
@@ -83,9 +85,9 @@ class SourceCache:
                 self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - open while the cache is
                 weakref.finalize(self, self._file.close)
             self._file.seek(offset)
-            if self._file.write(entry.source) < size:
+            if self._file.write(entry.source.sent) < size:
                 return
         except OSError:
             return
         self._disk_bytes += size
-        self._on_disk[key] = (offset, entry._replace(source=b""), size)
+        self._on_disk[key] = (offset, entry._replace(source=plain_params(b"")), size)

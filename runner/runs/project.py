@@ -44,6 +44,11 @@ def is_simulated_state(folder: Path) -> bool:
     return folder.parent.name == SIMULATED_FOLDER
 
 
+def find_state_root(folder: Path) -> Path:
+    """Return the project folder of a state folder."""
+    return folder.parent.parent if is_simulated_state(folder) else folder.parent
+
+
 def make_output_root(spec: Spec, *, simulate: bool) -> Path:
     """Return the folder of `find_output_root`; make it, ignored by git, if it is the one for simulations."""
     folder = find_output_root(spec, simulate=simulate)

@@ -12,6 +12,9 @@ from runner.store.records import Batch, Run, SettledRow
 
 _CHUNK = 10_000
 
+_SENT_LENGTH = "coalesce(sent_length, body_length)"
+_SIZE = f"{_SENT_LENGTH} + size_adjustment"
+
 # The range is for speed: without it, every row of the run would be read.
 _IN_BATCH = "run = ? AND row BETWEEN ? AND ? AND round = ? AND batch = ?"
 
@@ -38,13 +41,23 @@ class RowIndex:
         self, run: Run, round: int, body: Body, digests: Mapping[int, bytes], size_adjustments: Mapping[int, int]
     ) -> None:
         """Record the requests of a body; a row that is sent again keeps its digest."""
-        columns = "run, row, round, batch, body_offset, body_length, digest, size_adjustment"
+        columns = "run, row, round, batch, body_offset, body_length, digest, size_adjustment, sent_length"
+        sent_lengths = body.sent_lengths
         self._db.executemany(
-            f"INSERT INTO row ({columns}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
+            f"INSERT INTO row ({columns}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
             " ON CONFLICT (run, row) DO UPDATE SET round = ?3, batch = ?4, body_offset = ?5, body_length = ?6,"
-            " outcome = NULL, retry = 0, result_offset = NULL, result_length = NULL",
+            " sent_length = ?9, outcome = NULL, retry = 0, result_offset = NULL, result_length = NULL",
             (
-                (run.number, row, round, body.batch, *where, digests.get(row), size_adjustments.get(row, 0))
+                (
+                    run.number,
+                    row,
+                    round,
+                    body.batch,
+                    *where,
+                    digests.get(row),
+                    size_adjustments.get(row, 0),
+                    sent_lengths.get(row),
+                )
                 for row, *where in body.requests
             ),
         )
@@ -92,24 +105,29 @@ class RowIndex:
 
     def request_sizes(self, run: Run) -> Iterator[int]:
         """Return the size of each request of a prepared run: its bytes, corrected for attachments."""
-        query = "SELECT body_length + size_adjustment FROM row WHERE run = ? AND batch > 0"
+        query = f"SELECT {_SIZE} FROM row WHERE run = ? AND batch > 0"
         return (size for (size,) in self._db.execute(query, (run.number,)))
 
     def largest_request_bytes(self, run: Run) -> int:
         """Return the bytes of the largest request of a prepared run, or 0."""
-        query = "SELECT max(body_length) FROM row WHERE run = ? AND batch > 0"
+        query = f"SELECT max({_SENT_LENGTH}) FROM row WHERE run = ? AND batch > 0"
         [(found,)] = self._db.execute(query, (run.number,))
+        return found or 0
+
+    def largest_request_of(self, batch: Batch) -> int:
+        """Return the bytes of the largest request of a batch, or 0."""
+        [(found,)] = self._db.execute(f"SELECT max({_SENT_LENGTH}) FROM row WHERE {_IN_BATCH}", _place_of(batch))
         return found or 0
 
     def request_sizes_of(self, batch: Batch) -> list[int]:
         """Return the size of each request of a batch, in the order of `requests_of`."""
-        query = f"SELECT body_length + size_adjustment FROM row WHERE {_IN_BATCH} ORDER BY row"
+        query = f"SELECT {_SIZE} FROM row WHERE {_IN_BATCH} ORDER BY row"
         return [size for (size,) in self._db.execute(query, _place_of(batch))]
 
     def requests_at(self, run: Run, indexes: Iterable[int]) -> Iterator[tuple[int, int, int, int, int]]:
         """Yield (row, batch, offset, length, size) of the requests at these places in a prepared run, from 0."""
         query = (
-            "SELECT row, batch, body_offset, body_length, body_length + size_adjustment FROM row"
+            f"SELECT row, batch, body_offset, body_length, {_SIZE} FROM row"
             " WHERE run = ? AND batch > 0 ORDER BY row LIMIT 1 OFFSET ?"
         )
         for place in indexes:

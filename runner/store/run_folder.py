@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.files.atomic import make_private_folder
+from runner.requests.stored_params import Params, restore_params
 
 _MAX_OPEN_FILES = 32
 
@@ -86,6 +87,19 @@ class FileSlices:
         return os.pread(self.descriptors[path], length, offset)
 
 
+@dataclass(frozen=True, slots=True)
+class BodyReader:
+    """A reader of the params in the bodies of a run; `root` is the folder of the spec that files belong to."""
+
+    folder: RunFolder
+    root: Path
+    slices: FileSlices
+
+    def read(self, round: int, batch: int, offset: int, length: int) -> Params:
+        """Return the params at a place in a body. Raises OSError, and the errors of `restore_params`."""
+        return restore_params(self.slices.read(self.folder.body(round, batch), offset, length), self.root)
+
+
 @contextmanager
 def open_slices() -> Iterator[FileSlices]:
     """Yield a reader of byte ranges, and close its files at the end."""
@@ -95,3 +109,10 @@ def open_slices() -> Iterator[FileSlices]:
     finally:
         for descriptor in reader.descriptors.values():
             os.close(descriptor)
+
+
+@contextmanager
+def open_bodies(folder: RunFolder, root: Path) -> Iterator[BodyReader]:
+    """Yield a reader of the bodies of a run, and close its files at the end."""
+    with open_slices() as slices:
+        yield BodyReader(folder, root, slices)

@@ -34,7 +34,7 @@ def encode_with(
     (root / "t.yaml").write_text(json.dumps(written, indent=1, ensure_ascii=False))
     templates = load_templates(load_spec(root / "t.yaml"))
     encode = make_request_encoder(templates)
-    return lambda row: encode(templates.variables(row)).params
+    return lambda row: encode(templates.variables(row)).params.sent
 
 
 def test_params_are_sent_unchanged_and_in_order(tmp_path: Path) -> None:

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 
 from runner.requests.custom_id import make_custom_id, parse_row_number
 from runner.requests.pack import Body, max_params_bytes, pack_requests
+from runner.requests.stored_params import plain_params
 
 
 def pack_bodies(folder: Path, params: Sequence[bytes], *, max_requests: int, max_bytes: int) -> list[Body]:
     """The bodies of requests for the rows 1, 2, 3 and so on."""
-    pairs = enumerate(params, 1)
+    pairs = enumerate(map(plain_params, params), 1)
     limits = {"max_requests": max_requests, "max_bytes": max_bytes}
     return list(pack_requests(pairs, run="r", round=1, folder=folder, **limits))
 
@@ -103,7 +104,8 @@ def test_huge_row_gets_its_own_body(tmp_path: Path, around: tuple[int, int]) -> 
 
 @pytest.mark.parametrize("row", [1, 2, 3])
 def test_params_too_large_for_a_body_end_the_packing(tmp_path: Path, row: int) -> None:
-    requests = enumerate([sized(50)] * (row - 1) + [sized(500), sized(50)], 1)
+    params = [sized(50)] * (row - 1) + [sized(500), sized(50)]
+    requests = enumerate(map(plain_params, params), 1)
     bodies = pack_requests(requests, run="r", round=1, folder=tmp_path, max_requests=5, max_bytes=200)
     with pytest.raises(ValueError, match=f"the request of row {row} does not fit into 200 bytes"):
         list(islice(bodies, 5))
@@ -111,7 +113,7 @@ def test_params_too_large_for_a_body_end_the_packing(tmp_path: Path, row: int) -
 
 def test_the_largest_params_fit_with_the_longest_id(tmp_path: Path) -> None:
     run = "r" * (64 - len("-1-1-1"))
-    pairs = [(1, sized(max_params_bytes(700)))]
+    pairs = [(1, plain_params(sized(max_params_bytes(700))))]
     (body,) = pack_requests(pairs, run=run, round=1, folder=tmp_path, max_requests=1, max_bytes=700)
     assert len(packed([body])[0][0]) == 64
     assert 690 < body.bytes <= 700
@@ -134,7 +136,8 @@ def test_batches_limited_by_bytes_get_distinct_counts(tmp_path: Path) -> None:
 
 def test_requests_are_read_lazily(tmp_path: Path) -> None:
     taken: list[int] = []
-    pairs = ((row, sized(9)) for row in range(1, 1000) if taken.append(row) is None)  # type: ignore[func-returns-value]
+    params = plain_params(sized(9))
+    pairs = ((row, params) for row in range(1, 1000) if taken.append(row) is None)  # type: ignore[func-returns-value]
     bodies = pack_requests(pairs, run="r", round=1, folder=tmp_path, max_requests=10, max_bytes=10**6)
     assert len(next(bodies).requests) == 10
     assert len(taken) <= 11

@@ -159,7 +159,7 @@ def test_selected_pages_count_instead_of_the_whole_file(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(pdf(700, size=1_500_000))
     assert "it has 700 pages" in blocks_problem(tmp_path, PATH_BLOCK, path="a")
     few = encode_blocks(tmp_path, {**PATH_BLOCK, "pages": "1-2"}, path="a")
-    assert len(few.params) < 10_000 and 2 * 8000 < len(few.params) + few.size_adjustment < 2 * 8000 + 500
+    assert len(few.params.sent) < 10_000 and 2 * 8000 < len(few.params.sent) + few.size_adjustment < 2 * 8000 + 500
 
 
 def test_all_pages_are_the_file_itself(tmp_path: Path) -> None:

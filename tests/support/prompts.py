@@ -34,14 +34,14 @@ def sent_blocks(root: Path, *blocks: dict[str, Any], **row: Any) -> list[dict[st
     """The content blocks that are sent for one row."""
     found = encode_blocks(root, *blocks, **row)
     assert found.problem is None
-    content: list[dict[str, Any]] = json.loads(found.params)["messages"][0]["content"]
+    content: list[dict[str, Any]] = json.loads(found.params.sent)["messages"][0]["content"]
     return content
 
 
 def blocks_problem(root: Path, *blocks: dict[str, Any], **row: Any) -> str:
     """The reason why a row cannot be sent."""
     found = encode_blocks(root, *blocks, **row)
-    assert (found.params, found.size_adjustment) == (b"", 0)
+    assert (found.params.sent, found.size_adjustment) == (b"", 0)
     return str(found.problem)
 
 

@@ -128,7 +128,7 @@ def _result_limits(context: RunContext, batch: Batch) -> tuple[int, int]:
     params = context.spec.params
     answer = _LINE_BYTES + _BYTES_PER_TOKEN * int(params["max_tokens"])
     found = _SERVER_TOOL_BYTES if params.get("tools") or params.get("mcp_servers") else 0
-    longest = max((length for _, _, length in context.store.row_index.requests_of(batch)), default=0)
+    longest = context.store.row_index.largest_request_of(batch)
     line = answer + found + _BYTES_PER_REQUEST_BYTE * longest + _SPARE_BYTES
     total = batch.requests * (answer + found) + _BYTES_PER_REQUEST_BYTE * batch.bytes + _SPARE_BYTES
     return total, line

@@ -15,6 +15,7 @@ from runner.api.client import Api
 from runner.api.remote_batch import RemoteBatch
 from runner.errors import (
     CostCapReached,
+    FileChanged,
     ManualDecisionRequired,
     NotFound,
     RequestRejected,
@@ -282,7 +283,7 @@ def _result_of_error(run: Following, batch: Batch, error: RunnerError) -> Result
             return Retry(error, error.retry_after)
         case RequestRejected() | NotFound():
             return Retry(error)
-        case ManualDecisionRequired():
+        case ManualDecisionRequired() | FileChanged():
             return Blocked(error)
         case CostCapReached():
             return Blocked(error, is_run_wide=True)

@@ -15,14 +15,15 @@ from typing import Any
 
 from runner.api.client import Api
 from runner.api.remote_batch import RETENTION_SECONDS
-from runner.errors import StateError
+from runner.errors import FileChanged, StateError
 from runner.files.digest import sha256_of
 from runner.files.remote import is_url
 from runner.lifecycle.follow.remote_batches import identify_batches
 from runner.requests.custom_id import make_custom_id
+from runner.requests.stored_params import StoredBody
 from runner.results.outcome import OUTCOMES, parse_result
 from runner.runs.context import batch_label
-from runner.runs.project import SIMULATED_FOLDER, open_client
+from runner.runs.project import SIMULATED_FOLDER, find_state_root, open_client
 from runner.runs.snapshot import read_snapshot
 from runner.spec.load import find_project_root
 from runner.store.records import Batch, Run
@@ -191,7 +192,8 @@ def _check_batch(store: Store, run: Run, batch: Batch) -> Iterator[str]:
     if batch.state == "collected":
         yield from _check_results(store, run, batch)
     if batch.state != "collected" or run.state == "running":
-        yield from _check_body(folder.body(batch.round, batch.batch), batch)
+        body = StoredBody(folder.body(batch.round, batch.batch), find_state_root(store.path))
+        yield from _check_body(body, batch)
 
 
 def _file_sha256(path: Path) -> str | None:
@@ -202,9 +204,17 @@ def _file_sha256(path: Path) -> str | None:
         return None
 
 
-def _check_body(path: Path, batch: Batch) -> Iterator[str]:
-    if _file_sha256(path) != batch.sha256:
-        yield f"{path.name} differs from what was written: it will not be sent, nor will its rows be sent again"
+def _check_body(body: StoredBody, batch: Batch) -> Iterator[str]:
+    try:
+        is_same = body.sha256() == batch.sha256
+    except FileChanged as error:
+        yield f"cannot be sent again: {error}"
+        return
+    except (OSError, ValueError):
+        is_same = False
+    if not is_same:
+        name = body.path.name
+        yield f"{name} differs from what was written: it will not be sent, nor will its rows be sent again"
 
 
 def _check_results(store: Store, run: Run, batch: Batch) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import Any
 from runner.errors import UsageError
 from runner.files.atomic import sync_folder
 from runner.requests.pack import Body, pack_requests
+from runner.requests.stored_params import restore_params
 from runner.spec.spec import Spec
 from runner.store.records import Run
 from runner.store.run_folder import open_slices
@@ -42,7 +43,10 @@ def rebuild_first_round(
     with open_slices() as files, store.transaction():
 
         def packed(rows: list[Any], first: int, **limits: int) -> Iterator[Body]:
-            pairs = ((row, files.read(before / f"1-{batch}.json", *where)) for row, batch, *where in rows)
+            pairs = (
+                (row, restore_params(files.read(before / f"1-{batch}.json", *where), spec.root))
+                for row, batch, *where in rows
+            )
             return pack_requests(pairs, run=run.id, round=1, folder=folder.bodies, first_number=first, **limits)
 
         whole = {"max_bytes": 2 * _MAX_BATCH_BYTES}

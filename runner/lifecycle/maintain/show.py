@@ -3,15 +3,18 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from runner.errors import UsageError
+from runner.errors import FileChanged, UsageError
 from runner.lifecycle.deliver.failures import UNCONFIRMED_STATES, summarize_with_failures
 from runner.lifecycle.deliver.row_results import RowResult, build_record, read_row_results, recorded_output_format
+from runner.requests.stored_params import outline_params, restore_params
 from runner.results.outcome import Outcome
 from runner.runs.find import RunInfo, open_run
+from runner.runs.project import find_state_root
 from runner.store.records import Run
 from runner.store.run_folder import FileSlices, open_slices
 from runner.store.store import Store
@@ -67,13 +70,13 @@ def show_rows(run_info: RunInfo, choice: RowChoice, *, has_request: bool = False
     """
     with open_run(run_info, lock=False) as (store, run), open_slices() as files:
         _check_shown(run)
-        is_found = False
+        is_found, root = False, find_state_root(store.path)
         output_format = recorded_output_format(store, run)
         for found in read_row_results(store, run, output_format, files, is_wanted=choice.fits_state):
             is_found = True
             outcome = found.outcome or _NO_OUTCOME
             if choice.fits_outcome(outcome):
-                request = {"request": _read_request(store, run, found, files)} if has_request else {}
+                request = {"request": _read_request(store, run, found, files, root)} if has_request else {}
                 unknown: dict[str, Any] = {"reason": None} if found.outcome is None else {}
                 yield {**build_record(found, outcome), **unknown, **request}
             if choice.key is not None:
@@ -91,9 +94,14 @@ def _check_shown(run: Run) -> None:
         raise UsageError(f"run {run.id} has not begun: its rows can be shown once it was confirmed")
 
 
-def _read_request(store: Store, run: Run, found: RowResult, files: FileSlices) -> msgspec.Raw | None:
+def _read_request(store: Store, run: Run, found: RowResult, files: FileSlices, root: Path) -> msgspec.Raw | None:
+    """Return the latest params of a row, in which a text stands for a file that is not as it was sent."""
     place = store.row_index.latest_request(run, found.number)
     if place is None:
         return None
     round, batch, offset, length = place
-    return msgspec.Raw(files.read(store.folder(run).body(round, batch), offset, length))
+    stored = files.read(store.folder(run).body(round, batch), offset, length)
+    try:
+        return msgspec.Raw(restore_params(stored, root).sent)
+    except FileChanged:
+        return msgspec.Raw(outline_params(stored))

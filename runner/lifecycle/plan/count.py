@@ -5,7 +5,7 @@ Counting is free, so no request is paid that the API rejects by its shape.
 
 import random
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -13,6 +13,7 @@ from typing import NamedTuple
 from runner.api.client import Api
 from runner.errors import RequestRejected, Unavailable
 from runner.lifecycle.prepare.render import find_shape
+from runner.requests.stored_params import restore_params
 from runner.rules.finding import Finding
 from runner.runs.context import RunContext
 from runner.spec.spec import Spec
@@ -64,20 +65,25 @@ def find_other_shapes(context: RunContext, count: int, sample: Sequence[Sample])
     if all(block.type == "text" for block in context.spec.prompt.blocks()):
         return
     known, total = {find_shape(one.params) for one in sample}, 0
-    for one in _read_requests(context, range(min(count, _SEARCHED_REQUESTS))):
-        shape, total = find_shape(one.params), total + len(one.params)
-        if shape not in known:
-            known.add(shape)
-            yield one
+    for one in _read_requests(context, range(min(count, _SEARCHED_REQUESTS)), known):
+        total += len(one.params)
+        known.add(find_shape(one.params))
+        yield one
         if total > _SEARCHED_BYTES or len(known) >= _MOST_SHAPES:
             return
 
 
-def _read_requests(context: RunContext, places: Iterable[int]) -> Iterator[Sample]:
+def _read_requests(
+    context: RunContext, places: Iterable[int], known_shapes: Container[tuple[bytes, ...]] = ()
+) -> Iterator[Sample]:
+    """Yield the requests at these places of a prepared run, but for those of a known shape."""
+    folder = context.store.folder(context.run)
     with open_slices() as files:
         for row, batch, offset, size, weight in context.store.row_index.requests_at(context.run, places):
-            params = files.read(context.store.folder(context.run).body(1, batch), offset, size)
-            yield Sample(row, params, weight)
+            stored = files.read(folder.body(1, batch), offset, size)
+            # Files are read again only if the request is wanted: references have no part of a shape.
+            if find_shape(stored) not in known_shapes:
+                yield Sample(row, restore_params(stored, context.spec.root).sent, weight)
 
 
 def count_samples(api: Api, samples: Sequence[Sample]) -> Counts:

@@ -36,7 +36,7 @@ def render_requests(spec: Spec, *, limit: int | None = None) -> Iterator[bytes]:
         if request.problem is not None:
             message = f"row {row.number} cannot be sent: {request.problem}"
             raise InputError([Problem(row.path, message, row.line)])
-        yield b'{"custom_id":"%d","params":%b}' % (row.number, request.params)
+        yield b'{"custom_id":"%d","params":%b}' % (row.number, request.params.sent)
 
 
 def plan(

@@ -15,6 +15,7 @@ from runner.lifecycle.prepare.reuse import PreviousResults, renamed_line
 from runner.requests.attachment_totals import AttachedCounts
 from runner.requests.attachments import AttachedFile, encode_attached
 from runner.requests.pack import MAX_SYNC_BYTES, max_params_bytes
+from runner.requests.stored_params import Params
 from runner.results.outcome import make_rejected_line
 from runner.rules.finding import Finding
 from runner.sinks.row_checks import SinkRowChecks
@@ -111,7 +112,7 @@ class FirstRound:
         unsent_file: BinaryIO,
         attached_file: BinaryIO,
         previous_results: PreviousResults | None,
-    ) -> Iterator[tuple[int, bytes]]:
+    ) -> Iterator[tuple[int, Params]]:
         """Yield (row, params) of each request to send; record other rows as rejected, reused or duplicate.
 
         With `earlier_rows`, those are the rows, and the ones that keep a result are recorded with it.
@@ -131,16 +132,16 @@ class FirstRound:
             fields = self._write_row(row, rows_file)
             self._flush_if_many()
             if problem is None:
-                problem = self._find_size_problem(len(params))
+                problem = self._find_size_problem(len(params.sent))
             if self.sink_checks is not None:
                 self.sink_checks.add_row(row, is_rejected=problem is not None)
             if problem is not None:
                 self._reject_row(row, problem, unsent_file)
                 continue
-            digest = b"" if previous_results is None else digest_request(salt, params)
+            digest = b"" if previous_results is None else digest_request(salt, params.sent)
             reason = self._find_reason(row, fields, digest, unsent_file, previous_results)
             if reason is not None:
-                self._count_new(row, reason, len(params), adjustment)
+                self._count_new(row, reason, len(params.sent), adjustment)
                 if attached is not None:
                     self.attached.add(attached)
                 yield row.number, params

@@ -10,11 +10,13 @@ from runner.lifecycle.prepare.brake import apply_brake
 from runner.lifecycle.prepare.write_round import write_round
 from runner.requests.conversation import ask_for_repair, continue_turn
 from runner.requests.pack import max_params_bytes
+from runner.requests.stored_params import Params, replace_sent
 from runner.results.outcome import PAUSE_TURN
 from runner.results.output_format import OutputFormat
 from runner.runs.context import RunContext
 from runner.runs.result_reader import ResultReader, open_result_reader
 from runner.store.row_index import RETRY_ALWAYS
+from runner.store.run_folder import BodyReader, open_bodies
 
 
 class _Retry(NamedTuple):
@@ -44,13 +46,20 @@ def prepare_next_round(context: RunContext, output_format: OutputFormat) -> bool
         apply_brake(context, output_format, round - 1)
     # The limit may have been lowered since: a request that fitted before must still fit.
     max_bytes = max(spec.batch.max_bytes, max(batch.bytes for batch in batches) + 64)
-    with context.store.transaction(), open_result_reader(context, output_format) as reader:
-        requests = _retry_requests(context, reader, min_retry)
+    folder = context.store.folder(context.run)
+    with (
+        context.store.transaction(),
+        open_result_reader(context, output_format) as reader,
+        open_bodies(folder, spec.root) as bodies,
+    ):
+        requests = _retry_requests(context, reader, bodies, min_retry)
         max_requests = spec.batch.max_requests
         return write_round(context, requests, round=round, max_requests=max_requests, max_bytes=max_bytes) > 0
 
 
-def _retry_requests(context: RunContext, reader: ResultReader, min_retry: int) -> Iterator[tuple[int, bytes]]:
+def _retry_requests(
+    context: RunContext, reader: ResultReader, bodies: BodyReader, min_retry: int
+) -> Iterator[tuple[int, Params]]:
     """Yield (row, params) of the rows to send again.
 
     Their results are read again, so that a damaged mark in the database cannot make anyone pay twice.
@@ -58,7 +67,7 @@ def _retry_requests(context: RunContext, reader: ResultReader, min_retry: int) -
     for values in context.store.row_index.rows_to_retry(context.run, min_retry=min_retry):
         retry = _Retry(*values)
         try:
-            yield retry.row, _retry_params(context, reader, retry)
+            yield retry.row, _retry_params(context, reader, bodies, retry)
         except (ValueError, OSError) as error:
             raise StateError(
                 f"run {context.run.id}: row {retry.row} is marked to be sent again, but cannot be: {error}"
@@ -68,17 +77,20 @@ def _retry_requests(context: RunContext, reader: ResultReader, min_retry: int) -
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-def _retry_params(context: RunContext, reader: ResultReader, retry: _Retry) -> bytes:
-    """Return the params to send again. Raises ValueError if the result of the row is final or damaged."""
-    body = reader.folder.body(retry.round, retry.batch)
-    params = reader.slices.read(body, retry.offset, retry.length)
-    _decode_object(params)
+def _retry_params(context: RunContext, reader: ResultReader, bodies: BodyReader, retry: _Retry) -> Params:
+    """Return the params to send again.
+
+    Raises ValueError if the result of the row is final or damaged, and FileChanged for an attached file.
+    """
+    params = bodies.read(retry.round, retry.batch, retry.offset, retry.length)
+    _decode_object(params.sent)
     if retry.result_offset is None:
         return params
     line = reader.read_line(retry.round, retry.batch, retry.result_offset, retry.result_length or 0)
-    longer = _next_turn(context, reader, retry.row, params, line)
+    longer = _next_turn(context, reader, retry.row, params.sent, line)
     # A conversation that has become too long is dropped: the same request is sent again.
-    return longer if len(longer) <= max_params_bytes(context.spec.batch.max_bytes) else params
+    is_longer_sent = len(longer) <= max_params_bytes(context.spec.batch.max_bytes)
+    return replace_sent(params, longer) if is_longer_sent else params
 
 
 def _next_turn(context: RunContext, reader: ResultReader, row: int, params: bytes, line: bytes) -> bytes:

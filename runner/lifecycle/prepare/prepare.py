@@ -23,6 +23,7 @@ from runner.lifecycle.prepare.reuse import PreviousResults
 from runner.lifecycle.prepare.unique_keys import check_unique_keys
 from runner.requests.attachment_totals import AttachedCounts
 from runner.requests.pack import Body, pack_requests
+from runner.requests.stored_params import Params
 from runner.results.output_format import build_output_format
 from runner.rules.finding import Finding
 from runner.runs.context import build_event
@@ -215,7 +216,7 @@ def _write_first_round(
 
 
 def _pack_first_round(
-    run: Run, spec: Spec, pairs: Iterator[tuple[int, bytes]], folder: RunFolder
+    run: Run, spec: Spec, pairs: Iterator[tuple[int, Params]], folder: RunFolder
 ) -> Iterator[tuple[str, Body]]:
     """Yield the bodies of the first round with their lanes; the canary, if there is one, comes first."""
     write, first = (

@@ -9,9 +9,10 @@ from itertools import chain
 
 from runner.files.atomic import sync_folder
 from runner.requests.pack import pack_requests
+from runner.requests.stored_params import Params, replace_sent
 from runner.runs.context import RunContext
 from runner.store.records import Batch
-from runner.store.run_folder import open_slices
+from runner.store.run_folder import open_bodies
 
 _EXTRA_ID_BYTES = 20
 
@@ -38,15 +39,16 @@ def split_batch(
 
     `transform` converts the prepared params to those that are sent, which may be a few bytes longer.
     """
+
+    def edited(params: Params) -> Params:
+        return replace_sent(params, transform(params.sent))
+
     folder = context.store.folder(context.run)
     number = max(other.batch for other in context.store.batches(context.run) if other.round == batch.round)
-    with open_slices() as files, context.store.transaction():
+    with open_bodies(folder, context.spec.root) as stored, context.store.transaction():
         bodies = chain.from_iterable(
             pack_requests(
-                (
-                    (row, transform(files.read(folder.body(batch.round, batch.batch), offset, size)))
-                    for row, offset, size in part
-                ),
+                ((row, edited(stored.read(batch.round, batch.batch, *where))) for row, *where in part),
                 run=context.run.id,
                 round=batch.round,
                 folder=folder.bodies,

@@ -4,12 +4,13 @@ from collections.abc import Iterable
 
 from runner.files.atomic import sync_folder
 from runner.requests.pack import pack_requests
+from runner.requests.stored_params import Params
 from runner.runs.context import RunContext
 
 
 def write_round(
     context: RunContext,
-    requests: Iterable[tuple[int, bytes]],
+    requests: Iterable[tuple[int, Params]],
     *,
     round: int,
     max_requests: int,

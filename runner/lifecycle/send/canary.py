@@ -9,7 +9,7 @@ from runner.results.output_format import OutputFormat
 from runner.runs.context import RunContext
 from runner.runs.result_reader import open_result_reader
 from runner.store.records import Batch
-from runner.store.run_folder import open_slices
+from runner.store.run_folder import open_bodies
 from runner.text import pluralize
 
 _MAX_SHOWN, _EXTRA_ID_BYTES = 3, 20
@@ -49,10 +49,10 @@ def _prepare_new_canary(context: RunContext, canaries: Sequence[Batch]) -> None:
         for row, offset, size in store.row_index.requests_of(batch)
     ]
     size = sum(batch.bytes for batch in canaries) + _EXTRA_ID_BYTES * len(requests)
-    with open_slices() as files, store.transaction():
+    with open_bodies(folder, context.spec.root) as bodies, store.transaction():
         write_round(
             context,
-            ((row, files.read(folder.body(1, batch), *where)) for row, batch, *where in requests),
+            ((row, bodies.read(1, batch, *where)) for row, batch, *where in requests),
             round=1,
             max_requests=len(requests),
             max_bytes=size,

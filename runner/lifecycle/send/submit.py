@@ -7,8 +7,8 @@ import msgspec
 from runner.api.client import Api
 from runner.errors import AcceptanceUnknown, NotAccepted, RunnerError, StateError, StateLocked
 from runner.files.atomic import atomic_write
-from runner.files.digest import sha256_of
 from runner.lifecycle.send.bind import assign_batch_id, reset_to_prepared
+from runner.requests.stored_params import StoredBody
 from runner.runs.context import RunContext
 from runner.store.records import Batch
 from runner.text import pluralize
@@ -52,25 +52,35 @@ def _keep_or_reset(context: RunContext, api: Api, batch: Batch, error: RunnerErr
     raise error
 
 
+def _check_body(body: StoredBody, batch: Batch) -> None:
+    """Raise StateError unless what would be sent is what was prepared."""
+    try:
+        is_same = body.sha256() == batch.sha256
+    except ValueError:
+        is_same = False
+    if not is_same:
+        raise StateError(
+            f"{body.path} was changed after it was written: its SHA-256 digest differs from the recorded one"
+        )
+
+
 def submit_batch(context: RunContext, api: Api, batch: Batch) -> Batch:
     """POST the body of a prepared batch.
 
     Returns the batch as submitted, or still submitting if the response was lost; `reconcile` finds out then.
     Raises Unavailable, RequestRejected or AccessError if the API certainly did not accept it; the batch is then
     prepared again. Raises NotAccepted if the API says so with a 5xx: the batch is still submitting, to be looked
-    for once. Raises StateError if the body on disk was changed, and StateLocked if another process has taken over.
+    for once. Raises StateError if the body on disk was changed, FileChanged if a file that it attaches was, and
+    StateLocked if another process has taken over.
     """
-    folder = context.store.folder(context.run)
-    body = folder.body(batch.round, batch.batch)
-    if sha256_of(body) != batch.sha256:
-        raise StateError(
-            f"{body} was changed after it was written: its SHA-256 digest differs from the recorded one"
-        )
+    path = context.store.folder(context.run).body(batch.round, batch.batch)
+    body = StoredBody(path, context.spec.root)
+    _check_body(body, batch)
     context.store.check_lock()
     guard = context.store.guard_sending()
     batch = _record_intent(context, api, batch)
     try:
-        remote = api.create_batch(body, guard.confirm)
+        remote = api.create_batch(body, batch.bytes, guard.confirm)
     except StateLocked:
         raise
     except RunnerError as error:

@@ -18,14 +18,14 @@ from typing import BinaryIO
 import msgspec
 
 from runner.api.client import Api
-from runner.errors import AcceptanceUnknown, AccessError, RunnerError, StateError, Unavailable
+from runner.errors import AcceptanceUnknown, AccessError, FileChanged, RunnerError, StateError, Unavailable
 from runner.files.atomic import open_for_append
 from runner.lifecycle.prepare.split_batch import RequestLocation, split_batch
 from runner.requests.custom_id import custom_id_prefix, parse_row_number
 from runner.results.outcome import LOST_ANSWER, parse_result_type
 from runner.runs.context import RunContext
 from runner.store.records import Batch
-from runner.store.run_folder import open_slices
+from runner.store.run_folder import BodyReader, open_bodies
 
 MAX_SYNC_BATCH = 200
 """Maximum number of requests in a batch that is answered synchronously."""
@@ -223,6 +223,17 @@ def send_synchronously(context: RunContext, api: Api, batch: Batch, *, stop: Eve
     return context.store.transition(batch, "ended", counts=msgspec.json.encode(journal.counts).decode())
 
 
+def _read_params(
+    bodies: BodyReader, batch: Batch, requests: Iterable[RequestLocation], throttle: _Throttle
+) -> list[tuple[int, bytes]]:
+    """Return the rows and params of requests; a file that has changed shuts the gate."""
+    try:
+        return [(row, bodies.read(batch.round, batch.batch, *where).sent) for row, *where in requests]
+    except FileChanged as error:
+        throttle.error = error
+        return []
+
+
 def _send_all(
     context: RunContext,
     api: Api,
@@ -232,16 +243,17 @@ def _send_all(
     throttle: _Throttle,
 ) -> None:
     """Send requests, at most `sync.concurrency` at a time, until all are answered or the gate is shut."""
-    body, todo = context.store.folder(context.run).body(batch.round, batch.batch), iter(left)
+    folder, todo = context.store.folder(context.run), iter(left)
     concurrency, in_flight = context.spec.sync.concurrency, dict[Future[tuple[bytes | None, float]], int]()
     reported_at = time.monotonic()
-    with open_slices() as files, ThreadPoolExecutor(concurrency) as pool:
+    with open_bodies(folder, context.spec.root) as bodies, ThreadPoolExecutor(concurrency) as pool:
         while True:
-            next_requests = [] if throttle.is_closed else list(islice(todo, concurrency - len(in_flight)))
+            chosen = [] if throttle.is_closed else list(islice(todo, concurrency - len(in_flight)))
+            next_requests = _read_params(bodies, batch, chosen, throttle)
             if next_requests:
-                journal.record_intents(row for row, _, _ in next_requests)
-            for row, *where in next_requests:
-                in_flight[pool.submit(_time_request, api, files.read(body, *where), throttle)] = row
+                journal.record_intents(row for row, _ in next_requests)
+            for row, params in next_requests:
+                in_flight[pool.submit(_time_request, api, params, throttle)] = row
             if not in_flight:
                 return
             completed = {

@@ -12,10 +12,10 @@ import msgspec
 from runner.api.client import Api
 from runner.errors import AccessError, NotFound, RequestRejected, StateError
 from runner.files import remote
-from runner.files.regular import read_regular_file
 from runner.lifecycle.prepare.split_batch import split_batch
 from runner.requests.attachments import AttachedFile, make_upload_placeholder
 from runner.requests.pdf import copy_pages
+from runner.requests.stored_params import FileReference, read_file
 from runner.runs.context import RunContext
 from runner.store.records import Batch
 from runner.store.run_folder import open_slices
@@ -128,22 +128,9 @@ def _files_to_upload(context: RunContext) -> Iterator[tuple[AttachedFile, str]]:
 
 
 def _read_file(context: RunContext, attached: AttachedFile) -> bytes:
-    """Return the bytes of a file. Raises StateError if it has changed or can no longer be read."""
-    try:
-        if remote.is_url(attached.path):
-            with remote.open_url(attached.path) as raw:
-                data = raw.readall()
-        else:
-            data = read_regular_file(context.spec.root / attached.path)
-    except OSError as error:
-        raise StateError(
-            f"{attached.path} can no longer be read: {error.strerror or error}; restore it, or start over with "
-            "--new"
-        ) from error
-    if hashlib.sha256(data).hexdigest() != attached.sha256:
-        raise StateError(
-            f"{attached.path} was edited after the run was prepared: restore it, or start over with --new"
-        )
+    """Return the bytes of a file. Raises FileChanged."""
+    reference = FileReference(attached.path, attached.bytes, attached.sha256)
+    data = b"".join(read_file(reference, context.spec.root))
     return data if attached.pages is None else _copy_pages(attached, data, attached.pages)
 
 

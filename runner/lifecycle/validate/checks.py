@@ -103,7 +103,8 @@ class _Checks:
                 if encoded.problem is not None:
                     rejected.append(rejected_finding(row, _add_nearest_file(self.spec, encoded.problem)))
                 else:
-                    self.samples.setdefault(find_shape(encoded.params), (row.number, encoded.params))
+                    params = encoded.params.sent
+                    self.samples.setdefault(find_shape(params), (row.number, params))
         except InputError as error:
             self.note("template", error.problems)
         rejected = [one for one in rejected if not is_allowed(self.spec, one)]

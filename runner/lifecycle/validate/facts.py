@@ -27,7 +27,7 @@ def estimate_facts(
     spec: Spec, sample: Sample, templates: Templates, requests: Sequence[EncodedRequest]
 ) -> PlanFacts | None:
     """Return the facts about a run of a spec, estimated from the requests of its first rows; None without any."""
-    sizes = [len(one.params) + one.size_adjustment for one in requests if one.problem is None]
+    sizes = [len(one.params.sent) + one.size_adjustment for one in requests if one.problem is None]
     if not sizes:
         return None
     model = find_model(str(spec.params["model"]))

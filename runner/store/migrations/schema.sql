@@ -99,6 +99,8 @@ CREATE TABLE row (
     duplicate_of  INTEGER,
     -- Correction of the byte length for attachments, whose token count does not follow from their size.
     size_adjustment INTEGER NOT NULL DEFAULT 0,
+    -- Bytes of the params as they are sent, if the body has references to files instead of their data.
+    sent_length   INTEGER,
     PRIMARY KEY (run, row)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX row_succeeded_digest ON row (digest) WHERE outcome = 'succeeded';
