@@ -1,18 +1,16 @@
 """Validate a document against the JSON schema of a spec; report all mistakes with place and remedy."""
 
 import json
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
-import jsonschema
-
 from runner.errors import InputError, Problem
 from runner.io_types.plugins import add_plugins
+from runner.spec.json_schema import SchemaError, find_errors, find_fault
 from runner.spec.redact import redact_passwords
 from runner.spec.repair.homes import TOP_LEVEL, find_home
 from runner.spec.structured.references import STANDARD, list_all_parts
@@ -41,23 +39,6 @@ _FORMS: dict[Path, str] = {
     ("sinks",): "sinks: [{type: csv, path: out/rows.csv}]",
 }
 """Examples of the parts of a spec that are most often given as a text."""
-
-
-_BASE_VALIDATOR = jsonschema.Draft202012Validator
-
-
-def _match_whole_text(_: Any, pattern: str, value: object, __: Any) -> Iterator[jsonschema.ValidationError]:
-    # Python's `$` also matches before a trailing line feed.
-    if isinstance(value, str) and not re.fullmatch(pattern.removesuffix("$"), value):
-        yield jsonschema.ValidationError("no match")
-
-
-# A count must be written as an integer: 1e4 is a float, and would be sent as 10000.0.
-_StrictValidator = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
-    _BASE_VALIDATOR,
-    {"pattern": _match_whole_text},
-    type_checker=_BASE_VALIDATOR.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int),
-)
 
 
 _CERTAIN = 0.75
@@ -104,36 +85,18 @@ def suggest_similar(word: str, known: Iterable[str]) -> str:
     return f"expected one of: {', '.join(known)}" if known else "none are available"
 
 
-@dataclass(frozen=True, slots=True)
-class _SchemaError:
-    """The used parts of a jsonschema error: the keyword, its value, the invalid value and its place."""
-
-    keyword: str
-    limit: Any
-    instance: Any
-    schema: Mapping[str, Any]
-    path: Path
-    is_key: bool
-
-    @classmethod
-    def from_jsonschema(cls, error: Any) -> "_SchemaError":
-        is_key = "propertyNames" in error.absolute_schema_path
-        at = tuple(error.absolute_path)
-        return cls(error.validator, error.validator_value, error.instance, error.schema, at, is_key)
-
-
 def _format_path(path: Path) -> str:
     return ".".join(str(part) for part in path) or "the spec"
 
 
-def _type_message(error: _SchemaError) -> str:
+def _type_message(error: SchemaError) -> str:
     wanted = error.limit if isinstance(error.limit, list) else [error.limit]
     kinds = " or ".join(_TYPE_NAMES[kind] for kind in wanted)
     form = f": write it like `{_FORMS[error.path]}`" if error.path in _FORMS else ""
     return f"must be {kinds}, not {describe_value(error.instance)}{form}"
 
 
-def _error_message(error: _SchemaError) -> str:
+def _error_message(error: SchemaError) -> str:
     where, limit = _format_path(error.path), error.limit
     match error.keyword:
         case "type":
@@ -175,7 +138,7 @@ class Mistake:
     is_missing: bool = False
 
 
-def _report_unknown(error: _SchemaError, document: Document, path: str) -> Iterator[Mistake]:
+def _report_unknown(error: SchemaError, document: Document, path: str) -> Iterator[Mistake]:
     """Yield a mistake for each key that the schema does not have, with the place where it belongs."""
     known = error.schema["properties"]
     for key in (key for key in error.instance if key not in known):
@@ -192,7 +155,7 @@ def _report_unknown(error: _SchemaError, document: Document, path: str) -> Itera
         yield Mistake(problem, at, belongs, is_unknown=True)
 
 
-def _report_missing(error: _SchemaError, document: Document, path: str) -> Iterator[Mistake]:
+def _report_missing(error: SchemaError, document: Document, path: str) -> Iterator[Mistake]:
     where, place = _format_path(error.path), document.positions.get(error.path, (0, 0))
     for key in (key for key in error.limit if key not in error.instance):
         at = (*error.path, key)
@@ -200,13 +163,13 @@ def _report_missing(error: _SchemaError, document: Document, path: str) -> Itera
         yield Mistake(Problem(path, f"{where} needs the key {key!r}", *place, remedy), at, is_missing=True)
 
 
-def _report_invalid(error: _SchemaError, document: Document, path: str) -> Mistake:
+def _report_invalid(error: SchemaError, document: Document, path: str) -> Mistake:
     places = {**document.keys, (): (1, 1)} if error.is_key else document.positions
     at = (*error.path, error.instance) if error.is_key else error.path
     return Mistake(Problem(path, _error_message(error), *places.get(at, (0, 0))), at)
 
 
-def _to_mistakes(errors: Sequence[_SchemaError], document: Document, path: str) -> Iterator[Mistake]:
+def _to_mistakes(errors: Sequence[SchemaError], document: Document, path: str) -> Iterator[Mistake]:
     unknown = [one for one in errors if one.keyword == "additionalProperties"]
     misplaced = [mistake for error in unknown for mistake in _report_unknown(error, document, path)]
     yield from misplaced
@@ -227,8 +190,7 @@ def find_mistakes(document: Document, *, path: str) -> list[Mistake]:
         message: Mistake(Problem(path, message, *document.positions.get(at, (0, 0))), at)
         for at, message in unusable
     }
-    validator = _StrictValidator(schema)
-    errors = [_SchemaError.from_jsonschema(error) for error in validator.iter_errors(document.value)]
+    errors = find_errors(schema, document.value)
     found |= {str(one.problem): one for one in _to_mistakes(errors, document, path)}
     return sorted(found.values(), key=lambda one: (one.problem.line, one.problem.column, one.problem.message))
 
@@ -267,19 +229,18 @@ def _find_steps(schema: Any, at: Sequence[str]) -> Path:
 
 
 def _find_mistake_in(schema: dict[str, Any], at: Path = ()) -> tuple[str, Path] | None:
-    try:
-        _BASE_VALIDATOR.check_schema(schema)
-    except jsonschema.SchemaError as error:
-        path, wrong = (*at, *error.absolute_path), error.instance
-        place = ".".join(map(str, path)) or "the top level"
-        message = f"not a valid JSON schema: at {place}: {error.message}"
-        if path[-1:] == ("type",) and isinstance(wrong, str):
-            message = f"{message}: {suggest_similar(str(wrong), _TYPE_NAMES)}"
-        elif isinstance(wrong, bool) and path[-1:] in (("exclusiveMinimum",), ("exclusiveMaximum",)):
-            plain = str(path[-1]).removeprefix("exclusive").lower()
-            message += f": write `{path[-1]}` with the number of `{plain}`, instead" if wrong else ": remove it"
-        return message, path
-    return None
+    fault = find_fault(schema)
+    if fault is None:
+        return None
+    path, wrong = (*at, *fault.path), fault.instance
+    place = ".".join(map(str, path)) or "the top level"
+    message = f"not a valid JSON schema: at {place}: {fault.message}"
+    if path[-1:] == ("type",) and isinstance(wrong, str):
+        message = f"{message}: {suggest_similar(str(wrong), _TYPE_NAMES)}"
+    elif isinstance(wrong, bool) and path[-1:] in (("exclusiveMinimum",), ("exclusiveMaximum",)):
+        plain = str(path[-1]).removeprefix("exclusive").lower()
+        message += f": write `{path[-1]}` with the number of `{plain}`, instead" if wrong else ": remove it"
+    return message, path
 
 
 def find_schema_error(schema: object) -> str | None:

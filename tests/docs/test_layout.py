@@ -30,7 +30,7 @@ OWNERS = {
     "anthropic": {"api"},
     "httpx2": {"api"},
     "httpcore2": {"api"},
-    "jsonschema_rs": {"results", "simulator"},
+    "jsonschema_rs": {"results", "simulator", "spec"},
     "click": {"cli"},
     "dotenv": {"cli"},
     "rich": {"cli"},
