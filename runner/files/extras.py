@@ -3,7 +3,6 @@
 import json
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -30,6 +29,8 @@ def _is_clone(folder: Path) -> bool:
 
 def find_clone() -> Path | None:
     """Return the clone of the repository that this package runs in or was installed from, or None."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
     folders = [Path(__file__).parents[2]]
     try:
         origin = json.loads(distribution(_NAME).read_text("direct_url.json") or "{}").get("url", "")

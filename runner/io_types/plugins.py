@@ -7,11 +7,13 @@ Installed packages are searched only for a type that is not built in.
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
-from importlib.metadata import EntryPoint, EntryPoints, entry_points
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from runner.io_types.schema_variants import Variant, build_sink_variant, build_source_variant, find_section
 from runner.io_types.types import SinkType, SourceType
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint, EntryPoints
 
 SOURCE_GROUP, SINK_GROUP = "runner.sources", "runner.sinks"
 
@@ -28,11 +30,13 @@ SchemaPath = tuple[str | int, ...]
 
 
 @cache
-def _find_entry_points(group: str) -> EntryPoints:
+def _find_entry_points(group: str) -> "EntryPoints":
+    from importlib.metadata import entry_points
+
     return entry_points(group=group)
 
 
-def _describe(point: EntryPoint) -> str:
+def _describe(point: "EntryPoint") -> str:
     package = f" of the package {point.dist.name}" if point.dist is not None else ""
     return f"the entry point {point.name} = {point.value} in {point.group}{package}"
 
@@ -61,7 +65,7 @@ def load_plugin(group: str, name: str, kind: type[T], built_in: Collection[str])
     return _load(found[0], kind) if found else None
 
 
-def _load(point: EntryPoint, kind: type[T]) -> T:
+def _load(point: "EntryPoint", kind: type[T]) -> T:
     try:
         loaded = point.load()
     except Exception as error:
