@@ -3,7 +3,6 @@
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from email.utils import parsedate_to_datetime
 from threading import Event
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -120,6 +119,8 @@ class Api:
 
     def fetch_workspace_info(self) -> WorkspaceInfo:
         """Read the API's clock, workspace and newest batch, and set the clock behind `now`."""
+        from email.utils import parsedate_to_datetime
+
         with map_errors(), self._watch(self.limits.read):
             response = self._client.messages.batches.with_raw_response.list(limit=1)
             now = parsedate_to_datetime(response.headers.get("date", "")).timestamp()

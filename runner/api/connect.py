@@ -2,7 +2,6 @@
 
 import ipaddress
 import os
-import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,6 +41,8 @@ def connect(
 
     Raises AccessError if there are no credentials, or if the SDK's settings contradict each other.
     """
+    import ssl
+
     import anthropic
 
     from runner.api.watched_network import watch_client
