@@ -101,7 +101,7 @@ def _file_error(error: OSError) -> RunnerError:
 
 def _find_roots() -> list[Path]:
     """Return the projects of the specs that the command names, and that of the working folder."""
-    from runner.spec.load import find_project_root
+    from runner.spec.spec_files import find_project_root
 
     words = map(Path, sys.argv[1:])
     named = [word / "spec" if word.is_dir() else word for word in words if word.exists()]

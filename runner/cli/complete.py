@@ -72,7 +72,7 @@ def offer_rules(_: click.Context, __: click.Parameter, incomplete: str) -> list[
 def offer_outcomes(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer the outcomes that rows of a command can have."""
     from runner.lifecycle.maintain.show import PENDING
-    from runner.results.outcome import OUTCOMES
+    from runner.results.outcome_names import OUTCOMES
 
     names = (*OUTCOMES, PENDING) if context.command.name == "show" else OUTCOMES[1:]
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]

@@ -22,7 +22,7 @@ _ORIGINS = "runner.cli.env_files"
 
 def _find_env_files(targets: Iterator[Path]) -> list[Path]:
     """Return each `.env` beside a spec and in its project; without a spec, that of the project around us."""
-    from runner.spec.load import find_project_root
+    from runner.spec.spec_files import find_project_root
 
     specs = [path if path.is_file() else path / "spec" for path in targets if path.exists()]
     folders = [folder for spec in specs for folder in (spec.absolute().parent, find_project_root(spec))]

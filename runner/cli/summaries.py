@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def is_elsewhere(root: Path) -> bool:
     """Return whether a project is not that of the working folder, whose runs are found by their ids."""
-    from runner.spec.load import find_project_root
+    from runner.spec.spec_files import find_project_root
 
     return root.resolve() != find_project_root(Path("spec")).resolve()
 
@@ -26,7 +26,7 @@ def is_elsewhere(root: Path) -> bool:
 def print_summary(summary: "Summary", specs: Sequence[Path], *, simulate: bool, as_json: bool) -> None:
     """Print how a run stands: its conclusion, or how to go on with it; with JSON always the summary."""
     from runner.cli.texts.summary import format_conclusion, format_unfinished
-    from runner.spec.load import find_project_root
+    from runner.spec.spec_files import find_project_root
 
     if summary.state != "finished":
         text, code = format_unfinished(summary), summary.exit_code

@@ -7,11 +7,13 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runner.pricing.models import LongContextPrice, Model, Price, find_model, load_catalogue
 from runner.results.usage import Usage
-from runner.spec.spec import Spec
+
+if TYPE_CHECKING:
+    from runner.spec.spec import Spec
 
 _MILLION, _CHUNK = 1_000_000, 10_000
 
@@ -123,7 +125,7 @@ def _price_from_spec(prices: Mapping[str, float], model: Model | None) -> Price 
     return Price(**{**derived, **prices})
 
 
-def find_cache_ttls(spec: Spec) -> set[str]:
+def find_cache_ttls(spec: "Spec") -> set[str]:
     """Return the times to live of all cache markers in a spec: 5m, 1h."""
     found = {spec.prompt.cache} if spec.prompt.cache else set()
 
@@ -142,7 +144,7 @@ def find_cache_ttls(spec: Spec) -> set[str]:
     return {ttl for ttl in (*found, *(block.cache for block in spec.prompt.blocks())) if ttl}
 
 
-def rate_for_spec(spec: Spec) -> Rate | None:
+def rate_for_spec(spec: "Spec") -> Rate | None:
     """Return the rate of a spec's requests, or None if the price of its model is unknown."""
     known, model = load_catalogue(), find_model(str(spec.params["model"]))
     price = _price_from_spec(spec.prices, model)
@@ -168,7 +170,7 @@ def round_up_cost(dollars: float) -> float:
     return math.ceil(dollars * 10_000 - 1e-6) / 10_000
 
 
-def spec_cost_upper_bound(spec: Spec, sizes: Iterable[int], *, is_batched: bool) -> float | None:
+def spec_cost_upper_bound(spec: "Spec", sizes: Iterable[int], *, is_batched: bool) -> float | None:
     """Return an upper bound of the cost of requests of these sizes in bytes, or None without a known price."""
     rate = rate_for_spec(spec)
     return None if rate is None else rate.cost_upper_bound(sizes, is_batched=is_batched)

@@ -7,7 +7,7 @@ from runner import errors
 from runner.reference.spec_keys import describe_spec
 from runner.reference.spec_schema import build_schema
 from runner.reference.tables import table
-from runner.results.outcome import OUTCOMES
+from runner.results.outcome_names import OUTCOMES
 from runner.rules.finding import CHECKS
 from runner.rules.run import OTHER_FINDINGS, RULES
 from runner.runs.events import EVENTS

@@ -1,9 +1,7 @@
 """Tell failures that would only repeat, such as the same failed check, from those that can pass."""
 
 from runner.results.outcome import PAUSE_TURN, Outcome
-
-LASTING_OUTCOMES = ("invalid", "truncated", "refused", "errored", "rejected")
-"""Outcomes that can have a lasting cause; `expired`, `canceled` and `missing` never do."""
+from runner.results.outcome_names import LASTING_OUTCOMES
 
 
 def is_lasting_failure(outcome: Outcome) -> bool:

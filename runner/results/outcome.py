@@ -5,24 +5,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from runner.errors import UsageError
 from runner.results.json_answer import replace_surrogates
 from runner.results.output_format import TEXT_FORMAT, AnswerBlock, OutputFormat, extract_citations, extract_text
 from runner.results.reason import describe_reason
-
-OUTCOMES = (
-    "succeeded", "invalid", "truncated", "refused", "errored", "expired", "canceled", "missing", "rejected"
-)  # fmt: skip
-"""Outcomes of a row: the first four have an answer; `missing` and `rejected` never had a result."""
-
-
-def check_outcome(name: str | None, *others: str) -> str | None:
-    """Return the outcome that a user named. Raises UsageError for a name that is neither one nor in `others`."""
-    known = (*OUTCOMES, *others)
-    if name is not None and name not in known:
-        raise UsageError(f"the outcome {name!r} is not one of {', '.join(known)}")
-    return name
-
 
 _FINAL_STOP_REASONS = ("end_turn", "stop_sequence", "tool_use")
 

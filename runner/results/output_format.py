@@ -12,8 +12,6 @@ from runner.results.json_answer import decode_fenced_json, decode_json
 from runner.results.validator import AnswerProblem, Validator, make_validator
 from runner.spec.spec import Output
 from runner.tabular.column_types import resolve_refs
-from runner.templates.expressions import ExpressionError, compile_expression
-from runner.templates.known_fields import make_closed_schema
 
 CITATIONS_SCHEMA = {"type": "array"}
 """The JSON schema of an answer's citations; their fields differ by the kind of source."""
@@ -184,6 +182,8 @@ def describe_output(output: Output) -> dict[str, Any]:
         groups = re.compile(output.pattern or "").groupindex
     except re.error:
         return {}  # Reported by `build_output_format`.
+    from runner.templates.known_fields import make_closed_schema
+
     return make_closed_schema({name: {"type": ["string", "null"]} for name in groups}) if groups else {}
 
 
@@ -191,6 +191,9 @@ def _compile_check(
     output: Output, index: int, row_schema: Mapping[str, Any]
 ) -> Callable[[Mapping[str, Any]], Any]:
     """Compile a check. Raises InputError if its syntax is invalid, or a name or field is not in the schema."""
+    # Only checks need Jinja, whose import takes longer than all else that `status` and `show` do.
+    from runner.templates.expressions import ExpressionError, compile_expression
+
     schema = output.schema or {}
     # A composed schema has names in all of its parts, so they cannot be listed.
     known = None if schema.keys() & {"allOf", "anyOf", "oneOf", "$ref"} else schema.get("properties")

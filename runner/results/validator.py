@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple
-
-import jsonschema_rs
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runner.errors import InputError, Problem
+
+if TYPE_CHECKING:
+    import jsonschema_rs
 
 _MAX_MESSAGE_CHARS = 500
 
@@ -41,6 +42,8 @@ def make_validator(schema: dict[str, Any]) -> Validator:
 
     Raises InputError if the schema cannot be used.
     """
+    import jsonschema_rs
+
     try:
         compiled, masked = (
             jsonschema_rs.validator_for(schema, validate_formats=True, offline=True, mask=mask)
@@ -62,7 +65,7 @@ def make_validator(schema: dict[str, Any]) -> Validator:
 _NAMES_KEYWORDS = ("additionalProperties", "unevaluatedProperties")
 
 
-def _locate(error: jsonschema_rs.ValidationError, *, is_cause: bool = False) -> str:
+def _locate(error: "jsonschema_rs.ValidationError", *, is_cause: bool = False) -> str:
     """Return the message of an error after its place in the answer; a cause has no indexes or foreign names."""
     steps = error.instance_path
     path = "".join(f"[{'' if is_cause else step}]" if isinstance(step, int) else f".{step}" for step in steps)

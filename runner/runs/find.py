@@ -12,8 +12,7 @@ from typing import NamedTuple
 from runner.errors import InputError, UsageError
 from runner.runs.project import SIMULATED_FOLDER
 from runner.runs.summary import Summary, summarize_run
-from runner.spec.load import find_project_root, read_spec
-from runner.spec.spec_files import SPEC_SUFFIXES, find_spec_files
+from runner.spec.spec_files import SPEC_SUFFIXES, find_project_root, find_spec_files
 from runner.store.records import Run
 from runner.store.store import Store, open_store
 
@@ -127,6 +126,9 @@ def _open_runs(stack: ExitStack, root: Path) -> list[_StoredRun]:
 
 def _list_runs(stack: ExitStack, path: str) -> list[_StoredRun]:
     """Return the runs of a spec file, newest first. Raises InputError if the name of the spec cannot be read."""
+    # Only a spec that is named needs YAML.
+    from runner.spec.load import read_spec
+
     spec, problems = read_spec(path)
     if spec is None or not spec.is_sound("name"):
         raise InputError(problems)

@@ -5,19 +5,22 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
+from typing import TYPE_CHECKING
 
 from runner.api.client import Api
 from runner.api.connect import connect
 from runner.errors import StateError, describe_os_error
-from runner.spec.spec import Spec
 from runner.store.store import Store, open_store
+
+if TYPE_CHECKING:
+    from runner.spec.spec import Spec
 
 SIMULATED_FOLDER = "simulated"
 # A simulated batch takes about a second, and the simulator ends with the runner: no create can be late.
 _SIMULATED_POLL, _SIMULATED_GRACE = 0.2, 2.0
 
 
-def with_simulated_paths(spec: Spec) -> Spec:
+def with_simulated_paths(spec: "Spec") -> "Spec":
     """Return the spec to simulate, which reads the simulated output of the spec before it, if any."""
     output = spec.source.output
     if output is None:
@@ -27,14 +30,14 @@ def with_simulated_paths(spec: Spec) -> Spec:
     return replace(spec, source=replace(spec.source, output=str(below)))
 
 
-def simulated_spec(spec: Spec) -> Spec:
+def simulated_spec(spec: "Spec") -> "Spec":
     """Return the spec to run against the simulator: simulated paths, short pauses, no manual decisions."""
     grace_seconds = min(spec.batch.grace_seconds, _SIMULATED_GRACE)
     batch = replace(spec.batch, poll_seconds=_SIMULATED_POLL, grace_seconds=grace_seconds, on_unknown="resubmit")
     return replace(with_simulated_paths(spec), batch=batch)
 
 
-def find_output_root(spec: Spec, *, simulate: bool) -> Path:
+def find_output_root(spec: "Spec", *, simulate: bool) -> Path:
     """Return the folder that contains `.runner/` and that output paths are relative to."""
     return spec.root / SIMULATED_FOLDER if simulate else spec.root
 
@@ -49,7 +52,7 @@ def find_state_root(folder: Path) -> Path:
     return folder.parent.parent if is_simulated_state(folder) else folder.parent
 
 
-def make_output_root(spec: Spec, *, simulate: bool) -> Path:
+def make_output_root(spec: "Spec", *, simulate: bool) -> Path:
     """Return the folder of `find_output_root`; make it, ignored by git, if it is the one for simulations."""
     folder = find_output_root(spec, simulate=simulate)
     if simulate:

@@ -11,7 +11,7 @@ from runner.errors import UsageError
 from runner.runs.snapshot import SpecSnapshot, read_snapshot
 from runner.sources.changed_files import find_changed_files, is_read_once, is_unchanged
 from runner.sources.input_files import InputFile
-from runner.spec.load import restore_with_edits
+from runner.spec.record import restore_with_edits
 from runner.spec.spec import Spec
 from runner.store.records import Run
 from runner.store.run_folder import RunFolder

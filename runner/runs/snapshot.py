@@ -2,18 +2,20 @@
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from runner.errors import StateError
 from runner.sources.changed_files import digest_files
 from runner.sources.input_files import InputFile
-from runner.spec.load import compute_fingerprint
+from runner.spec.record import compute_fingerprint
 from runner.spec.spec import Spec
 from runner.store.records import Run
 from runner.store.store import Store
-from runner.templates.templates import Templates
+
+if TYPE_CHECKING:
+    from runner.templates.templates import Templates
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ def read_snapshot(store: Store, run: Run) -> SpecSnapshot:
         ) from error
 
 
-def take_snapshot(spec: Spec, templates: Templates, limit: int | None) -> SpecSnapshot:
+def take_snapshot(spec: Spec, templates: "Templates", limit: int | None) -> SpecSnapshot:
     """Return the snapshot for a new run of a spec, before its inputs are read."""
     return SpecSnapshot(spec.to_record(), templates.file_texts(), limit, [])
 

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from runner.results.outcome import OUTCOMES
+from runner.results.outcome_names import OUTCOMES
 from runner.runs.project import is_simulated_state
 from runner.store.records import Batch, Run
 from runner.store.run_batches import BatchTotals, RunBatches, decode_column

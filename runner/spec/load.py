@@ -1,7 +1,5 @@
 """Read a spec as far as it is sound, with all its mistakes, and the files that it names."""
 
-import hashlib
-import json
 import os
 import re
 import shlex
@@ -11,8 +9,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
-import msgspec
-
 from runner.errors import InputError, Problem
 from runner.files.data_types import is_data
 from runner.files.regular import read_regular_file
@@ -21,50 +17,13 @@ from runner.spec.cross_field import check_cross_fields, find_home_paths
 from runner.spec.given_spec import encode_given, finish_mapping, given_path, is_given, without_lines
 from runner.spec.output_schema import find_params_mistakes, find_schema_positions, load_output_schema
 from runner.spec.repair.document import RepairedDocument, format_path, repair_document
-from runner.spec.spec import EDITABLE_KEYS, Spec
-from runner.spec.structured.enforcement import find_schema_in_params
+from runner.spec.spec import Spec
+from runner.spec.spec_files import find_project_root
 from runner.spec.yaml.document import read_yaml
 
 _MAX_SUGGESTED = 8
 
 _ALLOW_COMMENT = re.compile(r"#\s*runner:\s*allow\s+([a-z0-9_-]+(?:[\s,]+[a-z0-9_-]+)*)")
-
-
-def spec_from_record(record: Mapping[str, Any], *, path: Path, root: Path) -> Spec:
-    """Return the Spec of a run's snapshot, with the editable settings at their defaults."""
-    output = {**record.get("output", {}), "schema": record.get("output_schema")}
-    if output["schema"] is None:
-        found = find_schema_in_params(record["params"], output.get("tool"), output.get("parse"))
-        output.update(schema=found, is_schema_in_params=found is not None)
-    plain = {"sinks": [], **record, "output": output, "path": str(path), "root": str(root)}
-    return msgspec.convert(plain, Spec, dec_hook=lambda kind, value: kind(value))
-
-
-def restore_with_edits(record: Mapping[str, Any], *, current: Spec) -> Spec:
-    """Return the Spec of a run's snapshot, with the editable settings of `current`, the current spec."""
-    settings = {name: getattr(current, name) for name in EDITABLE_KEYS}
-    recorded = spec_from_record(record, path=current.path, root=current.root)
-    own = {
-        name: getattr(current, name)
-        for name in ("positions", "allow_at", "key_lines", "schema_path", "schema_positions")
-    }
-    return replace(recorded, **own, **settings)
-
-
-def compute_fingerprint(record: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a snapshot; the order of its keys does not matter."""
-    text = json.dumps(record, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def find_project_root(path: Path) -> Path:
-    """Return the nearest folder above a spec that holds `prompts/` or `.runner/`, else its own folder."""
-    # Links are not followed: a linked folder of specs belongs to the project that links to it.
-    start = Path(os.path.abspath(path)).parent
-    for folder in (start, *start.parents):
-        if (folder / "prompts").is_dir() or (folder / ".runner").is_dir():
-            return folder
-    return start
 
 
 def _find_allowed_rules(text: str) -> dict[int, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""Find the spec files that paths, folders and globs name."""
+"""Find the spec files that paths, folders and globs name, and the project of a spec."""
 
 import os
 import re
@@ -8,10 +8,19 @@ from pathlib import Path
 
 from runner.errors import InputError, Problem
 from runner.files.regular import read_regular_file
-from runner.spec.yaml.document import parse_yaml
 
 SPEC_SUFFIXES = (".yaml", ".yml")
 _KEYS = ("version", "source")
+
+
+def find_project_root(path: Path) -> Path:
+    """Return the nearest folder above a spec that holds `prompts/` or `.runner/`, else its own folder."""
+    # Links are not followed: a linked folder of specs belongs to the project that links to it.
+    start = Path(os.path.abspath(path)).parent
+    for folder in (start, *start.parents):
+        if (folder / "prompts").is_dir() or (folder / ".runner").is_dir():
+            return folder
+    return start
 
 
 def find_spec_files(written: Sequence[str]) -> list[Path]:
@@ -56,6 +65,8 @@ def is_spec_file(path: Path) -> bool:
 
     A file with mistakes counts if lines of it begin with both keys, so that it is reported.
     """
+    from runner.spec.yaml.document import parse_yaml
+
     if path.suffix not in SPEC_SUFFIXES or path.name.startswith(".") or not path.is_file():
         return False
     try:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from runner.errors import UsageError
-from runner.spec.load import find_project_root
+from runner.spec.spec_files import find_project_root
 from runner.starters.data_sample import Column, DataSample, is_key_name, look_at_data, path_in_project
 from runner.starters.editor_schema import SCHEMA_LINE, write_editor_schema
 from runner.starters.labels import find_labels

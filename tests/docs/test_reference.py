@@ -14,7 +14,7 @@ from runner.cli import main
 from runner.reference.examples import load_examples, parse_example
 from runner.reference.spec_schema import build_schema
 from runner.reference.tables import MAX_WORDS, split_description
-from runner.results.outcome import OUTCOMES
+from runner.results.outcome_names import OUTCOMES
 from runner.rules.run import RULES
 from runner.simulator.fault_list import FAULTS
 from runner.spec.schema_errors import check_document

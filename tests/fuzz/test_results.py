@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from runner.lifecycle.deliver.read_results import read_results
 from runner.requests.custom_id import make_custom_id
-from runner.results.outcome import OUTCOMES, Outcome, parse_result
+from runner.results.outcome import Outcome, parse_result
+from runner.results.outcome_names import OUTCOMES
 from runner.results.output_format import OutputFormat
 from runner.results.usage import Usage, parse_usage
 from runner.results.validator import make_validator

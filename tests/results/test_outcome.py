@@ -9,7 +9,8 @@ from anthropic.types import StopReason
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from runner.results.outcome import OUTCOMES, Outcome, make_rejected_line, parse_result
+from runner.results.outcome import Outcome, make_rejected_line, parse_result
+from runner.results.outcome_names import OUTCOMES
 from runner.results.output_format import TEXT_FORMAT, OutputFormat
 from runner.results.validator import make_validator
 from tests.support.outputs import COUNT_SCHEMA, MESSAGE, TOOL_CALL, error_line, message_line, result_line

@@ -5,26 +5,10 @@ from pathlib import Path
 import pytest
 
 from runner.errors import InputError
-from runner.spec.load import find_project_root, load_spec
+from runner.spec.load import load_spec
 from runner.spec.spec import Spec
 from tests.support import ROOT, SHIPPED
 from tests.support.projects import MINIMAL_SPEC, load_lines, load_problems
-
-
-@pytest.mark.parametrize("marker", ["prompts", ".runner"])
-def test_project_root_is_the_nearest_marked_folder(tmp_path: Path, marker: str) -> None:
-    (tmp_path / "prompts").mkdir()
-    (tmp_path / "a" / marker).mkdir(parents=True)
-    (tmp_path / "a" / "b" / "c").mkdir(parents=True)
-    assert find_project_root(tmp_path / "a" / "b" / "c" / "s.yaml") == (tmp_path / "a").resolve()
-    assert find_project_root(tmp_path / "s.yaml") == tmp_path.resolve()
-
-
-def test_a_file_called_prompts_does_not_mark_a_project(tmp_path: Path) -> None:
-    (tmp_path / "prompts").mkdir()
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "prompts").touch()
-    assert find_project_root(tmp_path / "a" / "s.yaml") == tmp_path.resolve()
 
 
 def test_the_project_root_does_not_depend_on_the_current_folder(

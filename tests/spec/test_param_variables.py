@@ -8,7 +8,7 @@ import pytest
 
 from runner import load_spec
 from runner.errors import InputError
-from runner.spec.load import compute_fingerprint
+from runner.spec.record import compute_fingerprint
 from runner.spec.spec import Spec
 from tests.support.projects import SPEC
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from runner.spec.load import compute_fingerprint, load_spec, restore_with_edits
+from runner.spec.load import load_spec
 from runner.spec.prompt import Prompt, Turn
+from runner.spec.record import compute_fingerprint, restore_with_edits
 from runner.spec.spec import Batch, Retry, Sink, Source
 from tests.support import SHIPPED
 from tests.support.projects import MINIMAL_SPEC, load_lines

@@ -1,4 +1,4 @@
-"""Paths, folders and globs name spec files."""
+"""Paths, folders and globs name spec files, and a spec has a project."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import InputError
-from runner.spec.spec_files import find_spec_files
+from runner.spec.spec_files import find_project_root, find_spec_files
 from tests.support.projects import MINIMAL_SPEC
 
 
@@ -60,3 +60,19 @@ def test_a_folder_or_glob_without_specs_is_an_error(folder: Path) -> None:
         find_spec_files(["empty", "x*.yaml"])
     assert [problem.path for problem in caught.value.problems] == ["empty", "x*.yaml"]
     assert "no specs: YAML files with the keys `version` and `source`" in str(caught.value)
+
+
+@pytest.mark.parametrize("marker", ["prompts", ".runner"])
+def test_project_root_is_the_nearest_marked_folder(tmp_path: Path, marker: str) -> None:
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "a" / marker).mkdir(parents=True)
+    (tmp_path / "a" / "b" / "c").mkdir(parents=True)
+    assert find_project_root(tmp_path / "a" / "b" / "c" / "s.yaml") == (tmp_path / "a").resolve()
+    assert find_project_root(tmp_path / "s.yaml") == tmp_path.resolve()
+
+
+def test_a_file_called_prompts_does_not_mark_a_project(tmp_path: Path) -> None:
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "prompts").touch()
+    assert find_project_root(tmp_path / "a" / "s.yaml") == tmp_path.resolve()

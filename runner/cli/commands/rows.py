@@ -41,7 +41,7 @@ def show(
     """
     from runner.lifecycle.deliver.failures import UNCONFIRMED_STATES
     from runner.lifecycle.maintain.show import PENDING, RowChoice, show_rows
-    from runner.results.outcome import check_outcome
+    from runner.results.outcome_names import check_outcome
     from runner.runs.find import find_runs
 
     check_outcome(outcome, PENDING)

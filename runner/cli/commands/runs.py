@@ -57,11 +57,12 @@ def status(targets: tuple[str, ...], *, as_json: bool) -> None:
 
 def _find_shown(targets: "Sequence[str]") -> "NewestRuns":
     """Return all runs, or the newest of each target, with its failed rows."""
-    from runner.lifecycle.maintain.show import with_failures
     from runner.runs.find import NewestRuns, find_newest_runs, find_runs
 
     if not targets:
         return NewestRuns(find_runs(), [])
+    from runner.lifecycle.maintain.show import with_failures
+
     found, without = find_newest_runs(targets)
     return NewestRuns([with_failures(run) for run in found], without)
 

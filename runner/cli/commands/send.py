@@ -225,7 +225,7 @@ def retry(
     from runner.lifecycle.maintain.retry import retry as retry_run
     from runner.lifecycle.run import RunOptions
     from runner.lifecycle.validate.checks import load_spec_or_report
-    from runner.results.outcome import check_outcome
+    from runner.results.outcome_names import check_outcome
 
     choice = RetryChoice(check_outcome(outcome), key)
     warn_of_debug_log()

@@ -77,7 +77,7 @@ def _ask_api(report: "FileReport", *, as_json: bool) -> None:
 def _print_findings(report: "FileReport", findings: "Sequence[Finding]", *, as_json: bool) -> None:
     from runner.cli.texts.excerpt import format_problem
     from runner.cli.texts.findings import finding_to_json
-    from runner.spec.load import find_project_root
+    from runner.spec.spec_files import find_project_root
 
     roots, width = [find_project_root(report.path)], text_width(err=True)
     for finding in findings:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from runner.cli.echo import escape_line, to_cell
 from runner.cli.signals import program_words
 from runner.cli.texts.numbers import format_dollars, format_duration
-from runner.lifecycle.maintain.unknown_batches import UnknownBatch
 from runner.runs.find import RunInfo
 from runner.runs.summary import Progress, Summary
 from runner.text import pluralize
@@ -18,6 +17,8 @@ from runner.text import pluralize
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+
+    from runner.lifecycle.maintain.unknown_batches import UnknownBatch
 
 
 def format_states(summary: Summary | Progress) -> str:
@@ -151,7 +152,7 @@ def format_unfinished(summary: Summary) -> str:
     return "\n".join([first, *(f"  {line}" for line in format_doubts(summary))])
 
 
-def format_unknown_batch(batch: UnknownBatch) -> str:
+def format_unknown_batch(batch: "UnknownBatch") -> str:
     """Describe a batch whose creation got no response, and the remote batches that could be it."""
     sent_at = datetime.fromtimestamp(batch.intent_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     lines = [

@@ -17,7 +17,7 @@ from runner.requests.custom_id import make_custom_id
 from runner.results.outcome import Outcome, parse_result
 from runner.results.output_format import OutputFormat, build_output_format
 from runner.runs.snapshot import read_snapshot
-from runner.spec.load import spec_from_record
+from runner.spec.record import spec_from_record
 from runner.store.records import Batch, Run
 from runner.store.run_folder import FileSlices
 from runner.store.store import Store

@@ -21,11 +21,12 @@ from runner.files.remote import is_url
 from runner.lifecycle.follow.remote_batches import identify_batches
 from runner.requests.custom_id import make_custom_id
 from runner.requests.stored_params import StoredBody
-from runner.results.outcome import OUTCOMES, parse_result
+from runner.results.outcome import parse_result
+from runner.results.outcome_names import OUTCOMES
 from runner.runs.context import batch_label
 from runner.runs.project import SIMULATED_FOLDER, find_state_root, open_client
 from runner.runs.snapshot import read_snapshot
-from runner.spec.load import find_project_root
+from runner.spec.spec_files import find_project_root
 from runner.store.records import Batch, Run
 from runner.store.run_batches import decode_column
 from runner.store.run_folder import FileSlices, open_slices

@@ -28,7 +28,7 @@ from runner.runs.select import RunSelector
 from runner.runs.snapshot import SpecSnapshot, read_snapshot, take_snapshot
 from runner.runs.summary import Summary, summarize_run
 from runner.sources.changed_files import find_changed_files
-from runner.spec.load import spec_from_record
+from runner.spec.record import spec_from_record
 from runner.spec.spec import Spec
 from runner.spec.spec_files import SPEC_SUFFIXES
 from runner.store.records import Run

@@ -16,7 +16,7 @@ from runner.runs.find import RunInfo, find_run, open_run
 from runner.runs.project import open_client
 from runner.runs.snapshot import read_snapshot
 from runner.runs.summary import summarize_run
-from runner.spec.load import spec_from_record
+from runner.spec.record import spec_from_record
 from runner.store.records import Batch
 from runner.text import pluralize
 

@@ -6,8 +6,9 @@ from itertools import islice
 import msgspec
 
 from runner.errors import RetriesStopped
-from runner.results.lasting_failure import LASTING_OUTCOMES, is_lasting_failure
+from runner.results.lasting_failure import is_lasting_failure
 from runner.results.outcome import Outcome
+from runner.results.outcome_names import LASTING_OUTCOMES
 from runner.results.output_format import OutputFormat
 from runner.runs.context import RunContext
 from runner.runs.result_reader import open_result_reader

@@ -11,7 +11,7 @@ from runner.errors import StateError
 from runner.lifecycle.prepare.reuse import digest_row
 from runner.requests.params import build_params_without_prompt
 from runner.runs.snapshot import SpecSnapshot, read_snapshot
-from runner.spec.load import spec_from_record
+from runner.spec.record import spec_from_record
 from runner.store.records import Run
 from runner.store.request_index import DigestIndex
 from runner.store.store import Store
