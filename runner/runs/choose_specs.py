@@ -2,17 +2,17 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from runner.errors import InputError, Problem, UsageError
-from runner.runs.project import find_output_root
-from runner.runs.summary import Summary, summarize_run
 from runner.spec.load import load_spec
 from runner.spec.spec import Spec
 from runner.spec.spec_files import find_spec_files
-from runner.store.store import open_store
 
-StateTest = Callable[[Summary | None], bool]
+if TYPE_CHECKING:
+    from runner.runs.summary import Summary
+
+StateTest = Callable[["Summary | None"], bool]
 """A function that tells if a spec is selected, by the summary of its newest run, or None without a run."""
 
 
@@ -116,12 +116,17 @@ def _is_selected(spec: Spec, choices: Sequence[Sequence[_Condition]], *, simulat
     return any(all(_meets(spec, newest, one) for one in choice) for choice in choices)
 
 
-def _meets(spec: Spec, newest: Summary | None, condition: _Condition) -> bool:
+def _meets(spec: Spec, newest: "Summary | None", condition: _Condition) -> bool:
     return condition.name in spec.tags if condition.kind == "tag" else SELECTABLE_STATES[condition.name](newest)
 
 
-def _find_newest_run(spec: Spec, *, simulate: bool) -> Summary | None:
+def _find_newest_run(spec: Spec, *, simulate: bool) -> "Summary | None":
     """Return the summary of the newest run of a spec that was started, or None."""
+    # Only a selection by state looks at runs.
+    from runner.runs.project import find_output_root
+    from runner.runs.summary import summarize_run
+    from runner.store.store import open_store
+
     folder = find_output_root(spec, simulate=simulate) / ".runner"
     if not (folder / "state.db").exists():
         return None

@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runner.errors import InputError, Problem
-from runner.runs.context import RunContext
-from runner.runs.snapshot import read_snapshot
 from runner.sinks.check import check_destination, prove_destination
 from runner.sinks.destination import Destination, resolve_destination
 from runner.spec.spec import Spec
+
+if TYPE_CHECKING:
+    from runner.runs.context import RunContext
 
 
 def find_unwritable(spec: Spec, places: Sequence[Destination], types: Mapping[str, Any]) -> list[Problem]:
@@ -56,8 +57,10 @@ def prove_destinations(spec: Spec, places: Sequence[Destination]) -> None:
         raise InputError(problems)
 
 
-def check_tables(context: RunContext, destinations: Sequence[Destination]) -> None:
+def check_tables(context: "RunContext", destinations: Sequence[Destination]) -> None:
     """Discard a prepared run and raise InputError if a table does not accept its column types."""
+    from runner.runs.snapshot import read_snapshot
+
     types = read_snapshot(context.store, context.run).types
     tables = [index for index, sink in enumerate(context.spec.sinks) if sink.type == "sql"]
     unfit = [check_destination(context.spec, index, destinations[index], types) for index in tables]
