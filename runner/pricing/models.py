@@ -6,7 +6,6 @@ from importlib.resources import files
 import msgspec
 
 from runner.results.usage import Usage
-from runner.spec.yaml.document import parse_yaml
 
 
 class Price(msgspec.Struct, frozen=True):
@@ -106,6 +105,9 @@ class Catalogue(msgspec.Struct, frozen=True):
 @cache
 def load_catalogue() -> Catalogue:
     """Return the facts about all models and prices."""
+    # The sums of `status` and `show` are in the state: they need no price, and no YAML.
+    from runner.spec.yaml.document import parse_yaml
+
     document = parse_yaml(
         files("runner.pricing").joinpath("models.yaml").read_bytes(), path="models.yaml", environ={}
     )
