@@ -10,7 +10,6 @@ from pathlib import Path
 from threading import Event
 from typing import Any, Literal
 
-from runner.api.client import Api
 from runner.errors import CostCapReached, InputError, Interrupted, RetriesStopped, RunnerError
 from runner.lifecycle.deliver.failures import summarize_with_failures
 from runner.lifecycle.deliver.finish import finish_run, rewrite_outputs, write_partial_outputs
@@ -24,7 +23,7 @@ from runner.lifecycle.validate.destinations import check_destinations, check_tab
 from runner.results.output_format import OutputFormat, build_output_format
 from runner.runs.context import RunContext
 from runner.runs.events import ProgressCallback, ignore_progress
-from runner.runs.project import make_output_root, open_project, simulated_spec
+from runner.runs.project import OpenApi, make_output_root, open_project, simulated_spec
 from runner.runs.select import PendingChoice, RunSelector, has_unfinished_run, refuse_choice
 from runner.runs.summary import Summary, summarize_run
 from runner.sinks.destination import Destination
@@ -44,9 +43,14 @@ class ReadyRun:
     """
 
     context: RunContext
-    api: Api
+    open_api: OpenApi
     plan: Plan | None
     is_outdated: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        """True if only the outputs of the run are written again."""
+        return self.context.run.state == "finished" or self.context.run.purged_at is not None
 
     def start(self, consent: Consent, stop: Event) -> None:
         """Start a new run if its plan is agreed to, or discard it (see `start_if_confirmed`)."""
@@ -126,8 +130,9 @@ class RunOptions:
 
 
 def prepare_run(
-    checked: CheckedSpec, store: Store, api: Api, options: RunOptions, *, report: ProgressCallback, stop: Event
-) -> ReadyRun:
+    checked: CheckedSpec, store: Store, open_api: OpenApi, options: RunOptions, *, report: ProgressCallback,
+    stop: Event,
+) -> ReadyRun:  # fmt: skip
     """Select the run to resume, or prepare and plan a new one. Nothing is sent."""
     limit, overwrite = options.limit, options.overwrite
     spec, root, templates = checked.spec, checked.output_root, checked.templates
@@ -137,13 +142,18 @@ def prepare_run(
     selector = RunSelector(spec, templates, limit, resume, options.new, to_choice(options.pending))
     if selected := selector.select_run(store):
         context = RunContext(selected.spec, store, selected.run, root, report, overwrite, stop)
-        return ReadyRun(context, api, None, selected.is_outdated or checked.error is not None)
+        ready = ReadyRun(context, open_api, None, selected.is_outdated or checked.error is not None)
+        if not ready.is_over:
+            open_api()
+        return ready
+    # Before the rows are read: it fails without a key.
+    api = open_api()
     templates = templates or validate_spec(spec).templates
     prove_destinations(spec, checked.destinations)
     prepared = prepare_first_round(spec, templates, store, limit=limit, stop=stop, report=report)
     context = RunContext(spec, store, prepared.run, root, report, overwrite, stop)
     check_tables(context, checked.destinations)
-    return ReadyRun(context, api, build_plan(context, templates, prepared, api, store))
+    return ReadyRun(context, open_api, build_plan(context, templates, prepared, api, store))
 
 
 def follow_and_deliver(
@@ -184,7 +194,7 @@ def _follow_and_deliver(
 ) -> Summary:
     context, run = ready.context, ready.context.run
     output_format = build_output_format(context.spec.output)
-    if run.state == "finished" or run.purged_at is not None:
+    if ready.is_over:
         rewrite_outputs(context, output_format)
     else:
         if not is_again:
@@ -204,7 +214,7 @@ def _follow(
     try:
         is_done = follow_run(
             context,
-            ready.api,
+            ready.open_api(),
             output_format,
             poll_seconds=options.poll_seconds or context.spec.batch.poll_seconds,
             stop=stop,
@@ -242,8 +252,8 @@ def run(
     is_patient = options.pending == "finish" and not options.new
     checked = check_spec(spec, simulate=simulate, resume=options.resume, finish_pending=is_patient)
     agreed = consent if callable(consent) else simulate or consent
-    with open_project(checked.output_root, stop, simulate=simulate, betas=spec.betas) as (store, api):
-        ready = prepare_run(checked, store, api, options, report=report, stop=stop)
+    with open_project(checked.output_root, stop, simulate=simulate, betas=spec.betas) as (store, open_api):
+        ready = prepare_run(checked, store, open_api, options, report=report, stop=stop)
         ready.start(agreed, stop)
         wait_until = math.inf if options.max_wait is None else read_clock() + options.max_wait
         if ready.is_outdated:
@@ -253,7 +263,7 @@ def run(
         if ready.is_outdated and summary.state == "finished" and not stop.is_set():
             checked = check_spec(spec, simulate=simulate, resume=False)
             changes = replace(options, resume=False, new=False, pending="ask")
-            ready = prepare_run(checked, store, api, changes, report=report, stop=stop)
+            ready = prepare_run(checked, store, open_api, changes, report=report, stop=stop)
             ready.start(agreed, stop)
             summary = follow_and_deliver(ready, changes, stop, wait_until=wait_until)
         return summary

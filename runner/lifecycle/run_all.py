@@ -118,7 +118,7 @@ class _Runs:
             return
         with self.observer.show() as report:
             ready = self._prepare(spec, report)
-        if ready.plan is None and ready.context.run.state == "finished":
+        if ready.is_over:
             self._follow_shown(spec, ready, wait=True)
             return
         earlier = [(one, other) for one, other in wave.ready if other.context.store is ready.context.store]
@@ -137,8 +137,8 @@ class _Runs:
         options = self.options
         is_patient = options.pending == "finish" and not options.new
         checked = check_spec(spec, simulate=options.simulate, resume=options.resume, finish_pending=is_patient)
-        store, api = self.projects.open(checked.output_root, betas=spec.betas)
-        return prepare_run(checked, store, api, options, report=report, stop=self.stop)
+        store, open_api = self.projects.open(checked.output_root, betas=spec.betas)
+        return prepare_run(checked, store, open_api, options, report=report, stop=self.stop)
 
     def send_wave(self, wave: Wave) -> None:
         """Start the runs of a wave and follow them to their ends: all are sent before any is waited for."""

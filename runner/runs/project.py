@@ -1,8 +1,9 @@
 """The folders of a project, real and simulated, and the client for each."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
@@ -81,6 +82,10 @@ def open_client(folder: Path, *, simulate: bool, betas: Sequence[str] = ()) -> I
         yield api
 
 
+OpenApi = Callable[[], Api]
+"""Opens a client when it is first needed: a run that only writes its outputs again needs none."""
+
+
 @dataclass(slots=True)
 class OpenProjects:
     """The projects of one command: each state is locked, and each simulator started, when it is first needed."""
@@ -88,21 +93,26 @@ class OpenProjects:
     stack: ExitStack
     stop: Event
     simulate: bool
-    states: dict[Path, tuple[Store, dict[str, str]]] = field(default_factory=dict)
+    states: dict[Path, Store] = field(default_factory=dict)
+    servers: dict[Path, dict[str, str]] = field(default_factory=dict)
     clients: dict[tuple[Path, tuple[str, ...]], Api] = field(default_factory=dict)
 
-    def open(self, output_root: Path, *, betas: tuple[str, ...]) -> tuple[Store, Api]:
-        """Return the locked state of a project, and a client whose calls end early after `stop`."""
+    def open(self, output_root: Path, *, betas: tuple[str, ...]) -> tuple[Store, OpenApi]:
+        """Return the locked state of a project, and how to open a client whose calls end early after `stop`."""
         root = output_root.resolve()
         if root not in self.states:
-            store = self.stack.enter_context(open_store(output_root / ".runner"))
-            server = self.stack.enter_context(_find_server(store.path, simulate=self.simulate))
-            self.states[root] = store, server
-        store, server = self.states[root]
+            self.states[root] = self.stack.enter_context(open_store(output_root / ".runner"))
+        return self.states[root], partial(self._open_client, root, betas)
+
+    def _open_client(self, root: Path, betas: tuple[str, ...]) -> Api:
+        if root not in self.servers:
+            folder = self.states[root].path
+            self.servers[root] = self.stack.enter_context(_find_server(folder, simulate=self.simulate))
         if (root, betas) not in self.clients:
-            self.clients[root, betas] = self.stack.enter_context(connect(**server, betas=betas))
-            self.clients[root, betas].stop = self.stop
-        return store, self.clients[root, betas]
+            api = self.stack.enter_context(connect(**self.servers[root], betas=betas))
+            api.stop = self.stop
+            self.clients[root, betas] = api
+        return self.clients[root, betas]
 
 
 @contextmanager
@@ -117,18 +127,14 @@ def open_projects(stop: Event, *, simulate: bool) -> Iterator[OpenProjects]:
 
 @contextmanager
 def open_project(
-    output_root: Path, stop: Event, *, simulate: bool, betas: Sequence[str] = ()
-) -> Iterator[tuple[Store, Api]]:
-    """Open the state of a project, locked against other runners, and a client whose calls end early after `stop`.
+    output_root: Path, stop: Event, *, simulate: bool, betas: tuple[str, ...] = ()
+) -> Iterator[tuple[Store, OpenApi]]:
+    """Open the state of a project, locked against other runners; see `OpenProjects.open`.
 
     Raises StateError for OSErrors.
     """
     try:
-        with (
-            open_store(output_root / ".runner") as store,
-            open_client(store.path, simulate=simulate, betas=betas) as api,
-        ):
-            api.stop = stop
-            yield store, api
+        with ExitStack() as stack:
+            yield OpenProjects(stack, stop, simulate).open(output_root, betas=betas)
     except OSError as error:
         raise StateError(describe_os_error(error, output_root)) from error

@@ -22,14 +22,6 @@ def test_help_names_every_command() -> None:
         assert f"\n  {name} " in done.stdout
 
 
-def test_help_does_not_import_heavy_packages() -> None:
-    heavy = {"anthropic", "jinja2", "rich", "sqlite3"}
-    code = f"import sys; from runner.cli import main; print(sorted({heavy} & set(sys.modules)))"
-    assert (
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
-    )
-
-
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_stops_cleanly_and_cancels_nothing(tmp_path: Path, number: int, code: int) -> None:
     write_job(tmp_path)

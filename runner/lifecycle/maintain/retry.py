@@ -84,13 +84,15 @@ def retry(
     """
     stop, simulate = stop or Event(), options.simulate
     checked = check_spec(spec, simulate=simulate, resume=False)
-    with open_project(checked.output_root, stop, simulate=simulate, betas=spec.betas) as (store, api):
+    with open_project(checked.output_root, stop, simulate=simulate, betas=spec.betas) as (store, open_api):
         newest = _find_newest(store, spec, run_id)
         context = RunContext(checked.spec, store, newest, checked.output_root, report, stop=stop)
         is_good = newest.state == "finished" and _count_failed(store, newest) == 0
         if is_good and not _has_new_rules(store, newest, spec):
             context.report("unchanged", f"every row of run {newest.id} succeeded: there is nothing to retry")
             return summarize_run(store, newest)
+        # Before anything is reported or prepared: it fails without a key.
+        api = open_api()
         if newest.state == "finished":
             ready = _prepare_retry(checked, context, api, choice, note)
         else:
@@ -145,11 +147,15 @@ def _resume(context: RunContext, api: Api) -> ReadyRun:
     selected = RunSelector(context.spec, None, None, resume=True, new=False).select_run(context.store)
     if selected is None:
         raise UsageError("the run to resume is no longer there: run the same command again")
-    return ReadyRun(replace(context, spec=selected.spec, run=selected.run), api, None)
+    return ReadyRun(replace(context, spec=selected.spec, run=selected.run), lambda: api, None)
 
 
 def _prepare_retry(
-    checked: CheckedSpec, context: RunContext, api: Api, choice: RetryChoice, note: Callable[[str], None]
+    checked: CheckedSpec,
+    context: RunContext,
+    api: Api,
+    choice: RetryChoice,
+    note: Callable[[str], None],
 ) -> ReadyRun:
     """Prepare and plan a run that retries the finished one of a context. Nothing is sent."""
     store, run = context.store, context.run
@@ -169,7 +175,7 @@ def _prepare_retry(
     check_tables(context, checked.destinations)
     for line in _describe(checked.spec, before, start, run, prepared.reused):
         note(line)
-    return ReadyRun(context, api, build_plan(context, templates, prepared, api, store))
+    return ReadyRun(context, lambda: api, build_plan(context, templates, prepared, api, store))
 
 
 _CHANGES = {
