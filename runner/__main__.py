@@ -1,5 +1,6 @@
 """Entry point of the `runner` command, and of `python -m runner`."""
 
+import gc
 import sys
 
 
@@ -11,6 +12,9 @@ def main() -> None:
         run_command()
     except KeyboardInterrupt:
         sys.exit(130)
+    finally:
+        # At its end Python looks at every object once more, for cycles: with those of the SDK, that takes 0.4 s.
+        gc.freeze()
 
 
 if __name__ == "__main__":
