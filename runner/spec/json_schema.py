@@ -69,7 +69,8 @@ def _is_valid(schema: dict[str, Any], value: Any) -> bool:
     keywords: dict[str, Any] = {"type": _StrictType, "pattern": _StrictPattern}
     try:
         return jsonschema_rs.validator_for(schema, keywords=keywords, offline=True).is_valid(value)
-    except ValueError:  # a value that JSON does not have, such as half a character
+    except (ValueError, jsonschema_rs.ReferencingError):
+        # A value that JSON does not have, such as half a character, or a plugin whose schema is not usable.
         return False
 
 
