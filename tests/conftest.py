@@ -1,5 +1,6 @@
 """Fixtures of all tests."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,9 @@ import pytest
 from runner import Summary, load_spec, run
 from tests.support.projects import write_job
 from tests.support.simulator import end_batches, simulator
+
+# Tests start a thousand processes, and without bytecode on disk each would compile the whole package.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.fixture
