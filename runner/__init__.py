@@ -22,6 +22,7 @@ from runner.errors import (
     FileChanged,
     InputError,
     Interrupted,
+    LimitReached,
     ManualDecisionRequired,
     NotAccepted,
     NotFound,
@@ -48,9 +49,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AcceptanceUnknown", "AccessError", "ApiError", "CanaryFailed", "CostCapReached", "FileChanged",
-    "InputError", "Interrupted", "ManualDecisionRequired", "NotAccepted", "NotFound", "Plan", "Problem",
-    "RequestRejected", "Result", "ResultsIncomplete", "ResultsLost", "RetriesStopped", "RunEvent", "RunnerError",
-    "Spec", "StateError", "StateLocked", "Summary", "Unavailable", "UsageError", "load_spec", "plan", "run",
+    "InputError", "Interrupted", "LimitReached", "ManualDecisionRequired", "NotAccepted", "NotFound", "Plan",
+    "Problem", "RequestRejected", "Result", "ResultsIncomplete", "ResultsLost", "RetriesStopped", "RunEvent",
+    "RunnerError", "Spec", "StateError", "StateLocked", "Summary", "Unavailable", "UsageError", "load_spec",
+    "plan", "run",
 ]  # fmt: skip
 
 # Imported on first use, because `--help` must not wait for modules that only a run needs.

@@ -157,6 +157,10 @@ class Unavailable(ApiError):
         self.retry_after = retry_after
 
 
+class LimitReached(Unavailable):
+    """The API takes no more requests for now (429)."""
+
+
 class ResultsIncomplete(Unavailable):
     """Results of the batch are missing from its results file."""
 

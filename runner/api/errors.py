@@ -13,6 +13,7 @@ import msgspec
 from runner.errors import (
     AcceptanceUnknown,
     AccessError,
+    LimitReached,
     NotAccepted,
     NotFound,
     RequestRejected,
@@ -160,8 +161,9 @@ def _error_for_status(error: "anthropic.APIStatusError", call: Call) -> RunnerEr
         case Verdict.PERHAPS_ACCEPTED:
             return AcceptanceUnknown(message)
         case Verdict.NOT_ACCEPTED:
-            is_looked_for = call is Call.CREATE and status != 429
-            return (NotAccepted if is_looked_for else Unavailable)(message, retry_after=retry_after)
+            if status == 429:
+                return LimitReached(message, retry_after=retry_after)
+            return (NotAccepted if call is Call.CREATE else Unavailable)(message, retry_after=retry_after)
         case Verdict.REJECTED if status == 404 and call is Call.CREATE:
             return AccessError(f"the base URL has no Message Batches API ({message}): check the URL")
     return RequestRejected(message)

@@ -111,6 +111,7 @@ class RunBatches:
     def __init__(self, batches: Iterable[Batch]) -> None:
         self._by_key: dict[BatchKey, Batch] = {}
         self._by_state: dict[str, dict[BatchKey, Batch]] = {}
+        self._requests: dict[str, int] = {}
         self._committed = 0
         self._groups: dict[str, dict[BatchKey, Batch]] = {name: {} for name in _GROUPS}
         self.totals = BatchTotals()
@@ -136,6 +137,10 @@ class RunBatches:
         """Return the batch that came into a state last."""
         found = self._by_state.get(state)
         return next(reversed(found.values())) if found else None
+
+    def count_requests(self, *states: str) -> int:
+        """Return the number of requests of the batches in these states."""
+        return sum(self._requests.get(state, 0) for state in states)
 
     def count(self, *states: str) -> int:
         """Return the number of batches in these states."""
@@ -165,11 +170,13 @@ class RunBatches:
         before = self._by_key.get(key)
         self._by_key = _insert(self._by_key, key, batch, is_sorted=True)
         if before is not None:
+            self._requests[before.state] -= before.requests
             self._committed -= _committed_cost(before)
             if before.state != batch.state:
                 del self._by_state[before.state][key]
         found = self._by_state.get(batch.state, {})
         self._by_state[batch.state] = _insert(found, key, batch, is_sorted=batch.state == "prepared")
+        self._requests[batch.state] = self._requests.get(batch.state, 0) + batch.requests
         self._committed += _committed_cost(batch)
         for name, belongs in _GROUPS.items():
             if belongs(batch):
@@ -187,6 +194,7 @@ class RunBatches:
         del self._by_state[batch.state][key]
         for group in self._groups.values():
             group.pop(key, None)
+        self._requests[batch.state] -= batch.requests
         self._committed -= _committed_cost(batch)
 
     def _recount(self) -> None:

@@ -18,6 +18,20 @@ def test_many_batches_are_in_flight_at_once(run_job: Callable[..., Summary]) -> 
     assert [batch["requests"] for batch in summary.batches] == [8, 7, 5]
 
 
+def test_full_queue_is_not_found_out_by_uploading(run_job: Callable[..., Summary]) -> None:
+    moments: list[str] = []
+    summary = run_job(on=moments.append, seconds=1, poll_seconds=1, faults=["max-queue:8"])
+    assert summary.outcomes == {"succeeded": 20}
+    # Batches of 8, 7 and 5 requests: the second and the third are refused once, while the one before is there.
+    assert moments.count("create") == 5
+
+
+def test_requests_of_others_that_fill_the_queue_are_waited_for(run_job: Callable[..., Summary]) -> None:
+    moments: list[str] = []
+    assert run_job(on=moments.append, seconds=0.2, faults=["queue-full:3"]).outcomes == {"succeeded": 20}
+    assert moments.count("create") == 6
+
+
 @pytest.mark.parametrize("moment", ["retrieve", "list", "results"])
 @pytest.mark.parametrize(
     "error", [DropConnection(), ErrorResponse(500, "boom"), ErrorResponse(529, "busy"), ErrorResponse(429, "slow")]

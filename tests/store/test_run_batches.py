@@ -20,6 +20,7 @@ def facts(batches: RunBatches) -> dict[str, object]:
     return {
         "batches": list(batches),
         "states": batches.count_by_state(),
+        "requests": {state: batches.count_requests(state) for state in STATES},
         "prepared": list(batches.in_state("prepared")),
         "groups": {name: set(batches.in_group(name)) for name in ("unreserved", "suspected")},
         "committed": batches.committed_cost,

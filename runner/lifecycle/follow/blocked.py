@@ -1,7 +1,7 @@
 """The end of a run whose batches are all blocked: reject the requests at fault, or raise what blocks the rest."""
 
 from runner.errors import CostCapReached, ManualDecisionRequired, RequestRejected, ResultsLost, StateError
-from runner.lifecycle.follow.perform import Following
+from runner.lifecycle.follow.following import Following
 from runner.lifecycle.send.refusal import is_culprit, reject_row
 from runner.store.records import Batch
 

@@ -9,10 +9,11 @@ from threading import Event
 
 from runner.api.client import Api
 from runner.api.remote_batch import RETENTION_SECONDS
-from runner.errors import Unavailable
+from runner.errors import LimitReached, Unavailable
 from runner.lifecycle.follow.blocked import resolve_blocked
+from runner.lifecycle.follow.following import Following
 from runner.lifecycle.follow.next_step import BatchState, RunState, next_step
-from runner.lifecycle.follow.perform import Following, perform
+from runner.lifecycle.follow.perform import perform
 from runner.lifecycle.follow.progress import Blocked, Memory, Result, Retry, Wait
 from runner.lifecycle.follow.remote_batches import check_workspace
 from runner.lifecycle.follow.restored import EarlierCreates
@@ -65,6 +66,11 @@ def _remember(run: Following, batch: Batch, result: Result) -> None:
             memory.of(batch).delay(seconds)
             if is_create or wakes_creates:
                 memory.creates.delay(0.0 if wakes_creates else seconds)
+        case Retry(LimitReached() as error, retry_after) if is_create and run.count_in_processing():
+            pause = memory.queue.refuse(run.count_in_processing() + batch.requests, memory.poll_seconds)
+            memory.creates.delay(retry_after or 0.0)
+            line = f"{error}; trying again once a batch has ended, or in {max(pause, retry_after or 0.0):.0f} s"
+            run.context.report("retrying", line, batch)
         case Retry(error, retry_after):
             delay = memory.back_off(batch, retry_after)
             # A create that the API refused is looked for when the next create is due.
@@ -106,8 +112,8 @@ def _take_due_steps(run: Following) -> bool:
         if batch is not None and batch.state in IN_FLIGHT:
             _take_step(run, batch)
             has_worked = True
-    is_create_due = not run.stop.is_set() and run.memory.creates.due_at <= time.monotonic()
-    if is_create_due and (batch := _find_next_create(run)) is not None:
+    batch = None if run.stop.is_set() else _find_next_create(run)
+    if batch is not None and _create_due(run, batch) <= time.monotonic():
         _take_step(run, batch)
         has_worked = True
     return has_worked
@@ -163,8 +169,14 @@ def _begin_next_round(run: Following) -> bool:
 
 def _next_due(run: Following) -> float:
     """Return when the next step is due, by the monotonic clock; infinite if no batch can take one."""
-    has_create = _find_next_create(run) is not None
-    return min(run.memory.next_due(), run.memory.creates.due_at if has_create else math.inf)
+    batch = _find_next_create(run)
+    return min(run.memory.next_due(), math.inf if batch is None else _create_due(run, batch))
+
+
+def _create_due(run: Following, batch: Batch) -> float:
+    """Return when a prepared batch may be sent, by the monotonic clock."""
+    requests = run.count_in_processing() + batch.requests
+    return max(run.memory.creates.due_at, run.memory.queue.free_at(requests))
 
 
 def _wait_for_due(run: Following, seconds: float) -> None:

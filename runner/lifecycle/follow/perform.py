@@ -6,12 +6,9 @@ Each returns Wait, Retry or Blocked, or raises an error of `runner.errors` that 
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from threading import Event
 
 import msgspec
 
-from runner.api.client import Api
 from runner.api.remote_batch import RemoteBatch
 from runner.errors import (
     CostCapReached,
@@ -32,52 +29,26 @@ from runner.lifecycle.deliver.missing_results import (
     record_incomplete_download,
     seconds_until_download,
 )
+from runner.lifecycle.follow.following import Following
 from runner.lifecycle.follow.lost_results import are_results_lost, results_lost_error
 from runner.lifecycle.follow.next_step import Step
-from runner.lifecycle.follow.progress import Blocked, Memory, Result, Retry, Wait
+from runner.lifecycle.follow.progress import Blocked, Result, Retry, Wait
 from runner.lifecycle.follow.reconcile import reconcile_batch
 from runner.lifecycle.follow.remote_batches import CLOCK_MARGIN_SECONDS
-from runner.lifecycle.follow.restored import EarlierCreates, find_restored_create
+from runner.lifecycle.follow.restored import find_restored_create
 from runner.lifecycle.send.canary import check_canary
 from runner.lifecycle.send.cost_cap import reserve_cost
-from runner.lifecycle.send.deadline import Deadline
 from runner.lifecycle.send.recovered import find_earlier_create, may_have_been_sent
 from runner.lifecycle.send.refusal import bisect_batch, record_rejection, rejected_batch_error
 from runner.lifecycle.send.submit import submit_batch
 from runner.lifecycle.send.synchronous import send_synchronously, split_into_chunks
 from runner.lifecycle.send.upload_files import upload_files
-from runner.results.output_format import OutputFormat
-from runner.runs.context import RunContext
 from runner.store.records import Batch
-from runner.store.run_batches import IN_FLIGHT, RunBatches
+from runner.store.run_batches import IN_FLIGHT
 
 _DAY = 86_400
 # Halving 100,000 requests down to one takes 17 steps of two creates.
 _MAX_REJECTIONS = 40
-
-
-@dataclass(slots=True)
-class Following:
-    """A run while it is followed: what its steps need, and what this process remembers of them.
-
-    `rejections` counts the creates that the API rejected since it last accepted one.
-    """
-
-    context: RunContext
-    api: Api
-    output_format: OutputFormat
-    deadline: Deadline
-    memory: Memory
-    stop: Event
-    accept_loss: bool
-    earlier: EarlierCreates
-    canary_passed: bool = False
-    rejections: int = 0
-
-    @property
-    def batches(self) -> RunBatches:
-        """The batches of the run."""
-        return self.context.store.run_batches(self.context.run)
 
 
 def _find_earlier_create(run: Following, batch: Batch) -> Result:
@@ -157,6 +128,7 @@ def _wait_for_budget(run: Following) -> Wait:
 def _after_create(run: Following, batch: Batch) -> Wait:
     run.rejections = 0
     if batch.state == "submitted":
+        run.memory.queue.accept(run.count_in_processing())
         return Wait(run.memory.poll_seconds, wakes_creates=True)
     return Wait(_search_delay(run, batch), wakes_creates=True)
 

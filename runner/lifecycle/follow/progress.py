@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 
 from runner.errors import ApiError, RunnerError
+from runner.lifecycle.follow.queue_limit import QueueLimit
 from runner.store.records import Batch
 from runner.store.run_batches import BatchKey, key_of
 
@@ -96,13 +97,15 @@ def schedule_key(batch: Batch) -> BatchKey:
 class Memory:
     """The progress of all batches of a run in this process; `poll_seconds` is the pause between two polls.
 
-    `reported_due` is the time of the next look that was reported last. `_schedule` is a heap of the batches in
+    `reported_due` is the time of the next look that was reported last, and `queue` what refused creates say of the
+    API's queue. `_schedule` is a heap of the batches in
     flight by the times at which they are due. A time that has changed since is out of date, and is skipped.
     """
 
     poll_seconds: float
     of_key: defaultdict[BatchKey, Progress] = field(default_factory=lambda: defaultdict(Progress))
     reported_due: float = 0.0
+    queue: QueueLimit = field(default_factory=QueueLimit)
     _schedule: list[tuple[float, BatchKey]] = field(default_factory=list)
 
     def of(self, batch: Batch) -> Progress:
