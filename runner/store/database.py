@@ -44,6 +44,8 @@ def _connect(folder: Path) -> sqlite3.Connection:
     connection.execute(f"PRAGMA journal_mode = {'TRUNCATE' if _is_network_folder(folder) else 'WAL'}")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+    # What a purge deletes is not left in the file.
+    connection.execute("PRAGMA secure_delete = FAST")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if not 0 <= version <= SCHEMA_VERSION:
         connection.close()

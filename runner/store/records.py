@@ -15,6 +15,7 @@ class Run:
     - `mode`: how its batches are sent, batch or sync, as decided on consent.
     - `started_at`: when the user gave consent, by the API's clock.
     - `estimated_cost`: the cost estimated at that time, in US dollars.
+    - `failures`: its failed rows by reason, as JSON, once its outputs are written; it has parts of answers.
     """
 
     number: int
@@ -35,6 +36,7 @@ class Run:
     mode: str
     started_at: float | None
     estimated_cost: float | None
+    failures: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,7 @@ class Store:
     def purge_run(self, run: Run) -> Run:
         """Delete the rows and answers of a run, and keep its costs and the counts of its outcomes."""
         with self.transaction():
-            run = self.update_run(run, purged_at=run.purged_at or time.time())
+            run = self.update_run(run, purged_at=run.purged_at or time.time(), failures=None)
             self._db.execute("DELETE FROM row WHERE run = ?", (run.number,))
         self.folder(run).purge()
         return run

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,23 @@ def test_failed_rows_are_grouped_by_reason(tmp_path: Path, run_job: Callable[...
         ("missing", 1, "r9"),
     ]
     assert [one.answer is None for one in failures] == [False, False, True]
+
+
+def test_groups_of_a_finished_run_are_in_its_record(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    write_job(tmp_path, retry=ONCE)
+    summary = run_job(mix=mix)
+    for path in tmp_path.glob(".runner/runs/*/results/*"):
+        path.unlink()
+    found = json.loads(command(tmp_path, {}, "status", summary.run, "--json").stdout)
+    assert found["failures"] == [asdict(one) for one in summary.failures or []] != []
+
+
+def test_purge_removes_the_groups(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    write_job(tmp_path, retry=ONCE)
+    run = run_job(mix=mix).run
+    assert command(tmp_path, {}, "purge", run, "--yes").returncode == 0
+    assert json.loads(command(tmp_path, {}, "status", run, "--json").stdout)["failures"] is None
+    assert b"max_tokens" not in (tmp_path / ".runner/state.db").read_bytes()
 
 
 def test_run_without_failures_has_no_groups(run_job: Callable[..., Summary]) -> None:

@@ -4,11 +4,12 @@ The outputs depend only on the files of the run, so that writing them again give
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from runner.errors import InputError, Interrupted
+from runner.lifecycle.deliver.failures import FailureGroups
 from runner.lifecycle.deliver.places import OutputPlace, choose_places
 from runner.lifecycle.deliver.row_results import build_record, read_row_results, verify_results
 from runner.lifecycle.deliver.sink_group import SinkGroup, group_sinks
@@ -16,6 +17,7 @@ from runner.results.outcome import Outcome
 from runner.results.output_format import OutputFormat
 from runner.runs.context import RunContext
 from runner.runs.snapshot import read_snapshot
+from runner.runs.summary import FailureGroup
 from runner.spec.spec import Sink
 from runner.store.run_folder import FileSlices, open_slices
 from runner.text import pluralize
@@ -26,9 +28,15 @@ _MISSING = Outcome(
 
 
 def _build_records(
-    context: RunContext, output_format: OutputFormat, files: FileSlices, *, decoded: bool, is_partial: bool
+    context: RunContext,
+    output_format: OutputFormat,
+    files: FileSlices,
+    failures: FailureGroups,
+    *,
+    decoded: bool,
+    is_partial: bool,
 ) -> Iterator[tuple[int, str | None, dict[str, Any]]]:
-    """Yield the number, recorded outcome and record of each row in order.
+    """Yield the number, recorded outcome and record of each row in order, and count those that failed.
 
     `row` and `usage` in the record stay raw JSON unless `decoded`.
     """
@@ -46,14 +54,8 @@ def _build_records(
             record["row"] = msgspec.json.decode(found.fields)
             usage = record["usage"]
             record["usage"] = msgspec.json.decode(usage) if usage is not None else None
+        failures.add(found.key, record["reason"], outcome)
         yield found.number, found.recorded, record
-
-
-def _verified_records(
-    context: RunContext, output_format: OutputFormat, files: FileSlices, *, decoded: bool, is_partial: bool
-) -> Iterator[tuple[int, str | None, dict[str, Any]]]:
-    verify_results(context.store, context.run)
-    yield from _build_records(context, output_format, files, decoded=decoded, is_partial=is_partial)
 
 
 def _describe_output(sink: Sink, place: OutputPlace, rows: int, cuts: Mapping[str, int]) -> dict[str, Any]:
@@ -75,9 +77,14 @@ def _correct_outcomes(context: RunContext, corrected: list[tuple[int, str]]) -> 
     context.report("warning", line)
 
 
-def write_outputs(
-    context: RunContext, output_format: OutputFormat, *, is_partial: bool = False
-) -> list[dict[str, Any]]:
+class Written(NamedTuple):
+    """The outputs that were written, and the failed rows in them by reason."""
+
+    sinks: list[dict[str, Any]]
+    failures: list[FailureGroup]
+
+
+def write_outputs(context: RunContext, output_format: OutputFormat, *, is_partial: bool = False) -> Written:
     """Write every sink and return {type, path, rows} of each; a file appears whole or not at all.
 
     SQL sinks also have `table`, and an output beside a complete one has the path of that one in `instead_of`.
@@ -94,7 +101,7 @@ def write_outputs(
     context.report("writing", f"writing to {', '.join(elsewhere)}" if elsewhere else "writing the outputs")
     groups = group_sinks(context.spec, chosen)
     try:
-        _write_groups(context, output_format, groups, is_partial=is_partial)
+        failures = _write_groups(context, output_format, groups, is_partial=is_partial)
     except BaseException as error:
         for group in groups:
             group.discard(error)
@@ -103,23 +110,26 @@ def write_outputs(
         raise InputError(problems)
     rows = {index: count for group in groups for index, count in group.rows.items()}
     cuts = {index: counter for group in groups for index, counter in group.cuts.items()}
-    return [
+    described = [
         _describe_output(sink, one, rows[index], cuts[index])
         for index, (sink, one) in enumerate(zip(sinks, chosen, strict=True))
     ]
+    return Written(described, failures.list())
 
 
 def _write_groups(
     context: RunContext, output_format: OutputFormat, groups: Sequence[SinkGroup], *, is_partial: bool
-) -> None:
+) -> FailureGroups:
     """Write all records to all groups, let the files appear, and then commit the tables."""
     types, corrected = read_snapshot(context.store, context.run).types, list[tuple[int, str]]()
+    failures = FailureGroups()
     for group in groups:
         group.open(context.spec, types)
     decoded = any(sink.columns or sink.type not in ("csv", "jsonl") for sink in context.spec.sinks)
+    verify_results(context.store, context.run)
     with open_slices() as files:
         how = {"decoded": decoded, "is_partial": is_partial}
-        for number, name, record in _verified_records(context, output_format, files, **how):
+        for number, name, record in _build_records(context, output_format, files, failures, **how):
             if record["outcome"] != (name or "missing"):
                 corrected.append((number, record["outcome"]))
             for group in groups:
@@ -130,3 +140,4 @@ def _write_groups(
         group.commit()
     if corrected:
         _correct_outcomes(context, corrected)
+    return failures

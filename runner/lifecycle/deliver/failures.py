@@ -1,21 +1,21 @@
 """Group the failed rows of a run by reason."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import msgspec
 
-from runner.lifecycle.deliver.row_results import RowResult, read_row_results, recorded_output_format
+from runner.lifecycle.deliver.row_results import read_row_results, recorded_output_format
 from runner.results.outcome import Outcome
 from runner.runs.summary import FailureGroup, Summary, summarize_run
 from runner.store.records import Run
+from runner.store.run_batches import decode_column
 from runner.store.run_folder import open_slices
 from runner.store.store import Store
 
 MAX_ANSWER_CHARS = 100
 OTHER_REASONS = "other reasons"
 
-# Memory stays flat if all reasons differ: the most frequent ones are then among the first.
+# The most frequent reasons are among the first.
 _MAX_GROUPS, _MAX_SHOWN = 1_000, 20
 
 UNCONFIRMED_STATES = ("preparing", "prepared")
@@ -31,44 +31,31 @@ def cut_answer(outcome: Outcome, *, length: int = MAX_ANSWER_CHARS) -> str | Non
     return line if len(line) <= length else f"{line[: length - 1]}…"
 
 
-def _read_failures(store: Store, run: Run) -> Iterator[tuple[RowResult, Outcome]]:
-    """Yield the rows of a run that have failed so far; the results of other rows are not read."""
+class FailureGroups:
+    """Failed rows by reason, counted one after the other in input order; memory stays flat if all differ."""
 
-    def is_failure(recorded: str | None, _: str | int) -> bool:
-        return recorded not in (None, "succeeded")
+    def __init__(self) -> None:
+        self._groups: dict[str, FailureGroup] = {}
+        self._rest: list[FailureGroup] = []
 
-    output_format = recorded_output_format(store, run)
-    with open_slices() as files:
-        for found in read_row_results(store, run, output_format, files, is_wanted=is_failure):
-            if found.outcome is not None and found.outcome.reason is not None:
-                yield found, found.outcome
-
-
-def find_failures(store: Store, run: Run) -> list[FailureGroup] | None:
-    """Return the failed rows of a run by reason, the most frequent reasons first; None if it was purged.
-
-    Rows of further reasons than 20 are one group. Raises StateError if the files of the run are damaged.
-    """
-    if run.purged_at is not None:
-        return None
-    counts = store.row_index.outcome_counts(run)
-    if run.state in UNCONFIRMED_STATES or not any(name != "succeeded" for name in counts):
-        return []
-    groups: dict[str, FailureGroup] = {}
-    rest: list[FailureGroup] = []
-    for found, outcome in _read_failures(store, run):
-        reason = str(outcome.reason)
-        if (known := groups.get(reason)) is not None:
-            groups[reason] = replace(known, rows=known.rows + 1)
-            continue
-        group = FailureGroup(outcome.outcome, reason, 1, found.key, cut_answer(outcome))
-        if len(groups) < _MAX_GROUPS:
-            groups[reason] = group
+    def add(self, key: str | int, reason: str | None, outcome: Outcome) -> None:
+        """Count a row with this `Outcome.reason`; nothing happens without one, because it has succeeded."""
+        if reason is None:
+            return
+        if (known := self._groups.get(reason)) is not None:
+            self._groups[reason] = replace(known, rows=known.rows + 1)
+            return
+        group = FailureGroup(outcome.outcome, reason, 1, key, cut_answer(outcome))
+        if len(self._groups) < _MAX_GROUPS:
+            self._groups[reason] = group
         else:
-            rest = [_merge([*rest, group])]
-    ordered = sorted(groups.values(), key=lambda group: -group.rows)
-    shown, others = ordered[:_MAX_SHOWN], [*ordered[_MAX_SHOWN:], *rest]
-    return [*shown, _merge(others)] if others else shown
+            self._rest = [_merge([*self._rest, group])]
+
+    def list(self) -> list[FailureGroup]:
+        """Return the groups, the largest first; those after the first 20 are one group."""
+        ordered = sorted(self._groups.values(), key=lambda group: -group.rows)
+        shown, others = ordered[:_MAX_SHOWN], [*ordered[_MAX_SHOWN:], *self._rest]
+        return [*shown, _merge(others)] if others else shown
 
 
 def _merge(groups: list[FailureGroup]) -> FailureGroup:
@@ -79,6 +66,36 @@ def _merge(groups: list[FailureGroup]) -> FailureGroup:
     return replace(groups[0], outcome=outcome, reason=OTHER_REASONS, rows=rows)
 
 
+def _read_failures(store: Store, run: Run) -> list[FailureGroup]:
+    """Group the rows of a run that have failed so far; the results of other rows are not read."""
+
+    def is_failure(recorded: str | None, _: str | int) -> bool:
+        return recorded not in (None, "succeeded")
+
+    groups, output_format = FailureGroups(), recorded_output_format(store, run)
+    with open_slices() as files:
+        for found in read_row_results(store, run, output_format, files, is_wanted=is_failure):
+            if found.outcome is not None:
+                groups.add(found.key, found.outcome.reason, found.outcome)
+    return groups.list()
+
+
+def find_failures(store: Store, run: Run) -> list[FailureGroup] | None:
+    """Return the failed rows of a run by reason, the most frequent reasons first; None if it was purged.
+
+    Rows of further reasons than 20 are one group. They are in the record of a finished run; the results of another
+    are read. Raises StateError if the files of the run are damaged.
+    """
+    if run.purged_at is not None:
+        return None
+    if run.state == "finished" and run.failures is not None:
+        return decode_column(run.failures, list[FailureGroup])
+    counts = store.row_index.outcome_counts(run)
+    if run.state in UNCONFIRMED_STATES or not any(name != "succeeded" for name in counts):
+        return []
+    return _read_failures(store, run)
+
+
 def summarize_with_failures(store: Store, run: Run) -> Summary:
-    """Return the current summary of a run, with its failed rows by reason; reads the results of those rows."""
+    """Return the current summary of a run, with its failed rows by reason."""
     return replace(summarize_run(store, run), failures=find_failures(store, run))

@@ -13,9 +13,13 @@ from runner.store.records import Run
 
 def finish_run(context: RunContext, output_format: OutputFormat) -> None:
     """Write the outputs of a run whose rows all have their final outcome, and record that it is finished."""
-    written = msgspec.json.encode(write_outputs(context, output_format)).decode()
-    finished_at = context.run.finished_at or time.time()
-    context.run = context.store.update_run(context.run, state="finished", finished_at=finished_at, sinks=written)
+    sinks, failures = write_outputs(context, output_format)
+    columns = {
+        "finished_at": context.run.finished_at or time.time(),
+        "sinks": msgspec.json.encode(sinks).decode(),
+        "failures": msgspec.json.encode(failures).decode(),
+    }
+    context.run = context.store.update_run(context.run, state="finished", **columns)
 
 
 def _describe_time(run: Run) -> str:
@@ -38,5 +42,5 @@ def rewrite_outputs(context: RunContext, output_format: OutputFormat) -> None:
 
 def write_partial_outputs(context: RunContext, output_format: OutputFormat) -> None:
     """Write the outputs of the rows that have an outcome so far; the run goes on later."""
-    written = write_outputs(context, output_format, is_partial=True)
-    context.run = context.store.update_run(context.run, sinks=msgspec.json.encode(written).decode())
+    sinks = write_outputs(context, output_format, is_partial=True).sinks
+    context.run = context.store.update_run(context.run, sinks=msgspec.json.encode(sinks).decode())

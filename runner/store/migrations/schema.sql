@@ -17,7 +17,8 @@ CREATE TABLE run (
     spec_sha256 TEXT,
     mode        TEXT NOT NULL DEFAULT 'batch',
     started_at  REAL,
-    estimated_cost REAL
+    estimated_cost REAL,
+    failures    TEXT
 ) STRICT;
 
 CREATE TABLE batch (

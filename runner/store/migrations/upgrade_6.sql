@@ -1,5 +1,6 @@
 -- From version 6 to version 7: the range of the rows of a batch, so that looking for them does not read the whole run,
--- and the length of params that have references to files on disk.
+-- the length of params that have references to files on disk, and the failed rows of a run by reason.
+ALTER TABLE run ADD COLUMN failures TEXT;
 ALTER TABLE row ADD COLUMN sent_length INTEGER;
 ALTER TABLE batch ADD COLUMN first_row INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE batch ADD COLUMN last_row INTEGER NOT NULL DEFAULT 0;
