@@ -22,9 +22,21 @@ from tests.support import DATA, ROOT
 RUN = ("run", "job.yaml", "--yes")
 
 
-# Real processes that need not import the SDK each: two seconds, dozens of times.
+# Real processes that need not import the SDK and the runner each: two seconds, a thousand times.
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["anthropic", "runner.cli.texts.summary"])
+_PROCESSES.set_forkserver_preload(
+    [
+        "anthropic",
+        "tests.support.processes",
+        "runner.cli.progress",
+        "runner.cli.texts.summary",
+        "runner.lifecycle.run",
+        "runner.simulator.server",
+        "runner.api.watched_network",
+        "filelock",
+        "rich.progress",
+    ]
+)
 
 
 @dataclass(frozen=True)
