@@ -1,6 +1,8 @@
 """Fixtures of all tests."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,15 @@ from tests.support.simulator import end_batches, simulator
 
 # Tests start a thousand processes, and without bytecode on disk each would compile the whole package.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+_MEMORY = Path("/dev/shm")  # noqa: S108 - the tests write thousands of small files and sync each
+_NEEDED = 2 << 30
+
+
+def pytest_configure() -> None:
+    """Keep temporary files in memory if there is room, unless TMPDIR says otherwise."""
+    if "TMPDIR" not in os.environ and _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _NEEDED:
+        os.environ["TMPDIR"] = tempfile.tempdir = str(_MEMORY)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from runner.spec.spec import Spec
 from runner.templates.expressions import RECORD_FIELDS, compile_expression
 from runner.templates.templates import load_templates
 from tests.support import ROOT
-from tests.support.fuzzing import EDITS, MEMORY, SHORT_TEXT, assert_clear, edited, tries
+from tests.support.fuzzing import EDITS, SHORT_TEXT, assert_clear, edited, tries
 from tests.support.projects import SPEC
 
 pytestmark = pytest.mark.slow
@@ -155,7 +155,7 @@ def test_any_text_evaluates_or_is_not_an_expression(text: str) -> None:
 def assert_written_or_refused(value: Callable[[], Any], write: Callable[..., Any]) -> None:
     """A value goes into a file, or is refused as a sink expects it."""
     try:
-        with TemporaryDirectory(dir=MEMORY) as folder, write(Destination(Path(folder) / "out"), ["a"]) as put:
+        with TemporaryDirectory() as folder, write(Destination(Path(folder) / "out"), ["a"]) as put:
             put([value()])
     except (ValueError, TypeError, RecursionError) as error:
         assert str(error)

@@ -19,7 +19,7 @@ from runner.lifecycle.plan.preview import render_requests
 from runner.lifecycle.validate.checks import validate_spec
 from runner.pricing.models import load_catalogue
 from runner.starters.own_data import CHEAP_MODEL, write_starter
-from tests.support.fuzzing import CELL_TEXTS, MEMORY, tries
+from tests.support.fuzzing import CELL_TEXTS, tries
 
 TASK = "label each ticket as bug, billing or howto"
 TICKETS = "Ticket No,Subject Line,body\n7,Hi,stops\n8,Hi,charged\n9,,how\n"
@@ -242,7 +242,7 @@ def test_model_of_new_specs_is_the_cheapest_current_one() -> None:
     task=CELL_TEXTS,
 )  # fmt: skip
 def test_any_header_and_task_become_a_valid_spec(header: list[str], task: str) -> None:
-    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+    with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         with (root / "t.csv").open("w", newline="") as file:
             csv.writer(file).writerows([header, ["value"] * len(header)])

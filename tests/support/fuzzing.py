@@ -12,8 +12,6 @@ from runner.sources.input_files import Inputs
 from runner.sources.read import Row, read_rows
 from runner.spec.spec import Source
 
-MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - thousands of files, each synced
-
 
 def tries(count: int) -> settings:
     """Settings of a test that draws `count` inputs, always the same ones; only a share of them by default."""
