@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from runner.templates.expressions import compile_expression
+from runner.templates.expressions import ExpressionError, compile_expression
 
 OUTCOME_RECORD = {
     "key": "k1",
@@ -71,6 +71,11 @@ def test_invalid_expression_is_rejected(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=r"\w") as caught:
         compile_expression(text)
     assert str(caught.value).startswith(message)
+
+
+def test_path_of_too_many_steps_is_rejected() -> None:
+    with pytest.raises(ExpressionError, match="recursion"):
+        compile_expression("output" + ".a" * 400)
 
 
 @pytest.mark.parametrize(
