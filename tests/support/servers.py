@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from tests.support.projects import write_job
+from tests.support.projects import SPEC, write_job
 
 
 def _programs() -> Path | None:
@@ -152,6 +152,7 @@ def write_table(root: Path, url: str, rows: list[dict[str, Any]], **sink: Any) -
         root,
         source={"type": "jsonl", "path": "rows.jsonl", "key": "id"},
         prompt={"user": "{{ id }}"},
+        batch={**SPEC["batch"], "max_requests": 10_000},
         sinks=[{"type": "sql", "url": url, "table": "t", "key": "id", "columns": columns, **sink}],
     )
 
