@@ -4,8 +4,6 @@ After a change of wording, run `UPDATE_TEXTS=1 pytest tests/cli/test_texts.py` a
 """
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ from click.testing import CliRunner
 from runner.cli import main
 from tests.support import DATA, ROOT
 from tests.support.outputs import normalize
+from tests.support.processes import command
 
 TEXTS = DATA / "texts"
 PRINTED = {
@@ -42,8 +41,8 @@ def test_help_is_the_reviewed_text(name: str) -> None:
 def test_printed_text_is_the_reviewed_text(tmp_path: Path, name: str) -> None:
     for folder in ("specs", "prompts"):
         (tmp_path / folder).symlink_to(ROOT / folder)
-    words = [sys.executable, "-m", "runner", *PRINTED[name]]
-    ended = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
+    ended = command(tmp_path, os.environ, *PRINTED[name])
+    assert ended.returncode == 0
     compare(name, normalize(ended.stdout))
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
@@ -113,6 +114,23 @@ def start(root: Path, environ: Mapping[str, str], *words: str, before: Callable[
     process = _PROCESSES.Process(target=_main, args=(root, dict(environ), words, before))
     process.start()
     return process
+
+
+def _read_pipe(path: Path) -> None:
+    """Make a named pipe the standard input of this process."""
+    os.dup2(os.open(path, os.O_RDONLY), 0)
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - as long as the process lives
+
+
+def piped_command(root: Path, environ: Mapping[str, str], text: str, *words: str) -> Ended:
+    """Run the command in a project with a pipe as its standard input."""
+    pipe = root / "stdin"
+    os.mkfifo(pipe)
+    process = start(root, environ, *words, before=partial(_read_pipe, pipe))
+    with suppress(BrokenPipeError):  # it need not read all
+        pipe.write_text(text)
+    pipe.unlink()
+    return end(root, process)
 
 
 def end(root: Path, process: Any) -> Ended:

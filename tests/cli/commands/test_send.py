@@ -1,15 +1,13 @@
 """The command that sends: run."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.support import ROOT, SHIPPED
 from tests.support.outputs import records
-from tests.support.processes import RUN_SIMULATED, command
+from tests.support.processes import RUN_SIMULATED, Ended, command, piped_command
 from tests.support.projects import IMPOSSIBLE_SCHEMA, write_job
 from tests.support.simulator import accepted, environ_without_key, simulator
 
@@ -96,11 +94,8 @@ def test_no_wait_exits_with_4_and_says_how_to_resume(tmp_path: Path) -> None:
     assert accepted(tmp_path / "api") == 3
 
 
-def piped(root: Path, text: str, *words: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "runner", "run", "job.yaml", "--simulate", *words]
-    return subprocess.run(
-        command, cwd=root, env=environ_without_key(), input=text, capture_output=True, text=True, check=False
-    )
+def piped(root: Path, text: str, *words: str) -> Ended:
+    return piped_command(root, environ_without_key(), text, *RUN_SIMULATED, *words)
 
 
 def test_standard_input_is_compared_on_resume(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -28,8 +27,8 @@ def test_simulate_serves_until_stopped(tmp_path: Path) -> None:
     while not (url := (tmp_path / "stdout").read_text() if (tmp_path / "stdout").exists() else ""):
         time.sleep(0.05)
     environ = {**os.environ, "ANTHROPIC_BASE_URL": url.strip(), "ANTHROPIC_API_KEY": "k"}
-    words = [sys.executable, "-m", "runner", "run", "job.yaml", "--yes"]
-    assert subprocess.run(words, cwd=tmp_path, env=environ, capture_output=True, check=False).returncode == 0
+    (tmp_path / "client").mkdir()
+    assert command(tmp_path / "client", environ, "run", "../job.yaml", "--yes").returncode == 0
     os.kill(process.pid, signal.SIGTERM)
     assert end(tmp_path, process).returncode == 0
 
