@@ -14,6 +14,8 @@ from tests.support.projects import EACH_ONCE, SPEC, write_job
 from tests.support.simulator import accepted, create_batch, paid, simulator, simulator_client
 
 STOP = {**SPEC["batch"], "on_unknown": "stop", "grace_seconds": 0.3}
+LONGEST = 75.0
+"""Seconds that a simulated batch of about a minute takes at most."""
 
 
 @pytest.fixture
@@ -63,7 +65,7 @@ def test_batch_given_by_id_is_adopted(project: Path) -> None:
         assert (wrong.returncode, "msgbatch_nobody not found" in wrong.stderr) == (2, True)
         adopted = command(project, environ, "reconcile", run_id(project), "--adopt", batch_id)
         assert (adopted.returncode, "its results will confirm it" in adopted.stderr) == (0, True)
-        ahead[0] = 60
+        ahead[0] = LONGEST
         assert command(project, environ, *RUN).returncode == 0
     assert paid(project / "api") == EACH_ONCE
 
@@ -85,7 +87,7 @@ def test_adopted_foreign_batch_is_released(project: Path) -> None:
         shown = command(project, environ, "reconcile", run_id(project)).stderr
         assert re.findall(r"could be (msgbatch_\w+)", shown) == [batch_id]
         assert command(project, environ, "reconcile", run_id(project), "--adopt", batch_id).returncode == 0
-    ahead[0] = 60
+    ahead[0] = LONGEST
     with simulator(project / "api", clock=clock(ahead)) as environ:
         ended = command(project, environ, *RUN)
         assert (ended.returncode, "someone else's results" in ended.stderr) == (5, True), ended.stderr
@@ -119,6 +121,6 @@ def test_not_sent_is_rejected_while_a_candidate_is_unfinished(project: Path) -> 
         assert command(project, environ, *RUN, "--no-wait").returncode == 4
         ended = command(project, environ, "reconcile", run_id(project), "--assume-not-sent")
         assert (ended.returncode, "may be paid twice" in ended.stderr) == (2, True)
-        ahead[0] = 60
+        ahead[0] = LONGEST
         assert command(project, environ, *RUN).returncode == 0
     assert paid(project / "api") == EACH_ONCE
