@@ -75,10 +75,11 @@ def test_other_process_continues_to_count_the_downloads(tmp_path: Path) -> None:
         assert command(tmp_path, environ, *RUN, "--no-wait").returncode == 4
         codes, counts = [], []
         for hours in range(7):
-            ahead[0] = 3600 * hours
+            # The API tells whole seconds.
+            ahead[0] = 3610 * hours
             codes.append(command(tmp_path, environ, *RUN, "--no-wait").returncode)
             counts.append(downloads(tmp_path))
-    # One download an hour, by processes that each live for a second.
+    # One download an hour, by processes that each live for a moment.
     assert codes == [4] * 6 + [3]
     assert [count - counts[1] for count in counts[1:6]] == [0, 1, 2, 3, 4]
     assert paid(tmp_path / "api").total() == 19
