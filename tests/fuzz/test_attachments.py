@@ -66,7 +66,7 @@ def sent(data: bytes, type: str, *, convert: bool = False, pages: str | None = N
     assert found.problem is None or (found.problem.isprintable() and " at 0x" not in found.problem)
     if found.problem is not None:
         return []
-    sources = [block["source"] for block in json.loads(found.params)["messages"][0]["content"]]
+    sources = [block["source"] for block in json.loads(found.params.sent)["messages"][0]["content"]]
     return [base64.b64decode(one["data"]) for one in sources if one["type"] == "base64"]
 
 
