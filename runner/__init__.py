@@ -22,11 +22,11 @@ from runner.errors import (
     FileChanged,
     InputError,
     Interrupted,
-    LimitReached,
     ManualDecisionRequired,
     NotAccepted,
     NotFound,
     Problem,
+    QueueFull,
     RequestRejected,
     ResultsIncomplete,
     ResultsLost,
@@ -49,8 +49,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AcceptanceUnknown", "AccessError", "ApiError", "CanaryFailed", "CostCapReached", "FileChanged",
-    "InputError", "Interrupted", "LimitReached", "ManualDecisionRequired", "NotAccepted", "NotFound", "Plan",
-    "Problem", "RequestRejected", "Result", "ResultsIncomplete", "ResultsLost", "RetriesStopped", "RunEvent",
+    "InputError", "Interrupted", "ManualDecisionRequired", "NotAccepted", "NotFound", "Plan", "Problem",
+    "QueueFull", "RequestRejected", "Result", "ResultsIncomplete", "ResultsLost", "RetriesStopped", "RunEvent",
     "RunnerError", "Spec", "StateError", "StateLocked", "Summary", "Unavailable", "UsageError", "load_spec",
     "plan", "run",
 ]  # fmt: skip

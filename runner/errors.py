@@ -157,7 +157,7 @@ class Unavailable(ApiError):
         self.retry_after = retry_after
 
 
-class LimitReached(Unavailable):
+class QueueFull(Unavailable):
     """The API takes no more requests for now (429)."""
 
 

@@ -13,9 +13,9 @@ import msgspec
 from runner.errors import (
     AcceptanceUnknown,
     AccessError,
-    LimitReached,
     NotAccepted,
     NotFound,
+    QueueFull,
     RequestRejected,
     RunnerError,
     Unavailable,
@@ -162,7 +162,7 @@ def _error_for_status(error: "anthropic.APIStatusError", call: Call) -> RunnerEr
             return AcceptanceUnknown(message)
         case Verdict.NOT_ACCEPTED:
             if status == 429:
-                return LimitReached(message, retry_after=retry_after)
+                return QueueFull(message, retry_after=retry_after)
             return (NotAccepted if call is Call.CREATE else Unavailable)(message, retry_after=retry_after)
         case Verdict.REJECTED if status == 404 and call is Call.CREATE:
             return AccessError(f"the base URL has no Message Batches API ({message}): check the URL")

@@ -9,7 +9,7 @@ from threading import Event
 
 from runner.api.client import Api
 from runner.api.remote_batch import RETENTION_SECONDS
-from runner.errors import LimitReached, Unavailable
+from runner.errors import QueueFull, Unavailable
 from runner.lifecycle.follow.blocked import resolve_blocked
 from runner.lifecycle.follow.following import Following
 from runner.lifecycle.follow.next_step import BatchState, RunState, next_step
@@ -66,7 +66,7 @@ def _remember(run: Following, batch: Batch, result: Result) -> None:
             memory.of(batch).delay(seconds)
             if is_create or wakes_creates:
                 memory.creates.delay(0.0 if wakes_creates else seconds)
-        case Retry(LimitReached() as error, retry_after) if is_create and run.count_in_processing():
+        case Retry(QueueFull() as error, retry_after) if is_create and run.count_in_processing():
             pause = memory.queue.refuse(run.count_in_processing() + batch.requests, memory.poll_seconds)
             memory.creates.delay(retry_after or 0.0)
             line = f"{error}; trying again once a batch has ended, or in {max(pause, retry_after or 0.0):.0f} s"
