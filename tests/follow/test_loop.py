@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from threading import Event
+from threading import Barrier, Event
 
 import pytest
 
@@ -30,6 +30,23 @@ def test_requests_of_others_that_fill_the_queue_are_waited_for(run_job: Callable
     moments: list[str] = []
     assert run_job(on=moments.append, seconds=0.2, faults=["queue-full:3"]).outcomes == {"succeeded": 20}
     assert moments.count("create") == 6
+
+
+def test_results_are_downloaded_several_at_once(run_job: Callable[..., Summary]) -> None:
+    assert run_job(wait=False).state == "running"
+    together = Barrier(3)
+
+    def on(moment: str) -> None:
+        if moment == "results":
+            together.wait(timeout=120)
+
+    assert run_job(on=on).outcomes == {"succeeded": 20}
+
+
+def test_failed_download_beside_others_is_repeated(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    assert run_job(wait=False).state == "running"
+    assert run_job(on=fail_at("results-half", DropConnection(), times=2)).outcomes == {"succeeded": 20}
+    assert accepted(tmp_path / "api") == 3
 
 
 @pytest.mark.parametrize("moment", ["retrieve", "list", "results"])

@@ -1,7 +1,7 @@
 """Collect an ended batch: download its results, compare them with its requests, record outcomes."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -32,9 +32,9 @@ _SPARE_BYTES = 1_000_000
 
 def collect_results(
     context: RunContext,
-    api: Api,
     batch: Batch,
     output_format: OutputFormat,
+    download: Callable[[], str],
     *,
     is_last_try: bool,
     is_patient: bool,
@@ -43,9 +43,9 @@ def collect_results(
 ) -> Batch:
     """Download and read the results of an ended batch; a synchronous batch has them on disk already.
 
-    With `resend_canceled`, canceled and expired rows are sent again, however often they were sent before. Returns
-    the collected batch, in which every row has its outcome. If the user chose the wrong remote batch, so that all
-    results are someone else's, the batch returned is submitting again.
+    `download` is the function of `plan_download`. With `resend_canceled`, canceled and expired rows are sent
+    again, however often they were sent before. Returns the collected batch, in which every row has its outcome. If
+    the user chose the wrong remote batch, so that all results are someone else's, it is submitting again.
 
     Raises ResultsIncomplete if results are missing. On the last try, rows without a result become `missing`
     instead, if the download seems intact or `accept_loss` is set. In a synchronous batch they do so at once. With
@@ -54,8 +54,7 @@ def collect_results(
     """
     expected = set(rows_of_batch(context, batch))
     path = context.store.folder(context.run).results(batch.round, batch.batch)
-    is_batched = batch.send_mode == "batch"
-    sha256 = _download_results(context, api, batch, path) if is_batched else sha256_of(path)
+    sha256 = download() if batch.send_mode == "batch" else sha256_of(path)
     found = _read_results(context, batch, path, expected, output_format, resend_canceled=resend_canceled)
     if "foreign" in found.ignored_lines and not found.rows and batch.search_started_at is not None:
         return _resume_search(context, batch)
@@ -134,15 +133,23 @@ def _result_limits(context: RunContext, batch: Batch) -> tuple[int, int]:
     return total, line
 
 
-def _download_results(context: RunContext, api: Api, batch: Batch, path: Path) -> str:
-    """Download the results of a batch to a file, and return its SHA-256."""
-    sha256 = hashlib.sha256()
+def plan_download(context: RunContext, api: Api, batch: Batch) -> Callable[[], str]:
+    """Return a function that downloads the results of a batch to their file, and returns its SHA-256.
+
+    It does not use the database, so it can run in another thread.
+    """
+    path = context.store.folder(context.run).results(batch.round, batch.batch)
     max_bytes, max_line = _result_limits(context, batch)
-    with atomic_write(path, private=True) as file:
-        for block in api.stream_results(batch.batch_id or "", max_bytes=max_bytes, max_line=max_line):
-            file.write(block)
-            sha256.update(block)
-    return sha256.hexdigest()
+
+    def download() -> str:
+        sha256 = hashlib.sha256()
+        with atomic_write(path, private=True) as file:
+            for block in api.stream_results(batch.batch_id or "", max_bytes=max_bytes, max_line=max_line):
+                file.write(block)
+                sha256.update(block)
+        return sha256.hexdigest()
+
+    return download
 
 
 def _record_results(

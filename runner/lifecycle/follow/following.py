@@ -1,6 +1,8 @@
-"""A run while it is followed: all that its steps need."""
+"""A run while it is followed: all that its steps need, and the downloads that have begun."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from threading import Event
 
 from runner.api.client import Api
@@ -9,7 +11,38 @@ from runner.lifecycle.follow.restored import EarlierCreates
 from runner.lifecycle.send.deadline import Deadline
 from runner.results.output_format import OutputFormat
 from runner.runs.context import RunContext
-from runner.store.run_batches import RunBatches
+from runner.store.records import Batch
+from runner.store.run_batches import BatchKey, RunBatches, key_of
+
+_AT_ONCE = 4
+
+Download = Callable[[], str]
+"""A function that puts the results of a batch on disk, and returns their SHA-256; it can run in any thread."""
+
+
+@dataclass(slots=True)
+class Downloads:
+    """The downloads of a run that have begun, a few at once, because a link mostly waits.
+
+    What follows from them happens in the order of the steps.
+    """
+
+    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_AT_ONCE))
+    _begun: dict[BatchKey, Future[str]] = field(default_factory=dict)
+
+    def begin(self, batch: Batch, download: Download) -> None:
+        """Begin the download of a batch, unless it has begun; at most four are in progress."""
+        if key_of(batch) not in self._begun:
+            self._begun[key_of(batch)] = self._pool.submit(download)
+
+    def finish(self, batch: Batch, download: Download) -> str:
+        """Return what the download of a batch returns, or raise its error, once it has ended."""
+        begun = self._begun.pop(key_of(batch), None)
+        return download() if begun is None else begun.result()
+
+    def close(self) -> None:
+        """Wait for the downloads in progress, and begin no other."""
+        self._pool.shutdown(cancel_futures=True)
 
 
 @dataclass(slots=True)
@@ -27,6 +60,7 @@ class Following:
     stop: Event
     accept_loss: bool
     earlier: EarlierCreates
+    downloads: Downloads = field(default_factory=Downloads)
     canary_passed: bool = False
     rejections: int = 0
 

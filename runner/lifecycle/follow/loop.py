@@ -5,11 +5,13 @@ New work and work found after a crash take the same path, because `next_step` de
 
 import math
 import time
+from collections.abc import Iterable
 from threading import Event
 
 from runner.api.client import Api
 from runner.api.remote_batch import RETENTION_SECONDS
 from runner.errors import QueueFull, Unavailable
+from runner.lifecycle.deliver.collect import plan_download
 from runner.lifecycle.follow.blocked import resolve_blocked
 from runner.lifecycle.follow.following import Following
 from runner.lifecycle.follow.next_step import BatchState, RunState, next_step
@@ -102,10 +104,21 @@ def _find_next_create(run: Following) -> Batch | None:
     return min(free, key=_create_order, default=None) if run.batches.in_group("suspected") else next(free, None)
 
 
+def _begin_downloads(run: Following, due: Iterable[BatchKey]) -> None:
+    """Begin to download the results of several batches, which are then read one after the other."""
+    found = (run.batches.get(key) for key in due)
+    ended = [one for one in found if one is not None and one.state == "ended" and one.send_mode == "batch"]
+    # Missing results are waited for in `perform`.
+    fresh = [batch for batch in ended if not batch.incomplete_downloads]
+    for batch in fresh if len(fresh) > 1 else ():
+        run.downloads.begin(batch, plan_download(run.context, run.api, batch))
+
+
 def _take_due_steps(run: Following) -> bool:
     """Take the step of every batch that is due, at most one create; return whether there was any."""
-    has_worked = False
-    for key in sorted(run.memory.pop_due()):
+    has_worked, due = False, sorted(run.memory.pop_due())
+    _begin_downloads(run, due)
+    for key in due:
         batch = run.batches.get(key)
         if run.stop.is_set():
             break
@@ -214,14 +227,21 @@ def follow_run(
     of sending another round. Raises ManualDecisionRequired, ResultsLost, CostCapReached or RequestRejected, or
     StateError for a file that cannot be uploaded, once the other batches are done.
     """
-    deadline = Deadline(context, api)
-    earlier = EarlierCreates(is_resumed)
+    deadline, earlier = Deadline(context, api), EarlierCreates(is_resumed)
     run = Following(context, api, output_format, deadline, Memory(poll_seconds), stop, accept_loss, earlier)
     context.store.clear_rejections(context.run)
     _start(run, wait_until=wait_until if wait else 0.0)
+    try:
+        return _take_all_steps(run, wait=wait, wait_until=wait_until)
+    finally:
+        run.downloads.close()
+
+
+def _take_all_steps(run: Following, *, wait: bool, wait_until: float) -> bool:
+    """Take steps as `follow_run` says, and return what it returns."""
     run.memory.make_all_due(run.batches.in_state(*IN_FLIGHT))
-    while not stop.is_set():
-        if deadline.check_passed():
+    while not run.stop.is_set():
+        if run.deadline.check_passed():
             _poll_all_now(run)
         if not run.batches.count("prepared", *IN_FLIGHT):
             if not _begin_next_round(run):
@@ -233,5 +253,5 @@ def follow_run(
         elif not _take_due_steps(run):
             if not wait:
                 return False
-            _wait_for_due(run, _max_sleep(min(deadline.seconds_left(), wait_until - read_clock())))
+            _wait_for_due(run, _max_sleep(min(run.deadline.seconds_left(), wait_until - read_clock())))
     return False

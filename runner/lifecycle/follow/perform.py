@@ -21,7 +21,7 @@ from runner.errors import (
     StateError,
     Unavailable,
 )
-from runner.lifecycle.deliver.collect import collect_results, mark_missing
+from runner.lifecycle.deliver.collect import collect_results, mark_missing, plan_download
 from runner.lifecycle.deliver.missing_results import (
     MAX_EARLY_DOWNLOADS,
     is_patience_over,
@@ -209,9 +209,9 @@ def _collect(run: Following, batch: Batch) -> Result:
     is_late = batch.incomplete_downloads >= MAX_EARLY_DOWNLOADS and age > run.context.spec.batch.grace_seconds
     collect_results(
         run.context,
-        run.api,
         batch,
         run.output_format,
+        lambda: run.downloads.finish(batch, plan_download(run.context, run.api, batch)),
         is_last_try=is_late,
         is_patient=is_patient and not is_patience_over(run.context, batch, now),
         accept_loss=run.accept_loss or age > _DAY,

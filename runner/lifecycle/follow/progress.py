@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 
 from runner.errors import ApiError, RunnerError
-from runner.lifecycle.follow.queue_limit import QueueLimit
 from runner.store.records import Batch
 from runner.store.run_batches import BatchKey, key_of
 
@@ -91,6 +90,41 @@ class Progress:
 def schedule_key(batch: Batch) -> BatchKey:
     """Return the key whose time says when a batch is due: prepared batches share one."""
     return CREATE_KEY if batch.state == "prepared" else key_of(batch)
+
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 5, 60
+"""Pauses between two creates that would fill the queue as much as a refused one, in polls."""
+
+
+@dataclass(slots=True)
+class QueueLimit:
+    """The number of our requests in processing, with those of the create itself, that was refused last.
+
+    The API limits them for all users of an organization (platform.claude.com, rate limits, 2026-08), does not tell
+    how many there are, and refuses a create only after its whole body is sent: a second refusal costs the upload.
+    A create with fewer can be accepted at once. Another can be so if requests of others have ended, so it is tried
+    again after `until`, on the monotonic clock.
+    """
+
+    refused: int | None = None
+    until: float = 0.0
+    refusals: int = 0
+
+    def refuse(self, requests: int, poll_seconds: float) -> float:
+        """Remember that a create was refused, and return the seconds until one like it is tried again."""
+        pause = poll_seconds * min(_FIRST_PAUSE << self.refusals, _LONGEST_PAUSE)
+        self.refused = requests if self.refused is None else min(self.refused, requests)
+        self.until, self.refusals = time.monotonic() + pause, min(self.refusals + 1, 10)
+        return pause
+
+    def accept(self, requests: int) -> None:
+        """Forget the limit if a create was accepted that it would have kept back."""
+        if self.refused is not None and requests >= self.refused:
+            self.refused, self.refusals = None, 0
+
+    def free_at(self, requests: int) -> float:
+        """Return when a create may be tried, on the monotonic clock; 0 if at once."""
+        return 0.0 if self.refused is None or requests < self.refused else self.until
 
 
 @dataclass(slots=True)
