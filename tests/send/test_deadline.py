@@ -78,6 +78,14 @@ def test_unsent_rows_are_sent_synchronously_at_the_deadline(
     assert accepted(tmp_path / "api") == 1
 
 
+def test_full_queue_does_not_delay_the_deadline(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    write_job(tmp_path, batch={**BATCH, "poll_seconds": 20}, deadline="1s", allow=["interactive-deadline"])
+    moments: list[str] = []
+    assert run_job(faults=["max-queue:6", "batch-hang:1"], on=moments.append).outcomes == {"succeeded": 20}
+    # Nothing waits until the canceled batch has ended, which the next look would tell.
+    assert "retrieve" not in moments[moments.index("cancel") : moments.index("message")]
+
+
 def test_on_deadline_cancel_ends_the_rest_as_canceled(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     write_job(tmp_path, batch=BATCH, deadline="2s", on_deadline="cancel")
     summary = run_job(faults=["batch-hang:1"])

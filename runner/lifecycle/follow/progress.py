@@ -165,7 +165,11 @@ class Memory:
         return self.of_key[schedule_key(batch)].back_off(min(self.poll_seconds, 1.0), retry_after)
 
     def make_all_due(self, in_flight: Iterable[Batch]) -> None:
-        """Make the next step of every batch due now; `in_flight` are those that were sent."""
+        """Make the next step of every batch due now; `in_flight` are those that were sent.
+
+        The queue is forgotten: the next step of a prepared batch may be another than a create.
+        """
+        self.queue = QueueLimit()
         for one in self.of_key.values():
             one.due_at = 0.0
         self._schedule = [(0.0, key_of(batch)) for batch in in_flight if not self.is_blocked(batch)]
