@@ -5,6 +5,7 @@ digest of such a file, which is read again when its request is sent. A file that
 """
 
 import base64
+import errno
 import hashlib
 import io
 from collections.abc import Iterator
@@ -128,12 +129,16 @@ def read_file(reference: FileReference, root: Path) -> Iterator[bytes]:
                 if size <= reference.bytes:
                     yield block
     except OSError as error:
-        reason = error.strerror or error
-        raise FileChanged(
-            f"{shown} can no longer be read: {reason}; restore it, or start over with --new"
-        ) from error
+        raise FileChanged(_unreadable_message(reference.path, shown, error)) from error
     if size != reference.bytes or sha256.hexdigest() != reference.sha256:
         raise FileChanged(f"{shown} was edited after the run was prepared: restore it, or start over with --new")
+
+
+def _unreadable_message(path: str, shown: str, error: OSError) -> str:
+    reason = error.strerror or error
+    if remote.is_url(path) and error.errno != errno.ENOENT:
+        return f"{shown} cannot be read now: {reason}; run the same command again once its server sends it"
+    return f"{shown} can no longer be read: {reason}; restore it, or start over with --new"
 
 
 def _open_file(path: str, root: Path) -> BinaryIO:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import os
+import socket
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -90,6 +91,13 @@ def test_changed_file_is_named(tmp_path: Path, change: str) -> None:
         restore_params(params.stored, tmp_path)
     shown = json.loads(outline_params(params.stored))
     assert shown == {"parts": ["text", "5 bytes of é 5"]}
+
+
+def test_file_of_a_server_that_is_down_is_not_to_be_restored(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}/a.pdf"
+    with pytest.raises(FileChanged, match=r"/a\.pdf cannot be read now: .*; run the same command again"):
+        restore_params(encode_reference(FileReference(url, 5, "")), tmp_path)
 
 
 @pytest.mark.parametrize("cut", [1, 2, 10, 40])
