@@ -104,9 +104,17 @@ class AllowedFiles:
             raise RowRejected(f"{path} has {size:,} bytes, and {most:,} is the most" + _SIZE_HINT * is_sent_whole)
 
     def _display_path(self, absolute: Path) -> str:
-        """Return an absolute path, made relative to the project if the project contains it."""
+        """Return an absolute path, made relative to the project if the project contains it.
+
+        Raises RowRejected if it is not UTF-8: rows cannot name such a file, but a link can lead to it.
+        """
         own = self.spec.root.resolve()
-        return str(absolute.relative_to(own) if absolute.is_relative_to(own) else absolute)
+        path = str(absolute.relative_to(own) if absolute.is_relative_to(own) else absolute)
+        try:
+            path.encode()
+        except UnicodeEncodeError as error:
+            raise RowRejected(f"{path!r} is no path in UTF-8: rename the file") from error
+        return path
 
     def _resolve_path(self, block: Block, path: str) -> Path:
         folders = [self.spec.root / (block.folder or ".")]

@@ -1,5 +1,6 @@
 """Attached files come only from allowed folders and URLs."""
 
+import os
 from pathlib import Path
 
 import fsspec
@@ -29,6 +30,13 @@ def test_row_cannot_reach_a_file_outside_the_project(tmp_path: Path, path: str, 
     (tmp_path / "secret").write_text("secret")
     (root / "link").symlink_to(tmp_path / "secret")
     assert words in blocks_problem(root, PATH_BLOCK, path=path)
+
+
+def test_link_to_a_name_that_is_not_utf8_rejects_its_row(tmp_path: Path) -> None:
+    target = os.fsencode(tmp_path / "scans") + b"\xff"
+    Path(os.fsdecode(target)).write_bytes(pdf())
+    (tmp_path / "link").symlink_to(os.fsdecode(target))
+    assert r"'scans\udcff' is no path in UTF-8" in blocks_problem(tmp_path, PATH_BLOCK, path="link")
 
 
 def test_folder_setting_allows_files_in_that_folder(tmp_path: Path) -> None:
