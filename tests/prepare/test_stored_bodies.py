@@ -4,16 +4,18 @@ import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import pytest
 
 from runner import Summary
-from runner.errors import FileChanged
+from runner.errors import FileChanged, StateError
 from runner.lifecycle.maintain.doctor import diagnose_state
 from runner.lifecycle.maintain.show import RowChoice, show_rows
 from runner.runs.find import find_run
 from tests.support.files import image, pdf
+from tests.support.outputs import records
 from tests.support.projects import SPEC, write_job
 from tests.support.prompts import PATH_BLOCK
 from tests.support.simulator import answered, paid
@@ -104,6 +106,26 @@ def test_changed_document_is_not_sent_synchronously(invoices: Path, run_job: Cal
     (invoices / "scans/3.pdf").write_bytes(DATA[3])
     assert run_job().outcomes == {"succeeded": 4}
     assert len(answered(invoices / "api")) == 4
+
+
+def test_damaged_body_loses_no_answer_in_flight(invoices: Path, run_job: Callable[..., Summary]) -> None:
+    batch = {**SPEC["batch"], "max_requests": 4}
+    write_invoices(invoices, mode="sync", sync={"concurrency": 2}, batch=batch)
+
+    lock, damaged = Lock(), list[Path]()
+
+    def damage(moment: str) -> None:
+        with lock:
+            if moment == "message" and not damaged:
+                [body] = invoices.glob(".runner/runs/*/bodies/1-1.json")
+                first, _, last = body.read_bytes().rpartition(b"\0{")
+                body.write_bytes(first + b" {" + last)
+                damaged.append(body)
+
+    with pytest.raises(StateError, match=r"1-1\.json is damaged: a reference to a file is cut off"):
+        run_job(on=damage)
+    [results] = invoices.glob(".runner/runs/*/results/1-1.jsonl")
+    assert len(records(results)) == len(answered(invoices / "api")) >= 2
 
 
 def test_show_and_doctor_read_the_documents_again(

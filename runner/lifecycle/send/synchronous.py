@@ -226,12 +226,17 @@ def send_synchronously(context: RunContext, api: Api, batch: Batch, *, stop: Eve
 def _read_params(
     bodies: BodyReader, batch: Batch, requests: Iterable[RequestLocation], throttle: _Throttle
 ) -> list[tuple[int, bytes]]:
-    """Return the rows and params of requests; a file that has changed shuts the gate."""
+    """Return the rows and params of requests; a changed file or damage shuts the gate.
+
+    Nothing is raised, because answers to requests in flight are still to be recorded.
+    """
     try:
         return [(row, bodies.read(batch.round, batch.batch, *where).sent) for row, *where in requests]
     except FileChanged as error:
         throttle.error = error
-        return []
+    except (OSError, ValueError) as error:
+        throttle.error = StateError(f"{bodies.folder.body(batch.round, batch.batch)} is damaged: {error}")
+    return []
 
 
 def _send_all(
