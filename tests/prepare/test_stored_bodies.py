@@ -143,6 +143,10 @@ def test_show_and_doctor_read_the_documents_again(
     assert content[0]["source"]["data"] == f"{len(DATA[3]):,} bytes of scans/3.pdf"
     [found] = diagnose_state().findings
     assert "batch 4: cannot be sent again: scans/3.pdf was edited" in found
+    [body] = invoices.glob(".runner/runs/*/bodies/1-4.json")
+    body.write_bytes(body.read_bytes().replace(b"\0{", b" {"))
+    with pytest.raises(StateError, match=r"1-4\.json is damaged: a reference to a file is cut off"):
+        list(show_rows(find_run(summary.run), RowChoice(key="3.pdf"), has_request=True))
 
 
 def test_image_that_is_converted_is_stored(invoices: Path, run_job: Callable[..., Summary]) -> None:

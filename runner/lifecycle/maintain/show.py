@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from runner.errors import FileChanged, UsageError
+from runner.errors import FileChanged, StateError, UsageError
 from runner.lifecycle.deliver.failures import UNCONFIRMED_STATES, summarize_with_failures
 from runner.lifecycle.deliver.row_results import RowResult, build_record, read_row_results, recorded_output_format
 from runner.requests.stored_params import outline_params, restore_params
@@ -95,13 +95,19 @@ def _check_shown(run: Run) -> None:
 
 
 def _read_request(store: Store, run: Run, found: RowResult, files: FileSlices, root: Path) -> msgspec.Raw | None:
-    """Return the latest params of a row, in which a text stands for a file that is not as it was sent."""
+    """Return the latest params of a row, in which a text stands for a file that is not as it was sent.
+
+    Raises StateError if they are damaged.
+    """
     place = store.row_index.latest_request(run, found.number)
     if place is None:
         return None
     round, batch, offset, length = place
-    stored = files.read(store.folder(run).body(round, batch), offset, length)
+    body = store.folder(run).body(round, batch)
+    stored = files.read(body, offset, length)
     try:
         return msgspec.Raw(restore_params(stored, root).sent)
     except FileChanged:
         return msgspec.Raw(outline_params(stored))
+    except ValueError as error:
+        raise StateError(f"{body} is damaged: {error}") from error
