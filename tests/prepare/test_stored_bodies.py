@@ -128,6 +128,19 @@ def test_damaged_body_loses_no_answer_in_flight(invoices: Path, run_job: Callabl
     assert len(records(results)) == len(answered(invoices / "api")) >= 2
 
 
+def test_damaged_body_is_named_when_it_is_split(invoices: Path, run_job: Callable[..., Summary]) -> None:
+    write_invoices(invoices, batch={**SPEC["batch"], "max_requests": 4})
+
+    def damage(moment: str) -> None:
+        if moment == "create":
+            [body] = invoices.glob(".runner/runs/*/bodies/1-1.json")
+            body.write_bytes(body.read_bytes().replace(b"\0{", b" {"))
+
+    with pytest.raises(StateError, match=r"1-1\.json is damaged: a reference to a file is cut off"):
+        run_job(on=damage, faults=["refuse:9"])
+    assert paid(invoices / "api") == {}
+
+
 def test_show_and_doctor_read_the_documents_again(
     invoices: Path, run_job: Callable[..., Summary], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ in pieces.
 from collections.abc import Callable, Sequence
 from itertools import chain
 
+from runner.errors import StateError
 from runner.files.atomic import sync_folder
 from runner.requests.pack import pack_requests
 from runner.requests.stored_params import Params, replace_sent
@@ -37,18 +38,23 @@ def split_batch(
 ) -> None:
     """Replace a prepared batch with batches of these parts, which together have exactly its requests.
 
-    `transform` converts the prepared params to those that are sent, which may be a few bytes longer.
+    `transform` converts the prepared params to those that are sent, which may be a few bytes longer. Raises
+    StateError if the body is damaged, and FileChanged for a file that it attaches.
     """
+    folder = context.store.folder(context.run)
 
-    def edited(params: Params) -> Params:
+    def edited(where: tuple[int, int]) -> Params:
+        try:
+            params = stored.read(batch.round, batch.batch, *where)
+        except ValueError as error:
+            raise StateError(f"{folder.body(batch.round, batch.batch)} is damaged: {error}") from error
         return replace_sent(params, transform(params.sent))
 
-    folder = context.store.folder(context.run)
     number = max(other.batch for other in context.store.batches(context.run) if other.round == batch.round)
     with open_bodies(folder, context.spec.root) as stored, context.store.transaction():
         bodies = chain.from_iterable(
             pack_requests(
-                ((row, edited(stored.read(batch.round, batch.batch, *where))) for row, *where in part),
+                ((row, edited((offset, length))) for row, offset, length in part),
                 run=context.run.id,
                 round=batch.round,
                 folder=folder.bodies,
