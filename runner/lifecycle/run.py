@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any, Literal
 
-from runner.errors import CostCapReached, InputError, Interrupted, RetriesStopped, RunnerError
+from runner.errors import CostCapReached, FileChanged, InputError, Interrupted, RetriesStopped, RunnerError
 from runner.lifecycle.deliver.failures import summarize_with_failures
 from runner.lifecycle.deliver.finish import finish_run, rewrite_outputs, write_partial_outputs
 from runner.lifecycle.follow.check_files import check_run_files
@@ -223,7 +223,7 @@ def _follow(
             accept_loss=options.accept_loss,
             is_resumed=ready.plan is None,
         )
-    except CostCapReached:
+    except (CostCapReached, FileChanged):
         write_partial_outputs(context, output_format)
         raise
     except RetriesStopped:

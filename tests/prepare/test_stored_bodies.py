@@ -83,6 +83,8 @@ def test_changed_document_stops_its_batch_alone(
     with pytest.raises(FileChanged, match=r"^scans/3\.pdf .* restore it, or start over with --new"):
         run_job(on=edit_at_first_create(invoices, data))
     assert sum(paid(invoices / "api").values()) == 3
+    [output] = (invoices / "out").glob("*.jsonl")
+    assert [row["key"] for row in records(output)] == ["0.pdf", "1.pdf", "2.pdf"]
     (invoices / "scans/3.pdf").write_bytes(DATA[3])
     assert run_job().outcomes == {"succeeded": 4}
     assert set(paid(invoices / "api").values()) == {1}

@@ -36,8 +36,10 @@ TESTS = {
     "lifecycle/send/cost_cap.py": ("tests/promises/test_cost_cap.py",),
     "lifecycle/send/submit.py": ("tests/send", "tests/promises/test_crash.py"),
     "pricing/rates.py": ("tests/pricing", "tests/plan", "tests/promises/test_cost_cap.py"),
+    "requests/stored_params.py": ("tests/requests/test_stored_params.py", "tests/prepare/test_stored_bodies.py"),
     "results/outcome.py": ("tests/results", "tests/fuzz/test_results.py"),
     "store/database.py": ("tests/store", "tests/promises/test_processes.py"),
+    "store/run_batches.py": ("tests/store/test_run_batches.py", "tests/promises/test_cost_cap.py"),
 }
 """The modules that guard money, each with the tests that must fail for a mistake in it."""
 
