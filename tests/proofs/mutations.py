@@ -39,7 +39,7 @@ TESTS = {
     "requests/stored_params.py": ("tests/requests/test_stored_params.py", "tests/prepare/test_stored_bodies.py"),
     "results/outcome.py": ("tests/results", "tests/fuzz/test_results.py"),
     "store/database.py": ("tests/store", "tests/promises/test_processes.py"),
-    "store/run_batches.py": ("tests/store/test_run_batches.py", "tests/promises/test_cost_cap.py"),
+    "store/run_batches.py": ("tests/store/test_run_batches.py", "tests/runs", "tests/follow/test_loop.py"),
 }
 """The modules that guard money, each with the tests that must fail for a mistake in it."""
 
@@ -99,7 +99,8 @@ def is_found(copies: "SimpleQueue[Path]", module: str, mutated: str) -> bool:
     original = path.read_bytes()
     try:
         path.write_text(mutated, "utf-8")
-        words = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", *TESTS[module]]
+        words = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider"]
+        words += ["--timeout", "120", *TESTS[module]]
         done = subprocess.run(words, cwd=folder, check=False, capture_output=True, timeout=SECONDS)
     except subprocess.TimeoutExpired:
         return True
