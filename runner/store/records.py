@@ -1,7 +1,14 @@
 """Records of runs, batches and rows, as the database stores them."""
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from runner.errors import StateError
+
+T = TypeVar("T", "Run", "Batch", "RecoveredBatch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,3 +138,14 @@ class RecoveredBatch:
     batch: int
     requests: int
     created_at: float
+
+
+def read_record(kind: type[T], row: Sequence[Any]) -> T:
+    """Return a record from its row. Raises StateError for a value of another type, as in a damaged page."""
+    values = {field.name: value for field, value in zip(fields(kind), row, strict=True)}
+    if "is_canceled" in values:
+        values["is_canceled"] = bool(values["is_canceled"])
+    try:
+        return msgspec.convert(values, kind)
+    except msgspec.ValidationError as error:
+        raise StateError(f"the database contains a damaged {kind.__name__.lower()}: {error}") from error

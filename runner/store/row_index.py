@@ -7,6 +7,9 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
+from runner.errors import StateError
 from runner.requests.pack import Body
 from runner.store.records import Batch, Run, SettledRow
 
@@ -168,12 +171,13 @@ class RowIndex:
         self.recount_outcomes(run)
 
     def outcome_counts(self, run: Run) -> dict[str, int]:
-        """Return the number of rows per outcome so far."""
-        return dict(
-            self._db.execute(
-                "SELECT outcome, rows FROM outcome_count WHERE run = ? ORDER BY outcome", (run.number,)
-            )
-        )
+        """Return the number of rows per outcome so far. Raises StateError for a damaged count."""
+        query = "SELECT outcome, rows FROM outcome_count WHERE run = ? ORDER BY outcome"
+        found = dict(self._db.execute(query, (run.number,)))
+        try:
+            return msgspec.convert(found, dict[str, int])
+        except msgspec.ValidationError as error:
+            raise StateError(f"the database contains a damaged count of outcomes: {error}") from error
 
     def find_run_with_common_requests(self, run: Run, others: Sequence[Run]) -> int | None:
         """Return the number of the first of `others` that has requests of `run` which are not answered yet."""

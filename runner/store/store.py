@@ -17,7 +17,7 @@ from runner.errors import StateError
 from runner.requests.pack import Body
 from runner.store.database import open_database
 from runner.store.lock import HeldLock, SendGuard, guard_sending
-from runner.store.records import Batch, RecoveredBatch, Run
+from runner.store.records import Batch, RecoveredBatch, Run, read_record
 from runner.store.request_index import AnsweredRequests
 from runner.store.row_index import RowIndex
 from runner.store.run_batches import BatchKey, RunBatches, key_of
@@ -85,7 +85,7 @@ class Store:
         """Return all runs, or the runs of the spec with this name, newest first."""
         where, values = ("WHERE spec = ?", (spec,)) if spec is not None else ("", ())
         rows = self._db.execute(f"SELECT {_RUN_COLUMNS} FROM run {where} ORDER BY number DESC", values)
-        return [_run_from_row(row) for row in rows]
+        return [read_record(Run, row) for row in rows]
 
     def create_run(
         self, *, spec: str, spec_path: str, fingerprint: str, origin: str, run_id: str | None = None
@@ -167,7 +167,7 @@ class Store:
         if run.number in self._in_memory:
             return list(self._in_memory[run.number])
         query = f"SELECT {_BATCH_COLUMNS} FROM batch WHERE run = ? ORDER BY round, batch"
-        return [Batch(*row) for row in self._db.execute(query, (run.number,))]
+        return [read_record(Batch, row) for row in self._db.execute(query, (run.number,))]
 
     def run_batches(self, run: Run) -> RunBatches:
         """Return the batches of a run with their totals; they stay in memory while this store holds the lock."""
@@ -181,7 +181,7 @@ class Store:
         """Read a batch from the database again, if the batches of its run are in memory."""
         if (known := self._in_memory.get(run)) is not None:
             query = f"SELECT {_BATCH_COLUMNS} FROM batch WHERE run = ? AND round = ? AND batch = ?"
-            known.put(Batch(*self._db.execute(query, (run, *key)).fetchone()))
+            known.put(read_record(Batch, self._db.execute(query, (run, *key)).fetchone()))
 
     def transition(self, batch: Batch, state: str, **columns: Any) -> Batch:
         """Change the state and columns of a batch. Raises StateError if it is no longer in `batch.state`."""
@@ -247,7 +247,7 @@ class Store:
     def recovered_batches(self, run: Run, round: int) -> list[RecoveredBatch]:
         """Return the recorded remote batches of one round of a run."""
         query = f"SELECT {_RECOVERED_COLUMNS} FROM recovered_batch WHERE run = ? AND round = ? ORDER BY created_at"
-        return [RecoveredBatch(*row) for row in self._db.execute(query, (run.number, round))]
+        return [read_record(RecoveredBatch, row) for row in self._db.execute(query, (run.number, round))]
 
     def is_excluded(self, batch: Batch, batch_id: str) -> bool:
         """Return whether a remote batch cannot be this one: it is bound already, or its results rule it out."""
@@ -282,11 +282,6 @@ class Store:
         """Return the answered requests of all runs but this one, which may belong to another store."""
         is_ours = any(other.id == run.id for other in self.runs())
         return AnsweredRequests(self._db, run.number if is_ours else None)
-
-
-def _run_from_row(row: tuple[Any, ...]) -> Run:
-    run = Run(*row)
-    return replace(run, is_canceled=bool(run.is_canceled))
 
 
 @contextmanager
