@@ -43,6 +43,9 @@ STAGES = tuple(sorted({route.stage for route in ROUTES} - set(NOT_IN_A_RUN))) + 
 _UPLOAD = [{**PATH_BLOCK, "upload": True}, {"type": "text", "text": "{{ name }}?"}]
 _BATCH = {**SPEC["batch"], "max_requests": 2}
 _UPLOAD_JOB = {"source": {"type": "files", "path": "*.txt", "key": "name"}, "prompt": {"user": _UPLOAD}}
+_MESSAGE_STAGES, _REFUSALS = ("message", "answered"), ("400", "404", "413")
+"""With these statuses the API refuses the request of a message: its row is errored, and not sent again."""
+
 JOBS: dict[str, dict[str, Any]] = {
     "message": {"mode": "sync"},
     "answered": {"mode": "sync"},
@@ -110,14 +113,16 @@ def check(root: Path, case: Case) -> str:
 
 def _judge(root: Path, case: Case, *, reached: bool, codes: Sequence[int]) -> str:
     allowed = {0, 2, 3, 4, 7} | ({128 + case.signal} if case.signal is not None else set())
-    found = [record["outcome"] for record in records(root / "out/all.jsonl")] if codes[-1] == 0 else []
+    is_row_refused = case.stage in _MESSAGE_STAGES and case.misbehaviour in _REFUSALS
+    last, wanted = (3, ["errored", "succeeded"]) if is_row_refused else (0, ["succeeded"])
+    found = [record["outcome"] for record in records(root / "out/all.jsonl")] if codes[-1] == last else []
     twice = [row for row, times in paid(root / "api").items() if times > 1]
     # One answer can be lost on its way, and is asked for again in a later round.
     extra = len(answered(root / "api")) - ROWS if "mode" in JOBS.get(case.stage, {}) else 0
     problems = {
         "the stage was not reached": not reached,
-        f"exit codes {list(codes)}": codes[0] not in allowed or codes[-1] != 0,
-        f"outcomes {found}": found != ["succeeded"] * ROWS,
+        f"exit codes {list(codes)}": codes[0] not in allowed or codes[-1] != last,
+        f"outcomes {found}": sorted(set(found)) != wanted or len(found) != ROWS,
         f"paid twice: {twice}": bool(twice) or extra > 1,
     }
     return "; ".join(text for text, is_wrong in problems.items() if is_wrong)
