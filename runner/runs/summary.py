@@ -99,7 +99,7 @@ def _summarize_cost(run: Run, totals: BatchTotals) -> dict[str, float | None]:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is: what can be told after each step without reading all of its batches.
+    """Progress of a run, which is known after each step without reading all of its batches.
 
     `batches` counts the batches in each state. The other fields are those of `Summary`.
     """

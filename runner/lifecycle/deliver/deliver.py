@@ -114,7 +114,7 @@ def write_outputs(context: RunContext, output_format: OutputFormat, *, is_partia
         _describe_output(sink, one, rows[index], cuts[index])
         for index, (sink, one) in enumerate(zip(sinks, chosen, strict=True))
     ]
-    return Written(described, failures.list())
+    return Written(described, failures.largest_first())
 
 
 def _write_groups(

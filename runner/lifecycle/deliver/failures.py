@@ -51,7 +51,7 @@ class FailureGroups:
         else:
             self._rest = [_merge([*self._rest, group])]
 
-    def list(self) -> list[FailureGroup]:
+    def largest_first(self) -> list[FailureGroup]:
         """Return the groups, the largest first; those after the first 20 are one group."""
         ordered = sorted(self._groups.values(), key=lambda group: -group.rows)
         shown, others = ordered[:_MAX_SHOWN], [*ordered[_MAX_SHOWN:], *self._rest]
@@ -77,7 +77,7 @@ def _read_failures(store: Store, run: Run) -> list[FailureGroup]:
         for found in read_row_results(store, run, output_format, files, is_wanted=is_failure):
             if found.outcome is not None:
                 groups.add(found.key, found.outcome.reason, found.outcome)
-    return groups.list()
+    return groups.largest_first()
 
 
 def find_failures(store: Store, run: Run) -> list[FailureGroup] | None:

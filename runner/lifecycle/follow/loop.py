@@ -94,7 +94,7 @@ def _create_order(batch: Batch) -> tuple[bool, int, bool, BatchKey]:
 
 
 def _find_next_create(run: Following) -> Batch | None:
-    """Return the prepared batch that is sent next, or None if there is none or all are blocked."""
+    """Return the prepared batch to send next, or None if no batch can be sent."""
     prepared = run.batches.in_state("prepared")
     if not run.canary_passed:
         canaries = [one for one in run.batches.in_state("prepared", *IN_FLIGHT) if one.send_mode == "canary"]

@@ -132,8 +132,8 @@ class Memory:
     """The progress of all batches of a run in this process; `poll_seconds` is the pause between two polls.
 
     `reported_due` is the time of the next look that was reported last, and `queue` what refused creates say of the
-    API's queue. `_schedule` is a heap of the batches in
-    flight by the times at which they are due. A time that has changed since is out of date, and is skipped.
+    API's queue. `_schedule` is a heap of the batches in flight by the times at which they are due. A time that has
+    changed since is out of date, and is skipped.
     """
 
     poll_seconds: float
@@ -181,7 +181,7 @@ class Memory:
             heappush(self._schedule, (self.of(batch).due_at, key_of(batch)))
 
     def next_due(self) -> float:
-        """Return when the next batch in flight is due, by the monotonic clock; infinite if there is none."""
+        """Return the time on the monotonic clock when a batch in flight is due next, or infinity without one."""
         while self._schedule:
             due_at, key = self._schedule[0]
             if self.of_key[key].due_at == due_at:

@@ -21,7 +21,7 @@ atexit.register(lambda: print("imported:", *[name for name in {HEAVY} if name in
 main()
 """
 CHECKS = "jinja2 jsonschema_rs sqlite3 yaml"
-"""What it takes to check a spec."""
+"""Packages that the check of a spec needs."""
 
 
 @pytest.fixture(scope="module")
