@@ -161,9 +161,9 @@ def _error_for_status(error: "anthropic.APIStatusError", call: Call) -> RunnerEr
         case Verdict.PERHAPS_ACCEPTED:
             return AcceptanceUnknown(message)
         case Verdict.NOT_ACCEPTED:
-            if status == 429:
-                return QueueFull(message, retry_after=retry_after)
-            return (NotAccepted if call is Call.CREATE else Unavailable)(message, retry_after=retry_after)
+            if call is not Call.CREATE:
+                return Unavailable(message, retry_after=retry_after)
+            return (QueueFull if status == 429 else NotAccepted)(message, retry_after=retry_after)
         case Verdict.REJECTED if status == 404 and call is Call.CREATE:
             return AccessError(f"the base URL has no Message Batches API ({message}): check the URL")
     return RequestRejected(message)

@@ -14,7 +14,7 @@ from runner.errors import QueueFull, Unavailable
 from runner.lifecycle.deliver.collect import plan_download
 from runner.lifecycle.follow.blocked import resolve_blocked
 from runner.lifecycle.follow.following import Following
-from runner.lifecycle.follow.next_step import BatchState, RunState, Step, next_step
+from runner.lifecycle.follow.next_step import BatchState, RunState, next_step
 from runner.lifecycle.follow.perform import perform
 from runner.lifecycle.follow.progress import Blocked, Memory, Result, Retry, Wait
 from runner.lifecycle.follow.remote_batches import check_workspace
@@ -55,20 +55,20 @@ def _take_step(run: Following, batch: Batch) -> None:
     run.context.store.check_lock()
     run_state = RunState(run.context.run.is_canceled, run.deadline.requires_sync, run.canary_passed)
     step = next_step(_read_batch_state(run, batch), run_state)
-    _remember(run, batch, step, perform(step, run, batch))
+    _remember(run, batch, perform(step, run, batch))
     now = run.batches.get(key_of(batch))
     if now is not None and now.state in IN_FLIGHT:
         run.memory.schedule(now)
 
 
-def _remember(run: Following, batch: Batch, step: Step, result: Result) -> None:
+def _remember(run: Following, batch: Batch, result: Result) -> None:
     memory, is_prepared = run.memory, batch.state == "prepared"
     match result:
         case Wait(seconds, wakes_creates):
             memory.of(batch).delay(seconds)
             if is_prepared or wakes_creates:
                 memory.creates.delay(0.0 if wakes_creates else seconds)
-        case Retry(QueueFull() as error, retry_after) if step is Step.CREATE and run.count_in_processing():
+        case Retry(QueueFull() as error, retry_after) if run.count_in_processing():
             pause = memory.queue.refuse(run.count_in_processing() + batch.requests, memory.poll_seconds)
             memory.creates.delay(retry_after or 0.0)
             line = f"{error}; trying again once a batch has ended, or in {max(pause, retry_after or 0.0):.0f} s"
