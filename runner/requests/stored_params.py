@@ -174,9 +174,12 @@ class StoredBody:
         """Return data up to its last reference that is not complete, and that reference."""
         return (data, b"", b"") if data.count(_MARK) % 2 == 0 else data.rpartition(_MARK)
 
-    def sha256(self) -> str:
-        """Return the SHA-256 of the bytes to send as a hex digest. Raises OSError, and errors as above."""
+    def is_intact(self, sha256: str) -> bool:
+        """Return whether the bytes to send have this SHA-256. Raises OSError, and FileChanged as above."""
         digest = hashlib.sha256()
-        for block in self:
-            digest.update(block)
-        return digest.hexdigest()
+        try:
+            for block in self:
+                digest.update(block)
+        except ValueError:
+            return False
+        return digest.hexdigest() == sha256

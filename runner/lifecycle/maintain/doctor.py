@@ -207,11 +207,11 @@ def _file_sha256(path: Path) -> str | None:
 
 def _check_body(body: StoredBody, batch: Batch) -> Iterator[str]:
     try:
-        is_same = body.sha256() == batch.sha256
+        is_same = body.is_intact(batch.sha256)
     except FileChanged as error:
         yield f"cannot be sent again: {error}"
         return
-    except (OSError, ValueError):
+    except OSError:
         is_same = False
     if not is_same:
         name = body.path.name

@@ -54,11 +54,7 @@ def _keep_or_reset(context: RunContext, api: Api, batch: Batch, error: RunnerErr
 
 def _check_body(body: StoredBody, batch: Batch) -> None:
     """Raise StateError unless what would be sent is what was prepared."""
-    try:
-        is_same = body.sha256() == batch.sha256
-    except ValueError:
-        is_same = False
-    if not is_same:
+    if not body.is_intact(batch.sha256):
         raise StateError(
             f"{body.path} was changed after it was written: its SHA-256 digest differs from the recorded one"
         )
