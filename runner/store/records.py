@@ -23,6 +23,8 @@ class Run:
     - `started_at`: when the user gave consent, by the API's clock.
     - `estimated_cost`: the cost estimated at that time, in US dollars.
     - `failures`: its failed rows by reason, as JSON, once its outputs are written; it has parts of answers.
+    - `evaluation`: the figures of `evaluate`, as JSON, once its outputs are written.
+    - `is_pilot`: a sample of the rows, sent before the whole job.
     """
 
     number: int
@@ -44,6 +46,8 @@ class Run:
     started_at: float | None
     estimated_cost: float | None
     failures: str | None
+    evaluation: str | None
+    is_pilot: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,7 @@ class Batch:
     - `canceled_at`: when the run canceled it because it could not wait. Its rows are then sent again.
     - `missing_results`: number of its rows that the API counted, but for which it never had a result.
     - `first_row`, `last_row`: the numbers of the first and the last row that it was prepared with.
+    - `is_warmup`: its one request writes the cache that the requests of the other batches read.
     - `assumed_unsent_at`: when it was assumed that no remote batch exists, because the API refused its create or
       because the state knows of none. One look at the list settles it, without a grace period.
     """
@@ -117,6 +122,7 @@ class Batch:
     doubted_cost: float
     first_row: int
     last_row: int
+    is_warmup: bool
 
 
 class SettledRow(NamedTuple):
@@ -143,8 +149,7 @@ class RecoveredBatch:
 def read_record(kind: type[T], row: Sequence[Any]) -> T:
     """Return a record from its row. Raises StateError for a value of another type, as in a damaged page."""
     values = {field.name: value for field, value in zip(fields(kind), row, strict=True)}
-    if "is_canceled" in values:
-        values["is_canceled"] = bool(values["is_canceled"])
+    values |= {name: bool(value) for name, value in values.items() if name.startswith("is_")}
     try:
         return msgspec.convert(values, kind)
     except msgspec.ValidationError as error:

@@ -18,7 +18,9 @@ CREATE TABLE run (
     mode        TEXT NOT NULL DEFAULT 'batch',
     started_at  REAL,
     estimated_cost REAL,
-    failures    TEXT
+    failures    TEXT,
+    evaluation  TEXT,
+    is_pilot    INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 CREATE TABLE batch (
@@ -59,6 +61,7 @@ CREATE TABLE batch (
     doubted_cost REAL NOT NULL DEFAULT 0,
     first_row    INTEGER NOT NULL DEFAULT 0,
     last_row     INTEGER NOT NULL DEFAULT 0,
+    is_warmup    INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (run, round, batch)
 ) STRICT, WITHOUT ROWID;
 
