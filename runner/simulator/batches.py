@@ -16,6 +16,7 @@ import msgspec
 
 from runner.api.remote_batch import RETENTION_SECONDS
 from runner.files.atomic import atomic_write, open_for_append
+from runner.simulator.caches import PromptCaches
 from runner.simulator.faults import Faults
 from runner.simulator.messages import DECODE_ERRORS, InvalidRequest, make_message, make_pause
 
@@ -138,6 +139,7 @@ class SimulatedBatches:
         self._lock = Lock()
         stored = [msgspec.json.decode(path.read_bytes(), type=_Stored) for path in self.folder.glob("*.json")]
         self._stored = {batch.id: batch for batch in sorted(stored, key=lambda batch: batch.created_at)}
+        self._caches = PromptCaches(self.folder, self._ended_at)
 
     def results_path(self, batch_id: str) -> Path:
         """Return the path of the results file of a batch."""
@@ -169,7 +171,8 @@ class SimulatedBatches:
                 kind = kind or self.pick_outcome(request.custom_id)
                 result = _make_result(bytes(request.params), kind, version)
                 if "message" in result:
-                    result["message"]["usage"] = self.usage(bytes(request.params), result["message"]["usage"])
+                    message = result["message"]
+                    message["usage"] = self._use(bytes(request.params), message["usage"], batch_id)
                 counts[result["type"] if result["type"] in counts else "errored"] += kind != "uncounted"
                 if kind not in ("missing", "uncounted"):
                     line = {"custom_id": request.custom_id, "result": result}
@@ -183,11 +186,15 @@ class SimulatedBatches:
         if result["type"] != "succeeded":
             raise InvalidRequest(result.get("error", {}).get("error", {}).get("message", kind))
         found: dict[str, Any] = result["message"]
-        found["usage"] = self.usage(params, found["usage"])
+        found["usage"] = self._use(params, found["usage"], "")
         line = {"params": msgspec.Raw(params), "usage": found["usage"]}
         with self._lock, open_for_append(self.folder / "messages.jsonl") as file:
             file.write(msgspec.json.encode(line) + b"\n")
         return found
+
+    def _use(self, params: bytes, usage: dict[str, Any], batch_id: str) -> dict[str, Any]:
+        """Return the reported usage of a request; `batch_id` is empty if it is synchronous."""
+        return self.usage(params, self._caches.apply(params, usage, batch=batch_id, now=self.clock()))
 
     def _save_batch(self, batch: _Stored) -> None:
         with atomic_write(self.folder / f"{batch.id}.json", private=True) as file:
@@ -220,6 +227,10 @@ class SimulatedBatches:
 
     def _is_deleted(self, batch: _Stored) -> bool:
         return "deleted" in batch.faults and batch.ends_at <= self.clock()
+
+    def _ended_at(self, batch_id: str) -> float | None:
+        batch = self._stored.get(batch_id)
+        return batch.ends_at if batch is not None and batch.ends_at <= self.clock() else None
 
     def has_ended(self, batch_id: str) -> bool:
         """Return whether a batch has ended."""
