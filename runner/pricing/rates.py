@@ -54,21 +54,37 @@ class Rate:
         geo = load_catalogue().us if usage.inference_geo == "us" else 1.0
         return self._price_for(prompt).cost_of(usage) * geo / _MILLION + _search_cost(usage)
 
+    def cache_saving(self, usage: Usage) -> float:
+        """Return what the cache has saved of the synchronous cost of one answer; negative if it has cost more."""
+        written, read = usage.cache_creation_input_tokens or 0, usage.cache_read_input_tokens or 0
+        if not written and not read:
+            return 0.0
+        prompt = (usage.input_tokens or 0) + written + read
+        uncached = Usage(
+            prompt,
+            usage.output_tokens,
+            server_tool_use=usage.server_tool_use,
+            inference_geo=usage.inference_geo,
+        )
+        return self.synchronous_cost(uncached) - self.synchronous_cost(usage)
+
     def apply_batch_discount(self, full_cost: float, usage: Usage) -> float:
         """Return the batch cost of an answer from its synchronous cost; searches are never discounted."""
         searches = _search_cost(usage)
         return (full_cost - searches) * load_catalogue().batch + searches
 
-    def expected_cost(self, prompt: float, output: float, *, cached: float = 0, ttl: str = "") -> float:
+    def expected_cost(
+        self, prompt: float, output: float, *, cached: float = 0, ttl: str = "", hits: float = 0
+    ) -> float:
         """Return the expected synchronous cost of one request.
 
-        `prompt` and `output` are tokens. With a `ttl` (5m or 1h), some requests read `cached` tokens of the prompt
-        from the cache, and the others write them to it.
+        `prompt` and `output` are tokens. With a `ttl` (5m or 1h), a share of `hits` of the requests reads `cached`
+        tokens of the prompt from the cache, and the others write them to it.
         """
         price = self._price_for(prompt)
         prefix = cached * price.input
         if ttl:
-            hits, write = load_catalogue().cache_hits[ttl], price.write_5m if ttl == "5m" else price.write_1h
+            write = price.write_5m if ttl == "5m" else price.write_1h
             prefix = cached * (hits * price.read + (1 - hits) * write)
         return ((prompt - cached) * price.input + prefix + output * price.output) * self.geo_multiplier / _MILLION
 
@@ -127,7 +143,7 @@ def _price_from_spec(prices: Mapping[str, float], model: Model | None) -> Price 
 
 def find_cache_ttls(spec: "Spec") -> set[str]:
     """Return the times to live of all cache markers in a spec: 5m, 1h."""
-    found = {spec.prompt.cache} if spec.prompt.cache else set()
+    found = {spec.prompt.mark_ttl} if spec.prompt.mark_ttl else set[str]()
 
     def search(value: Any) -> None:
         if isinstance(value, dict):
@@ -144,8 +160,11 @@ def find_cache_ttls(spec: "Spec") -> set[str]:
     return {ttl for ttl in (*found, *(block.cache for block in spec.prompt.blocks())) if ttl}
 
 
-def rate_for_spec(spec: "Spec") -> Rate | None:
-    """Return the rate of a spec's requests, or None if the price of its model is unknown."""
+def rate_for_spec(spec: "Spec", mark: str | None = None) -> Rate | None:
+    """Return the rate of a spec's requests, or None if the price of its model is unknown.
+
+    `mark` is the time to live of the cache marks that the runner sets, if it does.
+    """
     known, model = load_catalogue(), find_model(str(spec.params["model"]))
     price = _price_from_spec(spec.prices, model)
     if price is None:
@@ -159,7 +178,7 @@ def rate_for_spec(spec: "Spec") -> Rate | None:
         price=price,
         long_context=model.above if model is not None and not spec.prices else None,
         geo_multiplier=known.us if spec.params.get("inference_geo") == "us" else 1.0,
-        ttls=frozenset(find_cache_ttls(spec) & {"5m", "1h"}),
+        ttls=frozenset({*find_cache_ttls(spec), *([mark] if mark else [])} & {"5m", "1h"}),
         hidden_tokens=hidden,
         max_tokens=int(spec.params["max_tokens"]),
     )
@@ -168,9 +187,3 @@ def rate_for_spec(spec: "Spec") -> Rate | None:
 def round_up_cost(dollars: float) -> float:
     """Round an amount up to a hundredth of a cent for display."""
     return math.ceil(dollars * 10_000 - 1e-6) / 10_000
-
-
-def spec_cost_upper_bound(spec: "Spec", sizes: Iterable[int], *, is_batched: bool) -> float | None:
-    """Return an upper bound of the cost of requests of these sizes in bytes, or None without a known price."""
-    rate = rate_for_spec(spec)
-    return None if rate is None else rate.cost_upper_bound(sizes, is_batched=is_batched)

@@ -3,14 +3,9 @@
 Everything that is the same for all rows is encoded once. Only the rendered texts are encoded per row.
 """
 
-import re
-import secrets
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import msgspec
-
-from runner.errors import InputError
 from runner.requests.allowed_files import AllowedFiles
 from runner.requests.attachment_limits import check_attachment_limits
 from runner.requests.attachment_totals import (
@@ -20,9 +15,9 @@ from runner.requests.attachment_totals import (
     attachment_limits,
 )
 from runner.requests.attachments import AttachedFile, AttachmentEncoder
-from runner.requests.params import Placeholder, build_params, build_params_without_prompt
+from runner.requests.constant_params import encode_text, render_constants
+from runner.requests.params import Placeholder
 from runner.requests.stored_params import Params, plain_params
-from runner.spec.prompt import Block, block_setting
 from runner.templates.templates import Renderer, Templates
 
 
@@ -54,20 +49,6 @@ RequestEncoder = Callable[[Mapping[str, Any]], EncodedRequest]
 """A function that encodes the request of one row from the names of its templates."""
 
 
-def _encode_text(templates: Templates, setting: str, render: Renderer, names: Mapping[str, Any]) -> bytes:
-    text = render(names)
-    if not text or text.isspace():
-        raise InputError(
-            [templates.spec.problem(setting, f"{setting} renders to empty text, which the API rejects")]
-        )
-    try:
-        return msgspec.json.encode(text)
-    except UnicodeEncodeError as error:
-        raise InputError(
-            [templates.spec.problem(setting, f"{setting} contains half of a surrogate pair")]
-        ) from error
-
-
 def _encode_slot(
     templates: Templates,
     attachments: AttachmentEncoder,
@@ -78,7 +59,7 @@ def _encode_slot(
     """Return the JSON that replaces a placeholder. Raises InputError and RowRejected."""
     at, _, block = slot.placeholder
     if block is None:
-        return plain_params(_encode_text(templates, at, slot.render, names))
+        return plain_params(encode_text(templates, at, slot.render, names))
     pages = None if slot.render_pages is None else slot.render_pages(names).strip()
     return attachments.encode(block, slot.render(names), pages, totals)
 
@@ -92,26 +73,11 @@ def _render_constant_parts(templates: Templates) -> list[_Part]:
 
     Raises InputError.
     """
-    placeholders: list[Placeholder] = []
-    marker = f"slot-{secrets.token_hex(16)}-"
-
-    def add_placeholder(one: Placeholder) -> str:
-        placeholders.append(one)
-        return f"{marker}{len(placeholders) - 1}"
-
-    encoded = msgspec.json.encode(build_params(templates.spec, add_placeholder))
-    parts: list[_Part] = [b""]
-    for index, piece in enumerate(re.split(b'"%b(\\d+)"' % marker.encode(), encoded)):
-        if index % 2 == 0:
-            _append_bytes(parts, piece)
-            continue
-        slot = _make_slot(templates, placeholders[int(piece)])
-        at, written, block = slot.placeholder
-        if block is None and templates.is_constant(at, written):
-            _append_bytes(parts, _encode_text(templates, at, slot.render, templates.variables({})))
-        else:
-            parts += [slot, b""]
-    return parts
+    constant = render_constants(templates)
+    return [
+        piece if isinstance(piece, bytes) else _make_slot(templates, piece)
+        for piece in constant.split(constant.params)
+    ]
 
 
 def _make_slot(templates: Templates, placeholder: Placeholder) -> _Slot:
@@ -136,7 +102,7 @@ def make_request_encoder(
 
     def encode(names: Mapping[str, Any]) -> EncodedRequest:
         pieces = [
-            part if isinstance(part, bytes) else _encode_text(templates, part.placeholder[0], part.render, names)
+            part if isinstance(part, bytes) else encode_text(templates, part.placeholder[0], part.render, names)
             for part in parts
         ]
         return EncodedRequest(plain_params(b"".join(pieces)))
@@ -181,30 +147,3 @@ def _are_images_too_large(totals: AttachmentTotals) -> bool:
     """Return whether images are too large only because the request has many."""
     limits, sides = attachment_limits(), totals.image_sides
     return len(sides) > limits.many and max(sides) > limits.side_of_many
-
-
-def count_prefix_bytes(templates: Templates) -> int:
-    """Return the size in bytes of the JSON that all requests start with: tools, then system prompt.
-
-    That is the order in which the API reads them. The system prompt counts up to its first block that differs
-    between rows. Tools and a system prompt that are made from the output schema count too.
-    """
-    spec = templates.spec
-    made = build_params_without_prompt(spec)
-    size = len(msgspec.json.encode(made["tools"])) if made.get("tools") else 0
-    system = spec.prompt.system
-    written = [("prompt.system", system)] if isinstance(system, str) else []
-    if isinstance(system, tuple):
-        texts = [part.value if isinstance(part, Block) else part for part in system]
-        written = [(block_setting("prompt.system", index), text) for index, text in enumerate(texts)]
-    for at, text in written:
-        if not templates.is_constant(at, text):
-            break
-        size += len(_encode_text(templates, at, templates.make_renderer(at, text), templates.variables({})))
-    else:
-        size += len(msgspec.json.encode(made["system"])) if "system" in made else 0
-    return size
-
-
-def _append_bytes(parts: list[Any], piece: bytes) -> None:
-    parts[-1] += piece

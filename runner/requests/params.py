@@ -48,7 +48,7 @@ def build_params(spec: Spec, add_placeholder: Callable[[Placeholder], str]) -> d
     if spec.output.enforce == "here":
         system = _state_schema(system, spec.output.schema)
     if system is not None:
-        params["system"] = _add_cache_control(system, spec.prompt.cache)
+        params["system"] = _add_cache_control(system, spec.prompt.mark_ttl)
     turns = spec.prompt.turns()
     params["messages"] = [{"role": turn.role, "content": content(at, turn.content)} for at, turn in turns]
     return params

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-from runner.pricing.models import load_catalogue
 from runner.pricing.rates import find_cache_ttls
 from runner.rules.finding import RuleContext, Violation
 from runner.spec.prompt import Block, Content, block_setting
@@ -11,7 +10,7 @@ from runner.spec.prompt import Block, Content, block_setting
 
 def cache_minimum(case: RuleContext) -> Iterator[Violation]:
     """Report a prefix that is too short to be cached."""
-    if case.facts is None or case.spec.prompt.cache is None or case.model is None:
+    if case.facts is None or case.spec.prompt.mark_ttl is None or case.model is None:
         return
     least = case.model.cache_minimum
     if least is not None and case.facts.prefix_tokens < least:
@@ -26,11 +25,10 @@ def cache_minimum(case: RuleContext) -> Iterator[Violation]:
 def cache_5m(case: RuleContext) -> Iterator[Violation]:
     """Report a cache that often expires before the next request of a batch is processed."""
     if case.is_batched and "5m" in find_cache_ttls(case.spec):
-        at = "prompt.cache" if case.spec.prompt.cache == "5m" else "params"
-        hits = load_catalogue().cache_hits
+        at = "prompt.cache" if case.spec.prompt.mark_ttl == "5m" else "params"
         message = (
-            f"a batch can take hours, so a 5-minute cache is often missed (estimated hit rate: {hits['5m']:.0%}, "
-            f"or {hits['1h']:.0%} with 1 hour): set 1h"
+            "a batch can take hours, and its requests do not read what the others of it write, so a cache of 5 "
+            "minutes is mostly paid and missed: set 1h, for which one request is sent first to warm the cache"
         )
         yield Violation(at, message)
 
@@ -57,8 +55,8 @@ def _list_cache_marks(case: RuleContext) -> Iterator[tuple[str, str]]:
             yield from _mark_of_mapping(f"params.tools.{index}", tool)
     if prompt.system is not None:
         yield from _marks_of_content("prompt.system", prompt.system)
-    if prompt.cache is not None:
-        yield "prompt.cache", prompt.cache
+    if prompt.mark_ttl is not None:
+        yield "prompt.cache", prompt.mark_ttl
     for at, turn in prompt.turns():
         yield from _marks_of_content(at, turn.content)
     # The mark of the whole request stands at its last block.

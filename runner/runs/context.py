@@ -1,6 +1,7 @@
 """The context that all steps of a run share."""
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -8,6 +9,7 @@ from threading import Event
 from typing import Any
 
 from runner.errors import StateError
+from runner.pricing.rates import Rate, rate_for_spec
 from runner.runs.events import ProgressCallback, RunEvent, ignore_progress
 from runner.runs.project import SIMULATED_FOLDER
 from runner.runs.summary import Summary, build_summary, measure_progress
@@ -38,6 +40,16 @@ class RunContext:
     def is_simulated(self) -> bool:
         """True if the run is sent to the simulator."""
         return self.output_root == self.spec.root / SIMULATED_FOLDER
+
+    @property
+    def rate(self) -> Rate | None:
+        """The rate at which the requests of the run are billed, or None if no price is known."""
+        return rate_for_spec(self.spec, self.run.cache)
+
+    def cost_upper_bound(self, sizes: Iterable[int], *, is_batched: bool) -> float | None:
+        """Return an upper bound of the cost of requests of these sizes in bytes, or None without a known price."""
+        rate = self.rate
+        return None if rate is None else rate.cost_upper_bound(sizes, is_batched=is_batched)
 
     def report(
         self, name: str, line: str, batch: Batch | None = None, *, next_look: float | None = None,

@@ -14,6 +14,7 @@ EVENTS = {
     "submitted": "the API has accepted a batch",
     "answered": "some more requests that are sent synchronously were answered",
     "waiting": "nothing can be done before `next_look`",
+    "cache": "batches wait for the one that warms the prompt cache, or no longer do",
     "ended": "the API has processed a batch",
     "collected": "the results of a batch are on disk",
     "retrying": "a call failed, and is tried again",

@@ -41,7 +41,8 @@ class Summary:
     `cut`, which counts by column the cells that hold only a part of their text, if there are any.
     `usage` holds the tokens of all responses, under the API's names.
     `cost` is in US dollars: `estimated` when the run was confirmed, `actual` so far, `synchronous` if everything
-    had been sent synchronously, and `saved`. An amount is None if no price is known. If the usage of some answers
+    had been sent synchronously, `saved`, and `saved_by_cache` (negative if writing the cache cost more). An amount
+    is None if no price is known. If the usage of some answers
     could not be read, these amounts are None, `max` is the most that the run can have cost, and `unreadable_usage`
     counts those answers by field.
     `failures` groups the failed rows by reason, the most frequent first. It is None if they were not read: of a
@@ -90,9 +91,11 @@ _TOKEN_FIELDS = ("input_tokens", "output_tokens", "cache_creation_input_tokens",
 def _summarize_cost(run: Run, totals: BatchTotals) -> dict[str, float | None]:
     actual, synchronous = totals.cost, totals.synchronous_cost
     saved = None if actual is None or synchronous is None else synchronous - actual
-    amounts = {"estimated": run.estimated_cost, "actual": actual, "at_sync_price": synchronous, "saved": saved}
+    by_cache = None if actual is None else totals.cache_saving
+    known = {"actual": actual, "at_sync_price": synchronous, "saved": saved, "saved_by_cache": by_cache}
+    amounts = {"estimated": run.estimated_cost, **known}
     if totals.usage.unreadable:
-        unknown = dict.fromkeys(("actual", "at_sync_price", "saved"))
+        unknown = dict.fromkeys(known)
         amounts = {"estimated": run.estimated_cost, **unknown, "max": actual}
     return {name: None if dollars is None else round(dollars, 6) for name, dollars in amounts.items()}
 

@@ -26,7 +26,8 @@ def _build_block(value: dict[str, Any]) -> str | Block:
 def _build_prompt(value: dict[str, Any]) -> Prompt:
     turns = tuple(Turn(turn["role"], _build_content(turn["content"])) for turn in value.get("messages", ()))
     system, user = (_build_content(value[name]) if name in value else None for name in ("system", "user"))
-    return Prompt(system, turns, user, value.get("cache"))
+    cache = value.get("cache", "auto")
+    return Prompt(system, turns, user, None if cache == "off" else cache)
 
 
 def _build_sink(value: dict[str, Any]) -> Sink:

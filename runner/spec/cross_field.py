@@ -13,6 +13,7 @@ from typing import Any
 from runner.io_types.types import DESTINATIONS
 from runner.spec.model_schema import is_model_reference
 from runner.spec.page_ranges import parse_page_ranges
+from runner.spec.prompt import CACHE_TTLS
 from runner.spec.structured.enforcement import find_schema_in_params
 
 BLOCK_SOURCES = ("path", "url", "base64", "file_id", "text")
@@ -107,7 +108,7 @@ def check_cross_fields(value: dict[str, Any], path: Path, root: Path) -> Iterato
         if sum(name in sink for name in DESTINATIONS) != 1:
             names = " and ".join(f"`{name}`" for name in DESTINATIONS)
             yield f"sinks.{index}", f"a {sink['type']} sink needs exactly one of {names}"
-    if "cache" in value["prompt"] and "system" not in value["prompt"]:
+    if value["prompt"].get("cache") in CACHE_TTLS and "system" not in value["prompt"]:
         yield "prompt.cache", "there is no system prompt to cache: add prompt.system or remove `cache`"
     output_config = value["params"].get("output_config")
     yield from _check_outputs(value.get("output", {}), value["params"])
@@ -136,7 +137,7 @@ def _check_blocks(prompt: dict[str, Any]) -> Iterator[tuple[str, str]]:
         (f"prompt.messages.{n}.content", t["role"], t["content"]) for n, t in enumerate(prompt.get("messages", ()))
     ]
     turns += [(f"prompt.{role}", role, prompt[role]) for role in ("system", "user") if role in prompt]
-    marks = 1 if "cache" in prompt else 0
+    marks = int(prompt.get("cache") in CACHE_TTLS)
     for at, role, content in turns:
         for index, block in enumerate(content if isinstance(content, list) else ()):
             marks += "cache" in block

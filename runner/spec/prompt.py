@@ -3,6 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+CACHE_TTLS = ("5m", "1h")
+"""The times to live of a cache mark."""
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
@@ -53,12 +56,20 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """The prompt; `cache` is the time to live of the system prompt's cache mark: 5m or 1h."""
+    """The prompt.
+
+    `cache` is the time to live of the system prompt's cache mark, 5m or 1h, or auto if the runner decides.
+    """
 
     system: Content | None = None
     messages: tuple[Turn, ...] = ()
     user: Content | None = None
     cache: str | None = None
+
+    @property
+    def mark_ttl(self) -> str | None:
+        """The time to live of the mark at the end of the system prompt, or None if the spec sets none."""
+        return self.cache if self.cache in CACHE_TTLS else None
 
     def turns(self) -> Iterator[tuple[str, Turn]]:
         """Yield the turns in order, each with the dotted path of its content in the spec."""

@@ -267,6 +267,8 @@ class Spec:
             # Compatibility: older snapshots have no `betas`.
             del record["betas"]
         _drop_unset_block_settings(record["prompt"])
+        # A mark that the runner sets itself belongs to a run, not to its spec.
+        record["prompt"]["cache"] = self.prompt.mark_ttl
         return record
 
 

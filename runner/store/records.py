@@ -25,6 +25,7 @@ class Run:
     - `failures`: its failed rows by reason, as JSON, once its outputs are written; it has parts of answers.
     - `evaluation`: the figures of `evaluate`, as JSON, once its outputs are written.
     - `is_pilot`: a sample of the rows, sent before the whole job.
+    - `cache`: the time to live of the cache marks that the runner has set; None if it sets none.
     """
 
     number: int
@@ -48,6 +49,7 @@ class Run:
     failures: str | None
     evaluation: str | None
     is_pilot: bool
+    cache: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +79,12 @@ class Batch:
     - `doubted_cost`: upper bound of its earlier creates that got no answer and were not found: they may be paid.
     - `cost`: its actual cost.
     - `synchronous_cost`: the cost of the same requests if sent synchronously.
+    - `cache_saving`: what the prompt cache has saved of its cost; negative if writing it cost more.
     - `canceled_at`: when the run canceled it because it could not wait. Its rows are then sent again.
     - `missing_results`: number of its rows that the API counted, but for which it never had a result.
     - `first_row`, `last_row`: the numbers of the first and the last row that it was prepared with.
     - `is_warmup`: its one request writes the cache that the requests of the other batches read.
+    - `cache`: the time to live of the mark at the end of what all its requests begin with, if there is one.
     - `assumed_unsent_at`: when it was assumed that no remote batch exists, because the API refused its create or
       because the state knows of none. One look at the list settles it, without a grace period.
     """
@@ -123,6 +127,8 @@ class Batch:
     first_row: int
     last_row: int
     is_warmup: bool
+    cache: str | None
+    cache_saving: float | None
 
 
 class SettledRow(NamedTuple):

@@ -57,13 +57,16 @@ def _committed_cost(batch: Batch) -> int:
 class BatchTotals:
     """Running totals of the batches of a run. Amounts are US dollars, and None while no price is known.
 
-    `usage` and the costs are those of the collected batches. `accepted` counts the batches that the API accepted,
-    and `seconds` holds how long those took that have ended, ascending.
+    `usage` and the costs are those of the collected batches, and `cache_saving` is what the prompt cache has saved
+    of them. `cache_used_at` is when the last batch ended whose requests have a cache mark. `accepted` counts the
+    batches that the API accepted, and `seconds` holds how long those took that have ended, ascending.
     """
 
     usage: Usage = field(default_factory=lambda: Usage(unreadable={}))
     cost: float | None = None
     synchronous_cost: float | None = None
+    cache_saving: float = 0.0
+    cache_used_at: float | None = None
     accepted: int = 0
     seconds: list[float] = field(default_factory=list)
 
@@ -74,6 +77,9 @@ class BatchTotals:
         if batch.cost is not None and (before is None or before.cost is None):
             self.cost = (self.cost or 0.0) + batch.cost
             self.synchronous_cost = (self.synchronous_cost or 0.0) + (batch.synchronous_cost or 0.0)
+            self.cache_saving += batch.cache_saving or 0.0
+        if batch.cache is not None and batch.ended_at is not None:
+            self.cache_used_at = max(self.cache_used_at or 0.0, batch.ended_at)
         self.accepted += batch.batch_id is not None and (before is None or before.batch_id is None)
         if _has_times(batch) and (before is None or not _has_times(before)):
             insort(self.seconds, (batch.ended_at or 0.0) - (batch.created_at or 0.0))
@@ -101,8 +107,17 @@ def _is_suspected(batch: Batch) -> bool:
     return batch.state == "prepared" and batch.accepted_before_rejection is not None
 
 
-_GROUPS: dict[str, Callable[[Batch], bool]] = {"unreserved": _is_unreserved, "suspected": _is_suspected}
-"""Rare batches: not sent as far as the state knows; prepared again, with a request that the API may reject."""
+def _is_warmup(batch: Batch) -> bool:
+    return batch.is_warmup
+
+
+_GROUPS: dict[str, Callable[[Batch], bool]] = {
+    "unreserved": _is_unreserved,
+    "suspected": _is_suspected,
+    "warm-ups": _is_warmup,
+}
+"""Rare batches: not sent as far as the state knows; prepared again, with a request that the API may reject; sent
+before others to write the cache that they read."""
 
 
 class RunBatches:

@@ -130,11 +130,14 @@ class Store:
         digests: Mapping[int, bytes] = _NO_DIGESTS,
         send_mode: str = "batch",
         size_adjustments: Mapping[int, int] = _NO_ADJUSTMENTS,
+        *,
+        cache: str | None = None,
+        is_warmup: bool = False,
     ) -> None:
         """Record a body that is on disk as a prepared batch, inside the caller's transaction.
 
         `digests` and `size_adjustments` (see `EncodedRequest`) hold the values of new requests, by row. A
-        request that is sent again keeps its own.
+        request that is sent again keeps its own. `cache` and `is_warmup` are those of `Batch`.
         """
         rows = [row for row, _, _ in body.requests]
         values = (
@@ -148,9 +151,12 @@ class Store:
             send_mode,
             min(rows),
             max(rows),
+            cache,
+            is_warmup,
         )
         columns = "run, round, batch, state, requests, bytes, sha256, send_mode, first_row, last_row"
-        self._db.execute(f"INSERT INTO batch ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+        columns += ", cache, is_warmup"
+        self._db.execute(f"INSERT INTO batch ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
         self._reload(run.number, (round, body.batch))
         self.row_index.add_requests(run, round, body, digests, size_adjustments)
 
@@ -203,7 +209,7 @@ class Store:
         """Replace a prepared batch by bodies with the same rows, inside the caller's transaction."""
         run = next(run for run in self.runs() if run.number == batch.run)
         for body in bodies:
-            self.add_batch(run, batch.round, body)
+            self.add_batch(run, batch.round, body, cache=batch.cache)
             self._db.execute(
                 "UPDATE batch SET accepted_before_rejection = ?, search_started_at = ?, send_mode = ?,"
                 " doubted_cost = ? WHERE run = ? AND round = ? AND batch = ?",
@@ -218,6 +224,10 @@ class Store:
                 ),
             )
             self._reload(batch.run, (batch.round, body.batch))
+        self.remove_batch(batch)
+
+    def remove_batch(self, batch: Batch) -> None:
+        """Delete a prepared batch whose rows are in others, inside the caller's transaction."""
         self._db.execute(
             "DELETE FROM batch WHERE run = ? AND round = ? AND batch = ? AND state = 'prepared'",
             (batch.run, batch.round, batch.batch),

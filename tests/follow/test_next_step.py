@@ -8,6 +8,7 @@ import pytest
 from runner.lifecycle.follow.next_step import STEPS, BatchState, RunState, Step, next_step
 from runner.lifecycle.follow.perform import PERFORMERS
 from runner.lifecycle.send.synchronous import MAX_SYNC_BATCH
+from runner.lifecycle.send.warm_up import CacheStep
 from tests.support import ROOT
 
 MANY = MAX_SYNC_BATCH + 1
@@ -43,6 +44,16 @@ CASES = {
         BatchState("prepared", MAX_SYNC_BATCH),
         RunState(requires_sync=True),
         Step.SEND_SYNC,
+    ),
+    "cold cache": (
+        BatchState("prepared", MANY, cache_step=CacheStep.WARM),
+        RunState(),
+        Step.WARM_CACHE,
+    ),
+    "cache given up": (
+        BatchState("prepared", MANY, cache_step=CacheStep.REMOVE_MARKS),
+        RunState(),
+        Step.REMOVE_MARKS,
     ),
     "ready to create": (BatchState("prepared", MANY), RunState(), Step.CREATE),
     "create without an answer": (BatchState("submitting", 1), RunState(is_canceled=True), Step.RECONCILE),

@@ -50,16 +50,14 @@ def test_a_long_schema_in_prompts_can_be_cached(tmp_path: Path, enforce: str, sy
     params = {"model": "claude-sonnet-5", "max_tokens": 10}
     output = {"schema": schema, "enforce": enforce}
     made = plan_of_edited_job(tmp_path, params=params, prompt={**system, "user": "{{ text }}"}, output=output)
-    needed = "" if system else "`prompt.system` and "
-    assert made.cheapest_reason.endswith(f"tokens: set {needed}`prompt.cache: 1h`")
+    assert made.cheapest == "batch_warm_1h"
 
 
 def test_long_shared_prefix_is_cheapest_with_the_cache(tmp_path: Path) -> None:
     prompt = {"system": "These are the rules of labelling. " * 500, "user": "{{ text }}"}
     made = plan_of_edited_job(tmp_path, params={"model": "claude-sonnet-5", "max_tokens": 10}, prompt=prompt)
-    assert made.cheapest == "batch_cache_1h"
-    assert made.cheapest_reason.endswith("set `prompt.cache: 1h`")
+    assert (made.cheapest, made.way) == ("batch_warm_1h", "batch_warm_1h")
     cached = plan_of_edited_job(
         tmp_path, params={"model": "claude-sonnet-5", "max_tokens": 10}, prompt={**prompt, "cache": "1h"}
     )
-    assert cached.estimated_cost == cached.cost["batch_cache_1h"]
+    assert cached.estimated_cost == cached.cost["batch_warm_1h"]

@@ -107,7 +107,7 @@ def test_run_cost_is_in_summary_and_status(tmp_path: Path) -> None:
         shown = json.loads(command(tmp_path, environ, "status", "job.yaml", "--json").stdout)
         table = command(tmp_path, environ, "status").stdout
     assert shown["cost"] == cost
-    assert set(cost) == {"estimated", "actual", "at_sync_price", "saved", "synchronous"}
+    assert set(cost) == {"estimated", "actual", "at_sync_price", "saved", "saved_by_cache", "synchronous"}
     assert cost["saved"] == pytest.approx(cost["at_sync_price"] - cost["actual"], abs=2e-6)
     assert "$0.000" in table
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.lifecycle.plan.ways import WAY_NAMES
 from tests.support.processes import command
 from tests.support.projects import SPEC, write_job
 from tests.support.simulator import accepted, environ_without_key, paid, simulator
@@ -17,7 +18,7 @@ def test_plan_json_has_the_documented_keys(tmp_path: Path) -> None:
     ended = command(tmp_path, environ_without_key(), "plan", "job.yaml", "--json")
     shown = json.loads(ended.stdout)
     assert (ended.returncode, [key for key in PLAN_KEYS if key not in shown]) == (0, [])
-    assert set(shown["cost"]) == {"sync", "batch", "batch_cache_5m", "batch_cache_1h", "max", "worst"}
+    assert set(shown["cost"]) == {*WAY_NAMES, "max", "worst"}
     assert set(shown["input_tokens"]) == {"value", "method", "error"}
     assert "without the API" in shown["input_tokens"]["method"]
 

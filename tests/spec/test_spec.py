@@ -1,7 +1,7 @@
 """The loaded spec: its defaults, its settings, its snapshot, and its fingerprint."""
 
 import json
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from tests.support.projects import MINIMAL_SPEC, load_lines
 def test_the_smallest_spec_is_filled_with_defaults(project: Path) -> None:
     spec = load_lines(project)
     assert spec.source == Source("csv", None, {"path": "data/in.csv"})
-    assert spec.prompt == Prompt(user="hi")
+    assert spec.prompt == Prompt(user="hi", cache="auto")
     assert spec.sinks == (Sink("jsonl", "all", None, {"path": "out.jsonl"}),)
     assert (spec.description, spec.vars, spec.output.schema) == ("", {}, None)
     assert (spec.batch, spec.retry) == (Batch(), Retry())
@@ -73,7 +73,7 @@ def test_spec_snapshot_round_trip(path: Path) -> None:
     again = restore_with_edits(json.loads(json.dumps(spec.to_record())), current=spec)
     assert again.to_record() == spec.to_record()
     assert (again.prompt, again.params, again.sinks, again.batch) == (
-        spec.prompt,
+        replace(spec.prompt, cache=spec.prompt.mark_ttl),
         spec.params,
         spec.sinks,
         spec.batch,

@@ -80,6 +80,7 @@ def _print_runs(found: "Sequence[RunInfo]") -> None:
 
     from runner.cli.texts.summary import (
         build_runs_table,
+        format_cache,
         format_doubts,
         format_failures,
         format_run_blocks,
@@ -93,6 +94,8 @@ def _print_runs(found: "Sequence[RunInfo]") -> None:
     else:
         console.print(table)
     for run in found:
+        for line in format_cache(run.summary):
+            echo_text(f"{run.summary.run}: {line}")
         for line in format_doubts(run.summary):
             echo_text(f"{run.summary.run}: {line}")
         if len(found) > 1 and run.summary.failures:

@@ -6,6 +6,7 @@ from typing import Any
 from runner.cli.texts.numbers import format_dollars, format_size
 from runner.lifecycle.plan.plan import Plan
 from runner.lifecycle.plan.speed import describe_span
+from runner.lifecycle.plan.ways import Way
 from runner.rules.finding import Finding
 from runner.text import pluralize
 
@@ -13,7 +14,8 @@ _MODE_LABELS = {
     "sync": "synchronously",
     "batch": "in batches",
     "batch_cache_5m": "in batches, cached 5 minutes",
-    "batch_cache_1h": "in batches, cached 1 hour",
+    "batch_cache_1h": "in batches, cache not warmed",
+    "batch_warm_1h": "in batches, cache warmed first",
 }
 
 _REASON_LABELS = {
@@ -111,14 +113,23 @@ def _format_cheapest(plan: Plan) -> Iterator[str]:
 
 def _format_ways(plan: Plan) -> Iterator[str]:
     """Yield the table of the ways to send a run: name, expected time, expected cost; a mark at the planned one."""
-    rows = [(_MODE_LABELS[way.name], describe_span(way.seconds), format_dollars(way.cost)) for way in plan.ways]
+    ways = [way for way in plan.ways if way.name == plan.way or _is_distinct(plan, way)]
+    rows = [(_MODE_LABELS[way.name], describe_span(way.seconds), format_dollars(way.cost)) for way in ways]
     name_width, time_width, cost_width = (max(map(len, column)) for column in zip(*rows, strict=True))
     label = "ways"
-    for way, (name, time, cost) in zip(plan.ways, rows, strict=True):
+    for way, (name, time, cost) in zip(ways, rows, strict=True):
         missed = "  misses the deadline" if way.meets_deadline is False else ""
         mark = "*" if way.name == plan.way else " "
         yield f"  {label:8} {mark}{name:{name_width}}  {time:{time_width}}  {cost:>{cost_width}}{missed}"
         label = ""
+    if plan.cache_basis:
+        yield f"  cache     {plan.cache_basis}"
+
+
+def _is_distinct(plan: Plan, way: Way) -> bool:
+    """Return whether a way says something that the others do not: without a prefix to cache, most are the same."""
+    is_cached = way.name.startswith(("batch_cache", "batch_warm"))
+    return not is_cached or (bool(plan.cache_basis) and way.name != "batch_cache_5m")
 
 
 def _format_basis(plan: Plan) -> Iterator[str]:

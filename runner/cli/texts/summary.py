@@ -64,6 +64,17 @@ def _format_cost(summary: Summary) -> Iterator[str]:
     yield f"  cost    {format_dollars(cost['actual'])}{note}{estimate}{saved}"
 
 
+def format_cache(summary: Summary) -> Iterator[str]:
+    """Yield what the prompt cache has brought, if there is anything to say of it."""
+    written, read = (summary.usage[f"cache_{name}_input_tokens"] for name in ("creation", "read"))
+    if not written + read:
+        return
+    saved = summary.cost.get("saved_by_cache")
+    amount = "" if saved is None else f"; {'saved' if saved >= 0 else 'lost'} {format_dollars(abs(saved))}"
+    hits = read / (written + read)
+    yield f"{written:,} tokens written, {read:,} read: {hits:.1%} of what was cached{amount}"
+
+
 def _format_missing(summary: Summary) -> Iterator[str]:
     if missing := sum(batch.get("missing_results", 0) for batch in summary.batches):
         yield (
@@ -122,6 +133,7 @@ def format_conclusion(summary: Summary, *, is_simulated: bool, spec: str | None 
             f"  tokens  {summary.usage['input_tokens']:,} in, {summary.usage['output_tokens']:,} out"
             f"{' (simulated)' if summary.is_simulated else ''}"
         ),
+        *(f"  cache   {line}" for line in format_cache(summary)),
         *_format_cost(summary),
         *_format_missing(summary),
         *(f"  doubt   {line}" for line in format_doubts(summary)),

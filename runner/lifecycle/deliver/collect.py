@@ -12,7 +12,6 @@ from runner.files.atomic import atomic_write
 from runner.files.digest import sha256_of
 from runner.lifecycle.deliver.missing_results import MAX_EARLY_DOWNLOADS, are_counts_short
 from runner.lifecycle.deliver.read_results import BatchResults, read_results
-from runner.pricing.rates import rate_for_spec, spec_cost_upper_bound
 from runner.requests.custom_id import custom_id_prefix
 from runner.results.output_format import OutputFormat
 from runner.runs.context import RunContext, batch_label, rows_of_batch
@@ -79,7 +78,7 @@ def _read_results(
         expected=expected,
         retry_on=context.spec.retry.on,
         output_format=output_format,
-        rate=rate_for_spec(context.spec),
+        rate=context.rate,
         is_batched=batch.send_mode == "batch",
         resend_canceled=resend_canceled,
         can_continue=batch.round < context.spec.retry.max_rounds,
@@ -171,11 +170,7 @@ def _record_results(
         "not_found_since": None,
         "results_sha256": sha256,
         "missing_results": 0 if is_unpaid else len(expected) - len(found.rows),
-        **(
-            {}
-            if rate_for_spec(context.spec) is None
-            else {"cost": found.cost, "synchronous_cost": found.synchronous_cost}
-        ),
+        **({} if context.rate is None else found.amounts()),
     }
     batch = context.store.collect_batch(batch, outcomes, **columns)
     _report_results(context, batch, len(expected), found)
@@ -214,7 +209,7 @@ def _bound_unclear_cost(
     context: RunContext, batch: Batch, unanswered: set[int], unclear_costs: Mapping[int, float]
 ) -> float:
     """Return the most that rows of unknown cost can have cost, by the sizes of their requests."""
-    rate, index, is_batched = rate_for_spec(context.spec), context.store.row_index, batch.send_mode == "batch"
+    rate, index, is_batched = context.rate, context.store.row_index, batch.send_mode == "batch"
     if rate is None:
         return 0.0
     sizes = dict(zip(index.rows_of(batch), index.request_sizes_of(batch), strict=True))
@@ -246,7 +241,7 @@ def mark_missing(context: RunContext, batch: Batch) -> None:
     index, reserved = context.store.row_index, batch.reserved_cost
     if reserved is None:
         sizes, is_batched = index.request_sizes_of(batch), batch.send_mode == "batch"
-        reserved = spec_cost_upper_bound(context.spec, sizes, is_batched=is_batched)
+        reserved = context.cost_upper_bound(sizes, is_batched=is_batched)
     rows = ((row, "missing", False, None, None) for row in index.rows_of(batch))
     context.store.collect_batch(batch, rows, reserved_cost=reserved)
     context.report("warning", f"results lost; {pluralize(batch.requests, 'row')} recorded as missing", batch)

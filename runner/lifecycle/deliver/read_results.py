@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from runner.pricing.models import load_catalogue
 from runner.pricing.rates import Rate
 from runner.requests.custom_id import parse_row_number
 from runner.results.outcome import LOST_ANSWER, PAUSE_TURN, parse_result
@@ -18,7 +19,8 @@ class BatchResults:
 
     `rows` holds by row: the outcome, whether to send the row again, and the offset and length of its line in
     bytes. `answered_rows` holds the rows with an answer, and `ignored_lines` the unusable lines by kind. `cost`
-    is the cost of the answers in US dollars, and `synchronous_cost` what they would have cost synchronously.
+    is the cost of the answers in US dollars, `synchronous_cost` what they would have cost synchronously, and
+    `cache_saving` what the prompt cache has saved of it, or cost if negative.
     `lost_rows` holds the rows that may have been paid for without an answer. `unclear_costs` holds by row the
     part of its cost that could be read, for an answer whose usage could not be read in full. `unknown_rows` holds
     the rows that the custom_ids of the batch name, and that it does not have.
@@ -30,6 +32,7 @@ class BatchResults:
     ignored_lines: dict[str, int] = field(default_factory=dict)
     cost: float = 0.0
     synchronous_cost: float = 0.0
+    cache_saving: float = 0.0
     lost_rows: list[int] = field(default_factory=list)
     unclear_costs: dict[int, float] = field(default_factory=dict)
     unknown_rows: set[int] = field(default_factory=set)
@@ -42,10 +45,19 @@ class BatchResults:
         synchronous = rate.synchronous_cost(usage)
         cost = rate.apply_batch_discount(synchronous, usage) if is_batched else synchronous
         self.synchronous_cost += synchronous
+        self.cache_saving += rate.cache_saving(usage) * (load_catalogue().batch if is_batched else 1.0)
         if usage.unreadable:
             self.unclear_costs[row] = cost
         else:
             self.cost += cost
+
+    def amounts(self) -> dict[str, float]:
+        """Return the amounts by the names of their columns."""
+        return {
+            "cost": self.cost,
+            "synchronous_cost": self.synchronous_cost,
+            "cache_saving": self.cache_saving,
+        }
 
     def count_ignored_line(self, kind: str) -> None:
         """Count an unusable line."""

@@ -9,6 +9,7 @@ from runner.api.client import Api
 from runner.lifecycle.follow.progress import Memory
 from runner.lifecycle.follow.restored import EarlierCreates
 from runner.lifecycle.send.deadline import Deadline
+from runner.lifecycle.send.warm_up import LONGEST_WARM_UP, CacheStep, choose_cache_step
 from runner.results.output_format import OutputFormat
 from runner.runs.context import RunContext
 from runner.store.records import Batch
@@ -68,6 +69,19 @@ class Following:
     def batches(self) -> RunBatches:
         """The batches of the run."""
         return self.context.store.run_batches(self.context.run)
+
+    def choose_cache_step(self, batch: Batch) -> CacheStep:
+        """Return what the prompt cache means for a prepared batch."""
+        if batch.cache is None:
+            return CacheStep.SEND
+        is_blocked = any(self.memory.is_blocked(one) for one in self.batches.in_group("warm-ups"))
+        can_wait = not is_blocked and self.deadline.seconds_left() > LONGEST_WARM_UP
+        return choose_cache_step(batch, self.batches, now=self.api.now, can_wait=can_wait)
+
+    def waits_for_cache(self, batch: Batch) -> bool:
+        """Return whether a prepared batch waits for the one that warms the cache."""
+        is_sent_otherwise = self.context.run.is_canceled or self.deadline.requires_sync
+        return not is_sent_otherwise and self.choose_cache_step(batch) is CacheStep.WAIT
 
     def count_in_processing(self) -> int:
         """Return the number of requests that the API has not processed yet, or may have."""

@@ -22,6 +22,7 @@ from runner.lifecycle.follow.restored import EarlierCreates
 from runner.lifecycle.prepare.next_round import prepare_next_round
 from runner.lifecycle.send.deadline import Deadline
 from runner.lifecycle.send.recovered import check_no_lost_round, may_have_been_sent
+from runner.lifecycle.send.warm_up import CacheStep
 from runner.results.output_format import OutputFormat
 from runner.runs.context import RunContext
 from runner.store.lock import read_clock
@@ -47,6 +48,7 @@ def _read_batch_state(run: Following, batch: Batch) -> BatchState:
         sync_has_begun=is_prepared and journal.exists(),
         is_rejected=batch.rejection is not None,
         needs_upload=uploads_files and not run.memory.of(batch).has_uploaded,
+        cache_step=run.choose_cache_step(batch) if is_prepared else CacheStep.SEND,
     )
 
 
@@ -83,14 +85,14 @@ def _remember(run: Following, batch: Batch, result: Result) -> None:
             blocked.blocked_by = error
 
 
-def _create_order(batch: Batch) -> tuple[bool, int, bool, BatchKey]:
+def _create_order(batch: Batch) -> tuple[bool, int, bool, bool, BatchKey]:
     """Return the key by which prepared batches are sent in order.
 
     Rejected ones come last, the smallest first: their cause is searched once there is nothing else to send.
     """
     is_rejected = batch.rejection is not None
     is_single_suspect = batch.accepted_before_rejection is not None and batch.requests == 1
-    return is_rejected, batch.requests if is_rejected else 0, is_single_suspect, key_of(batch)
+    return is_rejected, batch.requests if is_rejected else 0, is_single_suspect, not batch.is_warmup, key_of(batch)
 
 
 def _find_next_create(run: Following) -> Batch | None:
@@ -100,8 +102,12 @@ def _find_next_create(run: Following) -> Batch | None:
         canaries = [one for one in run.batches.in_state("prepared", *IN_FLIGHT) if one.send_mode == "canary"]
         # All other batches wait for the canary.
         prepared = (one for one in canaries or prepared if one.state == "prepared")
+    elif warm_ups := [one for one in run.batches.in_group("warm-ups") if one.state == "prepared"]:
+        # All other batches wait for these, if they can.
+        prepared = (one for one in [*warm_ups, *prepared])
     free = (batch for batch in prepared if not run.memory.is_blocked(batch))
-    return min(free, key=_create_order, default=None) if run.batches.in_group("suspected") else next(free, None)
+    found = min(free, key=_create_order, default=None) if run.batches.in_group("suspected") else next(free, None)
+    return None if found is None or run.waits_for_cache(found) else found
 
 
 def _begin_downloads(run: Following, due: Iterable[BatchKey]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from runner.lifecycle.send.synchronous import MAX_SYNC_BATCH
+from runner.lifecycle.send.warm_up import CacheStep
 
 
 class Step(Enum):
@@ -21,6 +22,8 @@ class Step(Enum):
     UPLOAD_FILES = "upload the files that its requests name"
     SPLIT_FOR_SYNC = "split it into parts that can be sent synchronously"
     SEND_SYNC = "send its requests synchronously"
+    WARM_CACHE = "send one of its requests first, to warm the cache"
+    REMOVE_MARKS = "write it again without cache marks"
     CREATE = "create a remote batch"
     RECONCILE = "look for the remote batch of a create without an answer"
     POLL = "ask the API for its processing_status"
@@ -45,7 +48,7 @@ class BatchState:
 
     `state` and `send_mode` are those of the store; `requests` counts its requests. `may_have_been_sent`: an
     earlier process may have created it. `sync_has_begun`: some of it was sent synchronously. `is_rejected`: the
-    API answered its create with a 4xx.
+    API answered its create with a 4xx. `cache_step` is what the prompt cache means for it.
     """
 
     state: str
@@ -55,6 +58,7 @@ class BatchState:
     sync_has_begun: bool = False
     is_rejected: bool = False
     needs_upload: bool = False
+    cache_step: CacheStep = CacheStep.SEND
 
 
 def _always(_: BatchState, __: RunState) -> bool:
@@ -94,6 +98,14 @@ def _is_sent_synchronously(batch: BatchState, run: RunState) -> bool:
     return batch.send_mode != "batch" or run.requires_sync or batch.sync_has_begun
 
 
+def _must_warm_cache(batch: BatchState, _: RunState) -> bool:
+    return batch.cache_step is CacheStep.WARM
+
+
+def _must_remove_marks(batch: BatchState, _: RunState) -> bool:
+    return batch.cache_step is CacheStep.REMOVE_MARKS
+
+
 def _was_sent_synchronously(batch: BatchState, _: RunState) -> bool:
     return batch.send_mode != "batch"
 
@@ -107,6 +119,8 @@ STEPS: tuple[tuple[str, Callable[[BatchState, RunState], bool], Step], ...] = (
     ("prepared", _needs_upload, Step.UPLOAD_FILES),
     ("prepared", _is_too_large_for_sync, Step.SPLIT_FOR_SYNC),
     ("prepared", _is_sent_synchronously, Step.SEND_SYNC),
+    ("prepared", _must_warm_cache, Step.WARM_CACHE),
+    ("prepared", _must_remove_marks, Step.REMOVE_MARKS),
     ("prepared", _always, Step.CREATE),
     ("submitting", _always, Step.RECONCILE),
     ("submitted", _was_sent_synchronously, Step.SEND_SYNC),

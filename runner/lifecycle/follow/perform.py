@@ -36,6 +36,7 @@ from runner.lifecycle.follow.progress import Blocked, Result, Retry, Wait
 from runner.lifecycle.follow.reconcile import reconcile_batch
 from runner.lifecycle.follow.remote_batches import CLOCK_MARGIN_SECONDS
 from runner.lifecycle.follow.restored import find_restored_create
+from runner.lifecycle.prepare.remove_marks import remove_marks_of_batch
 from runner.lifecycle.send.canary import check_canary
 from runner.lifecycle.send.cost_cap import reserve_cost
 from runner.lifecycle.send.recovered import find_earlier_create, may_have_been_sent
@@ -43,6 +44,7 @@ from runner.lifecycle.send.refusal import bisect_batch, record_rejection, reject
 from runner.lifecycle.send.submit import submit_batch
 from runner.lifecycle.send.synchronous import send_synchronously, split_into_chunks
 from runner.lifecycle.send.upload_files import upload_files
+from runner.lifecycle.send.warm_up import split_off_warm_up
 from runner.store.records import Batch
 from runner.store.run_batches import IN_FLIGHT
 
@@ -104,6 +106,17 @@ def _send_sync(run: Following, batch: Batch) -> Result:
     return Wait(wakes_creates=True)
 
 
+def _warm_cache(run: Following, batch: Batch) -> Result:
+    split_off_warm_up(run.context, batch)
+    return Wait()
+
+
+def _remove_marks(run: Following, batch: Batch) -> Result:
+    run.context.report("cache", "sent without a cache mark: the cache is not warm", batch)
+    remove_marks_of_batch(run.context, batch)
+    return Wait()
+
+
 def _create(run: Following, batch: Batch) -> Result:
     reserved = _reserve(run, batch, "batch")
     if reserved is None:
@@ -129,6 +142,8 @@ def _after_create(run: Following, batch: Batch) -> Wait:
     run.rejections = 0
     if batch.state == "submitted":
         run.memory.queue.accept(run.count_in_processing())
+        if batch.is_warmup and run.batches.count("prepared"):
+            run.context.report("cache", "the other batches wait until it has ended, to read its cache", batch)
         return Wait(run.memory.poll_seconds, wakes_creates=True)
     return Wait(_search_delay(run, batch), wakes_creates=True)
 
@@ -236,6 +251,8 @@ PERFORMERS: Mapping[Step, Callable[[Following, Batch], Result]] = {
     Step.UPLOAD_FILES: _upload_files,
     Step.SPLIT_FOR_SYNC: _split_for_sync,
     Step.SEND_SYNC: _send_sync,
+    Step.WARM_CACHE: _warm_cache,
+    Step.REMOVE_MARKS: _remove_marks,
     Step.CREATE: _create,
     Step.RECONCILE: _reconcile,
     Step.POLL: _poll,

@@ -19,7 +19,7 @@ from runner.lifecycle.follow.remote_batches import identify_batches
 from runner.lifecycle.maintain.rebuild_round import rebuild_first_round
 from runner.lifecycle.prepare.prepare import prepare_first_round
 from runner.lifecycle.validate.checks import validate_spec
-from runner.pricing.rates import spec_cost_upper_bound
+from runner.pricing.rates import rate_for_spec
 from runner.requests.custom_id import custom_id_prefix, parse_row_number
 from runner.results.outcome import parse_result
 from runner.runs.events import ProgressCallback, ignore_progress
@@ -117,7 +117,8 @@ def _count_lost_answers(spec: Spec, store: Store, run: Run, rows: set[int]) -> N
         sizes = dict(zip(store.row_index.rows_of(batch), store.row_index.request_sizes_of(batch), strict=True))
         lost = [size for row, size in sizes.items() if row in rows]
         if lost:
-            cost = spec_cost_upper_bound(spec, lost, is_batched=False) or 0.0
+            rate = rate_for_spec(spec)
+            cost = 0.0 if rate is None else rate.cost_upper_bound(lost, is_batched=False)
             store.transition(batch, batch.state, doubted_cost=cost)
 
 

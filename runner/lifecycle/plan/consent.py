@@ -6,6 +6,8 @@ from threading import Event
 
 from runner.errors import InputError, Interrupted, StateError, UsageError
 from runner.lifecycle.plan.plan import Plan
+from runner.lifecycle.prepare.cached_prefix import decides_cache
+from runner.lifecycle.prepare.remove_marks import remove_marks_of_run
 from runner.runs.context import RunContext
 from runner.text import pluralize
 
@@ -54,10 +56,12 @@ def start_if_confirmed(context: RunContext, plan: Plan, consent: Consent, stop: 
     except (InputError, UsageError, Interrupted):
         store.delete_run(context.run)
         raise
+    if plan.cache is None and decides_cache(context.spec):
+        remove_marks_of_run(context)
     with store.transaction():
         # Only now, so that a new run that is declined, or killed before, leaves the unfinished run unchanged.
         for other in store.runs(context.run.spec):
             if other.number != context.run.number and other.state in ("running", "prepared"):
                 store.update_run(other, state="abandoned")
-        started = {"state": "running", "mode": plan.mode, "estimated_cost": plan.estimated_cost}
-        context.run = store.update_run(context.run, **started)
+        started = {"state": "running", "mode": plan.mode, "cache": plan.cache}
+        context.run = store.update_run(context.run, **started, estimated_cost=plan.estimated_cost)

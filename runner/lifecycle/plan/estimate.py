@@ -6,14 +6,14 @@ from itertools import islice
 from math import sqrt
 
 from runner.api.client import Api
+from runner.lifecycle.plan.cache import CacheEstimate, estimate_cache
 from runner.lifecycle.plan.count import Counts, Sample, count_samples, find_other_shapes, sample_requests
 from runner.lifecycle.plan.speed import expected_output_tokens
 from runner.lifecycle.prepare.first_round import RequestTotals
 from runner.pricing.models import Model, find_model, load_catalogue
 from runner.pricing.rates import Rate
-from runner.requests.encode import count_prefix_bytes
+from runner.requests.shared_prefix import measure_shared_prefix
 from runner.runs.context import RunContext
-from runner.spec.spec import Spec
 from runner.store.store import Store
 from runner.templates.templates import Templates
 from runner.text import pluralize
@@ -96,16 +96,12 @@ def _estimate_input(context: RunContext, count: int, api: Api | None, model: Mod
     return _InputEstimate(ratio, method, OFFLINE_ERROR, counts.rejected)
 
 
-def find_cheapest(costs: Mapping[str, float], prefix: float, spec: Spec) -> tuple[str, str]:
+def find_cheapest(costs: Mapping[str, float], prefix: float) -> tuple[str, str]:
     """Return the cheapest way to send, and the reason."""
     # Plain batches win a tie: a cache that saves nothing is not worth a cache mark.
     way = min(costs, key=lambda name: (round(costs[name], 6), name != "batch"))
-    ttl = way.rpartition("_")[2]
-    if way.startswith("batch_cache"):
-        why = f"all prompts share their first {prefix:,.0f} tokens"
-        # The mark is that of the system prompt.
-        needed = "`prompt.system` and " if spec.prompt.system is None else ""
-        return way, why if spec.prompt.cache == ttl else f"{why}: set {needed}`prompt.cache: {ttl}`"
+    if way == "batch_warm_1h":
+        return way, f"all prompts share their first {prefix:,.0f} tokens"
     return way, "half price" if prefix else "half price; the shared prompt prefix is too short to cache"
 
 
@@ -115,8 +111,8 @@ class Estimate:
 
     `tokens_per_byte` is tokens per unit of weight of the requests, and `input_error` its relative error.
     `output_tokens` is tokens per response. `prefix_tokens` is the number of tokens that all prompts begin with.
-    `cached_tokens` is the same number, or 0 if the prefix is too short to cache. `rejected` has the rows whose
-    requests the API rejects, with its messages.
+    `cache` is what of them can be cached. `rejected` has the rows whose requests the API rejects, with its
+    messages.
     """
 
     sizes: _RequestSizes
@@ -126,29 +122,32 @@ class Estimate:
     output_tokens: float
     output_method: str
     prefix_tokens: float
-    cached_tokens: float
+    cache: CacheEstimate
     rejected: Sequence[tuple[int, str]] = ()
 
 
 def estimate_costs(rate: Rate, estimate: Estimate) -> dict[str, float]:
     """Return the expected cost of all requests in US dollars, for each way to send them."""
-    sizes, prefix, output = estimate.sizes, estimate.cached_tokens, estimate.output_tokens
+    sizes, prefix, output = estimate.sizes, estimate.cache.tokens, estimate.output_tokens
+    known = load_catalogue()
 
-    def total(ttl: str = "") -> float:
+    def total(ttl: str = "", hits: float = 0.0) -> float:
         cost = 0.0
         for share in (sizes.base_tier, sizes.long_context_tier):
             if share.requests:
                 prompt = share.bytes / share.requests * estimate.tokens_per_byte
-                cost += share.requests * rate.expected_cost(prompt, output, cached=min(prefix, prompt), ttl=ttl)
+                cached, mark = min(prefix, prompt), ttl if prefix else ""
+                cost += share.requests * rate.expected_cost(prompt, output, cached=cached, ttl=mark, hits=hits)
         return cost
 
-    half = load_catalogue().batch
-    cached = {ttl: half * total(ttl if prefix else "") for ttl in ("5m", "1h")}
+    # The first request writes what the others read.
+    warm = estimate.cache.hit_rate * (1 - 1 / max(sizes.requests, 1))
     return {
         "sync": total(),
-        "batch": half * total(),
-        "batch_cache_5m": cached["5m"],
-        "batch_cache_1h": cached["1h"],
+        "batch": known.batch * total(),
+        "batch_cache_5m": known.batch * total("5m", known.cache_hits["cold"]),
+        "batch_cache_1h": known.batch * total("1h", known.cache_hits["cold"]),
+        "batch_warm_1h": known.batch * total("1h", warm),
     }
 
 
@@ -177,11 +176,11 @@ def build_estimate(
     ratio = found.ratio
     tier = rate.long_context.tokens if rate is not None and rate.long_context is not None else None
     sizes = _measure_sizes(context, float("inf") if tier is None else tier / ratio)
-    prefix = count_prefix_bytes(templates) * ratio
-    is_cacheable = prefix >= (model.cache_minimum if model and model.cache_minimum else 1024)
-    cached = prefix if is_cacheable else 0.0
-    output = expected_output_tokens(context.spec, previous_store, previous_store.previous_runs(context.run))
-    return Estimate(sizes, ratio, found.method, found.error, *output, prefix, cached, found.rejected)
+    prefix = measure_shared_prefix(templates)
+    runs = list(previous_store.previous_runs(context.run))
+    output = expected_output_tokens(context.spec, previous_store, iter(runs))
+    cache = estimate_cache(context.spec, prefix, ratio, previous_store, runs)
+    return Estimate(sizes, ratio, found.method, found.error, *output, prefix.bytes * ratio, cache, found.rejected)
 
 
 def run_cost_upper_bound(context: RunContext, rate: Rate, mode: str) -> float:

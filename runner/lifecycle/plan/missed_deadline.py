@@ -31,7 +31,7 @@ class _Option:
 def describe_missed_deadline(work: Workload, mode: str, ways: tuple[Way, ...]) -> str | None:
     """Say that a run misses its deadline and what would meet it; return None if it does not."""
     deadline, cap = work.spec.deadline, work.spec.limits.max_cost
-    if deadline is None or not work.requests or chosen_way(work.spec, mode, ways).meets_deadline:
+    if deadline is None or not work.requests or chosen_way(work, mode, ways).meets_deadline:
         return None
     options = list(_list_options(work, ways))
     is_capped = not all(option.is_affordable for option in options)
@@ -49,7 +49,7 @@ def _list_options(work: Workload, ways: tuple[Way, ...]) -> Iterator[_Option]:
     for mode, seconds in (("sync", work.sync_seconds), ("batch", work.late_batch_seconds)):
         is_allowed = forced is None or forced[0] == mode
         is_own = spec.mode == mode or (spec.mode == "auto" and is_allowed)
-        cost, cap = chosen_way(spec, mode, ways).cost, spec.limits.max_cost
+        cost, cap = chosen_way(work, mode, ways).cost, spec.limits.max_cost
         if is_allowed or is_own:
             yield _Option(mode, seconds, cost, is_own, cost is None or cap is None or cost <= cap)
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from runner.api.client import Api
+from runner.lifecycle.plan.cache import find_reason_not_to_warm
 from runner.lifecycle.plan.cap_effect import describe_cap_effect
 from runner.lifecycle.plan.count import rejection_findings
 from runner.lifecycle.plan.estimate import (
@@ -23,6 +24,7 @@ from runner.lifecycle.plan.missed_deadline import describe_missed_deadline
 from runner.lifecycle.plan.send_mode import choose_send_mode, describe_duration
 from runner.lifecycle.plan.speed import measure_speed
 from runner.lifecycle.plan.ways import Way, Workload, chosen_way, list_ways
+from runner.lifecycle.prepare.cached_prefix import decides_cache
 from runner.lifecycle.prepare.prepare import PreparedRun
 from runner.pricing.models import load_catalogue
 from runner.pricing.rates import Rate, rate_for_spec
@@ -47,11 +49,13 @@ class Plan:
     `reused` rows take the result of an earlier run, and `duplicates` that of an identical row of this run.
     `input_tokens` is {value, method, error}; the error is a share of the value.
     `output_tokens` is {expected, max, method}.
-    `ways` holds each way to send the run: sync, batch, batch_cache_5m and batch_cache_1h, with its expected
-    seconds and cost, and whether it meets the deadline. `cost` holds the expected costs by way. Its `max` is the
-    upper bound for the selected `mode`, or of a deadline after which the rest is sent synchronously.
+    `ways` holds each way to send the run, one of `WAY_NAMES`, with its expected seconds and cost, and whether it
+    meets the deadline. `cost` holds the expected costs by way. Its `max` is the upper bound for the selected
+    `mode`, or of a deadline after which the rest is sent synchronously.
     `mode_reason` is the reason for `mode`, if the runner selected it.
-    `way` is the one of `ways` that the run takes. `cap_effect` tells how `limits.max_cost` holds batches back.
+    `way` is the one of `ways` that the run takes. `cache` is the time to live of the cache that one request warms
+    for the others, or None, and `cache_basis` what the costs of ways with a cache assume.
+    `cap_effect` tells how `limits.max_cost` holds batches back.
     `schema` tells how the output schema is sent, and what of it is only checked here.
     `attached` is {documents, images, pages, bytes, unopened, cost} of the requests to send, or None if they attach
     nothing; `unopened` are those that the API reads from a URL or id, so that their size is assumed.
@@ -82,6 +86,8 @@ class Plan:
     max_cost: float | None
     ways: tuple[Way, ...] = ()
     way: str = ""
+    cache: str | None = None
+    cache_basis: str = ""
     cap_effect: str = ""
     schema: str = ""
     attached: dict[str, Any] | None = None
@@ -150,7 +156,8 @@ def _build_workload(
         base_url=None if api is None else api.base_url,
     )
     largest = context.store.row_index.largest_request_bytes(context.run)
-    return Workload(context.spec, count, speed, largest)
+    cache = next((batch.cache for batch in context.store.batches(context.run) if batch.cache), None)
+    return Workload(context.spec, count, speed, largest, cache)
 
 
 def _find_unfinished_run(run: Run, previous_store: Store) -> str | None:
@@ -167,12 +174,16 @@ def build_plan(
         context.report("counting", "counting tokens")
     estimate = build_estimate(context, templates, api, previous_store, rate, count)
     costs = None if rate is None else estimate_costs(rate, estimate)
-    cheapest, cheapest_reason = (None, "") if costs is None else find_cheapest(costs, estimate.cached_tokens, spec)
+    cheapest, cheapest_reason = (None, "") if costs is None else find_cheapest(costs, estimate.cache.tokens)
     work = _build_workload(context, count, estimate.output_tokens, previous_store, api)
     ways = list_ways(work, costs)
+    why_not = "" if cheapest != "batch_warm_1h" else find_reason_not_to_warm(context, work, ways)
+    if decides_cache(spec) and (cheapest != "batch_warm_1h" or why_not):
+        work = replace(work, cache=None)
     mode, mode_reason = choose_send_mode(work, ways)
-    way = chosen_way(spec, mode, ways)
-    batches = context.store.batches(context.run)
+    way, batches = chosen_way(work, mode, ways), context.store.batches(context.run)
+    cache = work.cache if mode == "batch" else None
+    rate = rate_for_spec(spec, cache)
     plan = Plan(
         run=context.run.id,
         spec=spec.name,
@@ -185,18 +196,20 @@ def build_plan(
         duplicates=prepared.duplicates,
         rejected=context.store.row_index.outcome_counts(context.run).get("rejected", 0),
         reasons=_describe_reasons(prepared, rate, estimate.tokens_per_byte, estimate.output_tokens, mode),
-        batches=len(batches),
+        batches=len(batches) - (cache is None and any(batch.is_warmup for batch in batches)),
         bytes=sum(batch.bytes for batch in batches),
         input_tokens=_input_tokens(estimate),
         output_tokens=_output_tokens(estimate, count, int(spec.params["max_tokens"])),
         cost={**{way.name: way.cost for way in ways}, "max": _upper_bound(context, rate, mode)},
         estimated_cost=way.cost,
         cheapest=cheapest,
-        cheapest_reason=cheapest_reason,
+        cheapest_reason="; ".join(part for part in (cheapest_reason, why_not) if part),
         duration=describe_duration(work, mode),
         max_cost=spec.limits.max_cost,
         ways=ways,
         way=way.name,
+        cache=cache,
+        cache_basis=estimate.cache.describe(),
         cap_effect=describe_cap_effect(context, rate, is_batched=mode == "batch"),
         schema=describe_enforcement(spec.output),
         attached=_describe_attached(prepared.attached, estimate, rate, mode),

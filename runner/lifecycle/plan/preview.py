@@ -13,6 +13,7 @@ from runner.api.errors import is_verdict_on_request
 from runner.errors import AccessError, InputError, NotFound, Problem, StateError
 from runner.lifecycle.plan.count import check_online
 from runner.lifecycle.plan.plan import Plan, build_plan
+from runner.lifecycle.prepare.cached_prefix import find_cached_prefix
 from runner.lifecycle.prepare.prepare import prepare_first_round
 from runner.lifecycle.prepare.render import encode_requests
 from runner.lifecycle.validate.checks import validate_spec
@@ -32,11 +33,12 @@ def render_requests(spec: Spec, *, limit: int | None = None) -> Iterator[bytes]:
     The custom_id is the row number. Raises InputError for a row that cannot be sent.
     """
     templates = validate_spec(spec).templates
+    prefix = find_cached_prefix(templates)
     for row, request in encode_requests(templates, read_rows(spec.source, Inputs(spec.root), limit=limit)):
         if request.problem is not None:
             message = f"row {row.number} cannot be sent: {request.problem}"
             raise InputError([Problem(row.path, message, row.line)])
-        yield b'{"custom_id":"%d","params":%b}' % (row.number, request.params.sent)
+        yield b'{"custom_id":"%d","params":%b}' % (row.number, prefix.add_mark(request.params).sent)
 
 
 def plan(

@@ -39,7 +39,7 @@ def choose_send_mode(work: Workload, ways: tuple[Way, ...]) -> tuple[str, str]:
         return spec.mode, ""
     if (forced := find_forced_mode(work)) is not None:
         return forced
-    sync, batch = ways[0], chosen_way(spec, "batch", ways)
+    sync, batch = ways[0], chosen_way(work, "batch", ways)
     saving = None if sync.cost is None or batch.cost is None else sync.cost - batch.cost
     is_small = work.requests < _FEW_REQUESTS and (saving is None or saving < _NEGLIGIBLE_DOLLARS)
     if is_small and sync.seconds <= batch.seconds and sync.meets_deadline is not False:

@@ -61,7 +61,7 @@ class RequestTotals:
 class FirstRound:
     """State of the first round while it is written: rows read, rows that are not sent, and hashes of keys.
 
-    `count_row` is called with the number of each row.
+    `count_row` is called with the number of each row. `mark_bytes` are added to each request that is sent.
     """
 
     templates: Templates
@@ -72,6 +72,7 @@ class FirstRound:
     seen_digests: DigestIndex
     sink_checks: SinkRowChecks | None = None
     count_row: Callable[[int], None] = lambda _: None
+    mark_bytes: int = 0
     earlier_rows: Iterator[tuple[Row, KeptResult | None]] | None = None
     rows: int = 0
     settled_rows: list[SettledRow] = field(default_factory=list)
@@ -132,7 +133,7 @@ class FirstRound:
             fields = self._write_row(row, rows_file)
             self._flush_if_many()
             if problem is None:
-                problem = self._find_size_problem(len(params.sent))
+                problem = self._find_size_problem(len(params.sent) + self.mark_bytes)
             if self.sink_checks is not None:
                 self.sink_checks.add_row(row, is_rejected=problem is not None)
             if problem is not None:

@@ -53,8 +53,15 @@ def prepare_next_round(context: RunContext, output_format: OutputFormat) -> bool
         open_bodies(folder, spec.root) as bodies,
     ):
         requests = _retry_requests(context, reader, bodies, min_retry)
-        max_requests = spec.batch.max_requests
-        return write_round(context, requests, round=round, max_requests=max_requests, max_bytes=max_bytes) > 0
+        count = write_round(
+            context,
+            requests,
+            round=round,
+            max_requests=spec.batch.max_requests,
+            max_bytes=max_bytes,
+            cache=context.run.cache,
+        )
+        return count > 0
 
 
 def _retry_requests(

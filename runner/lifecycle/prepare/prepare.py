@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from threading import Event
+from typing import Any
 
 import msgspec
 
 from runner.errors import InputError
 from runner.files.atomic import atomic_write, sync_folder
+from runner.lifecycle.prepare.cached_prefix import CachedPrefix, find_cached_prefix
 from runner.lifecycle.prepare.change_reasons import find_change_reasons
 from runner.lifecycle.prepare.first_round import FirstRound, KeptResult, RequestTotals
 from runner.lifecycle.prepare.reuse import PreviousResults
@@ -197,7 +199,8 @@ def _write_first_round(
     rows: Iterator[Row],
     previous_results: PreviousResults,
 ) -> None:
-    folder = store.folder(first.run)
+    folder, prefix = store.folder(first.run), find_cached_prefix(first.templates)
+    first.mark_bytes = prefix.mark_bytes
     with (
         atomic_write(folder.rows, private=True) as rows_file,
         atomic_write(folder.results(0, 0), private=True) as unsent_file,
@@ -205,9 +208,9 @@ def _write_first_round(
     ):
         known = previous_results if spec.reuse else None
         pairs = first.new_requests(rows, rows_file, unsent_file, attached_file, known)
-        for send_mode, body in _pack_first_round(first.run, spec, pairs, folder):
+        for kind, body in _pack_first_round(first.run, spec, pairs, folder, prefix):
             with store.transaction():
-                store.add_batch(first.run, 1, body, first.digests, send_mode, first.size_adjustments)
+                store.add_batch(first.run, 1, body, first.digests, size_adjustments=first.size_adjustments, **kind)
                 first.flush_settled_rows()
             for row, _, _ in body.requests:
                 first.digests.pop(row, None)
@@ -216,16 +219,23 @@ def _write_first_round(
 
 
 def _pack_first_round(
-    run: Run, spec: Spec, pairs: Iterator[tuple[int, Params]], folder: RunFolder
-) -> Iterator[tuple[str, Body]]:
-    """Yield the bodies of the first round with their lanes; the canary, if there is one, comes first."""
-    write, first = (
-        partial(pack_requests, run=run.id, round=1, folder=folder.bodies, max_bytes=spec.batch.max_bytes),
-        1,
-    )
+    run: Run, spec: Spec, pairs: Iterator[tuple[int, Params]], folder: RunFolder, prefix: CachedPrefix
+) -> Iterator[tuple[dict[str, Any], Body]]:
+    """Yield the bodies of the first round, each with its columns.
+
+    The canary, if there is one, comes first, then the request that warms the cache.
+    """
+    write = partial(pack_requests, run=run.id, round=1, folder=folder.bodies, max_bytes=spec.batch.max_bytes)
+    first = 1
     if spec.canary:
         for body in write(islice(pairs, spec.canary), max_requests=spec.canary):
-            yield "canary", body
+            yield {"send_mode": "canary"}, body
             first = body.batch + 1
-    for body in write(pairs, max_requests=spec.batch.max_requests, first_number=first):
-        yield "batch", body
+    prefix, pairs = prefix.hold(pairs)
+    marked = ((row, prefix.add_mark(params)) for row, params in pairs)
+    if prefix.ttl is not None and spec.mode != "sync":
+        for body in write(islice(marked, 1), max_requests=1, first_number=first):
+            yield {"cache": prefix.ttl, "is_warmup": True}, body
+            first = body.batch + 1
+    for body in write(marked, max_requests=spec.batch.max_requests, first_number=first):
+        yield {"cache": prefix.ttl}, body

@@ -35,8 +35,10 @@ def split_batch(
     parts: Sequence[Sequence[RequestLocation]],
     *,
     transform: Callable[[bytes], bytes] = _unchanged,
-) -> None:
+) -> int:
     """Replace a prepared batch with batches of these parts, which together have exactly its requests.
+
+    Return the number of the first; the others follow it.
 
     `transform` converts the prepared params to those that are sent, which may be a few bytes longer. Raises
     StateError if the body is damaged, and FileChanged for a file that it attaches.
@@ -67,3 +69,4 @@ def split_batch(
         )
         context.store.replace_batch(batch, bodies)
         sync_folder(folder.bodies)
+    return number + 1

@@ -17,11 +17,12 @@ def write_round(
     max_bytes: int,
     first_number: int = 1,
     send_mode: str = "batch",
+    cache: str | None = None,
 ) -> int:
     """Pack (row, params) into bodies and record them as prepared batches; return the number of batches.
 
-    The rows may have been sent in an earlier batch: this one becomes their latest. To be called inside a
-    transaction; the bodies are durable at its end.
+    `cache` is that of `Batch`. The rows may have been sent in an earlier batch: this one becomes their latest. To
+    be called inside a transaction; the bodies are durable at its end.
     """
     store, bodies = context.store, context.store.folder(context.run).bodies
     count = 0
@@ -34,7 +35,7 @@ def write_round(
         max_bytes=max_bytes,
         first_number=first_number,
     ):
-        store.add_batch(context.run, round, body, send_mode=send_mode)
+        store.add_batch(context.run, round, body, send_mode=send_mode, cache=cache)
         count += 1
     store.row_index.recount_outcomes(context.run)
     sync_folder(bodies)

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from runner.errors import CostCapReached
 from runner.lifecycle.prepare.split_batch import split_batch
-from runner.pricing.rates import rate_for_spec, spec_cost_upper_bound
 from runner.runs.context import RunContext, batch_label
 from runner.store.records import Batch
 
@@ -19,7 +18,7 @@ _MIN_SHARE = 0.05
 def batch_cost_upper_bound(context: RunContext, batch: Batch) -> float:
     """Return an upper bound of the cost of a batch by the sizes of its requests; 0 without a known price."""
     sizes = context.store.row_index.request_sizes_of(batch)
-    return spec_cost_upper_bound(context.spec, sizes, is_batched=batch.send_mode == "batch") or 0.0
+    return context.cost_upper_bound(sizes, is_batched=batch.send_mode == "batch") or 0.0
 
 
 def committed_cost(context: RunContext) -> float:
@@ -46,10 +45,8 @@ def reserve_cost(context: RunContext, batch: Batch, send_mode: str, *, can_wait:
     CostCapReached if not even one request fits, or if at most 5 % of the cap is left.
     """
     sizes, is_batched = context.store.row_index.request_sizes_of(batch), send_mode == "batch"
-    upper_bound, cap = (
-        spec_cost_upper_bound(context.spec, sizes, is_batched=is_batched),
-        context.spec.limits.max_cost,
-    )
+    upper_bound = context.cost_upper_bound(sizes, is_batched=is_batched)
+    cap = context.spec.limits.max_cost
     if cap is None or upper_bound is None:
         return context.store.transition(batch, "prepared", send_mode=send_mode, reserved_cost=upper_bound)
     remaining = cap - committed_cost(context)
@@ -80,7 +77,7 @@ def _doubt_message(context: RunContext) -> str:
 
 def _count_that_fits(context: RunContext, sizes: Sequence[int], room: float, *, is_batched: bool) -> int:
     """Return how many requests, counted from the first, fit into `remaining` US dollars."""
-    rate = rate_for_spec(context.spec)
+    rate = context.rate
     for count, weight in enumerate(sizes):
         room -= rate.cost_upper_bound([weight], is_batched=is_batched) if rate is not None else 0.0
         if room < 0:

@@ -7,7 +7,8 @@ from runner.errors import InputError
 from runner.lifecycle.validate.sample import Sample
 from runner.pricing.models import find_model, load_catalogue
 from runner.pricing.rates import rate_for_spec
-from runner.requests.encode import EncodedRequest, count_prefix_bytes
+from runner.requests.encode import EncodedRequest
+from runner.requests.shared_prefix import measure_shared_prefix
 from runner.rules.finding import PlanFacts
 from runner.spec.spec import Spec
 from runner.templates.templates import Templates
@@ -39,15 +40,15 @@ def estimate_facts(
         rows=rows,
         new=rows,
         prompt_tokens=prompts.longest,
-        prefix_tokens=_count_prefix(templates) * ratio,
+        prefix_tokens=_measure_prefix(templates) * ratio,
         expected_cost=_estimate_cost(spec, sample.count, prompts.mean),
         is_counted=False,
     )
 
 
-def _count_prefix(templates: Templates) -> int:
+def _measure_prefix(templates: Templates) -> int:
     try:
-        return count_prefix_bytes(templates)
+        return measure_shared_prefix(templates).bytes
     except InputError:
         return 0
 

@@ -20,7 +20,8 @@ CREATE TABLE run (
     estimated_cost REAL,
     failures    TEXT,
     evaluation  TEXT,
-    is_pilot    INTEGER NOT NULL DEFAULT 0
+    is_pilot    INTEGER NOT NULL DEFAULT 0,
+    cache       TEXT
 ) STRICT;
 
 CREATE TABLE batch (
@@ -62,6 +63,8 @@ CREATE TABLE batch (
     first_row    INTEGER NOT NULL DEFAULT 0,
     last_row     INTEGER NOT NULL DEFAULT 0,
     is_warmup    INTEGER NOT NULL DEFAULT 0,
+    cache        TEXT,
+    cache_saving REAL,
     PRIMARY KEY (run, round, batch)
 ) STRICT, WITHOUT ROWID;
 
