@@ -1,15 +1,17 @@
-"""Runs that are killed at random under random faults: `python -m tests.proofs.kills [KILLS] [SEED]`.
+"""Runs that are killed at random under random faults: `python -m tests.proofs.kills [KILLS] [SEED] [--cache]`.
 
 Each job has twenty batches; one create in ten loses its answer, and calls and downloads fail as often. Whenever a
 process is killed the same command is given again, until the job is finished; then the bill must be exactly one.
+With `--cache` all prompts begin with the same 8,000 tokens, and one request is sent first to warm their cache.
 """
 
+import argparse
 import random
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.support.outputs import records
 from tests.support.processes import RUN, command, end, kill, start
@@ -18,6 +20,11 @@ from tests.support.simulator import paid, simulator
 
 ROWS, BATCHES = 170, 20
 BATCH = {**SPEC["batch"], "max_requests": 16, "max_bytes": 3200, "poll_seconds": 0.05, "grace_seconds": 4}
+PLAIN: dict[str, Any] = {"batch": BATCH}
+CACHED: dict[str, Any] = {
+    "prompt": {**SPEC["prompt"], "system": "The rules of labelling, line after line. " * 800},
+    "batch": {**BATCH, "max_bytes": 400_000, "max_requests": 9},
+}
 FAULTS = (
     "accept-then-drop:4%", "accept-then-500:2%", "accept-then-cut:2%", "late-commit:2%", "foreign-batch:10%",
     "list-lag:10%", "storm-500:3%", "storm-429:2%", "drop:3%", "html:2%", "retrieve-404:5%", "results-404:5%",
@@ -44,9 +51,9 @@ def killed(
     return struck
 
 
-def job(root: Path, kills: int, chance: random.Random) -> int:
+def job(root: Path, kills: int, chance: random.Random, changes: Mapping[str, Any] = PLAIN) -> int:
     """Kill a job up to so many times and let it finish; return how often it was killed."""
-    write_job(root, rows=ROWS, batch=BATCH)
+    write_job(root, rows=ROWS, **changes)
     with simulator(
         root / "api", seconds=1, faults=FAULTS, seed=chance.getrandbits(32), fault_delay=0.5
     ) as environ:
@@ -54,6 +61,7 @@ def job(root: Path, kills: int, chance: random.Random) -> int:
         examined = command(root, environ, "doctor")
         assert examined.returncode == 0, examined.stdout
     check(root)
+    assert (root / "api/caches.jsonl").exists() == (changes is CACHED)
     return struck
 
 
@@ -68,13 +76,17 @@ def check(root: Path) -> None:
 
 def main() -> None:
     """Kill until there were so many kills; print what was proved."""
-    wanted = int(sys.argv[1]) if len(sys.argv) > 1 else 300
-    seed = int(sys.argv[2]) if len(sys.argv) > 2 else 1
-    chance, kills, jobs, faults = random.Random(seed), 0, 0, 0
+    parser = argparse.ArgumentParser()
+    parser.add_argument("kills", nargs="?", type=int, default=300)
+    parser.add_argument("seed", nargs="?", type=int, default=1)
+    parser.add_argument("--cache", action="store_true")
+    given = parser.parse_args()
+    wanted, changes = given.kills, CACHED if given.cache else PLAIN
+    chance, kills, jobs, faults = random.Random(given.seed), 0, 0, 0
     with tempfile.TemporaryDirectory() as name:
         while kills < wanted:
             root = Path(name) / str(jobs)
-            kills += job(root, min(40, wanted - kills), chance)
+            kills += job(root, min(40, wanted - kills), chance, changes)
             faults += len(records(root / "api/faults.jsonl"))
             jobs += 1
             print(f"\r{kills} kills, {faults} faults, {jobs} jobs finished", end="", flush=True)
