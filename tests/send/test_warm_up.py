@@ -1,6 +1,7 @@
 """The prompt cache is warmed by one request first, and costs nothing where it would not save."""
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,10 @@ from tests.support.projects import write_job
 from tests.support.simulator import bill, environ_without_key, paid, simulator
 
 RULES = "The rules of labelling, line after line. " * 2_200
+LARGE = {"max_requests": 5_000, "poll_seconds": 0.05}
 BATCH = {"max_requests": 20, "poll_seconds": 0.05}
+ROWS = int(os.environ.get("CACHE_ROWS", "200"))
+TOKEN_NAMES = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 PARAMS = {"model": "claude-haiku-5-5", "max_tokens": 50}
 PRICES = {"fresh": 0.10, "out": 0.50, "write": 0.20, "read": 0.01}
 """Published for claude-haiku-5-5 up to 100,000 tokens of prompt, US dollars per million tokens."""
@@ -36,8 +40,8 @@ def clock() -> Clock:
 
 def write_cached_job(root: Path, *, rows: int = 60, **changes: Any) -> None:
     prompt = {"system": RULES, "user": "{{ text }}", **changes.pop("prompt", {})}
-    changes = {"params": PARAMS, **changes}
-    write_job(root, rows=rows, prompt=prompt, batch=BATCH, **changes)
+    changes = {"params": PARAMS, "batch": BATCH, **changes}
+    write_job(root, rows=rows, prompt=prompt, **changes)
 
 
 def sizes(folder: Path) -> list[int]:
@@ -46,13 +50,17 @@ def sizes(folder: Path) -> list[int]:
     return [batch["total"] for batch in sorted(batches, key=lambda batch: float(batch["created_at"]))]
 
 
-def tokens(folder: Path) -> tuple[int, int]:
-    """The tokens that all results of a simulator have written to the cache, and read from it."""
+def sums(folder: Path) -> dict[str, int]:
+    """The tokens of all results of a simulator, by the API's names."""
     lines = [line["result"] for path in folder.glob("msgbatch_*.jsonl") for line in records(path)]
     usages = [line["message"]["usage"] for line in lines if line["type"] == "succeeded"]
-    names = ("cache_creation_input_tokens", "cache_read_input_tokens")
-    written, read = (sum(usage[name] for usage in usages) for name in names)
-    return written, read
+    return {name: sum(usage[name] for usage in usages) for name in TOKEN_NAMES}
+
+
+def tokens(folder: Path) -> tuple[int, int]:
+    """The tokens that all results of a simulator have written to the cache, and read from it."""
+    found = sums(folder)
+    return found["cache_creation_input_tokens"], found["cache_read_input_tokens"]
 
 
 def status(root: Path, environ: dict[str, str]) -> dict[str, Any]:
@@ -73,6 +81,26 @@ def test_one_request_warms_the_cache_for_all_others(tmp_path: Path) -> None:
     saved = (read * (PRICES["fresh"] - PRICES["read"]) - written * (PRICES["write"] - PRICES["fresh"])) / 2e6
     assert cost["saved_by_cache"] == pytest.approx(saved, abs=1e-6)
     assert f"{written:,} tokens written, {read:,} read: 98.3% of what was cached; saved $" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("cache", "factor"),
+    [("off", 0), ("auto", 2 + 0.1 * (ROWS - 1)), ("5m", 1.25 * ROWS)],
+    ids=["uncached", "warmed", "not warmed"],
+)
+def test_bill_is_the_one_worked_out_by_hand(tmp_path: Path, cache: str, factor: float) -> None:
+    """`factor` is the price of all cached prefixes, as a multiple of one prefix at the price of plain input."""
+    write_cached_job(tmp_path, rows=ROWS, prompt={"cache": cache, "system": RULES[:32_000]}, batch=LARGE)
+    # Batches that are not warmed are sent before the first has ended, or they would read what it wrote.
+    with simulator(tmp_path / "api", seconds=ROWS / 1_000 if cache == "5m" else 0.2) as environ:
+        assert command(tmp_path, environ, *RUN).returncode == 0
+        cost = status(tmp_path, environ)["cost"]
+    used = sums(tmp_path / "api")
+    prefix = sum(tokens(tmp_path / "api")) / ROWS
+    assert prefix == (0 if cache == "off" else pytest.approx(8_000, abs=20))
+    plain = used["input_tokens"] * PRICES["fresh"] + used["output_tokens"] * PRICES["out"]
+    by_hand = (plain + prefix * factor * PRICES["fresh"]) / 2e6
+    assert cost["actual"] == pytest.approx(by_hand, abs=1e-6)
 
 
 def test_cache_off_sets_no_mark(tmp_path: Path) -> None:

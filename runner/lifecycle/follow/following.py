@@ -1,11 +1,13 @@
 """A run while it is followed: all that its steps need, and the downloads that have begun."""
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Event
 
 from runner.api.client import Api
+from runner.errors import Unavailable
 from runner.lifecycle.follow.progress import Memory
 from runner.lifecycle.follow.restored import EarlierCreates
 from runner.lifecycle.send.deadline import Deadline
@@ -76,7 +78,14 @@ class Following:
             return CacheStep.SEND
         is_blocked = any(self.memory.is_blocked(one) for one in self.batches.in_group("warm-ups"))
         can_wait = not is_blocked and self.deadline.seconds_left() > LONGEST_WARM_UP
-        return choose_cache_step(batch, self.batches, now=self.api.now, can_wait=can_wait)
+        return choose_cache_step(batch, self.batches, now=self._read_clock(), can_wait=can_wait)
+
+    def _read_clock(self) -> float:
+        """Return the API's time, or the local one as long as the API does not answer."""
+        try:
+            return self.api.now
+        except Unavailable:
+            return time.time()
 
     def waits_for_cache(self, batch: Batch) -> bool:
         """Return whether a prepared batch waits for the one that warms the cache."""
