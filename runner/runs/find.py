@@ -31,6 +31,7 @@ class RunInfo:
     output_root: Path
     is_simulated: bool
     ended_at: float
+    is_pilot: bool = False
 
 
 class _StoredRun(NamedTuple):
@@ -46,7 +47,7 @@ class _StoredRun(NamedTuple):
     def to_info(self) -> RunInfo:
         run = self.run
         ended_at = run.finished_at or run.created_at
-        return RunInfo(summarize_run(self.store, run), self.output_root, self.is_simulated, ended_at)
+        return RunInfo(summarize_run(self.store, run), self.output_root, self.is_simulated, ended_at, run.is_pilot)
 
 
 def find_runs(target: str | None = None) -> list[RunInfo]:

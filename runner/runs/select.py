@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from runner.errors import UsageError
-from runner.runs.snapshot import SpecSnapshot, read_snapshot
+from runner.runs.snapshot import SpecSnapshot, describe_changes, read_snapshot
 from runner.sources.changed_files import find_changed_files, is_read_once, is_unchanged
 from runner.sources.input_files import InputFile
 from runner.spec.record import restore_with_edits
@@ -19,15 +19,6 @@ from runner.store.store import Store
 from runner.templates.templates import Templates
 
 _MAX_SHOWN = 10
-
-
-def _describe_changes(old: Any, new: Any, at: str = "") -> Iterator[str]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        for name in dict.fromkeys((*old, *new)):
-            yield from _describe_changes(old.get(name), new.get(name), f"{at}.{name}" if at else name)
-    elif old != new:
-        short = [text if len(text) <= 40 else f"{text[:36]}...{text[-1]}" for text in map(repr, (old, new))]
-        yield f"{at}: {short[0]} → {short[1]}"
 
 
 def _find_changed_attachments(spec: Spec, folder: RunFolder) -> Iterator[str]:
@@ -42,11 +33,7 @@ def _find_changed_attachments(spec: Spec, folder: RunFolder) -> Iterator[str]:
 
 def _describe_differences(spec: Spec, before: SpecSnapshot, now: SpecSnapshot, folder: RunFolder) -> list[str]:
     """Describe the differences between the snapshot of a run and the current settings and files."""
-    found = list(_describe_changes(before.record, now.record))
-    names = dict.fromkeys((*before.templates, *now.templates))
-    found += [f"prompts/{n}: edited" for n in names if before.templates.get(n) != now.templates.get(n)]
-    if before.limit != now.limit:
-        found.append(f"--limit: {before.limit} → {now.limit}")
+    found = describe_changes(before, now)
     edited = dict.fromkeys(islice(_find_changed_attachments(spec, folder), _MAX_SHOWN))
     if spec.source.is_query:
         # The rows of a query are those it returned when the run was prepared.

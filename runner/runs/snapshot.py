@@ -1,6 +1,7 @@
 """Snapshot of a spec that a run was started with: written once, then read back and compared."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,23 @@ def read_snapshot(store: Store, run: Run) -> SpecSnapshot:
 def take_snapshot(spec: Spec, templates: "Templates", limit: int | None) -> SpecSnapshot:
     """Return the snapshot for a new run of a spec, before its inputs are read."""
     return SpecSnapshot(spec.to_record(), templates.file_texts(), limit, [])
+
+
+def _compare_settings(old: Any, new: Any, at: str = "") -> Iterator[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in dict.fromkeys((*old, *new)):
+            yield from _compare_settings(old.get(name), new.get(name), f"{at}.{name}" if at else name)
+    elif old != new:
+        short = [text if len(text) <= 40 else f"{text[:36]}...{text[-1]}" for text in map(repr, (old, new))]
+        yield f"{at}: {short[0]} → {short[1]}"
+
+
+def describe_changes(before: SpecSnapshot, now: SpecSnapshot) -> list[str]:
+    """Describe the differences of two snapshots, a line each: settings, prompts and the limit of rows."""
+    found = list(_compare_settings(before.record, now.record))
+    names = dict.fromkeys((*before.templates, *now.templates))
+    found += [f"prompts/{n}: edited" for n in names if before.templates.get(n) != now.templates.get(n)]
+    return found if before.limit == now.limit else [*found, f"--limit: {before.limit} → {now.limit}"]
 
 
 def origin_digest(spec: Spec, snapshot: SpecSnapshot) -> str:

@@ -16,7 +16,7 @@ MAX_LINES, MAX_FILES, MAX_NAME = 400, 12, 60
 ORDER = (
     "errors", "text", "files", "io_types", "spec", "tabular", "templates", "results", "pricing", "sources",
     "requests", "rules", "sinks", "store", "api", "simulator", "runs", "lifecycle/prepare", "lifecycle/validate",
-    "lifecycle/plan", "lifecycle/send", "lifecycle/deliver", "lifecycle/follow", "lifecycle/run",
+    "lifecycle/plan", "lifecycle/send", "lifecycle/deliver", "lifecycle/diff", "lifecycle/follow", "lifecycle/run",
     "lifecycle/run_all", "lifecycle/maintain", "library", "plugins", "__init__", "starters", "reference", "cli",
     "__main__",
 )  # fmt: skip

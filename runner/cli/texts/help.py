@@ -2,7 +2,7 @@
 
 COMMAND_GROUPS = {
     "Write a spec": ("init", "validate", "render"),
-    "Run it": ("plan", "run", "status", "show", "retry", "cancel"),
+    "Run it": ("plan", "run", "status", "show", "diff", "retry", "cancel"),
     "When something goes wrong": ("doctor", "reconcile", "recover"),
     "Look up": ("explain", "schema", "reference"),
     "Set up and clean up": ("completion", "simulate", "purge"),
@@ -58,6 +58,11 @@ EXAMPLES = {
         ("show specs/invoices.yaml --failed", "the rows that failed, and why"),
         ("show specs/invoices.yaml --key INV-1042 --request", "one row: what was sent and came back"),
     ),
+    "diff": (
+        ("diff specs/invoices.yaml", "the last two finished runs of a spec"),
+        ("diff tp5w9in31jr4u tq8c2vk40bd1x --csv changes.csv", "two runs, with all rows that differ"),
+        ("diff specs/invoices.yaml --fail-on regressed", "for CI: 3 if a row succeeded before and fails now"),
+    ),
     "retry": (("retry specs/invoices.yaml", "send the rows again that did not succeed"),),
     "cancel": (("cancel specs/invoices.yaml", "cancel the unfinished run of a spec"),),
     "doctor": (("doctor", "check the state on disk"), ("doctor --remote", "also compare it with the API")),
@@ -107,6 +112,13 @@ EXIT_CODES: dict[str, dict[int, str]] = {
     "recover": _RUN,
     "status": {0: "printed", 2: "no such run or spec", **_STATE},
     "show": {0: "printed", 2: "no such run or spec", **_STATE},
+    "diff": {
+        0: "compared",
+        2: "no such runs, or they cannot be compared",
+        3: "there are rows to fail on (--fail-on)",
+        4: "with --fail-on: none so far, and some rows have no result yet",
+        **_STATE,
+    },
     "cancel": {
         0: "canceled",
         2: "no unfinished run",
