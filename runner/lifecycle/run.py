@@ -25,6 +25,7 @@ from runner.runs.context import RunContext
 from runner.runs.events import ProgressCallback, ignore_progress
 from runner.runs.project import OpenApi, make_output_root, open_project, simulated_spec
 from runner.runs.select import PendingChoice, RunSelector, has_unfinished_run, refuse_choice
+from runner.runs.snapshot import record_labels
 from runner.runs.summary import Summary, summarize_run
 from runner.sinks.destination import Destination
 from runner.spec.spec import Spec
@@ -198,6 +199,7 @@ def _follow_and_deliver(
         rewrite_outputs(context, output_format)
     else:
         if not is_again:
+            record_labels(context.store, run, context.spec.labels)
             is_sync = ready.plan is not None and ready.plan.mode == "sync"
             batches = pluralize(len(context.store.batches(run)), "batch")
             how_sent = "sent synchronously" if is_sync else f"in {batches}"

@@ -1,13 +1,14 @@
 """Snapshot of a spec that a run was started with: written once, then read back and compared."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from runner.errors import StateError
+from runner.files.atomic import atomic_write
 from runner.sources.changed_files import digest_files
 from runner.sources.input_files import InputFile
 from runner.spec.record import compute_fingerprint
@@ -62,6 +63,23 @@ def read_snapshot(store: Store, run: Run) -> SpecSnapshot:
             f"the spec snapshot of run {run.id} is damaged: {store.folder(run).spec}: "
             f"{getattr(error, 'strerror', error)}; restore it from a backup, or {_other_remedy(run)}"
         ) from error
+
+
+def record_labels(store: Store, run: Run, labels: Mapping[str, str]) -> None:
+    """Keep the labels that the spec of a run has now; they may change, so they are no part of its snapshot."""
+    path = store.folder(run).labels
+    if labels or path.exists():
+        with atomic_write(path, private=True, skip_if_unchanged=True) as file:
+            file.write(msgspec.json.encode(labels))
+
+
+def read_labels(store: Store, run: Run) -> dict[str, str]:
+    """Return the labels that a run had when it was last started. Raises StateError if they are damaged."""
+    path = store.folder(run).labels
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, str]) if path.exists() else {}
+    except ValueError as error:
+        raise StateError(f"{path} is damaged: {error}; delete it, or start the run again") from error
 
 
 def take_snapshot(spec: Spec, templates: "Templates", limit: int | None) -> SpecSnapshot:

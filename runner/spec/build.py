@@ -81,7 +81,7 @@ def _build_deadline(written: str | dict[str, Any] | None) -> dict[str, Any]:
 def build_settings(value: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of Spec that follow from the checked document alone."""
     batch = value.get("batch", {})
-    same = ("name", "description", "params", "mode", "on_deadline", "canary", "reuse", "prices")
+    same = ("name", "description", "params", "mode", "on_deadline", "canary", "reuse", "prices", "labels")
     return {
         **{name: value[name] for name in same if name in value},
         "prompt": _build_prompt(value["prompt"]),

@@ -11,8 +11,8 @@ from runner.spec.prompt import Prompt
 from runner.spec.redact import redact_passwords
 
 EDITABLE_KEYS = (
-    "description", "tags", "batch", "retry", "sinks", "mode", "deadline", "is_deadline_hard", "on_deadline",
-    "canary", "reuse", "limits", "prices", "sync", "allow",
+    "description", "tags", "labels", "batch", "retry", "sinks", "mode", "deadline", "is_deadline_hard",
+    "on_deadline", "canary", "reuse", "limits", "prices", "sync", "allow",
 )  # fmt: skip
 """The settings that may be edited while a run is unfinished."""
 
@@ -162,7 +162,8 @@ class Spec:
     """One checked job. Its paths are relative to `root`, the project's folder.
 
     `mode` is batch, sync or auto. `deadline` is in seconds from the start of a run; a run that is expected to
-    miss a hard one is not started. Commands select specs by `tags`. `prices` are in US dollars per million tokens.
+    miss a hard one is not started. Commands select specs by `tags`, and costs are summed up by `labels`. `prices`
+    are in US dollars per million tokens.
     `positions` maps dotted paths to places in the file: `{"prompt.user": (line, column)}`. `key_lines` maps them
     to the lines of their keys, and `allow_at` maps lines to the rules that comments allow. `schema_positions` is
     `positions` for an output schema in its own file. `broken` has the dotted paths of parts with mistakes: they
@@ -178,6 +179,7 @@ class Spec:
     sinks: tuple[Sink, ...]
     description: str = ""
     tags: tuple[str, ...] = ()
+    labels: dict[str, str] = field(default_factory=dict)
     vars: dict[str, Any] = field(default_factory=dict)
     output: Output = field(default_factory=Output)
     schema_path: str | None = None

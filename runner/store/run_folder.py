@@ -35,6 +35,11 @@ class RunFolder:
         return self.path / "attached.jsonl"
 
     @property
+    def labels(self) -> Path:
+        """The labels of the spec when the run was last started, as JSON; it is missing if there were never any."""
+        return self.path / "labels.json"
+
+    @property
     def bodies(self) -> Path:
         """The folder of the exact bytes to POST, `<round>-<batch>.json`."""
         return self.path / "bodies"
