@@ -2,7 +2,7 @@
 
 COMMAND_GROUPS = {
     "Write a spec": ("init", "validate", "render"),
-    "Run it": ("plan", "run", "status", "show", "diff", "retry", "cancel"),
+    "Run it": ("plan", "run", "status", "show", "diff", "costs", "retry", "cancel"),
     "When something goes wrong": ("doctor", "reconcile", "recover"),
     "Look up": ("explain", "schema", "reference"),
     "Set up and clean up": ("completion", "simulate", "purge"),
@@ -63,6 +63,10 @@ EXAMPLES = {
         ("diff tp5w9in31jr4u tq8c2vk40bd1x --csv changes.csv", "two runs, with all rows that differ"),
         ("diff specs/invoices.yaml --fail-on regressed", "for CI: 3 if a row succeeded before and fails now"),
     ),
+    "costs": (
+        ("costs --by model --since 30d", "the last 30 days, by model"),
+        ("costs --by label:team --json", "by the label `team` of the specs, for programs"),
+    ),
     "retry": (("retry specs/invoices.yaml", "send the rows again that did not succeed"),),
     "cancel": (("cancel specs/invoices.yaml", "cancel the unfinished run of a spec"),),
     "doctor": (("doctor", "check the state on disk"), ("doctor --remote", "also compare it with the API")),
@@ -119,6 +123,7 @@ EXIT_CODES: dict[str, dict[int, str]] = {
         4: "with --fail-on: none so far, and some rows have no result yet",
         **_STATE,
     },
+    "costs": {0: "printed", **_WRONG, **_STATE},
     "cancel": {
         0: "canceled",
         2: "no unfinished run",

@@ -46,6 +46,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("status job", "rich sqlite3"),
         ("show job", "jsonschema_rs sqlite3"),
         ("diff job job", "jsonschema_rs sqlite3"),
+        ("costs", "sqlite3"),
         ("doctor", "sqlite3"),
         ("validate job.yaml", CHECKS),
         ("validate bad.yaml", f"{CHECKS} jsonschema"),
