@@ -90,7 +90,14 @@ def _format_cost(plan: Plan) -> str:
     cap = f", capped at {format_dollars(plan.max_cost)}" if plan.max_cost is not None else ""
     if plan.estimated_cost is None:
         return f"unknown: no price is known for {plan.model}{cap}"
-    return f"about {format_dollars(plan.estimated_cost)}, at most {format_dollars(plan.cost['max'])}{cap}"
+    about, most = format_dollars(plan.estimated_cost), format_dollars(plan.cost["max"])
+    return f"about {about}{_format_range(plan.cost_range)}, at most {most}{cap}"
+
+
+def _format_range(limits: tuple[float, float] | None) -> str:
+    """Return the limits of an expected cost, unless they look the same."""
+    low, high = map(format_dollars, limits or (None, None))
+    return "" if low == high else f" ({low} to {high})"
 
 
 def _format_attached(attached: dict[str, Any]) -> str:
@@ -132,10 +139,16 @@ def _is_distinct(plan: Plan, way: Way) -> bool:
     return not is_cached or (bool(plan.cache_basis) and way.name != "batch_cache_5m")
 
 
+def _format_answer(output: dict[str, Any]) -> str:
+    """Return the tokens of an answer, and what they are based on."""
+    limits = "" if output["low"] is None else f" ({output['low']:,.0f} to {output['high']:,.0f})"
+    return f"{output['per_answer']:,.0f} per answer{limits}, {output['method']}"
+
+
 def _format_basis(plan: Plan) -> Iterator[str]:
     """Yield the tokens and bytes of a plan, and where the numbers come from."""
     tokens, output = plan.input_tokens, plan.output_tokens
     error = f" ± {max(tokens['error'], 0.001):.1%}" if tokens["error"] else ""
     yield f"  input     {tokens['value']:,} tokens{error}, {tokens['method']}"
-    yield f"  output    {output['expected']:,} tokens, {output['method']}; maximum {output['max']:,}"
+    yield f"  output    {output['expected']:,} tokens: {_format_answer(output)}; maximum {output['max']:,}"
     yield f"  size      {format_size(plan.bytes)}"

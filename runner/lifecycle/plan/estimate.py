@@ -1,19 +1,20 @@
 """Estimate the tokens and the cost of a prepared run, from a sample counted by the API if possible."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from math import sqrt
 
 from runner.api.client import Api
 from runner.lifecycle.plan.cache import CacheEstimate, estimate_cache
 from runner.lifecycle.plan.count import Counts, Sample, count_samples, find_other_shapes, sample_requests
-from runner.lifecycle.plan.speed import expected_output_tokens
+from runner.lifecycle.plan.output_tokens import OutputTokens, expected_output_tokens
 from runner.lifecycle.prepare.first_round import RequestTotals
 from runner.pricing.models import Model, find_model, load_catalogue
 from runner.pricing.rates import Rate
 from runner.requests.shared_prefix import measure_shared_prefix
 from runner.runs.context import RunContext
+from runner.runs.snapshot import read_snapshot
 from runner.store.store import Store
 from runner.templates.templates import Templates
 from runner.text import pluralize
@@ -110,9 +111,9 @@ class Estimate:
     """Token estimates of a run.
 
     `tokens_per_byte` is tokens per unit of weight of the requests, and `input_error` its relative error.
-    `output_tokens` is tokens per response. `prefix_tokens` is the number of tokens that all prompts begin with.
-    `cache` is what of them can be cached. `rejected` has the rows whose requests the API rejects, with its
-    messages.
+    `output_tokens` is tokens per response, and `output` what it is based on. `prefix_tokens` is the number of
+    tokens that all prompts begin with, and `cache` what of them can be cached. `rejected` has the rows whose
+    requests the API rejects, with its messages.
     """
 
     sizes: _RequestSizes
@@ -120,7 +121,7 @@ class Estimate:
     input_method: str
     input_error: float
     output_tokens: float
-    output_method: str
+    output: OutputTokens
     prefix_tokens: float
     cache: CacheEstimate
     rejected: Sequence[tuple[int, str]] = ()
@@ -178,9 +179,25 @@ def build_estimate(
     sizes = _measure_sizes(context, float("inf") if tier is None else tier / ratio)
     prefix = measure_shared_prefix(templates)
     runs = list(previous_store.previous_runs(context.run))
-    output = expected_output_tokens(context.spec, previous_store, iter(runs))
+    output = expected_output_tokens(read_snapshot(context.store, context.run), previous_store, runs)
     cache = estimate_cache(context.spec, prefix, ratio, previous_store, runs)
-    return Estimate(sizes, ratio, found.method, found.error, *output, prefix.bytes * ratio, cache, found.rejected)
+    tokens = prefix.bytes * ratio
+    return Estimate(sizes, ratio, found.method, found.error, output.mean, output, tokens, cache, found.rejected)
+
+
+def estimate_cost_range(rate: Rate, estimate: Estimate, way: str) -> tuple[float, float] | None:
+    """Return the limits of the expected cost of a way to send; None without earlier answers to measure."""
+    interval = estimate.output.interval(estimate.sizes.requests)
+    if interval is None:
+        return None
+    inputs = (1 - estimate.input_error, 1 + estimate.input_error)
+    low, high = (
+        estimate_costs(
+            rate, replace(estimate, output_tokens=output, tokens_per_byte=share * estimate.tokens_per_byte)
+        )
+        for output, share in zip(interval, inputs, strict=True)
+    )
+    return low[way], high[way]
 
 
 def run_cost_upper_bound(context: RunContext, rate: Rate, mode: str) -> float:

@@ -15,6 +15,7 @@ from runner.lifecycle.plan.estimate import (
     Estimate,
     build_estimate,
     estimate_attached_cost,
+    estimate_cost_range,
     estimate_costs,
     find_cheapest,
     round_micro,
@@ -48,7 +49,8 @@ class Plan:
     again or invalid, see `ChangeReasons`), each as {rows, cost}.
     `reused` rows take the result of an earlier run, and `duplicates` that of an identical row of this run.
     `input_tokens` is {value, method, error}; the error is a share of the value.
-    `output_tokens` is {expected, max, method}.
+    `output_tokens` is {expected, max, method, per_answer, low, high, answers, run}: `low` and `high` are limits of
+    `per_answer` by 95 %, from so many `answers` of an earlier `run`, or None.
     `ways` holds each way to send the run, one of `WAY_NAMES`, with its expected seconds and cost, and whether it
     meets the deadline. `cost` holds the expected costs by way. Its `max` is the upper bound for the selected
     `mode`, or of a deadline after which the rest is sent synchronously.
@@ -60,6 +62,8 @@ class Plan:
     `attached` is {documents, images, pages, bytes, unopened, cost} of the requests to send, or None if they attach
     nothing; `unopened` are those that the API reads from a URL or id, so that their size is assumed.
     `unfinished_run` is the id of the unfinished run of the spec, if there is one.
+    `cost_range` has the limits of `estimated_cost` by the errors of both token counts; None if no earlier answers
+    say how long answers are.
     If it `is_simulated`, nothing is paid: the costs are those of a real run with the tokens of the simulator.
     """
 
@@ -92,6 +96,7 @@ class Plan:
     schema: str = ""
     attached: dict[str, Any] | None = None
     unfinished_run: str | None = None
+    cost_range: tuple[float, float] | None = None
     findings: list[Finding] = field(default_factory=list)
     is_simulated: bool = False
 
@@ -119,10 +124,17 @@ def _input_tokens(estimate: Estimate) -> dict[str, Any]:
 
 
 def _output_tokens(estimate: Estimate, count: int, max_tokens: int) -> dict[str, Any]:
+    output = estimate.output
+    low, high = output.interval(count) or (None, None)
     return {
         "expected": round(count * estimate.output_tokens),
         "max": count * max_tokens,
-        "method": estimate.output_method,
+        "method": output.method,
+        "per_answer": round(output.mean, 1),
+        "low": None if low is None else round(low, 1),
+        "high": None if high is None else round(min(high, max_tokens), 1),
+        "answers": output.answers,
+        "run": output.run,
     }
 
 
@@ -136,6 +148,11 @@ def _describe_attached(
         cost = round_micro(estimate_attached_cost(rate, estimate, counts.weight, is_batched=mode == "batch"))
     numbers = {name: number for name, number in asdict(counts).items() if name != "weight"}
     return {**numbers, "cost": cost}
+
+
+def _find_cost_range(rate: Rate | None, estimate: Estimate, way: str) -> tuple[float, float] | None:
+    found = None if rate is None else estimate_cost_range(rate, estimate, way)
+    return None if found is None else (round(found[0], 6), round(found[1], 6))
 
 
 def _upper_bound(context: RunContext, rate: Rate | None, mode: str) -> float | None:
@@ -214,6 +231,7 @@ def build_plan(
         schema=describe_enforcement(spec.output),
         attached=_describe_attached(prepared.attached, estimate, rate, mode),
         unfinished_run=_find_unfinished_run(context.run, previous_store),
+        cost_range=_find_cost_range(rate, estimate, way.name),
         is_simulated=context.is_simulated,
     )
     return replace(plan, findings=_find_problems(context, plan, estimate, work, prepared, previous_store))

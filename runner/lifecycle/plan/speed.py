@@ -7,10 +7,8 @@ from itertools import islice
 
 import msgspec
 
-from runner.results.usage import Usage
 from runner.spec.spec import Spec
 from runner.store.records import Batch, Run
-from runner.store.run_batches import decode_column
 from runner.store.store import Store
 from runner.text import pluralize
 
@@ -25,10 +23,6 @@ _BATCH_SECONDS = 3_600.0
 # Seconds until the first token of an answer, and for each further token. Anthropic publishes no figures: these are
 # rough values for a model of medium size, until the first run has measured them.
 _FIRST_TOKEN_SECONDS, _TOKEN_SECONDS = 1.5, 1 / 70
-
-
-# Share of max_tokens that an answer uses, assumed if there are no earlier answers.
-_ASSUMED_OUTPUT_SHARE = 0.25
 
 
 _MEASURED_BATCHES, _MEASURED_REQUESTS = 50, 400
@@ -132,21 +126,6 @@ def _read_answer_times(store: Store, run: Run, batch: Batch) -> Iterator[tuple[f
             except msgspec.DecodeError:  # no answer, or one of an older version
                 continue
             yield timed.seconds, timed.result.message.usage.output_tokens
-
-
-def expected_output_tokens(spec: Spec, store: Store, runs: Iterator[Run]) -> tuple[float, str]:
-    """Return the expected number of tokens in an answer, from the first of these runs with one, and the method."""
-    for run in runs:
-        tokens, answers = 0.0, 0
-        for batch in store.batches(run):
-            usage = decode_column(batch.usage, Usage)
-            if usage.unreadable:
-                continue
-            tokens += usage.output_tokens or 0
-            answers += decode_column(batch.counts, dict[str, int]).get("succeeded", 0)
-        if tokens and answers:
-            return tokens / answers, f"based on the average of run {run.id}"
-    return spec.params["max_tokens"] * _ASSUMED_OUTPUT_SHARE, "assuming a quarter of max_tokens"
 
 
 def estimate_sync_seconds(spec: Spec, requests: int, request_seconds: float) -> float:

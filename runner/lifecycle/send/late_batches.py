@@ -5,17 +5,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runner.api.client import Api
+from runner.lifecycle.plan.output_tokens import expected_output_tokens
 from runner.lifecycle.plan.speed import (
     LONGEST_BATCH_SECONDS,
     Speed,
     describe_span,
     estimate_sync_seconds,
-    expected_output_tokens,
     measure_speed,
 )
 from runner.pricing.models import load_catalogue
 from runner.pricing.rates import round_up_cost
 from runner.runs.context import RunContext
+from runner.runs.snapshot import read_snapshot
 from runner.store.records import Batch
 from runner.text import pluralize
 
@@ -62,8 +63,8 @@ def examine_late_batches(context: RunContext, api: Api) -> LateBatches | None:
     if not late:
         return None
     requests, largest = sum(one.requests for one in late), max(one.requests for one in late)
-    tokens, _ = expected_output_tokens(spec, store, iter(store.runs(run.spec)))
-    speed = measure_speed(store, run, requests=largest, output_tokens=tokens, base_url=api.base_url)
+    output = expected_output_tokens(read_snapshot(store, run), store, store.runs(run.spec))
+    speed = measure_speed(store, run, requests=largest, output_tokens=output.mean, base_url=api.base_url)
     spent = sum((one.cost or 0.0) + one.doubted_cost for one in batches)
     return LateBatches(
         requests=requests,
