@@ -18,6 +18,8 @@ _MODE_LABELS = {
     "batch_warm_1h": "in batches, cache warmed first",
 }
 
+_MANY_TOKENS = 20
+
 _REASON_LABELS = {
     "data": "the row data is new or changed",
     "prompt": "the prompt has changed",
@@ -141,8 +143,10 @@ def _is_distinct(plan: Plan, way: Way) -> bool:
 
 def _format_answer(output: dict[str, Any]) -> str:
     """Return the tokens of an answer, and what they are based on."""
-    limits = "" if output["low"] is None else f" ({output['low']:,.0f} to {output['high']:,.0f})"
-    return f"{output['per_answer']:,.0f} per answer{limits}, {output['method']}"
+    digits = 0 if output["per_answer"] >= _MANY_TOKENS else 1
+    mean, low, high = (output[name] for name in ("per_answer", "low", "high"))
+    limits = "" if low is None else f" ({low:,.{digits}f} to {high:,.{digits}f})"
+    return f"{mean:,.{digits}f} per answer{limits}, {output['method']}"
 
 
 def _format_basis(plan: Plan) -> Iterator[str]:
