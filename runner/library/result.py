@@ -10,6 +10,7 @@ import msgspec
 
 from runner.errors import UsageError
 from runner.files.extras import missing_package_message
+from runner.lifecycle.diff.diff import DEFAULT_EXAMPLES, Diff, diff_runs
 from runner.lifecycle.maintain.show import RowChoice, show_rows
 from runner.runs.find import RunInfo
 from runner.runs.summary import Summary
@@ -71,6 +72,13 @@ class Result(Summary):
     def failed(self) -> Records:
         """The records of the rows that did not succeed."""
         return self._records(RowChoice(failed=True), len(self) - self.outcomes.get("succeeded", 0))
+
+    def diff(self, old: "Result", *, examples: int = DEFAULT_EXAMPLES) -> Diff:
+        """Return how the rows differ from those of an older result, by key, with a few examples.
+
+        Raises UsageError if the rows of a run were purged, or have keys in one run only.
+        """
+        return diff_runs(old.failed.run_info, self.failed.run_info, examples=examples)
 
     def to_arrow(self) -> Any:
         """Return a pyarrow.Table: the columns of the rows, `outcome`, `reason`, and the fields of the outputs.

@@ -3,6 +3,8 @@
 import sqlite3
 from collections.abc import Iterator
 
+from runner.errors import StateError
+
 
 class WaitingRows:
     """A map from keys to rows in the order in which they came, in a temporary file: memory stays flat."""
@@ -16,8 +18,14 @@ class WaitingRows:
         self._count = 0
 
     def put(self, key: str, row: bytes) -> None:
-        """Keep a row until it is taken out by its key."""
-        self._db.execute("INSERT INTO waiting (key, row) VALUES (?, ?)", (key, row))
+        """Keep a row until it is taken out by its key. Raises StateError if there is no room for it."""
+        try:
+            self._db.execute("INSERT INTO waiting (key, row) VALUES (?, ?)", (key, row))
+        except sqlite3.OperationalError as error:
+            raise StateError(
+                f"a temporary file cannot hold the rows that are in another order: {error}; set SQLITE_TMPDIR to "
+                "a folder with more room"
+            ) from error
         self._count += 1
 
     def pop(self, key: str) -> bytes | None:
