@@ -12,7 +12,7 @@ from runner.spec.redact import redact_passwords
 
 EDITABLE_KEYS = (
     "description", "tags", "labels", "batch", "retry", "sinks", "mode", "deadline", "is_deadline_hard",
-    "on_deadline", "canary", "reuse", "limits", "prices", "sync", "allow",
+    "on_deadline", "canary", "reuse", "limits", "prices", "sync", "allow", "evaluate",
 )  # fmt: skip
 """The settings that may be edited while a run is unfinished."""
 
@@ -91,6 +91,22 @@ class Output:
     allow_empty: bool = False
     enforce: str | None = None
     is_schema_in_params: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A comparison of outputs with labels: the expressions of the `expected` and the `actual` value.
+
+    `match` is exact, casefold, json, set, or an expression that tells if they match. With `within` they are
+    numbers that may differ by so much. The share of right answers should be `min_accuracy` or more.
+    """
+
+    name: str
+    expected: str
+    actual: str
+    match: str = "exact"
+    within: float | None = None
+    min_accuracy: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +198,7 @@ class Spec:
     labels: dict[str, str] = field(default_factory=dict)
     vars: dict[str, Any] = field(default_factory=dict)
     output: Output = field(default_factory=Output)
+    evaluate: tuple[Evaluation, ...] = ()
     schema_path: str | None = None
     batch: Batch = field(default_factory=Batch)
     retry: Retry = field(default_factory=Retry)

@@ -14,11 +14,11 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 TEST_MODULES = sorted(TESTS.rglob("*.py"))
 MAX_LINES, MAX_FILES, MAX_NAME = 400, 12, 60
 ORDER = (
-    "errors", "text", "files", "io_types", "spec", "tabular", "templates", "results", "pricing", "sources",
-    "requests", "rules", "sinks", "store", "api", "simulator", "runs", "lifecycle/prepare", "lifecycle/validate",
-    "lifecycle/plan", "lifecycle/send", "lifecycle/deliver", "lifecycle/diff", "lifecycle/follow", "lifecycle/run",
-    "lifecycle/run_all", "lifecycle/maintain", "library", "plugins", "__init__", "starters", "reference", "cli",
-    "__main__",
+    "errors", "text", "files", "io_types", "spec", "tabular", "templates", "results", "evaluation", "pricing",
+    "sources", "requests", "rules", "sinks", "store", "api", "simulator", "runs", "lifecycle/prepare",
+    "lifecycle/validate", "lifecycle/plan", "lifecycle/send", "lifecycle/deliver", "lifecycle/diff",
+    "lifecycle/follow", "lifecycle/run", "lifecycle/run_all", "lifecycle/maintain", "library", "plugins",
+    "__init__", "starters", "reference", "cli", "__main__",
 )  # fmt: skip
 """Each may import only what stands before it."""
 OWNERS = {

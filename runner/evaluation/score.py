@@ -1,0 +1,51 @@
+"""The score of an evaluation, as it is stored with a run and given to programs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from runner.evaluation.metrics import ClassScore
+
+
+@dataclass(frozen=True, slots=True)
+class Confused:
+    """The number of labelled rows with these two classes; `actual` is None for rows without a valid answer."""
+
+    expected: str
+    actual: str | None
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The score of one evaluation.
+
+    `labelled` counts the rows that have a label, `right` those of them whose answer is right, and `unanswered`
+    those without a valid answer, which count as wrong. `accuracy` is the share of right ones, and `interval` its
+    Wilson interval of 95 %; both are None without labels. `unusable_labels` counts labels that could not be
+    computed or are no numbers: their rows do not count. `mean_error` is the mean absolute error of the numbers of
+    an evaluation with `within`. `classes` and `confusion` are those of an evaluation whose values are classes;
+    they are None if it `has_many_classes`.
+    """
+
+    name: str
+    labelled: int
+    right: int
+    unanswered: int
+    accuracy: float | None
+    interval: tuple[float, float] | None
+    min_accuracy: float | None = None
+    unusable_labels: int = 0
+    mean_error: float | None = None
+    classes: list[ClassScore] | None = None
+    confusion: list[Confused] | None = None
+    has_many_classes: bool = False
+
+    @property
+    def is_missed(self) -> bool:
+        """True if the accuracy is below `min_accuracy`; without labels nothing is missed."""
+        return self.accuracy is not None and self.min_accuracy is not None and self.accuracy < self.min_accuracy
+
+
+def without_values(scores: Sequence[Score]) -> list[Score]:
+    """Return scores with nothing of the rows and answers in them: their classes are left out."""
+    return [replace(score, classes=None, confusion=None) for score in scores]
