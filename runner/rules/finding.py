@@ -17,6 +17,7 @@ CHECKS = {
     "source": ("error", "Report a source that cannot be read, and keys that are missing, empty or repeated."),
     "template": ("error", "Report a template that cannot be read or rendered, and names that rows do not have."),
     "output": ("error", "Report an output schema, check or expression that cannot be used."),
+    "evaluate": ("error", "Report an evaluation whose expressions cannot be used."),
     "sink": ("error", "Report columns that cannot be computed, and outputs that cannot be written."),
     "extra": ("error", "Report a package that the spec needs and that is not installed."),
     "state": ("error", "Report damage in `.runner/`, or an unfinished run that cannot go on; from `doctor`."),

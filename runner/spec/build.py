@@ -5,7 +5,7 @@ from typing import Any
 from runner.spec.cross_field import BLOCK_SOURCES, parse_duration, parse_size
 from runner.spec.model_schema import is_model_reference
 from runner.spec.prompt import Block, Content, Prompt, Turn
-from runner.spec.spec import SELECTION_KEYS, Batch, Check, Limits, Output, Retry, Sink, Source, Sync
+from runner.spec.spec import SELECTION_KEYS, Batch, Check, Evaluation, Limits, Output, Retry, Sink, Source, Sync
 from runner.spec.structured.enforcement import choose_enforcement, find_schema_in_params
 
 
@@ -86,6 +86,7 @@ def build_settings(value: dict[str, Any]) -> dict[str, Any]:
         **{name: value[name] for name in same if name in value},
         "prompt": _build_prompt(value["prompt"]),
         "schema_path": _schema_path(value),
+        "evaluate": tuple(Evaluation(**one) for one in value.get("evaluate", ())),
         "sinks": tuple(_build_sink(sink) for sink in value["sinks"]),
         "batch": Batch(**{**batch, "max_bytes": parse_size(batch.get("max_bytes", Batch().max_bytes))}),
         "retry": _build_retry(value.get("retry", {})),

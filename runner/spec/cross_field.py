@@ -3,7 +3,7 @@
 import glob
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from itertools import takewhile
 from pathlib import Path
@@ -99,6 +99,7 @@ def check_cross_fields(value: dict[str, Any], path: Path, root: Path) -> Iterato
         elif not _URL.match(named) and _leads_outside(root, path.parent, named):
             yield at, f"{named} is outside the project folder {root}: if intended, use an absolute path"
     yield from _check_blocks(value["prompt"])
+    yield from _check_evaluations(value.get("evaluate", ()))
     yield from _check_decimals("source", value["source"].get("types", {}))
     for index, sink in enumerate(value["sinks"]):
         yield from _check_decimals(f"sinks.{index}", sink.get("types", {}))
@@ -121,6 +122,17 @@ def check_cross_fields(value: dict[str, Any], path: Path, root: Path) -> Iterato
         )
     if not 1 <= parse_size(value.get("batch", {}).get("max_bytes", 1)) <= _MAX_BYTES:
         yield "batch.max_bytes", "batch.max_bytes must be between 1 byte and 256MB, the API's limit"
+
+
+def _check_evaluations(evaluations: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Yield the evaluations with a name that is taken, and those that compare in two ways."""
+    names = [one["name"] for one in evaluations]
+    for index, one in enumerate(evaluations):
+        if one["name"] in names[:index]:
+            yield f"evaluate.{index}.name", f"the name {one['name']!r} is already used by another evaluation"
+        if "match" in one and "within" in one:
+            message = "`match` and `within` exclude each other: `within` compares numbers"
+            yield f"evaluate.{index}.match", message
 
 
 def _check_decimals(at: str, types: dict[str, str]) -> Iterator[tuple[str, str]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.errors import InputError, Problem
+from runner.evaluation.check import check_evaluations
 from runner.files.extras import missing_package_message
 from runner.files.nearest import find_nearest_file
 from runner.lifecycle.prepare.render import encode_requests, find_shape, rejected_finding
@@ -20,6 +21,7 @@ from runner.rules.finding import Finding, PlanFacts
 from runner.rules.run import is_allowed, run_rules
 from runner.runs.choose_specs import check_unique_names, select_specs
 from runner.sinks.check import check_sinks
+from runner.sinks.column_schemas import build_record_schemas
 from runner.sources.formats.csv import suggest_delimiter
 from runner.sources.registry import find_source_type
 from runner.spec.load import read_spec
@@ -77,6 +79,7 @@ class _Checks:
         sample = read_sample(spec, is_thorough=self.is_thorough) if spec.is_sound("source") else Sample()
         row_schema, self.types = _describe_row(spec, sample), sample.types
         self.note("sink", check_sinks(spec, row_schema))
+        self.note("evaluate", check_evaluations(spec, build_record_schemas(spec, row_schema)))
         self.note("extra", _find_missing_extra(spec))
         self.note_error("output", lambda: build_output_format(spec.output, row_schema))
         templates, problems = read_templates(spec, sample.columns)

@@ -15,6 +15,12 @@ _MAX_ROUNDS = 8
 # Nothing else of a source can be ignored without reading other rows.
 _HARMLESS_SOURCE_KEYS = ("key", "limit", "sample", "seed")
 
+_OPTIONAL_SETTINGS: dict[str | int, tuple[str, ...]] = {
+    "sinks": ("rows", "columns", "types"),
+    "evaluate": ("match", "within", "min_accuracy"),
+}
+"""Settings of the items of a list without which the rest of an item keeps its meaning."""
+
 _NEUTRAL: dict[str, Any] = {
     "version": 1,
     "name": "unnamed",
@@ -94,8 +100,8 @@ class RepairedDocument:
         """Return the path of the smallest part that can be replaced without changing the meaning of others."""
         if at[0] == "source":
             return at if len(at) == 2 and at[1] in _HARMLESS_SOURCE_KEYS else ("source",)
-        if at[0] == "sinks":
-            is_small = len(at) > 2 and at[2] in ("rows", "columns", "types")
+        if at[0] in _OPTIONAL_SETTINGS:
+            is_small = len(at) > 2 and at[2] in _OPTIONAL_SETTINGS[at[0]]
             return at[:3] if is_small else at[:2]
         return at[:2]
 
@@ -132,6 +138,8 @@ def _find_neutral(at: Path) -> Any:
     """Return the neutral value at a path, or None if the value may be absent."""
     if at == ("output", "schema"):
         return {}
+    if at[0] == "evaluate" and len(at) == 2:
+        return {"name": f"unnamed_{at[1]}", "expected": "none", "actual": "none"}
     if at[0] == "sinks" and len(at) == 2:
         return {"type": "jsonl", "path": f"unnamed-{at[1]}.jsonl"}
     value: Any = _NEUTRAL
