@@ -39,6 +39,7 @@ from runner.errors import (
 )
 
 if TYPE_CHECKING:
+    from runner.evaluation.score import Score
     from runner.library.result import Result
     from runner.library.run import plan, run
     from runner.lifecycle.plan.plan import Plan
@@ -51,8 +52,8 @@ __all__ = [
     "AcceptanceUnknown", "AccessError", "ApiError", "CanaryFailed", "CostCapReached", "FileChanged",
     "InputError", "Interrupted", "ManualDecisionRequired", "NotAccepted", "NotFound", "Plan", "Problem",
     "QueueFull", "RequestRejected", "Result", "ResultsIncomplete", "ResultsLost", "RetriesStopped", "RunEvent",
-    "RunnerError", "Spec", "StateError", "StateLocked", "Summary", "Unavailable", "UsageError", "load_spec",
-    "plan", "run",
+    "RunnerError", "Score", "Spec", "StateError", "StateLocked", "Summary", "Unavailable", "UsageError",
+    "load_spec", "plan", "run",
 ]  # fmt: skip
 
 # Imported on first use, because `--help` must not wait for modules that only a run needs.
@@ -60,6 +61,7 @@ _MODULES = {
     "Plan": "runner.lifecycle.plan.plan",
     "Result": "runner.library.result",
     "RunEvent": "runner.runs.events",
+    "Score": "runner.evaluation.score",
     "Spec": "runner.spec.spec",
     "Summary": "runner.runs.summary",
     "load_spec": "runner.spec.load",

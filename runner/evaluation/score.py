@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from runner.evaluation.metrics import ClassScore
 
 
@@ -44,6 +46,11 @@ class Score:
     def is_missed(self) -> bool:
         """True if the accuracy is below `min_accuracy`; without labels nothing is missed."""
         return self.accuracy is not None and self.min_accuracy is not None and self.accuracy < self.min_accuracy
+
+
+def encode_scores(scores: Sequence[Score]) -> str | None:
+    """Return scores as they are stored with a run; None if the spec has no evaluations."""
+    return msgspec.json.encode(scores).decode() if scores else None
 
 
 def without_values(scores: Sequence[Score]) -> list[Score]:

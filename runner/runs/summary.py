@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from runner.evaluation.score import Score
 from runner.results.outcome_names import OUTCOMES
 from runner.runs.project import is_simulated_state
 from runner.store.records import Batch, Run
@@ -47,6 +48,8 @@ class Summary:
     counts those answers by field.
     `failures` groups the failed rows by reason, the most frequent first. It is None if they were not read: of a
     run that goes on, in a list of runs, or after a purge.
+    `evaluation` holds the score of each evaluation of the spec, once outputs were written. It is None before, and
+    if the spec has none.
     """
 
     run: str
@@ -62,14 +65,19 @@ class Summary:
     unreadable_usage: dict[str, int] = field(default_factory=dict)
     failures: list[FailureGroup] | None = None
     is_simulated: bool = False
+    evaluation: list[Score] | None = None
 
     @property
     def exit_code(self) -> int:
-        """Exit code: 0 if all rows succeeded, 3 if rows failed or have contradicting results, 4 if unfinished."""
+        """Exit code: 0 if all is well, 3 if rows failed or an evaluation is below its threshold, 4 if unfinished.
+
+        Rows with contradicting results count as failed.
+        """
         if self.state != "finished":
             return 4
         has_contradiction = any("contradicting" in batch.get("ignored_lines", {}) for batch in self.batches)
-        return 0 if self.outcomes.get("succeeded", 0) == self.rows and not has_contradiction else 3
+        has_failed_rows = self.outcomes.get("succeeded", 0) < self.rows or has_contradiction
+        return 3 if has_failed_rows or any(score.is_missed for score in self.evaluation or ()) else 0
 
 
 def _describe_batch(batch: Batch) -> dict[str, Any]:
@@ -153,6 +161,7 @@ def build_summary(run: Run, progress: Progress, batches: RunBatches) -> Summary:
         seconds=progress.seconds,
         unreadable_usage=progress.unreadable_usage,
         is_simulated=progress.is_simulated,
+        evaluation=None if run.evaluation is None else decode_column(run.evaluation, list[Score]),
     )
 
 

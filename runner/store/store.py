@@ -108,10 +108,10 @@ class Store:
         self._db.execute("DELETE FROM run WHERE number = ?", (run.number,))
         shutil.rmtree(self.folder(run).path, ignore_errors=True)
 
-    def purge_run(self, run: Run) -> Run:
-        """Delete the rows and answers of a run, and keep its costs and the counts of its outcomes."""
+    def purge_run(self, run: Run, **columns: Any) -> Run:
+        """Delete the rows and answers of a run, change columns, and keep its costs and counts of outcomes."""
         with self.transaction():
-            run = self.update_run(run, purged_at=run.purged_at or time.time(), failures=None)
+            run = self.update_run(run, purged_at=run.purged_at or time.time(), failures=None, **columns)
             self._db.execute("DELETE FROM row WHERE run = ?", (run.number,))
         self.folder(run).purge()
         return run

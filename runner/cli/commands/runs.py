@@ -32,7 +32,7 @@ def status(targets: tuple[str, ...], *, as_json: bool) -> None:
     """Show the runs of this project.
 
     With SPEC, the path or name of a spec, shows its newest run. A folder means the specs in it.
-    RUN is a run id or its beginning. The failed rows of runs that are named so are shown by reason.
+    RUN is a run id or its beginning. Of runs that are named so, failed rows are shown by reason, and scores.
     """
     found, without = _find_shown(targets)
     if as_json:
@@ -49,7 +49,7 @@ def status(targets: tuple[str, ...], *, as_json: bool) -> None:
     found = [
         replace(run, summary=replace(run.summary, state="unfinished")) if run in idle else run for run in found
     ]
-    _print_runs(found)
+    _print_runs(found, is_whole=bool(targets))
     for run in idle:
         echo_text(f"{run.summary.run}: no runner works on it")
         echo(f"  resume with: {_resume_command(run)}")
@@ -74,10 +74,11 @@ def _is_idle(run: "RunInfo") -> bool:
     return run.summary.state in ("running", "canceling") and not is_in_use(run.output_root / ".runner")
 
 
-def _print_runs(found: "Sequence[RunInfo]") -> None:
-    """Print a table of runs, then what is doubtful and what has failed."""
+def _print_runs(found: "Sequence[RunInfo]", *, is_whole: bool) -> None:
+    """Print a table of runs, then what is doubtful and what has failed, and with `is_whole` the scores."""
     from rich.console import Console
 
+    from runner.cli.texts.scores import format_scores
     from runner.cli.texts.summary import (
         build_runs_table,
         format_cache,
@@ -98,8 +99,11 @@ def _print_runs(found: "Sequence[RunInfo]") -> None:
             echo_text(f"{run.summary.run}: {line}")
         for line in format_doubts(run.summary):
             echo_text(f"{run.summary.run}: {line}")
-        if len(found) > 1 and run.summary.failures:
+        scores = run.summary.evaluation if is_whole else None
+        if len(found) > 1 and (run.summary.failures or scores):
             echo_text(f"{run.summary.spec}: run {run.summary.run}")
+        for line in format_scores(scores, is_simulated=run.is_simulated):
+            echo_text(line)
         for line in format_failures(run.summary, _path_elsewhere(run)):
             echo_text(line)
 

@@ -99,7 +99,7 @@ _LOCKED = {6: "another runner uses the state"}
 _RUN = {
     0: "every row succeeded",
     **_WRONG,
-    3: "finished, but some rows failed",
+    3: "finished, but some rows failed, or an evaluation is below min_accuracy",
     4: "not finished, or the API cannot be reached: run the same command again",
     5: "unknown whether a batch was accepted: runner reconcile",
     **_LOCKED,

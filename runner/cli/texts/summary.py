@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from runner.cli.echo import escape_line, to_cell
 from runner.cli.signals import program_words
 from runner.cli.texts.numbers import format_dollars, format_duration
+from runner.cli.texts.scores import format_scores
 from runner.runs.find import RunInfo
 from runner.runs.summary import Progress, Summary
 from runner.text import pluralize
@@ -121,7 +122,7 @@ def format_failures(summary: Summary, spec: str | None = None) -> Iterator[str]:
 
 
 def format_conclusion(summary: Summary, *, is_simulated: bool, spec: str | None = None) -> str:
-    """Return the summary of a finished run: outcomes, duration, tokens, cost and outputs.
+    """Return the summary of a finished run: outcomes, duration, tokens, cost, scores and outputs.
 
     `spec` is its path if it belongs to another project than the working folder.
     """
@@ -137,6 +138,7 @@ def format_conclusion(summary: Summary, *, is_simulated: bool, spec: str | None 
         *_format_cost(summary),
         *_format_missing(summary),
         *(f"  doubt   {line}" for line in format_doubts(summary)),
+        *format_scores(summary.evaluation, is_simulated=summary.is_simulated),
         *format_failures(summary, spec),
     ]
     paths = [_format_destination(sink) for sink in summary.sinks]
@@ -161,7 +163,8 @@ def format_unfinished(summary: Summary) -> str:
     """Return the message about an unfinished run."""
     states = format_states(summary)
     first = f"{summary.spec}: run {summary.run} is unfinished (batches: {states}); nothing was canceled"
-    return "\n".join([first, *(f"  {line}" for line in format_doubts(summary))])
+    scores = format_scores(summary.evaluation, is_simulated=summary.is_simulated)
+    return "\n".join([first, *(f"  {line}" for line in format_doubts(summary)), *scores])
 
 
 def format_unknown_batch(batch: "UnknownBatch") -> str:

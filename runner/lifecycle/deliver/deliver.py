@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from runner.errors import InputError, Interrupted
+from runner.evaluation.evaluator import Answer, Evaluator
+from runner.evaluation.score import Score
 from runner.lifecycle.deliver.failures import FailureGroups
 from runner.lifecycle.deliver.places import OutputPlace, choose_places
 from runner.lifecycle.deliver.row_results import build_record, read_row_results, verify_results
@@ -32,11 +34,12 @@ def _build_records(
     output_format: OutputFormat,
     files: FileSlices,
     failures: FailureGroups,
+    evaluator: Evaluator,
     *,
     decoded: bool,
     is_partial: bool,
 ) -> Iterator[tuple[int, str | None, dict[str, Any]]]:
-    """Yield the number, recorded outcome and record of each row in order, and count those that failed.
+    """Yield the number, recorded outcome and record of each row in order, and count failed and right ones.
 
     `row` and `usage` in the record stay raw JSON unless `decoded`.
     """
@@ -50,8 +53,11 @@ def _build_records(
         outcome = found.outcome or _MISSING
         record = build_record(found, outcome)
         record["citations"] = outcome.citations
+        fields = msgspec.json.decode(found.fields) if decoded or evaluator else {}
+        answer = Answer(found.key, fields, outcome.output, is_valid=outcome.outcome == "succeeded")
+        record["wrong"] = evaluator.add_row(answer)
         if decoded:
-            record["row"] = msgspec.json.decode(found.fields)
+            record["row"] = fields
             usage = record["usage"]
             record["usage"] = msgspec.json.decode(usage) if usage is not None else None
         failures.add(found.key, record["reason"], outcome)
@@ -78,10 +84,11 @@ def _correct_outcomes(context: RunContext, corrected: list[tuple[int, str]]) -> 
 
 
 class Written(NamedTuple):
-    """The outputs that were written, and the failed rows in them by reason."""
+    """The outputs that were written, the failed rows in them by reason, and the scores of the evaluations."""
 
     sinks: list[dict[str, Any]]
     failures: list[FailureGroup]
+    scores: list[Score]
 
 
 def write_outputs(context: RunContext, output_format: OutputFormat, *, is_partial: bool = False) -> Written:
@@ -100,8 +107,9 @@ def write_outputs(context: RunContext, output_format: OutputFormat, *, is_partia
     elsewhere = [str(one.destination) for one in chosen if one.destination.path is None]
     context.report("writing", f"writing to {', '.join(elsewhere)}" if elsewhere else "writing the outputs")
     groups = group_sinks(context.spec, chosen)
+    evaluator = Evaluator(context.spec.evaluate, context.spec.vars)
     try:
-        failures = _write_groups(context, output_format, groups, is_partial=is_partial)
+        failures = _write_groups(context, output_format, groups, evaluator, is_partial=is_partial)
     except BaseException as error:
         for group in groups:
             group.discard(error)
@@ -114,11 +122,16 @@ def write_outputs(context: RunContext, output_format: OutputFormat, *, is_partia
         _describe_output(sink, one, rows[index], cuts[index])
         for index, (sink, one) in enumerate(zip(sinks, chosen, strict=True))
     ]
-    return Written(described, failures.largest_first())
+    return Written(described, failures.largest_first(), evaluator.scores())
 
 
 def _write_groups(
-    context: RunContext, output_format: OutputFormat, groups: Sequence[SinkGroup], *, is_partial: bool
+    context: RunContext,
+    output_format: OutputFormat,
+    groups: Sequence[SinkGroup],
+    evaluator: Evaluator,
+    *,
+    is_partial: bool,
 ) -> FailureGroups:
     """Write all records to all groups, let the files appear, and then commit the tables."""
     types, corrected = read_snapshot(context.store, context.run).types, list[tuple[int, str]]()
@@ -129,7 +142,7 @@ def _write_groups(
     verify_results(context.store, context.run)
     with open_slices() as files:
         how = {"decoded": decoded, "is_partial": is_partial}
-        for number, name, record in _build_records(context, output_format, files, failures, **how):
+        for number, name, record in _build_records(context, output_format, files, failures, evaluator, **how):
             if record["outcome"] != (name or "missing"):
                 corrected.append((number, record["outcome"]))
             for group in groups:

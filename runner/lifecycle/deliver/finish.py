@@ -5,6 +5,7 @@ from datetime import datetime
 
 import msgspec
 
+from runner.evaluation.score import encode_scores
 from runner.lifecycle.deliver.deliver import write_outputs
 from runner.results.output_format import OutputFormat
 from runner.runs.context import RunContext
@@ -13,11 +14,12 @@ from runner.store.records import Run
 
 def finish_run(context: RunContext, output_format: OutputFormat) -> None:
     """Write the outputs of a run whose rows all have their final outcome, and record that it is finished."""
-    sinks, failures = write_outputs(context, output_format)
+    written = write_outputs(context, output_format)
     columns = {
         "finished_at": context.run.finished_at or time.time(),
-        "sinks": msgspec.json.encode(sinks).decode(),
-        "failures": msgspec.json.encode(failures).decode(),
+        "sinks": msgspec.json.encode(written.sinks).decode(),
+        "failures": msgspec.json.encode(written.failures).decode(),
+        "evaluation": encode_scores(written.scores),
     }
     context.run = context.store.update_run(context.run, state="finished", **columns)
 
@@ -42,5 +44,9 @@ def rewrite_outputs(context: RunContext, output_format: OutputFormat) -> None:
 
 def write_partial_outputs(context: RunContext, output_format: OutputFormat) -> None:
     """Write the outputs of the rows that have an outcome so far; the run goes on later."""
-    sinks = write_outputs(context, output_format, is_partial=True).sinks
-    context.run = context.store.update_run(context.run, sinks=msgspec.json.encode(sinks).decode())
+    written = write_outputs(context, output_format, is_partial=True)
+    columns = {
+        "sinks": msgspec.json.encode(written.sinks).decode(),
+        "evaluation": encode_scores(written.scores),
+    }
+    context.run = context.store.update_run(context.run, **columns)

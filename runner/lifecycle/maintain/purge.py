@@ -8,10 +8,12 @@ import msgspec
 
 from runner.api.client import Api
 from runner.errors import NotFound, RequestRejected, StateError, UsageError
+from runner.evaluation.score import Score, encode_scores, without_values
 from runner.lifecycle.follow.remote_batches import check_workspace
 from runner.runs.find import RunInfo, find_runs, open_run
 from runner.runs.project import open_client
 from runner.store.records import Run
+from runner.store.run_batches import decode_column
 from runner.store.store import Store
 from runner.store.uploaded_files import UploadedFiles
 
@@ -54,8 +56,15 @@ def _delete_uploaded_files(store: Store, run: Run, api: Api) -> None:
             api.delete_file(file_id)
 
 
+def _drop_values(evaluation: str | None) -> str | None:
+    """Return the stored scores of a run without the names of their classes, which are values of rows."""
+    return None if evaluation is None else encode_scores(without_values(decode_column(evaluation, list[Score])))
+
+
 def purge_run(run_info: RunInfo, *, remote: bool = False) -> PurgeResult:
     """Delete the rows, bodies and results of an ended run; with `remote`, the API's copies first.
+
+    The scores of its evaluations stay, without their classes.
 
     This is safe to repeat. Raises AccessError or Unavailable if the API cannot be reached; nothing is then deleted
     on this machine. Raises UsageError if the API rejects the deletion of a batch, and StateError if a file cannot
@@ -80,7 +89,7 @@ def purge_run(run_info: RunInfo, *, remote: bool = False) -> PurgeResult:
                                 f"`runner cancel {run.id}`, and purge again after the batch has ended"
                             ) from error
         try:
-            store.purge_run(run)
+            store.purge_run(run, evaluation=_drop_values(run.evaluation))
         except OSError as error:
             raise StateError(f"{error.filename} cannot be removed: {error.strerror}") from error
     return PurgeResult(run_info, deleted)
