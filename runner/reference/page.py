@@ -50,7 +50,7 @@ An exception of this code ends the command with an error that names it. For a me
 
 _EXIT_CODES = {
     0: "The command succeeded; all rows of a run succeeded.",
-    3: "The run is finished, but rows failed or have contradicting results, or an evaluation misses `min_accuracy`.",
+    3: "The run is finished, but rows failed or have contradicting results, or too many answers are wrong.",
     4: "The run is not finished: run the spec again to resume it.",
     143: "SIGTERM stopped the command; run the spec again to resume.",
 }

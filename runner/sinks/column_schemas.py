@@ -7,6 +7,7 @@ from runner.results.output_format import CITATIONS_SCHEMA, describe_output
 from runner.spec.spec import Sink, Spec
 from runner.tabular.column_types import resolve_refs, schema_for_type, subschema_at
 from runner.templates.expressions import parse_path
+from runner.templates.known_fields import make_closed_schema
 
 _TEXT_SCHEMA = {"type": "string"}
 
@@ -39,8 +40,14 @@ def build_column_schemas(
 
 def build_record_schemas(spec: Spec, row_schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is known of the fields of a row's final record, with `row_schema` as that of the row."""
-    known = _record_schemas(spec, {})
-    return {**known, "output": describe_output(spec.output) or known["output"], "row": row_schema}
+    known, output = _record_schemas(spec, {}), describe_output(spec.output)
+    return {**known, "output": output or known["output"], "row": row_schema, "wrong": _describe_wrong(spec)}
+
+
+def _describe_wrong(spec: Spec) -> dict[str, Any]:
+    """Return the schema of the evaluations that a row misses; it is empty if they have mistakes."""
+    values = make_closed_schema({"expected": {}, "actual": {}})
+    return make_closed_schema({one.name: values for one in spec.evaluate}) if spec.is_sound("evaluate") else {}
 
 
 def _record_schemas(spec: Spec, types: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,19 @@ Record = Mapping[str, Any]
 """The final record of one row, by the names in `expressions.RECORD_FIELDS`."""
 
 
+def _has_succeeded(record: Record) -> bool:
+    return bool(record["outcome"] == "succeeded")
+
+
+_TAKES: dict[str, Callable[[Record], bool]] = {
+    "all": lambda _: True,
+    "succeeded": _has_succeeded,
+    "failed": lambda record: not _has_succeeded(record),
+    "wrong": lambda record: bool(record["wrong"]),
+}
+"""Tells by the `rows` of a sink if it takes a record."""
+
+
 T = TypeVar("T")
 
 
@@ -147,14 +160,13 @@ def open_sink(
         fit = _build_fit(place, found, Counter() if cuts is None else cuts)
 
         def write_record(record: Record) -> bool:
-            has_succeeded = record["outcome"] == "succeeded"
-            if sink.rows != "all" and (sink.rows == "succeeded") != has_succeeded:
+            if not _TAKES[sink.rows](record):
                 return False
             place.keys.append(record["key"])
             try:
                 values = compute(record)
                 if kind.is_typed:
-                    values = _convert_values(values, converters, has_succeeded=has_succeeded)
+                    values = _convert_values(values, converters, has_succeeded=_has_succeeded(record))
                 write(fit(values))
             except _PLACE_ERRORS as error:
                 raise place.write_error(error) from error

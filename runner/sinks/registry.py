@@ -56,8 +56,8 @@ def column_expressions(sink: Sink, *, has_citations: bool) -> dict[str, str]:
     """Return the columns of a sink by name, as expressions; a `files` sink has `name` and `content`.
 
     Without `columns` they are the fields of a record, with `reason` after the outcome in a type that `has_reason`,
-    and the citations if there can be any. Raises InputError if the type is of another package, and its function
-    fails.
+    the citations if there can be any, and `wrong` in a sink of wrong rows. Raises InputError if the type is of
+    another package, and its function fails.
     """
     kind = find_sink_type(sink.type)
     expressions = kind.expressions
@@ -66,7 +66,8 @@ def column_expressions(sink: Sink, *, has_citations: bool) -> dict[str, str]:
             return expressions(**select_options(expressions, sink.options))
         except PluginError as error:
             raise InputError([Problem("sinks", str(error))]) from error
-    return sink.columns or {name: name for name in _default_columns(kind, has_citations=has_citations)}
+    own = ["wrong"] if sink.rows == "wrong" else []
+    return sink.columns or {name: name for name in (*_default_columns(kind, has_citations=has_citations), *own)}
 
 
 def _default_columns(kind: SinkType, *, has_citations: bool) -> list[str]:

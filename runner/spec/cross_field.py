@@ -101,14 +101,9 @@ def check_cross_fields(value: dict[str, Any], path: Path, root: Path) -> Iterato
     yield from _check_blocks(value["prompt"])
     yield from _check_evaluations(value.get("evaluate", ()))
     yield from _check_decimals("source", value["source"].get("types", {}))
-    for index, sink in enumerate(value["sinks"]):
-        yield from _check_decimals(f"sinks.{index}", sink.get("types", {}))
     if value["source"]["type"] == "sql" and ("path" in value["source"]) == ("url" in value["source"]):
         yield "source", "a query needs exactly one of `path` (a SQLite file) and `url` (a database)"
-    for index, sink in enumerate(value["sinks"]):
-        if sum(name in sink for name in DESTINATIONS) != 1:
-            names = " and ".join(f"`{name}`" for name in DESTINATIONS)
-            yield f"sinks.{index}", f"a {sink['type']} sink needs exactly one of {names}"
+    yield from _check_sinks(value["sinks"], has_evaluations="evaluate" in value)
     if value["prompt"].get("cache") in CACHE_TTLS and "system" not in value["prompt"]:
         yield "prompt.cache", "there is no system prompt to cache: add prompt.system or remove `cache`"
     output_config = value["params"].get("output_config")
@@ -122,6 +117,17 @@ def check_cross_fields(value: dict[str, Any], path: Path, root: Path) -> Iterato
         )
     if not 1 <= parse_size(value.get("batch", {}).get("max_bytes", 1)) <= _MAX_BYTES:
         yield "batch.max_bytes", "batch.max_bytes must be between 1 byte and 256MB, the API's limit"
+
+
+def _check_sinks(sinks: Sequence[dict[str, Any]], *, has_evaluations: bool) -> Iterator[tuple[str, str]]:
+    """Yield the mistakes in the types of columns, in the places of sinks, and in the rows that they ask for."""
+    for index, sink in enumerate(sinks):
+        yield from _check_decimals(f"sinks.{index}", sink.get("types", {}))
+        if sum(name in sink for name in DESTINATIONS) != 1:
+            names = " and ".join(f"`{name}`" for name in DESTINATIONS)
+            yield f"sinks.{index}", f"a {sink['type']} sink needs exactly one of {names}"
+        if sink.get("rows") == "wrong" and not has_evaluations:
+            yield f"sinks.{index}.rows", "`rows: wrong` needs `evaluate`, which tells what is wrong"
 
 
 def _check_evaluations(evaluations: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str]]:

@@ -111,7 +111,7 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Sink:
-    """One output. `rows` is all, succeeded or failed; `columns` maps names to expressions, in order.
+    """One output. `rows` is all, succeeded, failed or wrong; `columns` maps names to expressions, in order.
 
     `types` overrides the types of columns that otherwise follow from the expressions.
     """
