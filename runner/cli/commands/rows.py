@@ -1,9 +1,9 @@
 """Commands about the rows of a run: show."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,12 +12,18 @@ from runner.cli.complete import TARGET, offer_outcomes
 from runner.cli.echo import echo, echo_text
 from runner.cli.env_files import reads_env_files
 
+if TYPE_CHECKING:
+    from runner.lifecycle.maintain.show import Judge
+    from runner.store.records import Run
+    from runner.store.store import Store
+
 _DEFAULT_LIMIT, _TABLE_ROWS = 20, 100
 
 
 @click.command()
 @click.argument("target", metavar="RUN|SPEC", type=TARGET)
 @click.option("--failed", is_flag=True, help="Only rows that did not succeed.")
+@click.option("--wrong", is_flag=True, help="Only rows whose answers miss a label of `evaluate`.")
 @click.option(
     "--outcome",
     metavar="NAME",
@@ -31,24 +37,21 @@ _DEFAULT_LIMIT, _TABLE_ROWS = 20, 100
 @JSON_OPTION
 @reads_env_files
 def show(
-    target: str, *, failed: bool, outcome: str | None, reason: str | None, key: str | None, limit: int | None,
-    has_request: bool, as_json: bool,
+    target: str, *, failed: bool, wrong: bool, outcome: str | None, reason: str | None, key: str | None,
+    limit: int | None, has_request: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Show rows: what was sent and came back.
 
     A table on a terminal, and one JSON object per line in a pipe. Sends nothing, and works during a run.
     RUN is a run id or its beginning; SPEC is the path or name of a spec, and means its newest run.
     """
-    from runner.lifecycle.deliver.failures import UNCONFIRMED_STATES
-    from runner.lifecycle.maintain.show import PENDING, RowChoice, show_rows
+    from runner.lifecycle.maintain.show import PENDING, RowChoice, find_shown_run, show_rows
     from runner.results.outcome_names import check_outcome
-    from runner.runs.find import find_runs
 
     check_outcome(outcome, PENDING)
-    runs = find_runs(target)
-    # A run that was killed before it was confirmed has no rows to show.
-    found = next((run for run in runs if run.summary.state not in UNCONFIRMED_STATES), runs[0])
-    rows = show_rows(found, RowChoice(failed, outcome, reason, key), has_request=has_request)
+    found, open_judge = find_shown_run(target), _find_judge(target) if wrong else None
+    choice = RowChoice(failed, outcome, reason, key)
+    rows = show_rows(found, choice, has_request=has_request, open_judge=open_judge)
     if as_json or not sys.stdout.isatty():
         _echo_lines(islice(rows, limit))
         return
@@ -57,6 +60,15 @@ def show(
         echo_text(f"no such rows in run {found.summary.run}", err=True)
     elif next(rows, None) is not None:
         echo_text(f"the first {shown} rows of run {found.summary.run}; --limit shows more", err=True)
+
+
+def _find_judge(target: str) -> "Callable[[Store, Run], Judge]":
+    """Return the function that opens the judge of a run's answers, by the spec as it is now."""
+    # Only evaluations need the spec.
+    from runner.lifecycle.maintain.evaluate import find_evaluated_run, open_judge
+
+    _, spec_path = find_evaluated_run(target)
+    return lambda store, run: open_judge(store, run, spec_path=spec_path).judge
 
 
 def _echo_lines(rows: Iterator[Mapping[str, Any]]) -> None:
@@ -72,7 +84,7 @@ def _echo_table(rows: Iterator[Mapping[str, Any]], limit: int, *, is_whole: bool
     """Print at most `limit` rows, as tables or each as a whole; return their number."""
     from rich.console import Console
 
-    from runner.cli.texts.rows import build_rows_table, format_row
+    from runner.cli.texts.rows import build_rows_table, build_wrong_table, format_row
 
     console, shown = Console(), 0
     # Long tables are printed in parts, so that memory stays flat.
@@ -81,5 +93,5 @@ def _echo_table(rows: Iterator[Mapping[str, Any]], limit: int, *, is_whole: bool
         if is_whole:
             echo("\n".join(map(format_row, part)))
         else:
-            console.print(build_rows_table(part))
+            console.print(build_wrong_table(part) if "wrong" in part[0] else build_rows_table(part))
     return shown

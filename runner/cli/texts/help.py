@@ -2,7 +2,7 @@
 
 COMMAND_GROUPS = {
     "Write a spec": ("init", "validate", "render"),
-    "Run it": ("plan", "run", "status", "show", "diff", "costs", "retry", "cancel"),
+    "Run it": ("plan", "run", "status", "show", "evaluate", "diff", "costs", "retry", "cancel"),
     "When something goes wrong": ("doctor", "reconcile", "recover"),
     "Look up": ("explain", "schema", "reference"),
     "Set up and clean up": ("completion", "simulate", "purge"),
@@ -12,6 +12,7 @@ COMMAND_GROUPS = {
 OPTION_GROUPS = {
     "Rows and variables": (
         "failed",
+        "wrong",
         "outcome",
         "reason",
         "key",
@@ -56,6 +57,7 @@ EXAMPLES = {
     ),
     "show": (
         ("show specs/invoices.yaml --failed", "the rows that failed, and why"),
+        ("show specs/invoices.yaml --wrong", "the rows whose answers are not those of their labels"),
         ("show specs/invoices.yaml --key INV-1042 --request", "one row: what was sent and came back"),
     ),
     "diff": (
@@ -66,6 +68,10 @@ EXAMPLES = {
     "costs": (
         ("costs --by model --since 30d", "the last 30 days, by model"),
         ("costs --by label:team --json", "by the label `team` of the specs, for programs"),
+    ),
+    "evaluate": (
+        ("evaluate specs/invoices.yaml", "the scores of its newest run, class by class"),
+        ("evaluate specs/invoices.yaml --json", "for programs"),
     ),
     "retry": (("retry specs/invoices.yaml", "send the rows again that did not succeed"),),
     "cancel": (("cancel specs/invoices.yaml", "cancel the unfinished run of a spec"),),
@@ -115,6 +121,13 @@ EXIT_CODES: dict[str, dict[int, str]] = {
     "retry": _RUN,
     "recover": _RUN,
     "status": {0: "printed", 2: "no such run or spec", **_STATE},
+    "evaluate": {
+        0: "evaluated",
+        2: "no such run or spec, or nothing to evaluate",
+        3: "an evaluation is below its min_accuracy",
+        **_LOCKED,
+        **_STATE,
+    },
     "show": {0: "printed", 2: "no such run or spec", **_STATE},
     "diff": {
         0: "compared",

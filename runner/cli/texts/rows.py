@@ -44,6 +44,27 @@ def build_rows_table(rows: Sequence[Mapping[str, Any]]) -> "Table":
     return table
 
 
+def build_wrong_table(rows: Sequence[Mapping[str, Any]]) -> "Table":
+    """Return a table of wrong answers: a line for each evaluation that a row misses."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("key", "evaluation", "expected", "actual"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        for name, values in row["wrong"].items():
+            cells = (str(row["key"]), name, _to_line(values["expected"]), _describe_actual(row, values["actual"]))
+            table.add_row(*map(to_cell, cells))
+    return table
+
+
+def _describe_actual(row: Mapping[str, Any], actual: Any) -> str:
+    """Return the value of an answer, or why the row has no valid one."""
+    if row["outcome"] != "succeeded":
+        return f"({row['reason']})"
+    return "null" if actual is None else _to_line(actual)
+
+
 def _to_block(value: Any) -> str:
     """Return a value as indented text: JSON on several lines, text as it is."""
     text = value if isinstance(value, str) else msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
@@ -66,6 +87,9 @@ def format_row(row: Mapping[str, Any]) -> str:
         lines.append(f"  reason   {row['reason']}")
     if row["error"] is not None:
         lines.append(f"  message  {row['error']['message']}")
+    for name, values in row.get("wrong", {}).items():
+        actual = _describe_actual(row, values["actual"])
+        lines.append(f"  wrong    {name}: expected {_to_line(values['expected'])}, answered {actual}")
     if row["batch_id"] is not None:
         lines.append(f"  batch    {row['batch_id']}, as {row['custom_id']}")
     if row["model"] is not None:

@@ -1,6 +1,6 @@
 """Show what became of the rows of a run, without its lock and without sending anything."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ from runner.lifecycle.deliver.failures import UNCONFIRMED_STATES, summarize_with
 from runner.lifecycle.deliver.row_results import RowResult, build_record, read_row_results, recorded_output_format
 from runner.requests.stored_params import outline_params, restore_params
 from runner.results.outcome import Outcome
-from runner.runs.find import RunInfo, open_run
+from runner.runs.find import RunInfo, find_runs, open_run
 from runner.runs.project import find_state_root
 from runner.store.records import Run
 from runner.store.run_folder import FileSlices, open_slices
@@ -55,37 +55,58 @@ class RowChoice:
         )
 
 
+Judge = Callable[[RowResult, Outcome], Mapping[str, Any]]
+"""Returns the evaluations that the answer to a row misses."""
+
+
+def find_shown_run(target: str) -> RunInfo:
+    """Return the newest run that `target` names (see `find_runs`) and that has begun, if there is one."""
+    runs = find_runs(target)
+    # A run that was killed before it was confirmed has no rows to show.
+    return next((run for run in runs if run.summary.state not in UNCONFIRMED_STATES), runs[0])
+
+
 def with_failures(run_info: RunInfo) -> RunInfo:
     """Return a run with its failed rows by reason."""
     with open_run(run_info, lock=False) as (store, run):
         return replace(run_info, summary=summarize_with_failures(store, run))
 
 
-def show_rows(run_info: RunInfo, choice: RowChoice, *, has_request: bool = False) -> Iterator[dict[str, Any]]:
+def show_rows(
+    run_info: RunInfo,
+    choice: RowChoice,
+    *,
+    has_request: bool = False,
+    open_judge: Callable[[Store, Run], Judge] | None = None,
+) -> Iterator[dict[str, Any]]:
     """Yield the chosen rows in input order, under the names of a sink without columns, and `reason`.
 
-    With `has_request` there is also `request`: the latest params of the row; None if the run did not send it.
+    With `has_request` there is also `request`: the latest params of the row; None if the run did not send it. With
+    `open_judge` only rows whose answers are wrong are shown, and there is also `wrong`.
     Raises UsageError if the run has not begun or was purged, or has no row with the key; and StateError if its
     files are damaged.
     """
     with open_run(run_info, lock=False) as (store, run), open_slices() as files:
-        _check_shown(run)
+        check_has_rows(run)
         is_found, root = False, find_state_root(store.path)
+        judge = None if open_judge is None else open_judge(store, run)
         output_format = recorded_output_format(store, run)
         for found in read_row_results(store, run, output_format, files, is_wanted=choice.fits_state):
             is_found = True
             outcome = found.outcome or _NO_OUTCOME
-            if choice.fits_outcome(outcome):
+            wrong = {} if judge is None or found.outcome is None else judge(found, outcome)
+            if choice.fits_outcome(outcome) and (judge is None or wrong):
+                own = {} if judge is None else {"wrong": wrong}
                 request = {"request": _read_request(store, run, found, files, root)} if has_request else {}
                 unknown: dict[str, Any] = {"reason": None} if found.outcome is None else {}
-                yield {**build_record(found, outcome), **unknown, **request}
+                yield {**build_record(found, outcome), **unknown, **own, **request}
             if choice.key is not None:
                 return
         if choice.key is not None and not is_found:
             raise UsageError(f"run {run.id} has no row with the key {choice.key!r}")
 
 
-def _check_shown(run: Run) -> None:
+def check_has_rows(run: Run) -> None:
     """Raise UsageError if a run has no rows that can be shown."""
     if run.purged_at is not None:
         day = datetime.fromtimestamp(run.purged_at, UTC).strftime("%Y-%m-%d")

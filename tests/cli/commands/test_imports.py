@@ -47,6 +47,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("show job", "jsonschema_rs sqlite3"),
         ("diff job job", "jsonschema_rs sqlite3"),
         ("costs", "sqlite3"),
+        ("evaluate job", CHECKS),
         ("doctor", "sqlite3"),
         ("validate job.yaml", CHECKS),
         ("validate bad.yaml", f"{CHECKS} jsonschema"),

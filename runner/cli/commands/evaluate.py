@@ -1,0 +1,32 @@
+"""The command that compares the answers of a run with labels: evaluate."""
+
+import sys
+
+import click
+
+from runner.cli.common import JSON_OPTION, echo_json
+from runner.cli.complete import TARGET
+from runner.cli.echo import echo_text
+from runner.cli.env_files import reads_env_files
+
+
+@click.command()
+@click.argument("target", metavar="RUN|SPEC", type=TARGET)
+@JSON_OPTION
+@reads_env_files
+def evaluate(target: str, *, as_json: bool) -> None:
+    """Compare answers with labels again.
+
+    Uses the `evaluate` of the spec as it is now, sends nothing, and stores the scores with the run. If the source
+    has changed since the run, its labels are taken as they are now, by key.
+    RUN is a run id or its beginning; SPEC is the path or name of a spec, and means its newest run.
+    """
+    from runner.cli.texts.evaluation import format_evaluation
+    from runner.lifecycle.maintain.evaluate import evaluate_run, find_evaluated_run
+
+    evaluated = evaluate_run(*find_evaluated_run(target))
+    if as_json:
+        echo_json(evaluated)
+    else:
+        echo_text(format_evaluation(evaluated))
+    sys.exit(evaluated.exit_code)

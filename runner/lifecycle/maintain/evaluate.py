@@ -1,0 +1,162 @@
+"""Evaluate a run again with the labels and expressions of today. Nothing is sent."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from runner.errors import InputError, UsageError
+from runner.evaluation.check import check_evaluations
+from runner.evaluation.evaluator import Answer, Evaluator, Wrong
+from runner.evaluation.score import Score, encode_scores
+from runner.lifecycle.deliver.row_results import RowResult, read_row_results, recorded_output_format
+from runner.lifecycle.maintain.labels import ChangedSource, find_changed_source
+from runner.lifecycle.maintain.show import check_has_rows, find_shown_run
+from runner.lifecycle.validate.checks import load_spec_or_report
+from runner.results.outcome import Outcome
+from runner.runs.find import RunInfo, find_spec_path, open_run
+from runner.runs.project import is_simulated_state, with_simulated_paths
+from runner.runs.snapshot import read_snapshot
+from runner.sinks.column_schemas import build_record_schemas
+from runner.sources.registry import find_source_type
+from runner.spec.record import restore_with_edits
+from runner.spec.spec import Spec
+from runner.spec.spec_files import SPEC_SUFFIXES
+from runner.store.records import Run
+from runner.store.run_folder import RunFolder, open_slices
+from runner.store.store import Store
+from runner.templates.known_fields import make_closed_schema
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluatedRun:
+    """A run with its scores.
+
+    `labels_from` is the source whose labels were taken as they are now, and `unlabelled` counts the rows of the
+    run that have none there. Both are None if the labels are those that the run read. `unread` says why a source
+    that has changed could not be read.
+    """
+
+    run: str
+    spec: str
+    rows: int
+    labels_from: str | None
+    unlabelled: int | None
+    unread: str | None
+    evaluation: list[Score]
+    is_simulated: bool
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code: 3 if an evaluation is below its threshold, else 0."""
+        return 3 if any(score.is_missed for score in self.evaluation) else 0
+
+
+@dataclass(slots=True)
+class RunJudge:
+    """Compares the answers of a run with their labels: those of a `source` that has changed, or of the rows.
+
+    `unlabelled` counts the rows without a label in the changed source.
+    """
+
+    evaluator: Evaluator
+    source: ChangedSource | None = None
+    unlabelled: int = 0
+
+    def judge(self, found: RowResult, outcome: Outcome) -> Wrong:
+        """Count the answer to a row, and return the evaluations that it misses."""
+        row = msgspec.json.decode(found.fields)
+        answer = Answer(found.key, row, outcome.output, is_valid=outcome.outcome == "succeeded")
+        if self.source is None or self.source.problem is not None:
+            return self.evaluator.add_row(answer)
+        labels = self.source.labels.get(str(found.key))
+        if labels is None:
+            self.unlabelled += 1
+            return {}
+        return self.evaluator.add(answer, labels)
+
+
+def find_evaluated_run(target: str) -> tuple[RunInfo, Path]:
+    """Return the run that `target` names, and the file of its spec. Raises UsageError."""
+    found = find_shown_run(target)
+    is_path = target.endswith(SPEC_SUFFIXES) and Path(target).exists()
+    return found, Path(target) if is_path else find_spec_path(found)
+
+
+def open_judge(store: Store, run: Run, *, spec_path: Path) -> RunJudge:
+    """Return the judge of a run, by the evaluations of its spec as they are now.
+
+    Raises UsageError if the spec has none, and InputError for mistakes in it.
+    """
+    current, before = load_spec_or_report(spec_path), read_snapshot(store, run)
+    if current.name != run.spec:
+        raise UsageError(f"{spec_path} is named {current.name!r}, and run {run.id} is of {run.spec!r}")
+    if not current.evaluate:
+        raise UsageError(
+            f"{spec_path} has no `evaluate`: add it, as `runner reference` shows, and repeat this command"
+        )
+    current = with_simulated_paths(current) if is_simulated_state(store.path) else current
+    spec = restore_with_edits(before.record, current=current)
+    # Variables of the run count as they were; labels may use new ones.
+    spec = replace(spec, vars={**current.vars, **spec.vars})
+    source = find_changed_source(current, before)
+    if problems := check_evaluations(
+        spec, build_record_schemas(spec, _describe_rows(spec, store.folder(run), source))
+    ):
+        raise InputError(problems)
+    evaluator = Evaluator(spec.evaluate, spec.vars)
+    if source is not None:
+        source.read_labels(evaluator)
+    return RunJudge(evaluator, source)
+
+
+def _describe_rows(spec: Spec, folder: RunFolder, source: ChangedSource | None) -> dict[str, Any]:
+    """Return the schema of the rows of a run, and of its source as it is now, as far as it is known."""
+    if find_source_type(spec.source.type).is_schemaless:
+        return {}
+    names = [*_read_stored_columns(folder), *(source.columns if source is not None else ())]
+    return make_closed_schema({name: {} for name in names})
+
+
+def _read_stored_columns(folder: RunFolder) -> Iterator[str]:
+    with folder.rows.open("rb") as lines:
+        for line in islice(lines, 1):
+            yield from msgspec.json.decode(line)["row"]
+
+
+def evaluate_run(run_info: RunInfo, spec_path: Path) -> EvaluatedRun:
+    """Evaluate a run by the evaluations of its spec as they are now, and store the scores with it.
+
+    Raises UsageError if there is nothing to evaluate, InputError for mistakes in the spec, and StateError if the
+    files of the run are damaged.
+    """
+    with open_run(run_info) as (store, run), open_slices() as files:
+        check_has_rows(run)
+        judge, output_format = open_judge(store, run, spec_path=spec_path), recorded_output_format(store, run)
+        rows = read_row_results(
+            store, run, output_format, files, is_wanted=lambda recorded, _: recorded is not None
+        )
+        for found in rows:
+            if found.outcome is not None:
+                judge.judge(found, found.outcome)
+        store.update_run(run, evaluation=encode_scores(judge.evaluator.scores()))
+    return _describe(run, judge, is_simulated=run_info.is_simulated)
+
+
+def _describe(run: Run, judge: RunJudge, *, is_simulated: bool) -> EvaluatedRun:
+    source, scores = judge.source, judge.evaluator.scores()
+    unread = None if source is None else source.problem
+    is_current = source is not None and unread is None
+    return EvaluatedRun(
+        run=run.id,
+        spec=run.spec,
+        rows=run.rows,
+        labels_from=source.source.path if source is not None and is_current else None,
+        unlabelled=judge.unlabelled if is_current else None,
+        unread=unread,
+        evaluation=scores,
+        is_simulated=is_simulated,
+    )
