@@ -25,7 +25,7 @@ SELECTABLE_STATES: dict[str, StateTest] = {
     "unfinished": lambda newest: newest is not None and newest.state != "finished",
     "new": lambda newest: newest is None,
 }
-"""The states in `--select state:NAME`. A failed run has rows that did not succeed, or is unfinished."""
+"""The states in `--select state:NAME`. A failed run is unfinished, has failed rows, or misses a `min_accuracy`."""
 
 
 class _Condition(NamedTuple):

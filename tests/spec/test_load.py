@@ -103,6 +103,11 @@ def test_there_are_four_shipped_specs() -> None:
     assert [p.stem for p in SHIPPED] == ["contracts", "invoices", "question_bank", "retrospectives"]
 
 
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_shipped_spec_has_labels(path: Path) -> None:
+    assert load_spec(path).evaluate
+
+
 @pytest.mark.parametrize("at", ["source", "sink", "schema"])
 def test_link_out_of_the_project_is_not_followed(tmp_path: Path, at: str) -> None:
     root, outside = tmp_path / "project", tmp_path / "outside"
