@@ -99,8 +99,8 @@ def test_a_shipped_spec_loads(path: Path) -> None:
     assert spec.output.schema is not None
 
 
-def test_there_are_four_shipped_specs() -> None:
-    assert [p.stem for p in SHIPPED] == ["contracts", "invoices", "question_bank", "retrospectives"]
+def test_there_are_five_shipped_specs() -> None:
+    assert [p.stem for p in SHIPPED] == ["contracts", "invoices", "judge", "question_bank", "retrospectives"]
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)

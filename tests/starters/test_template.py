@@ -14,14 +14,14 @@ from runner.errors import UsageError
 from runner.lifecycle.validate.checks import validate_spec
 from runner.spec.schema_errors import schema_text
 from runner.starters.template import copy_template, list_templates
-from tests.support import ROOT, SHIPPED
+from tests.support import FIRST_JOBS, ROOT
 
 NAMES = ("classify", "documents", "invoices", "contracts", "retrospectives", "question_bank")
 
 
 def test_every_shipped_job_is_a_template() -> None:
     assert tuple(list_templates()) == NAMES
-    assert {path.stem for path in SHIPPED} < set(NAMES)
+    assert {path.stem for path in FIRST_JOBS} < set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)

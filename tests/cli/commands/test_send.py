@@ -5,20 +5,32 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import ROOT, SHIPPED
+from tests.support import FIRST_JOBS, JUDGE, ROOT
 from tests.support.outputs import records
 from tests.support.processes import RUN_SIMULATED, Ended, command, piped_command
 from tests.support.projects import IMPOSSIBLE_SCHEMA, write_job
 from tests.support.simulator import accepted, environ_without_key, simulator
 
 
-@pytest.mark.parametrize("spec", SHIPPED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("spec", FIRST_JOBS, ids=lambda path: path.stem)
 def test_every_shipped_job_is_valid_and_runs(tmp_path: Path, spec: Path) -> None:
     for name in ("specs", "prompts"):
         (tmp_path / name).symlink_to(ROOT / name)
     done = command(tmp_path, environ_without_key(), "run", f"specs/{spec.name}", "--simulate", "--json")
     summary = json.loads(done.stdout)
     assert (done.returncode, summary["outcomes"]) == (0, {"succeeded": summary["rows"]})
+
+
+def test_judge_runs_after_the_job_that_it_judges(tmp_path: Path) -> None:
+    for name in ("specs", "prompts"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    environ, judge = environ_without_key(), f"specs/{JUDGE.name}"
+    assert command(tmp_path, environ, "run", "specs/invoices.yaml", "--simulate").returncode == 0
+    plan = json.loads(command(tmp_path, environ, "plan", judge, "--simulate", "--json").stdout)
+    assert (plan["new"], plan["findings"], plan["estimated_cost"] > 0) == (40, [], True)
+    summary = json.loads(command(tmp_path, environ, "run", judge, "--simulate", "--json").stdout)
+    assert summary["outcomes"] == {"succeeded": 40}
+    assert {score["name"]: score["labelled"] for score in summary["evaluation"]} == {"type": 12, "vendor": 10}
 
 
 def test_run_in_a_pipe_prints_plain_lines_and_output_paths(tmp_path: Path) -> None:
