@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from runner.errors import Problem
-from runner.evaluation.evaluator import ANSWER_NAMES, LABEL_NAMES
+from runner.errors import InputError, Problem
+from runner.evaluation.evaluator import ANSWER_NAMES, LABEL_NAMES, Evaluator
 from runner.evaluation.matching import MATCH_NAMES, MATCHES, make_match
 from runner.spec.schema_errors import suggest_similar
 from runner.spec.spec import Spec
@@ -21,6 +21,13 @@ def check_evaluations(spec: Spec, schemas: Mapping[str, Any]) -> list[Problem]:
         )
         for index, setting, error, line in _find_mistakes(spec, schemas)
     ]
+
+
+def make_evaluator(spec: Spec) -> Evaluator:
+    """Return the evaluator of a spec's answers. Raises InputError for expressions that are none."""
+    if problems := check_evaluations(spec, {}):
+        raise InputError(problems)
+    return Evaluator(spec.evaluate, spec.vars)
 
 
 def _find_mistakes(spec: Spec, schemas: Mapping[str, Any]) -> Iterator[tuple[int, str, str, int]]:

@@ -18,6 +18,7 @@ from runner.sinks.registry import column_expressions, find_sink_type
 from runner.spec.spec import Spec
 from runner.tabular.column_types import Converter, make_converter
 from runner.tabular.database import DatabaseError
+from runner.templates.expressions import ExpressionError
 from runner.text import shorten_value
 
 _REMEDY = "run again: nothing is lost, and no request is sent twice"
@@ -150,7 +151,11 @@ def open_sink(
     """
     sink, place = spec.sinks[index], _Place(spec, index, destination)
     expressions = column_expressions(sink, has_citations=asks_for_citations(spec))
-    compute = compile_columns(expressions)
+    try:
+        compute = compile_columns(expressions)
+    except ExpressionError as error:
+        # An unfinished run takes edits of its sinks as they are.
+        raise InputError([spec.problem(f"sinks.{index}", f"a column cannot be computed: {error}")]) from error
     found = build_column_schemas(spec, sink, expressions, types)
     kind = find_sink_type(sink.type)
     converters = {name: make_converter(one, keep_nested=kind.is_flat) for name, one in found.items()}

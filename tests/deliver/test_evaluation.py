@@ -11,7 +11,7 @@ import pytest
 from runner import CostCapReached, Score, Summary
 from tests.support.processes import RUN, command
 from tests.support.projects import write_job
-from tests.support.simulator import simulator
+from tests.support.simulator import end_batches, simulator
 
 ONCE = {"attempts": 1}
 MIX = {3: "refused", 4: "truncated", 5: "missing"}
@@ -107,3 +107,24 @@ def test_purge_keeps_the_scores_without_their_values(tmp_path: Path, run_job: Ca
     [score] = json.loads(command(tmp_path, {}, "status", run, "--json").stdout)["evaluation"]
     assert (score["labelled"], score["classes"], score["confusion"]) == (20, None, None)
     assert b"zebra" not in (tmp_path / ".runner/state.db").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"evaluate": [{**EVALUATION, "expected": "row.gold +"}]}, "evaluation 'label': not an expression"),
+        ({"sinks": [{"type": "jsonl", "path": "out/a.jsonl", "columns": {"a": "key +"}}]}, "not an expression"),
+    ],
+)
+def test_mistake_made_during_a_run_has_its_line(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    write_job(tmp_path)
+    with simulator(tmp_path / "api", seconds=600) as environ:
+        assert command(tmp_path, environ, *RUN, "--no-wait").returncode == 4
+    end_batches(tmp_path / "api")
+    write_job(tmp_path, **changes)
+    with simulator(tmp_path / "api") as environ:
+        ended = command(tmp_path, environ, *RUN, "--resume")
+        assert ended.returncode == 2
+        assert "job.yaml:1:" in ended.stderr and message in ended.stderr
+        write_job(tmp_path)
+        assert command(tmp_path, environ, *RUN).returncode == 0

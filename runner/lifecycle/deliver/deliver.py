@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from runner.errors import InputError, Interrupted
+from runner.evaluation.check import make_evaluator
 from runner.evaluation.evaluator import Answer, Evaluator
 from runner.evaluation.score import Score
 from runner.lifecycle.deliver.failures import FailureGroups
@@ -101,13 +102,13 @@ def write_outputs(context: RunContext, output_format: OutputFormat, *, is_partia
     A sink that cannot be written keeps no other from being delivered. Raises InputError with the problems of those
     that failed, StateError if the files of the run are damaged, and Interrupted after `context.stop`.
     """
-    sinks = context.spec.sinks
+    # An unfinished run takes edits of these settings as they are.
+    evaluator, sinks = make_evaluator(context.spec), context.spec.sinks
     chosen = choose_places(context, has_open_rows=is_partial)
     # This can take a while: there are many rows, a table is locked, or a bucket is far away.
     elsewhere = [str(one.destination) for one in chosen if one.destination.path is None]
     context.report("writing", f"writing to {', '.join(elsewhere)}" if elsewhere else "writing the outputs")
     groups = group_sinks(context.spec, chosen)
-    evaluator = Evaluator(context.spec.evaluate, context.spec.vars)
     try:
         failures = _write_groups(context, output_format, groups, evaluator, is_partial=is_partial)
     except BaseException as error:

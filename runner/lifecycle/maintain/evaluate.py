@@ -18,7 +18,6 @@ from runner.lifecycle.maintain.show import check_has_rows, find_shown_run
 from runner.lifecycle.validate.checks import load_spec_or_report
 from runner.results.outcome import Outcome
 from runner.runs.find import RunInfo, find_spec_path, open_run
-from runner.runs.project import is_simulated_state, with_simulated_paths
 from runner.runs.snapshot import read_snapshot
 from runner.sinks.column_schemas import build_record_schemas
 from runner.sources.registry import find_source_type
@@ -98,7 +97,6 @@ def open_judge(store: Store, run: Run, *, spec_path: Path) -> RunJudge:
         raise UsageError(
             f"{spec_path} has no `evaluate`: add it, as `runner reference` shows, and repeat this command"
         )
-    current = with_simulated_paths(current) if is_simulated_state(store.path) else current
     spec = restore_with_edits(before.record, current=current)
     # Variables of the run count as they were; labels may use new ones.
     spec = replace(spec, vars={**current.vars, **spec.vars})

@@ -55,7 +55,8 @@ class ChangedSource:
 def find_changed_source(spec: Spec, before: SpecSnapshot) -> ChangedSource | None:
     """Return the source of a spec if it has changed since a run, or None if the labels are those of the run.
 
-    They are also if its rows have no keys, or cannot be read again from files on this machine.
+    They are also if its rows have no keys, or cannot be read again from files on this machine, and if they are
+    answers of another spec: an answer that has changed since is not the one that was judged.
     """
     recorded = spec_from_record(before.record, path=Path(), root=Path()).source
     if spec.source.key is None or spec.source.key != recorded.key or not _is_in_files(spec.root, spec.source):
@@ -71,7 +72,13 @@ def find_changed_source(spec: Spec, before: SpecSnapshot) -> ChangedSource | Non
 
 
 def _is_in_files(root: Path, source: Source) -> bool:
-    if source.is_given or source.is_query or is_url(source.path) or source.path == "-":
+    if (
+        source.is_given
+        or source.is_query
+        or source.output is not None
+        or is_url(source.path)
+        or source.path == "-"
+    ):
         return False
     # What is not there is a file that was deleted.
     return not (root / source.path).exists() or not is_read_once(root, source.path)
