@@ -178,3 +178,18 @@ def test_variables_are_those_of_the_run(tmp_path: Path, run_job: Callable[..., S
     write_evaluated(tmp_path, {**EVALUATION, "expected": "[vars.wanted, vars.new] | join"}, vars=edited)
     _, found = evaluate(tmp_path, "job")
     assert {pair["expected"] for pair in found["evaluation"][0]["confusion"]} == {"goodgood"}
+
+
+def test_run_with_edited_labels_reuses_all_answers(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    write_evaluated(tmp_path)
+    first = run_job()
+    sent = accepted(tmp_path / "api")
+    write_rows(tmp_path, dict.fromkeys(range(1, 16), "bad"))
+    second = run_job()
+    [score] = second.evaluation or []
+    assert (second.run != first.run, score.labelled, score.right) == (
+        True,
+        15,
+        labels_of(tmp_path)[:15].count("bad"),
+    )
+    assert accepted(tmp_path / "api") == sent
