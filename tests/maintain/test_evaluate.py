@@ -193,3 +193,25 @@ def test_run_with_edited_labels_reuses_all_answers(tmp_path: Path, run_job: Call
         labels_of(tmp_path)[:15].count("bad"),
     )
     assert accepted(tmp_path / "api") == sent
+
+
+def test_label_that_cannot_be_used_is_counted_in_a_new_source(
+    tmp_path: Path, run_job: Callable[..., Summary]
+) -> None:
+    number = {"name": "score", "expected": "row.gold", "actual": "output.score", "within": 1}
+    write_evaluated(tmp_path, number, EVALUATION)
+    run_job()
+    write_rows(tmp_path, {1: "3", 2: "unusable"})
+    _, found = evaluate(tmp_path, "job")
+    scores = [(score["labelled"], score["unusable_labels"]) for score in found["evaluation"]]
+    assert (scores, found["unlabelled"]) == ([(1, 1), (2, 0)], 18)
+
+
+def test_damaged_source_leaves_the_labels_of_the_run(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    write_evaluated(tmp_path)
+    run_job()
+    with (tmp_path / "rows.csv").open("a") as file:
+        file.write("r21,one field too many,good,more\n")
+    _, found = evaluate(tmp_path, "job")
+    assert "rows.csv:22" in found["unread"]
+    assert (found["labels_from"], found["evaluation"][0]["labelled"]) == (None, 10)

@@ -1,7 +1,8 @@
 """Commands about the rows of a run: show."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,7 @@ from runner.cli.echo import echo, echo_text
 from runner.cli.env_files import reads_env_files
 
 if TYPE_CHECKING:
-    from runner.lifecycle.maintain.show import Judge
-    from runner.store.records import Run
-    from runner.store.store import Store
+    from runner.lifecycle.maintain.show import OpenJudge
 
 _DEFAULT_LIMIT, _TABLE_ROWS = 20, 100
 
@@ -45,12 +44,12 @@ def show(
     A table on a terminal, and one JSON object per line in a pipe. Sends nothing, and works during a run.
     RUN is a run id or its beginning; SPEC is the path or name of a spec, and means its newest run.
     """
-    from runner.lifecycle.maintain.show import PENDING, RowChoice, find_shown_run, show_rows
+    from runner.lifecycle.maintain.show import PENDING, RowChoice, find_shown_run, judge_nothing, show_rows
     from runner.results.outcome_names import check_outcome
 
     check_outcome(outcome, PENDING)
-    found, open_judge = find_shown_run(target), _find_judge(target) if wrong else None
-    choice = RowChoice(failed, outcome, reason, key)
+    found, choice = find_shown_run(target), RowChoice(failed, outcome, reason, key)
+    open_judge = _find_judge(target) if wrong else judge_nothing
     rows = show_rows(found, choice, has_request=has_request, open_judge=open_judge)
     if as_json or not sys.stdout.isatty():
         _echo_lines(islice(rows, limit))
@@ -62,13 +61,13 @@ def show(
         echo_text(f"the first {shown} rows of run {found.summary.run}; --limit shows more", err=True)
 
 
-def _find_judge(target: str) -> "Callable[[Store, Run], Judge]":
+def _find_judge(target: str) -> "OpenJudge":
     """Return the function that opens the judge of a run's answers, by the spec as it is now."""
     # Only evaluations need the spec.
     from runner.lifecycle.maintain.evaluate import find_evaluated_run, open_judge
 
     _, spec_path = find_evaluated_run(target)
-    return lambda store, run: open_judge(store, run, spec_path=spec_path).judge
+    return partial(open_judge, spec_path=spec_path)
 
 
 def _echo_lines(rows: Iterator[Mapping[str, Any]]) -> None:

@@ -1,6 +1,7 @@
 """Evaluate a run again with the labels and expressions of today. Nothing is sent."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -13,7 +14,7 @@ from runner.evaluation.check import check_evaluations
 from runner.evaluation.evaluator import Answer, Evaluator, Wrong
 from runner.evaluation.score import Score, encode_scores
 from runner.lifecycle.deliver.row_results import RowResult, read_row_results, recorded_output_format
-from runner.lifecycle.maintain.labels import ChangedSource, find_changed_source
+from runner.lifecycle.maintain.labels import ChangedSource, open_changed_source
 from runner.lifecycle.maintain.show import check_has_rows, find_shown_run
 from runner.lifecycle.validate.checks import load_spec_or_report
 from runner.results.outcome import Outcome
@@ -65,13 +66,13 @@ class RunJudge:
     source: ChangedSource | None = None
     unlabelled: int = 0
 
-    def judge(self, found: RowResult, outcome: Outcome) -> Wrong:
+    def __call__(self, found: RowResult, outcome: Outcome) -> Wrong:
         """Count the answer to a row, and return the evaluations that it misses."""
         row = msgspec.json.decode(found.fields)
         answer = Answer(found.key, row, outcome.output, is_valid=outcome.outcome == "succeeded")
         if self.source is None or self.source.problem is not None:
             return self.evaluator.add_row(answer)
-        labels = self.source.labels.get(str(found.key))
+        labels = self.source.find_labels(found.key)
         if labels is None:
             self.unlabelled += 1
             return {}
@@ -85,8 +86,9 @@ def find_evaluated_run(target: str) -> tuple[RunInfo, Path]:
     return found, Path(target) if is_path else find_spec_path(found)
 
 
-def open_judge(store: Store, run: Run, *, spec_path: Path) -> RunJudge:
-    """Return the judge of a run, by the evaluations of its spec as they are now.
+@contextmanager
+def open_judge(store: Store, run: Run, *, spec_path: Path) -> Iterator[RunJudge]:
+    """Yield the judge of a run's answers, by the evaluations of its spec as they are now.
 
     Raises UsageError if the spec has none, and InputError for mistakes in it.
     """
@@ -100,15 +102,14 @@ def open_judge(store: Store, run: Run, *, spec_path: Path) -> RunJudge:
     spec = restore_with_edits(before.record, current=current)
     # Variables of the run count as they were; labels may use new ones.
     spec = replace(spec, vars={**current.vars, **spec.vars})
-    source = find_changed_source(current, before)
-    if problems := check_evaluations(
-        spec, build_record_schemas(spec, _describe_rows(spec, store.folder(run), source))
-    ):
-        raise InputError(problems)
-    evaluator = Evaluator(spec.evaluate, spec.vars)
-    if source is not None:
-        source.read_labels(evaluator)
-    return RunJudge(evaluator, source)
+    with open_changed_source(current, before) as source:
+        rows = _describe_rows(spec, store.folder(run), source)
+        if problems := check_evaluations(spec, build_record_schemas(spec, rows)):
+            raise InputError(problems)
+        evaluator = Evaluator(spec.evaluate, spec.vars)
+        if source is not None:
+            source.read_labels(evaluator)
+        yield RunJudge(evaluator, source)
 
 
 def _describe_rows(spec: Spec, folder: RunFolder, source: ChangedSource | None) -> dict[str, Any]:
@@ -133,15 +134,17 @@ def evaluate_run(run_info: RunInfo, spec_path: Path) -> EvaluatedRun:
     """
     with open_run(run_info) as (store, run), open_slices() as files:
         check_has_rows(run)
-        judge, output_format = open_judge(store, run, spec_path=spec_path), recorded_output_format(store, run)
-        rows = read_row_results(
-            store, run, output_format, files, is_wanted=lambda recorded, _: recorded is not None
-        )
-        for found in rows:
-            if found.outcome is not None:
-                judge.judge(found, found.outcome)
+        output_format = recorded_output_format(store, run)
+        with open_judge(store, run, spec_path=spec_path) as judge:
+            for found in read_row_results(store, run, output_format, files, is_wanted=_has_outcome):
+                if found.outcome is not None:
+                    judge(found, found.outcome)
         store.update_run(run, evaluation=encode_scores(judge.evaluator.scores()))
     return _describe(run, judge, is_simulated=run_info.is_simulated)
+
+
+def _has_outcome(recorded: str | None, _: str | int) -> bool:
+    return recorded is not None
 
 
 def _describe(run: Run, judge: RunJudge, *, is_simulated: bool) -> EvaluatedRun:

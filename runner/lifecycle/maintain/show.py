@@ -1,6 +1,7 @@
 """Show what became of the rows of a run, without its lock and without sending anything."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,6 +59,14 @@ class RowChoice:
 Judge = Callable[[RowResult, Outcome], Mapping[str, Any]]
 """Returns the evaluations that the answer to a row misses."""
 
+OpenJudge = Callable[[Store, Run], AbstractContextManager[Judge | None]]
+"""Opens the judge of a run's answers; None if nothing is to be judged."""
+
+
+def judge_nothing(_: Store, __: Run) -> AbstractContextManager[None]:
+    """Open no judge."""
+    return nullcontext()
+
 
 def find_shown_run(target: str) -> RunInfo:
     """Return the newest run that `target` names (see `find_runs`) and that has begun, if there is one."""
@@ -77,19 +86,19 @@ def show_rows(
     choice: RowChoice,
     *,
     has_request: bool = False,
-    open_judge: Callable[[Store, Run], Judge] | None = None,
+    open_judge: OpenJudge = judge_nothing,
 ) -> Iterator[dict[str, Any]]:
     """Yield the chosen rows in input order, under the names of a sink without columns, and `reason`.
 
-    With `has_request` there is also `request`: the latest params of the row; None if the run did not send it. With
-    `open_judge` only rows whose answers are wrong are shown, and there is also `wrong`.
+    With `has_request` there is also `request`: the latest params of the row; None if the run did not send it. If
+    `open_judge` opens a judge, only rows whose answers are wrong are shown, and there is also `wrong`.
     Raises UsageError if the run has not begun or was purged, or has no row with the key; and StateError if its
     files are damaged.
     """
-    with open_run(run_info, lock=False) as (store, run), open_slices() as files:
+    with open_run(run_info, lock=False) as (store, run), open_slices() as files, ExitStack() as stack:
         check_has_rows(run)
         is_found, root = False, find_state_root(store.path)
-        judge = None if open_judge is None else open_judge(store, run)
+        judge = stack.enter_context(open_judge(store, run))
         output_format = recorded_output_format(store, run)
         for found in read_row_results(store, run, output_format, files, is_wanted=choice.fits_state):
             is_found = True
