@@ -16,7 +16,9 @@ from runner.lifecycle.maintain.purge import purge_run
 from runner.lifecycle.plan.output_tokens import OutputTokens
 from runner.runs.find import find_runs
 from tests.support.outputs import normalize
+from tests.support.processes import command
 from tests.support.projects import SPEC, plan_of_edited_job, write_job
+from tests.support.simulator import simulator
 
 OTHER_PROMPT: dict[str, Any] = {"prompt": {"user": "Another prompt: {{ text }}"}}
 OTHER_MODEL: dict[str, Any] = {"params": {"model": "claude-sonnet-5", "max_tokens": 100}}
@@ -57,6 +59,21 @@ def test_answers_to_the_same_prompt_count_first(project: Path, run_job: Callable
         f"from 20 answers of run {first.run}",
     )
     assert (other["per_answer"], other["run"]) == (80, second.run)
+
+
+def test_cache_mark_makes_no_other_prompt(project: Path, run_job: Callable[..., Summary]) -> None:
+    write_job(project)
+    first = run_job(usage=with_tokens(40))
+    found = output_tokens(project, prompt={**SPEC["prompt"], "cache": "1h"})
+    assert found["method"] == f"from 20 answers of run {first.run}"
+
+
+def test_answers_to_a_retry_are_not_like_others(project: Path, run_job: Callable[..., Summary]) -> None:
+    write_job(project, retry={"attempts": 1})
+    first = run_job(usage=with_tokens(40), mix=lambda id: "truncated" if id.endswith("-1") else "succeeded")
+    with simulator(project / "api", usage=with_tokens(90)) as environ:
+        assert command(project, environ, "retry", "job", "--yes").returncode == 0
+    assert output_tokens(project)["run"] == first.run
 
 
 def test_other_prompt_of_the_same_model_counts_next(project: Path, run_job: Callable[..., Summary]) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 from math import ceil, sqrt
 from statistics import fmean, stdev
+from typing import Any
 
 import msgspec
 
@@ -71,9 +72,13 @@ def _compare(now: SpecSnapshot, store: Store, runs: Sequence[Run]) -> tuple[list
     same_model: list[Run] = []
     for run, snapshot in islice(_read_snapshots(store, runs), _COMPARED_RUNS):
         if snapshot.record["params"]["model"] == now.record["params"]["model"]:
-            is_same = (snapshot.templates, snapshot.record["prompt"]) == (now.templates, now.record["prompt"])
-            (alike if is_same else same_model).append(run)
+            (alike if _prompt_of(snapshot) == _prompt_of(now) else same_model).append(run)
     return alike, same_model
+
+
+def _prompt_of(snapshot: SpecSnapshot) -> tuple[Any, ...]:
+    """Return everything that a prompt consists of; a cache mark changes no answer."""
+    return snapshot.templates, {**snapshot.record["prompt"], "cache": None}
 
 
 def _read_snapshots(store: Store, runs: Sequence[Run]) -> Iterator[tuple[Run, SpecSnapshot]]:
