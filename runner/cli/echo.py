@@ -23,9 +23,9 @@ _COLUMNS = 80
 _STYLES = (
     (re.compile(r"^(error|nothing was sent):", re.MULTILINE), "red"),
     (re.compile(r"\bwarning:"), "yellow"),
-    (re.compile(r"\b[1-9][\d,]* succeeded\b"), "green"),
+    (re.compile(r"\b[1-9][\d,]* (succeeded|fixed)\b"), "green"),
     (re.compile(r"\b[1-9][\d,]* (canceled|expired|missing)\b"), "yellow"),
-    (re.compile(r"\b[1-9][\d,]* (errored|invalid|refused|rejected|truncated)\b"), "red"),
+    (re.compile(r"\b[1-9][\d,]* (errored|invalid|refused|regressed|rejected|truncated)\b"), "red"),
 )
 
 
