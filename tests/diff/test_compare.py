@@ -15,7 +15,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=20,
 )
-NOTHING = ChangedParts((), is_judged_differently=False)
+NOTHING = ChangedParts()
 
 
 def state(output: Any = None, outcome: str | None = "succeeded", *, reason: str | None = None) -> RowState:
@@ -96,24 +96,21 @@ def test_kind_of_a_row_follows_from_both_outcomes(old: RowState, new: RowState, 
 
 
 @pytest.mark.parametrize(
-    ("sent", "is_judged_differently", "is_same_row", "is_same_request", "causes"),
+    ("parts", "is_same_row", "is_same_request", "causes"),
     [
-        ((), False, True, True, ("again",)),
-        (("prompt",), False, True, True, ("again",)),
-        ((), True, True, True, ("output",)),
-        (("prompt", "model"), False, True, False, ("prompt", "model")),
-        (("prompt",), False, False, False, ("data", "prompt")),
-        ((), False, False, False, ("data",)),
-        ((), False, True, False, ("file",)),
-        ((), False, True, None, ("again",)),
+        (NOTHING, True, True, ("again",)),
+        (ChangedParts(("prompt",)), True, True, ("again",)),
+        (ChangedParts(is_judged_differently=True), True, True, ("output",)),
+        (ChangedParts(("prompt", "model")), True, False, ("prompt", "model")),
+        (ChangedParts(("prompt",)), False, False, ("data", "prompt")),
+        (NOTHING, False, False, ("data",)),
+        (ChangedParts(attaches_files=True), True, False, ("file",)),
+        (ChangedParts(attaches_files=True), True, None, ("again",)),
+        (NOTHING, True, False, ("again",)),
+        (NOTHING, True, None, ("again",)),
     ],
 )
 def test_causes_are_what_differs_of_the_request(
-    sent: tuple[str, ...],
-    is_judged_differently: bool,
-    is_same_row: bool,
-    is_same_request: bool | None,
-    causes: tuple[str, ...],
+    parts: ChangedParts, is_same_row: bool, is_same_request: bool | None, causes: tuple[str, ...]
 ) -> None:
-    parts = ChangedParts(sent, is_judged_differently)
     assert find_causes(parts, is_same_row=is_same_row, is_same_request=is_same_request) == causes

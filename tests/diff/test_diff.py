@@ -130,6 +130,17 @@ def test_cause_is_what_was_edited(project: Path, changes: dict[str, Any], becaus
     assert diff.compared == ROWS and len(diff.edited) >= 1
 
 
+def test_edited_attachment_is_the_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    blocks = [{"type": "document", "path": "terms.txt"}, {"type": "text", "text": "{{ text }}"}]
+    for terms in ("All sales are final.", "Goods can be returned within a month."):
+        write_job(tmp_path, rows=3, prompt={"user": blocks})
+        (tmp_path / "terms.txt").write_text(terms)
+        simulate(tmp_path)
+    diff, _ = find_differences()
+    assert list(diff.because) == ["file"]
+
+
 def test_answers_that_fail_a_new_check_have_regressed(project: Path) -> None:
     checks = [{"check": "row.id != 'r2'", "message": "never r2"}]
     write_job(project, rows=ROWS, output={"schema": SCHEMA, "checks": checks}, retry={"attempts": 1})

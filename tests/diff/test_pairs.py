@@ -12,7 +12,7 @@ from runner.lifecycle.diff.pairs import pair_rows
 KEYS = st.lists(st.integers(0, 40), unique=True, max_size=30)
 VALUES = st.text(max_size=3) | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 OUTPUTS = st.dictionaries(st.sampled_from("abc"), VALUES)
-NOTHING = ChangedParts((), is_judged_differently=False)
+NOTHING = ChangedParts()
 
 
 def state(key: str | int, output: Any = None) -> RowState:

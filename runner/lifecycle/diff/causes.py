@@ -17,10 +17,14 @@ was answered anew, or nothing is known to have changed.
 
 
 class ChangedParts(NamedTuple):
-    """The parts of all requests that differ between two runs, and whether answers are judged by other rules."""
+    """The parts of all requests that differ between two runs.
 
-    sent: tuple[str, ...]
-    is_judged_differently: bool
+    `is_judged_differently` is true if the rules for answers differ, and `attaches_files` if requests attach files.
+    """
+
+    sent: tuple[str, ...] = ()
+    is_judged_differently: bool = False
+    attaches_files: bool = False
 
 
 def find_changed_parts(old: SpecSnapshot, new: SpecSnapshot) -> ChangedParts:
@@ -34,7 +38,9 @@ def find_changed_parts(old: SpecSnapshot, new: SpecSnapshot) -> ChangedParts:
         "schema": _sent_params({**before, "params": after["params"]}) != _sent_params(after),
     }
     sent = tuple(name for name, has_changed in tests.items() if has_changed)
-    return ChangedParts(sent, _differ(before, after, "output", "output_schema"))
+    blocks = spec_from_record(after, path=Path(), root=Path()).prompt.blocks()
+    attaches_files = any(block.type != "text" for block in blocks)
+    return ChangedParts(sent, _differ(before, after, "output", "output_schema"), attaches_files)
 
 
 def _differ(old: dict[str, Any], new: dict[str, Any], *names: str) -> bool:
@@ -56,6 +62,7 @@ def find_causes(parts: ChangedParts, *, is_same_row: bool, is_same_request: bool
     causes = (*(() if is_same_row else ("data",)), *parts.sent)
     if causes:
         return causes
-    if is_same_request is None:
-        return ("output",) if parts.is_judged_differently else ("again",)
-    return ("file",)
+    if is_same_request is False and parts.attaches_files:
+        return ("file",)
+    # Another version of the runner may write the same request in other bytes.
+    return ("output",) if parts.is_judged_differently else ("again",)
