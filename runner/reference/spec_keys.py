@@ -65,7 +65,7 @@ def _describe_key(schema: Mapping[str, Any], key: str) -> Iterator[str]:
     elif key == "sinks":
         yield from _describe_types(schema, key, "sink", {name: kind.extra for name, kind in SINKS.items()})
     else:
-        rows = list(flatten(part, f"{key}."))
+        rows = [*flatten(part, f"{key}."), *flatten(part.get("items", {}), f"{key}[].")]
         settings = {key: part, **{name: one for name, one, _ in rows}}
         required = [name for name, _, is_needed in rows if is_needed] + ([key] if is_required else [])
         yield settings_table(settings, required)

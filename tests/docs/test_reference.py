@@ -66,6 +66,11 @@ def test_every_key_has_a_section_and_an_example() -> None:
     assert set(EXAMPLES) == set(keys)
 
 
+def test_settings_of_the_items_of_a_list_are_listed() -> None:
+    for name in ("name", "expected", "actual", "match", "within", "min_accuracy"):
+        assert f"| `evaluate[].{name}` |" in section("Spec")
+
+
 @pytest.mark.parametrize("key", EXAMPLES)
 def test_example_is_valid_and_short(key: str) -> None:
     example = parse_example(EXAMPLES[key])
