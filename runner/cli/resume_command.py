@@ -31,7 +31,7 @@ def resume_command(specs: Collection[str]) -> str:
     if any(part.option == "--select" and "state:" in (part.value or "") for part in parts):
         parts = [part for part in parts if part.option not in (None, "--select")]
         parts = [_Words(None, None, [spec]) for spec in specs] + parts
-    name = "retry" if command.name == "retry" else "run"
+    name = command.name if command.name in ("retry", "pilot") else "run"
     return shlex.join([*program_words(), name, *(word for part in parts for word in part.words)])
 
 

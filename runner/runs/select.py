@@ -11,6 +11,7 @@ from runner.errors import UsageError
 from runner.runs.snapshot import SpecSnapshot, describe_changes, read_snapshot
 from runner.sources.changed_files import find_changed_files, is_read_once, is_unchanged
 from runner.sources.input_files import InputFile
+from runner.spec.pilot import with_pilot_sinks
 from runner.spec.record import restore_with_edits
 from runner.spec.spec import Spec
 from runner.store.records import Run
@@ -127,7 +128,13 @@ class RunSelector:
                 read_snapshot(store, known)
         runs = [run for run in store.runs(self.spec.name) if run.state != "abandoned"]
         unfinished = next((run for run in runs if run.state == "running"), None)
-        run = unfinished or next(iter(runs), None)
+        is_pilot = self.spec.source.pilot is not None
+        if unfinished is not None and is_pilot and not unfinished.is_pilot:
+            raise UsageError(
+                f"run {unfinished.id} of {self.spec.name} is unfinished, and a pilot comes before the whole job: "
+                f"finish it with `runner run`, or end it with `runner cancel {unfinished.id}`"
+            )
+        run = unfinished or next((run for run in runs if run.is_pilot == is_pilot), None)
         if run is None or self.new or (self.resume and unfinished is None):
             if self.resume:
                 raise UsageError(f"there is no unfinished run of {self.spec.name} to resume: run without --resume")
@@ -153,11 +160,14 @@ class RunSelector:
             return None
         # Not computed for --resume, because the input may no longer exist.
         differences = [] if self.resume else self._find_differences(before, store.folder(run))
+        spec = restore_with_edits(before.record, current=self.spec)
+        if run.is_pilot and self.spec.source.pilot is None:
+            spec = with_pilot_sinks(spec)
         if not differences:
-            return SelectedRun(run, restore_with_edits(before.record, current=self.spec))
+            return SelectedRun(run, spec)
         if run.state != "running" or self._choose(PendingRun(run.id, self.spec.name, differences)) == "new":
             return None
-        return SelectedRun(run, restore_with_edits(before.record, current=self.spec), is_outdated=True)
+        return SelectedRun(run, spec, is_outdated=True)
 
     def _choose(self, pending: PendingRun) -> Literal["finish", "new"]:
         # What can be read only once was read for the comparison: no new run could start on it afterwards.

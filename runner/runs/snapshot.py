@@ -27,6 +27,7 @@ class SpecSnapshot:
     `record` holds the spec's settings (see `Spec.to_record`), and `templates` the files of prompts/.
     `limit` is the maximum number of rows, and `inputs` the files of the source. `types` holds JSON schemas of
     the source columns whose types are known. `retries` is the id of the run whose rows and good answers it took.
+    `selected_rows` is, of a pilot, the number of rows from which its sample was drawn.
     """
 
     record: dict[str, Any]
@@ -35,6 +36,7 @@ class SpecSnapshot:
     inputs: list[InputFile]
     types: dict[str, Any] = field(default_factory=dict)
     retries: str | None = None
+    selected_rows: int | None = None
 
     def fingerprint(self) -> str:
         """Return the digest of everything the user wrote; input files are compared separately."""

@@ -50,6 +50,7 @@ class Summary:
     run that goes on, in a list of runs, or after a purge.
     `evaluation` holds the score of each evaluation of the spec, once outputs were written. It is None before, and
     if the spec has none.
+    If it `is_pilot`, its rows are a sample of those of the job.
     """
 
     run: str
@@ -66,6 +67,7 @@ class Summary:
     failures: list[FailureGroup] | None = None
     is_simulated: bool = False
     evaluation: list[Score] | None = None
+    is_pilot: bool = False
 
     @property
     def exit_code(self) -> int:
@@ -162,6 +164,7 @@ def build_summary(run: Run, progress: Progress, batches: RunBatches) -> Summary:
         unreadable_usage=progress.unreadable_usage,
         is_simulated=progress.is_simulated,
         evaluation=None if run.evaluation is None else decode_column(run.evaluation, list[Score]),
+        is_pilot=run.is_pilot,
     )
 
 

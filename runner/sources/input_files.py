@@ -74,6 +74,7 @@ class Inputs:
 
     `files` lists the files that were read, and `current_path` is the file being read. `types` maps the names of
     columns with a known type to their JSON schemas. `columns` are those that the spec takes; it is empty for all.
+    `selected_rows` is the number of rows from which those of a pilot were drawn.
     """
 
     root: Path
@@ -81,6 +82,7 @@ class Inputs:
     current_path: str = ""
     types: dict[str, Any] = field(default_factory=dict)
     columns: tuple[str, ...] = ()
+    selected_rows: int | None = None
 
     def find_files(self, pattern: str) -> list[str]:
         """Return the files that match a path or glob, sorted by name.

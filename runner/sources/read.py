@@ -9,6 +9,7 @@ from runner.files.extras import missing_package_message
 from runner.files.nearest import suggest_file
 from runner.files.remote import is_url
 from runner.sources.input_files import Inputs
+from runner.sources.pilot_sample import draw_pilot
 from runner.sources.registry import find_source_type
 from runner.sources.select_rows import RawRow, select_rows
 from runner.spec.redact import redact_passwords
@@ -60,6 +61,8 @@ def _open_rows(source: Source, inputs: Inputs, limit: int | None) -> Iterator[Ra
     inputs.columns = source.columns
     inputs.types.update({name: schema_for_type(written) for name, written in source.types.items()})
     rows = select_rows(source, kind.function(inputs, **settings), limit, is_schemaless=kind.is_schemaless)
+    if source.pilot is not None:
+        rows = draw_pilot(rows, source.pilot, inputs)
     is_empty = True
     try:
         for row in rows:

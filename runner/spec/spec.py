@@ -24,11 +24,24 @@ SELECTION_KEYS = ("columns", "types", "where", "sample", "seed", "limit")
 
 
 @dataclass(frozen=True, slots=True)
+class Pilot:
+    """A sample of the rows that is sent before the whole job: how many `rows`, drawn with a random `seed`.
+
+    With a column `by`, each of its values has the share of the sample that it has of all rows.
+    """
+
+    rows: int = 50
+    seed: int = 0
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """The source of the rows. `options` are the settings of its type, as written.
 
     `columns` selects columns (all if it is empty), and `types` converts their text. Then `where` filters rows,
-    `sample` draws that many of them with the random `seed`, and `limit` keeps the first of those.
+    `sample` draws that many of them with the random `seed`, and `limit` keeps the first of those. A `pilot`
+    takes only its sample of what is left.
     """
 
     type: str
@@ -41,6 +54,7 @@ class Source:
     seed: int = 0
     limit: int | None = None
     output: str | None = None
+    pilot: Pilot | None = None
     given: Any = field(default=None, repr=False, compare=False)
 
     @property
@@ -279,7 +293,7 @@ class Spec:
         for name in ("path", "url"):
             if name in self.source.options:
                 record["source"]["options"][name] = redact_passwords(str(self.source.options[name]))
-        for name in (*SELECTION_KEYS, "output", "given"):
+        for name in (*SELECTION_KEYS, "output", "pilot", "given"):
             if record["source"][name] in (0, None, [], {}):
                 del record["source"][name]
         if not self.betas:

@@ -88,16 +88,24 @@ class Store:
         return [read_record(Run, row) for row in rows]
 
     def create_run(
-        self, *, spec: str, spec_path: str, fingerprint: str, origin: str, run_id: str | None = None
+        self,
+        *,
+        spec: str,
+        spec_path: str,
+        fingerprint: str,
+        origin: str,
+        run_id: str | None = None,
+        is_pilot: bool = False,
     ) -> Run:
         """Record a run in the state `preparing`, and create its empty folder.
 
         The new id encodes `origin`, a digest. A run with a given `run_id` counts as recovered from the start.
         """
-        values = (run_id or new_run_id(origin), spec, spec_path, fingerprint, "preparing", time.time())
-        columns = "id, spec, spec_path, fingerprint, state, created_at, recovered_at"
+        began = (run_id or new_run_id(origin), spec, spec_path, fingerprint, "preparing", time.time())
+        columns = "id, spec, spec_path, fingerprint, state, created_at, recovered_at, is_pilot"
         recovered_at = None if run_id is None else time.time()
-        self._db.execute(f"INSERT INTO run ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", (*values, recovered_at))
+        values = (*began, recovered_at, is_pilot)
+        self._db.execute(f"INSERT INTO run ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
         run = self.runs(spec)[0]
         self.folder(run).create()
         return run

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from runner.spec.spec import Spec
 
 
-def _ask_consent(
+def ask_consent(
     progress: "ProgressDisplay", stop: StopEvent, made: "Plan", *, is_agreed: bool, verbose: bool,
     notes: Sequence[str] = (),
 ) -> bool:  # fmt: skip
@@ -154,11 +154,11 @@ def _run_one(chain: Sequence["Spec"], stop: StopEvent, how: dict[str, Any], mann
 
     [spec] = chain
     with print_summary_if_stopped(as_json=manner.as_json), show_progress() as progress:
-        agree = partial(_ask_consent, progress, stop, is_agreed=manner.is_agreed, verbose=manner.is_verbose)
+        agree = partial(ask_consent, progress, stop, is_agreed=manner.is_agreed, verbose=manner.is_verbose)
         how["pending"] = manner.policy(progress.pause, stop)
         summary = run_spec(spec, RunOptions(**how), consent=agree, report=progress.report, stop=stop)
     print_summary(summary, [spec.path], simulate=how["simulate"], as_json=manner.as_json)
-    sys.exit(_exit_code(summary, stop))
+    sys.exit(exit_code(summary, stop))
 
 
 def _run_several(chain: Sequence["Spec"], stop: StopEvent, how: dict[str, Any], manner: _ConsoleOptions) -> None:
@@ -181,7 +181,8 @@ def _run_several(chain: Sequence["Spec"], stop: StopEvent, how: dict[str, Any], 
     sys.exit(code)
 
 
-def _exit_code(summary: "Summary", stop: StopEvent, *, is_last: bool = True) -> int:
+def exit_code(summary: "Summary", stop: StopEvent, *, is_last: bool = True) -> int:
+    """Return the exit code of a command that followed a run: that of the signal that stopped it, or of the run."""
     is_cut_off = summary.state != "finished" or not is_last
     return 128 + stop.signal if stop.signal is not None and is_cut_off else summary.exit_code
 
@@ -234,13 +235,13 @@ def retry(
     with handle_stop_signals() as stop, print_summary_if_stopped(as_json=as_json), show_progress() as progress:
         is_agreed = yes or found.is_simulated
         options = RunOptions(found.is_simulated, not no_wait, accept_loss=accept_loss, poll_seconds=poll_seconds)
-        agree = partial(_ask_consent, progress, stop, is_agreed=is_agreed, verbose=verbose, notes=notes)
+        agree = partial(ask_consent, progress, stop, is_agreed=is_agreed, verbose=verbose, notes=notes)
         summary = retry_run(
             spec, found.run_id, choice, options=options, consent=agree, note=notes.append,
             report=progress.report, stop=stop,
         )  # fmt: skip
     print_summary(summary, [found.spec_path], simulate=found.is_simulated, as_json=as_json)
-    sys.exit(_exit_code(summary, stop))
+    sys.exit(exit_code(summary, stop))
 
 
 @click.command()
@@ -271,4 +272,4 @@ def recover(spec: Path, *, run_id: str | None, limit: int | None, variables: dic
         LOG.say(f"run {run.id} was recovered", event="found")
         summary = run_spec(loaded, RunOptions(limit=limit), report=progress.report, stop=stop)
     print_summary(summary, [spec], simulate=False, as_json=False)
-    sys.exit(_exit_code(summary, stop))
+    sys.exit(exit_code(summary, stop))

@@ -2,7 +2,7 @@
 
 COMMAND_GROUPS = {
     "Write a spec": ("init", "validate", "render"),
-    "Run it": ("plan", "run", "status", "show", "evaluate", "diff", "costs", "retry", "cancel"),
+    "Run it": ("plan", "pilot", "run", "status", "show", "evaluate", "diff", "costs", "retry", "cancel"),
     "When something goes wrong": ("doctor", "reconcile", "recover"),
     "Look up": ("explain", "schema", "reference"),
     "Set up and clean up": ("completion", "simulate", "purge"),
@@ -42,6 +42,11 @@ EXAMPLES = {
     "plan": (
         ("plan specs/invoices.yaml", "what a run would send and cost"),
         ("plan specs/invoices.yaml -v --limit 100", "with the basis of the estimates, for 100 rows"),
+    ),
+    "pilot": (
+        ("pilot specs/invoices.yaml", "50 rows drawn by chance, as a batch"),
+        ("pilot specs/invoices.yaml 200 --by vendor", "200 rows, of each vendor its share"),
+        ("pilot specs/invoices.yaml --sync", "at once, for twice the price"),
     ),
     "run": (
         ("run specs/invoices.yaml --simulate", "try it without a key"),
@@ -117,6 +122,7 @@ _RUN = {
 EXIT_CODES: dict[str, dict[int, str]] = {
     "validate": {0: "no mistakes", 2: "some spec is wrong", **_API},
     "plan": {0: "the plan is printed", 2: "the spec or the input is wrong", **_API, **_STATE},
+    "pilot": _RUN,
     "run": _RUN,
     "retry": _RUN,
     "recover": _RUN,

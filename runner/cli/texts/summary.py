@@ -116,7 +116,7 @@ def format_failures(summary: Summary, spec: str | None = None) -> Iterator[str]:
     program, named = shlex.join(program_words()), summary.run if spec is None else shlex.quote(spec)
     if groups:
         yield f"  show    {program} show {named} --failed"
-    if groups and summary.state == "finished":
+    if groups and summary.state == "finished" and not summary.is_pilot:
         simulate = " --simulate" if spec is not None and summary.is_simulated else ""
         yield f"  again   {program} retry {named}{simulate}"
 
@@ -195,7 +195,8 @@ def format_run_blocks(found: Sequence[RunInfo]) -> str:
     lines = []
     for run in found:
         summary, cost = run.summary, _format_actual_cost(run.summary)
-        note = " (simulated)" if run.is_simulated else ""
+        kinds = [name for name, is_it in (("simulated", run.is_simulated), ("pilot", run.is_pilot)) if is_it]
+        note = f" ({', '.join(kinds)})" if kinds else ""
         lines += [
             f"{summary.run}  {summary.state}{note}",
             f"  spec      {summary.spec}",
@@ -228,7 +229,7 @@ def build_runs_table(found: Sequence[RunInfo]) -> "Table":
             format_outcomes(summary),
             format_states(summary),
             _format_actual_cost(summary),
-            "simulated" if run.is_simulated else "real",
+            ("simulated" if run.is_simulated else "real") + (" pilot" if run.is_pilot else ""),
         )
     return table
 

@@ -55,7 +55,9 @@ def find_retry_target(target: str, *, simulate: bool) -> RetryTarget:
     # A run that was killed before it was confirmed is discarded.
     found = [one for one in find_runs(target) if one.summary.state not in UNCONFIRMED_STATES]
     is_one_run = len(found) == 1 and found[0].summary.run.startswith(target)
-    fitting = found if is_one_run else [one for one in found if one.is_simulated == simulate]
+    fitting = found if is_one_run else [one for one in found if one.is_simulated == simulate and not one.is_pilot]
+    if is_one_run and found[0].is_pilot:
+        raise UsageError(f"run {found[0].summary.run} is a pilot: after an edit, run `runner pilot` again")
     if not fitting or (simulate and not fitting[0].is_simulated):
         kind = "simulated" if simulate else "real"
         hint = ": add --simulate to retry the simulated one" if found and not simulate else ""
@@ -117,7 +119,8 @@ def _find_newest(store: Store, spec: Spec, run_id: str) -> Run:
     # Discards runs that were killed before anything was sent.
     RunSelector(spec, None, None, resume=False, new=True).select_run(store)
     by_id = {run.id: run for run in store.runs()}
-    newest = next((run for run in store.runs(spec.name) if run.state != "abandoned"), None)
+    runs = (run for run in store.runs(spec.name) if run.state != "abandoned" and not run.is_pilot)
+    newest = next(runs, None)
     if newest is None:
         raise UsageError(f"{spec.path} is named {spec.name!r}, and has no run")
     if newest.purged_at is not None:

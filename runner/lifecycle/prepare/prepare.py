@@ -97,6 +97,7 @@ def _create_run(store: Store, spec: Spec, snapshot: SpecSnapshot, run_id: str | 
         fingerprint=snapshot.fingerprint(),
         origin=origin_digest(spec, snapshot),
         run_id=run_id,
+        is_pilot=spec.source.pilot is not None,
     )
 
 
@@ -138,7 +139,11 @@ def prepare_first_round(
             _write_first_round(first, spec, store, _read_rows(spec, inputs, limit), results)
             _check_keys(first, spec, store)
             unwritable = sink_checks.finish()
-        snapshot = start if earlier else replace(start, inputs=inputs.files, types=inputs.types)
+        snapshot = (
+            start
+            if earlier
+            else replace(start, inputs=inputs.files, types=inputs.types, selected_rows=inputs.selected_rows)
+        )
         run = _record_prepared(first, store, snapshot, is_recovered=run_id is not None)
         report(build_event(store, run, "read", f"{pluralize(run.rows, 'row')} read"))
         for problem in unwritable:

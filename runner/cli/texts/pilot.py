@@ -1,0 +1,44 @@
+"""The text about what a pilot says of the whole job."""
+
+import shlex
+from collections.abc import Iterator
+
+from runner.cli.signals import program_words
+from runner.cli.texts.numbers import format_dollars
+from runner.lifecycle.diff.diff import Diff
+from runner.lifecycle.maintain.pilot import PilotResult
+from runner.text import pluralize
+
+
+def format_pilot(result: PilotResult, spec: str) -> str:
+    """Return what the whole job will cost, what differs from its last run, and the command that goes on."""
+    lines = []
+    if result.selected_rows is not None:
+        lines.append(f"  all     {pluralize(result.selected_rows, 'row')}: {_format_cost(result)}")
+    if result.diff is not None:
+        lines += _format_diff(result.diff)
+    simulate = " --simulate" if result.summary.is_simulated else ""
+    program = shlex.join(program_words())
+    lines.append(f"  go on   {program} run {shlex.quote(spec)}{simulate}")
+    return "\n".join(lines)
+
+
+def _format_cost(result: PilotResult) -> str:
+    cost = result.cost
+    if cost is None:
+        return "cost unknown"
+    between = f"{format_dollars(cost.low)} to {format_dollars(cost.high)}"
+    return f"about {format_dollars(cost.expected)} (very likely {between}), without a prompt cache"
+
+
+def _format_diff(diff: Diff) -> Iterator[str]:
+    """Yield how the rows of a pilot differ from the last run; most rows of that run are not in it."""
+    rows = diff.rows
+    common = sum(rows[kind] for kind in ("same", "changed", "regressed", "fixed"))
+    if not common:
+        return
+    worse = ", ".join(f"{rows[kind]:,} {kind}" for kind in ("regressed", "fixed") if rows[kind])
+    differing = f"{common - rows['same']:,} of {pluralize(common, 'row')} differ from run {diff.old.run}"
+    yield f"  before  {differing}{worse and f': {worse}'}"
+    if common - rows["same"]:
+        yield f"          {shlex.join([*program_words(), 'diff', diff.old.run, diff.new.run])}"

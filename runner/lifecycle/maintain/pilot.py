@@ -1,0 +1,152 @@
+"""Run a pilot: a sample of the rows of a job, which shows what the whole will cost and if its answers are good."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import copysign, sqrt
+from statistics import fmean, stdev
+from threading import Event
+
+from runner.errors import UsageError
+from runner.lifecycle.deliver.row_results import read_row_results, recorded_output_format
+from runner.lifecycle.diff.diff import Diff, diff_runs
+from runner.lifecycle.plan.consent import Consent
+from runner.lifecycle.run import RunOptions
+from runner.lifecycle.run import run as run_spec
+from runner.pricing.rates import Rate, rate_for_spec
+from runner.results.usage import Usage, parse_usage
+from runner.runs.events import ProgressCallback, ignore_progress
+from runner.runs.find import RunInfo, find_runs, open_run
+from runner.runs.snapshot import read_snapshot
+from runner.runs.summary import Summary
+from runner.spec.pilot import make_pilot_spec
+from runner.spec.spec import Pilot, Spec
+from runner.store.records import Run
+from runner.store.run_folder import open_slices
+from runner.store.store import Store
+
+# Quantile of the normal distribution for an interval of 99 %.
+_QUANTILE = 2.576
+_NEGLIGIBLE_SKEWNESS = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class CostRange:
+    """The cost of a whole job in US dollars: expected, and the limits between which it very likely lies.
+
+    It is that of all rows, each sent once and without a prompt cache; rows that were answered before cost nothing.
+    """
+
+    expected: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class PilotResult:
+    """A pilot: its summary, the number of rows from which its own were drawn, and what the whole job will cost.
+
+    `cost` is None if no price or no answer is known. `diff` compares it with the last finished run of the job, and
+    is None without one, or if rows have no key. Both are None while the pilot is unfinished.
+    """
+
+    summary: Summary
+    selected_rows: int | None
+    cost: CostRange | None
+    diff: Diff | None
+
+
+def run_pilot(
+    spec: Spec,
+    pilot: Pilot,
+    options: RunOptions,
+    *,
+    is_sync: bool = False,
+    consent: Consent = False,
+    report: ProgressCallback = ignore_progress,
+    stop: Event | None = None,
+) -> PilotResult:
+    """Send a sample of the rows of a spec, or resume that; `is_sync` sends it at once.
+
+    Its outputs are beside those of the job, and tables are not written. A run of the whole job takes over its
+    answers. The other arguments are those of `run`. Raises RunnerError.
+    """
+    made = make_pilot_spec(spec, pilot, is_sync=is_sync)
+    summary = run_spec(made, options, consent=consent, report=report, stop=stop)
+    if summary.state != "finished":
+        return PilotResult(summary, None, None, None)
+    runs = find_runs(str(spec.path))
+    info = next(one for one in runs if one.summary.run == summary.run)
+    with open_run(info, lock=False) as (store, run):
+        rows = read_snapshot(store, run).selected_rows
+        cost = estimate_whole(store, run, spec, rows or run.rows)
+    return PilotResult(summary, rows, cost, _compare_with_last(spec, info, runs))
+
+
+def estimate_whole(store: Store, run: Run, spec: Spec, rows: int) -> CostRange | None:
+    """Return the cost of a job of so many rows, from the answers of its finished pilot."""
+    rate = rate_for_spec(spec)
+    costs = [] if rate is None else _list_costs(store, run, rate, is_batched=spec.mode != "sync")
+    if not costs or not any(costs):
+        return None
+    return _extrapolate(costs, rows)
+
+
+def _list_costs(store: Store, run: Run, rate: Rate, *, is_batched: bool) -> list[float]:
+    """Return the cost of the answer to each row of a pilot, with its share of what was sent more than once."""
+    found, sent = list[float](), 0.0
+    with open_slices() as files:
+        output_format = recorded_output_format(store, run)
+        for one in read_row_results(store, run, output_format, files, is_wanted=lambda *_: True):
+            answered = one.outcome is not None and one.outcome.usage is not None
+            usage = parse_usage(one.outcome.usage) if answered and one.outcome is not None else Usage()
+            full = rate.synchronous_cost(usage)
+            sent += full if one.batch is not None else 0.0
+            full += rate.cache_saving(usage)
+            found.append(rate.apply_batch_discount(full, usage) if is_batched else full)
+    paid = store.run_batches(run).totals.synchronous_cost or 0.0
+    factor = paid / sent if sent and paid > sent else 1.0
+    return [cost * factor for cost in found]
+
+
+def _extrapolate(costs: Sequence[float], rows: int) -> CostRange:
+    """Return the cost of so many rows, of which these were drawn by chance."""
+    count, rest = len(costs), max(rows - len(costs), 0)
+    mean, deviation = fmean(costs), stdev(costs) if len(costs) > 1 else 0.0
+    expected = sum(costs) + rest * mean
+    if not deviation or not rest:
+        return CostRange(expected, expected, expected)
+    # The quantile of Student's distribution, by its expansion for large samples.
+    quantile = _QUANTILE + (_QUANTILE**3 + _QUANTILE) / (4 * (count - 1))
+    error = quantile * sqrt(rows / (count * rest))
+    skewness = fmean([(cost - mean) ** 3 for cost in costs]) / deviation**3
+    below, above = (_correct_skewness(one, skewness, count) for one in (error, -error))
+    low, high = (expected - rest * deviation * shift for shift in (below, above))
+    return CostRange(expected, max(low, sum(costs)), high)
+
+
+def _correct_skewness(error: float, skewness: float, count: int) -> float:
+    """Return an error of a mean, in standard deviations, for a skewed sample (Hall, 1992).
+
+    A few long answers can make most of a bill: without this, its upper limit is too low.
+    """
+    if abs(skewness) < _NEGLIGIBLE_SKEWNESS:
+        return error
+    cube = 1 + skewness * (error - skewness / (6 * count))
+    return 3 / skewness * (copysign(abs(cube) ** (1 / 3), cube) - 1)
+
+
+def _compare_with_last(spec: Spec, pilot: RunInfo, runs: Sequence[RunInfo]) -> Diff | None:
+    """Return how a pilot differs from the last finished run of its job, or None if that cannot be said."""
+    last = (
+        one
+        for one in runs
+        if one.summary.state == "finished" and not one.is_pilot and one.is_simulated == pilot.is_simulated
+    )
+    before = next(last, None)
+    if before is None or spec.source.key is None:
+        return None
+    try:
+        return diff_runs(before, pilot)
+    except UsageError:
+        # It was purged, or has other keys.
+        return None

@@ -1,0 +1,175 @@
+"""A pilot sends a sample first, says what the whole will cost, and is not paid twice."""
+
+import json
+import os
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.lifecycle.maintain.pilot import run_pilot
+from runner.lifecycle.run import RunOptions
+from runner.sources.input_files import Inputs
+from runner.sources.pilot_sample import draw_pilot
+from runner.spec.load import load_spec
+from runner.spec.spec import Pilot
+from tests.support.outputs import records
+from tests.support.processes import RUN, RUN_SIMULATED, command
+from tests.support.projects import SPEC, write_job
+from tests.support.simulator import accepted, bill, environ_without_key, paid, simulator
+
+PILOT = ("pilot", "job.yaml", "10", "--yes")
+KEYS = environ_without_key()
+JOBS = int(os.environ.get("PILOT_JOBS", "5"))
+
+
+def keys(path: Path) -> list[str]:
+    return [str(record["key"]) for record in records(path)]
+
+
+def test_pilot_and_run_send_each_row_once(tmp_path: Path) -> None:
+    write_job(tmp_path, rows=200, batch={**SPEC["batch"], "max_requests": 100})
+    with simulator(tmp_path / "api") as environ:
+        shown = command(tmp_path, environ, *PILOT)
+        assert (shown.returncode, sum(paid(tmp_path / "api").values())) == (0, 10)
+        assert len(keys(tmp_path / "out/all.pilot.jsonl")) == 10
+        assert not (tmp_path / "out/all.jsonl").exists()
+        ended = command(tmp_path, environ, *RUN)
+    assert (ended.returncode, "190 to send" in ended.stderr) == (0, True)
+    assert "10 reused" in ended.stderr
+    results = [line for path in (tmp_path / "api").glob("msgbatch_*.jsonl") for line in records(path)]
+    assert len(results) == 200
+    assert len(keys(tmp_path / "out/all.jsonl")) == 200
+
+
+def test_pilot_of_fifty_and_run_of_a_thousand_send_1000(tmp_path: Path) -> None:
+    write_job(tmp_path, rows=1000, batch={**SPEC["batch"], "max_requests": 500})
+    for words in (("pilot", "job.yaml", "--simulate"), RUN_SIMULATED):
+        assert command(tmp_path, KEYS, *words).returncode == 0
+    requests = [
+        run["batches"] for run in map(json.loads, command(tmp_path, KEYS, "status", "--json").stdout.splitlines())
+    ]
+    assert sum(batch["requests"] for batches in requests for batch in batches) == 1000
+
+
+def test_sample_is_random_repeatable_and_in_order(tmp_path: Path) -> None:
+    rows = [("rows.csv", line, {"id": line}) for line in range(1000)]
+
+    def draw(seed: int) -> list[int]:
+        return [line for _, line, _ in draw_pilot(iter(rows), Pilot(50, seed), Inputs(tmp_path))]
+
+    assert draw(1) == draw(1) == sorted(draw(1)) != draw(2)
+    assert len(set(draw(1))) == 50
+    counts = Counter(line // 100 for seed in range(200) for line in draw(seed))
+    assert min(counts.values()) > 800 and len(counts) == 10
+
+
+def test_each_value_has_its_share_of_the_sample(tmp_path: Path) -> None:
+    values = ["a"] * 700 + ["b"] * 200 + ["c"] * 100
+    random.Random(1).shuffle(values)
+    rows = [("rows.csv", line, {"kind": kind}) for line, kind in enumerate(values)]
+    inputs = Inputs(tmp_path)
+    drawn = draw_pilot(iter(rows), Pilot(50, 0, "kind"), inputs)
+    assert Counter(fields["kind"] for _, _, fields in drawn) == {"a": 35, "b": 10, "c": 5}
+    assert inputs.selected_rows == 1000
+
+
+def test_pilot_of_more_rows_than_there_are_takes_all(tmp_path: Path) -> None:
+    write_job(tmp_path, rows=5)
+    ended = command(tmp_path, KEYS, "pilot", "job.yaml", "--simulate")
+    assert (ended.returncode, len(keys(tmp_path / "simulated/out/all.pilot.jsonl"))) == (0, 5)
+
+
+def test_unknown_column_of_a_pilot_is_named(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    ended = command(tmp_path, KEYS, "pilot", "job.yaml", "--by", "txt", "--simulate")
+    assert (ended.returncode, "no column 'txt' for --by: did you mean 'text'?" in ended.stderr) == (2, True)
+
+
+def is_bill_in_interval(root: Path, seed: int) -> bool:
+    """Run a pilot of a job whose rows and answers are of very different lengths, and then the job."""
+    chance = random.Random(seed)
+    write_job(root, rows=300, params={"model": "claude-haiku-5-5", "max_tokens": 100}, retry={"attempts": 1})
+    lines = [f"r{row},{row} {'word ' * int(chance.lognormvariate(3, 1))}\n" for row in range(300)]
+    (root / "rows.csv").write_text("id,text\n" + "".join(lines))
+    with simulator(root / "api") as environ, pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        for name in ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"):
+            patch.setenv(name, environ[name])
+        found = run_pilot(load_spec("job.yaml"), Pilot(50, seed), RunOptions(), consent=True)
+        assert found.cost is not None and found.selected_rows == 300
+        assert command(root, environ, *RUN).returncode == 0
+    return found.cost.low <= bill(root / "api") <= found.cost.high
+
+
+def test_interval_of_the_cost_holds_the_bill(tmp_path: Path) -> None:
+    held = sum(is_bill_in_interval(tmp_path / str(seed), seed) for seed in range(JOBS))
+    assert held >= 0.95 * JOBS
+
+
+def test_interrupted_pilot_is_finished_before_the_run(tmp_path: Path) -> None:
+    write_job(tmp_path, rows=50)
+    with simulator(tmp_path / "api", seconds=1) as environ:
+        assert command(tmp_path, environ, *PILOT, "--no-wait").returncode == 4
+        ended = command(tmp_path, environ, *RUN)
+    assert ended.returncode == 0
+    results = [line for path in (tmp_path / "api").glob("msgbatch_*.jsonl") for line in records(path)]
+    assert len(results) == 50
+    assert (len(keys(tmp_path / "out/all.pilot.jsonl")), len(keys(tmp_path / "out/all.jsonl"))) == (10, 50)
+
+
+def test_pilot_beside_an_unfinished_run_is_refused(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    with simulator(tmp_path / "api", seconds=60) as environ:
+        assert command(tmp_path, environ, *RUN, "--no-wait").returncode == 4
+        ended = command(tmp_path, environ, *PILOT)
+    assert (ended.returncode, "finish it with `runner run`" in ended.stderr) == (2, True)
+
+
+def test_pilot_compares_with_the_last_run(tmp_path: Path) -> None:
+    write_job(tmp_path, rows=40)
+    with simulator(tmp_path / "api") as environ:
+        assert command(tmp_path, environ, *RUN).returncode == 0
+        write_job(tmp_path, rows=40, prompt={"system": "Label it anew.", "user": "{{ text }}"})
+        ended = command(tmp_path, environ, *PILOT)
+        complete = keys(tmp_path / "out/all.jsonl")
+    assert (ended.returncode, len(complete)) == (0, 40)
+    assert " of 10 rows differ from run " in ended.stdout and "runner diff" in ended.stdout
+
+
+def test_pilot_writes_no_table(tmp_path: Path) -> None:
+    table = {"type": "sql", "path": "out.db", "table": "labels"}
+    write_job(tmp_path, sinks=[table, {"type": "csv", "path": "out/labels.csv.gz"}])
+    assert command(tmp_path, KEYS, "pilot", "job.yaml", "3", "--simulate").returncode == 0
+    assert [path.name for path in (tmp_path / "simulated/out").iterdir()] == ["labels.pilot.csv.gz"]
+    assert not list(tmp_path.rglob("out.db"))
+
+
+def test_missed_threshold_of_a_pilot_is_exit_code_3(tmp_path: Path) -> None:
+    evaluate = [{"name": "label", "expected": "'never'", "actual": "output.label", "min_accuracy": 0.9}]
+    write_job(tmp_path, evaluate=evaluate)
+    ended = command(tmp_path, KEYS, "pilot", "job.yaml", "10", "--simulate")
+    assert (ended.returncode, "below 90 %" in ended.stdout) == (3, True)
+
+
+def test_pilot_as_json_is_one_object(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    ended = command(tmp_path, KEYS, "pilot", "job.yaml", "10", "--simulate", "--sync", "--json")
+    shown: dict[str, Any] = json.loads(ended.stdout)
+    assert set(shown) == {"summary", "selected_rows", "cost", "diff"}
+    assert (shown["summary"]["is_pilot"], shown["selected_rows"]) == (True, 20)
+    assert set(shown["cost"]) == {"expected", "low", "high"}
+    assert shown["summary"]["batches"][0]["mode"] == "sync"
+
+
+def test_pilot_is_not_retried(tmp_path: Path) -> None:
+    write_job(tmp_path, retry={"attempts": 1})
+    with simulator(tmp_path / "api", mix=lambda _: "invalid") as environ:
+        ended = command(tmp_path, environ, *PILOT)
+        run = json.loads(command(tmp_path, environ, "status", "--json").stdout)["run"]
+        named, by_spec = (command(tmp_path, environ, "retry", target, "--yes") for target in (run, "job.yaml"))
+    assert (ended.returncode, named.returncode, by_spec.returncode) == (3, 2, 2)
+    assert "retry" not in ended.stdout and "is a pilot" in named.stderr
+    assert accepted(tmp_path / "api") == 2
