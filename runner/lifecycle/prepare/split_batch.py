@@ -9,6 +9,7 @@ from itertools import chain
 
 from runner.errors import StateError
 from runner.files.atomic import sync_folder
+from runner.lifecycle.prepare.check_body import check_body
 from runner.requests.pack import pack_requests
 from runner.requests.stored_params import Params, replace_sent
 from runner.runs.context import RunContext
@@ -43,6 +44,7 @@ def split_batch(
     `transform` converts the prepared params to those that are sent, which may be a few bytes longer. Raises
     StateError if the body is damaged, and FileChanged for a file that it attaches.
     """
+    check_body(context, batch)
     folder = context.store.folder(context.run)
 
     def edited(where: tuple[int, int]) -> Params:

@@ -7,8 +7,8 @@ import msgspec
 from runner.api.client import Api
 from runner.errors import AcceptanceUnknown, NotAccepted, RunnerError, StateError, StateLocked
 from runner.files.atomic import atomic_write
+from runner.lifecycle.prepare.check_body import check_body
 from runner.lifecycle.send.bind import assign_batch_id, reset_to_prepared
-from runner.requests.stored_params import StoredBody
 from runner.runs.context import RunContext
 from runner.store.records import Batch
 from runner.text import pluralize
@@ -52,14 +52,6 @@ def _keep_or_reset(context: RunContext, api: Api, batch: Batch, error: RunnerErr
     raise error
 
 
-def _check_body(body: StoredBody, batch: Batch) -> None:
-    """Raise StateError unless what would be sent is what was prepared."""
-    if not body.is_intact(batch.sha256):
-        raise StateError(
-            f"{body.path} was changed after it was written: its SHA-256 digest differs from the recorded one"
-        )
-
-
 def submit_batch(context: RunContext, api: Api, batch: Batch) -> Batch:
     """POST the body of a prepared batch.
 
@@ -69,9 +61,7 @@ def submit_batch(context: RunContext, api: Api, batch: Batch) -> Batch:
     for once. Raises StateError if the body on disk was changed, FileChanged if a file that it attaches was, and
     StateLocked if another process has taken over.
     """
-    path = context.store.folder(context.run).body(batch.round, batch.batch)
-    body = StoredBody(path, context.spec.root)
-    _check_body(body, batch)
+    body = check_body(context, batch)
     context.store.check_lock()
     guard = context.store.guard_sending()
     batch = _record_intent(context, api, batch)

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -20,6 +21,7 @@ import msgspec
 from runner.api.client import Api
 from runner.errors import AcceptanceUnknown, AccessError, FileChanged, RunnerError, StateError, Unavailable
 from runner.files.atomic import open_for_append
+from runner.lifecycle.prepare.check_body import check_body
 from runner.lifecycle.prepare.split_batch import RequestLocation, split_batch
 from runner.requests.custom_id import custom_id_prefix, parse_row_number
 from runner.results.outcome import LOST_ANSWER, parse_result_type
@@ -194,11 +196,15 @@ def send_synchronously(context: RunContext, api: Api, batch: Batch, *, stop: Eve
     """Send the remaining requests of a batch; return it ended, or unfinished if `stop` was set.
 
     Raises AccessError or Unavailable if it cannot continue now; the answers to requests in flight are then on
-    disk.
+    disk. Raises StateError before it sends anything if the body was changed.
     """
     folder = context.store.folder(context.run)
     results, notes = folder.results(batch.round, batch.batch), folder.sync_journal(batch.round, batch.batch)
     prefix = custom_id_prefix(context.run.id, batch.round, batch.batch)
+    if not context.run.is_canceled:
+        # A file that has changed concerns its request alone.
+        with suppress(FileChanged):
+            check_body(context, batch)
     if batch.state == "prepared":
         batch = context.store.transition(batch, "submitted")
     done, intended = dict(_read_results(results, prefix)), _read_intents(notes)
