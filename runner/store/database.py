@@ -1,6 +1,5 @@
 """Create, open, upgrade and lock the database of a state folder."""
 
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -35,27 +34,26 @@ def _map_errors(folder: Path) -> Iterator[None]:
         raise StateError(f"{folder}/state.db cannot be used: {error}") from error
 
 
-def _connect(folder: Path) -> sqlite3.Connection:
+@contextmanager
+def _connect(folder: Path) -> Iterator[sqlite3.Connection]:
     path = folder / "state.db"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    os.fchmod(descriptor, 0o600)
-    os.close(descriptor)
-    connection = sqlite3.connect(path, isolation_level=None, timeout=10)
-    connection.execute(f"PRAGMA journal_mode = {'TRUNCATE' if _is_network_folder(folder) else 'WAL'}")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
-    # What a purge deletes is not left in the file.
-    connection.execute("PRAGMA secure_delete = FAST")
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if not 0 <= version <= SCHEMA_VERSION:
-        connection.close()
-        raise StateError(f"{path} was written by a newer runner: upgrade this runner")
-    if version == 0 and any((folder / "runs").glob("*")):
-        connection.close()
-        raise StateError(f"{path} is missing or empty, but {folder}/runs contains runs: {_REMEDY}")
-    if version == 0:
-        _run_script(connection, "schema.sql", SCHEMA_VERSION)
-    return connection
+    # Not opened here: the system drops all locks of a process on a file that it closes, and so those of SQLite.
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=10)) as connection:
+        connection.execute(f"PRAGMA journal_mode = {'TRUNCATE' if _is_network_folder(folder) else 'WAL'}")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        # What a purge deletes is not left in the file.
+        connection.execute("PRAGMA secure_delete = FAST")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if not 0 <= version <= SCHEMA_VERSION:
+            raise StateError(f"{path} was written by a newer runner: upgrade this runner")
+        if version == 0 and any((folder / "runs").glob("*")):
+            raise StateError(f"{path} is missing or empty, but {folder}/runs contains runs: {_REMEDY}")
+        if version == 0:
+            _run_script(connection, "schema.sql", SCHEMA_VERSION)
+        yield connection
 
 
 def _run_script(connection: sqlite3.Connection, script: str, version: int) -> None:
@@ -123,7 +121,7 @@ def open_database(folder: Path, *, lock: bool) -> Iterator[tuple[sqlite3.Connect
     _make_folder(folder)
     with _map_errors(folder), ExitStack() as stack:
         held = stack.enter_context(lock_folder(folder)) if lock else None
-        connection = stack.enter_context(closing(_connect(folder)))
+        connection = stack.enter_context(_connect(folder))
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version < SCHEMA_VERSION:
             if not lock:

@@ -2,15 +2,18 @@
 
 import shutil
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from runner.store.database import SCHEMA_VERSION
+from runner.store.database import SCHEMA_VERSION, open_database
+from runner.store.lock import lock_folder
 from tests.support import DATA
 from tests.support.processes import RUN, command
 from tests.support.projects import write_job
-from tests.support.simulator import accepted, simulator
+from tests.support.simulator import accepted, environ_without_key, simulator
 
 OLD = sorted((DATA / "states").glob("state_version_*.sql"))
 NAMES_NOW = {
@@ -98,3 +101,50 @@ def test_invalid_database_is_rejected(tmp_path: Path, content: bytes) -> None:
         (tmp_path / ".runner/state.db").write_bytes(content)
         ended = command(tmp_path, environ, *RUN)
     assert (ended.returncode, "Traceback" in ended.stderr, accepted(tmp_path / "api")) == (8, False, 3)
+
+
+def test_database_with_a_lost_page_is_rejected(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    with simulator(tmp_path / "api") as environ:
+        assert command(tmp_path, environ, *RUN).returncode == 0
+        with sqlite3.connect(tmp_path / ".runner/state.db") as database:
+            database.execute("PRAGMA writable_schema = ON")
+            database.execute("DELETE FROM sqlite_master WHERE name = 'row_duplicates'")
+        database.close()
+        ended = command(tmp_path, environ, *RUN)
+    assert (ended.returncode, "state.db is damaged" in ended.stderr) == (8, True), ended.stderr
+
+
+def test_database_in_use_is_not_upgraded(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    folder = tmp_path / ".runner"
+    with open_database(folder, lock=False) as (database, _):
+        database.execute(f"PRAGMA user_version = {SCHEMA_VERSION - 1}")
+    with lock_folder(folder):
+        ended = command(tmp_path, environ_without_key(), "status")
+    assert ended.returncode == 6, ended.stderr
+    assert not list(folder.glob("state.db.*"))
+
+
+def test_git_ignores_the_state(tmp_path: Path) -> None:
+    ignore = tmp_path / ".runner/.gitignore"
+    with open_database(ignore.parent, lock=False):
+        assert ignore.read_text() == "*\n"
+    ignore.write_text("*\n!.gitignore\n")
+    with open_database(ignore.parent, lock=False):
+        assert ignore.read_text() == "*\n!.gitignore\n"
+
+
+READ = "import sqlite3, sys; print(*sqlite3.connect(sys.argv[1]).execute('SELECT rows FROM outcome_count'))"
+
+
+def test_opening_it_twice_keeps_the_locks_of_the_first(tmp_path: Path) -> None:
+    # A process that takes itself for the last one deletes the log, and with it what others write later.
+    words = [sys.executable, "-c", READ, str(tmp_path / "state.db")]
+    with open_database(tmp_path, lock=True) as (first, _):
+        with open_database(tmp_path, lock=False):
+            pass
+        assert subprocess.check_output(words, text=True) == "\n"
+        first.execute("PRAGMA foreign_keys = OFF")
+        first.execute("INSERT INTO outcome_count VALUES (1, 'succeeded', 20)")
+        assert subprocess.check_output(words, text=True) == "(20,)\n"
