@@ -1,14 +1,17 @@
 """A state that is older than reality, from a backup or a copied machine, pays for nothing again."""
 
+import json
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from runner import Summary
+from runner.api.remote_batch import RETENTION_SECONDS
 from tests.support.processes import RUN, command
-from tests.support.projects import EACH_ONCE, SPEC, write_job
+from tests.support.projects import EACH_ONCE, SPEC, plan_of_edited_job, write_job
 from tests.support.simulator import end_batches, paid, simulator
 
 SETTINGS = {**SPEC["batch"], "grace_seconds": 900, "on_unknown": "stop"}
@@ -45,6 +48,17 @@ def test_restored_state_takes_the_results_of_its_batches(
         assert command(tmp_path, environ, *RUN).returncode == 0
         assert command(tmp_path, environ, "doctor", "--remote").returncode == 0
     assert (paid(tmp_path / "api"), "create" in moments) == (EACH_ONCE, False)
+
+
+def test_doubt_in_a_restored_state_is_the_max_cost(tmp_path: Path) -> None:
+    max_cost = plan_of_edited_job(tmp_path, batch=SETTINGS).cost["max"]
+    run_after_backup(tmp_path, 0)
+    end_batches(tmp_path / "api")
+    with simulator(tmp_path / "api", clock=lambda: time.time() + RETENTION_SECONDS) as environ:
+        assert command(tmp_path, environ, *RUN).returncode == 5
+        assert command(tmp_path, environ, "reconcile", "job.yaml", "--assume-not-sent").returncode == 0
+        found = json.loads(command(tmp_path, environ, "status", "job.yaml", "--json").stdout)
+    assert sum(one["doubted_cost"] for one in found["batches"]) == pytest.approx(max_cost, abs=3e-6)
 
 
 def test_doctor_reports_batches_that_a_restored_state_lacks(tmp_path: Path) -> None:

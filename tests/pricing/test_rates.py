@@ -38,6 +38,13 @@ BILLS = [
     ("claude-haiku-5-5", {"input_tokens": 100_000, "output_tokens": 1_000}, 0.00525, 0.0105),
     # 100,001 is: 0.0500005 + 0.0025
     ("claude-haiku-5-5", {"input_tokens": 100_001, "output_tokens": 1_000}, 0.02625025, 0.0525005),
+    # All cached, 100,000 is not above it either: 100,000 x 0.01
+    (
+        "claude-haiku-5-5",
+        {"input_tokens": 0, "cache_read_input_tokens": 100_000, "output_tokens": 0},
+        0.0005,
+        0.001,
+    ),
     # The whole prompt counts: 1,000 x 0.50 + 90,000 x 0.05 + 9,001 x 0.625, + 10 x 2.50
     (
         "claude-haiku-5-5",

@@ -250,7 +250,7 @@ def test_batch_over_the_cap_is_split(tmp_path: Path, run_job: Callable[..., Summ
 
 def test_without_room_for_one_request_nothing_is_sent(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     write_job(tmp_path, params=PARAMS, limits={"max_cost": 0.0001})
-    with pytest.raises(CostCapReached):
+    with pytest.raises(CostCapReached, match=r"cost up to \$0\.0000 of limits\.max_cost \$0\.0001"):
         run_job(consent=False)
     assert accepted(tmp_path / "api") == 0
     assert records(tmp_path / "out/all.jsonl") == []

@@ -33,7 +33,7 @@ TESTS = {
     "lifecycle/follow/remote_batches.py": ("tests/follow", "tests/maintain"),
     "lifecycle/prepare/next_round.py": ("tests/prepare", "tests/promises/test_faults.py"),
     "lifecycle/send/bind.py": ("tests/send", "tests/follow"),
-    "lifecycle/send/cost_cap.py": ("tests/promises/test_cost_cap.py",),
+    "lifecycle/send/cost_cap.py": ("tests/promises/test_cost_cap.py", "tests/follow/test_restored.py"),
     "lifecycle/send/submit.py": ("tests/send", "tests/promises/test_crash.py"),
     "pricing/rates.py": ("tests/pricing", "tests/plan", "tests/promises/test_cost_cap.py"),
     "requests/stored_params.py": ("tests/requests/test_stored_params.py", "tests/prepare/test_stored_bodies.py"),
