@@ -1,14 +1,17 @@
 """Rows are sent again only if that can help, and only as often as allowed."""
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from runner import Summary
+from runner.errors import StateError
 from tests.support.outputs import records
-from tests.support.projects import EACH_ONCE, IMPOSSIBLE_SCHEMA, ROWS, write_job
-from tests.support.simulator import accepted, paid
+from tests.support.projects import EACH_ONCE, IMPOSSIBLE_SCHEMA, ROWS, SPEC, write_job
+from tests.support.simulator import accepted, end_batches, paid
 
 
 @pytest.mark.parametrize(
@@ -73,3 +76,15 @@ def test_results_that_are_not_counted_are_sent_again(run_job: Callable[..., Summ
     assert summary.outcomes == {"succeeded": 20}
     assert [batch["requests"] for batch in summary.batches] == [8, 7, 5, 1]
     assert moments.count("results") >= 6
+
+
+def test_damaged_mark_sends_no_answered_row_again(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    write_job(tmp_path, rows=2, batch={**SPEC["batch"], "max_requests": 1})
+    run_job(wait=False, seconds=600)
+    end_batches(tmp_path / "api", limit=1)
+    assert run_job(wait=False).outcomes == {"succeeded": 1}
+    with closing(sqlite3.connect(tmp_path / ".runner/state.db")) as database, database:
+        database.execute("UPDATE row SET retry = 1 WHERE outcome = 'succeeded'")
+    with pytest.raises(StateError, match=r"row \d is marked to be sent again, but cannot be: its result is final"):
+        run_job()
+    assert accepted(tmp_path / "api") == 2

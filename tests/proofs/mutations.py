@@ -31,7 +31,11 @@ TESTS = {
     "lifecycle/follow/next_step.py": ("tests/follow",),
     "lifecycle/follow/reconcile.py": ("tests/follow", "tests/maintain/test_unknown_batches.py"),
     "lifecycle/follow/remote_batches.py": ("tests/follow", "tests/maintain"),
-    "lifecycle/prepare/next_round.py": ("tests/prepare", "tests/promises/test_faults.py"),
+    "lifecycle/prepare/next_round.py": (
+        "tests/prepare",
+        "tests/requests/test_conversation.py",
+        "tests/promises/test_faults.py",
+    ),
     "lifecycle/send/bind.py": ("tests/send", "tests/follow"),
     "lifecycle/send/cost_cap.py": ("tests/promises/test_cost_cap.py", "tests/follow/test_restored.py"),
     "lifecycle/send/submit.py": ("tests/send", "tests/promises/test_crash.py"),

@@ -45,9 +45,9 @@ def simulator(
         yield {**os.environ, "ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "simulated"}
 
 
-def end_batches(folder: Path, *, in_seconds: float = 0) -> None:
-    """Have the batches of a folder end at this time, for the server that is started on it next."""
-    for path in folder.glob("msgbatch_*.json"):
+def end_batches(folder: Path, *, in_seconds: float = 0, limit: int | None = None) -> None:
+    """Have the batches of a folder, or some of them, end at this time, for the server that is started next."""
+    for path in sorted(folder.glob("msgbatch_*.json"))[:limit]:
         path.write_text(json.dumps({**json.loads(path.read_text()), "ends_at": time.time() + in_seconds}))
 
 
