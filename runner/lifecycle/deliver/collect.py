@@ -159,7 +159,7 @@ def _record_results(
     is_missing_retried = not {"missing", *(("expired",) if is_unpaid else ())}.isdisjoint(context.spec.retry.on)
     absent = ("missing", int(is_missing_retried), None, None)
     # A request that may have been paid for without an answer counts with the upper bound of its cost.
-    unanswered = (expected - found.rows.keys()) | set(found.lost_rows)
+    unanswered = (expected - found.rows.keys()) | found.lost_rows
     if unanswered or found.unclear_costs:
         found.cost += _bound_unclear_cost(context, batch, unanswered, found.unclear_costs)
     rows = sorted(expected)

@@ -33,7 +33,7 @@ class BatchResults:
     cost: float = 0.0
     synchronous_cost: float = 0.0
     cache_saving: float = 0.0
-    lost_rows: list[int] = field(default_factory=list)
+    lost_rows: set[int] = field(default_factory=set)
     unclear_costs: dict[int, float] = field(default_factory=dict)
     unknown_rows: set[int] = field(default_factory=set)
 
@@ -110,12 +110,12 @@ def read_results(
             if not _replaces_result(path, found, row, line, outcome.outcome):
                 continue
             # The row has a good answer, and is not paid again; both lines count as billed.
-            found.lost_rows = [one for one in found.lost_rows if one != row]
+            found.lost_rows.discard(row)
         is_paused = can_continue and outcome.stop_reason == PAUSE_TURN
         is_always = is_paused or (resend_canceled and outcome.outcome in ("canceled", "expired"))
         again = RETRY_ALWAYS if is_always else int(outcome.is_retryable and outcome.outcome in retry_on)
         if outcome.error is not None and outcome.error["type"] == LOST_ANSWER:
-            found.lost_rows.append(row)
+            found.lost_rows.add(row)
         found.rows[row] = (outcome.outcome, again, offset, len(line.rstrip(b"\r\n")))
         if outcome.usage is not None:
             found.answered_rows.add(row)
