@@ -13,7 +13,7 @@ from runner import Summary, load_spec, run
 from runner.errors import AccessError
 from tests.support.outputs import outputs, records
 from tests.support.processes import RUN, command, end, kill, start
-from tests.support.projects import SPEC, write_job
+from tests.support.projects import SPEC, plan_of_edited_job, write_job
 from tests.support.simulator import accepted, answered, simulator
 
 TEXTS = {f"text number {number}" for number in range(1, 21)}
@@ -67,12 +67,13 @@ def test_rejected_request_is_the_outcome_of_its_row(tmp_path: Path, run_job: Cal
 
 
 def test_lost_answer_counts_at_its_max_cost(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
-    write_job(tmp_path, rows=1, mode="sync", retry={"attempts": 1})
+    job: dict[str, Any] = {"rows": 1, "mode": "sync", "retry": {"attempts": 1}}
+    max_cost = plan_of_edited_job(tmp_path, **job).cost["max"]
     lost = run_job(faults=["answer-then-drop"])
     assert (lost.outcomes, len(answered(tmp_path / "api"))) == ({"errored": 1}, 1)
-    write_job(tmp_path, rows=1, mode="sync", retry={"attempts": 1}, reuse=False)
-    known = run_job(new=True)
-    assert (lost.cost["actual"] or 0) > (known.cost["actual"] or 0) > 0
+    assert lost.cost["actual"] == pytest.approx(max_cost, abs=1e-6)
+    write_job(tmp_path, **job, reuse=False)
+    assert 0 < (run_job(new=True).cost["actual"] or 0) < (max_cost or 0)
 
 
 def test_lost_answer_is_reported_before_it_is_paid_twice(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
