@@ -26,7 +26,7 @@ def test_unknown_batch_waits_for_a_decision_when_set_to_ask(
 ) -> None:
     write_job(tmp_path, batch={**SPEC["batch"], "on_unknown": "stop"})
     for _ in range(2):
-        with pytest.raises(ManualDecisionRequired, match=r"reconcile \w+ --assume-not-sent"):
+        with pytest.raises(ManualDecisionRequired, match=r"(?s)sent at 20\d\d-.*reconcile \w+ --assume-not-sent"):
             run_job(faults=["refuse-504:1"] if not (tmp_path / "api").exists() else [])
         assert accepted(tmp_path / "api") == BATCHES - 1
     spec = json.loads((tmp_path / "job.yaml").read_text())

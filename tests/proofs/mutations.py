@@ -22,14 +22,24 @@ from tests.support import ROOT
 
 TESTS = {
     "api/errors.py": ("tests/api", "tests/plan/test_count.py", "tests/send", "tests/follow"),
-    "lifecycle/deliver/collect.py": ("tests/deliver", "tests/follow", "tests/maintain/test_unknown_batches.py"),
+    "lifecycle/deliver/collect.py": (
+        "tests/deliver",
+        "tests/follow",
+        "tests/maintain/test_unknown_batches.py",
+        "tests/send/test_synchronous.py",
+    ),
     "lifecycle/deliver/read_results.py": (
         "tests/deliver",
+        "tests/requests/test_conversation.py",
         "tests/fuzz/test_results.py",
         "tests/promises/test_faults.py",
     ),
     "lifecycle/follow/next_step.py": ("tests/follow",),
-    "lifecycle/follow/reconcile.py": ("tests/follow", "tests/maintain/test_unknown_batches.py"),
+    "lifecycle/follow/reconcile.py": (
+        "tests/follow",
+        "tests/maintain/test_unknown_batches.py",
+        "tests/send/test_bind.py",
+    ),
     "lifecycle/follow/remote_batches.py": ("tests/follow", "tests/maintain"),
     "lifecycle/prepare/next_round.py": (
         "tests/prepare",

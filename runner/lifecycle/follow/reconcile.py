@@ -136,9 +136,10 @@ def _undecided_message(context: RunContext, batch: Batch, unreadable: list[Remot
     if unreadable:
         ids = " or ".join(remote.id for remote in unreadable)
         found = f"it could be {ids}, whose results can no longer be read"
-    sent_at = datetime.fromtimestamp(batch.intent_at or 0, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    create = f"The request to create it, sent at {sent_at}, got no response"
-    if context.run.recovered_at is not None and (batch.intent_at or 0) < context.run.recovered_at:
+    sent_at = batch.intent_at or 0
+    shown = datetime.fromtimestamp(sent_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    create = f"The request to create it, sent at {shown}, got no response"
+    if context.run.recovered_at is not None and sent_at < context.run.recovered_at:
         create = "It may have been created before the state was lost"
     return (
         f"{batch_label(batch)} ({pluralize(batch.requests, 'request')}): it is unknown "
