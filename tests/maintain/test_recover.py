@@ -92,11 +92,12 @@ def test_changed_input_or_spec_is_not_recovered(project: Path, edited: str) -> N
 
 
 def test_recover_waits_until_a_batch_has_ended(project: Path) -> None:
-    with simulator(project / "api", seconds=60) as environ:
+    moments: list[str] = []
+    with simulator(project / "api", seconds=60, on=moments.append) as environ:
         assert command(project, environ, *RUN, "--no-wait").returncode == 4
         lose_state(project)
         ended = command(project, environ, "recover", "job.yaml")
-    assert (ended.returncode, "unfinished" in ended.stderr) == (4, True)
+    assert (ended.returncode, "unfinished" in ended.stderr, "results" in moments) == (4, True, False)
 
 
 def test_existing_state_is_not_recovered(project: Path) -> None:

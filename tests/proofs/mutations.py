@@ -26,6 +26,7 @@ TESTS = {
         "tests/deliver",
         "tests/follow",
         "tests/maintain/test_unknown_batches.py",
+        "tests/prepare/test_next_round.py",
         "tests/send/test_synchronous.py",
     ),
     "lifecycle/deliver/read_results.py": (
