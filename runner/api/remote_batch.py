@@ -46,7 +46,7 @@ class BatchList(msgspec.Struct):
 class RemoteBatch:
     """A Message Batch as the API shows it. Times are Unix seconds by the API's clock.
 
-    `counts` are the five known request_counts; `request_id` and `workspace_id` come from the response headers.
+    `counts` are the five known request_counts; `request_id` comes from the response headers.
     """
 
     id: str
@@ -56,7 +56,6 @@ class RemoteBatch:
     ended_at: float | None
     archived_at: float | None
     request_id: str | None
-    workspace_id: str | None
 
     @property
     def requests(self) -> int:
@@ -74,7 +73,6 @@ def to_remote_batch(batch: _Batch, headers: Any) -> RemoteBatch:
         batch.ended_at.timestamp() if batch.ended_at else None,
         batch.archived_at.timestamp() if batch.archived_at else None,
         headers.get("request-id"),
-        headers.get("anthropic-workspace-id"),
     )
 
 

@@ -11,8 +11,8 @@ from runner.store.records import Batch
 from runner.store.store import open_store
 from tests.support.outputs import records
 from tests.support.processes import RUN, command
-from tests.support.projects import EACH_ONCE, SPEC, write_job
-from tests.support.simulator import paid, simulator
+from tests.support.projects import BATCHES, EACH_ONCE, SPEC, write_job
+from tests.support.simulator import accepted, paid, simulator
 
 HASTY = {**SPEC["batch"], "grace_seconds": 0.05}
 
@@ -91,3 +91,14 @@ def test_loss_can_be_accepted_before_the_hours_are_over(tmp_path: Path) -> None:
     with simulator(tmp_path / "api", faults=["missing:1"]) as environ:
         ended = command(tmp_path, environ, *RUN, "--accept-loss")
     assert (ended.returncode, "1 missing" in ended.stdout) == (3, True)
+
+
+def test_results_of_others_do_not_unbind_a_batch(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    write_job(tmp_path, batch=HASTY)
+    run_id = run_job(wait=False).run
+    for path in (tmp_path / "api").glob("msgbatch_*.jsonl"):
+        path.write_text(path.read_text().replace(run_id, "somebody"))
+    for _ in range(3):
+        run_job(wait=False)
+    states = [(batch.state, batch.batch_id is not None) for batch in batches(tmp_path)]
+    assert (states, accepted(tmp_path / "api")) == ([("ended", True)] * BATCHES, BATCHES)

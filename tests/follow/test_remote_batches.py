@@ -12,7 +12,7 @@ from tests.support.hostile.misbehaviour import OPEN
 from tests.support.hostile.server import hostile_api
 from tests.support.outputs import message_line
 
-FOREIGN = RemoteBatch("msgbatch_1", "ended", {"succeeded": 1}, 0, 0, None, None, None)
+FOREIGN = RemoteBatch("msgbatch_1", "ended", {"succeeded": 1}, 0, 0, None, None)
 
 
 def read_ids(*pieces: bytes) -> tuple[list[str], int]:

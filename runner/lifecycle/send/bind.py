@@ -54,7 +54,6 @@ def assign_batch_id(context: RunContext, batch: Batch, remote: RemoteBatch, *, i
         batch_id=remote.id,
         created_at=remote.created_at,
         request_id=remote.request_id,
-        workspace_id=remote.workspace_id or batch.workspace_id,
         search_started_at=None if is_proved else remote.created_at,
         reserved_cost=upper_bound,
         doubted_cost=doubted,
