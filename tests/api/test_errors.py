@@ -1,8 +1,13 @@
 """An error response is judged by who sent it: the API itself, or something in between."""
 
+from pathlib import Path
+
 import pytest
 
+from runner.api.connect import connect
 from runner.api.errors import Call, Verdict, judge_response
+from runner.errors import FileChanged, NotAccepted, RunnerError, StateLocked
+from tests.support.simulator import accepted, simulator
 
 OWN, ANONYMOUS, PAGE = (True, True), (True, False), (False, True)
 PERHAPS, NOT_NOW, REJECTED = Verdict.PERHAPS_ACCEPTED, Verdict.NOT_ACCEPTED, Verdict.REJECTED
@@ -43,3 +48,17 @@ def test_error_of_the_api_is_judged(status: int, kind: str, create: Verdict, mes
 @pytest.mark.parametrize("status", [400, 404, 413, 422])
 def test_client_error_of_a_gateway_rejects_too(status: int) -> None:
     assert judge(Call.CREATE, status, PAGE) == judge(Call.MESSAGE, status, PAGE) == REJECTED
+
+
+@pytest.mark.parametrize("error", [FileChanged, NotAccepted, StateLocked])
+def test_error_that_cuts_a_body_short_is_raised(tmp_path: Path, error: type[RunnerError]) -> None:
+    def confirm() -> None:
+        raise error("cut short")
+
+    with (
+        simulator(tmp_path) as environ,
+        connect(base_url=environ["ANTHROPIC_BASE_URL"], api_key="a key") as api,
+        pytest.raises(error, match="cut short"),
+    ):
+        api.create_batch([b"{}"], 2, confirm)
+    assert accepted(tmp_path) == 0

@@ -94,3 +94,11 @@ def test_refused_create_that_was_accepted_is_found(tmp_path: Path, run_job: Call
     write_job(tmp_path, batch={**SPEC["batch"], "grace_seconds": 900, "on_unknown": "stop"})
     assert run_job(faults=["accept-then-529:3"]).outcomes == {"succeeded": 20}
     assert paid(tmp_path / "api") == EACH_ONCE
+
+
+def test_create_without_an_answer_is_reported(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    lines: list[str] = []
+    run_job(faults=["accept-then-drop:1"], on_event=lambda one: lines.append(one.message))
+    [line] = [line for line in lines if "looking for it before anything is sent again" in line]
+    assert "no answer from the API" in line
+    assert paid(tmp_path / "api") == EACH_ONCE

@@ -5,7 +5,7 @@ import time
 import msgspec
 
 from runner.api.client import Api
-from runner.errors import AcceptanceUnknown, NotAccepted, RunnerError, StateError, StateLocked
+from runner.errors import AcceptanceUnknown, NotAccepted, RunnerError, StateError
 from runner.files.atomic import atomic_write
 from runner.lifecycle.prepare.check_body import check_body
 from runner.lifecycle.send.bind import assign_batch_id, reset_to_prepared
@@ -67,8 +67,6 @@ def submit_batch(context: RunContext, api: Api, batch: Batch) -> Batch:
     batch = _record_intent(context, api, batch)
     try:
         remote = api.create_batch(body, batch.bytes, guard.confirm)
-    except StateLocked:
-        raise
     except RunnerError as error:
         context.store.check_lock()
         return _keep_or_reset(context, api, batch, error)
