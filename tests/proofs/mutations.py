@@ -47,7 +47,7 @@ TESTS = {
         "tests/requests/test_conversation.py",
         "tests/promises/test_faults.py",
     ),
-    "lifecycle/send/bind.py": ("tests/send", "tests/follow"),
+    "lifecycle/send/bind.py": ("tests/send", "tests/follow", "tests/deliver/test_missing_results.py"),
     "lifecycle/send/cost_cap.py": ("tests/promises/test_cost_cap.py", "tests/follow/test_restored.py"),
     "lifecycle/send/submit.py": ("tests/send", "tests/promises/test_crash.py"),
     "pricing/rates.py": ("tests/pricing", "tests/plan", "tests/promises/test_cost_cap.py"),
