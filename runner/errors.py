@@ -99,6 +99,12 @@ class RetriesStopped(RunnerError):
     exit_code = 3
 
 
+class PilotMissed(RunnerError):
+    """Too many rows of a pilot failed, or its answers are not good enough; the whole job was not begun."""
+
+    exit_code = 3
+
+
 class ManualDecisionRequired(RunnerError):
     """A create without an answer, whose batch was not found, and that the spec leaves to a person."""
 

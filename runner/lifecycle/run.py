@@ -15,6 +15,7 @@ from runner.lifecycle.deliver.failures import summarize_with_failures
 from runner.lifecycle.deliver.finish import finish_run, rewrite_outputs, write_partial_outputs
 from runner.lifecycle.follow.check_files import check_run_files
 from runner.lifecycle.follow.loop import follow_run
+from runner.lifecycle.pilot import check_pilot, needs_pilot
 from runner.lifecycle.plan.consent import Consent, start_if_confirmed
 from runner.lifecycle.plan.plan import Plan, build_plan
 from runner.lifecycle.prepare.prepare import prepare_first_round
@@ -28,6 +29,7 @@ from runner.runs.select import PendingChoice, RunSelector, has_unfinished_run, r
 from runner.runs.snapshot import record_labels
 from runner.runs.summary import Summary, summarize_run
 from runner.sinks.destination import Destination
+from runner.spec.pilot import make_pilot_spec
 from runner.spec.spec import Spec
 from runner.store.lock import read_clock
 from runner.store.store import Store
@@ -41,12 +43,19 @@ class ReadyRun:
 
     `plan` says what a new run sends and costs. It is None for a run that was started before: it goes on, or only
     its outputs are written again. If `is_outdated`, a new run follows it, because its spec or files have changed.
+    If `is_pilot`, the run of the whole job follows it.
     """
 
     context: RunContext
     open_api: OpenApi
     plan: Plan | None
     is_outdated: bool = False
+    is_pilot: bool = False
+
+    @property
+    def is_followed(self) -> bool:
+        """True if another run of the spec follows this one."""
+        return self.is_outdated or self.is_pilot
 
     @property
     def is_over(self) -> bool:
@@ -115,7 +124,7 @@ class RunOptions:
     as it was and `new` starts over. Without both, `pending` decides: finish (as it was, and then start on the
     changes), new, ask (raise UsageError), or a function. `accept_loss` ends rows of lost results as missing. With
     `overwrite` a partial run replaces complete outputs. `poll_seconds` is the time between two looks at a batch,
-    by default that of the spec.
+    by default that of the spec. `skip_pilot` sends the whole job without the pilot of its spec.
     """
 
     simulate: bool = False
@@ -128,6 +137,7 @@ class RunOptions:
     accept_loss: bool = False
     overwrite: bool = False
     poll_seconds: float | None = None
+    skip_pilot: bool = False
 
 
 def prepare_run(
@@ -149,12 +159,16 @@ def prepare_run(
         return ready
     # Before the rows are read: it fails without a key.
     api = open_api()
-    templates = templates or validate_spec(spec).templates
-    prove_destinations(spec, checked.destinations)
+    templates, destinations = templates or validate_spec(spec).templates, checked.destinations
+    is_pilot = needs_pilot(spec, templates, store, is_skipped=options.skip_pilot or limit is not None)
+    if is_pilot and spec.pilot is not None:
+        spec = make_pilot_spec(spec, spec.pilot)
+        destinations = check_destinations(spec, root)
+    prove_destinations(spec, destinations)
     prepared = prepare_first_round(spec, templates, store, limit=limit, stop=stop, report=report)
     context = RunContext(spec, store, prepared.run, root, report, overwrite, stop)
-    check_tables(context, checked.destinations)
-    return ReadyRun(context, open_api, build_plan(context, templates, prepared, api, store))
+    check_tables(context, destinations)
+    return ReadyRun(context, open_api, build_plan(context, templates, prepared, api, store), is_pilot=is_pilot)
 
 
 def follow_and_deliver(
@@ -206,6 +220,8 @@ def _follow_and_deliver(
             context.report("started", f"run {run.id}: {pluralize(run.rows, 'row')} {how_sent}")
         check_run_files(context)
         _follow(ready, options, output_format, stop, wait_until)
+    if ready.is_pilot and context.run.state == "finished":
+        check_pilot(context, summarize_run(context.store, context.run))
     return _summarize(context)
 
 
@@ -262,9 +278,11 @@ def run(
             line = f"run {ready.context.run.id} is finished as it began; then a new run starts on the changes"
             ready.context.report("started", line)
         summary = follow_or_go_on(ready, options, stop, wait_until=wait_until)
-        if ready.is_outdated and summary.state == "finished" and not stop.is_set():
+        # At most the changes, the pilot for them, and the whole job.
+        while ready.is_followed and summary.state == "finished" and not stop.is_set():
             checked = check_spec(spec, simulate=simulate, resume=False)
-            changes = replace(options, resume=False, new=False, pending="ask")
+            skip_pilot = options.skip_pilot or ready.is_pilot
+            changes = replace(options, resume=False, new=False, pending="ask", skip_pilot=skip_pilot)
             ready = prepare_run(checked, store, open_api, changes, report=report, stop=stop)
             ready.start(agreed, stop)
             summary = follow_and_deliver(ready, changes, stop, wait_until=wait_until)

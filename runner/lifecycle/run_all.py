@@ -90,6 +90,7 @@ class _Runs:
     stop: Event
     found: AllRuns = field(default_factory=AllRuns)
     wait_until: float | None = None
+    piloted: set[str] = field(default_factory=set)
 
     def plan_wave(self, specs: Sequence[Spec]) -> Wave:
         """Prepare and plan the specs that need not wait. Raises InputError with the mistakes of all of them."""
@@ -130,12 +131,16 @@ class _Runs:
         wave.ready.append((spec, ready))
         if ready.plan is not None:
             check_plan(ready.context, ready.plan)
-        elif ready.is_outdated:
+        if ready.is_followed:
             wave.waiting.append(WaitingSpec(spec, spec, "pending"))
+        if ready.is_pilot:
+            self.piloted.add(str(spec.path))
 
     def _prepare(self, spec: Spec, report: ProgressCallback) -> ReadyRun:
         options = self.options
         is_patient = options.pending == "finish" and not options.new
+        if str(spec.path) in self.piloted:
+            options = replace(options, skip_pilot=True)
         checked = check_spec(spec, simulate=options.simulate, resume=options.resume, finish_pending=is_patient)
         store, open_api = self.projects.open(checked.output_root, betas=spec.betas)
         return prepare_run(checked, store, open_api, options, report=report, stop=self.stop)

@@ -5,7 +5,19 @@ from typing import Any
 from runner.spec.cross_field import BLOCK_SOURCES, parse_duration, parse_size
 from runner.spec.model_schema import is_model_reference
 from runner.spec.prompt import Block, Content, Prompt, Turn
-from runner.spec.spec import SELECTION_KEYS, Batch, Check, Evaluation, Limits, Output, Retry, Sink, Source, Sync
+from runner.spec.spec import (
+    SELECTION_KEYS,
+    Batch,
+    Check,
+    Evaluation,
+    Limits,
+    Output,
+    Pilot,
+    Retry,
+    Sink,
+    Source,
+    Sync,
+)
 from runner.spec.structured.enforcement import choose_enforcement, find_schema_in_params
 
 
@@ -78,6 +90,15 @@ def _build_deadline(written: str | dict[str, Any] | None) -> dict[str, Any]:
     return {"deadline": parse_duration(deadline["within"]), "is_deadline_hard": deadline.get("hard", False)}
 
 
+def _build_pilot(written: int | dict[str, Any] | None) -> dict[str, Any]:
+    """Return the fields of Spec for a pilot, which is written as a number of rows or as a mapping."""
+    if written is None:
+        return {}
+    pilot = {"rows": written} if isinstance(written, int) else dict(written)
+    max_failed = pilot.pop("max_failed", None)
+    return {"pilot": Pilot(**pilot), **({} if max_failed is None else {"max_failed_in_pilot": max_failed})}
+
+
 def build_settings(value: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of Spec that follow from the checked document alone."""
     batch = value.get("batch", {})
@@ -91,6 +112,7 @@ def build_settings(value: dict[str, Any]) -> dict[str, Any]:
         "batch": Batch(**{**batch, "max_bytes": parse_size(batch.get("max_bytes", Batch().max_bytes))}),
         "retry": _build_retry(value.get("retry", {})),
         **_build_deadline(value.get("deadline")),
+        **_build_pilot(value.get("pilot")),
         "limits": Limits(**value.get("limits", {})),
         "sync": Sync(**value.get("sync", {})),
         "betas": tuple(value.get("betas", ())),

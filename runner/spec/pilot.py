@@ -13,7 +13,8 @@ _DOUBLE_SUFFIXES = (".gz", ".zst", ".bz2", ".xz")
 def make_pilot_spec(spec: Spec, pilot: Pilot, *, is_sync: bool = False) -> Spec:
     """Return the spec of a pilot of a job; with `is_sync` its requests are sent at once."""
     mode = "sync" if is_sync else spec.mode
-    return with_pilot_sinks(replace(spec, source=replace(spec.source, pilot=pilot), canary=0, mode=mode))
+    own = replace(spec, source=replace(spec.source, pilot=pilot), pilot=None, canary=0, mode=mode)
+    return with_pilot_sinks(own)
 
 
 def with_pilot_sinks(spec: Spec) -> Spec:

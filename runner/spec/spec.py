@@ -12,7 +12,8 @@ from runner.spec.redact import redact_passwords
 
 EDITABLE_KEYS = (
     "description", "tags", "labels", "batch", "retry", "sinks", "mode", "deadline", "is_deadline_hard",
-    "on_deadline", "canary", "reuse", "limits", "prices", "sync", "allow", "evaluate",
+    "on_deadline", "pilot", "max_failed_in_pilot", "canary", "reuse", "limits", "prices", "sync", "allow",
+    "evaluate",
 )  # fmt: skip
 """The settings that may be edited while a run is unfinished."""
 
@@ -192,7 +193,8 @@ class Spec:
     """One checked job. Its paths are relative to `root`, the project's folder.
 
     `mode` is batch, sync or auto. `deadline` is in seconds from the start of a run; a run that is expected to
-    miss a hard one is not started. Commands select specs by `tags`, and costs are summed up by `labels`. `prices`
+    miss a hard one is not started. A `pilot` comes before all other rows, of which at most the share
+    `max_failed_in_pilot` may fail. Commands select specs by `tags`, and costs are summed up by `labels`. `prices`
     are in US dollars per million tokens.
     `positions` maps dotted paths to places in the file: `{"prompt.user": (line, column)}`. `key_lines` maps them
     to the lines of their keys, and `allow_at` maps lines to the rules that comments allow. `schema_positions` is
@@ -220,6 +222,8 @@ class Spec:
     deadline: float | None = None
     is_deadline_hard: bool = False
     on_deadline: str = "sync"
+    pilot: Pilot | None = None
+    max_failed_in_pilot: float = 0.1
     canary: int = 0
     reuse: bool = True
     limits: Limits = field(default_factory=Limits)

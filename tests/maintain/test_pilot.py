@@ -173,3 +173,54 @@ def test_pilot_is_not_retried(tmp_path: Path) -> None:
     assert (ended.returncode, named.returncode, by_spec.returncode) == (3, 2, 2)
     assert "retry" not in ended.stdout and "is a pilot" in named.stderr
     assert accepted(tmp_path / "api") == 2
+
+
+@pytest.mark.parametrize("words", [("run", "job.yaml", "--yes"), ("run", "job.yaml", "other.yaml", "--yes")])
+def test_run_begins_with_the_pilot_of_its_spec(tmp_path: Path, words: tuple[str, ...]) -> None:
+    write_job(tmp_path, name="other", sinks=[{"type": "jsonl", "path": "out/other.jsonl"}], rows=50)
+    (tmp_path / "job.yaml").rename(tmp_path / "other.yaml")
+    write_job(tmp_path, rows=50, pilot=10, prompt={"system": "Label it.", "user": "{{ text }}"})
+    with simulator(tmp_path / "api") as environ:
+        ended = command(tmp_path, environ, *words)
+        assert (ended.returncode, len(keys(tmp_path / "out/all.jsonl"))) == (0, 50)
+        again = command(tmp_path, environ, *RUN)
+    results = [line for path in (tmp_path / "api").glob("msgbatch_*.jsonl") for line in records(path)]
+    assert len(results) == 50 * (len(words) - 2)
+    assert len(keys(tmp_path / "out/all.pilot.jsonl")) == 10
+    assert "the pilot is good enough: 10 of 10 rows succeeded" in ended.stderr
+    assert (again.returncode, "nothing was sent" in again.stderr) == (0, True)
+
+
+@pytest.mark.parametrize("max_failed", [0.1, 0.5])
+def test_bad_pilot_stops_the_run(tmp_path: Path, max_failed: float) -> None:
+    pilot = {"rows": 10, "max_failed": max_failed}
+    write_job(tmp_path, rows=50, pilot=pilot, retry={"attempts": 1})
+    with simulator(tmp_path / "api", mix=lambda id: "refused" if int(id[-1]) < 3 else "succeeded") as environ:
+        ended = command(tmp_path, environ, *RUN)
+        again = command(tmp_path, environ, *RUN)
+        sent = sum(paid(tmp_path / "api").values())
+        skipped = command(tmp_path, environ, *RUN, "--skip-pilot")
+    is_stopped = max_failed < 0.3
+    assert (ended.returncode, again.returncode, skipped.returncode) == (3, 3, 3)
+    assert ("is not good enough: 3 of 10 rows failed" in ended.stderr) == is_stopped
+    assert (sent < 50) == is_stopped
+    assert len(keys(tmp_path / "out/all.jsonl")) == 50
+
+
+def test_missed_score_of_a_pilot_stops_the_run(tmp_path: Path) -> None:
+    evaluate = [{"name": "label", "expected": "'never'", "actual": "output.label", "min_accuracy": 0.9}]
+    write_job(tmp_path, rows=50, pilot=10, evaluate=evaluate)
+    with simulator(tmp_path / "api") as environ:
+        ended = command(tmp_path, environ, *RUN)
+    assert (ended.returncode, accepted(tmp_path / "api")) == (3, 2)
+    assert "is not good enough: label 0.0%, below 90%" in ended.stderr
+    assert "10 rows, 10 succeeded" in ended.stdout
+
+
+def test_interrupted_pilot_of_a_spec_goes_on(tmp_path: Path) -> None:
+    write_job(tmp_path, rows=50, pilot=10)
+    with simulator(tmp_path / "api", seconds=1) as environ:
+        assert command(tmp_path, environ, *RUN, "--no-wait").returncode == 4
+        ended = command(tmp_path, environ, *RUN)
+    results = [line for path in (tmp_path / "api").glob("msgbatch_*.jsonl") for line in records(path)]
+    assert (ended.returncode, len(results), len(keys(tmp_path / "out/all.jsonl"))) == (0, 50, 50)

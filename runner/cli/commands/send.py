@@ -109,6 +109,7 @@ class _ConsoleOptions(NamedTuple):
 @click.option("--new", is_flag=True, help="Start a new run; an unfinished run is abandoned, not canceled.")
 @click.option("--accept-loss", is_flag=True, help="Record rows as missing if the API no longer has their results.")
 @click.option("--overwrite", is_flag=True, help="Let a partial run (--limit, canceled) replace complete outputs.")
+@click.option("--skip-pilot", is_flag=True, help="Send the whole job without the pilot of its spec.")
 @click.option(
     "--poll-seconds", type=click.FloatRange(min=0, min_open=True), help="Seconds between two checks of a batch."
 )
@@ -122,7 +123,7 @@ def run(
     specs: tuple[str, ...], *, simulate: bool, yes: bool, resume: bool, new: bool, as_json: bool,
     no_wait: bool, accept_loss: bool, overwrite: bool, limit: int | None, poll_seconds: float | None,
     pending: str | None, max_wait: float | None, select: tuple[str, ...], variables: dict[str, str],
-    verbose: bool,
+    verbose: bool, skip_pilot: bool,
 ) -> None:  # fmt: skip
     """Run or resume specs.
 
@@ -141,6 +142,7 @@ def run(
     how: dict[str, Any] = {
         "simulate": simulate, "wait": not no_wait, "max_wait": max_wait, "limit": limit, "resume": resume,
         "new": new, "accept_loss": accept_loss, "overwrite": overwrite, "poll_seconds": poll_seconds,
+        "skip_pilot": skip_pilot,
     }  # fmt: skip
     run_chosen = _run_one if len(chain) == 1 else _run_several
     with handle_stop_signals() as stop:

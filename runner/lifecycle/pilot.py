@@ -1,0 +1,54 @@
+"""The pilot of a spec: a sample that must be good before the whole job is begun."""
+
+from runner.errors import PilotMissed
+from runner.runs.context import RunContext
+from runner.runs.select import RunSelector
+from runner.runs.summary import Summary, summarize_run
+from runner.sources.changed_files import is_read_once
+from runner.spec.pilot import make_pilot_spec
+from runner.spec.spec import Spec
+from runner.store.store import Store
+from runner.templates.templates import Templates
+from runner.text import pluralize
+
+
+def needs_pilot(spec: Spec, templates: Templates, store: Store, *, is_skipped: bool) -> bool:
+    """Return whether a new run of a spec begins with its pilot, because none was finished for it as it is now.
+
+    Raises PilotMissed if one was, and is not good enough.
+    """
+    if spec.pilot is None or spec.source.pilot is not None or is_skipped:
+        return False
+    if not spec.source.is_given and is_read_once(spec.root, spec.source.path):
+        # The rows could not be read again.
+        return False
+    made = make_pilot_spec(spec, spec.pilot)
+    found = RunSelector(made, templates, None, resume=False, new=False).select_run(store)
+    if found is None:
+        return True
+    _check(spec, summarize_run(store, found.run))
+    return False
+
+
+def check_pilot(context: RunContext, summary: Summary) -> None:
+    """Report that a finished pilot is good enough. Raises PilotMissed if it is not."""
+    _check(context.spec, summary)
+    succeeded = summary.outcomes.get("succeeded", 0)
+    line = f"the pilot is good enough: {succeeded:,} of {pluralize(summary.rows, 'row')} succeeded"
+    context.report("round", f"{line}; the whole job follows")
+
+
+def _check(spec: Spec, summary: Summary) -> None:
+    failed = summary.rows - summary.outcomes.get("succeeded", 0)
+    missed = [score for score in summary.evaluation or () if score.is_missed]
+    if failed > spec.max_failed_in_pilot * summary.rows:
+        why = f"{failed:,} of {pluralize(summary.rows, 'row')} failed"
+    elif missed:
+        shares = (f"{one.name} {one.accuracy or 0:.1%}, below {one.min_accuracy or 0:.0%}" for one in missed)
+        why = "; ".join(shares)
+    else:
+        return
+    raise PilotMissed(
+        f"the pilot {summary.run} is not good enough: {why}. Nothing else was sent: `runner show {summary.run}` "
+        "shows its rows. Run again after an edit, or with --skip-pilot to send the whole job anyway"
+    )
