@@ -44,8 +44,12 @@ class Score:
 
     @property
     def is_missed(self) -> bool:
-        """True if the accuracy is below `min_accuracy`; without labels nothing is missed."""
-        return self.accuracy is not None and self.min_accuracy is not None and self.accuracy < self.min_accuracy
+        """True if the accuracy is below `min_accuracy`, or if no label can be used; without labels none is."""
+        if self.min_accuracy is None:
+            return False
+        if self.accuracy is None:
+            return self.unusable_labels > 0
+        return self.accuracy < self.min_accuracy
 
 
 def encode_scores(scores: Sequence[Score]) -> str | None:

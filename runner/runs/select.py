@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from runner.errors import UsageError
+from runner.runs.project import is_simulated_state
 from runner.runs.snapshot import SpecSnapshot, describe_changes, read_snapshot
 from runner.sources.changed_files import find_changed_files, is_read_once, is_unchanged
 from runner.sources.input_files import InputFile
@@ -130,9 +131,10 @@ class RunSelector:
         unfinished = next((run for run in runs if run.state == "running"), None)
         is_pilot = self.spec.source.pilot is not None
         if unfinished is not None and is_pilot and not unfinished.is_pilot:
+            simulate = " --simulate" if is_simulated_state(store.path) else ""
             raise UsageError(
                 f"run {unfinished.id} of {self.spec.name} is unfinished, and a pilot comes before the whole job: "
-                f"finish it with `runner run`, or end it with `runner cancel {unfinished.id}`"
+                f"finish only it with `runner run {self.spec.path} --resume{simulate}`"
             )
         run = unfinished or next((run for run in runs if run.is_pilot == is_pilot), None)
         if run is None or self.new or (self.resume and unfinished is None):

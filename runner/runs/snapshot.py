@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,6 +19,9 @@ from runner.store.store import Store
 
 if TYPE_CHECKING:
     from runner.templates.templates import Templates
+
+
+_MAX_SHOWN, _SHOWN_BEFORE = 40, 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +98,21 @@ def _compare_settings(old: Any, new: Any, at: str = "") -> Iterator[str]:
         for name in dict.fromkeys((*old, *new)):
             yield from _compare_settings(old.get(name), new.get(name), f"{at}.{name}" if at else name)
     elif old != new:
-        short = [text if len(text) <= 40 else f"{text[:36]}...{text[-1]}" for text in map(repr, (old, new))]
+        texts = repr(old), repr(new)
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(*texts, strict=False)))
+        short = [_shorten(text, same) for text in texts]
         yield f"{at}: {short[0]} → {short[1]}"
+
+
+def _shorten(text: str, same: int) -> str:
+    """Return a text in at most about 40 characters, from shortly before the place where it begins to differ."""
+    if len(text) <= _MAX_SHOWN:
+        return text
+    first = max(0, same - _SHOWN_BEFORE)
+    start = "..." if first else ""
+    rest = text[first:]
+    most = _MAX_SHOWN - len(start)
+    return start + (rest if len(rest) <= most else f"{rest[: most - 4]}...{rest[-1]}")
 
 
 def describe_changes(before: SpecSnapshot, now: SpecSnapshot) -> list[str]:

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from heapq import heappush, heapreplace
 
 import msgspec
 
@@ -17,18 +18,25 @@ _MAX_VALUES = 200
 
 @dataclass(slots=True)
 class _Stratum:
-    """The rows of one value: the number of all, and a uniform sample of them with their places in the source."""
+    """The rows of one value: their number, and those with the lowest random numbers, the highest of them first.
+
+    A larger sample with the same seed contains a smaller one, so that nothing of it is paid again.
+    """
 
     rows: int = 0
-    held: list[tuple[int, RawRow]] = field(default_factory=list)
+    held: list[tuple[float, int, RawRow]] = field(default_factory=list)
 
-    def add(self, place: int, row: RawRow, most: int, chance: random.Random) -> None:
-        """Add a row, which takes the place of another one by chance once there are `most`."""
+    def add(self, place: int, row: RawRow, most: int, lot: float) -> None:
+        """Add a row, which stays if its lot is among the lowest."""
         self.rows += 1
         if len(self.held) < most:
-            self.held.append((place, row))
-        elif (index := chance.randrange(self.rows)) < most:
-            self.held[index] = place, row
+            heappush(self.held, (-lot, place, row))
+        elif -lot > self.held[0][0]:
+            heapreplace(self.held, (-lot, place, row))
+
+    def draw(self, count: int) -> list[tuple[int, RawRow]]:
+        """Return the places and rows of so many with the lowest lots."""
+        return [(place, row) for _, place, row in sorted(self.held, reverse=True)[:count]]
 
 
 def draw_pilot(rows: Iterator[RawRow], pilot: Pilot, inputs: Inputs) -> Iterator[RawRow]:
@@ -43,23 +51,17 @@ def draw_pilot(rows: Iterator[RawRow], pilot: Pilot, inputs: Inputs) -> Iterator
         if value not in strata and len(strata) == _MAX_VALUES:
             message = f"{pilot.by} has more than {_MAX_VALUES} values: choose a column with fewer for --by"
             raise InputError([Problem(row[0], message, row[1])])
-        strata.setdefault(value, _Stratum()).add(place, row, pilot.rows, chance)
+        strata.setdefault(value, _Stratum()).add(place, row, pilot.rows, chance.random())
     inputs.selected_rows = place + 1
     shares = _share_out(pilot.rows, [stratum.rows for stratum in strata.values()])
-    drawn = [
-        pair
-        for stratum, share in zip(strata.values(), shares, strict=True)
-        for pair in chance.sample(stratum.held, min(share, len(stratum.held)))
-    ]
+    drawn = [pair for stratum, share in zip(strata.values(), shares, strict=True) for pair in stratum.draw(share)]
     yield from (row for _, row in sorted(drawn, key=lambda pair: pair[0]))
 
 
 def _read_value(row: RawRow, column: str) -> str:
-    path, line, fields = row
+    path, _, fields = row
     if column not in fields:
-        raise InputError(
-            [Problem(path, f"no column {column!r} for --by: {suggest_similar(column, fields)}", line)]
-        )
+        raise InputError([Problem(path, f"no column {column!r} for --by: {suggest_similar(column, fields)}")])
     return msgspec.json.encode(fields[column]).decode()
 
 

@@ -73,6 +73,17 @@ def test_new_labels_are_taken_by_key(tmp_path: Path, run_job: Callable[..., Summ
     assert "  labels  from rows.csv as it is now; 6 rows of the run have none\n" in text
 
 
+def test_vanished_labels_leave_the_scores_as_they_were(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    write_evaluated(tmp_path)
+    run_job()
+    before = json.loads(command(tmp_path, {}, "status", "--json").stdout)["evaluation"]
+    text = (tmp_path / "rows.csv").read_text()
+    (tmp_path / "rows.csv").write_text(text.replace("gold", "other", 1))
+    ended = command(tmp_path, {}, "evaluate", "job")
+    assert (ended.returncode, "has a label in rows.csv as it is now" in ended.stderr) == (2, True)
+    assert json.loads(command(tmp_path, {}, "status", "--json").stdout)["evaluation"] == before
+
+
 def test_label_column_that_the_run_did_not_have_is_read(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     write_job(tmp_path)
     run_job()

@@ -62,6 +62,7 @@ def test_sample_is_random_repeatable_and_in_order(tmp_path: Path) -> None:
 
     assert draw(1) == draw(1) == sorted(draw(1)) != draw(2)
     assert len(set(draw(1))) == 50
+    assert {*draw(1)} < {line for _, line, _ in draw_pilot(iter(rows), Pilot(90, 1), Inputs(tmp_path))}
     counts = Counter(line // 100 for seed in range(200) for line in draw(seed))
     assert min(counts.values()) > 800 and len(counts) == 10
 
@@ -125,7 +126,7 @@ def test_pilot_beside_an_unfinished_run_is_refused(tmp_path: Path) -> None:
     with simulator(tmp_path / "api", seconds=60) as environ:
         assert command(tmp_path, environ, *RUN, "--no-wait").returncode == 4
         ended = command(tmp_path, environ, *PILOT)
-    assert (ended.returncode, "finish it with `runner run`" in ended.stderr) == (2, True)
+    assert (ended.returncode, "finish only it with `runner run job.yaml --resume`" in ended.stderr) == (2, True)
 
 
 def test_pilot_compares_with_the_last_run(tmp_path: Path) -> None:
@@ -160,7 +161,7 @@ def test_pilot_as_json_is_one_object(tmp_path: Path) -> None:
     shown: dict[str, Any] = json.loads(ended.stdout)
     assert set(shown) == {"summary", "selected_rows", "cost", "diff"}
     assert (shown["summary"]["is_pilot"], shown["selected_rows"]) == (True, 20)
-    assert set(shown["cost"]) == {"expected", "low", "high"}
+    assert set(shown["cost"]) == {"expected", "low", "high", "with_cache"}
     assert shown["summary"]["batches"][0]["mode"] == "sync"
 
 
@@ -224,3 +225,36 @@ def test_interrupted_pilot_of_a_spec_goes_on(tmp_path: Path) -> None:
         ended = command(tmp_path, environ, *RUN)
     results = [line for path in (tmp_path / "api").glob("msgbatch_*.jsonl") for line in records(path)]
     assert (ended.returncode, len(results), len(keys(tmp_path / "out/all.jsonl"))) == (0, 50, 50)
+
+
+def test_braked_pilot_names_the_pilot_command(tmp_path: Path) -> None:
+    write_job(tmp_path, rows=60)
+    with simulator(tmp_path / "api", mix=lambda _: "invalid") as environ:
+        ended = command(tmp_path, environ, "pilot", "job.yaml", "30", "--yes")
+    assert (ended.returncode, "run `runner pilot` again" in ended.stderr) == (3, True)
+    assert "runner retry" not in ended.stderr
+
+
+def test_mistake_of_the_whole_job_is_found_before_its_pilot(tmp_path: Path) -> None:
+    write_job(tmp_path, sinks=[{"type": "sql", "path": "out.db", "table": "t", "columns": {"id": "kye"}}])
+    with simulator(tmp_path / "api") as environ:
+        ended = command(tmp_path, environ, *PILOT)
+    assert (ended.returncode, "'kye' is undefined" in ended.stderr, accepted(tmp_path / "api")) == (2, True, 0)
+
+
+def test_reasons_after_a_pilot_are_those_since_the_last_run(tmp_path: Path) -> None:
+    write_job(tmp_path, rows=40)
+    with simulator(tmp_path / "api") as environ:
+        assert command(tmp_path, environ, *RUN).returncode == 0
+        write_job(tmp_path, rows=40, prompt={"system": "Label it anew.", "user": "{{ text }}"})
+        assert command(tmp_path, environ, *PILOT).returncode == 0
+        planned = command(tmp_path, environ, "plan", "job.yaml").stdout
+    assert "30 (" in planned and "because the prompt has changed" in planned
+
+
+def test_cost_of_all_rows_is_also_that_with_a_warm_cache(tmp_path: Path) -> None:
+    rules = "The rules of labelling, line after line. " * 2_200
+    write_job(tmp_path, rows=100, prompt={"system": rules, "user": "{{ text }}"})
+    ended = command(tmp_path, KEYS, "pilot", "job.yaml", "10", "--simulate", "--json")
+    cost = json.loads(ended.stdout)["cost"]
+    assert 0 < cost["with_cache"] < 0.3 * cost["low"]

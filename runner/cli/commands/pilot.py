@@ -20,7 +20,7 @@ from runner.cli.summaries import print_summary, print_summary_if_stopped
 @click.argument("rows", metavar="[ROWS]", type=click.IntRange(min=1), default=50)
 @click.option("--by", metavar="COLUMN", help="Give each value of this column its share of the sample.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Draw another sample.")
-@click.option("--sync", is_flag=True, help="Send the sample at once, for twice the price, instead of as a batch.")
+@click.option("--sync", is_flag=True, help="Send the sample at once, at the full price, instead of as a batch.")
 @click.option("--simulate", is_flag=True, help="Use the local simulator: no key, no cost. Writes to simulated/.")
 @click.option("--yes", is_flag=True, help="Send without asking for confirmation.")
 @click.option("--no-wait", is_flag=True, help="Exit (code 4) instead of waiting for batches; run again to resume.")

@@ -44,9 +44,9 @@ EXAMPLES = {
         ("plan specs/invoices.yaml -v --limit 100", "with the basis of the estimates, for 100 rows"),
     ),
     "pilot": (
-        ("pilot specs/invoices.yaml", "50 rows drawn by chance, as a batch"),
-        ("pilot specs/invoices.yaml 200 --by vendor", "200 rows, of each vendor its share"),
-        ("pilot specs/invoices.yaml --sync", "at once, for twice the price"),
+        ("pilot specs/invoices.yaml 20", "20 rows drawn by chance, as a batch"),
+        ("pilot specs/invoices.yaml 20 --by gold_type", "of each type its share"),
+        ("pilot specs/invoices.yaml 20 --sync", "at once, at the full price"),
     ),
     "run": (
         ("run specs/invoices.yaml --simulate", "try it without a key"),

@@ -28,7 +28,10 @@ def _format_cost(result: PilotResult) -> str:
     if cost is None:
         return "cost unknown"
     between = f"{format_dollars(cost.low)} to {format_dollars(cost.high)}"
-    return f"about {format_dollars(cost.expected)} (very likely {between}), without a prompt cache"
+    text = f"about {format_dollars(cost.expected)} (very likely {between})"
+    if cost.with_cache is None:
+        return text
+    return f"{text} without a prompt cache, about {format_dollars(cost.with_cache)} with it"
 
 
 def _format_diff(diff: Diff) -> Iterator[str]:

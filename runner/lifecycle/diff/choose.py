@@ -6,7 +6,7 @@ from itertools import groupby
 from runner.errors import UsageError
 from runner.runs.find import RunInfo, find_runs
 
-_NAME_BOTH = "name both runs, as in `runner diff OLD NEW`"
+_NAME_BOTH = "name both runs, as in `runner diff OLD NEW`; a pilot counts only if it is named"
 
 
 def choose_runs(targets: Sequence[str]) -> tuple[RunInfo, RunInfo]:
@@ -46,7 +46,7 @@ def _choose_last_two(target: str, found: Sequence[RunInfo]) -> tuple[RunInfo, Ru
     for _, alike in groupby(finished, key=lambda run: run.is_simulated):
         if len(newest := list(alike)[:2]) == 2:
             return newest[1], newest[0]
-    raise UsageError(f"{target} does not have two finished runs to compare: `runner status` lists all runs")
+    raise UsageError(f"{target} does not have two finished runs to compare: {_NAME_BOTH}")
 
 
 def _is_named(target: str, found: Sequence[RunInfo]) -> bool:

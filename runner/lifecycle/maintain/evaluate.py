@@ -139,7 +139,13 @@ def evaluate_run(run_info: RunInfo, spec_path: Path) -> EvaluatedRun:
             for found in read_row_results(store, run, output_format, files, is_wanted=_has_outcome):
                 if found.outcome is not None:
                     judge(found, found.outcome)
-        store.update_run(run, evaluation=encode_scores(judge.evaluator.scores()))
+        scores, source = judge.evaluator.scores(), judge.source
+        if source is not None and source.problem is None and not any(one.labelled for one in scores):
+            raise UsageError(
+                f"no row of run {run.id} has a label in {source.source.path} as it is now: correct `evaluate` in "
+                f"{spec_path}, or the labels; the scores stored with the run are unchanged"
+            )
+        store.update_run(run, evaluation=encode_scores(scores))
     return _describe(run, judge, is_simulated=run_info.is_simulated)
 
 

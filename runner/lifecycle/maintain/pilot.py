@@ -1,7 +1,7 @@
 """Run a pilot: a sample of the rows of a job, which shows what the whole will cost and if its answers are good."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import copysign, sqrt
 from statistics import fmean, stdev
 from threading import Event
@@ -10,8 +10,10 @@ from runner.errors import UsageError
 from runner.lifecycle.deliver.row_results import read_row_results, recorded_output_format
 from runner.lifecycle.diff.diff import Diff, diff_runs
 from runner.lifecycle.plan.consent import Consent
-from runner.lifecycle.run import RunOptions
+from runner.lifecycle.prepare.cached_prefix import find_cached_prefix
+from runner.lifecycle.run import RunOptions, check_spec
 from runner.lifecycle.run import run as run_spec
+from runner.pricing.models import load_catalogue
 from runner.pricing.rates import Rate, rate_for_spec
 from runner.results.usage import Usage, parse_usage
 from runner.runs.events import ProgressCallback, ignore_progress
@@ -23,6 +25,7 @@ from runner.spec.spec import Pilot, Spec
 from runner.store.records import Run
 from runner.store.run_folder import open_slices
 from runner.store.store import Store
+from runner.templates.templates import load_templates
 
 # Quantile of the normal distribution for an interval of 99 %.
 _QUANTILE = 2.576
@@ -33,20 +36,22 @@ _NEGLIGIBLE_SKEWNESS = 1e-6
 class CostRange:
     """The cost of a whole job in US dollars: expected, and the limits between which it very likely lies.
 
-    It is that of all rows, each sent once and without a prompt cache; rows that were answered before cost nothing.
+    It is that of all rows without a prompt cache; rows that were answered before cost nothing. `with_cache` is the
+    expected cost if a cache is warmed, and None if the job does not warm one.
     """
 
     expected: float
     low: float
     high: float
+    with_cache: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PilotResult:
     """A pilot: its summary, the number of rows from which its own were drawn, and what the whole job will cost.
 
-    `cost` is None if no price or no answer is known. `diff` compares it with the last finished run of the job, and
-    is None without one, or if rows have no key. Both are None while the pilot is unfinished.
+    `cost` is None if no price or no answer is known. `diff` compares it with the last finished run or pilot of the
+    job, and is None without one, or if rows have no key. Both are None while the pilot is unfinished.
     """
 
     summary: Summary
@@ -70,6 +75,8 @@ def run_pilot(
     Its outputs are beside those of the job, and tables are not written. A run of the whole job takes over its
     answers. The other arguments are those of `run`. Raises RunnerError.
     """
+    # What is wrong with the whole job is found before the sample is paid.
+    check_spec(spec, simulate=options.simulate, resume=False)
     made = make_pilot_spec(spec, pilot, is_sync=is_sync)
     summary = run_spec(made, options, consent=consent, report=report, stop=stop)
     if summary.state != "finished":
@@ -86,9 +93,22 @@ def estimate_whole(store: Store, run: Run, spec: Spec, rows: int) -> CostRange |
     """Return the cost of a job of so many rows, from the answers of its finished pilot."""
     rate = rate_for_spec(spec)
     costs = [] if rate is None else _list_costs(store, run, rate, is_batched=spec.mode != "sync")
-    if not costs or not any(costs):
+    if rate is None or not any(costs):
         return None
-    return _extrapolate(costs, rows)
+    found, saving = _extrapolate(costs, rows), _estimate_saving(store, run, spec, rate, rows)
+    return found if saving is None else replace(found, with_cache=found.expected - saving)
+
+
+def _estimate_saving(store: Store, run: Run, spec: Spec, rate: Rate, rows: int) -> float | None:
+    """Return what a cache saves that one row writes and all others read; None if the job warms none."""
+    prefix, sent = find_cached_prefix(load_templates(spec)), sum(store.row_index.request_sizes(run))
+    if prefix.ttl is None or rows < prefix.fewest or spec.mode == "sync" or not sent:
+        return None
+    usage = store.run_batches(run).totals.usage
+    counts = (usage.input_tokens, usage.cache_creation_input_tokens, usage.cache_read_input_tokens)
+    tokens = prefix.bytes * sum(count or 0 for count in counts) / sent
+    price, dollars = rate.price, tokens * load_catalogue().batch / 1_000_000
+    return dollars * ((rows - 1) * (price.input - price.read) - (price.write_1h - price.input))
 
 
 def _list_costs(store: Store, run: Run, rate: Rate, *, is_batched: bool) -> list[float]:
@@ -136,11 +156,13 @@ def _correct_skewness(error: float, skewness: float, count: int) -> float:
 
 
 def _compare_with_last(spec: Spec, pilot: RunInfo, runs: Sequence[RunInfo]) -> Diff | None:
-    """Return how a pilot differs from the last finished run of its job, or None if that cannot be said."""
+    """Return how a pilot differs from the last finished run or pilot of its job, or None if there is none."""
     last = (
         one
         for one in runs
-        if one.summary.state == "finished" and not one.is_pilot and one.is_simulated == pilot.is_simulated
+        if one.summary.state == "finished"
+        and one.summary.run != pilot.summary.run
+        and one.is_simulated == pilot.is_simulated
     )
     before = next(last, None)
     if before is None or spec.source.key is None:

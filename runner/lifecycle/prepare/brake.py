@@ -12,6 +12,7 @@ from runner.results.outcome_names import LASTING_OUTCOMES
 from runner.results.output_format import OutputFormat
 from runner.runs.context import RunContext
 from runner.runs.result_reader import open_result_reader
+from runner.store.records import Run
 
 MIN_ROWS = 20
 """A round of fewer rows is never braked."""
@@ -67,7 +68,16 @@ def _describe_stop(context: RunContext, round: int, share: str, row: int, messag
         f"run {run.id} stopped after round {round}: {share} failed for the same reason\n"
         f"  row {key!r}, for example, is {message}\n"
         f"{succeeded:,} of all {run.rows:,} rows succeeded. The outputs are written, and nothing more is sent. "
-        "Correct the cause, and then:\n"
+        f"Correct the cause, and then{_describe_next(run)}"
+    )
+
+
+def _describe_next(run: Run) -> str:
+    """Return the end of the message: the commands that go on."""
+    if run.is_pilot:
+        return " run `runner pilot` again: paid answers are checked again"
+    return (
+        ":\n"
         "  after an edit of the checks or rows, run again: paid answers are checked again, and only rows that "
         "changed or still fail are sent\n"
         f"  after an edit of the prompt, use `runner retry {run.id}`: it sends only the failed rows\n"

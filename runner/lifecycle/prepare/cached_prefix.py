@@ -25,11 +25,13 @@ class CachedPrefix(NamedTuple):
     """The time to live of the mark behind the shared prefix, if it is one of an hour that has an effect.
 
     `mark` is the mark if the runner sets it, and None if the spec does. It is worth it from `fewest` requests on.
+    `bytes` is its size.
     """
 
     ttl: str | None = None
     mark: CacheMark | None = None
     fewest: int = 2
+    bytes: int = 0
 
     @property
     def mark_bytes(self) -> int:
@@ -79,9 +81,9 @@ def find_cached_prefix(templates: Templates) -> CachedPrefix:
     if tokens < find_least_tokens(spec) or (has_marks and prefix.ttl != _TTL):
         return CachedPrefix()
     if has_marks:
-        return CachedPrefix(_TTL)
+        return CachedPrefix(_TTL, bytes=size)
     fewest = _find_fewest(rate_for_spec(spec), tokens)
-    return CachedPrefix() if fewest is None else CachedPrefix(_TTL, make_cache_mark(templates), fewest)
+    return CachedPrefix() if fewest is None else CachedPrefix(_TTL, make_cache_mark(templates), fewest, size)
 
 
 def _find_fewest(rate: Rate | None, tokens: float) -> int | None:

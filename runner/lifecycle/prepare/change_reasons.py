@@ -68,7 +68,9 @@ class ChangeReasons:
 
 def find_change_reasons(store: Store, run: Run, snapshot: SpecSnapshot) -> ChangeReasons:
     """Compare a run with the previous one of its spec, to explain why its requests have no result yet."""
-    runs = (one for one in store.runs(run.spec) if one.id != run.id and one.state in _COMPARED_STATES)
+    runs = [one for one in store.runs(run.spec) if one.id != run.id and one.state in _COMPARED_STATES]
+    # A pilot has few of the rows: a run of all says more.
+    runs.sort(key=lambda one: one.is_pilot)
     before = next((one for one in runs if one.purged_at is None), None)
     if before is None:
         return ChangeReasons(store, None, "data")
