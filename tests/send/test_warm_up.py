@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.outputs import records
-from tests.support.processes import RUN, command
+from tests.support.processes import RUN, command, kill
 from tests.support.projects import write_job
 from tests.support.simulator import bill, environ_without_key, paid, simulator
 
@@ -61,6 +62,16 @@ def tokens(folder: Path) -> tuple[int, int]:
     """The tokens that all results of a simulator have written to the cache, and read from it."""
     found = sums(folder)
     return found["cache_creation_input_tokens"], found["cache_read_input_tokens"]
+
+
+def killed_at_first_split() -> None:
+    """Have this process killed when it first writes requests again, as the body after those of 60 rows."""
+
+    def watch(event: str, args: tuple[object, ...]) -> None:
+        if event == "open" and Path(str(args[0])).name.startswith("1-6.json"):
+            kill(os.getpid())
+
+    sys.addaudithook(watch)
 
 
 def status(root: Path, environ: dict[str, str]) -> dict[str, Any]:
@@ -229,6 +240,17 @@ def test_warm_up_that_fails_lets_the_rest_go_without_marks(tmp_path: Path) -> No
     with simulator(tmp_path / "api", mix=lambda id: "errored" if id.endswith("-1") else "succeeded") as environ:
         assert command(tmp_path, environ, *RUN).returncode == 3
     assert (tokens(tmp_path / "api"), sum(sizes(tmp_path / "api"))) == ((0, 0), 60)
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_rejected_warm_up_lets_the_rest_go_without_marks(tmp_path: Path, *, is_killed: bool) -> None:
+    write_cached_job(tmp_path)
+    with simulator(tmp_path / "api", faults=["refused-row:1"]) as environ:
+        if is_killed:
+            command(tmp_path, environ, *RUN, before=killed_at_first_split)
+            assert sizes(tmp_path / "api") == []
+        assert command(tmp_path, environ, *RUN).returncode == 3
+    assert (tokens(tmp_path / "api"), sizes(tmp_path / "api")) == ((0, 0), [20, 19, 18, 2])
 
 
 def test_canceled_run_does_not_wait_for_its_cache(tmp_path: Path) -> None:

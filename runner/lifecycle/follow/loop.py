@@ -92,7 +92,8 @@ def _create_order(batch: Batch) -> tuple[bool, int, bool, bool, BatchKey]:
     """
     is_rejected = batch.rejection is not None
     is_single_suspect = batch.accepted_before_rejection is not None and batch.requests == 1
-    return is_rejected, batch.requests if is_rejected else 0, is_single_suspect, not batch.is_warmup, key_of(batch)
+    # The others wait for a warm-up, also for one that was rejected before.
+    return is_rejected, batch.requests if is_rejected else 0, not batch.is_warmup, is_single_suspect, key_of(batch)
 
 
 def _find_next_create(run: Following) -> Batch | None:

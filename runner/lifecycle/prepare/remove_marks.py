@@ -1,5 +1,7 @@
 """Write prepared requests again without cache marks, where the prompt cache would cost more than it saves."""
 
+from dataclasses import replace
+
 from runner.lifecycle.prepare.split_batch import split_batch
 from runner.lifecycle.prepare.write_round import write_round
 from runner.requests.stored_params import Params, replace_sent
@@ -17,9 +19,8 @@ def _remove_marks(params: bytes) -> bytes:
 
 def remove_marks_of_batch(context: RunContext, batch: Batch) -> None:
     """Write the requests of a prepared batch again, without cache marks."""
-    unmarked = context.store.transition(batch, "prepared", cache=None)
     requests = context.store.row_index.requests_of(batch)
-    split_batch(context, unmarked, [requests], transform=_remove_marks)
+    split_batch(context, replace(batch, cache=None), [requests], transform=_remove_marks)
 
 
 def remove_marks_of_run(context: RunContext) -> None:

@@ -41,8 +41,8 @@ def choose_cache_step(batch: Batch, batches: RunBatches, *, now: float, can_wait
     if warm_up is None:
         return CacheStep.REMOVE_MARKS
     if warm_up.state != "collected":
-        is_slow = warm_up.created_at is not None and now - warm_up.created_at > LONGEST_WARM_UP
-        return CacheStep.WAIT if can_wait and not is_slow else CacheStep.REMOVE_MARKS
+        is_awaited = can_wait and warm_up.rejection is None and not _is_slow(warm_up, now)
+        return CacheStep.WAIT if is_awaited else CacheStep.REMOVE_MARKS
     if not _has_used_cache(warm_up):
         # Marks without an effect cost nothing; but without an answer, it is not known if they have one.
         has_answer = decode_column(warm_up.counts, dict[str, int]).get("succeeded", 0) > 0
@@ -52,6 +52,12 @@ def choose_cache_step(batch: Batch, batches: RunBatches, *, now: float, can_wait
     # If nothing was sent after the last one, the next one would end too early or too late as well.
     is_worth_it = can_wait and _was_used(warm_up, batches) and batch.requests >= _FEWEST_REQUESTS
     return CacheStep.WARM if is_worth_it else CacheStep.REMOVE_MARKS
+
+
+def _is_slow(warm_up: Batch, now: float) -> bool:
+    """Return whether a batch was sent more than an hour ago; of one in doubt, the time of its create counts."""
+    sent_at = warm_up.intent_at if warm_up.created_at is None else warm_up.created_at
+    return warm_up.state != "prepared" and now - (sent_at or now) > LONGEST_WARM_UP
 
 
 def _has_used_cache(batch: Batch) -> bool:
