@@ -210,6 +210,25 @@ def test_rest_is_sent_without_marks_if_the_warm_up_is_slow(tmp_path: Path, clock
     assert {*paid(tmp_path / "api").values()} == {1}
 
 
+@pytest.mark.parametrize("names", [("type", "ttl"), ("ttl", "type")])
+@pytest.mark.parametrize("is_first", [False, True])
+def test_marks_of_the_spec_are_removed_if_the_warm_up_is_slow(
+    tmp_path: Path, clock: Clock, names: tuple[str, str], *, is_first: bool
+) -> None:
+    mark = {"cache_control": {name: {"type": "ephemeral", "ttl": "1h"}[name] for name in names}}
+    tool = {"name": "look_up", "description": RULES, "input_schema": {"type": "object"}}
+    marked = {**mark, **tool} if is_first else {**tool, **mark}
+    write_cached_job(tmp_path, params={**PARAMS, "tools": [marked]}, prompt={"system": "Label."})
+    with simulator(tmp_path / "api", seconds=3 * 3_600, clock=clock) as environ:
+        assert command(tmp_path, environ, *RUN, "--no-wait").returncode == 4
+        clock.ahead += 4_000
+        assert command(tmp_path, environ, *RUN, "--no-wait").returncode == 4
+        clock.ahead += 6 * 3_600
+        assert command(tmp_path, environ, *RUN).returncode == 0
+    written, read = tokens(tmp_path / "api")
+    assert (sizes(tmp_path / "api")[0], 20_000 < written < 30_000, read) == (1, True, 0)
+
+
 def test_rest_is_sent_without_marks_after_a_missed_hour(tmp_path: Path, clock: Clock) -> None:
     write_cached_job(tmp_path)
     with simulator(tmp_path / "api", seconds=0.1, clock=clock) as environ:

@@ -1,5 +1,6 @@
 """Write prepared requests again without cache marks, where the prompt cache would cost more than it saves."""
 
+import re
 from dataclasses import replace
 
 from runner.lifecycle.prepare.split_batch import split_batch
@@ -9,12 +10,13 @@ from runner.runs.context import RunContext
 from runner.store.records import Batch
 from runner.store.run_folder import open_bodies
 
-_MARK = b',"cache_control":{"type":"ephemeral","ttl":"1h"}'
+_MARK = rb'"cache_control":\{(?:"type":"ephemeral","ttl":"1h"|"ttl":"1h","type":"ephemeral")\}'
+_MARKS = re.compile(rb",%b|%b," % (_MARK, _MARK))
 
 
 def _remove_marks(params: bytes) -> bytes:
     # In JSON the quotes of texts are escaped, so this finds only marks.
-    return params.replace(_MARK, b"")
+    return _MARKS.sub(b"", params)
 
 
 def remove_marks_of_batch(context: RunContext, batch: Batch) -> None:
