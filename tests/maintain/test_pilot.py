@@ -258,3 +258,13 @@ def test_cost_of_all_rows_is_also_that_with_a_warm_cache(tmp_path: Path) -> None
     ended = command(tmp_path, KEYS, "pilot", "job.yaml", "10", "--simulate", "--json")
     cost = json.loads(ended.stdout)["cost"]
     assert 0 < cost["with_cache"] < 0.3 * cost["low"]
+
+
+def test_purged_pilot_is_not_sent_again(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    with simulator(tmp_path / "api") as environ:
+        assert command(tmp_path, environ, *PILOT).returncode == 0
+        assert command(tmp_path, environ, "purge", "job.yaml", "--yes").returncode == 0
+        ended = command(tmp_path, environ, *PILOT)
+    assert (ended.returncode, "were purged since" in ended.stderr) == (0, True)
+    assert sum(paid(tmp_path / "api").values()) == 10

@@ -51,7 +51,8 @@ class PilotResult:
     """A pilot: its summary, the number of rows from which its own were drawn, and what the whole job will cost.
 
     `cost` is None if no price or no answer is known. `diff` compares it with the last finished run or pilot of the
-    job, and is None without one, or if rows have no key. Both are None while the pilot is unfinished.
+    job, and is None without one, or if rows have no key. Both are None while the pilot is unfinished, or if it was
+    purged.
     """
 
     summary: Summary
@@ -84,6 +85,8 @@ def run_pilot(
     runs = find_runs(str(spec.path))
     info = next(one for one in runs if one.summary.run == summary.run)
     with open_run(info, lock=False) as (store, run):
+        if run.purged_at is not None:
+            return PilotResult(summary, None, None, None)
         rows = read_snapshot(store, run).selected_rows
         cost = estimate_whole(store, run, spec, rows or run.rows)
     return PilotResult(summary, rows, cost, _compare_with_last(spec, info, runs))
