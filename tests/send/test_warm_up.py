@@ -254,22 +254,37 @@ def test_cache_that_expired_meanwhile_is_warmed_again(tmp_path: Path, clock: Clo
     assert {*paid(tmp_path / "api").values()} == {1}
 
 
-def test_warm_up_that_fails_lets_the_rest_go_without_marks(tmp_path: Path) -> None:
+def test_warm_up_that_fails_is_repeated_with_another_row(tmp_path: Path) -> None:
     write_cached_job(tmp_path, retry={"attempts": 1})
     with simulator(tmp_path / "api", mix=lambda id: "errored" if id.endswith("-1") else "succeeded") as environ:
+        assert command(tmp_path, environ, *RUN).returncode == 3
+    written, read = tokens(tmp_path / "api")
+    assert (sizes(tmp_path / "api")[:2], read, sum(sizes(tmp_path / "api"))) == ([1, 1], 58 * written, 60)
+
+
+def test_rest_goes_without_marks_after_two_failed_warm_ups(tmp_path: Path) -> None:
+    write_cached_job(tmp_path, retry={"attempts": 1})
+    failing = ("-1", "-2")
+    with simulator(tmp_path / "api", mix=lambda id: "errored" if id.endswith(failing) else "succeeded") as environ:
         assert command(tmp_path, environ, *RUN).returncode == 3
     assert (tokens(tmp_path / "api"), sum(sizes(tmp_path / "api"))) == ((0, 0), 60)
 
 
-@pytest.mark.parametrize("is_killed", [False, True])
-def test_rejected_warm_up_lets_the_rest_go_without_marks(tmp_path: Path, *, is_killed: bool) -> None:
+def test_rejected_warm_up_is_repeated_with_another_row(tmp_path: Path) -> None:
     write_cached_job(tmp_path)
     with simulator(tmp_path / "api", faults=["refused-row:1"]) as environ:
-        if is_killed:
-            command(tmp_path, environ, *RUN, before=killed_at_first_split)
-            assert sizes(tmp_path / "api") == []
         assert command(tmp_path, environ, *RUN).returncode == 3
-    assert (tokens(tmp_path / "api"), sizes(tmp_path / "api")) == ((0, 0), [20, 19, 18, 2])
+    written, read = tokens(tmp_path / "api")
+    assert (sizes(tmp_path / "api")[0], read, sum(sizes(tmp_path / "api"))) == (1, 58 * written, 59)
+
+
+def test_killed_run_waits_for_no_rejected_warm_up(tmp_path: Path) -> None:
+    write_cached_job(tmp_path)
+    with simulator(tmp_path / "api", faults=["refused-row:1"]) as environ:
+        command(tmp_path, environ, *RUN, before=killed_at_first_split)
+        assert sizes(tmp_path / "api") == []
+        assert command(tmp_path, environ, *RUN).returncode == 3
+    assert {*paid(tmp_path / "api").values()} == {1} and sum(sizes(tmp_path / "api")) == 59
 
 
 def test_canceled_run_does_not_wait_for_its_cache(tmp_path: Path) -> None:

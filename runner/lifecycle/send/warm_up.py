@@ -19,6 +19,7 @@ LONGEST_WARM_UP = 3600.0
 # A batch must not only be sent while the cache is there, but also be processed.
 _FRESH_SECONDS = 3600.0 - 300.0
 _FEWEST_REQUESTS = 10
+_MOST_FAILED = 2
 
 
 class CacheStep(Enum):
@@ -37,21 +38,31 @@ def choose_cache_step(batch: Batch, batches: RunBatches, *, now: float, can_wait
     """
     if batch.cache is None or batch.is_warmup:
         return CacheStep.SEND
-    warm_up = max(batches.in_group("warm-ups"), key=key_of, default=None)
-    if warm_up is None:
+    warm_ups = batches.in_group("warm-ups")
+    if not warm_ups:
         return CacheStep.REMOVE_MARKS
+    warm_up = max(warm_ups, key=key_of)
+    if _has_failed(warm_up):
+        # Its row may be at fault, so that of another one is tried, but only once.
+        is_repeated = can_wait and len(warm_ups) < _MOST_FAILED and batch.requests >= _FEWEST_REQUESTS
+        return CacheStep.WARM if is_repeated else CacheStep.REMOVE_MARKS
     if warm_up.state != "collected":
-        is_awaited = can_wait and warm_up.rejection is None and not _is_slow(warm_up, now)
-        return CacheStep.WAIT if is_awaited else CacheStep.REMOVE_MARKS
+        return CacheStep.WAIT if can_wait and not _is_slow(warm_up, now) else CacheStep.REMOVE_MARKS
     if not _has_used_cache(warm_up):
-        # Marks without an effect cost nothing; but without an answer, it is not known if they have one.
-        has_answer = decode_column(warm_up.counts, dict[str, int]).get("succeeded", 0) > 0
-        return CacheStep.SEND if has_answer else CacheStep.REMOVE_MARKS
+        # Marks without an effect cost nothing.
+        return CacheStep.SEND
     if now - (batches.totals.cache_used_at or 0.0) < _FRESH_SECONDS:
         return CacheStep.SEND
     # If nothing was sent after the last one, the next one would end too early or too late as well.
     is_worth_it = can_wait and _was_used(warm_up, batches) and batch.requests >= _FEWEST_REQUESTS
     return CacheStep.WARM if is_worth_it else CacheStep.REMOVE_MARKS
+
+
+def _has_failed(warm_up: Batch) -> bool:
+    """Return whether a batch was rejected, or has ended without an answer."""
+    if warm_up.state != "collected":
+        return warm_up.rejection is not None
+    return not decode_column(warm_up.counts, dict[str, int]).get("succeeded", 0) and not _has_used_cache(warm_up)
 
 
 def _is_slow(warm_up: Batch, now: float) -> bool:
