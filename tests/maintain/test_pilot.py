@@ -268,3 +268,9 @@ def test_purged_pilot_is_not_sent_again(tmp_path: Path) -> None:
         ended = command(tmp_path, environ, *PILOT)
     assert (ended.returncode, "were purged since" in ended.stderr) == (0, True)
     assert sum(paid(tmp_path / "api").values()) == 10
+
+
+def test_pilot_of_one_row_does_not_say_what_all_cost(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    ended = command(tmp_path, KEYS, "pilot", "job.yaml", "1", "--simulate")
+    assert (ended.returncode, "20 rows: cost unknown" in ended.stdout) == (0, True)

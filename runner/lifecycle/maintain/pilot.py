@@ -50,9 +50,9 @@ class CostRange:
 class PilotResult:
     """A pilot: its summary, the number of rows from which its own were drawn, and what the whole job will cost.
 
-    `cost` is None if no price or no answer is known. `diff` compares it with the last finished run or pilot of the
-    job, and is None without one, or if rows have no key. Both are None while the pilot is unfinished, or if it was
-    purged.
+    `cost` is None if no price is known, or fewer than two answers. `diff` compares it with the last finished run or
+    pilot of the job, and is None without one, or if rows have no key. Both are None while the pilot is unfinished,
+    or if it was purged.
     """
 
     summary: Summary
@@ -96,7 +96,8 @@ def estimate_whole(store: Store, run: Run, spec: Spec, rows: int) -> CostRange |
     """Return the cost of a job of so many rows, from the answers of its finished pilot."""
     rate = rate_for_spec(spec)
     costs = [] if rate is None else _list_costs(store, run, rate, is_batched=spec.mode != "sync")
-    if rate is None or not any(costs):
+    # A single answer says nothing about how much they differ.
+    if rate is None or not any(costs) or len(costs) == 1 < rows:
         return None
     found, saving = _extrapolate(costs, rows), _estimate_saving(store, run, spec, rate, rows)
     return found if saving is None else replace(found, with_cache=found.expected - saving)
