@@ -274,3 +274,11 @@ def test_pilot_of_one_row_does_not_say_what_all_cost(tmp_path: Path) -> None:
     write_job(tmp_path)
     ended = command(tmp_path, KEYS, "pilot", "job.yaml", "1", "--simulate")
     assert (ended.returncode, "20 rows: cost unknown" in ended.stdout) == (0, True)
+
+
+def test_job_with_a_pilot_alone_has_nothing_to_retry(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    with simulator(tmp_path / "api") as environ:
+        assert command(tmp_path, environ, *PILOT).returncode == 0
+        ended = command(tmp_path, environ, "retry", "job.yaml", "--yes")
+    assert (ended.returncode, "has no real run to retry; `runner status`" in ended.stderr) == (2, True)

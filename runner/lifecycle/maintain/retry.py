@@ -60,7 +60,8 @@ def find_retry_target(target: str, *, simulate: bool) -> RetryTarget:
         raise UsageError(f"run {found[0].summary.run} is a pilot: after an edit, run `runner pilot` again")
     if not fitting or (simulate and not fitting[0].is_simulated):
         kind = "simulated" if simulate else "real"
-        hint = ": add --simulate to retry the simulated one" if found and not simulate else ""
+        has_simulated = any(one.is_simulated and not one.is_pilot for one in found)
+        hint = ": add --simulate to retry the simulated one" if has_simulated and not simulate else ""
         raise UsageError(f"{target} has no {kind} run to retry{hint}; `runner status` lists all runs")
     chosen = fitting[0]
     is_path = target.endswith(SPEC_SUFFIXES) and Path(target).exists()
