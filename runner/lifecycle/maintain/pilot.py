@@ -50,9 +50,9 @@ class CostRange:
 class PilotResult:
     """A pilot: its summary, the number of rows from which its own were drawn, and what the whole job will cost.
 
-    `cost` is None if no price is known, or fewer than two answers. `diff` compares it with the last finished run or
-    pilot of the job, and is None without one, or if rows have no key. Both are None while the pilot is unfinished,
-    or if it was purged.
+    `cost` is None if no price is known, or fewer than two answers. `diff` compares it with the last finished run
+    or pilot of the job, and is None without one, or if rows have no key. Both are None while the pilot is
+    unfinished, or if it was purged.
     """
 
     summary: Summary
