@@ -26,6 +26,7 @@ MAX_ROWS = 10_000
 """Most rows that are read to guess a key."""
 
 _HEAD_BYTES, _LOOKED_AT, _MAX_KEY = 1 << 20, 20, 64
+_GOLD_NAME = re.compile(r"(gold|expected|ground[ _-]?truth)([ _-].*)?|.*[ _-](gold|expected|truth)", re.IGNORECASE)
 _KEY_NAME = re.compile(r"(.*[\s_.-])?(id|key|uuid|guid|nr|no|number|code|sku|slug)\.?|.*[a-z]I[dD]", re.IGNORECASE)
 
 
@@ -91,6 +92,11 @@ class _KeyCandidates:
 def is_key_name(name: str) -> bool:
     """Return whether a name is one of keys, such as `id`, `ticket no` or `orderId`."""
     return _KEY_NAME.fullmatch(name.strip()) is not None
+
+
+def is_gold_name(name: str) -> bool:
+    """Return whether a name is one of right answers, such as `gold`, `gold_label` or `expected total`."""
+    return _GOLD_NAME.fullmatch(name.strip()) is not None
 
 
 def _explain_folder(path: str, root: Path) -> str:

@@ -72,6 +72,14 @@ def test_csv_of_a_new_spec_says_why_a_row_failed(tmp_path: Path, key: str, colum
     assert "refused" in refused[column]
 
 
+def test_right_answers_are_not_in_the_prompt(tmp_path: Path) -> None:
+    made = make(tmp_path, "tickets.csv", "id,body,gold,total_expected\n1,stops,bug,3\n2,charged,billing,4\n")
+    assert all(
+        "bug" not in prompt and "billing" not in prompt and "3" not in prompt for prompt in prompts(made.spec)
+    )
+    assert any("`gold` is named like a right answer" in note for note in made.notes)
+
+
 def test_task_without_alternatives_asks_for_text(tmp_path: Path) -> None:
     spec = load_spec(make(tmp_path, "a.csv", task="Summarise the ticket").spec)
     assert spec.output.schema is not None and spec.output.schema["properties"] == {"answer": {"type": "string"}}
