@@ -229,6 +229,18 @@ def test_marks_of_the_spec_are_removed_if_the_warm_up_is_slow(
     assert (sizes(tmp_path / "api")[0], 20_000 < written < 30_000, read) == (1, True, 0)
 
 
+def test_cache_is_read_by_a_run_resumed_after_an_hour(tmp_path: Path, clock: Clock) -> None:
+    write_cached_job(tmp_path)
+    with simulator(tmp_path / "api", seconds=3_000, clock=clock) as environ:
+        assert command(tmp_path, environ, *RUN, "--no-wait").returncode == 4
+        clock.ahead += 4_000
+        assert command(tmp_path, environ, *RUN, "--no-wait").returncode == 4
+        clock.ahead += 4_000
+        assert command(tmp_path, environ, *RUN).returncode == 0
+    written, read = tokens(tmp_path / "api")
+    assert (sizes(tmp_path / "api")[0], read) == (1, 59 * written)
+
+
 def test_rest_is_sent_without_marks_after_a_missed_hour(tmp_path: Path, clock: Clock) -> None:
     write_cached_job(tmp_path)
     with simulator(tmp_path / "api", seconds=0.1, clock=clock) as environ:

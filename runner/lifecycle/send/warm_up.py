@@ -66,9 +66,9 @@ def _has_failed(warm_up: Batch) -> bool:
 
 
 def _is_slow(warm_up: Batch, now: float) -> bool:
-    """Return whether a batch was sent more than an hour ago; of one in doubt, the time of its create counts."""
-    sent_at = warm_up.intent_at if warm_up.created_at is None else warm_up.created_at
-    return warm_up.state != "prepared" and now - (sent_at or now) > LONGEST_WARM_UP
+    """Return whether a batch was sent, or has ended without being collected, more than an hour ago."""
+    since = warm_up.ended_at or warm_up.created_at or warm_up.intent_at or now
+    return warm_up.state != "prepared" and now - since > LONGEST_WARM_UP
 
 
 def _has_used_cache(batch: Batch) -> bool:
