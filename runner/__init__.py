@@ -25,6 +25,7 @@ from runner.errors import (
     ManualDecisionRequired,
     NotAccepted,
     NotFound,
+    PilotMissed,
     Problem,
     QueueFull,
     RequestRejected,
@@ -50,7 +51,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AcceptanceUnknown", "AccessError", "ApiError", "CanaryFailed", "CostCapReached", "FileChanged",
-    "InputError", "Interrupted", "ManualDecisionRequired", "NotAccepted", "NotFound", "Plan", "Problem",
+    "InputError", "Interrupted", "ManualDecisionRequired", "NotAccepted", "NotFound", "PilotMissed", "Plan",
+    "Problem",
     "QueueFull", "RequestRejected", "Result", "ResultsIncomplete", "ResultsLost", "RetriesStopped", "RunEvent",
     "RunnerError", "Score", "Spec", "StateError", "StateLocked", "Summary", "Unavailable", "UsageError",
     "load_spec", "plan", "run",

@@ -39,7 +39,8 @@ def _connect(folder: Path) -> Iterator[sqlite3.Connection]:
     path = folder / "state.db"
     # Not opened here: the system drops all locks of a process on a file that it closes, and so those of SQLite.
     path.touch(mode=0o600)
-    path.chmod(0o600)
+    if path.stat().st_mode & 0o077:
+        path.chmod(0o600)
     with closing(sqlite3.connect(path, isolation_level=None, timeout=10)) as connection:
         connection.execute(f"PRAGMA journal_mode = {'TRUNCATE' if _is_network_folder(folder) else 'WAL'}")
         connection.execute("PRAGMA synchronous = FULL")
