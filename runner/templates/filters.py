@@ -66,17 +66,18 @@ def _check_first(original: Filter, check: Check) -> Filter:
 
 def _watch_values(budget: Budget, original: Filter) -> Filter:
     """Return a filter that counts the values that it reads."""
-    passed, watch = getattr(original, "jinja_pass_arg", None), budget.watch_loop
-    if passed is None:
+    watch = budget.watch_loop
+    if not hasattr(original, "jinja_pass_arg"):
         return lambda value, *args, **named: original(watch(value), *args, **named)
 
+    # This also copies the mark that Jinja passes a context to the filter.
+    @wraps(original)
     def watched(context: Any, value: Any, *args: Any, **named: Any) -> Any:
         # Each value is passed to another filter or a test.
         if hasattr(value, "__len__"):
             budget.spend(len(value) * STEPS_PER_CALL)
         return original(context, watch(value), *args, **named)
 
-    watched.jinja_pass_arg = passed  # type: ignore[attr-defined]
     return watched
 
 

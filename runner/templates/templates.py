@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from jinja2 import StrictUndefined, TemplateSyntaxError, nodes
 from jinja2.nodes import EvalContext
@@ -91,7 +91,8 @@ class Templates:
             for one in stateful:
                 # The module of the row before would still hold what that row changed.
                 one._module = None  # noqa: SLF001 - Jinja has no public way
-            context.parent = names  # type: ignore[assignment]
+            # Jinja only reads it.
+            context.parent = cast("dict[str, Any]", names)
             context.vars.clear()
             context.exported_vars.clear()
             # A template that extends another adds the blocks of that one to these.
