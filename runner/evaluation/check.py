@@ -24,7 +24,7 @@ def check_evaluations(spec: Spec, schemas: Mapping[str, Any]) -> list[Problem]:
 
 
 def make_evaluator(spec: Spec) -> Evaluator:
-    """Return the evaluator of a spec's answers. Raises InputError for expressions that are none."""
+    """Return the evaluator of a spec's answers. Raises InputError for invalid expressions."""
     if problems := check_evaluations(spec, {}):
         raise InputError(problems)
     return Evaluator(spec.evaluate, spec.vars)

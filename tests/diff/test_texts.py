@@ -35,7 +35,7 @@ def diff_of(
         ),
         (
             diff_of({"again": 1}, same=3, fixed=1),
-            "job: 1 of 4 rows differ; answered anew, with nothing changed that is sent",
+            "job: 1 of 4 rows differ, because the same requests got other answers",
         ),
         (diff_of({"data": 1, "prompt": 1}, same=3, changed=2), "job: 2 of 5 rows differ, for several reasons"),
     ],

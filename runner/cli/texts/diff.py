@@ -22,7 +22,7 @@ _CAUSES = {
     "file": "the attached files",
     "output": "the rules that judge answers",
 }
-_ANEW = "answered anew, with nothing changed that is sent"
+_OTHER_ANSWERS = "the same requests got other answers"
 _ALWAYS_COUNTED, _COUNTED = ("same", "changed", "regressed"), ("fixed", "added", "removed")
 
 
@@ -81,13 +81,13 @@ def _format_main_cause(diff: Diff) -> str:
     if rows * 2 <= total:
         return ", for several reasons"
     if first == "again":
-        return f"; {'' if rows == total else 'most of them '}{_ANEW}"
+        return f", {'' if rows == total else 'mostly '}because {_OTHER_ANSWERS}"
     return f", {'' if rows == total else 'mostly '}because of {_name_causes(first)}"
 
 
 def _name_causes(joined: str) -> str:
     if joined == "again":
-        return _ANEW
+        return _OTHER_ANSWERS
     names = [_CAUSES[cause] for cause in joined.split("+")]
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 

@@ -8,11 +8,11 @@ from runner.runs.snapshot import SpecSnapshot
 from runner.spec.record import spec_from_record
 
 CAUSES = ("data", "prompt", "model", "params", "schema", "file", "output", "again")
-"""Why a row differs: several causes can hold at once.
+"""Causes of a difference, of which a row can have several.
 
 `data`: its fields differ. `prompt`, `model`, `params`, `schema`: that part of all requests has changed. `file`: a
 file that it attaches. `output`: the request is the same, and is judged by other rules. `again`: the same request
-was answered anew, or nothing is known to have changed.
+got another answer, or nothing is known to have changed.
 """
 
 

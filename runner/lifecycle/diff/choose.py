@@ -10,7 +10,7 @@ _NAME_BOTH = "name both runs, as in `runner diff OLD NEW`; a pilot counts only i
 
 
 def choose_runs(targets: Sequence[str]) -> tuple[RunInfo, RunInfo]:
-    """Return the old and the new run that one or two targets mean. Raises UsageError if there are none.
+    """Return the old and the new run that one or two targets name. Raises UsageError if one is missing.
 
     A run alone means the last finished run before it, too; a spec alone its last two finished runs; and a spec
     beside another target its last finished run. Pilots count only if they are named, and real runs come before

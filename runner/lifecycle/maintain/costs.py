@@ -23,7 +23,7 @@ _IN_FLIGHT = ("submitting", "submitted", "ended")
 
 
 class RunCost(NamedTuple):
-    """What one run cost, in US dollars; an amount is None if a part of it is unknown.
+    """Costs of one run, in US dollars; an amount is None if a part of it is unknown.
 
     `doubted` is the most that creates may have cost which got no answer. `in_flight` counts the batches that were
     sent and are not collected yet: they are no part of what was paid.

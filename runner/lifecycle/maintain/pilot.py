@@ -160,7 +160,7 @@ def _correct_skewness(error: float, skewness: float, count: int) -> float:
 
 
 def _compare_with_last(spec: Spec, pilot: RunInfo, runs: Sequence[RunInfo]) -> Diff | None:
-    """Return how a pilot differs from the last finished run or pilot of its job, or None if there is none."""
+    """Compare a pilot with the last finished run or pilot of its job; return None without one."""
     last = (
         one
         for one in runs

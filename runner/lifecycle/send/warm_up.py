@@ -1,8 +1,8 @@
 """Warm the prompt cache: one request is sent as a batch of its own, and the others wait until it has ended.
 
-The requests of one batch do not read what the others of it write, but they read what an ended batch has written
-(measured by others on the real API, public reports of 2026; the documentation recommends a batch of one request
-with a mark of 1 hour).
+The requests of one batch do not read what the others of it write to the cache. They do read what a batch has
+written that ended before. Others have measured this on the real API (public reports, 2026), and the documentation
+recommends to send one request with a mark of 1 hour first.
 """
 
 from enum import Enum
@@ -23,7 +23,7 @@ _MOST_FAILED = 2
 
 
 class CacheStep(Enum):
-    """What the prompt cache means for a prepared batch."""
+    """Steps that a prepared batch can take for the prompt cache."""
 
     SEND = "send it"
     WAIT = "wait for the batch that warms the cache"
