@@ -13,7 +13,7 @@ from runner.runs.snapshot import SpecSnapshot, describe_changes, read_snapshot
 from runner.sources.changed_files import find_changed_files, is_read_once, is_unchanged
 from runner.sources.input_files import InputFile
 from runner.spec.pilot import with_pilot_sinks
-from runner.spec.record import restore_with_edits
+from runner.spec.record import make_record, restore_with_edits
 from runner.spec.spec import Spec
 from runner.store.records import Run
 from runner.store.run_folder import RunFolder
@@ -179,5 +179,5 @@ class RunSelector:
 
     def _find_differences(self, before: SpecSnapshot, folder: RunFolder) -> list[str]:
         files = self.templates.file_texts() if self.templates else {}
-        now = SpecSnapshot(self.spec.to_record(), files, self.limit, [])
+        now = SpecSnapshot(make_record(self.spec), files, self.limit, [])
         return _describe_differences(self.spec, before, now, folder)

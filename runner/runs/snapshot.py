@@ -12,7 +12,7 @@ from runner.errors import StateError
 from runner.files.atomic import atomic_write
 from runner.sources.changed_files import digest_files
 from runner.sources.input_files import InputFile
-from runner.spec.record import compute_fingerprint
+from runner.spec.record import compute_fingerprint, make_record
 from runner.spec.spec import Spec
 from runner.store.records import Run
 from runner.store.store import Store
@@ -28,7 +28,7 @@ _MAX_SHOWN, _SHOWN_BEFORE = 40, 12
 class SpecSnapshot:
     """Snapshot of what a run was started with, stored as `spec.json` in its folder.
 
-    `record` holds the spec's settings (see `Spec.to_record`), and `templates` the files of prompts/.
+    `record` holds the spec's settings (see `make_record`), and `templates` the files of prompts/.
     `limit` is the maximum number of rows, and `inputs` the files of the source. `types` holds JSON schemas of
     the source columns whose types are known. `retries` is the id of the run whose rows and good answers it took.
     `selected_rows` is, of a pilot, the number of rows from which its sample was drawn.
@@ -90,7 +90,7 @@ def read_labels(store: Store, run: Run) -> dict[str, str]:
 
 def take_snapshot(spec: Spec, templates: "Templates", limit: int | None) -> SpecSnapshot:
     """Return the snapshot for a new run of a spec, before its inputs are read."""
-    return SpecSnapshot(spec.to_record(), templates.file_texts(), limit, [])
+    return SpecSnapshot(make_record(spec), templates.file_texts(), limit, [])
 
 
 def _compare_settings(old: Any, new: Any, at: str = "") -> Iterator[str]:

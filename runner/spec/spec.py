@@ -4,21 +4,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from runner.errors import Problem
 from runner.spec.prompt import Prompt
 from runner.spec.redact import redact_passwords
-
-EDITABLE_KEYS = (
-    "description", "tags", "labels", "batch", "retry", "sinks", "mode", "deadline", "is_deadline_hard",
-    "on_deadline", "pilot", "max_failed_in_pilot", "canary", "reuse", "limits", "prices", "sync", "allow",
-    "evaluate",
-)  # fmt: skip
-"""The settings that may be edited while a run is unfinished."""
-
-_PLACES = ("path", "root", "positions", "schema_path", "allow_at", "key_lines", "broken", "schema_positions")
-"""Fields of a spec that say where its parts are written; they do not affect a run."""
 
 SELECTION_KEYS = ("columns", "types", "where", "sample", "seed", "limit")
 """The settings of a source that select its rows and columns."""
@@ -273,47 +261,3 @@ class Spec:
         options = {f"source.{name}": self.source.options.get(name) for name in ("path", "url")}
         fitting = (name for name, value in options.items() if value and redact_passwords(str(value)) == place)
         return next((name for name in fitting if name in self.positions), None)
-
-    def to_record(self) -> dict[str, Any]:
-        """Return the snapshot of the spec: everything that affects requests and outcomes, as plain values.
-
-        It excludes the settings that may be edited during a run, such as its description, polling and sinks.
-        """
-        plain = replace(self, source=replace(self.source, given=None))
-        record: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(plain, enc_hook=str))
-        for name in (*_PLACES, *EDITABLE_KEYS):
-            del record[name]
-        # Compatibility: older snapshots store the schema at the top level, and have no `output`.
-        record["output_schema"] = record["output"].pop("schema")
-        if record["output"].pop("is_schema_in_params"):
-            record["output_schema"] = None
-        if not self.output.allow_empty:
-            del record["output"]["allow_empty"]
-        if self.output.enforce != "here":
-            # The others follow from `tool` and `parse`; older snapshots have none of them.
-            del record["output"]["enforce"]
-        if not any(record["output"].values()):
-            del record["output"]
-        for name in ("path", "url"):
-            if name in self.source.options:
-                record["source"]["options"][name] = redact_passwords(str(self.source.options[name]))
-        for name in (*SELECTION_KEYS, "output", "pilot", "given"):
-            if record["source"][name] in (0, None, [], {}):
-                del record["source"][name]
-        if not self.betas:
-            # Compatibility: older snapshots have no `betas`.
-            del record["betas"]
-        _drop_unset_block_settings(record["prompt"])
-        # A mark that the runner sets itself belongs to a run, not to its spec.
-        record["prompt"]["cache"] = self.prompt.mark_ttl
-        return record
-
-
-def _drop_unset_block_settings(prompt: dict[str, Any]) -> None:
-    """Remove settings of blocks that older snapshots do not have, so that they stay equal."""
-    contents = [prompt["system"], prompt["user"], *(turn["content"] for turn in prompt["messages"])]
-    for content in contents:
-        for block in content if isinstance(content, list) else ():
-            for name in ("pages", "convert"):
-                if isinstance(block, dict) and not block[name]:
-                    del block[name]

@@ -152,6 +152,11 @@ class RecoveredBatch:
     created_at: float
 
 
+def list_columns(kind: type[Run] | type[Batch] | type[RecoveredBatch]) -> str:
+    """Return the columns of a record, as a query names them."""
+    return ", ".join(f'"{field.name}"' for field in fields(kind))
+
+
 def read_record(kind: type[T], row: Sequence[Any]) -> T:
     """Return a record from its row. Raises StateError for a value of another type, as in a damaged page."""
     values = {field.name: value for field, value in zip(fields(kind), row, strict=True)}

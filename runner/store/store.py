@@ -9,7 +9,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from runner.errors import StateError
 from runner.requests.pack import Body
 from runner.store.database import open_database
 from runner.store.lock import HeldLock, SendGuard, guard_sending
-from runner.store.records import Batch, RecoveredBatch, Run, read_record
+from runner.store.records import Batch, Run, list_columns, read_record
+from runner.store.remote_index import RemoteIndex
 from runner.store.request_index import AnsweredRequests
 from runner.store.row_index import RowIndex
 from runner.store.run_batches import BatchKey, RunBatches, key_of
@@ -30,15 +31,7 @@ _NO_DIGESTS: Mapping[int, bytes] = {}
 _NO_ADJUSTMENTS: Mapping[int, int] = {}
 
 
-def _column_list(kind: type) -> str:
-    return ", ".join(f'"{field.name}"' for field in fields(kind))
-
-
-_RUN_COLUMNS, _BATCH_COLUMNS, _RECOVERED_COLUMNS = (
-    _column_list(Run),
-    _column_list(Batch),
-    _column_list(RecoveredBatch),
-)
+_RUN_COLUMNS, _BATCH_COLUMNS = list_columns(Run), list_columns(Batch)
 
 
 class Store:
@@ -50,6 +43,7 @@ class Store:
         self._db = connection
         self._in_memory: dict[int, RunBatches] = {}
         self.row_index = RowIndex(connection)
+        self.remote_index = RemoteIndex(connection)
 
     def check_lock(self) -> None:
         """Raise StateLocked if another process has taken over the lock of this state."""
@@ -254,36 +248,6 @@ class Store:
         """Clear the rejections of prepared batches, so that they are sent again."""
         self._in_memory.pop(run.number, None)
         self._db.execute("UPDATE batch SET rejection = NULL WHERE run = ? AND state = 'prepared'", (run.number,))
-
-    def add_recovered_batches(self, run: Run, found: Iterable[RecoveredBatch]) -> None:
-        """Record remote batches that belong to a run, inside the caller's transaction."""
-        values = [(run.number, *(getattr(one, field.name) for field in fields(RecoveredBatch))) for one in found]
-        self._db.executemany(
-            f"INSERT OR IGNORE INTO recovered_batch (run, {_RECOVERED_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", values
-        )
-
-    def recovered_batches(self, run: Run, round: int) -> list[RecoveredBatch]:
-        """Return the recorded remote batches of one round of a run."""
-        query = f"SELECT {_RECOVERED_COLUMNS} FROM recovered_batch WHERE run = ? AND round = ? ORDER BY created_at"
-        return [read_record(RecoveredBatch, row) for row in self._db.execute(query, (run.number, round))]
-
-    def is_excluded(self, batch: Batch, batch_id: str) -> bool:
-        """Return whether a remote batch cannot be this one: it is bound already, or its results rule it out."""
-        query = (
-            "SELECT 1 FROM batch WHERE batch_id = ?1"
-            " UNION SELECT 1 FROM excluded_batch WHERE batch_id = ?1 AND run = ?2 AND round = ?3 AND batch = ?4"
-        )
-        values = (batch_id, batch.run, batch.round, batch.batch)
-        return self._db.execute(query, values).fetchone() is not None
-
-    def is_assigned(self, batch_id: str) -> bool:
-        """Return whether a remote batch is already bound to a recorded batch."""
-        return self._db.execute("SELECT 1 FROM batch WHERE batch_id = ?", (batch_id,)).fetchone() is not None
-
-    def exclude_batch(self, batch: Batch, batch_id: str) -> None:
-        """Record that a remote batch is not this one."""
-        values = (batch.run, batch.round, batch.batch, batch_id)
-        self._db.execute("INSERT OR IGNORE INTO excluded_batch VALUES (?, ?, ?, ?)", values)
 
     def collect_batch(
         self, batch: Batch, outcomes: Iterable[tuple[int, str, int, int | None, int | None]], **columns: Any

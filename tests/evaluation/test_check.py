@@ -8,6 +8,7 @@ import pytest
 
 from runner.lifecycle.validate.checks import validate_file
 from runner.spec.load import load_spec
+from runner.spec.record import make_record
 from tests.support.projects import write_job
 
 GOOD: dict[str, Any] = {"name": "label", "expected": "row.text", "actual": "output.label"}
@@ -63,7 +64,7 @@ def test_mistakes_of_all_evaluations_are_found_at_once(tmp_path: Path) -> None:
 
 
 def test_evaluations_are_no_part_of_the_snapshot(tmp_path: Path) -> None:
-    before = load_spec(write_job(tmp_path)).to_record()
+    before = make_record(load_spec(write_job(tmp_path)))
     path = write_job(tmp_path, evaluate=[GOOD])
-    assert load_spec(path).to_record() == before
+    assert make_record(load_spec(path)) == before
     assert "evaluate" not in json.dumps(before)

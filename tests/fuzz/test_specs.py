@@ -16,6 +16,7 @@ from runner.cli import main
 from runner.errors import InputError
 from runner.lifecycle.validate.checks import validate_spec
 from runner.spec.load import load_spec
+from runner.spec.record import make_record
 from runner.spec.schema_errors import schema_text
 from runner.spec.spec import Spec
 from runner.spec.yaml.document import parse_yaml
@@ -36,7 +37,7 @@ def load_and_check(path: Path) -> Spec | None:
     except InputError as error:
         assert_clear(error, path)
         return None
-    spec.to_record()
+    make_record(spec)
     return spec
 
 
@@ -206,7 +207,7 @@ def test_any_vars_are_accepted_or_rejected_with_an_error(project: Path, vars: di
         assert_clear(error, path)
     else:
         assert spec.vars == {"tone": "calm", **vars}
-        msgspec.json.encode(spec.to_record())
+        msgspec.json.encode(make_record(spec))
 
 
 @tries(250)

@@ -10,6 +10,7 @@ from runner import StateError, Summary, load_spec
 from runner.lifecycle.maintain.purge import purge_run
 from runner.runs.find import find_runs, open_run
 from runner.runs.snapshot import read_labels
+from runner.spec.record import make_record
 from tests.support.projects import load_problems, write_job
 
 
@@ -51,7 +52,7 @@ def test_run_without_labels_keeps_no_file(project: Path, run_job: Callable[..., 
 
 def test_labels_are_no_part_of_the_snapshot(project: Path) -> None:
     none_and_one: list[dict[str, Any]] = [{}, {"labels": {"team": "a"}}]
-    records = [load_spec(write_job(project, **one)).to_record() for one in none_and_one]
+    records = [make_record(load_spec(write_job(project, **one))) for one in none_and_one]
     assert records[0] == records[1]
 
 

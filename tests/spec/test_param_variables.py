@@ -8,7 +8,7 @@ import pytest
 
 from runner import load_spec
 from runner.errors import InputError
-from runner.spec.record import compute_fingerprint
+from runner.spec.record import compute_fingerprint, make_record
 from runner.spec.spec import Spec
 from tests.support.projects import SPEC
 
@@ -107,4 +107,4 @@ def test_line_inside_a_block_text_is_exact(tmp_path: Path) -> None:
 def test_params_without_braces_give_the_same_snapshot(tmp_path: Path) -> None:
     plain = loaded(tmp_path, {"model": "m", "max_tokens": 9}, model="m")
     filled = loaded(tmp_path, {**PARAMS, "max_tokens": 9}, model="m")
-    assert compute_fingerprint(plain.to_record()) == compute_fingerprint(filled.to_record())
+    assert compute_fingerprint(make_record(plain)) == compute_fingerprint(make_record(filled))

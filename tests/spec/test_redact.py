@@ -9,6 +9,7 @@ from runner import load_spec
 from runner.errors import InputError
 from runner.sources.input_files import Inputs
 from runner.sources.read import read_rows
+from runner.spec.record import make_record
 from tests.support.projects import write_job
 
 SECRETS = [
@@ -27,7 +28,7 @@ def test_no_secret_of_a_url_is_shown_or_recorded(tmp_path: Path, url: str) -> No
     write_job(tmp_path, source=source)
     try:
         spec = load_spec(tmp_path / "job.yaml")
-        assert "PASSWORD" not in json.dumps(spec.to_record())
+        assert "PASSWORD" not in json.dumps(make_record(spec))
         list(read_rows(spec.source, Inputs(tmp_path)))
     except InputError as error:
         assert "PASSWORD" not in str(error)

@@ -8,7 +8,7 @@ import pytest
 
 from runner.spec.load import load_spec
 from runner.spec.prompt import Prompt, Turn
-from runner.spec.record import compute_fingerprint, restore_with_edits
+from runner.spec.record import compute_fingerprint, make_record, restore_with_edits
 from runner.spec.spec import Batch, Retry, Sink, Source
 from tests.support import SHIPPED
 from tests.support.projects import MINIMAL_SPEC, load_lines
@@ -70,8 +70,8 @@ def test_a_spec_is_frozen(project: Path) -> None:
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_spec_snapshot_round_trip(path: Path) -> None:
     spec = load_spec(path)
-    again = restore_with_edits(json.loads(json.dumps(spec.to_record())), current=spec)
-    assert again.to_record() == spec.to_record()
+    again = restore_with_edits(json.loads(json.dumps(make_record(spec))), current=spec)
+    assert make_record(again) == make_record(spec)
     assert (again.prompt, again.params, again.sinks, again.batch) == (
         replace(spec.prompt, cache=spec.prompt.mark_ttl),
         spec.params,
@@ -81,11 +81,11 @@ def test_spec_snapshot_round_trip(path: Path) -> None:
 
 
 def test_settings_editable_during_a_run_are_not_in_the_snapshot(project: Path) -> None:
-    before = load_lines(project).to_record()
+    before = make_record(load_lines(project))
     base = MINIMAL_SPEC.replace("out.jsonl", "other.jsonl")
-    after = load_lines(
-        project, "description: x", "batch: {max_requests: 5}", "retry: {attempts: 1}", base=base
-    ).to_record()
+    after = make_record(
+        load_lines(project, "description: x", "batch: {max_requests: 5}", "retry: {attempts: 1}", base=base)
+    )
     assert compute_fingerprint(before) == compute_fingerprint(after)
 
 
@@ -93,22 +93,22 @@ def test_settings_editable_during_a_run_are_not_in_the_snapshot(project: Path) -
     ("old", "new"), [("hi", "ho"), ("model: m", "model: n"), ("tokens: 5", "tokens: 6"), ("in.csv", "in2.csv")]
 )
 def test_request_settings_change_the_fingerprint(project: Path, old: str, new: str) -> None:
-    before = load_lines(project).to_record()
+    before = make_record(load_lines(project))
     assert compute_fingerprint(before) != compute_fingerprint(
-        load_lines(project, base=MINIMAL_SPEC.replace(old, new)).to_record()
+        make_record(load_lines(project, base=MINIMAL_SPEC.replace(old, new)))
     )
 
 
 def test_fingerprint_is_independent_of_key_order(project: Path) -> None:
-    before = load_lines(project).to_record()
+    before = make_record(load_lines(project))
     swapped = MINIMAL_SPEC.replace("{model: m, max_tokens: 5}", "{max_tokens: 5, model: m}")
-    assert compute_fingerprint(before) == compute_fingerprint(load_lines(project, base=swapped).to_record())
+    assert compute_fingerprint(before) == compute_fingerprint(make_record(load_lines(project, base=swapped)))
 
 
 def test_unset_block_settings_keep_the_fingerprint_of_0_1(project: Path) -> None:
     blocks = '[{type: document, path: "{{ path }}"}, {type: image, path: "{{ path }}"}]'
-    [block, _] = load_lines(project, base=MINIMAL_SPEC.replace("hi", blocks)).to_record()["prompt"]["user"]
+    [block, _] = make_record(load_lines(project, base=MINIMAL_SPEC.replace("hi", blocks)))["prompt"]["user"]
     assert list(block) == ["type", "given", "value", "title", "context", "citations", "cache", "folder", "upload"]
     selected = blocks.replace('path }}"}', 'path }}", pages: 3}', 1)
-    [block, _] = load_lines(project, base=MINIMAL_SPEC.replace("hi", selected)).to_record()["prompt"]["user"]
+    [block, _] = make_record(load_lines(project, base=MINIMAL_SPEC.replace("hi", selected)))["prompt"]["user"]
     assert block["pages"] == "3"

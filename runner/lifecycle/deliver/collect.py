@@ -224,7 +224,7 @@ def _resume_search(context: RunContext, batch: Batch) -> Batch:
     """Search again for a batch that was bound to a remote batch with someone else's results."""
     path = context.store.folder(context.run).results(batch.round, batch.batch)
     with context.store.transaction():
-        context.store.exclude_batch(batch, batch.batch_id or "")
+        context.store.remote_index.exclude_batch(batch, batch.batch_id or "")
         unbound = context.store.transition(
             batch, "submitting", batch_id=None, created_at=None, ended_at=None, search_started_at=None, counts="{}"
         )

@@ -39,7 +39,7 @@ def find_batch(context: RunContext, api: Api, batch: Batch) -> tuple[Batch, list
     prefix = custom_id_prefix(context.run.id, batch.round, batch.batch)
     since = _search_start(context, batch, batch.intent_at, api.now)
     for remote in list(api.list_batches(created_after=since - CLOCK_MARGIN_SECONDS)):
-        if remote.requests != batch.requests or context.store.is_excluded(batch, remote.id):
+        if remote.requests != batch.requests or context.store.remote_index.is_excluded(batch, remote.id):
             continue
         ids = read_custom_ids(api, remote) if remote.processing_status == "ended" else []
         if any(one.startswith(prefix) for one in ids):
@@ -47,7 +47,7 @@ def find_batch(context: RunContext, api: Api, batch: Batch) -> tuple[Batch, list
             context.report("found", f"was accepted as {batch.batch_id}", batch)
             return batch, []
         if ids:
-            context.store.exclude_batch(batch, remote.id)
+            context.store.remote_index.exclude_batch(batch, remote.id)
             context.report("searching", f"{remote.id} is not ours; still searching", batch)
         else:
             undecided.append(remote)

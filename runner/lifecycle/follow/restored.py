@@ -49,11 +49,11 @@ def find_restored_create(context: RunContext, api: Api, batch: Batch, earlier: E
     if earlier.remotes is None:
         known_since = _began_at(context.run) - CLOCK_MARGIN_SECONDS
         listed = list(api.list_batches(created_after=known_since))
-        earlier.remotes = [remote for remote in listed if not context.store.is_assigned(remote.id)]
+        earlier.remotes = [remote for remote in listed if not context.store.remote_index.is_assigned(remote.id)]
     prefix = custom_id_prefix(context.run.id, batch.round, batch.batch)
     is_undecided = False
     for remote in earlier.remotes:
-        if remote.requests != batch.requests or context.store.is_excluded(batch, remote.id):
+        if remote.requests != batch.requests or context.store.remote_index.is_excluded(batch, remote.id):
             continue
         ids = earlier.read_ids(api, remote)
         if any(one.startswith(prefix) for one in ids):

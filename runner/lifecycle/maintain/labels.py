@@ -15,7 +15,7 @@ from runner.runs.snapshot import SpecSnapshot
 from runner.sources.changed_files import find_changed_files, is_read_once
 from runner.sources.input_files import Inputs
 from runner.sources.read import Row, read_rows
-from runner.spec.record import spec_from_record
+from runner.spec.record import make_record, spec_from_record
 from runner.spec.spec import Source, Spec
 from runner.store.key_index import KeyIndex, open_key_index
 
@@ -100,7 +100,7 @@ def _has_changed(spec: Spec, before: SpecSnapshot) -> bool:
     if spec.source.key is None or spec.source.key != recorded.key or not _is_in_files(spec.root, spec.source):
         return False
     is_limited = before.limit is not None or recorded.limit is not None
-    is_same = spec.to_record()["source"] == before.record["source"]
+    is_same = make_record(spec)["source"] == before.record["source"]
     return not is_same or bool(
         find_changed_files(spec.root, spec.source.path, before.inputs, is_limited=is_limited)
     )

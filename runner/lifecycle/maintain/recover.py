@@ -160,6 +160,6 @@ def recover_run(
             raise
         with store.transaction():
             _count_lost_answers(spec, store, run, lost)
-            store.add_recovered_batches(run, found[chosen])
+            store.remote_index.add_recovered_batches(run, found[chosen])
             created_at = parse_created_at(run.id)
             return store.update_run(run, state="running", created_at=created_at, recovered_at=api.now)

@@ -28,7 +28,7 @@ from runner.runs.select import RunSelector
 from runner.runs.snapshot import SpecSnapshot, read_snapshot, take_snapshot
 from runner.runs.summary import Summary, summarize_run
 from runner.sources.changed_files import find_changed_files
-from runner.spec.record import spec_from_record
+from runner.spec.record import make_record, spec_from_record
 from runner.spec.spec import Spec
 from runner.spec.spec_files import SPEC_SUFFIXES
 from runner.store.records import Run
@@ -111,7 +111,7 @@ def _count_failed(store: Store, run: Run) -> int:
 
 def _has_new_rules(store: Store, run: Run, spec: Spec) -> bool:
     """Return whether answers are judged in another way than when the run was started."""
-    before, now = read_snapshot(store, run).record, spec.to_record()
+    before, now = read_snapshot(store, run).record, make_record(spec)
     return any(before.get(name) != now.get(name) for name in ("output", "output_schema"))
 
 
@@ -194,7 +194,7 @@ def _describe(spec: Spec, before: SpecSnapshot, now: SpecSnapshot, run: Run, kep
     yield f"retries run {run.id}, of which {pluralize(kept, 'good answer')} {'is' if kept == 1 else 'are'} kept"
     if (reason := find_default_reason(before, now)) in _CHANGES:
         yield _CHANGES[reason]
-    if spec.to_record()["source"] != before.record["source"] or _find_changed_inputs(spec, before):
+    if make_record(spec)["source"] != before.record["source"] or _find_changed_inputs(spec, before):
         yield (
             f"the source has changed since: the rows are sent as run {run.id} read them; new and edited rows are "
             f"sent by `runner run {spec.path}`"

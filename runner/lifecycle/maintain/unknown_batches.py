@@ -107,7 +107,7 @@ def _adopt_batch(context: RunContext, api: Api, batch_id: str, unknown: list[Bat
         remote = api.retrieve_batch(batch_id)
     except NotFound as error:
         raise UsageError(f"{batch_id} not found in this workspace: check the ID and the API key") from error
-    if context.store.is_assigned(batch_id):
+    if context.store.remote_index.is_assigned(batch_id):
         raise UsageError(f"{batch_id} already belongs to another batch of this project")
     fitting, is_proved = [batch for batch in unknown if batch.requests == remote.requests], False
     if remote.processing_status == "ended":

@@ -29,7 +29,7 @@ def apply_brake(context: RunContext, output_format: OutputFormat, round: int) ->
     """Raise RetriesStopped if more than `retry.brake` of a round's rows failed for the same lasting reason."""
     brake, index = context.spec.retry.brake, context.store.row_index
     total = index.count_rows_of_round(context.run, round)
-    if brake is None or total < MIN_ROWS or context.store.recovered_batches(context.run, round + 1):
+    if brake is None or total < MIN_ROWS or context.store.remote_index.recovered_batches(context.run, round + 1):
         return
     if index.count_rows_of_round(context.run, round, LASTING_OUTCOMES) <= brake * total:
         return

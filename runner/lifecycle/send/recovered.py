@@ -46,7 +46,7 @@ def _may_predate_state_loss(context: RunContext, batch: Batch) -> bool:
 def check_no_lost_round(context: RunContext) -> None:
     """Raise StateError if a recovered run would end before a round that was sent."""
     last = context.store.run_batches(context.run).last_round
-    if lost := context.store.recovered_batches(context.run, last + 1):
+    if lost := context.store.remote_index.recovered_batches(context.run, last + 1):
         raise StateError(
             f"{lost[0].batch_id} belongs to round {last + 1} of run {context.run.id}, but "
             "the current `retry` allows "
@@ -60,7 +60,7 @@ def _find_recovered_batch(context: RunContext, api: Api, batch: Batch) -> Batch:
     Any batch of a recovered run may have been sent before; `reconcile` searches for those not found. Raises
     StateError if the remote batches do not fit the prepared ones.
     """
-    found = context.store.recovered_batches(context.run, batch.round)
+    found = context.store.remote_index.recovered_batches(context.run, batch.round)
     known = {other.batch: other for other in context.store.batches(context.run) if other.round == batch.round}
     for one in found:
         if one.batch not in known or known[one.batch].requests != one.requests:

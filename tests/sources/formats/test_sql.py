@@ -13,6 +13,7 @@ from runner import Summary, load_spec
 from runner.errors import InputError
 from runner.sources.input_files import Inputs
 from runner.sources.read import read_rows
+from runner.spec.record import make_record
 from runner.spec.spec import Source
 from tests.support.outputs import records
 from tests.support.projects import write_job
@@ -175,6 +176,6 @@ def test_database_password_is_not_in_snapshot_or_fingerprint(tmp_path: Path) -> 
         records = []
         for password in ("secret", "rotated"):
             patch.setenv("DB_PASSWORD", password)
-            records.append(load_spec(tmp_path / "job.yaml").to_record())
+            records.append(make_record(load_spec(tmp_path / "job.yaml")))
     assert records[0] == records[1]
     assert records[0]["source"]["options"]["url"] == "postgresql://me@db/x"

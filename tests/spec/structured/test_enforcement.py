@@ -10,6 +10,7 @@ import pytest
 from runner import Summary, load_spec, plan
 from runner.errors import InputError
 from runner.lifecycle.plan.preview import render_requests
+from runner.spec.record import make_record
 from tests.support.outputs import records
 from tests.support.projects import SPEC, write_job
 
@@ -162,7 +163,7 @@ def test_a_format_in_params_is_asked_for_in_one_way(
     [line] = render_requests(load_spec(path), limit=1)
     assert {"tools", "system", "output_config"} & json.loads(line)["params"].keys() == {place}
     assert run_job().outcomes == {"succeeded": 20}
-    assert load_spec(path).to_record()["output_schema"] == (None if place != "tools" else schema)
+    assert make_record(load_spec(path))["output_schema"] == (None if place != "tools" else schema)
 
 
 def test_a_format_that_cannot_be_enforced_is_an_error(tmp_path: Path) -> None:
