@@ -36,8 +36,8 @@ _NEGLIGIBLE_SKEWNESS = 1e-6
 class CostRange:
     """The cost of a whole job in US dollars: expected, and the limits between which it very likely lies.
 
-    It is that of all rows without a prompt cache; rows that were answered before cost nothing. `with_cache` is the
-    expected cost if a cache is warmed, and None if the job does not warm one.
+    It is that of an answer to each row, also to those whose answers a run takes over, without a prompt cache.
+    `with_cache` is the expected cost if a cache is warmed, and None if the job does not warm one.
     """
 
     expected: float
