@@ -15,7 +15,7 @@ from runner.lifecycle.deliver.failures import summarize_with_failures
 from runner.lifecycle.deliver.finish import finish_run, rewrite_outputs, write_partial_outputs
 from runner.lifecycle.follow.check_files import check_run_files
 from runner.lifecycle.follow.loop import follow_run
-from runner.lifecycle.pilot import check_pilot, needs_pilot
+from runner.lifecycle.pilot_gate import check_pilot, needs_pilot
 from runner.lifecycle.plan.consent import Consent, start_if_confirmed
 from runner.lifecycle.plan.plan import Plan, build_plan
 from runner.lifecycle.prepare.prepare import prepare_first_round

@@ -41,7 +41,7 @@ def pilot(
     """
     from runner.cli.progress import show_progress
     from runner.cli.texts.pilot import format_pilot
-    from runner.lifecycle.maintain.pilot import run_pilot
+    from runner.lifecycle.maintain.run_pilot import run_pilot
     from runner.lifecycle.run import RunOptions
     from runner.lifecycle.validate.checks import load_spec_or_report
     from runner.spec.spec import Pilot

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from runner.cli.signals import program_words
 from runner.cli.texts.numbers import format_dollars
 from runner.lifecycle.diff.diff import Diff
-from runner.lifecycle.maintain.pilot import PilotResult
+from runner.lifecycle.maintain.run_pilot import PilotResult
 from runner.text import pluralize
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from runner.lifecycle.maintain.pilot import run_pilot
+from runner.lifecycle.maintain.run_pilot import run_pilot
 from runner.lifecycle.run import RunOptions
 from runner.sources.input_files import Inputs
 from runner.sources.pilot_sample import draw_pilot
