@@ -18,7 +18,7 @@ def diff_of(
     because: dict[str, int] | None = None, *, fields: list[FieldTotals] | None = None, **rows: int
 ) -> Diff:
     counts = {**dict.fromkeys(KINDS, 0), **rows}
-    return Diff(RUN, RUN, [], counts, because or {}, 40, fields or [], {}, [])
+    return Diff(RUN, RUN, [], counts, because or {}, 40, fields or [], {}, [], [])
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from runner.cli.echo import escape_line
-from runner.lifecycle.diff.diff import ComparedRun, Diff
+from runner.cli.texts.scores import format_share
+from runner.lifecycle.diff.diff import Accuracy, ComparedRun, Diff
 from runner.lifecycle.diff.totals import Example, FieldTotals
 from runner.text import pluralize
 
@@ -37,6 +38,7 @@ def format_diff(diff: Diff) -> str:
         *_label(
             "because", [f"{pluralize(rows, 'row')}: {_name_causes(one)}" for one, rows in diff.because.items()]
         ),
+        *_label("scores", _format_scores(diff)),
         *_label("fields", _format_fields(diff)),
         *_label("regressed", _format_rows(diff, "regressed")),
         *_label("fixed", _format_rows(diff, "fixed")),
@@ -104,6 +106,22 @@ def _format_counts(diff: Diff) -> str:
     counts += [f"{diff.rows[kind]:,} {kind}" for kind in _COUNTED if diff.rows[kind]]
     pending = diff.rows["pending"]
     return ", ".join([*counts, *([f"{pending:,} without a result yet"] if pending else [])])
+
+
+def _format_scores(diff: Diff) -> list[str]:
+    width = max((len(one.name) for one in diff.scores), default=0)
+    return [f"{one.name:{width}}  {_format_change(one.old, one.new)}" for one in diff.scores]
+
+
+def _format_change(old: Accuracy, new: Accuracy) -> str:
+    """Return the shares of right answers; with how many labels, because those of the runs can differ."""
+    shares, counts = zip(*map(_format_accuracy, (old, new)), strict=True)
+    return f"{' → '.join(shares)} right ({' → '.join(counts)})"
+
+
+def _format_accuracy(one: Accuracy) -> tuple[str, str]:
+    share = "-" if one.share is None else f"{format_share(one.share)} %"
+    return share, f"{one.right:,} of {one.labelled:,}"
 
 
 def _format_fields(diff: Diff) -> list[str]:

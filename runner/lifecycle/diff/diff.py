@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from runner.errors import UsageError
+from runner.evaluation.score import Score
 from runner.lifecycle.deliver.failures import UNCONFIRMED_STATES
 from runner.lifecycle.deliver.row_results import RowResult, read_row_results, recorded_output_format
 from runner.lifecycle.diff.causes import find_changed_parts
@@ -15,6 +16,7 @@ from runner.lifecycle.diff.totals import Example, FieldTotals, Totals
 from runner.lifecycle.prepare.reuse import digest_row
 from runner.runs.find import RunInfo, open_run
 from runner.runs.snapshot import SpecSnapshot, describe_changes, read_snapshot
+from runner.runs.summary import Summary
 from runner.store.records import Run
 from runner.store.run_folder import FileSlices, open_slices
 from runner.store.store import Store
@@ -35,6 +37,24 @@ class ComparedRun:
 
 
 @dataclass(frozen=True, slots=True)
+class Accuracy:
+    """How many of the labelled rows of a run are right; the share is None without labels."""
+
+    share: float | None
+    right: int
+    labelled: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreChange:
+    """An evaluation that both runs have, by its name, as their scores were stored."""
+
+    name: str
+    old: Accuracy
+    new: Accuracy
+
+
+@dataclass(frozen=True, slots=True)
 class Diff:
     """The differences of two runs.
 
@@ -42,7 +62,7 @@ class Diff:
     changed, regressed, fixed, added, removed and pending. `because` counts the rows with other results by causes,
     which `+` joins. `fields` are the parts of results that differ, the most frequent first, and `compared` is the
     number of rows that have outputs in both runs. `examples` has rows of each kind but the changed ones, which are
-    the examples of fields.
+    the examples of fields. `scores` are those of the evaluations that both runs have.
     """
 
     old: ComparedRun
@@ -53,6 +73,7 @@ class Diff:
     compared: int
     fields: list[FieldTotals]
     examples: dict[str, list[Example]]
+    scores: list[ScoreChange]
     warnings: list[str]
 
 
@@ -134,6 +155,19 @@ def _compare(pairs: Iterator[RowPair], old: _Side, new: _Side) -> Iterator[tuple
             yield RowDifference(before.key, "removed"), False
 
 
+def _compare_scores(old: Summary, new: Summary) -> list[ScoreChange]:
+    before, after = ({one.name: one for one in summary.evaluation or ()} for summary in (old, new))
+    return [
+        ScoreChange(name, _read_accuracy(before[name]), _read_accuracy(score))
+        for name, score in after.items()
+        if name in before
+    ]
+
+
+def _read_accuracy(score: Score) -> Accuracy:
+    return Accuracy(score.accuracy, score.right, score.labelled)
+
+
 def diff_runs(
     old_info: RunInfo,
     new_info: RunInfo,
@@ -164,5 +198,6 @@ def diff_runs(
             compared=compared,
             fields=totals.list_fields(),
             examples=totals.examples,
+            scores=_compare_scores(old_info.summary, new_info.summary),
             warnings=warnings,
         )

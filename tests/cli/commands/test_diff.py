@@ -73,6 +73,22 @@ def command_status(root: Path) -> list[str]:
     return command(root, environ_without_key(), "status", "--json").stdout.splitlines()
 
 
+def test_scores_are_shown_old_and_new(tmp_path: Path) -> None:
+    answered = {
+        "name": "answered",
+        "expected": "key",
+        "actual": "output.label",
+        "match": "actual in ['good', 'bad']",
+    }
+    write_job(tmp_path, evaluate=[answered])
+    assert command(tmp_path, environ_without_key(), *RUN_SIMULATED).returncode == 0
+    write_job(tmp_path, evaluate=[answered], output=FAILING, retry={"attempts": 1})
+    assert command(tmp_path, environ_without_key(), *RUN_SIMULATED).returncode == 3
+    assert "  scores     answered  100.0 % → 95.0 % right (20 of 20 → 19 of 20)" in diff(tmp_path, "job").stdout
+    [score] = json.loads(diff(tmp_path, "job", "--json").stdout)["scores"]
+    assert score["new"] == {"share": 0.95, "right": 19, "labelled": 20}
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
