@@ -172,7 +172,8 @@ SELECT_OPTION = click.option(
     multiple=True,
     metavar="CONDITION",
     shell_complete=offer_conditions,
-    help="Only specs with tag:NAME, state:failed, state:unfinished or state:new; a comma joins conditions.",
+    help="Only specs with tag:NAME, variant:NAME, state:failed, state:unfinished or state:new; "
+    "a comma joins conditions.",
 )
 VERBOSE_OPTION = click.option("-v", "--verbose", is_flag=True, help="Show what the estimates are based on.")
 JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line.")

@@ -14,6 +14,7 @@ from runner.errors import RunnerError
 
 if TYPE_CHECKING:
     from runner.runs.summary import Summary
+    from runner.spec.spec import Spec
 
 
 def is_elsewhere(root: Path) -> bool:
@@ -40,6 +41,22 @@ def print_summary(summary: "Summary", specs: Sequence[Path], *, simulate: bool, 
         echo_text(format_conclusion(summary, is_simulated=simulate, spec=elsewhere))
     if as_json:
         echo_json(summary)
+
+
+def print_comparisons(specs: "Sequence[Spec]", *, is_pilot: bool = False, as_json: bool) -> None:
+    """Print how the variants of each file compare, if more than one is among the specs, and two have finished."""
+    from runner.cli.texts.variants import format_variants
+    from runner.lifecycle.maintain.compare_variants import compare_variants
+
+    by_path: dict[Path, list[Spec]] = {}
+    for spec in specs:
+        by_path.setdefault(spec.path, []).append(spec)
+    for own in by_path.values():
+        if len(own) > 1 and (found := compare_variants(own, is_pilot=is_pilot)) is not None:
+            if as_json:
+                echo_json(found)
+            else:
+                echo_text(format_variants(found))
 
 
 def print_stopped(summary: "Summary", *, as_json: bool) -> None:

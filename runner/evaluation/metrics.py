@@ -39,6 +39,20 @@ def wilson_interval(right: int, total: int) -> tuple[float, float]:
     return max(0.0, min(share, (center - spread) / scale)), min(1.0, max(share, (center + spread) / scale))
 
 
+def mcnemar_p(only_first: int, only_second: int) -> float:
+    """Return the probability of a difference at least as large by chance, of two judgements of the same rows.
+
+    `only_first` rows are right only in the first, and `only_second` only in the second: the exact two-sided test.
+    Q. McNemar, "Note on the sampling error of the difference between correlated proportions", 1947.
+    """
+    total, least = only_first + only_second, min(only_first, only_second)
+    if only_first == only_second:
+        return 1.0
+    whole = math.lgamma(total + 1) - total * math.log(2)
+    tail = sum(math.exp(whole - math.lgamma(k + 1) - math.lgamma(total - k + 1)) for k in range(least + 1))
+    return min(1.0, 2 * tail)
+
+
 def _divide(part: float, whole: float) -> float | None:
     return part / whole if whole else None
 

@@ -5,13 +5,14 @@ common with it, whose answers are then reused instead of paid twice.
 """
 
 import math
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from threading import Event
 from typing import Literal, Protocol
 
-from runner.errors import InputError, Interrupted, Problem, RunnerError, Unavailable, UsageError
+from runner.errors import CostCapReached, InputError, Interrupted, Problem, RunnerError, Unavailable, UsageError
 from runner.lifecycle.plan.consent import check_plan
 from runner.lifecycle.run import (
     ReadyRun,
@@ -20,12 +21,15 @@ from runner.lifecycle.run import (
     follow_or_go_on,
     prepare_run,
 )
+from runner.lifecycle.send.cost_cap import find_runs_of_other_variants
 from runner.runs.choose_specs import find_upstream
+from runner.runs.context import RunContext
 from runner.runs.events import ProgressCallback
 from runner.runs.project import OpenProjects, open_projects
 from runner.runs.summary import Summary, summarize_run
 from runner.spec.spec import Spec
 from runner.store.lock import read_clock
+from runner.store.run_batches import IN_FLIGHT
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ class Observer(Protocol):
 
 @dataclass(slots=True)
 class AllRuns:
-    """The state of all specs: summaries by spec path, errors, and the specs that were not begun."""
+    """The state of all specs: summaries by the places of specs, errors, and the specs that were not begun."""
 
     summaries: dict[str, Summary] = field(default_factory=dict)
     errors: list[RunnerError] = field(default_factory=list)
@@ -112,7 +116,7 @@ class _Runs:
         return wave
 
     def _plan_spec(self, spec: Spec, wave: Wave) -> None:
-        self.found.summaries.pop(str(spec.path), None)
+        self.found.summaries.pop(spec.place, None)
         open_specs = [*(one for one, _ in wave.ready), *(one.spec for one in wave.waiting)]
         if (upstream := find_upstream(spec, open_specs)) is not None:
             wave.waiting.append(WaitingSpec(spec, upstream, "reads"))
@@ -134,12 +138,12 @@ class _Runs:
         if ready.is_followed:
             wave.waiting.append(WaitingSpec(spec, spec, "pending"))
         if ready.is_pilot:
-            self.piloted.add(str(spec.path))
+            self.piloted.add(spec.place)
 
     def _prepare(self, spec: Spec, report: ProgressCallback) -> ReadyRun:
         options = self.options
         is_patient = options.pending == "finish" and not options.new
-        if str(spec.path) in self.piloted:
+        if spec.place in self.piloted:
             options = replace(options, skip_pilot=True)
         checked = check_spec(spec, simulate=options.simulate, resume=options.resume, finish_pending=is_patient)
         store, open_api = self.projects.open(checked.output_root, betas=spec.betas)
@@ -162,12 +166,18 @@ class _Runs:
         if self.options.wait and len(left) > 1:
             left = [(spec, ready) for spec, ready in left if not self._follow_shown(spec, ready, wait=False)]
             is_again = True
-        for spec, ready in left:
-            if self.stop.is_set() or not self._follow_shown(
+        queue = deque(left)
+        while queue:
+            spec, ready = queue.popleft()
+            if not self.stop.is_set() and self._follow_shown(
                 spec, ready, wait=self.options.wait, is_again=is_again
             ):
-                self.found.summaries[str(spec.path)] = summarize_run(ready.context.store, ready.context.run)
-                self.found.unfinished.append(spec)
+                continue
+            if self.options.wait and not self.stop.is_set() and _waits_for_cap(ready, queue):
+                queue.append((spec, ready))
+                continue
+            self.found.summaries[spec.place] = summarize_run(ready.context.store, ready.context.run)
+            self.found.unfinished.append(spec)
 
     def _follow_shown(self, spec: Spec, ready: ReadyRun, *, wait: bool, is_again: bool = False) -> bool:
         with self.observer.show() as report:
@@ -176,7 +186,7 @@ class _Runs:
 
     def _follow(self, spec: Spec, ready: ReadyRun, *, wait: bool, is_again: bool) -> bool:
         """Follow a run; return whether it has ended, by an error or with its outputs."""
-        options, path = replace(self.options, wait=wait), str(spec.path)
+        options = replace(self.options, wait=wait)
         if self.wait_until is None:
             self.wait_until = math.inf if options.max_wait is None else read_clock() + options.max_wait
         try:
@@ -184,27 +194,44 @@ class _Runs:
         except RunnerError as error:
             if isinstance(error, Unavailable) and self.options.wait and not wait:
                 return False  # it is tried again when it is waited for
+            if isinstance(error, CostCapReached) and _has_variant_in_flight(ready.context):
+                return False  # what is in flight may cost less than it can
             self.found.errors.append(error)
             self.observer.failed(spec, error)
             return True
         if summary.state != "finished":
             return False
-        self.found.summaries[path] = summary
+        self.found.summaries[spec.place] = summary
         self.observer.ended(spec, summary)
         return True
 
     def next_specs(self, wave: Wave) -> list[Spec]:
         """Return the specs whose turn it is after a wave, and note those that cannot begin."""
-        paths = {path for path, summary in self.found.summaries.items() if summary.state == "finished"}
+        finished = {place for place, one in self.found.summaries.items() if one.state == "finished"}
         is_over = self.stop.is_set() or read_clock() >= (self.wait_until or math.inf)
         following: list[Spec] = []
         for one in wave.waiting:
-            is_waiting = any(str(one.after.path) == str(other.path) for other in following)
-            if not is_over and (is_waiting or str(one.after.path) in paths):
+            is_waiting = any(one.after.place == other.place for other in following)
+            if not is_over and (is_waiting or one.after.place in finished):
                 following.append(one.spec)
-            elif one.spec is not one.after or str(one.after.path) in paths:
+            elif one.spec is not one.after or one.after.place in finished:
                 self.found.not_begun.append(one)
         return following
+
+
+def _has_variant_in_flight(context: RunContext) -> bool:
+    """Return whether another variant, which shares the cap, has batches whose cost is not known yet."""
+    others = find_runs_of_other_variants(context)
+    return any(context.store.run_batches(run).count(*IN_FLIGHT) for run in others)
+
+
+def _waits_for_cap(ready: ReadyRun, others: Iterable[tuple[Spec, ReadyRun]]) -> bool:
+    """Return whether a run can go on after other variants that are followed after it."""
+    runs = {other.context.run.number for _, other in others}
+    context = ready.context
+    waited = [run for run in find_runs_of_other_variants(context) if run.number in runs]
+    has_unsent = context.store.run_batches(context.run).count("prepared") > 0
+    return has_unsent and any(context.store.run_batches(run).count(*IN_FLIGHT) for run in waited)
 
 
 def _find_shared(ready: ReadyRun, earlier: Sequence[tuple[Spec, ReadyRun]]) -> Spec | None:

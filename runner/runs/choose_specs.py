@@ -17,7 +17,7 @@ StateTest = Callable[["Summary | None"], bool]
 
 
 LoadSpec = Callable[..., Spec]
-"""Loads the spec of a path; `vars` override its own."""
+"""Loads the spec of a path, or its `variant`; `vars` override its own."""
 
 
 SELECTABLE_STATES: dict[str, StateTest] = {
@@ -26,6 +26,9 @@ SELECTABLE_STATES: dict[str, StateTest] = {
     "new": lambda newest: newest is None,
 }
 """The states in `--select state:NAME`. A failed run is unfinished, has failed rows, or misses a `min_accuracy`."""
+
+
+_NAMED = ("tag", "variant")
 
 
 class _Condition(NamedTuple):
@@ -58,25 +61,36 @@ def select_specs(specs: Sequence[Spec], select: Sequence[str], *, simulate: bool
     with `simulate`. Raises UsageError for an invalid condition, or a tag that no spec has.
     """
     choices = [_parse_conditions(text) for text in select]
-    tags = {tag for spec in specs for tag in spec.tags}
-    for condition in (one for choice in choices for one in choice):
-        if condition.kind == "tag" and condition.name not in tags:
-            known = f"their tags are {', '.join(sorted(tags))}" if tags else "none of them has `tags`"
-            raise UsageError(f"none of these specs has the tag {condition.name!r}: {known}")
+    known = {
+        "tag": {tag for spec in specs for tag in spec.tags},
+        "variant": {name for spec in specs for name in spec.variants},
+    }
+    for kind, name in (one for choice in choices for one in choice):
+        if kind in known and name not in known[kind]:
+            own = known[kind]
+            those = f"their {kind}s are {', '.join(sorted(own))}" if own else f"none of them has `{kind}s`"
+            raise UsageError(f"none of these specs has the {kind} {name!r}: {those}")
     return [spec for spec in specs if not choices or _is_selected(spec, choices, simulate=simulate)]
 
 
 def load_specs(
     paths: Sequence[str | os.PathLike[str]], *, vars: Mapping[str, str], load: LoadSpec = load_spec
 ) -> list[Spec]:
-    """Load specs. Raises InputError with the mistakes of all of them."""
+    """Load specs, and all variants of those that have some. Raises InputError with the mistakes of all of them."""
     specs: list[Spec] = []
     problems: list[Problem] = []
     for path in paths:
         try:
-            specs.append(load(path, vars=vars))
+            first = load(path, vars=vars)
         except InputError as error:
             problems += error.problems
+            continue
+        specs.append(first)
+        for variant in first.variants[1:]:
+            try:
+                specs.append(load(path, vars=vars, variant=variant))
+            except InputError as error:
+                problems += error.problems
     if problems:
         raise InputError(list(dict.fromkeys(problems)))
     return specs
@@ -102,10 +116,12 @@ def _parse_conditions(text: str) -> list[_Condition]:
     """Return the conditions of one --select. Raises UsageError."""
     found = [_Condition(*one.strip().partition(":")[::2]) for one in text.split(",")]
     for kind, name in found:
-        is_known = name in SELECTABLE_STATES if kind == "state" else kind == "tag" and name
+        is_known = name in SELECTABLE_STATES if kind == "state" else kind in _NAMED and name
         if not is_known:
-            states = ", ".join(f"state:{state}" for state in SELECTABLE_STATES)
-            raise UsageError(f"{text!r} selects nothing: expected tag:NAME, {states}, or several with commas")
+            kinds = ", ".join(
+                [*(f"{kind}:NAME" for kind in _NAMED), *(f"state:{one}" for one in SELECTABLE_STATES)]
+            )
+            raise UsageError(f"{text!r} selects nothing: expected {kinds}, or several with commas")
     return found
 
 
@@ -117,6 +133,8 @@ def _is_selected(spec: Spec, choices: Sequence[Sequence[_Condition]], *, simulat
 
 
 def _meets(spec: Spec, newest: "Summary | None", condition: _Condition) -> bool:
+    if condition.kind == "variant":
+        return condition.name == spec.variant
     return condition.name in spec.tags if condition.kind == "tag" else SELECTABLE_STATES[condition.name](newest)
 
 
@@ -140,8 +158,9 @@ def find_upstream(spec: Spec, others: Sequence[Spec]) -> Spec | None:
     """Return the spec among `others` whose outputs a spec reads, or None."""
     if spec.source.type != "run":
         return None
-    wanted = os.path.realpath(spec.root / spec.source.options.get("spec", ""))
-    return next((other for other in others if os.path.realpath(other.path) == wanted), None)
+    options = spec.source.options
+    wanted = os.path.realpath(spec.root / options.get("spec", "")), options.get("variant")
+    return next((other for other in others if (os.path.realpath(other.path), other.variant) == wanted), None)
 
 
 def sort_by_dependency(specs: Sequence[Spec]) -> list[Spec]:
@@ -150,11 +169,11 @@ def sort_by_dependency(specs: Sequence[Spec]) -> list[Spec]:
 
     def visit(spec: Spec) -> Iterator[Spec]:
         before = find_upstream(spec, specs)
-        if before is not None and str(before.path) not in done:
+        if before is not None and before.place not in done:
             yield from visit(before)
         yield spec
 
     for spec in specs:
-        if str(spec.path) not in done:
-            done.update({str(one.path): one for one in visit(spec)})
+        if spec.place not in done:
+            done.update({one.place: one for one in visit(spec)})
     return list(done.values())

@@ -13,6 +13,7 @@ from runner.errors import InputError, UsageError
 from runner.runs.project import SIMULATED_FOLDER
 from runner.runs.summary import Summary, summarize_run
 from runner.spec.spec_files import SPEC_SUFFIXES, find_project_root, find_spec_files
+from runner.spec.variant_names import split_name
 from runner.store.records import Run
 from runner.store.store import Store, open_store
 
@@ -39,6 +40,10 @@ class _StoredRun(NamedTuple):
     store: Store
     output_root: Path
     is_simulated: bool
+
+    @property
+    def job(self) -> str:
+        return split_name(self.run.spec)[0]
 
     def describe(self) -> str:
         note = " (simulated)" if self.is_simulated else ""
@@ -69,7 +74,7 @@ class NewestRuns(NamedTuple):
 
 
 def find_newest_runs(targets: Sequence[str]) -> NewestRuns:
-    """Return the newest run of each target, each run once.
+    """Return the newest run of each target, or of each variant of it, each run once.
 
     A target is a run or a spec as in `find_runs`, or a folder or glob, which means the specs that it names. An
     exact name takes precedence over a folder. Raises UsageError if no run matches a run or spec, and InputError
@@ -84,9 +89,20 @@ def find_newest_runs(targets: Sequence[str]) -> NewestRuns:
                 found = _find_stored(stack, target) if path is None else _list_runs(stack, str(path))
                 if path is not None and not found:
                     without.append(path)
-                for one in found[:1]:
+                for one in _choose_newest(found):
                     newest.setdefault(one.run.id, one.to_info())
     return NewestRuns(list(newest.values()), without)
+
+
+def _choose_newest(found: Sequence[_StoredRun]) -> list[_StoredRun]:
+    """Return the newest of the runs of a spec, or of each of its variants if the newest is one."""
+    if not found or split_name(found[0].run.spec)[1] is None:
+        return list(found[:1])
+    newest: dict[str, _StoredRun] = {}
+    for one in found:
+        if one.run.spec != one.job:
+            newest.setdefault(one.run.spec, one)
+    return list(newest.values())
 
 
 def _list_specs(target: str) -> list[Path] | None:
@@ -96,7 +112,7 @@ def _list_specs(target: str) -> list[Path] | None:
         return None
     with ExitStack() as stack:
         known = _open_runs(stack, find_project_root(Path.cwd() / "spec"))
-        is_name = any(target in (one.run.id, one.run.spec) for one in known)
+        is_name = any(target in (one.run.id, one.run.spec, one.job) for one in known)
     return None if is_name else find_spec_files([target])
 
 
@@ -133,7 +149,7 @@ def _list_runs(stack: ExitStack, path: str) -> list[_StoredRun]:
     spec, problems = read_spec(path)
     if spec is None or not spec.is_sound("name"):
         raise InputError(problems)
-    return [one for one in _open_runs(stack, spec.root) if one.run.spec == spec.name]
+    return [one for one in _open_runs(stack, spec.root) if one.job == spec.job]
 
 
 def _runs_of_spec(stack: ExitStack, path: str) -> list[_StoredRun]:
@@ -150,6 +166,7 @@ def _runs_of_spec(stack: ExitStack, path: str) -> list[_StoredRun]:
 
 def _match_runs(known: Sequence[_StoredRun], target: str) -> list[_StoredRun]:
     exact = [one for one in known if one.run.id == target] or [one for one in known if one.run.spec == target]
+    exact = exact or [one for one in known if one.job == target]
     if exact:
         return exact
     chosen = match_run_id(target, {one.run.id: one.describe() for one in known})

@@ -7,9 +7,9 @@ from runner.errors import InputError, Problem
 from runner.files.compression import is_compressed
 from runner.files.extras import missing_package_message
 from runner.files.remote import is_url
-from runner.sinks.citations import asks_for_citations
 from runner.sinks.column_schemas import build_column_schemas, build_record_schemas
 from runner.sinks.destination import Destination, destination_setting, prove_writable, why_not_writable
+from runner.sinks.own_fields import list_own_fields
 from runner.sinks.registry import column_expressions, find_sink_type
 from runner.spec.schema_errors import suggest_similar
 from runner.spec.spec import Sink, Spec
@@ -31,7 +31,7 @@ def check_sinks(spec: Spec, row_schema: Mapping[str, Any] | None = None) -> list
     problems, schemas = [], build_record_schemas(spec, row_schema or {})
     for index, sink in enumerate(spec.sinks):
         try:
-            columns = column_expressions(sink, has_citations=asks_for_citations(spec))
+            columns = column_expressions(sink, own_fields=list_own_fields(spec))
         except InputError as error:
             problems += [spec.problem(f"sinks.{index}.type", one.message) for one in error.problems]
             continue
@@ -98,7 +98,7 @@ def _find_table_mismatch(
     spec: Spec, sink: Sink, destination: Destination, types: Mapping[str, Any] | None
 ) -> str | None:
     """Return why a table does not accept the rows of a sink, or None."""
-    columns = column_expressions(sink, has_citations=asks_for_citations(spec))
+    columns = column_expressions(sink, own_fields=list_own_fields(spec))
     found = build_column_schemas(spec, sink, columns, types or {})
     key = sink.options.get("key", "key")
     try:

@@ -52,7 +52,9 @@ def _describe_wrong(spec: Spec) -> dict[str, Any]:
 
 def _record_schemas(spec: Spec, types: Mapping[str, Any]) -> dict[str, Any]:
     """Return the schemas of the fields of a row's final record."""
-    texts = dict.fromkeys(("outcome", "reason", "stop_reason", "model", "custom_id", "batch_id"), _TEXT_SCHEMA)
+    texts = dict.fromkeys(
+        ("outcome", "reason", "stop_reason", "model", "custom_id", "batch_id", "variant"), _TEXT_SCHEMA
+    )
     row = {"type": "object", "properties": dict(types), "additionalProperties": False} if types else {}
     key = {"type": "integer"} if spec.source.key is None else types.get(spec.source.key, _TEXT_SCHEMA)
     own = {"output": _output_schema(spec), "error": _ERROR_SCHEMA, "citations": CITATIONS_SCHEMA}

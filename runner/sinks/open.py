@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 from runner.errors import InputError
 from runner.io_types.limits import MAX_BUFFERED_ROWS, ColumnError, Limit
 from runner.io_types.types import select_options
-from runner.sinks.citations import asks_for_citations
 from runner.sinks.column_schemas import build_column_schemas
 from runner.sinks.destination import Destination
 from runner.sinks.fit import VALUE_ERRORS, Fit, compile_columns, make_fit
+from runner.sinks.own_fields import list_own_fields
 from runner.sinks.registry import column_expressions, find_sink_type
 from runner.spec.spec import Spec
 from runner.tabular.column_types import Converter, make_converter
@@ -150,7 +150,7 @@ def open_sink(
     its type, or cannot be written.
     """
     sink, place = spec.sinks[index], _Place(spec, index, destination)
-    expressions = column_expressions(sink, has_citations=asks_for_citations(spec))
+    expressions = column_expressions(sink, own_fields=list_own_fields(spec))
     try:
         compute = compile_columns(expressions)
     except ExpressionError as error:

@@ -1,5 +1,7 @@
 """The types of sinks: those built in, and those of other packages."""
 
+from collections.abc import Sequence
+
 from runner.errors import InputError, Problem
 from runner.io_types.plugin_errors import PluginError
 from runner.io_types.plugins import SINK_GROUP, load_plugin
@@ -52,11 +54,11 @@ def find_sink_type(name: str) -> SinkType:
     return guard_sink(name, found)
 
 
-def column_expressions(sink: Sink, *, has_citations: bool) -> dict[str, str]:
+def column_expressions(sink: Sink, *, own_fields: Sequence[str] = ()) -> dict[str, str]:
     """Return the columns of a sink by name, as expressions; a `files` sink has `name` and `content`.
 
     Without `columns` they are the fields of a record, with `reason` after the outcome in a type that `has_reason`,
-    the citations if there can be any, and `wrong` in a sink of wrong rows. Raises InputError if the type is of
+    the `own_fields` of its spec, and `wrong` in a sink of wrong rows. Raises InputError if the type is of
     another package, and its function fails.
     """
     kind = find_sink_type(sink.type)
@@ -66,12 +68,12 @@ def column_expressions(sink: Sink, *, has_citations: bool) -> dict[str, str]:
             return expressions(**select_options(expressions, sink.options))
         except PluginError as error:
             raise InputError([Problem("sinks", str(error))]) from error
-    own = ["wrong"] if sink.rows == "wrong" else []
-    return sink.columns or {name: name for name in (*_default_columns(kind, has_citations=has_citations), *own)}
+    wrong = ["wrong"] if sink.rows == "wrong" else []
+    return sink.columns or {name: name for name in (*_default_columns(kind), *own_fields, *wrong)}
 
 
-def _default_columns(kind: SinkType, *, has_citations: bool) -> list[str]:
+def _default_columns(kind: SinkType) -> list[str]:
     names = list(RECORD_FIELDS)
     if kind.has_reason:
         names.insert(names.index("outcome") + 1, "reason")
-    return [*names, "citations"] if has_citations else names
+    return names

@@ -7,10 +7,10 @@ from typing import Any
 
 from runner.errors import InputError, Problem
 from runner.io_types.limits import CUT_REMEDY, Overflow
-from runner.sinks.citations import asks_for_citations
 from runner.sinks.column_schemas import build_column_schemas
 from runner.sinks.file_names import FileNames, NameIndex
 from runner.sinks.fit import compile_column
+from runner.sinks.own_fields import list_own_fields
 from runner.sinks.registry import column_expressions, find_sink_type
 from runner.sources.input_files import Inputs
 from runner.sources.read import Row
@@ -118,7 +118,7 @@ class SinkRowChecks:
 
     def _build_checks(self) -> Iterator[_ColumnCheck]:
         for index, sink in enumerate(self._spec.sinks):
-            columns = column_expressions(sink, has_citations=asks_for_citations(self._spec))
+            columns = column_expressions(sink, own_fields=list_own_fields(self._spec))
             kind = find_sink_type(sink.type)
             schemas = build_column_schemas(self._spec, sink, columns, self._inputs.types)
             for name, text in columns.items():

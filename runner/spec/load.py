@@ -19,6 +19,7 @@ from runner.spec.output_schema import find_params_mistakes, find_schema_position
 from runner.spec.repair.document import RepairedDocument, format_path, repair_document
 from runner.spec.spec import Spec
 from runner.spec.spec_files import find_project_root
+from runner.spec.variants import choose_variant, make_variant
 from runner.spec.yaml.document import read_yaml
 
 _MAX_SUGGESTED = 8
@@ -103,9 +104,13 @@ def _find_upstream_output(
     if other in chain:
         names = " → ".join(one.name for one in (*chain, other))
         return None, [Problem(shown, f"source.spec: the specs refer to each other in a circle: {names}", *place)]
-    upstream, problems = read_spec(root / named, chain=chain)
+    wanted = source.get("variant")
+    upstream, problems = read_spec(root / named, chain=chain, variant=wanted)
     if upstream is None or problems:
         return None, problems
+    if upstream.variants and wanted is None:
+        message = f"source.spec: {named} has variants: name one of them as `variant: {upstream.variants[0]}`"
+        return None, [Problem(shown, message, *place)]
     if upstream.root != root:
         return None, [Problem(shown, f"source.spec: {named} belongs to another project, {upstream.root}", *place)]
     fitting = [sink for sink in upstream.sinks if sink.type == "jsonl" and sink.columns is None]
@@ -132,14 +137,15 @@ def read_spec(
     path: str | os.PathLike[str],
     *,
     vars: Mapping[str, str] | None = None,
+    variant: str | None = None,
     chain: tuple[Path, ...] = (),
     data: bytes | None = None,
 ) -> tuple[Spec | None, list[Problem]]:
     """Read a YAML spec, and the output schema or spec that it names, and return it with all its mistakes.
 
     The parts at fault are replaced by neutral ones and listed in `broken`. The spec is None if it cannot be read
-    at all. `vars` override its own, and `chain` holds the specs that refer to this one. `data` is its text if it
-    is not in a file.
+    at all. `vars` override its own. If it has variants, it is the one that is named `variant`, by default the
+    first. `chain` holds the specs that refer to this one. `data` is its text if it is not in a file.
     """
     path, shown, vars = Path(path), str(path), vars or {}
     try:
@@ -148,7 +154,8 @@ def read_spec(
             return None, [Problem(shown, f"this is a data file, and no spec: {remedy}", remedy=remedy)]
         data = read_regular_file(path) if data is None else data
         document, mistakes = read_yaml(data, path=shown)
-        repaired = repair_document(document, mistakes, vars=vars, path=shown)
+        document, variants, misplaced = choose_variant(document, variant, shown)
+        repaired = repair_document(document, [*mistakes, *misplaced], vars=vars, path=shown)
     except OSError as error:
         remedy = _suggest_spec(path) if isinstance(error, FileNotFoundError) else ""
         message = f"cannot read the spec: {error.strerror}{remedy and f': {remedy}'}"
@@ -173,6 +180,9 @@ def read_spec(
         schema_positions=find_schema_positions(value.get("output", {}).get("schema"), root),
         **build_settings(value),
     )
+    if variants:
+        spec, unusable = make_variant(spec, variant or variants[0], variants)
+        repaired.note_problems(((), problem) for problem in unusable)
     return spec, sorted(repaired.problems, key=lambda problem: (problem.path, problem.line, problem.column))
 
 
@@ -181,9 +191,11 @@ def load_spec(
     *,
     vars: Mapping[str, str] | None = None,
     root: str | os.PathLike[str] | None = None,
+    variant: str | None = None,
 ) -> Spec:
     """Read and check a spec, and the output schema or spec that it names; `vars` override its own.
 
+    If it has variants, it is the one that is named `variant`, by default the first.
     A spec is the path of a YAML file, YAML text of several lines, or a mapping. Paths in a text or mapping are
     relative to the project of the folder `root`, by default the working folder. A mapping needs neither `version`
     nor `sinks`, and its `source` has the type `rows` if it names none. Raises InputError with every mistake and
@@ -193,7 +205,7 @@ def load_spec(
         path, data = given_path(root), encode_given(cast(Mapping[str, Any] | str, spec))
     else:
         path, data = Path(spec), None
-    loaded, problems = read_spec(path, vars=vars, data=data)
+    loaded, problems = read_spec(path, vars=vars, variant=variant, data=data)
     if isinstance(spec, Mapping):
         problems = without_lines(problems, path)
     if loaded is None or problems:

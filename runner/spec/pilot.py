@@ -2,12 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import PurePosixPath
 
+from runner.spec.marked_places import FILE_SINKS, insert_mark
 from runner.spec.spec import Pilot, Sink, Spec
-
-_FILE_SINKS = ("csv", "jsonl", "parquet", "xlsx", "files")
-_DOUBLE_SUFFIXES = (".gz", ".zst", ".bz2", ".xz")
 
 
 def make_pilot_spec(spec: Spec, pilot: Pilot, *, is_sync: bool = False) -> Spec:
@@ -25,14 +22,6 @@ def with_pilot_sinks(spec: Spec) -> Spec:
 def _make_pilot_sinks(spec: Spec) -> Iterator[Sink]:
     for sink in spec.sinks:
         for name in ("path", "url"):
-            if sink.type in _FILE_SINKS and name in sink.options:
-                place = _insert_mark(str(sink.options[name]))
+            if sink.type in FILE_SINKS and name in sink.options:
+                place = insert_mark(str(sink.options[name]), "pilot")
                 yield replace(sink, options={**sink.options, name: place})
-
-
-def _insert_mark(place: str) -> str:
-    """Return `out/labels.pilot.csv` for `out/labels.csv`."""
-    folder, slash, name = place.rpartition("/")
-    path = PurePosixPath(name)
-    suffix = "".join(path.suffixes[-2:]) if path.suffix in _DOUBLE_SUFFIXES else path.suffix
-    return f"{folder}{slash}{name.removesuffix(suffix)}.pilot{suffix}"

@@ -20,8 +20,10 @@ EDITABLE_KEYS = (
 )  # fmt: skip
 """The settings that may be edited while a run is unfinished."""
 
-_PLACES = ("path", "root", "positions", "schema_path", "allow_at", "key_lines", "broken", "schema_positions")
-"""Fields of a spec that say where its parts are written; they do not affect a run."""
+_PLACES = (
+    "path", "root", "positions", "schema_path", "allow_at", "key_lines", "broken", "schema_positions", "variants",
+)  # fmt: skip
+"""Fields of a spec that say where its parts and its siblings are written; they do not affect a run."""
 
 
 def make_record(spec: Spec) -> dict[str, Any]:
@@ -85,7 +87,7 @@ def restore_with_edits(record: Mapping[str, Any], *, current: Spec) -> Spec:
     recorded = spec_from_record(record, path=current.path, root=current.root)
     own = {
         name: getattr(current, name)
-        for name in ("positions", "allow_at", "key_lines", "schema_path", "schema_positions")
+        for name in ("positions", "allow_at", "key_lines", "schema_path", "schema_positions", "variants")
     }
     return replace(recorded, **own, **settings)
 

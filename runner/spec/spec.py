@@ -7,6 +7,7 @@ from typing import Any
 from runner.errors import Problem
 from runner.spec.prompt import Prompt
 from runner.spec.redact import redact_passwords
+from runner.spec.variant_names import join_name, split_name
 
 SELECTION_KEYS = ("columns", "types", "where", "sample", "seed", "limit")
 """The settings of a source that select its rows and columns."""
@@ -183,7 +184,7 @@ class Spec:
     `mode` is batch, sync or auto. `deadline` is in seconds from the start of a run; a run that is expected to
     miss a hard one is not started. A `pilot` comes before all other rows, of which at most the share
     `max_failed_in_pilot` may fail. Commands select specs by `tags`, and costs are summed up by `labels`. `prices`
-    are in US dollars per million tokens.
+    are in US dollars per million tokens. `variants` names all variants of its file, of which it is one.
     `positions` maps dotted paths to places in the file: `{"prompt.user": (line, column)}`. `key_lines` maps them
     to the lines of their keys, and `allow_at` maps lines to the rules that comments allow. `schema_positions` is
     `positions` for an output schema in its own file. `broken` has the dotted paths of parts with mistakes: they
@@ -224,6 +225,22 @@ class Spec:
     positions: dict[str, tuple[int, int]] = field(default_factory=dict)
     schema_positions: dict[str, tuple[int, int]] = field(default_factory=dict)
     broken: frozenset[str] = frozenset()
+    variants: tuple[str, ...] = ()
+
+    @property
+    def job(self) -> str:
+        """The name in the file, which all variants share."""
+        return split_name(self.name)[0]
+
+    @property
+    def variant(self) -> str | None:
+        """The name of this variant, or None if the file has none."""
+        return split_name(self.name)[1]
+
+    @property
+    def place(self) -> str:
+        """The path of the file, and the variant."""
+        return join_name(str(self.path), self.variant)
 
     @property
     def is_schema_sent(self) -> bool:

@@ -26,7 +26,7 @@ RECORD_FIELDS = (
 )
 """The fields of a record in every sink without columns."""
 
-EXPRESSION_NAMES = (*RECORD_FIELDS, "reason", "citations", "wrong")
+EXPRESSION_NAMES = (*RECORD_FIELDS, "reason", "variant", "citations", "wrong")
 """The names that a column expression of a sink may use."""
 
 

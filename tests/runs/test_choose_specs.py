@@ -74,7 +74,7 @@ def test_simulated_runs_do_not_count_as_real_ones(four: Path) -> None:
     ("select", "message"),
     [
         ("tag:nightyl", "none of these specs has the tag 'nightyl': none of them has `tags`"),
-        ("state:done", "'state:done' selects nothing: expected tag:NAME, state:failed"),
+        ("state:done", "'state:done' selects nothing: expected tag:NAME, variant:NAME, state:failed"),
         ("nightly", "'nightly' selects nothing"),
         ("tag:", "'tag:' selects nothing"),
     ],

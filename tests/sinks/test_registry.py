@@ -32,7 +32,7 @@ def test_unknown_sink_is_an_input_error() -> None:
 
 def test_columns_of_files_sink_are_name_and_content() -> None:
     sink = Sink("files", "all", None, {"path": "out", "name": "key"})
-    assert column_expressions(sink, has_citations=False) == {"name": "key", "content": "output"}
+    assert column_expressions(sink) == {"name": "key", "content": "output"}
 
 
 def test_source_type_is_no_sink(tmp_path: Path) -> None:

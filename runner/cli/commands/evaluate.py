@@ -8,6 +8,7 @@ from runner.cli.common import JSON_OPTION, echo_json
 from runner.cli.complete import TARGET
 from runner.cli.echo import echo_text
 from runner.cli.env_files import reads_env_files
+from runner.cli.summaries import print_comparisons
 
 
 @click.command()
@@ -19,14 +20,22 @@ def evaluate(target: str, *, as_json: bool) -> None:
 
     Uses the `evaluate` of the spec as it is now, sends nothing, and stores the scores with the run. If the source
     has changed since the run, its labels are taken as they are now, by key.
-    RUN is a run id or its beginning; SPEC is the path or name of a spec, and means its newest run.
+    RUN is a run id or its beginning; SPEC is the path or name of a spec, and means its newest run, or that of
+    each of its variants, which are then compared.
     """
     from runner.cli.texts.evaluation import format_evaluation
-    from runner.lifecycle.maintain.evaluate import evaluate_run, find_evaluated_run
+    from runner.lifecycle.maintain.evaluate import evaluate_run, find_evaluated_runs
+    from runner.runs.choose_specs import load_specs
 
-    evaluated = evaluate_run(*find_evaluated_run(target))
-    if as_json:
-        echo_json(evaluated)
-    else:
-        echo_text(format_evaluation(evaluated))
-    sys.exit(evaluated.exit_code)
+    runs, path = find_evaluated_runs(target)
+    code = 0
+    for info in runs:
+        evaluated = evaluate_run(info, path)
+        code = max(code, evaluated.exit_code)
+        if as_json:
+            echo_json(evaluated)
+        else:
+            echo_text(format_evaluation(evaluated))
+    if len(runs) > 1:
+        print_comparisons(load_specs([path], vars={}), as_json=as_json)
+    sys.exit(code)

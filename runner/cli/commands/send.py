@@ -26,7 +26,7 @@ from runner.cli.env_files import reads_env_files
 from runner.cli.log import LOG, log_options
 from runner.cli.resume_command import resume_command
 from runner.cli.signals import StopEvent, handle_stop_signals, say_next_command
-from runner.cli.summaries import print_stopped, print_summary, print_summary_if_stopped
+from runner.cli.summaries import print_comparisons, print_stopped, print_summary, print_summary_if_stopped
 from runner.text import pluralize
 
 if TYPE_CHECKING:
@@ -173,11 +173,12 @@ def _run_several(chain: Sequence["Spec"], stop: StopEvent, how: dict[str, Any], 
     how["pending"] = manner.policy(console.pause, stop)
     runs = run_several(chain, RunOptions(**how), console, stop)
     for spec in runs.unfinished:
-        show(runs.summaries[str(spec.path)])
+        show(runs.summaries[spec.place])
+    print_comparisons(chain, as_json=manner.as_json)
     left = [*(spec.path for spec in runs.unfinished), *(one.spec.path for one in runs.not_begun)]
     code = 128 + stop.signal if stop.signal is not None and left else runs.exit_code
     if left:
-        command = resume_command([str(path) for path in left])
+        command = resume_command(list(dict.fromkeys(map(str, left))))
         message = f"{pluralize(len(left), 'spec')} of {len(chain):,} not finished"
         say_next_command(message, "resume with", command, event="unfinished", exit_code=code)
     sys.exit(code)
@@ -233,7 +234,8 @@ def retry(
     choice = RetryChoice(check_outcome(outcome), key)
     warn_of_debug_log()
     found = find_retry_target(target, simulate=simulate)
-    spec, notes = load_spec_or_report(found.spec_path, vars=variables), list[str]()
+    spec = load_spec_or_report(found.spec_path, vars=variables, variant=found.variant)
+    notes = list[str]()
     with handle_stop_signals() as stop, print_summary_if_stopped(as_json=as_json), show_progress() as progress:
         is_agreed = yes or found.is_simulated
         options = RunOptions(found.is_simulated, not no_wait, accept_loss=accept_loss, poll_seconds=poll_seconds)

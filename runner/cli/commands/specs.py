@@ -51,16 +51,20 @@ def validate(
     read wherever they are: in files, buckets or databases. A folder means the specs in it.
     """
     from runner.lifecycle.validate.checks import validate_files
+    from runner.rules.finding import Finding
 
-    reports = validate_files(specs, vars=variables, select=select, is_online=online)
+    reports, printed = validate_files(specs, vars=variables, select=select, is_online=online), set[Finding]()
     for report in reports:
-        _print_findings(report, report.findings, as_json=as_json)
+        # Variants of one file have most findings in common.
+        _print_findings(report, [one for one in report.findings if one not in printed], as_json=as_json)
+        printed.update(report.findings)
     # Only now: without a key, or if the API cannot be reached, this ends the command.
     for report in reports if online else ():
         _ask_api(report, as_json=as_json)
-    for report in reports:
-        if not report.errors and not as_json:
-            echo_text(f"{report.path}: valid")
+    wrong = {report.path for report in reports if report.errors}
+    for path in dict.fromkeys(report.path for report in reports if not as_json):
+        if path not in wrong:
+            echo_text(f"{path}: valid")
     sys.exit(2 if any(report.errors for report in reports) else 0)
 
 

@@ -38,7 +38,7 @@ def _describe_labels(evaluated: EvaluatedRun) -> str:
     return "as the run read them" + (f": {evaluated.unread}" if evaluated.unread is not None else "")
 
 
-def _align(rows: Sequence[Sequence[str]], *, names: int = 1) -> Iterator[str]:
+def align_columns(rows: Sequence[Sequence[str]], *, names: int = 1) -> Iterator[str]:
     """Yield lines whose first columns, of `names`, are to the left, and the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -63,7 +63,7 @@ def _format_classes(classes: Sequence[ClassScore]) -> Iterator[str]:
     for one in classes:
         shares = map(_format_share, (one.precision, one.recall, one.f1))
         rows.append((_cut(one.name), *shares, f"{one.support:,}"))
-    yield from _align(rows)
+    yield from align_columns(rows)
 
 
 def _format_confusion(score: Score) -> Iterator[str]:
@@ -75,7 +75,7 @@ def _format_confusion(score: Score) -> Iterator[str]:
     wrong = [pair for pair in pairs if pair.expected != pair.actual]
     if not wrong:
         return
-    yield from _align([("expected", "answered", "rows"), *map(_format_pair, wrong[:_MAX_PAIRS])], names=2)
+    yield from align_columns([("expected", "answered", "rows"), *map(_format_pair, wrong[:_MAX_PAIRS])], names=2)
     if left := sum(pair.rows for pair in wrong[_MAX_PAIRS:]):
         yield f"  and {pluralize(left, 'row')} of {pluralize(len(wrong) - _MAX_PAIRS, 'other pair')}"
 
@@ -91,4 +91,4 @@ def _format_matrix(pairs: Sequence[Confused], names: Sequence[str]) -> Iterator[
         columns.append(None)
     rows = [("answered:", *(_UNANSWERED if name is None else _cut(name) for name in columns))]
     rows += [(_cut(name), *(f"{counts.get((name, column), 0):,}" for column in columns)) for name in names]
-    yield from _align(rows)
+    yield from align_columns(rows)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from runner.cli.texts.numbers import format_dollars
 from runner.lifecycle.plan.plan import Plan
 from runner.rules.finding import Finding
+from runner.spec.variant_names import split_name
 from runner.text import pluralize
 
 
@@ -33,7 +34,8 @@ def format_plans(rows: Sequence[PlanRow], *, show: Callable[[Finding], str] = st
     notes = ["", *(_format_note(row) for row in rows), ""]
     lines = [_format_line(line, widths, note) for line, note in zip(cells, notes, strict=True)]
     findings = [show(finding) for plan in plans for finding in plan.findings]
-    return "\n".join([f"plan of {pluralize(len(rows), 'spec')}", *lines, *findings])
+    kind = "variant" if all(split_name(row.spec)[1] is not None for row in rows) else "spec"
+    return "\n".join([f"plan of {pluralize(len(rows), kind)}", *lines, *findings])
 
 
 def _cells(name: str, plans: Sequence[Plan]) -> tuple[str, ...]:
@@ -62,7 +64,9 @@ def _format_note(row: PlanRow) -> str:
     if row.plan is not None and row.plan.new:
         batches = pluralize(row.plan.batches, "batch")
         notes.append("synchronously" if row.plan.mode == "sync" else f"in {batches}")
-        notes += [f"capped at {format_dollars(row.plan.max_cost)}"] if row.plan.max_cost is not None else []
+        if row.plan.max_cost is not None:
+            shared = " with the other variants" if split_name(row.spec)[1] is not None else ""
+            notes.append(f"capped at {format_dollars(row.plan.max_cost)}{shared}")
     if row.plan is not None and row.plan.rejected:
         notes.append(f"{row.plan.rejected:,} rejected")
     return ", ".join(notes)

@@ -48,12 +48,13 @@ def _build_records(
     def is_wanted(recorded: str | None, _: str | int) -> bool:
         return recorded is not None or not is_partial
 
+    variant = context.spec.variant
     for found in read_row_results(context.store, context.run, output_format, files, is_wanted=is_wanted):
         if context.stop.is_set():
             raise Interrupted("stopped while the outputs were written: they stay as they were")
         outcome = found.outcome or _MISSING
         record = build_record(found, outcome)
-        record["citations"] = outcome.citations
+        record["variant"], record["citations"] = variant, outcome.citations
         fields = msgspec.json.decode(found.fields) if decoded or evaluator else {}
         answer = Answer(found.key, fields, outcome.output, is_valid=outcome.outcome == "succeeded")
         record["wrong"] = evaluator.add_row(answer)

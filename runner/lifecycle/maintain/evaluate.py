@@ -13,18 +13,20 @@ from runner.errors import InputError, UsageError
 from runner.evaluation.check import check_evaluations
 from runner.evaluation.evaluator import Answer, Evaluator, Wrong
 from runner.evaluation.score import Score, encode_scores
+from runner.lifecycle.deliver.failures import UNCONFIRMED_STATES
 from runner.lifecycle.deliver.row_results import RowResult, read_row_results, recorded_output_format
 from runner.lifecycle.maintain.labels import ChangedSource, open_changed_source
 from runner.lifecycle.maintain.show import check_has_rows, find_shown_run
 from runner.lifecycle.validate.checks import load_spec_or_report
 from runner.results.outcome import Outcome
-from runner.runs.find import RunInfo, find_spec_path, open_run
+from runner.runs.find import RunInfo, find_runs, find_spec_path, open_run
 from runner.runs.snapshot import read_snapshot
 from runner.sinks.column_schemas import build_record_schemas
 from runner.sources.registry import find_source_type
 from runner.spec.record import restore_with_edits
 from runner.spec.spec import Spec
 from runner.spec.spec_files import SPEC_SUFFIXES
+from runner.spec.variant_names import split_name
 from runner.store.records import Run
 from runner.store.run_folder import RunFolder, open_slices
 from runner.store.store import Store
@@ -86,13 +88,27 @@ def find_evaluated_run(target: str) -> tuple[RunInfo, Path]:
     return found, Path(target) if is_path else find_spec_path(found)
 
 
+def find_evaluated_runs(target: str) -> tuple[list[RunInfo], Path]:
+    """Return the run that `target` names, or the newest one of each variant, and the file of the spec."""
+    chosen, path = find_evaluated_run(target)
+    if chosen.summary.run.startswith(target) or split_name(chosen.summary.spec)[1] is None:
+        return [chosen], path
+    newest: dict[str, RunInfo] = {}
+    for one in find_runs(target):
+        is_begun = one.summary.state not in UNCONFIRMED_STATES and one.is_simulated == chosen.is_simulated
+        if is_begun and split_name(one.summary.spec)[1] is not None and one.is_pilot == chosen.is_pilot:
+            newest.setdefault(one.summary.spec, one)
+    return list(newest.values()), path
+
+
 @contextmanager
 def open_judge(store: Store, run: Run, *, spec_path: Path) -> Iterator[RunJudge]:
     """Yield the judge of a run's answers, by the evaluations of its spec as they are now.
 
     Raises UsageError if the spec has none, and InputError for mistakes in it.
     """
-    current, before = load_spec_or_report(spec_path), read_snapshot(store, run)
+    current = load_spec_or_report(spec_path, variant=split_name(run.spec)[1])
+    before = read_snapshot(store, run)
     if current.name != run.spec:
         raise UsageError(f"{spec_path} is named {current.name!r}, and run {run.id} is of {run.spec!r}")
     if not current.evaluate:

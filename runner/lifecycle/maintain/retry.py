@@ -4,7 +4,7 @@ The rows are those that the finished run read, so nothing of the source is read,
 that succeeded keeps its answer although the prompt may have changed since.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
@@ -22,7 +22,7 @@ from runner.lifecycle.validate.destinations import check_tables, prove_destinati
 from runner.results.output_format import build_output_format
 from runner.runs.context import RunContext
 from runner.runs.events import ProgressCallback, ignore_progress
-from runner.runs.find import find_runs, find_spec_path
+from runner.runs.find import RunInfo, find_runs, find_spec_path
 from runner.runs.project import open_project
 from runner.runs.select import RunSelector
 from runner.runs.snapshot import SpecSnapshot, read_snapshot, take_snapshot
@@ -31,6 +31,7 @@ from runner.sources.changed_files import find_changed_files
 from runner.spec.record import make_record, spec_from_record
 from runner.spec.spec import Spec
 from runner.spec.spec_files import SPEC_SUFFIXES
+from runner.spec.variant_names import split_name
 from runner.store.records import Run
 from runner.store.store import Store
 from runner.templates.templates import load_templates
@@ -39,11 +40,12 @@ from runner.text import pluralize
 
 @dataclass(frozen=True, slots=True)
 class RetryTarget:
-    """A run to retry, and the path of its spec."""
+    """A run to retry, the path of its spec, and the variant of it that was run, if it has some."""
 
     run_id: str
     spec_path: Path
     is_simulated: bool
+    variant: str | None = None
 
 
 def find_retry_target(target: str, *, simulate: bool) -> RetryTarget:
@@ -64,9 +66,19 @@ def find_retry_target(target: str, *, simulate: bool) -> RetryTarget:
         hint = ": add --simulate to retry the simulated one" if has_simulated and not simulate else ""
         raise UsageError(f"{target} has no {kind} run to retry{hint}; `runner status` lists all runs")
     chosen = fitting[0]
+    _check_one_variant(target, fitting)
     is_path = target.endswith(SPEC_SUFFIXES) and Path(target).exists()
     path = Path(target) if is_path else find_spec_path(chosen)
-    return RetryTarget(chosen.summary.run, path, chosen.is_simulated)
+    return RetryTarget(chosen.summary.run, path, chosen.is_simulated, split_name(chosen.summary.spec)[1])
+
+
+def _check_one_variant(target: str, found: Sequence[RunInfo]) -> None:
+    """Raise UsageError if a target stands for the runs of several variants."""
+    newest = {one.summary.spec: one.summary.run for one in reversed(found)}
+    named = {spec: run for spec, run in newest.items() if split_name(spec)[1] is not None}
+    if len(named) > 1 and split_name(found[0].summary.spec)[1] is not None:
+        shown = ", ".join(f"{run} ({spec})" for spec, run in named.items())
+        raise UsageError(f"{target} has variants: name the run of one of them: {shown}")
 
 
 def retry(

@@ -5,11 +5,13 @@ may have been paid besides count with their upper bound too (`doubted_cost`).
 """
 
 from collections.abc import Sequence
+from itertools import islice
 
 from runner.errors import CostCapReached
 from runner.lifecycle.prepare.split_batch import split_batch
 from runner.runs.context import RunContext, batch_label
-from runner.store.records import Batch
+from runner.spec.variant_names import join_name
+from runner.store.records import Batch, Run
 
 # Stop at 5 %: otherwise ever smaller batches would nibble at the remaining budget for days.
 _MIN_SHARE = 0.05
@@ -22,11 +24,24 @@ def batch_cost_upper_bound(context: RunContext, batch: Batch) -> float:
 
 
 def committed_cost(context: RunContext) -> float:
-    """Return the cost of a run so far in US dollars; batches in progress count with their upper bound."""
+    """Return the cost so far, in US dollars, of a run and of the other variants of its spec, which share the cap.
+
+    Batches in progress count with their upper bound.
+    """
     batches = context.store.run_batches(context.run)
-    return batches.committed_cost + sum(
-        _unreserved_cost(context, batch) for batch in batches.in_group("unreserved")
-    )
+    own = batches.committed_cost + sum(_unreserved_cost(context, one) for one in batches.in_group("unreserved"))
+    others = find_runs_of_other_variants(context)
+    return own + sum(context.store.run_batches(run).committed_cost for run in others)
+
+
+def find_runs_of_other_variants(context: RunContext) -> list[Run]:
+    """Return the newest run of each other variant of a spec that was started: of pilots, if the run is one."""
+    spec, found = context.spec, list[Run]()
+    for name in spec.variants:
+        runs = context.store.runs(join_name(spec.job, name)) if name != spec.variant else []
+        started = (one for one in runs if one.state in ("running", "finished"))
+        found += [*islice((one for one in started if one.is_pilot == context.run.is_pilot), 1)]
+    return found
 
 
 def _unreserved_cost(context: RunContext, batch: Batch) -> float:
@@ -59,7 +74,8 @@ def reserve_cost(context: RunContext, batch: Batch, send_mode: str, *, can_wait:
     )
     if fits == 0:
         raise CostCapReached(
-            f"the run is paused: it has cost up to ${cap - remaining:,.4f} of limits.max_cost ${cap:,g}"
+            f"the run is paused: {_describe_spender(context)} cost up to ${cap - remaining:,.4f} of "
+            f"limits.max_cost ${cap:,g}"
             f"{_doubt_message(context)}, and "
             f"{batch_label(batch)} can cost up to ${upper_bound:,.4f}. The finished rows are in "
             "the outputs; to continue, "
@@ -68,6 +84,10 @@ def reserve_cost(context: RunContext, batch: Batch, send_mode: str, *, can_wait:
     requests = context.store.row_index.requests_of(batch)
     split_batch(context, batch, [requests[:fits], requests[fits:]])
     return None
+
+
+def _describe_spender(context: RunContext) -> str:
+    return "all variants together have" if context.spec.variants else "it has"
 
 
 def _doubt_message(context: RunContext) -> str:

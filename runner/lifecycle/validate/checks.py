@@ -152,14 +152,18 @@ class FileReport:
 
 
 def validate_file(
-    path: str | os.PathLike[str], *, vars: Mapping[str, str] | None = None, is_online: bool = False
+    path: str | os.PathLike[str],
+    *,
+    vars: Mapping[str, str] | None = None,
+    variant: str | None = None,
+    is_online: bool = False,
 ) -> FileReport:
-    """Check a spec file in one round: every check that can run does, whatever else is wrong.
+    """Check a spec file, or a variant of it, in one round: every check that can run does, whatever else is wrong.
 
     Nothing is sent. With `is_online`, the sinks are proved to be writable: their places may be unreachable where
     specs are validated.
     """
-    spec, problems = read_spec(path, vars=vars)
+    spec, problems = read_spec(path, vars=vars, variant=variant)
     findings = [Finding.from_problem("spec", problem) for problem in problems]
     if spec is None:
         return FileReport(Path(path), None, findings, [])
@@ -175,9 +179,13 @@ def validate_file(
 def validate_files(
     written: Sequence[str], *, vars: Mapping[str, str], select: Sequence[str] = (), is_online: bool = False
 ) -> list[FileReport]:
-    """Check the specs that paths, folders and globs name, as far as they are selected; see `validate_file`."""
-    paths = find_spec_files(written)
-    reports = [validate_file(path, vars=vars, is_online=is_online) for path in paths]
+    """Check the specs that paths, folders and globs name, as far as they are selected; see `validate_file`.
+
+    Each variant has a report of its own.
+    """
+    reports = [
+        one for path in find_spec_files(written) for one in _validate_variants(path, vars, is_online=is_online)
+    ]
     specs = [report.spec for report in reports if report.spec is not None]
     chosen = select_specs(specs, select)
     try:
@@ -189,12 +197,21 @@ def validate_files(
     return [report for report in reports if report.spec is None or report.spec in chosen]
 
 
-def load_spec_or_report(path: str | os.PathLike[str], *, vars: Mapping[str, str] | None = None) -> Spec:
+def _validate_variants(path: Path, vars: Mapping[str, str], *, is_online: bool) -> Iterator[FileReport]:
+    first = validate_file(path, vars=vars, is_online=is_online)
+    yield first
+    for variant in first.spec.variants[1:] if first.spec is not None else ():
+        yield validate_file(path, vars=vars, variant=variant, is_online=is_online)
+
+
+def load_spec_or_report(
+    path: str | os.PathLike[str], *, vars: Mapping[str, str] | None = None, variant: str | None = None
+) -> Spec:
     """Return a spec whose file has no mistakes. Raises InputError with those, and all others that can be found."""
-    spec, problems = read_spec(path, vars=vars)
+    spec, problems = read_spec(path, vars=vars, variant=variant)
     if spec is not None and not problems:
         return spec
-    raise InputError([finding.problem for finding in validate_file(path, vars=vars).errors])
+    raise InputError([finding.problem for finding in validate_file(path, vars=vars, variant=variant).errors])
 
 
 def _add_nearest_file(spec: Spec, problem: str) -> str:

@@ -17,6 +17,7 @@ def read_run(
     *,
     spec: NonEmpty,
     rows: Literal["succeeded", "failed", "all"] = "succeeded",
+    variant: NonEmpty | None = None,  # noqa: ARG001 - `path` is already that of the variant
     path: Annotated[str, NOT_A_SETTING],
 ) -> Iterator[tuple[str, int, dict[str, Any]]]:
     """Read the outputs of another spec.
@@ -28,6 +29,7 @@ def read_run(
             A row has the fields key, input (its input row), outcome, output and error, and citations if that
             spec asks for them.
         rows: Rows of that run to read.
+        variant: Variant of that spec, if it has `variants`.
     """
     if not (inputs.root / path).exists():
         raise_input_error(path, f"not found: {spec} writes this file, so run that spec first")

@@ -1,11 +1,17 @@
-"""Find out if the answers to a spec can have citations."""
+"""Find the fields that the records of one spec have, and those of others do not."""
 
 from typing import Any
 
 from runner.spec.spec import Spec
 
 
-def asks_for_citations(spec: Spec) -> bool:
+def list_own_fields(spec: Spec) -> list[str]:
+    """Return the fields of a record besides `RECORD_FIELDS`: the variant, and the citations if any."""
+    variant = ["variant"] if spec.variant is not None else []
+    return [*variant, *(["citations"] if _asks_for_citations(spec) else [])]
+
+
+def _asks_for_citations(spec: Spec) -> bool:
     """Return whether a document asks for citations, or a server tool on offer gives them."""
     tools = spec.params.get("tools")
     offered = tools if isinstance(tools, list) else []

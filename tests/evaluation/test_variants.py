@@ -1,0 +1,186 @@
+"""Variants of a spec run in one command, share a cap, and are compared on the same rows."""
+
+import json
+import random
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.evaluation.metrics import mcnemar_p
+from tests.support.outputs import records
+from tests.support.processes import RUN, command
+from tests.support.projects import SPEC, write_job
+from tests.support.simulator import accepted, end_batches, environ_without_key, paid, simulator
+
+KEYS = environ_without_key()
+VARIANTS = {
+    "small": {"params.model": "claude-haiku-5-5"},
+    "large": {"params.model": "claude-opus-5-5", "prompt.user": "Carefully: {{ text }}"},
+}
+EVALUATE = [{"name": "label", "expected": "row.gold", "actual": "output.label"}]
+
+
+def write_variants(root: Path, *, rows: int = 40, **changes: Any) -> Path:
+    """Write a job of two variants, with a label in every second row."""
+    path = write_job(root, **{"variants": VARIANTS, "evaluate": EVALUATE, **changes})
+    draw = random.Random(1)
+    gold = [draw.choice(["good", "bad"]) if number % 2 else "" for number in range(rows)]
+    lines = [f"r{number},text number {number},{label}\n" for number, label in enumerate(gold)]
+    (root / "rows.csv").write_text("id,text,gold\n" + "".join(lines))
+    return path
+
+
+def compare(root: Path, *words: str) -> dict[str, Any]:
+    """Run a command that ends with a comparison, and return that."""
+    lines = command(root, KEYS, *words, "--json").stdout.splitlines()
+    found: dict[str, Any] = json.loads(lines[-1])
+    return found
+
+
+def by_key(path: Path) -> dict[str, dict[str, Any]]:
+    return {one["key"]: one for one in records(path)}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_mcnemar_equals_the_exact_test_of_scipy(seed: int) -> None:
+    stats = pytest.importorskip("scipy.stats", reason="scipy is not installed")
+    draw = random.Random(seed)
+    first, second = draw.randint(0, 200), draw.randint(1, 200)
+    expected = stats.binomtest(min(first, second), first + second, 0.5).pvalue
+    assert mcnemar_p(first, second) == pytest.approx(expected, rel=1e-9)
+
+
+def test_mcnemar_without_differences_is_one() -> None:
+    assert (mcnemar_p(0, 0), mcnemar_p(7, 7)) == (1.0, 1.0)
+
+
+def test_both_variants_are_sent_before_one_is_waited_for(tmp_path: Path) -> None:
+    write_variants(tmp_path, batch={**SPEC["batch"], "max_requests": 40})
+    with simulator(tmp_path / "api", seconds=600) as environ:
+        ended = command(tmp_path, environ, *RUN, "--no-wait")
+        assert (ended.returncode, accepted(tmp_path / "api")) == (4, 2)
+        table = ended.stderr.partition("plan of 2 variants\n")[2].splitlines()
+        assert [line.split()[0] for line in table[:4]] == ["spec", "job@small", "job@large", "total"]
+        assert ended.stderr.endswith("resume with: runner run job.yaml --yes\n")
+    end_batches(tmp_path / "api")
+    with simulator(tmp_path / "api") as environ:
+        assert command(tmp_path, environ, *RUN).returncode == 0
+    assert sum(paid(tmp_path / "api").values()) == 80
+    assert {one["variant"] for one in records(tmp_path / "out/all.large.jsonl")} == {"large"}
+
+
+def test_comparison_counts_the_rows_that_differ(tmp_path: Path) -> None:
+    write_variants(tmp_path)
+    found = compare(tmp_path, "run", "job.yaml", "--simulate")
+    out = tmp_path / "simulated/out"
+    small, large = by_key(out / "all.small.jsonl"), by_key(out / "all.large.jsonl")
+    right = {
+        name: {key for key, one in own.items() if one["row"]["gold"] == one["output"]["label"]}
+        for name, own in (("small", small), ("large", large))
+    }
+    best = max(right, key=lambda name: (len(right[name]), name == "small"))
+    other = "large" if best == "small" else "small"
+    shown = {one["variant"]: one for one in found["variants"]}
+    [contrast] = [one for one in shown[other]["contrasts"] if one["criterion"] == "label"]
+    counts = len(right[best] - right[other]), len(right[other] - right[best])
+    assert (contrast["best"], contrast["only_best"], contrast["only_own"]) == (best, *counts)
+    assert contrast["p"] == pytest.approx(mcnemar_p(*counts), abs=1e-6)
+    assert [one["evaluation"][0]["labelled"] for one in found["variants"]] == [20, 20]
+    assert shown["small"]["cost_per_thousand"] < shown["large"]["cost_per_thousand"]
+
+
+def test_evaluate_compares_variants_again(tmp_path: Path) -> None:
+    write_variants(tmp_path)
+    first = compare(tmp_path, "run", "job.yaml", "--simulate")
+    assert compare(tmp_path, "evaluate", "job.yaml") == first
+    shown = command(tmp_path, KEYS, "evaluate", "job").stdout
+    assert "job: 2 variants on the same 40 rows (simulated)\n" in shown
+    assert shown.rstrip().endswith("(20 labelled rows, McNemar's test at 5 %)")
+
+
+def test_variants_share_the_cap(tmp_path: Path) -> None:
+    plan = command(tmp_path, KEYS, "plan", str(write_variants(tmp_path)), "--simulate", "--json").stdout
+    most = [json.loads(line)["cost"]["max"] for line in plan.splitlines()]
+    write_variants(tmp_path, limits={"max_cost": round(max(most) * 1.1, 6)})
+    with simulator(tmp_path / "api") as environ:
+        ended = command(tmp_path, environ, "run", "job.yaml")
+    assert (ended.returncode, sum(paid(tmp_path / "api").values())) == (0, 80)
+    assert "with the other variants" in ended.stderr
+
+
+def test_cap_stops_variants_together(tmp_path: Path) -> None:
+    write_variants(tmp_path, limits={"max_cost": 0.004})
+    with simulator(tmp_path / "api") as environ:
+        ended = command(tmp_path, environ, "run", "job.yaml")
+        assert ended.returncode == 7
+        assert "all variants together have cost up to" in ended.stderr
+        sent = sum(paid(tmp_path / "api").values())
+        assert 0 < sent < 80
+        write_variants(tmp_path, limits={"max_cost": 5})
+        assert command(tmp_path, environ, "run", "job.yaml").returncode == 0
+    assert sum(paid(tmp_path / "api").values()) == 80
+
+
+def test_spec_of_the_chosen_variant_pays_nothing(tmp_path: Path) -> None:
+    write_variants(tmp_path)
+    with simulator(tmp_path / "api") as environ:
+        assert command(tmp_path, environ, *RUN).returncode == 0
+        chosen = {**SPEC["params"], "model": "claude-opus-5-5"}
+        prompt = {**SPEC["prompt"], "user": "Carefully: {{ text }}"}
+        write_variants(tmp_path, params=chosen, prompt=prompt, variants={"only": None})
+        spec = json.loads((tmp_path / "job.yaml").read_text())
+        del spec["variants"]
+        (tmp_path / "job.yaml").write_text(json.dumps(spec))
+        assert command(tmp_path, environ, *RUN).returncode == 0
+    assert sum(paid(tmp_path / "api").values()) == 80
+    assert len(records(tmp_path / "out/all.jsonl")) == 40
+
+
+def test_one_variant_is_selected_by_name(tmp_path: Path) -> None:
+    write_variants(tmp_path)
+    ended = command(tmp_path, KEYS, "run", "job.yaml", "--simulate", "--select", "variant:large")
+    assert (ended.returncode, "job@large: 40 rows" in ended.stdout, "variants on" in ended.stdout) == (
+        0,
+        True,
+        False,
+    )
+    wrong = command(tmp_path, KEYS, "run", "job.yaml", "--simulate", "--select", "variant:huge")
+    assert "none of these specs has the variant 'huge': their variants are large, small" in wrong.stderr
+
+
+def test_added_variant_leaves_the_others_as_they_are(tmp_path: Path) -> None:
+    write_variants(tmp_path)
+    with simulator(tmp_path / "api") as environ:
+        assert command(tmp_path, environ, *RUN).returncode == 0
+        write_variants(tmp_path, variants={**VARIANTS, "third": {"prompt.user": "Third: {{ text }}"}})
+        ended = command(tmp_path, environ, *RUN)
+    assert (ended.returncode, sum(paid(tmp_path / "api").values())) == (0, 120)
+    assert "job: 3 variants on the same 40 rows" in ended.stdout
+
+
+def test_variant_without_run_is_left_out_of_evaluate(tmp_path: Path) -> None:
+    write_variants(tmp_path, variants={**VARIANTS, "third": None})
+    for name in ("small", "large"):
+        command(tmp_path, KEYS, "run", "job.yaml", "--simulate", "--select", f"variant:{name}")
+    found = compare(tmp_path, "evaluate", "job.yaml")
+    assert found["left_out"] == {"third": "it has no run"}
+
+
+def test_retry_of_variants_asks_for_one(tmp_path: Path) -> None:
+    write_variants(tmp_path)
+    assert command(tmp_path, KEYS, "run", "job.yaml", "--simulate").returncode == 0
+    ended = command(tmp_path, KEYS, "retry", "job.yaml", "--simulate")
+    assert (ended.returncode, "job.yaml has variants: name the run of one of them" in ended.stderr) == (2, True)
+
+
+def test_status_shows_the_newest_run_of_each_variant(tmp_path: Path) -> None:
+    write_variants(tmp_path)
+    command(tmp_path, KEYS, "run", "job.yaml", "--simulate")
+    command(tmp_path, KEYS, "run", "job.yaml", "--simulate", "--new")
+    shown = [
+        json.loads(line) for line in command(tmp_path, KEYS, "status", "job.yaml", "--json").stdout.splitlines()
+    ]
+    assert sorted(one["spec"] for one in shown) == ["job@large", "job@small"]
+    assert all(first["run"] != second["run"] for first, second in pairwise(shown))
