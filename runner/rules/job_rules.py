@@ -11,6 +11,7 @@ from runner.pricing.rates import rate_for_spec
 from runner.rules.finding import RuleContext, Violation
 from runner.rules.param_rules import is_client_tool, list_tools
 from runner.spec.redact import redact_passwords
+from runner.templates.expressions import parse_filtered_path
 from runner.templates.templates import load_templates
 from runner.text import pluralize
 
@@ -88,6 +89,26 @@ def constant_prompt(case: RuleContext) -> Iterator[Violation]:
             "{{ row.text }}, or add `# runner: allow constant-prompt`"
         )
         yield Violation("prompt", message)
+
+
+def label_in_prompt(case: RuleContext) -> Iterator[Violation]:
+    """Report a prompt that uses the label with which its answer is compared."""
+    paths = {
+        f"evaluate.{index}.expected": path
+        for index, one in enumerate(case.spec.evaluate)
+        if (path := parse_filtered_path(one.expected)) is not None and path[0] == "row" and len(path) > 1
+    }
+    try:
+        templates = load_templates(case.spec)
+    except InputError:
+        return  # Its own mistakes are reported where the templates are checked.
+    for setting, (_, *path) in paths.items():
+        if (found := templates.find_reader(path)) is not None:
+            place = templates.problem(*found, "")
+            label = ".".join(map(str, path))
+            where = f"{place.path}:{place.line}" if place.line else "the prompt"
+            message = f"{where} uses {label}, the right answer, so the model sees it: remove it from the prompt"
+            yield Violation(setting, message)
 
 
 def key_is_personal_data(case: RuleContext) -> Iterator[Violation]:

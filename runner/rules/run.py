@@ -23,6 +23,7 @@ from runner.rules.job_rules import (
     few_rows,
     interactive_deadline,
     key_is_personal_data,
+    label_in_prompt,
     sink_overwrites_input,
 )
 from runner.rules.model_rules import deprecated_model, retired_model, unknown_model
@@ -89,6 +90,7 @@ RULES: dict[str, tuple[str, Callable[[RuleContext], Iterator[Violation]]]] = {
     "deadline-missed": (WARNING, deadline_missed),
     "interactive-deadline": (WARNING, interactive_deadline),
     "constant-prompt": (ERROR, constant_prompt),
+    "label-in-prompt": (WARNING, label_in_prompt),
     "few-rows": (WARNING, few_rows),
     "key-is-personal-data": (WARNING, key_is_personal_data),
     "sink-overwrites-input": (ERROR, sink_overwrites_input),

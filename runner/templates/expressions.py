@@ -101,6 +101,17 @@ def parse_path(text: str) -> list[str | int] | None:
         return None
 
 
+def parse_filtered_path(text: str) -> list[str | int] | None:
+    """Return the steps of a plain path, also of one with filters behind it; None for any other expression."""
+    try:
+        node = next(_parse(make_sandbox({}, ChainableUndefined), text).find_all(nodes.Output)).nodes[0]
+    except (TemplateSyntaxError, SyntaxError, *RENDER_ERRORS):
+        return None
+    while isinstance(node, nodes.Filter) and node.node is not None:
+        node = node.node
+    return path_steps(node)
+
+
 def compile_filtered_path(text: str) -> Callable[[Mapping[str, Any]], Any] | None:
     """Return a lookup of the path that filters are applied to, such as `row.total` in `row.total | float`.
 

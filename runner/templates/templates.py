@@ -4,7 +4,7 @@ The data of a row is only ever a value in a template, never a template.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
@@ -21,6 +21,7 @@ from runner.spec.schema_errors import suggest_similar
 from runner.spec.spec import Spec
 from runner.templates.limits import join_pieces
 from runner.templates.module_state import find_stateful_templates
+from runner.templates.read_paths import find_row_paths
 from runner.templates.sandbox import RENDER_ERRORS, TEMPLATE_GLOBALS, Sandbox, make_sandbox
 from runner.templates.suggestions import suggest_column_tag, suggest_name
 from runner.templates.variables import (
@@ -129,6 +130,15 @@ class Templates:
     def use_row(self) -> bool:
         """Return whether a template uses a name from the row."""
         return not all(self.is_constant(at, written) for at, written in self.spec.prompt.templates())
+
+    def find_reader(self, path: Sequence[str | int]) -> tuple[str, int] | None:
+        """Return the first template, with a line of it, that reads a field of the row, or what holds it."""
+        for name, text in self.texts.items():
+            for read, line in find_row_paths(self._sandbox.parse(text)):
+                shared = min(len(read), len(path))
+                if list(read[:shared]) == list(path[:shared]):
+                    return name, line
+        return None
 
     def problem(self, name: str, line: int, message: str) -> Problem:
         """Return a mistake in a template, with its file and line or its position in the spec."""

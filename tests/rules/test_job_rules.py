@@ -51,3 +51,34 @@ def test_constant_prompt_stops_a_command_unless_allowed(tmp_path: Path, allow: l
     write_job(tmp_path, prompt={"user": "Say a word."}, allow=allow)
     done = command(tmp_path, {}, "validate", "job.yaml")
     assert (done.returncode, "uses nothing of its row" in done.stderr) == (code, code == 2)
+
+
+@pytest.mark.parametrize(
+    ("user", "is_found"),
+    [
+        ("{{ text }} {{ gold }}", True),
+        ("{{ text }} {{ row['gold'] | upper }}", True),
+        ("{{ row.get('gold') }}", True),
+        ("{% if gold %}{{ text }}{% endif %}", True),
+        ("{% for name, value in row.items() %}{{ name }}: {{ value }}{% endfor %}", True),
+        ("{{ row | tojson }}", True),
+        ("{% include 'shared.j2' %}", True),
+        ("{{ text }} {{ row.golden }}", False),
+        ("{{ row.get('text') }}", False),
+        ("{% if 'gold' in row %}{{ text }}{% endif %}", False),
+        ("{% for gold in text.split() %}{{ gold }}{% endfor %}", False),
+    ],
+)
+def test_label_that_the_prompt_sends_is_found(tmp_path: Path, user: str, is_found: bool) -> None:
+    evaluate = [{"name": "label", "expected": "row.gold", "actual": "output.label"}]
+    path = write_job(tmp_path, prompt={"user": user}, evaluate=evaluate)
+    (tmp_path / "prompts/shared.j2").write_text("{{ text }}\n{{ gold }}")
+    found = [one.message for one in run_rules(load_spec(path)) if one.rule == "label-in-prompt"]
+    assert [("gold, the right answer" in message) for message in found] == [True] * is_found
+
+
+def test_nested_label_is_told_from_its_neighbours(tmp_path: Path) -> None:
+    evaluate = [{"name": "label", "expected": "row.input.gold", "actual": "output.label"}]
+    users = ["{{ input.text }}", "{{ input.gold }}", "{{ input | tojson }}"]
+    specs = [load_spec(write_job(tmp_path, prompt={"user": user}, evaluate=evaluate)) for user in users]
+    assert ["label-in-prompt" in {one.rule for one in run_rules(spec)} for spec in specs] == [False, True, True]
