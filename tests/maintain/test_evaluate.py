@@ -9,9 +9,9 @@ import pytest
 
 from runner import Summary
 from tests.support.outputs import records
-from tests.support.processes import Ended, command
+from tests.support.processes import RUN, Ended, command
 from tests.support.projects import SPEC, write_job
-from tests.support.simulator import accepted
+from tests.support.simulator import accepted, simulator
 
 ONCE = {"attempts": 1}
 EVALUATION: dict[str, Any] = {"name": "label", "expected": "row.gold", "actual": "output.label"}
@@ -226,3 +226,14 @@ def test_damaged_source_leaves_the_labels_of_the_run(tmp_path: Path, run_job: Ca
     _, found = evaluate(tmp_path, "job")
     assert "rows.csv:22" in found["unread"]
     assert (found["labels_from"], found["evaluation"][0]["labelled"]) == (None, 10)
+
+
+def test_unfinished_run_says_what_to_run(tmp_path: Path) -> None:
+    write_evaluated(tmp_path)
+    with simulator(tmp_path / "api", seconds=60) as environ:
+        assert command(tmp_path, environ, *RUN, "--no-wait").returncode == 4
+        evaluated, shown = (command(tmp_path, environ, name, "job") for name in ("evaluate", "show"))
+    assert "is not finished: 20 rows have no result yet and do not count\n" in evaluated.stderr
+    assert "have no result yet, and are shown with --outcome pending\n" in shown.stderr
+    for ended in (evaluated, shown):
+        assert "  resume with: runner run job.yaml --resume\n" in ended.stderr

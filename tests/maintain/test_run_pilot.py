@@ -282,3 +282,14 @@ def test_job_with_a_pilot_alone_has_nothing_to_retry(tmp_path: Path) -> None:
         assert command(tmp_path, environ, *PILOT).returncode == 0
         ended = command(tmp_path, environ, "retry", "job.yaml", "--yes")
     assert (ended.returncode, "has no real run to retry; `runner status`" in ended.stderr) == (2, True)
+
+
+def test_status_names_the_command_that_goes_on(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    words = ("pilot", "job.yaml", "10", "--by", "text", "--seed", "3")
+    with simulator(tmp_path / "api", seconds=1) as environ:
+        assert command(tmp_path, environ, *words, "--yes", "--no-wait").returncode == 4
+        shown = command(tmp_path, environ, "status").stdout
+        resumed = command(tmp_path, environ, *words)
+    assert f"  resume with: runner {' '.join(words)}\n" in shown
+    assert (resumed.returncode, sum(paid(tmp_path / "api").values())) == (0, 10)

@@ -23,6 +23,7 @@ def evaluate(target: str, *, as_json: bool) -> None:
     RUN is a run id or its beginning; SPEC is the path or name of a spec, and means its newest run, or that of
     each of its variants, which are then compared.
     """
+    from runner.cli.finish_command import say_if_unfinished
     from runner.cli.texts.evaluation import format_evaluation
     from runner.lifecycle.maintain.evaluate import evaluate_run, find_evaluated_runs
     from runner.runs.choose_specs import load_specs
@@ -36,6 +37,7 @@ def evaluate(target: str, *, as_json: bool) -> None:
             echo_json(evaluated)
         else:
             echo_text(format_evaluation(evaluated))
+        say_if_unfinished(info, " and do not count")
     if len(runs) > 1:
         print_comparisons(load_specs([path], vars={}), as_json=as_json)
     sys.exit(code)

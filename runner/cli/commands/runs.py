@@ -1,11 +1,9 @@
 """Commands that take runs: status, cancel, reconcile, doctor and purge."""
 
 import os
-import shlex
 import sys
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,7 +13,8 @@ from runner.cli.common import JSON_OPTION, echo_json, warn_of_debug_log
 from runner.cli.complete import TARGET
 from runner.cli.echo import echo, echo_text
 from runner.cli.env_files import describe_key, reads_env_files
-from runner.cli.signals import handle_stop_signals, program_words
+from runner.cli.finish_command import finish_command, is_idle
+from runner.cli.signals import handle_stop_signals
 from runner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,14 +44,14 @@ def status(targets: tuple[str, ...], *, as_json: bool) -> None:
         if not without:
             echo("no runs yet", err=True)
         return
-    idle = [run for run in found if _is_idle(run)]
+    idle = [run for run in found if is_idle(run)]
     found = [
         replace(run, summary=replace(run.summary, state="unfinished")) if run in idle else run for run in found
     ]
     _print_runs(found, is_whole=bool(targets))
     for run in idle:
         echo_text(f"{run.summary.run}: no runner works on it")
-        echo(f"  resume with: {_resume_command(run)}")
+        echo(f"  resume with: {finish_command(run)}")
 
 
 def _find_shown(targets: "Sequence[str]") -> "NewestRuns":
@@ -65,13 +64,6 @@ def _find_shown(targets: "Sequence[str]") -> "NewestRuns":
 
     found, without = find_newest_runs(targets)
     return NewestRuns([with_failures(run) for run in found], without)
-
-
-def _is_idle(run: "RunInfo") -> bool:
-    """Return whether a run is to go on, and no process works on it."""
-    from runner.store.lock import is_in_use
-
-    return run.summary.state in ("running", "canceling") and not is_in_use(run.output_root / ".runner")
 
 
 def _print_runs(found: "Sequence[RunInfo]", *, is_whole: bool) -> None:
@@ -121,18 +113,6 @@ def _path_elsewhere(run: "RunInfo") -> str | None:
     return None
 
 
-def _resume_command(run: "RunInfo", target: str | None = None) -> str:
-    """Return the command that only finishes a run, as it began; `target` is its spec if that is a file."""
-    from runner.runs.find import find_spec_path
-
-    try:
-        spec = target if target is not None and Path(target).is_file() else str(find_spec_path(run))
-    except UsageError:
-        spec = "SPEC"  # it was moved
-    words = ["run", spec, "--resume", *(["--simulate"] if run.is_simulated else [])]
-    return shlex.join([*program_words(), *words])
-
-
 @click.command()
 @click.argument("target", metavar="SPEC|RUN", type=TARGET)
 @reads_env_files
@@ -150,7 +130,7 @@ def cancel(target: str) -> None:
     kind = "simulated run" if canceled.is_simulated else "run"
     echo_text(f"{kind} {canceled.summary.run} was canceled")
     if canceled.summary.state != "abandoned":
-        echo(f"  collect its finished results with: {_resume_command(canceled, target)}")
+        echo(f"  collect its finished results with: {finish_command(canceled, target)}")
     sys.exit(4 if left else 0)
 
 
