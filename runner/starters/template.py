@@ -40,14 +40,15 @@ def list_templates() -> dict[str, str]:
 
 
 def next_commands(spec: str, program: Sequence[str] = ("runner",)) -> list[tuple[str, str]]:
-    """Return the next three commands for a new spec, each with what it does; `program` begins each."""
+    """Return the next commands for a new spec, each with what it does; `program` begins each."""
     return [
         (shlex.join([*program, "validate", spec]), "reports all mistakes, with lines and remedies"),
         (shlex.join([*program, "run", spec, "--simulate"]), "free: no key, invented answers"),
         (
-            shlex.join([*program, "run", spec]),
-            "shows the cost and asks; needs ANTHROPIC_API_KEY, for example in .env",
+            shlex.join([*program, "pilot", spec]),
+            "sends at most 50 rows, after a question; needs ANTHROPIC_API_KEY, for example in .env",
         ),
+        (shlex.join([*program, "run", spec]), "sends all other rows; shows the cost and asks"),
     ]
 
 

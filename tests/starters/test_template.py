@@ -42,8 +42,9 @@ def test_template_comes_with_all_that_a_project_needs(tmp_path: Path, name: str)
     assert match is not None and (spec.parent / match[1]).read_text() == schema_text()
     assert {".env", ".runner/", "simulated/", "out/"} == set((tmp_path / ".gitignore").read_text().split())
     readme = (tmp_path / "README.md").read_text().splitlines()
-    assert len(readme) == 10
-    assert [line.split()[1] for line in readme if line.startswith("    runner ")] == ["validate", "run", "run"]
+    assert len(readme) == 11
+    commands = [line.split()[1] for line in readme if line.startswith("    runner ")]
+    assert commands == ["validate", "run", "pilot", "run"]
 
 
 def test_template_never_overwrites_a_file(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ def test_init_from_own_data_prints_commands_that_work(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr.count("note: ")) == (0, 1)
     _, _, shown = done.stdout.partition("next:\n")
     commands = [shlex.split(line) for line in shown.splitlines() if not line.startswith("   ")]
-    assert [words[:2] for words in commands] == [["runner", "validate"], ["runner", "run"], ["runner", "run"]]
+    assert [words[:2] for words in commands] == [["runner", name] for name in ("validate", "run", "pilot", "run")]
     for _, *words_of_next in commands[:2]:
         assert command(tmp_path, environ_without_key(), *words_of_next).returncode == 0
     assert (tmp_path / "simulated" / "out" / "sightings.csv").read_text().startswith("Ticket No,label,failed\n1,")
