@@ -60,12 +60,15 @@ def costs(*, by: str, since: float | None, simulate: bool, as_json: bool) -> Non
     too.
     """
     from runner.lifecycle.maintain.costs import sum_costs
+    from runner.text import pluralize
 
     found = sum_costs(by=by, since=since, simulate=simulate)
     if as_json:
         echo_json(found)
     elif not found.groups:
-        echo("no runs", err=True)
+        simulated = 0 if simulate else sum_costs(by=by, since=since, simulate=True).total.runs
+        runs = pluralize(simulated, "simulated run")
+        echo(f"no real runs; --simulate sums up {runs}" if simulated else "no runs", err=True)
     else:
         from runner.cli.texts.costs import format_costs
 

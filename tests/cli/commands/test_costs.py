@@ -44,9 +44,16 @@ def test_json_has_groups_and_a_total(project: Path) -> None:
     assert found["total"]["paid"] == {"known": found["groups"][0]["paid"]["known"], "unknown": 1}
 
 
-def test_project_without_runs_has_no_costs(project: Path) -> None:
-    ended = costs(project)
+def test_project_without_runs_has_no_costs(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    ended = costs(tmp_path)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "no runs\n")
+
+
+def test_project_with_simulated_runs_alone_says_so(project: Path) -> None:
+    ended = costs(project)
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert ended.stderr == "no real runs; --simulate sums up 2 simulated runs\n"
 
 
 @pytest.mark.parametrize("words", [("--since", "2h"), ("--since", "30d"), ("--since", "2026-01-31")])
