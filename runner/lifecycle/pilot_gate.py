@@ -42,13 +42,13 @@ def _check(spec: Spec, summary: Summary) -> None:
     failed = summary.rows - summary.outcomes.get("succeeded", 0)
     missed = [score for score in summary.evaluation or () if score.is_missed]
     if failed > spec.max_failed_in_pilot * summary.rows:
-        why = f"{failed:,} of {pluralize(summary.rows, 'row')} failed"
+        why, option = f"{failed:,} of {pluralize(summary.rows, 'row')} failed", "--failed"
     elif missed:
         shares = (f"{one.name} {one.accuracy or 0:.1%}, below {one.min_accuracy or 0:.0%}" for one in missed)
-        why = "; ".join(shares)
+        why, option = "; ".join(shares), "--wrong"
     else:
         return
     raise PilotMissed(
-        f"the pilot {summary.run} is not good enough: {why}. Nothing else was sent: `runner show {summary.run}` "
-        "shows its rows. Run again after an edit, or with --skip-pilot to send the whole job anyway"
+        f"the pilot {summary.run} is not good enough: {why}. Nothing else was sent: `runner show {summary.run} "
+        f"{option}` shows the rows. Run again after an edit, or with --skip-pilot to send the whole job anyway"
     )

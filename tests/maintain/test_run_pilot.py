@@ -215,6 +215,9 @@ def test_missed_score_of_a_pilot_stops_the_run(tmp_path: Path) -> None:
         ended = command(tmp_path, environ, *RUN)
     assert (ended.returncode, accepted(tmp_path / "api")) == (3, 2)
     assert "is not good enough: label 0.0%, below 90%" in ended.stderr
+    run = json.loads(command(tmp_path, {}, "status", "--json").stdout)["run"]
+    assert f"`runner show {run} --wrong` shows the rows" in ended.stderr
+    assert f"  wrong   runner show {run} --wrong\n" in ended.stdout
     assert "10 rows, 10 succeeded" in ended.stdout
 
 

@@ -77,6 +77,7 @@ def _print_runs(found: "Sequence[RunInfo]", *, is_whole: bool) -> None:
         format_doubts,
         format_failures,
         format_run_blocks,
+        format_wrong,
         measure_runs_table,
     )
 
@@ -96,7 +97,10 @@ def _print_runs(found: "Sequence[RunInfo]", *, is_whole: bool) -> None:
             echo_text(f"{run.summary.spec}: run {run.summary.run}")
         for line in format_scores(scores, is_simulated=run.is_simulated):
             echo_text(line)
-        for line in format_failures(run.summary, _path_elsewhere(run)):
+        named = _path_elsewhere(run)
+        for line in format_wrong(run.summary, named) if is_whole else ():
+            echo_text(line)
+        for line in format_failures(run.summary, named):
             echo_text(line)
 
 

@@ -96,6 +96,12 @@ def format_doubts(summary: Summary) -> Iterator[str]:
         yield f"{what} may have been paid twice: up to {most}"
 
 
+def format_wrong(summary: Summary, spec: str | None = None) -> Iterator[str]:
+    """Yield the command that shows the wrong answers, if a score is below its threshold; see `format_failures`."""
+    if any(score.is_missed and score.right < score.labelled for score in summary.evaluation or ()):
+        yield f"  wrong   {shlex.join([*program_words(), 'show', spec or summary.run, '--wrong'])}"
+
+
 _MAX_REASONS = 5
 
 
@@ -139,6 +145,7 @@ def format_conclusion(summary: Summary, *, is_simulated: bool, spec: str | None 
         *_format_missing(summary),
         *(f"  doubt   {line}" for line in format_doubts(summary)),
         *format_scores(summary.evaluation, is_simulated=summary.is_simulated),
+        *format_wrong(summary, spec),
         *format_failures(summary, spec),
     ]
     paths = [_format_destination(sink) for sink in summary.sinks]
