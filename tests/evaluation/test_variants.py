@@ -184,3 +184,17 @@ def test_status_shows_the_newest_run_of_each_variant(tmp_path: Path) -> None:
     ]
     assert sorted(one["spec"] for one in shown) == ["job@large", "job@small"]
     assert all(first["run"] != second["run"] for first, second in pairwise(shown))
+
+
+def test_pilot_sends_the_same_sample_of_each_variant(tmp_path: Path) -> None:
+    write_variants(tmp_path)
+    with simulator(tmp_path / "api") as environ:
+        ended = command(tmp_path, environ, "pilot", "job.yaml", "10", "--yes")
+        assert (ended.returncode, sum(paid(tmp_path / "api").values())) == (0, 20)
+        assert "pilots of job: 2 variants on the same 10 rows\n" in ended.stdout
+        assert "job@large: 40 rows: about $" in ended.stdout
+        assert ended.stdout.endswith(" run job.yaml\n")
+        assert command(tmp_path, environ, *RUN).returncode == 0
+    assert sum(paid(tmp_path / "api").values()) == 80
+    keys = [{one["key"] for one in records(tmp_path / f"out/all.{name}.pilot.jsonl")} for name in VARIANTS]
+    assert keys[0] == keys[1]

@@ -3,9 +3,10 @@
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import click
 
@@ -32,6 +33,8 @@ from runner.text import pluralize
 if TYPE_CHECKING:
     from runner.cli.progress import ProgressDisplay
     from runner.lifecycle.plan.plan import Plan
+    from runner.lifecycle.run import RunOptions
+    from runner.lifecycle.run_all import AllRuns
     from runner.runs.select import PendingRun
     from runner.runs.summary import Summary
     from runner.spec.spec import Spec
@@ -164,17 +167,33 @@ def _run_one(chain: Sequence["Spec"], stop: StopEvent, how: dict[str, Any], mann
 
 
 def _run_several(chain: Sequence["Spec"], stop: StopEvent, how: dict[str, Any], manner: _ConsoleOptions) -> None:
-    from runner.cli.several import SeveralConsole, run_several
     from runner.lifecycle.run import RunOptions
 
-    show = partial(print_summary, specs=[], simulate=how["simulate"], as_json=manner.as_json)
-    show_stopped = partial(print_stopped, as_json=manner.as_json)
-    console = SeveralConsole(manner.is_agreed, partial(_confirm, stop), show, show_stopped)
-    how["pending"] = manner.policy(console.pause, stop)
-    runs = run_several(chain, RunOptions(**how), console, stop)
+    options, policy = RunOptions(**how), manner.policy
+    runs = send_several(chain, stop, options, is_agreed=manner.is_agreed, as_json=manner.as_json, policy=policy)
+    print_comparisons(chain, as_json=manner.as_json)
+    end_several(runs, stop, chain)
+
+
+def send_several(
+    chain: Sequence["Spec"], stop: StopEvent, options: "RunOptions", *, is_agreed: bool, as_json: bool,
+    policy: Callable[..., Any] | None = None,
+) -> "AllRuns":  # fmt: skip
+    """Run several specs, and print the summary of each; `policy` decides about runs that differ from the files."""
+    from runner.cli.several import SeveralConsole, run_several
+
+    show = partial(print_summary, specs=[], simulate=options.simulate, as_json=as_json)
+    show_stopped = partial(print_stopped, as_json=as_json)
+    console = SeveralConsole(is_agreed, partial(_confirm, stop), show, show_stopped)
+    pending = options.pending if policy is None else policy(console.pause, stop)
+    runs = run_several(chain, replace(options, pending=pending), console, stop)
     for spec in runs.unfinished:
         show(runs.summaries[spec.place])
-    print_comparisons(chain, as_json=manner.as_json)
+    return runs
+
+
+def end_several(runs: "AllRuns", stop: StopEvent, chain: Sequence["Spec"]) -> NoReturn:
+    """Say how to go on with the specs that are not finished, and exit."""
     left = [*(spec.path for spec in runs.unfinished), *(one.spec.path for one in runs.not_begun)]
     code = 128 + stop.signal if stop.signal is not None and left else runs.exit_code
     if left:

@@ -14,13 +14,25 @@ def format_pilot(result: PilotResult, spec: str) -> str:
     """Return what the whole job will cost, what differs from its last run, and the command that goes on."""
     lines = []
     if result.selected_rows is not None:
-        lines.append(f"  all     {pluralize(result.selected_rows, 'row')}: {_format_cost(result)}")
+        lines.append(f"  all     {_format_whole(result)}")
     if result.diff is not None:
         lines += _format_diff(result.diff)
-    simulate = " --simulate" if result.summary.is_simulated else ""
-    program = shlex.join(program_words())
-    lines.append(f"  go on   {program} run {shlex.quote(spec)}{simulate}")
-    return "\n".join(lines)
+    return "\n".join([*lines, format_next(spec, is_simulated=result.summary.is_simulated)])
+
+
+def format_whole(result: PilotResult) -> str:
+    """Return on one line what the whole job of a variant will cost."""
+    return f"{result.summary.spec}: {_format_whole(result)}"
+
+
+def format_next(spec: str, *, is_simulated: bool) -> str:
+    """Return the command that goes on after a pilot."""
+    simulate = ["--simulate"] if is_simulated else []
+    return f"  go on   {shlex.join([*program_words(), 'run', spec, *simulate])}"
+
+
+def _format_whole(result: PilotResult) -> str:
+    return f"{pluralize(result.selected_rows or 0, 'row')}: {_format_cost(result)}"
 
 
 def _format_cost(result: PilotResult) -> str:

@@ -79,7 +79,11 @@ def run_pilot(
     # What is wrong with the whole job is found before the sample is paid.
     check_spec(spec, simulate=options.simulate, resume=False)
     made = make_pilot_spec(spec, pilot, is_sync=is_sync)
-    summary = run_spec(made, options, consent=consent, report=report, stop=stop)
+    return describe_pilot(spec, run_spec(made, options, consent=consent, report=report, stop=stop))
+
+
+def describe_pilot(spec: Spec, summary: Summary) -> PilotResult:
+    """Return what the pilot with this summary says of the whole job of a spec."""
     if summary.state != "finished":
         return PilotResult(summary, None, None, None)
     runs = find_runs(str(spec.path))
