@@ -45,6 +45,9 @@ _CERTAIN = 0.75
 """The similarity from which a misspelled key is certainly meant to be another one."""
 
 
+_PERCENT = 100
+
+
 _LIMIT_PHRASES = {
     "minimum": "be at least",
     "exclusiveMinimum": "be more than",
@@ -120,6 +123,8 @@ def _error_message(error: SchemaError) -> str:
             return f"{where} has a duplicate item"
         case "not":
             return f"{where} is not allowed here: it comes from `prompt`"
+        case "maximum" if limit == 1 and 2 <= error.instance <= _PERCENT:
+            return f"{where} must be at most 1: write {error.instance / _PERCENT:g} for {error.instance:g} %"
         case name:
             return f"{where} must {_LIMIT_PHRASES.get(name, f'satisfy {name}:')} {limit}"
 

@@ -9,7 +9,12 @@ from jinja2.parser import Parser
 from runner.spec.schema_errors import suggest_similar
 from runner.templates.known_fields import find_unknown_field, path_steps
 from runner.templates.sandbox import RENDER_ERRORS, Sandbox, make_sandbox
-from runner.templates.suggestions import suggest_column_path, suggest_expression, suggest_filter
+from runner.templates.suggestions import (
+    suggest_column_path,
+    suggest_expression,
+    suggest_filter,
+    suggest_row_field,
+)
 from runner.templates.variables import find_first_use, find_undeclared_names
 
 RECORD_FIELDS = (
@@ -62,7 +67,9 @@ def compile_expression(
     except RENDER_ERRORS as error:
         raise ExpressionError(f"not an expression: {error}") from error
     for name in sorted(used - set(names)) if names is not None else ():
-        message = f"{name!r} is undefined: {suggest_filter(name, text) or suggest_similar(name, names or ())}"
+        columns = (schemas or {}).get("row", {}).get("properties", ()) if "row" in (names or ()) else ()
+        remedy = suggest_filter(name, text) or suggest_row_field(name, columns)
+        message = f"{name!r} is undefined: {remedy or suggest_similar(name, names or ())}"
         raise ExpressionError(message, find_first_use(tree, name) or 1)
     if (unknown := find_unknown_field(tree, schemas or {})) is not None:
         raise ExpressionError(*unknown)

@@ -61,3 +61,8 @@ def suggest_filter(name: str, text: str) -> str:
     if name not in _FILTERS or f"{name}(" not in text:
         return ""
     return f"write `{call[1] if call else 'x'} | {_FILTERS[name]}`"
+
+
+def suggest_row_field(name: str, columns: Collection[str]) -> str:
+    """Return how an expression that has only the whole row names a column, or nothing if it is none."""
+    return f"did you mean 'row.{name}'?" if name in columns else ""

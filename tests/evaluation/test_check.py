@@ -16,7 +16,7 @@ GOOD: dict[str, Any] = {"name": "label", "expected": "row.text", "actual": "outp
 
 def problems(root: Path, *evaluations: dict[str, Any], **changes: Any) -> list[str]:
     """The mistakes that `validate` finds in these evaluations."""
-    path = write_job(root, evaluate=list(evaluations), allow=["few-rows"], **changes)
+    path = write_job(root, evaluate=list(evaluations), allow=["few-rows", "label-in-prompt"], **changes)
     path.write_text(
         path.read_text().replace('"evaluate": [{', '"evaluate": [\n{').replace('}, {"name', '},\n{"name')
     )
@@ -36,6 +36,7 @@ def test_sound_evaluations_have_no_finding(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"expected": "row.txt"}, "row has no field 'txt': did you mean 'text'?"),
+        ({"expected": "text"}, "'text' is undefined: did you mean 'row.text'?"),
         ({"expected": "output.label"}, "'output' is undefined: expected one of: row, key, vars"),
         ({"expected": "vars.wantd"}, "vars has no field 'wantd': did you mean 'wanted'?"),
         ({"expected": "row.text |"}, "not an expression: unexpected end"),
@@ -60,7 +61,7 @@ def test_output_without_a_schema_is_text(tmp_path: Path) -> None:
 def test_mistakes_of_all_evaluations_are_found_at_once(tmp_path: Path) -> None:
     first, second = {**GOOD, "expected": "row.txt", "min_accuracy": 90}, {**GOOD, "name": "b", "actual": "lable"}
     found = "".join(problems(tmp_path, first, second))
-    assert [word in found for word in ("must be at most 1", "'txt'", "'lable'")] == [True] * 3
+    assert [word in found for word in ("must be at most 1: write 0.9 for 90 %", "'txt'", "'lable'")] == [True] * 3
 
 
 def test_evaluations_are_no_part_of_the_snapshot(tmp_path: Path) -> None:
