@@ -296,3 +296,12 @@ def test_status_names_the_command_that_goes_on(tmp_path: Path) -> None:
         resumed = command(tmp_path, environ, *words)
     assert f"  resume with: runner {' '.join(words)}\n" in shown
     assert (resumed.returncode, sum(paid(tmp_path / "api").values())) == (0, 10)
+
+
+@pytest.mark.parametrize(("most", "code"), [(19, 2), (20, 0)])
+def test_pilot_of_a_job_with_too_many_rows_is_refused(tmp_path: Path, most: int, code: int) -> None:
+    write_job(tmp_path, limits={"max_rows": most})
+    with simulator(tmp_path / "api") as environ:
+        ended = command(tmp_path, environ, *PILOT)
+    assert (ended.returncode, accepted(tmp_path / "api") == 0) == (code, code == 2)
+    assert ("the job of this pilot has 20 rows, so it would not run" in ended.stderr) == (code == 2)

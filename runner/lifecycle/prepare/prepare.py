@@ -157,10 +157,25 @@ def prepare_first_round(
 
 def _read_rows(spec: Spec, inputs: Inputs, limit: int | None) -> Iterator[Row]:
     """Yield the rows of the source. Raises InputError, with the location of a setting that is at fault."""
+    rows = read_rows(spec.source, inputs, limit=limit)
     try:
-        yield from read_rows(spec.source, inputs, limit=limit)
+        # The number of rows from which a pilot is drawn is known once it has its first row.
+        yield from islice(rows, 1)
+        _check_whole_job(spec, inputs)
+        yield from rows
     except InputError as error:
         raise InputError([spec.locate(problem) for problem in error.problems]) from error
+
+
+def _check_whole_job(spec: Spec, inputs: Inputs) -> None:
+    """Raise InputError if the job of a pilot has too many rows: it would not run after it."""
+    selected, most = inputs.selected_rows, spec.limits.max_rows
+    if selected is not None and most is not None and selected > most:
+        message = (
+            f"the job of this pilot has {pluralize(selected, 'row')}, so it would not run: raise the limit, or "
+            "select fewer rows"
+        )
+        raise InputError([spec.problem("limits.max_rows", message)])
 
 
 def _open_results(
