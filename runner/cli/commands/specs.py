@@ -131,6 +131,8 @@ def plan(
     """Show what new runs would send and cost.
 
     Sends nothing. A folder means the specs in it. A spec that reads the outputs of another one has no plan yet.
+    The cost is `at most` that of a token for each byte of a request, and of max_tokens for each answer; a row that
+    is sent again costs again.
     """
     from runner.cli.texts.plan import format_plan
     from runner.cli.texts.plan_table import PlanRow, format_plans
