@@ -159,7 +159,7 @@ def test_pilot_as_json_is_one_object(tmp_path: Path) -> None:
     write_job(tmp_path)
     ended = command(tmp_path, KEYS, "pilot", "job.yaml", "10", "--simulate", "--sync", "--json")
     shown: dict[str, Any] = json.loads(ended.stdout)
-    assert set(shown) == {"summary", "selected_rows", "cost", "diff"}
+    assert set(shown) == {"summary", "selected_rows", "cost", "diff", "values"}
     assert (shown["summary"]["is_pilot"], shown["selected_rows"]) == (True, 20)
     assert set(shown["cost"]) == {"expected", "low", "high", "with_cache"}
     assert shown["summary"]["batches"][0]["mode"] == "sync"
@@ -305,3 +305,16 @@ def test_pilot_of_a_job_with_too_many_rows_is_refused(tmp_path: Path, most: int,
         ended = command(tmp_path, environ, *PILOT)
     assert (ended.returncode, accepted(tmp_path / "api") == 0) == (code, code == 2)
     assert ("the job of this pilot has 20 rows, so it would not run" in ended.stderr) == (code == 2)
+
+
+def test_pilot_shows_how_many_rows_each_value_has(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    kinds = ["bug"] * 12 + ["billing"] * 6 + [""] * 2
+    lines = [f"r{row},text {row},{kind}\n" for row, kind in enumerate(kinds)]
+    (tmp_path / "rows.csv").write_text("id,text,kind\n" + "".join(lines))
+    words = ("pilot", "job.yaml", "10", "--simulate", "--by")
+    few, many = (command(tmp_path, KEYS, *words, column).stdout for column in ("kind", "id"))
+    assert "  by      6 bug, 3 billing, 1 (empty)\n" in few
+    assert ", 2 of 2 other values\n" in many
+    shown = json.loads(command(tmp_path, KEYS, *words, "kind", "--json").stdout)
+    assert shown["values"] == {"bug": 6, "billing": 3, "": 1}

@@ -1,18 +1,21 @@
 """The text about what a pilot says of the whole job."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from runner.cli.echo import escape_line
 from runner.cli.signals import program_words
 from runner.cli.texts.numbers import format_dollars
 from runner.lifecycle.diff.diff import Diff
 from runner.lifecycle.maintain.run_pilot import PilotResult
 from runner.text import pluralize
 
+_MAX_VALUES, _MAX_CHARS = 8, 24
+
 
 def format_pilot(result: PilotResult, spec: str) -> str:
     """Return what the whole job will cost, what differs from its last run, and the command that goes on."""
-    lines = []
+    lines = [] if result.values is None else [f"  by      {_format_values(result.values)}"]
     if result.selected_rows is not None:
         lines.append(f"  all     {_format_whole(result)}")
     if result.diff is not None:
@@ -33,6 +36,20 @@ def format_next(spec: str, *, is_simulated: bool) -> str:
 
 def _format_whole(result: PilotResult) -> str:
     return f"{pluralize(result.selected_rows or 0, 'row')}: {_format_cost(result)}"
+
+
+def _format_values(values: Mapping[str, int]) -> str:
+    """Return how many rows of the sample have each value: of many values, the most frequent."""
+    shown = list(values.items())[:_MAX_VALUES]
+    parts = [f"{rows:,} {escape_line(_cut(value))}" for value, rows in shown]
+    if len(values) > len(shown):
+        rest = sum(values.values()) - sum(rows for _, rows in shown)
+        parts.append(f"{rest:,} of {pluralize(len(values) - len(shown), 'other value')}")
+    return ", ".join(parts)
+
+
+def _cut(value: str) -> str:
+    return f"{value[: _MAX_CHARS - 1]}…" if len(value) > _MAX_CHARS else value or "(empty)"
 
 
 def _format_cost(result: PilotResult) -> str:

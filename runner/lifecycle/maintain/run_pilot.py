@@ -1,10 +1,13 @@
 """Run a pilot: a sample of the rows of a job, which shows what the whole will cost and if its answers are good."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import copysign, sqrt
 from statistics import fmean, stdev
 from threading import Event
+
+import msgspec
 
 from runner.errors import UsageError
 from runner.lifecycle.deliver.row_results import read_row_results, recorded_output_format
@@ -51,14 +54,16 @@ class PilotResult:
     """A pilot: its summary, the number of rows from which its own were drawn, and what the whole job will cost.
 
     `cost` is None if no price is known, or fewer than two answers. `diff` compares it with the last finished run
-    or pilot of the job, and is None without one, or if rows have no key. Both are None while the pilot is
-    unfinished, or if it was purged.
+    or pilot of the job, and is None without one, or if rows have no key. `values` counts the rows of the sample by
+    their value of the column that shares them out, the most frequent first; it is None without such a column. All
+    are None while the pilot is unfinished, or if it was purged.
     """
 
     summary: Summary
     selected_rows: int | None
     cost: CostRange | None
     diff: Diff | None
+    values: dict[str, int] | None = None
 
 
 def run_pilot(
@@ -93,7 +98,16 @@ def describe_pilot(spec: Spec, summary: Summary) -> PilotResult:
             return PilotResult(summary, None, None, None)
         rows = read_snapshot(store, run).selected_rows
         cost = estimate_whole(store, run, spec, rows or run.rows)
-    return PilotResult(summary, rows, cost, _compare_with_last(spec, info, runs))
+        values = None if pilot.by is None else _count_values(store, run, pilot.by)
+    return PilotResult(summary, rows, cost, _compare_with_last(spec, info, runs), values)
+
+
+def _count_values(store: Store, run: Run, column: str) -> dict[str, int]:
+    """Return how many rows of a pilot have each value of a column, the most frequent first."""
+    with store.folder(run).rows.open("rb") as lines:
+        values = [msgspec.json.decode(line)["row"][column] for line in lines]
+    texts = (one if isinstance(one, str) else msgspec.json.encode(one).decode() for one in values)
+    return dict(Counter(texts).most_common())
 
 
 def estimate_whole(store: Store, run: Run, spec: Spec, rows: int) -> CostRange | None:
