@@ -42,7 +42,8 @@ from runner.errors import (
 if TYPE_CHECKING:
     from runner.evaluation.score import Score
     from runner.library.result import Result
-    from runner.library.run import plan, run
+    from runner.library.run import pilot, plan, run
+    from runner.lifecycle.maintain.run_pilot import PilotResult
     from runner.lifecycle.plan.plan import Plan
     from runner.runs.events import RunEvent
     from runner.runs.summary import Summary
@@ -51,15 +52,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AcceptanceUnknown", "AccessError", "ApiError", "CanaryFailed", "CostCapReached", "FileChanged",
-    "InputError", "Interrupted", "ManualDecisionRequired", "NotAccepted", "NotFound", "PilotMissed", "Plan",
-    "Problem",
+    "InputError", "Interrupted", "ManualDecisionRequired", "NotAccepted", "NotFound", "PilotMissed", "PilotResult",
+    "Plan", "Problem",
     "QueueFull", "RequestRejected", "Result", "ResultsIncomplete", "ResultsLost", "RetriesStopped", "RunEvent",
     "RunnerError", "Score", "Spec", "StateError", "StateLocked", "Summary", "Unavailable", "UsageError",
-    "load_spec", "plan", "run",
+    "load_spec", "pilot", "plan", "run",
 ]  # fmt: skip
 
 # Imported on first use, because `--help` must not wait for modules that only a run needs.
 _MODULES = {
+    "PilotResult": "runner.lifecycle.maintain.run_pilot",
     "Plan": "runner.lifecycle.plan.plan",
     "Result": "runner.library.result",
     "RunEvent": "runner.runs.events",
@@ -67,6 +69,7 @@ _MODULES = {
     "Spec": "runner.spec.spec",
     "Summary": "runner.runs.summary",
     "load_spec": "runner.spec.load",
+    "pilot": "runner.library.run",
     "plan": "runner.library.run",
     "run": "runner.library.run",
 }

@@ -8,6 +8,7 @@ from threading import Event
 from typing import Any
 
 from runner.library.result import Result
+from runner.lifecycle.maintain.run_pilot import PilotResult, run_pilot
 from runner.lifecycle.plan.consent import Consent
 from runner.lifecycle.plan.plan import Plan
 from runner.lifecycle.plan.preview import plan as plan_spec
@@ -18,7 +19,7 @@ from runner.runs.project import find_output_root
 from runner.runs.select import PendingChoice
 from runner.sources.given_rows import GivenRows
 from runner.spec.load import load_spec
-from runner.spec.spec import Spec
+from runner.spec.spec import Pilot, Spec
 
 GivenSpec = Spec | str | os.PathLike[str] | Mapping[str, Any]
 """A spec, or what `load_spec` makes one of: a path, YAML text or a mapping."""
@@ -100,3 +101,31 @@ def run(
     with _with_rows(_to_spec(spec), rows) as prepared:
         summary = run_spec(prepared, options, consent=consent, report=on_event, stop=stop)
     return Result.of(summary, find_output_root(prepared, simulate=simulate))
+
+
+def pilot(
+    spec: GivenSpec,
+    size: int = 50,
+    *,
+    by: str | None = None,
+    seed: int = 0,
+    sync: bool = False,
+    rows: Any = None,
+    simulate: bool = False,
+    consent: Consent = False,
+    on_event: ProgressCallback = ignore_progress,
+    wait: bool = True,
+    stop: Event | None = None,
+) -> PilotResult[Result]:
+    """Send a sample of the rows of a spec, or resume that, and return what it says of the whole job.
+
+    `size` rows are drawn by chance, with another `seed` others; each value of the column `by` gets its share. With
+    `sync` they are sent at once, at the full price. The other arguments are those of `run`, which takes over the
+    answers. The `summary` is a Result, so that its rows can be read. Raises RunnerError.
+    """
+    options = RunOptions(simulate=simulate, wait=wait, pending="finish")
+    sample = Pilot(size, seed, by)
+    with _with_rows(_to_spec(spec), rows) as prepared:
+        found = run_pilot(prepared, sample, options, is_sync=sync, consent=consent, report=on_event, stop=stop)
+    result = Result.of(found.summary, find_output_root(prepared, simulate=simulate))
+    return PilotResult(result, found.selected_rows, found.cost, found.diff, found.values)

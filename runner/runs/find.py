@@ -66,6 +66,12 @@ def find_runs(target: str | None = None) -> list[RunInfo]:
         return [run.to_info() for run in _find_stored(stack, target)]
 
 
+def find_runs_of(root: Path, name: str) -> list[RunInfo]:
+    """Return the runs of the spec of this name in a project, newest first."""
+    with ExitStack() as stack:
+        return [one.to_info() for one in _open_runs(stack, root) if one.run.spec == name]
+
+
 class NewestRuns(NamedTuple):
     """The newest run of each target, and the paths of specs in a folder or glob that have no run yet."""
 

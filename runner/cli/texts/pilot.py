@@ -8,12 +8,13 @@ from runner.cli.signals import program_words
 from runner.cli.texts.numbers import format_dollars
 from runner.lifecycle.diff.diff import Diff
 from runner.lifecycle.maintain.run_pilot import PilotResult
+from runner.runs.summary import Summary
 from runner.text import pluralize
 
 _MAX_VALUES, _MAX_CHARS = 8, 24
 
 
-def format_pilot(result: PilotResult, spec: str) -> str:
+def format_pilot(result: PilotResult[Summary], spec: str) -> str:
     """Return what the whole job will cost, what differs from its last run, and the command that goes on."""
     lines = [] if result.values is None else [f"  by      {_format_values(result.values)}"]
     if result.selected_rows is not None:
@@ -52,7 +53,7 @@ def _cut(value: str) -> str:
     return f"{value[: _MAX_CHARS - 1]}…" if len(value) > _MAX_CHARS else value or "(empty)"
 
 
-def _format_cost(result: PilotResult) -> str:
+def _format_cost(result: PilotResult[Summary]) -> str:
     cost = result.cost
     if cost is None:
         return "cost unknown"

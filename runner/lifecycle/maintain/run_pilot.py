@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from math import copysign, sqrt
 from statistics import fmean, stdev
 from threading import Event
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -20,7 +21,7 @@ from runner.pricing.models import load_catalogue
 from runner.pricing.rates import Rate, rate_for_spec
 from runner.results.usage import Usage, parse_usage
 from runner.runs.events import ProgressCallback, ignore_progress
-from runner.runs.find import RunInfo, find_runs, open_run
+from runner.runs.find import RunInfo, find_runs_of, open_run
 from runner.runs.snapshot import read_snapshot
 from runner.runs.summary import Summary
 from runner.spec.pilot import make_pilot_spec
@@ -33,6 +34,9 @@ from runner.templates.templates import load_templates
 # Quantile of the normal distribution for an interval of 99 %.
 _QUANTILE = 2.576
 _NEGLIGIBLE_SKEWNESS = 1e-6
+
+AnySummary = TypeVar("AnySummary", bound=Summary)
+"""A Summary, or in Python a Result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ class CostRange:
 
 
 @dataclass(frozen=True, slots=True)
-class PilotResult:
+class PilotResult(Generic[AnySummary]):
     """A pilot: its summary, the number of rows from which its own were drawn, and what the whole job will cost.
 
     `cost` is None if no price is known, or fewer than two answers. `diff` compares it with the last finished run
@@ -59,7 +63,7 @@ class PilotResult:
     are None while the pilot is unfinished, or if it was purged.
     """
 
-    summary: Summary
+    summary: AnySummary
     selected_rows: int | None
     cost: CostRange | None
     diff: Diff | None
@@ -75,7 +79,7 @@ def run_pilot(
     consent: Consent = False,
     report: ProgressCallback = ignore_progress,
     stop: Event | None = None,
-) -> PilotResult:
+) -> PilotResult[Summary]:
     """Send a sample of the rows of a spec, or resume that; `is_sync` sends it at once.
 
     Its outputs are beside those of the job, and tables are not written. A run of the whole job takes over its
@@ -91,7 +95,7 @@ def describe_pilot(spec: Spec, summary: Summary) -> PilotResult:
     """Return what the pilot with this summary says of the whole job of a spec."""
     if summary.state != "finished":
         return PilotResult(summary, None, None, None)
-    runs = find_runs(str(spec.path))
+    runs = find_runs_of(spec.root, spec.name)
     info = next(one for one in runs if one.summary.run == summary.run)
     with open_run(info, lock=False) as (store, run):
         if run.purged_at is not None:
