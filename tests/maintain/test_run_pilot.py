@@ -318,3 +318,13 @@ def test_pilot_shows_how_many_rows_each_value_has(tmp_path: Path) -> None:
     assert ", 2 of 2 other values\n" in many
     shown = json.loads(command(tmp_path, KEYS, *words, "kind", "--json").stdout)
     assert shown["values"] == {"bug": 6, "billing": 3, "": 1}
+
+
+@pytest.mark.parametrize(("rows", "way"), [(40, "sync"), (200, "batch")])
+def test_cost_of_all_rows_is_that_of_the_way_auto_takes(tmp_path: Path, rows: int, way: str) -> None:
+    costs = {}
+    for mode in ("auto", way):
+        write_job(tmp_path / mode, rows=rows, mode=mode)
+        ended = command(tmp_path / mode, KEYS, "pilot", "job.yaml", "10", "--simulate", "--json")
+        costs[mode] = json.loads(ended.stdout)["cost"]["expected"]
+    assert costs["auto"] == costs[way] > 0

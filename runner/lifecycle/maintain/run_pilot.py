@@ -14,6 +14,9 @@ from runner.errors import UsageError
 from runner.lifecycle.deliver.row_results import read_row_results, recorded_output_format
 from runner.lifecycle.diff.diff import Diff, diff_runs
 from runner.lifecycle.plan.consent import Consent
+from runner.lifecycle.plan.send_mode import choose_send_mode
+from runner.lifecycle.plan.speed import measure_speed
+from runner.lifecycle.plan.ways import WAY_NAMES, Workload, list_ways
 from runner.lifecycle.prepare.cached_prefix import find_cached_prefix
 from runner.lifecycle.run import RunOptions, check_spec
 from runner.lifecycle.run import run as run_spec
@@ -117,18 +120,33 @@ def _count_values(store: Store, run: Run, column: str) -> dict[str, int]:
 def estimate_whole(store: Store, run: Run, spec: Spec, rows: int) -> CostRange | None:
     """Return the cost of a job of so many rows, from the answers of its finished pilot."""
     rate = rate_for_spec(spec)
-    costs = [] if rate is None else _list_costs(store, run, rate, is_batched=spec.mode != "sync")
+    is_batched = rate is not None and _is_batched(store, run, spec, rate, rows)
+    costs = [] if rate is None else _list_costs(store, run, rate, is_batched=is_batched)
     # A single answer says nothing about how much they differ.
     if rate is None or not any(costs) or len(costs) == 1 < rows:
         return None
-    found, saving = _extrapolate(costs, rows), _estimate_saving(store, run, spec, rate, rows)
+    found = _extrapolate(costs, rows)
+    saving = _estimate_saving(store, run, spec, rate, rows) if is_batched else None
     return found if saving is None else replace(found, with_cache=found.expected - saving)
+
+
+def _is_batched(store: Store, run: Run, spec: Spec, rate: Rate, rows: int) -> bool:
+    """Return whether a job of so many rows sends those that its pilot has not in batches."""
+    if spec.mode != "auto":
+        return spec.mode == "batch"
+    left = max(rows - run.rows, 0)
+    tokens = store.run_batches(run).totals.usage.output_tokens or 0
+    batched, full = (fmean(_list_costs(store, run, rate, is_batched=one) or [0.0]) for one in (True, False))
+    costs = {way: left * (full if way == "sync" else batched) for way in WAY_NAMES}
+    speed = measure_speed(store, run, requests=left, output_tokens=tokens / max(run.rows, 1))
+    work = Workload(spec, left, speed, store.row_index.largest_request_bytes(run))
+    return choose_send_mode(work, list_ways(work, costs))[0] == "batch"
 
 
 def _estimate_saving(store: Store, run: Run, spec: Spec, rate: Rate, rows: int) -> float | None:
     """Return what a cache saves that one row writes and all others read; None if the job warms none."""
     prefix, sent = find_cached_prefix(load_templates(spec)), sum(store.row_index.request_sizes(run))
-    if prefix.ttl is None or rows < prefix.fewest or spec.mode == "sync" or not sent:
+    if prefix.ttl is None or rows < prefix.fewest or not sent:
         return None
     usage = store.run_batches(run).totals.usage
     counts = (usage.input_tokens, usage.cache_creation_input_tokens, usage.cache_read_input_tokens)
