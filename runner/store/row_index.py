@@ -208,6 +208,15 @@ class RowIndex:
         found: tuple[int, int, int, int] | None = self._db.execute(query, (run.number, row)).fetchone()
         return found
 
+    def earlier_request(self, digest: bytes) -> tuple[int, int, int, int, int] | None:
+        """Return (run, round, batch, offset, length) of the newest params of a request whose answer was valid."""
+        query = (
+            "SELECT run, round, batch, body_offset, body_length FROM row"
+            " WHERE digest = ? AND digest > x'' AND outcome = 'succeeded' AND batch > 0 ORDER BY run DESC LIMIT 1"
+        )
+        found: tuple[int, int, int, int, int] | None = self._db.execute(query, (digest,)).fetchone()
+        return found
+
     def rows_of(self, batch: Batch) -> list[int]:
         """Return the numbers of the rows whose latest attempt is this batch, ascending."""
         return [row for row, _, _ in self.requests_of(batch)]

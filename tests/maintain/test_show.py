@@ -101,7 +101,7 @@ def test_unfinished_row_is_pending(
     assert msgspec.json.decode(row["request"])["messages"][0]["content"] == "text number 4"
 
 
-def test_row_that_was_not_sent_has_no_request(
+def test_reused_row_has_the_request_it_was_paid_with(
     project: Path, run_job: Callable[..., Summary], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(project)
@@ -114,7 +114,10 @@ def test_row_that_was_not_sent_has_no_request(
     source.write_text(text)
     run_job()
     found = {one["key"]: one for one in rows(has_request=True)}
-    assert [key for key, one in found.items() if one["request"] is None] == ["r1", "r2", "r3", "r4"]
+    assert [key for key, one in found.items() if one["request"] is None] == ["r4"]
+    assert msgspec.json.decode(found["r2"]["request"])["messages"][0]["content"] == "text number 2"
     assert [found[key]["outcome"] for key in ("r1", "r4", "r6")] == ["succeeded", "rejected", "succeeded"]
     assert str(found["r4"]["reason"]).startswith("rejected: the request has # bytes")
     assert found["r5"]["request"] == found["r6"]["request"]
+    purge_run(next(one for one in find_purgeable() if one.summary.rows == 3))
+    assert rows(key="r2", has_request=True)[0]["request"] is None

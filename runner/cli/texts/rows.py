@@ -97,8 +97,9 @@ def format_row(row: Mapping[str, Any]) -> str:
     lines += _format_usage(row)
     lines += ["  row", _to_block(row["row"])]
     if "request" in row:
-        is_sent = row["request"] is not None
-        lines += ["  request", _to_block(row["request"])] if is_sent else ["  request  not sent by this run"]
+        is_stored = row["request"] is not None
+        why = "not sent" if row["outcome"] == "rejected" else "purged with the earlier run that sent it"
+        lines += ["  request", _to_block(row["request"])] if is_stored else [f"  request  {why}"]
     if row["output"] is not None:
         lines += ["  answer", _to_block(row["output"])]
     return "\n".join(lines)

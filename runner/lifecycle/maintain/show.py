@@ -90,8 +90,9 @@ def show_rows(
 ) -> Iterator[dict[str, Any]]:
     """Yield the chosen rows in input order, under the names of a sink without columns, and `reason`.
 
-    With `has_request` there is also `request`: the latest params of the row; None if the run did not send it. If
-    `open_judge` opens a judge, only rows whose answers are wrong are shown, and there is also `wrong`.
+    With `has_request` there is also `request`: the latest params of the row, or those of the earlier run whose
+    answer it reuses; None if the row was rejected, or that run was purged. If `open_judge` opens a judge,
+    only rows whose answers are wrong are shown, and there is also `wrong`.
     Raises UsageError if the run has not begun or was purged, or has no row with the key; and StateError if its
     files are damaged.
     """
@@ -124,16 +125,29 @@ def check_has_rows(run: Run) -> None:
         raise UsageError(f"run {run.id} has not begun: its rows can be shown once it was confirmed")
 
 
+def _find_request(store: Store, run: Run, found: RowResult) -> tuple[Run, int, int, int, int] | None:
+    """Return the run, round, batch, offset and length of what was sent for a row, or for the answer it reuses."""
+    if (own := store.row_index.latest_request(run, found.number)) is not None:
+        return run, *own
+    is_reused = found.digest is not None and found.recorded != "rejected"
+    earlier = store.row_index.earlier_request(found.digest) if is_reused and found.digest is not None else None
+    if earlier is None:
+        return None
+    number, *place = earlier
+    sender = next(one for one in store.runs() if one.number == number)
+    return sender, place[0], place[1], place[2], place[3]
+
+
 def _read_request(store: Store, run: Run, found: RowResult, files: FileSlices, root: Path) -> msgspec.Raw | None:
     """Return the latest params of a row, in which a text stands for a file that is not as it was sent.
 
     Raises StateError if they are damaged.
     """
-    place = store.row_index.latest_request(run, found.number)
+    place = _find_request(store, run, found)
     if place is None:
         return None
-    round, batch, offset, length = place
-    body = store.folder(run).body(round, batch)
+    sender, round, batch, offset, length = place
+    body = store.folder(sender).body(round, batch)
     stored = files.read(body, offset, length)
     try:
         return msgspec.Raw(restore_params(stored, root).sent)
