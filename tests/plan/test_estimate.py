@@ -61,3 +61,4 @@ def test_long_shared_prefix_is_cheapest_with_the_cache(tmp_path: Path) -> None:
         tmp_path, params={"model": "claude-sonnet-5", "max_tokens": 10}, prompt={**prompt, "cache": "1h"}
     )
     assert cached.estimated_cost == cached.cost["batch_warm_1h"]
+    assert sum(one["cost"] for one in cached.reasons.values()) == pytest.approx(cached.estimated_cost, abs=1e-5)

@@ -27,7 +27,6 @@ from runner.lifecycle.plan.speed import measure_speed
 from runner.lifecycle.plan.ways import Way, Workload, chosen_way, list_ways
 from runner.lifecycle.prepare.cached_prefix import decides_cache
 from runner.lifecycle.prepare.prepare import PreparedRun
-from runner.pricing.models import load_catalogue
 from runner.pricing.rates import Rate, rate_for_spec
 from runner.requests.attachment_totals import AttachedCounts
 from runner.rules.finding import Finding, PlanFacts
@@ -212,7 +211,7 @@ def build_plan(
         reused=prepared.reused,
         duplicates=prepared.duplicates,
         rejected=context.store.row_index.outcome_counts(context.run).get("rejected", 0),
-        reasons=_describe_reasons(prepared, rate, estimate.tokens_per_byte, estimate.output_tokens, mode),
+        reasons=_describe_reasons(prepared, rate, estimate, way.cost),
         batches=len(batches) - (cache is None and any(batch.is_warmup for batch in batches)),
         bytes=sum(batch.bytes for batch in batches),
         input_tokens=_input_tokens(estimate),
@@ -277,13 +276,19 @@ def _read_first_keys(context: RunContext) -> list[str | int]:
 
 
 def _describe_reasons(
-    prepared: PreparedRun, rate: Rate | None, ratio: float, output: float, mode: str
+    prepared: PreparedRun, rate: Rate | None, estimate: Estimate, total: float | None
 ) -> dict[str, dict[str, Any]]:
-    shown = {}
-    for reason, share in sorted(prepared.totals_by_reason.items()):
-        cost = None
-        if rate is not None:
-            cost = share.requests * rate.expected_cost(share.bytes / share.requests * ratio, output)
-            cost *= load_catalogue().batch if mode == "batch" else 1.0
-        shown[reason] = {"rows": share.requests, "cost": round_micro(cost)}
-    return shown
+    """Return the requests of each reason, with their share of the `total` cost of the plan."""
+    shares = dict(sorted(prepared.totals_by_reason.items()))
+    if rate is None or total is None:
+        return {reason: {"rows": share.requests, "cost": None} for reason, share in shares.items()}
+    ratio, output = estimate.tokens_per_byte, estimate.output_tokens
+    costs = {
+        reason: share.requests * rate.expected_cost(share.bytes / share.requests * ratio, output)
+        for reason, share in shares.items()
+    }
+    factor = total / (sum(costs.values()) or 1.0)
+    return {
+        reason: {"rows": share.requests, "cost": round_micro(costs[reason] * factor)}
+        for reason, share in shares.items()
+    }
