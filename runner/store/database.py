@@ -10,7 +10,7 @@ from runner.errors import StateError
 from runner.files.atomic import make_private_folder, open_private_file
 from runner.store.lock import HeldLock, lock_folder
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 _NETWORK_FILESYSTEMS = (
     "cifs",
     "smb3",

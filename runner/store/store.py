@@ -16,6 +16,7 @@ from typing import Any
 from runner.errors import StateError
 from runner.requests.pack import Body
 from runner.store.database import open_database
+from runner.store.event_log import EventLog
 from runner.store.lock import HeldLock, SendGuard, guard_sending
 from runner.store.records import Batch, Run, list_columns, read_record
 from runner.store.remote_index import RemoteIndex
@@ -44,6 +45,7 @@ class Store:
         self._in_memory: dict[int, RunBatches] = {}
         self.row_index = RowIndex(connection)
         self.remote_index = RemoteIndex(connection)
+        self.event_log = EventLog(connection)
 
     def check_lock(self) -> None:
         """Raise StateLocked if another process has taken over the lock of this state."""
@@ -115,6 +117,7 @@ class Store:
         with self.transaction():
             run = self.update_run(run, purged_at=run.purged_at or time.time(), failures=None, **columns)
             self._db.execute("DELETE FROM row WHERE run = ?", (run.number,))
+            self.event_log.forget_settled(run)
         self.folder(run).purge()
         return run
 

@@ -1,0 +1,39 @@
+"""Events are pending until each receiver has them."""
+
+from pathlib import Path
+
+from runner.store.store import Store, open_store
+
+
+def add(store: Store, name: str, mark: str = "") -> None:
+    store.event_log.add("job", None, name, mark, id=f"msg_{name}{mark}", body="{}")
+
+
+def test_event_is_settled_once_all_receivers_have_it(tmp_path: Path) -> None:
+    with open_store(tmp_path / ".runner") as store:
+        add(store, "finished")
+        [event] = store.event_log.pending("job")
+        store.event_log.note_told(event, "a")
+        assert not store.event_log.settle(event, ["a", "b"])
+        store.event_log.note_told(event, "b")
+        assert store.event_log.settle(event, ["a", "b"])
+        assert (store.event_log.pending("job"), store.event_log.list_told(event)) == ([], set())
+
+
+def test_event_is_known_by_its_mark_and_time(tmp_path: Path) -> None:
+    with open_store(tmp_path / ".runner") as store:
+        add(store, "failed", "7")
+        [event] = store.event_log.pending("job")
+        has_event = store.event_log.has_event
+        assert has_event("job", None, "failed", "7", since=event.happened_at)
+        assert not has_event("job", None, "failed", "7", since=event.happened_at + 1)
+        assert not has_event("job", None, "failed", "8")
+        assert not has_event("other", None, "failed", "7")
+
+
+def test_other_connection_sees_an_event(tmp_path: Path) -> None:
+    with open_store(tmp_path / ".runner") as store, open_store(tmp_path / ".runner", lock=False) as other:
+        add(store, "finished")
+        [event] = other.event_log.pending("job")
+        assert other.event_log.settle(event, [])
+        assert store.event_log.pending("job") == []
