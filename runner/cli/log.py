@@ -39,6 +39,11 @@ class Log:
             else:
                 self.print_text(format_for_terminal(message, err=True, is_wrapped=is_wrapped))
 
+    def remember(self, event: "RunEvent") -> None:
+        """Note the last event of the run; receivers are told of its end after that."""
+        if event.name != "notified":
+            self.last = event
+
     def write(self, event: "RunEvent") -> None:
         """Print an event as a line."""
         with suppress(OSError):

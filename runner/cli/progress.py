@@ -30,6 +30,7 @@ _KEPT_EVENTS = (
     "round",
     "deadline",
     "warning",
+    "notified",
     "unchanged",
     "finished",
 )
@@ -147,7 +148,7 @@ def show_progress() -> Iterator[ProgressDisplay]:
     table = _LiveTable()
 
     def report(event: RunEvent) -> None:
-        LOG.last = event
+        LOG.remember(event)
         if event.name != "stopped":
             table.report(event)
 
@@ -158,6 +159,6 @@ def show_progress() -> Iterator[ProgressDisplay]:
 
 
 def _log_event(event: RunEvent) -> None:
-    LOG.last = event
+    LOG.remember(event)
     if not LOG.is_quiet and event.name != "stopped":
         LOG.write(event)

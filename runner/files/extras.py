@@ -16,6 +16,7 @@ _PACKAGES = {
     "zstd": () if sys.version_info >= (3, 14) else ("backports.zstd",),
     "documents": ("PIL", "pypdfium2"),
     "heic": ("pillow_heif",),
+    "notify": ("apprise",),
 }
 
 

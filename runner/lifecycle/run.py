@@ -6,6 +6,7 @@ The steps before anything is sent end in a `ReadyRun`, a value that can be shown
 import math
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any, Literal
@@ -21,6 +22,7 @@ from runner.lifecycle.plan.plan import Plan, build_plan
 from runner.lifecycle.prepare.prepare import prepare_first_round
 from runner.lifecycle.validate.checks import validate_spec
 from runner.lifecycle.validate.destinations import check_destinations, check_tables, prove_destinations
+from runner.notify.outbox import Outbox, notify_of_end
 from runner.results.output_format import OutputFormat, build_output_format
 from runner.runs.context import RunContext
 from runner.runs.events import ProgressCallback, ignore_progress
@@ -253,6 +255,36 @@ def _follow(
             context.report("finished", f"run {context.run.id}: finished")
 
 
+def _run(
+    spec: Spec, options: RunOptions, *, consent: Consent, report: ProgressCallback, stop: Event, outbox: Outbox
+) -> Summary:
+    """Run a spec as `run` says."""
+    simulate = options.simulate
+    is_patient = options.pending == "finish" and not options.new
+    checked = check_spec(spec, simulate=simulate, resume=options.resume, finish_pending=is_patient)
+    agreed = consent if callable(consent) else simulate or consent
+    with open_project(checked.output_root, stop, simulate=simulate, betas=spec.betas) as (store, open_api):
+        ready = prepare_run(checked, store, open_api, options, report=report, stop=stop)
+        ready.context.on_alarm = partial(outbox.send, spec)
+        ready.start(agreed, stop)
+        wait_until = math.inf if options.max_wait is None else read_clock() + options.max_wait
+        if ready.is_outdated:
+            line = f"run {ready.context.run.id} is finished as it began; then a new run starts on the changes"
+            ready.context.report("started", line)
+        summary = follow_or_go_on(ready, options, stop, wait_until=wait_until)
+        # At most the changes, the pilot for them, and the whole job.
+        while ready.is_followed and summary.state == "finished" and not stop.is_set():
+            checked = check_spec(spec, simulate=simulate, resume=False)
+            skip_pilot = options.skip_pilot or ready.is_pilot
+            changes = replace(options, resume=False, new=False, pending="ask", skip_pilot=skip_pilot)
+            outbox.send(spec)
+            ready = prepare_run(checked, store, open_api, changes, report=report, stop=stop)
+            ready.context.on_alarm = partial(outbox.send, spec)
+            ready.start(agreed, stop)
+            summary = follow_and_deliver(ready, changes, stop, wait_until=wait_until)
+        return summary
+
+
 def run(
     spec: Spec,
     options: RunOptions,
@@ -266,24 +298,6 @@ def run(
     Before anything is sent, `consent` must be true, or a function that returns true for the Plan, unless the spec
     has `limits.max_cost` or the run is simulated. After `stop` is set, call again. Raises RunnerError.
     """
-    stop, simulate = stop or Event(), options.simulate
-    is_patient = options.pending == "finish" and not options.new
-    checked = check_spec(spec, simulate=simulate, resume=options.resume, finish_pending=is_patient)
-    agreed = consent if callable(consent) else simulate or consent
-    with open_project(checked.output_root, stop, simulate=simulate, betas=spec.betas) as (store, open_api):
-        ready = prepare_run(checked, store, open_api, options, report=report, stop=stop)
-        ready.start(agreed, stop)
-        wait_until = math.inf if options.max_wait is None else read_clock() + options.max_wait
-        if ready.is_outdated:
-            line = f"run {ready.context.run.id} is finished as it began; then a new run starts on the changes"
-            ready.context.report("started", line)
-        summary = follow_or_go_on(ready, options, stop, wait_until=wait_until)
-        # At most the changes, the pilot for them, and the whole job.
-        while ready.is_followed and summary.state == "finished" and not stop.is_set():
-            checked = check_spec(spec, simulate=simulate, resume=False)
-            skip_pilot = options.skip_pilot or ready.is_pilot
-            changes = replace(options, resume=False, new=False, pending="ask", skip_pilot=skip_pilot)
-            ready = prepare_run(checked, store, open_api, changes, report=report, stop=stop)
-            ready.start(agreed, stop)
-            summary = follow_and_deliver(ready, changes, stop, wait_until=wait_until)
-        return summary
+    stop = stop or Event()
+    with notify_of_end(spec, simulate=options.simulate, stop=stop, report=report) as outbox:
+        return _run(spec, options, consent=consent, report=report, stop=stop, outbox=outbox)

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from threading import Event
 from typing import Literal, Protocol
 
@@ -22,9 +23,10 @@ from runner.lifecycle.run import (
     prepare_run,
 )
 from runner.lifecycle.send.cost_cap import find_runs_of_other_variants
+from runner.notify.outbox import Outbox, open_outbox
 from runner.runs.choose_specs import find_upstream
 from runner.runs.context import RunContext
-from runner.runs.events import ProgressCallback
+from runner.runs.events import ProgressCallback, RunEvent
 from runner.runs.project import OpenProjects, open_projects
 from runner.runs.summary import Summary, summarize_run
 from runner.spec.spec import Spec
@@ -90,6 +92,7 @@ class AllRuns:
 class _Runs:
     options: RunOptions
     projects: OpenProjects
+    outbox: Outbox
     observer: Observer
     stop: Event
     found: AllRuns = field(default_factory=AllRuns)
@@ -103,7 +106,7 @@ class _Runs:
         try:
             for spec in specs:
                 try:
-                    self._plan_spec(spec, wave)
+                    self._plan_or_tell(spec, wave)
                 except InputError as error:
                     problems += error.problems
                 except UsageError as error:
@@ -114,6 +117,14 @@ class _Runs:
             wave.discard()
             raise
         return wave
+
+    def _plan_or_tell(self, spec: Spec, wave: Wave) -> None:
+        """Plan a spec as `_plan_spec` does; its receivers are told of an error."""
+        try:
+            self._plan_spec(spec, wave)
+        except RunnerError as error:
+            self.outbox.end(spec, error)
+            raise
 
     def _plan_spec(self, spec: Spec, wave: Wave) -> None:
         self.found.summaries.pop(spec.place, None)
@@ -178,10 +189,12 @@ class _Runs:
                 continue
             self.found.summaries[spec.place] = summarize_run(ready.context.store, ready.context.run)
             self.found.unfinished.append(spec)
+            self.outbox.end(spec, None)
 
     def _follow_shown(self, spec: Spec, ready: ReadyRun, *, wait: bool, is_again: bool = False) -> bool:
         with self.observer.show() as report:
             ready.context.on_progress = report
+            ready.context.on_alarm = partial(self.outbox.send, spec)
             return self._follow(spec, ready, wait=wait, is_again=is_again)
 
     def _follow(self, spec: Spec, ready: ReadyRun, *, wait: bool, is_again: bool) -> bool:
@@ -198,11 +211,13 @@ class _Runs:
                 return False  # what is in flight may cost less than it can
             self.found.errors.append(error)
             self.observer.failed(spec, error)
+            self.outbox.end(spec, error)
             return True
         if summary.state != "finished":
             return False
         self.found.summaries[spec.place] = summary
         self.observer.ended(spec, summary)
+        self.outbox.send(spec)
         return True
 
     def next_specs(self, wave: Wave) -> list[Spec]:
@@ -242,14 +257,24 @@ def _find_shared(ready: ReadyRun, earlier: Sequence[tuple[Spec, ReadyRun]]) -> S
     return next((spec for spec, other in earlier if other.context.run.number == number), None)
 
 
+def _report_alone(observer: Observer, event: RunEvent) -> None:
+    """Report an event between the steps of the runs."""
+    with observer.show() as report:
+        report(event)
+
+
 def run_all(specs: Sequence[Spec], options: RunOptions, observer: Observer, stop: Event) -> AllRuns:
     """Run specs, which are in the order of `sort_by_dependency`, as far as that is possible now.
 
     Nothing is sent if one of them has a mistake. Raises InputError, UsageError without consent, Interrupted, and
     StateLocked if another runner uses one of the projects.
     """
-    with open_projects(stop, simulate=options.simulate) as projects:
-        runs = _Runs(options, projects, observer, stop)
+    simulate, report = options.simulate, partial(_report_alone, observer)
+    with (
+        open_outbox(specs, simulate=simulate, stop=stop, report=report) as outbox,
+        open_projects(stop, simulate=simulate) as projects,
+    ):
+        runs = _Runs(options, projects, outbox, observer, stop)
         left, is_first = list(specs), True
         while left:
             try:

@@ -1,7 +1,7 @@
 """The context that all steps of a run share."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -20,12 +20,16 @@ from runner.store.store import Store
 from runner.text import pluralize
 
 
+def do_nothing() -> None:
+    """Do nothing: nobody is told of alarms."""
+
+
 @dataclass(slots=True)
 class RunContext:
     """A run in progress: its spec, its state, the base folder of its outputs, and the report callback.
 
     With `overwrite` its outputs replace complete ones even if it is partial. `stop` is set once the user wants to
-    stop.
+    stop. `on_alarm` is called after an alarm of the run was recorded, of which receivers are to be told.
     """
 
     spec: Spec
@@ -35,6 +39,7 @@ class RunContext:
     on_progress: ProgressCallback = ignore_progress
     overwrite: bool = False
     stop: Event = field(default_factory=Event)
+    on_alarm: Callable[[], None] = do_nothing
 
     @property
     def is_simulated(self) -> bool:

@@ -24,6 +24,7 @@ EVENTS = {
     "round": "rows that can still succeed are sent again",
     "deadline": "the deadline has passed",
     "warning": "something is not as it should be, and the run goes on",
+    "notified": "a receiver of `notify` was told of something, or could not be told",
     "writing": "the outputs are being written",
     "unchanged": "the run had finished before, and nothing was sent",
     "finished": "the outputs are written, and the run is finished",

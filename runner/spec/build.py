@@ -13,6 +13,7 @@ from runner.spec.spec import (
     Limits,
     Output,
     Pilot,
+    Receiver,
     Retry,
     Sink,
     Source,
@@ -99,6 +100,12 @@ def _build_pilot(written: int | dict[str, Any] | None) -> dict[str, Any]:
     return {"pilot": Pilot(**pilot), **({} if max_failed is None else {"max_failed_in_pilot": max_failed})}
 
 
+def _build_receiver(written: dict[str, Any]) -> Receiver:
+    own = {"on": tuple(written["on"]), "command": tuple(written.get("command", ()))}
+    seconds = parse_duration(written["timeout"]) if "timeout" in written else Receiver(()).timeout
+    return Receiver(**{**written, **own, "timeout": seconds})
+
+
 def build_settings(value: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of Spec that follow from the checked document alone."""
     batch = value.get("batch", {})
@@ -113,6 +120,7 @@ def build_settings(value: dict[str, Any]) -> dict[str, Any]:
         "retry": _build_retry(value.get("retry", {})),
         **_build_deadline(value.get("deadline")),
         **_build_pilot(value.get("pilot")),
+        "notify": tuple(map(_build_receiver, value.get("notify", ()))),
         "limits": Limits(**value.get("limits", {})),
         "sync": Sync(**value.get("sync", {})),
         "betas": tuple(value.get("betas", ())),

@@ -14,6 +14,7 @@ from runner.io_types.types import DESTINATIONS
 from runner.spec.model_schema import is_model_reference
 from runner.spec.page_ranges import parse_page_ranges
 from runner.spec.prompt import CACHE_TTLS
+from runner.spec.receivers import check_receivers
 from runner.spec.structured.enforcement import find_schema_in_params
 
 BLOCK_SOURCES = ("path", "url", "base64", "file_id", "text")
@@ -100,6 +101,7 @@ def check_cross_fields(value: dict[str, Any], path: Path, root: Path) -> Iterato
             yield at, f"{named} is outside the project folder {root}: if intended, use an absolute path"
     yield from _check_blocks(value["prompt"])
     yield from _check_evaluations(value.get("evaluate", ()))
+    yield from check_receivers(value.get("notify", ()), has_cap="max_cost" in value.get("limits", {}))
     yield from _check_decimals("source", value["source"].get("types", {}))
     if value["source"]["type"] == "sql" and ("path" in value["source"]) == ("url" in value["source"]):
         yield "source", "a query needs exactly one of `path` (a SQLite file) and `url` (a database)"

@@ -14,7 +14,7 @@ from runner.spec.json_schema import SchemaError, find_errors, find_fault
 from runner.spec.redact import redact_passwords
 from runner.spec.repair.homes import TOP_LEVEL, find_home
 from runner.spec.structured.references import STANDARD, list_all_parts
-from runner.spec.yaml.document import Document, Path
+from runner.spec.yaml.document import Document, Path, may_be_secret
 
 _TYPE_NAMES = {
     "string": "text",
@@ -96,7 +96,8 @@ def _type_message(error: SchemaError) -> str:
     wanted = error.limit if isinstance(error.limit, list) else [error.limit]
     kinds = " or ".join(_TYPE_NAMES[kind] for kind in wanted)
     form = f": write it like `{_FORMS[error.path]}`" if error.path in _FORMS else ""
-    return f"must be {kinds}, not {describe_value(error.instance)}{form}"
+    is_hidden = may_be_secret(error.path) if error.path else False
+    return f"must be {kinds}" if is_hidden else f"must be {kinds}, not {describe_value(error.instance)}{form}"
 
 
 def _error_message(error: SchemaError) -> str:
@@ -113,9 +114,9 @@ def _error_message(error: SchemaError) -> str:
             subject = f"{where} is {describe_value(error.instance)}"
             if error.is_key:
                 subject = f"{where}: the key {error.instance!r}"
-            elif error.path[-1] == "url":
+            elif may_be_secret(error.path):
                 # An invalid URL may itself be a password, so it is not shown.
-                subject = f"{where} is not a valid URL"
+                subject = f"{where} is not valid" if error.path[-1] != "url" else f"{where} is not a valid URL"
             return f"{subject}: {error.schema.get('patternErrorMessage', f'expected text that matches {limit}')}"
         case "anyOf":
             return f"{where} needs `user` or `messages`"

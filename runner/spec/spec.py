@@ -171,6 +171,23 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Receiver:
+    """Who is told of the events `on` of a run: a webhook at `url`, an `apprise` address, or a `command`.
+
+    Its addresses and its `secret`, which signs the bodies of a webhook, are kept out of the state and of logs. A
+    command may take `timeout` seconds. `at` is the share of `limits.max_cost` at which `spending` happens.
+    """
+
+    on: tuple[str, ...]
+    url: str | None = field(default=None, repr=False)
+    secret: str | None = field(default=None, repr=False)
+    apprise: str | None = field(default=None, repr=False)
+    command: tuple[str, ...] = field(default=(), repr=False)
+    timeout: float = 600
+    at: float = 0.8
+
+
+@dataclass(frozen=True, slots=True)
 class Sync:
     """Settings for synchronous requests: at most `concurrency` are in flight."""
 
@@ -216,6 +233,7 @@ class Spec:
     canary: int = 0
     reuse: bool = True
     limits: Limits = field(default_factory=Limits)
+    notify: tuple[Receiver, ...] = ()
     prices: dict[str, float] = field(default_factory=dict)
     sync: Sync = field(default_factory=Sync)
     betas: tuple[str, ...] = ()

@@ -51,6 +51,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("specs", "prompts"):
         shutil.copytree(ROOT / name, tmp_path / name)
     monkeypatch.setenv("DB_PASSWORD", "secret")
+    monkeypatch.setenv("HOOK", "https://hooks.example.com/runner")
+    monkeypatch.setenv("HOOK_SECRET", "whsec_" + "q" * 40)
+    monkeypatch.setenv("SLACK", "slack://token")
     return tmp_path
 
 

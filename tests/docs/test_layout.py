@@ -15,7 +15,7 @@ TEST_MODULES = sorted(TESTS.rglob("*.py"))
 MAX_LINES, MAX_FILES, MAX_NAME = 400, 12, 60
 ORDER = (
     "errors", "text", "files", "io_types", "spec", "tabular", "templates", "results", "evaluation", "pricing",
-    "sources", "requests", "rules", "sinks", "store", "api", "simulator", "runs", "lifecycle/prepare",
+    "sources", "requests", "rules", "sinks", "store", "api", "simulator", "runs", "notify", "lifecycle/prepare",
     "lifecycle/validate", "lifecycle/plan", "lifecycle/send", "lifecycle/deliver", "lifecycle/diff",
     "lifecycle/follow", "lifecycle/pilot_gate", "lifecycle/run", "lifecycle/run_all", "lifecycle/maintain",
     "library", "plugins", "__init__", "starters", "reference", "cli", "__main__",
@@ -38,6 +38,7 @@ OWNERS = {
     "pyarrow": {"tabular"},
     "openpyxl": {"sources", "sinks"},
     "sqlalchemy": {"tabular"},
+    "apprise": {"notify"},
 }
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -161,3 +161,55 @@ def rows_of(url: str, table: str = "t") -> list[tuple[Any, ...]]:
     driver = url.replace("postgresql:", "postgresql+psycopg:")
     with sa.create_engine(driver, poolclass=sa.pool.NullPool).connect() as connection:
         return [tuple(row) for row in connection.exec_driver_sql(f"SELECT * FROM {table} ORDER BY 1")]  # noqa: S608
+
+
+class Webhook:
+    """A receiver of webhooks: what it got, as (headers, body), and what it answers, after a while.
+
+    As long as `is_hanging` is set, it does not answer.
+    """
+
+    def __init__(self) -> None:
+        self.got: list[tuple[dict[str, str], bytes]] = []
+        self.status = 204
+        self.is_hanging = threading.Event()
+        self.url = ""
+
+    def names(self) -> list[str]:
+        """The events that it got, in their order."""
+        return [json.loads(body)["type"] for _, body in self.got]
+
+    def ids(self) -> list[str]:
+        """The ids of what it got."""
+        return [headers["webhook-id"] for headers, _ in self.got]
+
+
+@contextmanager
+def webhook() -> Iterator[Webhook]:
+    """A receiver of webhooks on loopback."""
+    hook = Webhook()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            while hook.is_hanging.is_set():
+                time.sleep(0.02)
+            hook.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
+            self.send_response(hook.status)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Print nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.handle_error = lambda *_: None  # type: ignore[method-assign] # a caller may have gone
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    hook.url = f"http://127.0.0.1:{server.server_port}/hooks/T0PSECRET"
+    try:
+        yield hook
+    finally:
+        hook.is_hanging.clear()
+        server.shutdown()
+        server.server_close()

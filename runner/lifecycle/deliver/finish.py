@@ -7,6 +7,7 @@ import msgspec
 
 from runner.evaluation.score import encode_scores
 from runner.lifecycle.deliver.deliver import write_outputs
+from runner.notify.record import record_finish
 from runner.results.output_format import OutputFormat
 from runner.runs.context import RunContext
 from runner.store.records import Run
@@ -21,7 +22,11 @@ def finish_run(context: RunContext, output_format: OutputFormat) -> None:
         "failures": msgspec.json.encode(written.failures).decode(),
         "evaluation": encode_scores(written.scores),
     }
-    context.run = context.store.update_run(context.run, state="finished", **columns)
+    is_new = context.run.state != "finished"
+    with context.store.transaction():
+        context.run = context.store.update_run(context.run, state="finished", **columns)
+        if is_new:
+            record_finish(context)
 
 
 def _describe_time(run: Run) -> str:

@@ -78,9 +78,9 @@ class Following:
             return CacheStep.SEND
         is_blocked = any(self.memory.is_blocked(one) for one in self.batches.in_group("warm-ups"))
         can_wait = not is_blocked and self.deadline.seconds_left() > LONGEST_WARM_UP
-        return choose_cache_step(batch, self.batches, now=self._read_clock(), can_wait=can_wait)
+        return choose_cache_step(batch, self.batches, now=self.read_clock(), can_wait=can_wait)
 
-    def _read_clock(self) -> float:
+    def read_clock(self) -> float:
         """Return the API's time, or the local one as long as the API does not answer."""
         try:
             return self.api.now

@@ -23,6 +23,7 @@ from runner.lifecycle.prepare.next_round import prepare_next_round
 from runner.lifecycle.send.deadline import Deadline
 from runner.lifecycle.send.recovered import check_no_lost_round, may_have_been_sent
 from runner.lifecycle.send.warm_up import CacheStep
+from runner.notify.alarms import WARNING_SECONDS, Alarms
 from runner.results.output_format import OutputFormat
 from runner.runs.context import RunContext
 from runner.store.lock import read_clock
@@ -30,7 +31,6 @@ from runner.store.records import Batch
 from runner.store.run_batches import IN_FLIGHT, BatchKey, key_of
 
 _DAY = 86_400
-_WARNING_SECONDS = 21 * _DAY
 # A sleep lasts as much longer as the machine is suspended meanwhile, so none before a deadline is long.
 _LONGEST_SLEEP = 10.0
 
@@ -173,7 +173,7 @@ def _warn_of_deletion(run: Following) -> None:
         if batch.created_at is None:
             continue
         age = run.api.now - batch.created_at
-        if _WARNING_SECONDS < age < RETENTION_SECONDS:
+        if WARNING_SECONDS < age < RETENTION_SECONDS:
             left = (RETENTION_SECONDS - age) / _DAY
             run.context.report("warning", f"warning: the API deletes its results in {left:.1f} days", batch)
 
@@ -236,18 +236,21 @@ def follow_run(
     """
     deadline, earlier = Deadline(context, api), EarlierCreates(is_resumed)
     run = Following(context, api, output_format, deadline, Memory(poll_seconds), stop, accept_loss, earlier)
+    alarms = Alarms(context, run.read_clock)
     context.store.clear_rejections(context.run)
     _start(run, wait_until=wait_until if wait else 0.0)
     try:
-        return _take_all_steps(run, wait=wait, wait_until=wait_until)
+        return _take_all_steps(run, alarms, wait=wait, wait_until=wait_until)
     finally:
         run.downloads.close()
+        alarms.look()
 
 
-def _take_all_steps(run: Following, *, wait: bool, wait_until: float) -> bool:
+def _take_all_steps(run: Following, alarms: Alarms, *, wait: bool, wait_until: float) -> bool:
     """Take steps as `follow_run` says, and return what it returns."""
     run.memory.make_all_due(run.batches.in_state(*IN_FLIGHT))
     while not run.stop.is_set():
+        alarms.look_if_due()
         if run.deadline.check_passed():
             _poll_all_now(run)
         if not run.batches.count("prepared", *IN_FLIGHT):

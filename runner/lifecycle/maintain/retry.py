@@ -6,6 +6,7 @@ that succeeded keeps its answer although the prompt may have changed since.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from threading import Event
 
@@ -19,6 +20,7 @@ from runner.lifecycle.prepare.change_reasons import find_default_reason
 from runner.lifecycle.prepare.prepare import EarlierRows, prepare_first_round
 from runner.lifecycle.run import CheckedSpec, ReadyRun, RunOptions, check_spec, follow_and_deliver
 from runner.lifecycle.validate.destinations import check_tables, prove_destinations
+from runner.notify.outbox import notify_of_end
 from runner.results.output_format import build_output_format
 from runner.runs.context import RunContext
 from runner.runs.events import ProgressCallback, ignore_progress
@@ -97,11 +99,26 @@ def retry(
     An unfinished retry of that run is resumed. `note` is called before `consent` with lines about what
     has changed since the run. The other arguments are those of `run`. Raises RunnerError.
     """
-    stop, simulate = stop or Event(), options.simulate
+    stop = stop or Event()
+    with notify_of_end(spec, simulate=options.simulate, stop=stop, report=report) as outbox:
+        on_alarm = partial(outbox.send, spec)
+        return _retry(
+            spec, run_id, choice, options=options, consent=consent, note=note, report=report, stop=stop,
+            on_alarm=on_alarm,
+        )  # fmt: skip
+
+
+def _retry(
+    spec: Spec, run_id: str, choice: RetryChoice, *, options: RunOptions, consent: Consent,
+    note: Callable[[str], None], report: ProgressCallback, stop: Event, on_alarm: Callable[[], None],
+) -> Summary:  # fmt: skip
+    """Retry a run as `retry` says."""
+    simulate = options.simulate
     checked = check_spec(spec, simulate=simulate, resume=False)
     with open_project(checked.output_root, stop, simulate=simulate, betas=spec.betas) as (store, open_api):
         newest = _find_newest(store, spec, run_id)
         context = RunContext(checked.spec, store, newest, checked.output_root, report, stop=stop)
+        context.on_alarm = on_alarm
         is_good = newest.state == "finished" and _count_failed(store, newest) == 0
         if is_good and not _has_new_rules(store, newest, spec):
             context.report("unchanged", f"every row of run {newest.id} succeeded: there is nothing to retry")

@@ -236,6 +236,8 @@ def _find_missing_extra(spec: Spec) -> Iterable[Problem]:
         missing := missing_package_message("documents")
     ):
         yield spec.problem("prompt", f"documents and images: {missing}")
+    if any(one.apprise is not None for one in spec.notify) and (missing := missing_package_message("notify")):
+        yield spec.problem("notify", f"apprise: {missing}")
 
 
 def _describe_row(spec: Spec, sample: Sample) -> dict[str, Any]:

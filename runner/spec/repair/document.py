@@ -18,6 +18,7 @@ _HARMLESS_SOURCE_KEYS = ("key", "limit", "sample", "seed")
 _OPTIONAL_SETTINGS: dict[str | int, tuple[str, ...]] = {
     "sinks": ("rows", "columns", "types"),
     "evaluate": ("match", "within", "min_accuracy"),
+    "notify": ("secret", "timeout", "at"),
 }
 """Settings of the items of a list without which the rest of an item keeps its meaning."""
 
@@ -138,6 +139,8 @@ def _find_neutral(at: Path) -> Any:
     """Return the neutral value at a path, or None if the value may be absent."""
     if at == ("output", "schema"):
         return {}
+    if at[0] == "notify" and len(at) == 2:
+        return {"on": ["finished"], "command": ["true"]}
     if at[0] == "evaluate" and len(at) == 2:
         return {"name": f"unnamed_{at[1]}", "expected": "none", "actual": "none"}
     if at[0] == "sinks" and len(at) == 2:

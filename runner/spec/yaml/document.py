@@ -54,9 +54,13 @@ class Document:
     keys: dict[Path, Position]
 
 
-def _is_database_url(path: Path) -> bool:
-    """Return whether a value is a database URL, which is recorded without its password."""
-    return path[:1] in (("source",), ("sinks",)) and path[-1] == "url"
+def may_be_secret(path: Path) -> bool:
+    """Return whether a value may hold a secret: a database URL, or how a receiver of `notify` is reached.
+
+    The first is recorded without its password, and the second is not recorded.
+    """
+    is_url = path[:1] in (("source",), ("sinks",)) and path[-1] == "url"
+    return is_url or (path[:1] == ("notify",) and path[-1] in ("url", "secret", "apprise"))
 
 
 @dataclass(slots=True)
@@ -101,7 +105,7 @@ class _Builder:
 
     def _build_scalar(self, text: str, node: Node, path: Path) -> Any:
         def resolve(match: re.Match[str]) -> str:
-            message = _check_env(match[1], self.environ, may_be_secret=_is_database_url(path))
+            message = _check_env(match[1], self.environ, allows_secret=may_be_secret(path))
             if message is None:
                 return self.environ[match[1]]
             self.mistakes.append((path, InvalidYaml(f"{match[0]}{message}", node.position)))
@@ -111,9 +115,9 @@ class _Builder:
         return _resolve_plain_scalar(expanded) if node.is_plain else expanded
 
 
-def _check_env(name: str, environ: Mapping[str, str], *, may_be_secret: bool) -> str | None:
+def _check_env(name: str, environ: Mapping[str, str], *, allows_secret: bool) -> str | None:
     """Return why the variable of a `${env:NAME}` cannot be used, as the end of a message, or None."""
-    if _SECRET.search(name) and not may_be_secret:
+    if _SECRET.search(name) and not allows_secret:
         return (
             " looks like a secret, and the values of a spec are stored unencrypted: "
             "remove it; the API key is read from the environment without being named in a spec"
