@@ -19,6 +19,16 @@ _ERROR_SCHEMA = {
 }
 
 
+_PROVENANCE = {
+    "run": _TEXT_SCHEMA,
+    "round": {"type": "integer"},
+    "attempts": {"type": "integer"},
+    "cost": {"type": "number"},
+    "prompt_sha256": _TEXT_SCHEMA,
+    "finished_at": {"type": "string", "format": "date-time"},
+}
+
+
 def build_column_schemas(
     spec: Spec, sink: Sink, columns: Mapping[str, str], types: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -58,7 +68,7 @@ def _record_schemas(spec: Spec, types: Mapping[str, Any]) -> dict[str, Any]:
     row = {"type": "object", "properties": dict(types), "additionalProperties": False} if types else {}
     key = {"type": "integer"} if spec.source.key is None else types.get(spec.source.key, _TEXT_SCHEMA)
     own = {"output": _output_schema(spec), "error": _ERROR_SCHEMA, "citations": CITATIONS_SCHEMA}
-    return {**texts, "key": key, "row": row, **own}
+    return {**texts, **_PROVENANCE, "key": key, "row": row, **own}
 
 
 def _output_schema(spec: Spec) -> dict[str, Any]:

@@ -31,7 +31,10 @@ RECORD_FIELDS = (
 )
 """The fields of a record in every sink without columns."""
 
-EXPRESSION_NAMES = (*RECORD_FIELDS, "reason", "variant", "citations", "wrong")
+PROVENANCE_FIELDS = ("run", "round", "attempts", "cost", "prompt_sha256", "finished_at")
+"""The fields of a record that say where it comes from, which only columns have."""
+
+EXPRESSION_NAMES = (*RECORD_FIELDS, "reason", "variant", "citations", "wrong", *PROVENANCE_FIELDS)
 """The names that a column expression of a sink may use."""
 
 

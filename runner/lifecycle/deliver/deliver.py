@@ -14,6 +14,7 @@ from runner.evaluation.evaluator import Answer, Evaluator
 from runner.evaluation.score import Score
 from runner.lifecycle.deliver.failures import FailureGroups
 from runner.lifecycle.deliver.places import OutputPlace, choose_places
+from runner.lifecycle.deliver.provenance import Provenance
 from runner.lifecycle.deliver.row_results import build_record, read_row_results, verify_results
 from runner.lifecycle.deliver.sink_group import SinkGroup, group_sinks
 from runner.results.outcome import Outcome
@@ -49,12 +50,14 @@ def _build_records(
         return recorded is not None or not is_partial
 
     variant = context.spec.variant
+    provenance = Provenance(context, files).list_fields()
     for found in read_row_results(context.store, context.run, output_format, files, is_wanted=is_wanted):
         if context.stop.is_set():
             raise Interrupted("stopped while the outputs were written: they stay as they were")
         outcome = found.outcome or _MISSING
         record = build_record(found, outcome)
         record["variant"], record["citations"] = variant, outcome.citations
+        record |= {name: compute(found, outcome) for name, compute in provenance.items()}
         fields = msgspec.json.decode(found.fields) if decoded or evaluator else {}
         answer = Answer(found.key, fields, outcome.output, is_valid=outcome.outcome == "succeeded")
         record["wrong"] = evaluator.add_row(answer)
