@@ -62,6 +62,11 @@ def destination_setting(sink: Sink) -> str:
     return next(name for name in DESTINATIONS if name in sink.options)
 
 
+def resolve_path(written: str, *, root: Path, base: Path) -> Path:
+    """Return the place of a path below `base`; in a simulation, neither an absolute path nor `..` may leave it."""
+    return base / (os.path.normpath(f"/{written}").lstrip("/") if base != root else written)
+
+
 def resolve_destination(sink: Sink, *, root: Path, base: Path) -> Destination:
     """Return the place of a sink below `base`.
 
@@ -73,8 +78,7 @@ def resolve_destination(sink: Sink, *, root: Path, base: Path) -> Destination:
     url = sink.options.get("url")
     written = str(sink.options.get("path", url))
     if url is None and not remote.is_url(written):
-        # In a simulation, neither an absolute path nor `..` may leave `base`.
-        return Destination(base / (os.path.normpath(f"/{written}").lstrip("/") if is_simulated else written))
+        return Destination(resolve_path(written, root=root, base=base))
     if not is_simulated:
         return Destination(url=written)
     scheme, _, rest = redact_passwords(written).partition("://")

@@ -109,7 +109,9 @@ def _build_receiver(written: dict[str, Any]) -> Receiver:
 def build_settings(value: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of Spec that follow from the checked document alone."""
     batch = value.get("batch", {})
-    same = ("name", "description", "params", "mode", "on_deadline", "canary", "reuse", "prices", "labels")
+    same = (
+        "name", "description", "params", "mode", "on_deadline", "canary", "reuse", "prices", "labels", "manifest",
+    )  # fmt: skip
     return {
         **{name: value[name] for name in same if name in value},
         "prompt": _build_prompt(value["prompt"]),

@@ -81,6 +81,8 @@ def _find_paths(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for index, sink in enumerate(value["sinks"]):
         if "path" in sink:
             yield f"sinks.{index}.path", sink["path"]
+    if "manifest" in value:
+        yield "manifest", value["manifest"]
 
 
 def find_home_paths(value: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -105,6 +107,7 @@ def check_cross_fields(value: dict[str, Any], path: Path, root: Path) -> Iterato
     yield from _check_decimals("source", value["source"].get("types", {}))
     if value["source"]["type"] == "sql" and ("path" in value["source"]) == ("url" in value["source"]):
         yield "source", "a query needs exactly one of `path` (a SQLite file) and `url` (a database)"
+    yield from _check_manifest(value)
     yield from _check_sinks(value["sinks"], has_evaluations="evaluate" in value)
     if value["prompt"].get("cache") in CACHE_TTLS and "system" not in value["prompt"]:
         yield "prompt.cache", "there is no system prompt to cache: add prompt.system or remove `cache`"
@@ -119,6 +122,17 @@ def check_cross_fields(value: dict[str, Any], path: Path, root: Path) -> Iterato
         )
     if not 1 <= parse_size(value.get("batch", {}).get("max_bytes", 1)) <= _MAX_BYTES:
         yield "batch.max_bytes", "batch.max_bytes must be between 1 byte and 256MB, the API's limit"
+
+
+def _check_manifest(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the mistake of a manifest that cannot be a file on this machine of its own."""
+    written = value.get("manifest", "")
+    if _URL.match(written):
+        yield "manifest", "a manifest is a file on this machine: name its path"
+    elif written and any(
+        os.path.normpath(one.get("path", "")) == os.path.normpath(written) for one in value["sinks"]
+    ):
+        yield "manifest", f"{written} is also the path of a sink"
 
 
 def _check_sinks(sinks: Sequence[dict[str, Any]], *, has_evaluations: bool) -> Iterator[tuple[str, str]]:

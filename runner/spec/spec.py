@@ -201,7 +201,8 @@ class Spec:
     `mode` is batch, sync or auto. `deadline` is in seconds from the start of a run; a run that is expected to
     miss a hard one is not started. A `pilot` comes before all other rows, of which at most the share
     `max_failed_in_pilot` may fail. Commands select specs by `tags`, and costs are summed up by `labels`. `prices`
-    are in US dollars per million tokens. `variants` names all variants of its file, of which it is one.
+    are in US dollars per million tokens. `variants` names all variants of its file, of which it is one. `manifest`
+    is the path of a file that says what a run was made of.
     `positions` maps dotted paths to places in the file: `{"prompt.user": (line, column)}`. `key_lines` maps them
     to the lines of their keys, and `allow_at` maps lines to the rules that comments allow. `schema_positions` is
     `positions` for an output schema in its own file. `broken` has the dotted paths of parts with mistakes: they
@@ -215,6 +216,7 @@ class Spec:
     prompt: Prompt
     params: dict[str, Any]
     sinks: tuple[Sink, ...]
+    manifest: str | None = None
     description: str = ""
     tags: tuple[str, ...] = ()
     labels: dict[str, str] = field(default_factory=dict)

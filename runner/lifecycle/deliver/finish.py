@@ -1,28 +1,34 @@
 """Write the outputs of a run and record that it is finished, or write what there is so far."""
 
 import time
+from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
 from runner.evaluation.score import encode_scores
 from runner.lifecycle.deliver.deliver import write_outputs
+from runner.lifecycle.deliver.manifest import write_manifest
 from runner.notify.record import record_finish
 from runner.results.output_format import OutputFormat
 from runner.runs.context import RunContext
+from runner.runs.summary import summarize_run
 from runner.store.records import Run
 
 
 def finish_run(context: RunContext, output_format: OutputFormat) -> None:
     """Write the outputs of a run whose rows all have their final outcome, and record that it is finished."""
     written = write_outputs(context, output_format)
-    columns = {
+    columns: dict[str, Any] = {
         "finished_at": context.run.finished_at or time.time(),
         "sinks": msgspec.json.encode(written.sinks).decode(),
         "failures": msgspec.json.encode(written.failures).decode(),
         "evaluation": encode_scores(written.scores),
     }
     is_new = context.run.state != "finished"
+    run = replace(context.run, finished_at=columns["finished_at"], evaluation=columns["evaluation"])
+    write_manifest(replace(context, run=run), summarize_run(context.store, run), written.sinks)
     with context.store.transaction():
         context.run = context.store.update_run(context.run, state="finished", **columns)
         if is_new:

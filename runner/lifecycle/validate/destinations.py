@@ -1,12 +1,12 @@
 """Check the places that a spec writes to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.errors import InputError, Problem
 from runner.sinks.check import check_destination, prove_destination
-from runner.sinks.destination import Destination, resolve_destination
+from runner.sinks.destination import Destination, resolve_destination, resolve_path, why_not_writable
 from runner.spec.spec import Spec
 
 if TYPE_CHECKING:
@@ -30,7 +30,16 @@ def find_invalid(spec: Spec, places: Sequence[Destination]) -> list[Problem]:
     """Return which places of a spec's sinks cannot be written, as far as is known without a connection."""
     files = [index for index, sink in enumerate(spec.sinks) if sink.type != "sql"]
     sound = [index for index in files if spec.is_sound(f"sinks.{index}")]
-    return [one for index in sound if (one := check_destination(spec, index, places[index]))]
+    found = [one for index in sound if (one := check_destination(spec, index, places[index]))]
+    return [*found, *_find_invalid_manifest(spec, spec.root)]
+
+
+def _find_invalid_manifest(spec: Spec, output_root: Path) -> Iterator[Problem]:
+    """Yield why the manifest cannot be written, as far as can be told without writing."""
+    if spec.manifest is not None and spec.is_sound("manifest"):
+        place = Destination(resolve_path(spec.manifest, root=spec.root, base=output_root))
+        if (message := why_not_writable(place)) is not None:
+            yield spec.problem("manifest", f"manifest: {message.replace('this sink', 'it')}")
 
 
 def find_places(spec: Spec, output_root: Path) -> list[Destination]:
@@ -45,7 +54,8 @@ def check_destinations(spec: Spec, output_root: Path) -> list[Destination]:
     """
     places = find_places(spec, output_root)
     found = [check_destination(spec, index, place) for index, place in enumerate(places)]
-    if problems := [problem for problem in found if problem]:
+    problems = [problem for problem in found if problem]
+    if problems := [*problems, *_find_invalid_manifest(spec, output_root)]:
         raise InputError(problems)
     return places
 
