@@ -104,7 +104,7 @@ def _pilot_variants(specs: "Sequence[Spec]", sample: _Sample, options: "RunOptio
     runs = send_several(made, stop, options, is_agreed=sample.is_agreed, as_json=sample.as_json)
     finished = [one for one in runs.summaries.values() if one.state == "finished"]
     for spec in specs if len(finished) == len(specs) else ():
-        found = describe_pilot(spec, runs.summaries[spec.place])
+        found = describe_pilot(spec, sample.pilot, runs.summaries[spec.place])
         if sample.as_json:
             echo_json(found)
         else:

@@ -2,7 +2,7 @@
 
 COMMAND_GROUPS = {
     "Write a spec": ("init", "validate", "render"),
-    "Run it": ("plan", "pilot", "run", "status", "show", "evaluate", "diff", "costs", "retry", "cancel"),
+    "Run it": ("plan", "pilot", "run", "status", "show", "evaluate", "diff", "report", "costs", "retry", "cancel"),
     "When something goes wrong": ("doctor", "reconcile", "recover"),
     "Look up": ("explain", "schema", "reference"),
     "Set up and clean up": ("completion", "simulate", "purge"),
@@ -78,6 +78,11 @@ EXAMPLES = {
         ("evaluate specs/invoices.yaml", "the scores of its newest run, class by class"),
         ("evaluate specs/invoices.yaml --json", "for programs"),
     ),
+    "report": (
+        ("report specs/invoices.yaml -o report.html", "a page about its newest run"),
+        ("report specs/invoices.yaml --no-rows", "without anything of single rows, for sharing"),
+        ("report specs/invoices.yaml --md", "the judgement, for a pull request"),
+    ),
     "retry": (("retry specs/invoices.yaml", "send the rows again that did not succeed"),),
     "cancel": (("cancel specs/invoices.yaml", "cancel the unfinished run of a spec"),),
     "doctor": (("doctor", "check the state on disk"), ("doctor --remote", "also compare it with the API")),
@@ -142,6 +147,7 @@ EXIT_CODES: dict[str, dict[int, str]] = {
         4: "with --fail-on: none so far, and some rows have no result yet",
         **_STATE,
     },
+    "report": {0: "written", 2: "no such run or spec, or the file cannot be written", **_STATE},
     "costs": {0: "printed", **_WRONG, **_STATE},
     "cancel": {
         0: "canceled",

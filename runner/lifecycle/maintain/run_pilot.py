@@ -91,10 +91,10 @@ def run_pilot(
     # What is wrong with the whole job is found before the sample is paid.
     check_spec(spec, simulate=options.simulate, resume=False)
     made = make_pilot_spec(spec, pilot, is_sync=is_sync)
-    return describe_pilot(spec, run_spec(made, options, consent=consent, report=report, stop=stop))
+    return describe_pilot(spec, pilot, run_spec(made, options, consent=consent, report=report, stop=stop))
 
 
-def describe_pilot(spec: Spec, summary: Summary) -> PilotResult:
+def describe_pilot(spec: Spec, pilot: Pilot, summary: Summary) -> PilotResult[Summary]:
     """Return what the pilot with this summary says of the whole job of a spec."""
     if summary.state != "finished":
         return PilotResult(summary, None, None, None)

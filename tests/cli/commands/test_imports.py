@@ -46,6 +46,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("status job", "rich sqlite3"),
         ("show job", "jsonschema_rs sqlite3"),
         ("diff job job", "jsonschema_rs sqlite3"),
+        ("report job", CHECKS),
         ("costs", "sqlite3"),
         ("evaluate job", CHECKS),
         ("doctor", "sqlite3"),

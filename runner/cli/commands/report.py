@@ -1,0 +1,46 @@
+"""The command that writes a page about a run: report."""
+
+from pathlib import Path
+
+import click
+
+from runner.cli.complete import TARGET
+from runner.cli.echo import echo, echo_text
+from runner.cli.env_files import reads_env_files
+from runner.errors import UsageError
+
+
+@click.command()
+@click.argument("target", metavar="RUN|SPEC", type=TARGET)
+@click.option(
+    "-o", "--output", "path", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+    help="Write this file (default: report-RUN.html).",
+)  # fmt: skip
+@click.option("--no-rows", is_flag=True, help="Leave out all rows and samples, for sharing.")
+@click.option("--md", "is_markdown", is_flag=True, help="Print Markdown, for a pull request or a chat.")
+@reads_env_files
+def report(target: str, *, path: Path | None, no_rows: bool, is_markdown: bool) -> None:
+    """Write a page about a run.
+
+    One HTML file that needs no network: what looks wrong, then the figures, then the rows. During a run it shows
+    what is known so far. Sends nothing.
+    RUN is a run id or its beginning; SPEC is the path or name of a spec, and means its newest run.
+    """
+    from runner.lifecycle.maintain.show import find_shown_run
+    from runner.report.write import make_page, make_text, write_file
+    from runner.runs.find import open_run
+    from runner.sinks.destination import Destination, why_not_writable
+
+    found = find_shown_run(target)
+    with open_run(found, lock=False) as (store, run):
+        if is_markdown and path is None:
+            echo(make_text(store, run), nl=False)
+            return
+        path = path or Path(f"report-{run.id}.html")
+        if why := why_not_writable(Destination(path)):
+            raise UsageError(f"--output: {why}")
+        if is_markdown:
+            write_file(path, [make_text(store, run)])
+        else:
+            write_file(path, make_page(store, run, has_rows=not no_rows))
+    echo_text(f"wrote {path}", err=True)

@@ -1,0 +1,151 @@
+"""Pack the rows of a run for the page: compressed blocks of columns, within a size that the page may have.
+
+The page decompresses a block when it is shown or searched. Its index tells the outcome of every row without that.
+"""
+
+import base64
+import tempfile
+import zlib
+from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+import msgspec
+
+from runner.lifecycle.deliver.row_results import RowResult
+
+MAX_ROWS, MAX_FAILED = 100_000, 50_000
+"""The most rows that a page holds, and the most of them that failed and are no more among the first."""
+
+_BLOCK_ROWS = 500
+# In base64 a third more: with the rest of the page below 10 MB.
+_MAX_BYTES = 6_900_000
+_CUTS = (20_000, 5_000, 2_000, 1_000, 500, 250, 120, 60, 30, 15)
+_MAX_REASONS = 200
+_PENDING = "pending"
+
+
+class RowPacker:
+    """Takes the rows of a run one after the other, and keeps them compressed in a temporary file.
+
+    Texts are cut only as far as the rows would not fit: each block may use its part of the room that is left. Of
+    more than 100,000 rows, the first are kept, and those that failed.
+    """
+
+    def __init__(self, file: BinaryIO, *, rows: int, failed: int) -> None:
+        self._file = file
+        kept_failed = min(failed, MAX_FAILED)
+        self._left = {True: kept_failed, False: min(rows - failed, MAX_ROWS - kept_failed)}
+        self._room, self._cut = _MAX_BYTES, 0
+        self._waiting: list[RowResult] = []
+        self._outcomes, self._reasons = {_PENDING: 0}, {"": 0, "other reasons": 1}
+        self._outcome, self._reason = array("B"), array("H")
+        self._sizes: list[int] = []
+        self.rows = rows
+
+    @property
+    def kept(self) -> int:
+        """The number of rows that are kept."""
+        return len(self._outcome)
+
+    @property
+    def is_cut(self) -> bool:
+        """True if texts were cut to less than their usual length."""
+        return self._cut > 0
+
+    def add(self, found: RowResult) -> None:
+        """Take a row; those beyond the most that a page holds are left out."""
+        has_failed = found.outcome is not None and found.outcome.outcome != "succeeded"
+        if self._left[has_failed] <= 0:
+            return
+        self._left[has_failed] -= 1
+        name = _PENDING if found.outcome is None else found.outcome.outcome
+        self._outcome.append(self._outcomes.setdefault(name, len(self._outcomes)))
+        self._reason.append(self._number_reason((found.outcome and found.outcome.reason) or ""))
+        self._waiting.append(found)
+        if len(self._waiting) == _BLOCK_ROWS:
+            self._write_block()
+
+    def _number_reason(self, reason: str) -> int:
+        if reason not in self._reasons and len(self._reasons) >= _MAX_REASONS:
+            return 1
+        return self._reasons.setdefault(reason, len(self._reasons))
+
+    def _write_block(self) -> None:
+        left = len(self._waiting) + max(0, sum(self._left.values()))
+        share = self._room * len(self._waiting) // left
+        packed = _compress(_make_block(self._waiting, _CUTS[self._cut]))
+        while len(packed) > share and self._cut < len(_CUTS) - 1:
+            self._cut += 1
+            packed = _compress(_make_block(self._waiting, _CUTS[self._cut]))
+        self._room -= len(packed)
+        self._file.write(base64.b64encode(packed) + b"\n")
+        self._sizes.append(len(self._waiting))
+        self._waiting.clear()
+
+    def finish(self) -> str:
+        """Write the rows that are left, and return the index of all blocks in base64."""
+        if self._waiting:
+            self._write_block()
+        index = {
+            "sizes": self._sizes,
+            "outcomes": list(self._outcomes),
+            "reasons": list(self._reasons),
+            "outcome": list(self._outcome),
+            "reason": list(self._reason),
+        }
+        return base64.b64encode(_compress(index)).decode()
+
+    def blocks(self) -> Iterator[str]:
+        """Yield the blocks in base64."""
+        self._file.seek(0)
+        for line in self._file:
+            yield line.decode().rstrip()
+
+
+@contextmanager
+def open_packer(*, rows: int, failed: int) -> Iterator[RowPacker]:
+    """Yield a packer for a run with so many rows, of which so many have failed."""
+    with tempfile.TemporaryFile(prefix="runner-report-") as file:
+        yield RowPacker(file, rows=rows, failed=failed)
+
+
+def _compress(value: Any) -> bytes:
+    return zlib.compress(msgspec.json.encode(value), 6)
+
+
+def _make_block(rows: list[RowResult], cut: int) -> dict[str, Any]:
+    """Return rows as columns, which are smaller than objects once compressed; texts longer than `cut` are cut."""
+    decode = msgspec.json.decode
+    return {
+        "key": [row.key for row in rows],
+        "input": _to_columns([decode(row.fields) for row in rows], cut),
+        "output": _to_columns([row.outcome and row.outcome.output for row in rows], cut),
+        "message": [_cut(_message_of(row), cut) for row in rows],
+    }
+
+
+def _message_of(row: RowResult) -> str | None:
+    return row.outcome.error["message"] if row.outcome is not None and row.outcome.error is not None else None
+
+
+def _to_columns(values: list[Any], cut: int) -> list[tuple[str, list[Any]]]:
+    """Return the fields of objects as columns, in the order of their first row; "" is that of all other values."""
+    names: dict[str, None] = {}
+    found = [value if isinstance(value, dict) else {} if value is None else {"": value} for value in values]
+    for fields in found:
+        names.update(dict.fromkeys(fields))
+    return [(name, [_cut(fields.get(name), cut) for fields in found]) for name in names]
+
+
+def _cut(value: Any, cut: int) -> Any:
+    """Return a value that is not longer than `cut`: a text is cut, and what is nested becomes text if long."""
+    if isinstance(value, dict | list):
+        text = msgspec.json.encode(value).decode()
+        return value if len(text) <= cut else f"{text[:cut]}…"
+    return f"{value[:cut]}…" if isinstance(value, str) and len(value) > cut else value
+
+
+def keep_nothing(_: RowResult) -> None:
+    """Take a row and keep nothing of it."""

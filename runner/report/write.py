@@ -1,0 +1,57 @@
+"""Write the report of a run: read its figures, judge them, and render the page or the text."""
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from runner.errors import UsageError
+from runner.lifecycle.deliver.failures import UNCONFIRMED_STATES
+from runner.report.collect import collect_figures
+from runner.report.earlier import read_earlier
+from runner.report.judge import judge_run
+from runner.report.render import render_html, render_markdown
+from runner.report.rows import RowPacker, keep_nothing, open_packer
+from runner.sinks.destination import Destination
+from runner.store.records import Run
+from runner.store.store import Store
+
+
+def _open_rows(stack: ExitStack, store: Store, run: Run) -> RowPacker:
+    counts = store.row_index.outcome_counts(run)
+    failed = sum(rows for name, rows in counts.items() if name != "succeeded")
+    return stack.enter_context(open_packer(rows=run.rows, failed=failed))
+
+
+def make_page(store: Store, run: Run, *, has_rows: bool = True) -> Iterator[str]:
+    """Yield the page about a run as it stands, in parts.
+
+    Raises UsageError if the run has not begun, and StateError if its files are damaged.
+    """
+    _check_begun(run)
+    with ExitStack() as stack:
+        packer = _open_rows(stack, store, run) if has_rows and run.purged_at is None else None
+        figures = collect_figures(store, run, keep_nothing if packer is None else packer.add)
+        figures = replace(figures, earlier=read_earlier(store, run))
+        yield from render_html(figures, judge_run(figures), packer, time.time())
+
+
+def make_text(store: Store, run: Run) -> str:
+    """Return the report of a run in Markdown. Raises UsageError and StateError like `make_page`."""
+    _check_begun(run)
+    figures = collect_figures(store, run, keep_nothing)
+    figures = replace(figures, earlier=read_earlier(store, run))
+    return render_markdown(figures, judge_run(figures), time.time())
+
+
+def _check_begun(run: Run) -> None:
+    if run.state in UNCONFIRMED_STATES:
+        raise UsageError(f"run {run.id} has not begun: there is a report once it was confirmed")
+
+
+def write_file(path: Path, parts: Iterable[str]) -> None:
+    """Write a report; it appears whole or not at all. Raises OSError."""
+    with Destination(path).open_file() as file:
+        for part in parts:
+            file.write(part.encode("utf-8", "replace"))
