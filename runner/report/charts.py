@@ -1,9 +1,10 @@
 """Geometry of the charts: what is drawn where; the templates draw it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from runner.evaluation.score import Score
 from runner.report.figures import BatchFigures, RoundFigures, Spread
 from runner.report.words import format_day, format_duration, format_number
 from runner.results.outcome_names import OUTCOMES
@@ -107,3 +108,50 @@ def draw_timeline(batches: Sequence[BatchFigures], now: float) -> Timeline | Non
     typical = f", half of them within {format_duration(ended[len(ended) // 2])}" if ended else ""
     sentence = f"{len(sent):,} batches in {format_duration(last - first)}{typical}"
     return Timeline(bars, len(bars) * _LANE, first, last, sentence, len(sent) - len(bars))
+
+
+_MAX_CLASSES = 12
+_NO_ANSWER = "no valid answer"
+
+
+class Cell(NamedTuple):
+    """The rows with one label and one answer; `heat` is 0, 1 or 2, the more of the label's rows they are."""
+
+    rows: int
+    heat: int
+    is_right: bool
+
+
+class MatrixLine(NamedTuple):
+    """The answers to the rows with one label."""
+
+    label: str
+    cells: Sequence[Cell]
+
+
+class Matrix(NamedTuple):
+    """The confusion matrix of an evaluation."""
+
+    answers: Sequence[str]
+    lines: Sequence[MatrixLine]
+
+
+def draw_matrix(score: Score) -> Matrix | None:
+    """Return the confusion matrix of an evaluation; None if it has no classes, or too many to be read."""
+    if not score.confusion or score.classes is None or len(score.classes) > _MAX_CLASSES:
+        return None
+    rows = {(one.expected, one.actual): one.rows for one in score.confusion}
+    names: list[str | None] = [one.name for one in score.classes]
+    answers = [*names, None] if any(actual is None for _, actual in rows) else names
+    lines = [_draw_line(one.name, answers, rows) for one in score.classes if one.support]
+    return Matrix([_NO_ANSWER if name is None else name for name in answers], lines)
+
+
+def _draw_line(
+    label: str, answers: Sequence[str | None], rows: Mapping[tuple[str, str | None], int]
+) -> MatrixLine:
+    counts = [rows.get((label, name), 0) for name in answers]
+    whole = sum(counts)
+    heats = [0 if count < 0.1 * whole else 1 if count < 0.4 * whole else 2 for count in counts]
+    cells = zip(counts, heats, (name == label for name in answers), strict=True)
+    return MatrixLine(label, [Cell(*one) for one in cells])

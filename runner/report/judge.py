@@ -63,7 +63,7 @@ def _judge_outcomes(figures: Figures) -> Iterator[Finding]:
         yield Finding(
             "bad",
             f"{pluralize(figures.stopped_at_limit, 'answer')} ({share}) stopped at max_tokens ({limit:,}).",
-            "Raise `params.max_tokens`, then send only these rows again.",
+            "Raise max_tokens in params, then send only these rows again.",
             "tokens",
             f"runner retry {run} --outcome truncated{_simulate(figures)}",
         )
@@ -87,7 +87,7 @@ def _judge_scores(figures: Figures) -> Iterator[Finding]:
             yield Finding(
                 "bad",
                 f"{score.name}: {format_share(score.right, score.labelled)} of {score.labelled:,} labelled "
-                f"answers are right, below min_accuracy {score.min_accuracy:.0%}.",
+                f"answers are right, below min_accuracy {format_share(score.min_accuracy, 1)}.",
                 "Read the wrong answers; the labels may be wrong too.",
                 "evaluation",
                 f"runner show {figures.summary.run} --wrong",
@@ -127,7 +127,7 @@ def _judge_bounds(field: FieldFigures) -> Iterator[Finding]:
         ("minimum", field.at_low, field.bounds[0]),
         ("maximum", field.at_high, field.bounds[1]),
     ):
-        if bound is not None and count > _AT_BOUND * numbers.count:
+        if bound is not None and count > _usual_share(field) * numbers.count:
             yield Finding(
                 "doubtful",
                 f"{field.name} is at its {name} of {format_number(bound)} in "
@@ -135,6 +135,14 @@ def _judge_bounds(field: FieldFigures) -> Iterator[Finding]:
                 "The scale may be too narrow, or the prompt may not say what its ends mean.",
                 "fields",
             )
+
+
+def _usual_share(field: FieldFigures) -> float:
+    """Return the share of numbers that may equal a bound: on a scale of few integers, twice its even share."""
+    low, high = field.bounds
+    if field.numbers is None or not field.numbers.is_whole or low is None or high is None:
+        return _AT_BOUND
+    return max(_AT_BOUND, 2 / (high - low + 1))
 
 
 def _judge_cost(figures: Figures) -> Iterator[Finding]:
@@ -199,8 +207,9 @@ def _find_moved_shares(fields: Sequence[FieldFigures], earlier: Earlier) -> Iter
             continue
         moved = _find_moved_value(_to_shares(field), _to_shares(old), field, old)
         if moved is not None:
-            value, was, now = moved
-            yield f"{field.name}: the share of {value!r} moved from {was:.0%} to {now:.0%} since the last run."
+            value, *shares = moved
+            was, now = (format_share(share, 1) for share in shares)
+            yield f"{field.name}: the share of {value!r} moved from {was} to {now} since the last run."
 
 
 def _to_shares(field: FieldFigures) -> dict[str, float]:

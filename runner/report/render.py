@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
+import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from runner.report import charts, words
@@ -15,6 +16,7 @@ from runner.report.judge import Finding, conclude
 from runner.report.rows import MAX_ROWS, RowPacker
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_EXCERPT_CHARS = 80
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+!|~-])")
 
 
@@ -89,8 +91,22 @@ def _make_environment() -> Environment:
         histogram=charts.draw_histogram,
         round_bar=charts.draw_round,
         timeline=charts.draw_timeline,
+        matrix=charts.draw_matrix,
+        json=_encode_excerpt,
     )
     return environment
+
+
+def _encode_excerpt(value: object) -> str:
+    """Return the beginning of a value as JSON; a value that a run does not have is missing."""
+    text = (
+        "missing"
+        if value is msgspec.UNSET
+        else value
+        if isinstance(value, str)
+        else msgspec.json.encode(value).decode()
+    )
+    return text if len(text) <= _EXCERPT_CHARS else f"{text[:_EXCERPT_CHARS]}…"
 
 
 def _escape_markdown(value: object) -> str:

@@ -70,6 +70,7 @@ def test_doubtful_figure_is_found(changes: dict[str, Any], text: str) -> None:
         {"fields": [values(70, 30)]},
         {"fields": [values(18, 1)]},
         {"fields": [FieldFigures("a", 100, 20)]},
+        {"fields": [FieldFigures("s", 100, 0, numbers=NUMBERS, bounds=(1, 5), at_high=39)]},
         {"cost": {"actual": 1.25}},
         {"cost": {"estimated": None}},
         {"cache": CacheFigures(100, 80)},
