@@ -23,6 +23,7 @@ from runner.lifecycle.prepare.prepare import prepare_first_round
 from runner.lifecycle.validate.checks import validate_spec
 from runner.lifecycle.validate.destinations import check_destinations, check_tables, prove_destinations
 from runner.notify.outbox import Outbox, notify_of_end
+from runner.report.write import write_spec_report
 from runner.results.output_format import OutputFormat, build_output_format
 from runner.runs.context import RunContext
 from runner.runs.events import ProgressCallback, ignore_progress
@@ -222,6 +223,8 @@ def _follow_and_deliver(
             context.report("started", f"run {run.id}: {pluralize(run.rows, 'row')} {how_sent}")
         check_run_files(context)
         _follow(ready, options, output_format, stop, wait_until)
+    if not stop.is_set():
+        write_spec_report(context)
     if ready.is_pilot and context.run.state == "finished":
         check_pilot(context, summarize_run(context.store, context.run))
     return _summarize(context)
@@ -245,9 +248,11 @@ def _follow(
         )
     except (CostCapReached, FileChanged):
         write_partial_outputs(context, output_format)
+        write_spec_report(context)
         raise
     except RetriesStopped:
         finish_run(context, output_format)
+        write_spec_report(context)
         raise
     if is_done:
         with suppress(Interrupted):

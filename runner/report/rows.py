@@ -21,7 +21,7 @@ MAX_ROWS, MAX_FAILED = 100_000, 50_000
 _BLOCK_ROWS = 500
 # In base64 a third more: with the rest of the page below 10 MB.
 _MAX_BYTES = 6_900_000
-_CUTS = (20_000, 5_000, 2_000, 1_000, 500, 250, 120, 60, 30, 15)
+_CUTS = tuple(int(20_000 / 1.4**step) for step in range(22))
 _MAX_REASONS = 200
 _PENDING = "pending"
 

@@ -6,14 +6,15 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from runner.errors import UsageError
+from runner.errors import InputError, UsageError
 from runner.lifecycle.deliver.failures import UNCONFIRMED_STATES
 from runner.report.collect import collect_figures
 from runner.report.earlier import read_earlier
 from runner.report.judge import judge_run
 from runner.report.render import render_html, render_markdown
 from runner.report.rows import RowPacker, keep_nothing, open_packer
-from runner.sinks.destination import Destination
+from runner.runs.context import RunContext
+from runner.sinks.destination import Destination, resolve_report
 from runner.store.records import Run
 from runner.store.store import Store
 
@@ -55,3 +56,19 @@ def write_file(path: Path, parts: Iterable[str]) -> None:
     with Destination(path).open_file() as file:
         for part in parts:
             file.write(part.encode("utf-8", "replace"))
+
+
+def write_spec_report(context: RunContext) -> None:
+    """Write the page about a run as it stands, if its spec asks for one and its rows were not purged.
+
+    Raises InputError if it cannot be written: the outputs of the run are complete then.
+    """
+    place, store = resolve_report(context.spec, context.output_root), context.store
+    if place is None or place.path is None or context.run.purged_at is not None:
+        return
+    context.report("writing", "writing the report")
+    try:
+        write_file(place.path, make_page(store, context.run))
+    except OSError as error:
+        message = f"cannot write {place}: {error.strerror}; the outputs are written. Repeat this command"
+        raise InputError([context.spec.problem("report", message)]) from error

@@ -14,7 +14,7 @@ from runner.files.atomic import atomic_write
 from runner.files.compression import compress
 from runner.io_types.types import DESTINATIONS
 from runner.spec.redact import redact_passwords
-from runner.spec.spec import Sink
+from runner.spec.spec import Sink, Spec
 from runner.tabular.database import Transactions
 
 _BLOCK_BYTES, _PROOF_BYTES = 1 << 20, 1 << 12
@@ -85,6 +85,14 @@ def resolve_destination(sink: Sink, *, root: Path, base: Path) -> Destination:
     parts = [re.sub(r"[^A-Za-z0-9._=-]", "_", part) for part in rest.split("/") if part not in ("", ".", "..")]
     below = base.joinpath(scheme, *parts)
     return Destination(below.with_name(f"{below.name}.db") if url is not None else below)
+
+
+def resolve_report(spec: Spec, base: Path) -> Destination | None:
+    """Return the place below `base` of the page about a run, as `resolve_destination` does; None without one."""
+    if spec.report is None:
+        return None
+    page = Sink("report", "all", None, {"path": spec.report})
+    return resolve_destination(page, root=spec.root, base=base)
 
 
 def why_not_writable(destination: Destination, *, is_folder: bool = False) -> str | None:

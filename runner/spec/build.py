@@ -111,6 +111,7 @@ def build_settings(value: dict[str, Any]) -> dict[str, Any]:
     batch = value.get("batch", {})
     same = (
         "name", "description", "params", "mode", "on_deadline", "canary", "reuse", "prices", "labels", "manifest",
+        "report",
     )  # fmt: skip
     return {
         **{name: value[name] for name in same if name in value},

@@ -81,8 +81,9 @@ def _find_paths(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for index, sink in enumerate(value["sinks"]):
         if "path" in sink:
             yield f"sinks.{index}.path", sink["path"]
-    if "manifest" in value:
-        yield "manifest", value["manifest"]
+    for at in ("manifest", "report"):
+        if at in value:
+            yield at, value[at]
 
 
 def find_home_paths(value: dict[str, Any]) -> Iterator[tuple[str, str, str]]:

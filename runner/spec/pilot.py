@@ -16,8 +16,8 @@ def make_pilot_spec(spec: Spec, pilot: Pilot, *, is_sync: bool = False) -> Spec:
 
 def with_pilot_sinks(spec: Spec) -> Spec:
     """Return a spec whose files are written beside those of the job, and whose tables are not written."""
-    manifest = None if spec.manifest is None else insert_mark(spec.manifest, "pilot")
-    return replace(spec, sinks=tuple(_make_pilot_sinks(spec)), manifest=manifest)
+    manifest, report = (None if one is None else insert_mark(one, "pilot") for one in (spec.manifest, spec.report))
+    return replace(spec, sinks=tuple(_make_pilot_sinks(spec)), manifest=manifest, report=report)
 
 
 def _make_pilot_sinks(spec: Spec) -> Iterator[Sink]:

@@ -16,7 +16,7 @@ from runner.spec.structured.enforcement import find_schema_in_params
 EDITABLE_KEYS = (
     "description", "tags", "labels", "batch", "retry", "sinks", "mode", "deadline", "is_deadline_hard",
     "on_deadline", "pilot", "max_failed_in_pilot", "canary", "reuse", "limits", "prices", "sync", "allow",
-    "evaluate", "notify", "manifest",
+    "evaluate", "notify", "manifest", "report",
 )  # fmt: skip
 """The settings that may be edited while a run is unfinished."""
 

@@ -202,7 +202,8 @@ class Spec:
     miss a hard one is not started. A `pilot` comes before all other rows, of which at most the share
     `max_failed_in_pilot` may fail. Commands select specs by `tags`, and costs are summed up by `labels`. `prices`
     are in US dollars per million tokens. `variants` names all variants of its file, of which it is one. `manifest`
-    is the path of a file that says what a run was made of.
+    is the path of a file that says what a run was made of. `report` is the file for the
+    page about each run.
     `positions` maps dotted paths to places in the file: `{"prompt.user": (line, column)}`. `key_lines` maps them
     to the lines of their keys, and `allow_at` maps lines to the rules that comments allow. `schema_positions` is
     `positions` for an output schema in its own file. `broken` has the dotted paths of parts with mistakes: they
@@ -223,6 +224,7 @@ class Spec:
     vars: dict[str, Any] = field(default_factory=dict)
     output: Output = field(default_factory=Output)
     evaluate: tuple[Evaluation, ...] = ()
+    report: str | None = None
     schema_path: str | None = None
     batch: Batch = field(default_factory=Batch)
     retry: Retry = field(default_factory=Retry)

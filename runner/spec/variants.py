@@ -92,9 +92,9 @@ def make_variant(spec: Spec, variant: str, variants: tuple[str, ...]) -> tuple[S
     """Return a variant of a spec, with outputs beside those of the others, and the mistakes in its sinks."""
     problems = list[Problem]()
     sinks = tuple(_make_sinks(spec, variant, problems))
-    manifest = None if spec.manifest is None else insert_mark(spec.manifest, variant)
-    name = join_name(spec.name, variant)
-    return replace(spec, name=name, sinks=sinks, manifest=manifest, variants=variants), problems
+    manifest, report = (None if one is None else insert_mark(one, variant) for one in (spec.manifest, spec.report))
+    named = replace(spec, name=join_name(spec.name, variant), variants=variants)
+    return replace(named, sinks=sinks, manifest=manifest, report=report), problems
 
 
 def _make_sinks(spec: Spec, variant: str, problems: list[Problem]) -> Iterator[Sink]:

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from runner.errors import InputError, Problem
 from runner.sinks.check import check_destination, prove_destination
-from runner.sinks.destination import Destination, resolve_destination, resolve_path, why_not_writable
+from runner.sinks.destination import (
+    Destination,
+    resolve_destination,
+    resolve_path,
+    resolve_report,
+    why_not_writable,
+)
 from runner.spec.spec import Spec
 
 if TYPE_CHECKING:
@@ -31,7 +37,7 @@ def find_invalid(spec: Spec, places: Sequence[Destination]) -> list[Problem]:
     files = [index for index, sink in enumerate(spec.sinks) if sink.type != "sql"]
     sound = [index for index in files if spec.is_sound(f"sinks.{index}")]
     found = [one for index in sound if (one := check_destination(spec, index, places[index]))]
-    return [*found, *_find_invalid_manifest(spec, spec.root)]
+    return [*found, *_find_invalid_manifest(spec, spec.root), *_check_report(spec, spec.root, places)]
 
 
 def _find_invalid_manifest(spec: Spec, output_root: Path) -> Iterator[Problem]:
@@ -55,9 +61,21 @@ def check_destinations(spec: Spec, output_root: Path) -> list[Destination]:
     places = find_places(spec, output_root)
     found = [check_destination(spec, index, place) for index, place in enumerate(places)]
     problems = [problem for problem in found if problem]
-    if problems := [*problems, *_find_invalid_manifest(spec, output_root)]:
+    problems += [*_find_invalid_manifest(spec, output_root), *_check_report(spec, output_root, places)]
+    if problems:
         raise InputError(problems)
     return places
+
+
+def _check_report(spec: Spec, output_root: Path, places: Sequence[Destination]) -> Iterator[Problem]:
+    """Yield why the page about a run cannot be written, as far as is known without writing."""
+    place = resolve_report(spec, output_root)
+    if place is None or not spec.is_sound("report"):
+        return
+    if place in places:
+        yield spec.problem("report", f"{place} is also the file of a sink: name another one")
+    elif why := why_not_writable(place):
+        yield spec.problem("report", why.replace("the `path` of this sink", "`report`"))
 
 
 def prove_destinations(spec: Spec, places: Sequence[Destination]) -> None:
