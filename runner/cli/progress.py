@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from runner.cli.echo import is_smart_terminal, print_to_stderr, to_cell
 from runner.cli.log import LOG
-from runner.cli.texts.numbers import format_dollars, format_duration
 from runner.cli.texts.summary import format_outcomes, format_states
+from runner.pricing.rates import format_dollars
 from runner.runs.events import ProgressCallback, RunEvent
+from runner.text import format_duration
 
 if TYPE_CHECKING:
     from rich.live import Live

@@ -92,8 +92,8 @@ class SeveralConsole:
         return format_plans([*rows, *(self._waiting_row(one) for one in wave.waiting)], show=show)
 
     def _waiting_row(self, one: WaitingSpec) -> Any:
-        from runner.cli.texts.numbers import format_dollars
         from runner.cli.texts.plan_table import PlanRow
+        from runner.pricing.rates import format_dollars
 
         note, cap = _REASONS[one.reason].format(one.after.name), one.spec.limits.max_cost
         if cap is not None:

@@ -187,3 +187,10 @@ def rate_for_spec(spec: "Spec", mark: str | None = None) -> Rate | None:
 def round_up_cost(dollars: float) -> float:
     """Round an amount up to a hundredth of a cent for display."""
     return math.ceil(dollars * 10_000 - 1e-6) / 10_000
+
+
+def format_dollars(amount: float | None) -> str:
+    """Format an amount in US dollars, rounded up."""
+    if amount is None:
+        return "unknown"
+    return f"${math.ceil(amount * 100 - 1e-6) / 100:,.2f}" if amount >= 10 else f"${round_up_cost(amount):,.4f}"

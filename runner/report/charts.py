@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from runner.evaluation.score import Score
 from runner.report.figures import BatchFigures, RoundFigures, Spread
-from runner.report.words import format_day, format_duration, format_number
+from runner.report.words import format_day, format_number
 from runner.results.outcome_names import OUTCOMES
+from runner.text import format_duration
 
 WIDTH, HEIGHT = 360, 96
 _LANE = 14

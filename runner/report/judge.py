@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from runner.pricing.rates import format_dollars
 from runner.report.figures import Earlier, FieldFigures, Figures
-from runner.report.words import format_dollars, format_number, format_share
+from runner.report.words import format_number, format_share
 from runner.text import pluralize
 
 Severity = Literal["bad", "doubtful"]

@@ -10,10 +10,12 @@ from pathlib import Path
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
+from runner.pricing.rates import format_dollars
 from runner.report import charts, words
 from runner.report.figures import Figures
 from runner.report.judge import Finding, conclude
 from runner.report.rows import MAX_ROWS, RowPacker
+from runner.text import format_duration
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _EXCERPT_CHARS = 80
@@ -82,10 +84,10 @@ def _make_environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters.update(
-        dollars=words.format_dollars,
+        dollars=format_dollars,
         number=words.format_number,
         time=words.format_time,
-        duration=words.format_duration,
+        duration=format_duration,
         share=words.format_share,
         text=_escape_markdown,
         histogram=charts.draw_histogram,

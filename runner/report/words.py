@@ -1,9 +1,6 @@
-"""Numbers, times and amounts as the report writes them."""
+"""Shares, numbers and times as the report writes them."""
 
-import math
 from datetime import UTC, date, datetime
-
-from runner.pricing.rates import round_up_cost
 
 
 def format_share(part: float, whole: float) -> str:
@@ -21,24 +18,6 @@ def format_number(value: float) -> str:
     if value and not 1e-4 <= abs(value) < 1e15:
         return f"{value:.3g}"
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4f}".rstrip("0").rstrip(".")
-
-
-def format_dollars(amount: float | None) -> str:
-    """Return an amount in US dollars, rounded up."""
-    if amount is None:
-        return "unknown"
-    return f"${math.ceil(amount * 100 - 1e-6) / 100:,.2f}" if amount >= 10 else f"${round_up_cost(amount):,.4f}"
-
-
-def format_duration(seconds: float) -> str:
-    """Return a number of seconds, in minutes, hours and days if it is long."""
-    if seconds < 100:
-        return f"{seconds:.1f} s"
-    minutes = round(seconds / 60)
-    if minutes < 100:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min"
 
 
 def format_time(seconds: float | None) -> str:

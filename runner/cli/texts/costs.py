@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from runner.cli.echo import escape_line
-from runner.cli.texts.numbers import format_dollars
 from runner.lifecycle.maintain.costs import Amount, CostGroup, Costs
+from runner.pricing.rates import format_dollars
 from runner.text import pluralize
 
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 
 from runner.cli.echo import escape_line
 from runner.cli.signals import program_words
-from runner.cli.texts.numbers import format_dollars
 from runner.lifecycle.diff.diff import Diff
 from runner.lifecycle.maintain.run_pilot import PilotResult
+from runner.pricing.rates import format_dollars
 from runner.runs.summary import Summary
 from runner.text import pluralize
 
@@ -24,7 +24,7 @@ def format_pilot(result: PilotResult[Summary], spec: str) -> str:
     return "\n".join([*lines, format_next(spec, is_simulated=result.summary.is_simulated)])
 
 
-def format_whole(result: PilotResult) -> str:
+def format_whole(result: PilotResult[Summary]) -> str:
     """Return on one line what the whole job of a variant will cost."""
     return f"{result.summary.spec}: {_format_whole(result)}"
 
@@ -35,7 +35,7 @@ def format_next(spec: str, *, is_simulated: bool) -> str:
     return f"  go on   {shlex.join([*program_words(), 'run', spec, *simulate])}"
 
 
-def _format_whole(result: PilotResult) -> str:
+def _format_whole(result: PilotResult[Summary]) -> str:
     return f"{pluralize(result.selected_rows or 0, 'row')}: {_format_cost(result)}"
 
 

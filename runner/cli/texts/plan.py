@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from runner.cli.texts.numbers import format_dollars, format_size
 from runner.lifecycle.plan.plan import Plan
 from runner.lifecycle.plan.speed import describe_span
 from runner.lifecycle.plan.ways import Way
+from runner.pricing.rates import format_dollars
 from runner.rules.finding import Finding
-from runner.text import pluralize
+from runner.text import format_size, pluralize
 
 _MODE_LABELS = {
     "sync": "synchronously",

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from runner.cli.texts.numbers import format_dollars
 from runner.lifecycle.plan.plan import Plan
+from runner.pricing.rates import format_dollars
 from runner.rules.finding import Finding
 from runner.spec.variant_names import split_name
 from runner.text import pluralize

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from runner.cli.echo import escape_line, to_cell
 from runner.cli.signals import program_words
-from runner.cli.texts.numbers import format_dollars, format_duration
 from runner.cli.texts.scores import format_scores
+from runner.pricing.rates import format_dollars
 from runner.runs.find import RunInfo
 from runner.runs.summary import Progress, Summary
-from runner.text import pluralize
+from runner.text import format_duration, pluralize
 
 if TYPE_CHECKING:
     from rich.console import Console

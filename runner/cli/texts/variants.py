@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 
 from runner.cli.echo import escape_line
 from runner.cli.texts.evaluation import align_columns
-from runner.cli.texts.numbers import format_dollars
 from runner.cli.texts.scores import format_share
 from runner.evaluation.score import Score
 from runner.lifecycle.maintain.compare_variants import (
@@ -13,6 +12,7 @@ from runner.lifecycle.maintain.compare_variants import (
     Contrast,
     VariantComparison,
 )
+from runner.pricing.rates import format_dollars
 from runner.text import pluralize
 
 
