@@ -38,7 +38,7 @@ def read_earlier(store: Store, run: Run) -> Earlier | None:
         return None
     before = max(fitting, key=lambda other: other.number)
     # The report is about the later run: it must not fail for the earlier one.
-    with suppress(UsageError, StateError):
+    with suppress(UsageError, StateError, OSError):
         found = diff_runs(describe_run(store, before), describe_run(store, run))
         summary = summarize_run(store, before)
         fields = _read_fields(store, before)

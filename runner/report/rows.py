@@ -23,6 +23,8 @@ _BLOCK_ROWS = 500
 _MAX_BYTES = 6_900_000
 _CUTS = tuple(int(20_000 / 1.4**step) for step in range(22))
 _MAX_REASONS = 200
+# A browser reads numbers as floats.
+_MAX_EXACT = 2**53
 _PENDING = "pending"
 
 
@@ -144,6 +146,8 @@ def _cut(value: Any, cut: int) -> Any:
     if isinstance(value, dict | list):
         text = msgspec.json.encode(value).decode()
         return value if len(text) <= cut else f"{text[:cut]}…"
+    if isinstance(value, int) and abs(value) > _MAX_EXACT:
+        return str(value)
     return f"{value[:cut]}…" if isinstance(value, str) and len(value) > cut else value
 
 

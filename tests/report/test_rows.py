@@ -52,6 +52,15 @@ def test_long_texts_are_cut_as_far_as_they_do_not_fit() -> None:
     assert shown.endswith("…") and len(shown) > 200
 
 
+def test_whole_numbers_stay_exact() -> None:
+    found = RowResult(1, "r1", msgspec.Raw(b'{"n": 9007199254740993, "m": 7}'), None, None, None, None, None, None)
+    with open_packer(rows=1, failed=0) as packer:
+        packer.add(found)
+        packer.finish()
+        [block] = map(unpack, packer.blocks())
+    assert block["input"] == [["n", ["9007199254740993"]], ["m", [7]]]
+
+
 def test_short_texts_stay_whole() -> None:
     with open_packer(rows=1_000, failed=0) as packer:
         for number in range(1_000):
