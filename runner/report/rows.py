@@ -7,9 +7,9 @@ import base64
 import tempfile
 import zlib
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 
@@ -26,20 +26,33 @@ _MAX_REASONS = 200
 # A browser reads numbers as floats.
 _MAX_EXACT = 2**53
 _PENDING = "pending"
+_MAX_PICTURE_BYTES = 3_000_000
+
+Draw = Callable[[RowResult], list[str]]
+"""Returns pictures of what a row has attached, as data URLs."""
+
+
+class Block(NamedTuple):
+    """Some hundred rows, compressed and in base64, and their pictures; without any, `pictures` is empty."""
+
+    rows: str
+    pictures: str
 
 
 class RowPacker:
     """Takes the rows of a run one after the other, and keeps them compressed in a temporary file.
 
     Texts are cut only as far as the rows would not fit: each block may use its part of the room that is left. Of
-    more than 100,000 rows, the first are kept, and those that failed.
+    more than 100,000 rows, the first are kept, and those that failed. `draw` returns pictures of a row, of which
+    the first are kept that fit.
     """
 
-    def __init__(self, file: BinaryIO, *, rows: int, failed: int) -> None:
-        self._file = file
+    def __init__(self, file: BinaryIO, *, rows: int, failed: int, draw: Draw | None = None) -> None:
+        self._file, self._draw = file, draw
+        self._picture_room = 0 if draw is None else _MAX_PICTURE_BYTES
         kept_failed = min(failed, MAX_FAILED)
         self._left = {True: kept_failed, False: min(rows - failed, MAX_ROWS - kept_failed)}
-        self._room, self._cut = _MAX_BYTES, 0
+        self._room, self._cut = _MAX_BYTES - self._picture_room, 0
         self._waiting: list[RowResult] = []
         self._outcomes, self._reasons = {_PENDING: 0}, {"": 0, "other reasons": 1}
         self._outcome, self._reason = array("B"), array("H")
@@ -82,9 +95,20 @@ class RowPacker:
             self._cut += 1
             packed = _compress(_make_block(self._waiting, _CUTS[self._cut]))
         self._room -= len(packed)
-        self._file.write(base64.b64encode(packed) + b"\n")
+        self._file.write(base64.b64encode(packed) + b" " + self._pack_pictures() + b"\n")
         self._sizes.append(len(self._waiting))
         self._waiting.clear()
+
+    def _pack_pictures(self) -> bytes:
+        """Return the pictures of the waiting rows in base64; nothing if there are none, or no more fit."""
+        if self._draw is None or self._picture_room <= 0:
+            return b""
+        drawn = [self._draw(row) for row in self._waiting]
+        if not any(drawn):
+            return b""
+        packed = _compress(drawn)
+        self._picture_room -= len(packed)
+        return base64.b64encode(packed) if self._picture_room >= 0 else b""
 
     def finish(self) -> str:
         """Write the rows that are left, and return the index of all blocks in base64."""
@@ -99,18 +123,19 @@ class RowPacker:
         }
         return base64.b64encode(_compress(index)).decode()
 
-    def blocks(self) -> Iterator[str]:
-        """Yield the blocks in base64."""
+    def blocks(self) -> Iterator[Block]:
+        """Yield the blocks."""
         self._file.seek(0)
         for line in self._file:
-            yield line.decode().rstrip()
+            rows, _, pictures = line.decode().rstrip("\n").partition(" ")
+            yield Block(rows, pictures)
 
 
 @contextmanager
-def open_packer(*, rows: int, failed: int) -> Iterator[RowPacker]:
+def open_packer(*, rows: int, failed: int, draw: Draw | None = None) -> Iterator[RowPacker]:
     """Yield a packer for a run with so many rows, of which so many have failed."""
     with tempfile.TemporaryFile(prefix="runner-report-") as file:
-        yield RowPacker(file, rows=rows, failed=failed)
+        yield RowPacker(file, rows=rows, failed=failed, draw=draw)
 
 
 def _compress(value: Any) -> bytes:

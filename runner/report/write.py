@@ -16,23 +16,31 @@ from runner.report.rows import RowPacker, keep_nothing, open_packer
 from runner.runs.context import RunContext
 from runner.sinks.destination import Destination, resolve_report
 from runner.store.records import Run
+from runner.store.run_folder import open_slices
 from runner.store.store import Store
 
 
-def _open_rows(stack: ExitStack, store: Store, run: Run) -> RowPacker:
+def _open_rows(stack: ExitStack, store: Store, run: Run, *, has_pictures: bool) -> RowPacker:
+    draw = None
+    if has_pictures:
+        # Only pictures need Pillow and PDFium.
+        from runner.report.thumbnails import Thumbnailer
+
+        draw = Thumbnailer(store, run, stack.enter_context(open_slices())).draw
     counts = store.row_index.outcome_counts(run)
     failed = sum(rows for name, rows in counts.items() if name != "succeeded")
-    return stack.enter_context(open_packer(rows=run.rows, failed=failed))
+    return stack.enter_context(open_packer(rows=run.rows, failed=failed, draw=draw))
 
 
-def make_page(store: Store, run: Run, *, has_rows: bool = True) -> Iterator[str]:
-    """Yield the page about a run as it stands, in parts.
+def make_page(store: Store, run: Run, *, has_rows: bool = True, has_pictures: bool = False) -> Iterator[str]:
+    """Yield the page about a run as it stands, in parts; `has_pictures` shows what rows attach.
 
     Raises UsageError if the run has not begun, and StateError if its files are damaged.
     """
     _check_begun(run)
     with ExitStack() as stack:
-        packer = _open_rows(stack, store, run) if has_rows and run.purged_at is None else None
+        is_full = has_rows and run.purged_at is None
+        packer = _open_rows(stack, store, run, has_pictures=has_pictures) if is_full else None
         figures = collect_figures(store, run, keep_nothing if packer is None else packer.add)
         figures = replace(figures, earlier=read_earlier(store, run))
         yield from render_html(figures, judge_run(figures), packer, time.time())

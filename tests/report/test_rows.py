@@ -31,7 +31,7 @@ def test_blocks_hold_columns_and_the_index_outcomes() -> None:
         for number in range(1, 4):
             packer.add(row(number, outcome="invalid" if number == 2 else "succeeded"))
         index = unpack(packer.finish())
-        [block] = map(unpack, packer.blocks())
+        [block] = (unpack(one.rows) for one in packer.blocks())
     assert [index["outcomes"][code] for code in index["outcome"]] == ["succeeded", "invalid", "succeeded"]
     assert index["reasons"][index["reason"][1]] == "invalid: label: wrong"
     assert block["key"] == ["r1", "r2", "r3"] and block["message"][1] == "label: wrong in row 2"
@@ -48,7 +48,7 @@ def test_long_texts_are_cut_as_far_as_they_do_not_fit() -> None:
         size = file.seek(0, 2)
         assert packer.is_cut and packer.kept == 8_000
         assert 5_000_000 < size < 9_500_000
-        shown = unpack(next(packer.blocks()))["input"][0][1][0]
+        shown = unpack(next(packer.blocks()).rows)["input"][0][1][0]
     assert shown.endswith("…") and len(shown) > 200
 
 
@@ -57,7 +57,7 @@ def test_whole_numbers_stay_exact() -> None:
     with open_packer(rows=1, failed=0) as packer:
         packer.add(found)
         packer.finish()
-        [block] = map(unpack, packer.blocks())
+        [block] = (unpack(one.rows) for one in packer.blocks())
     assert block["input"] == [["n", ["9007199254740993"]], ["m", [7]]]
 
 

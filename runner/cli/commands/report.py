@@ -17,15 +17,17 @@ from runner.errors import UsageError
     help="Write this file (default: report-RUN.html).",
 )  # fmt: skip
 @click.option("--no-rows", is_flag=True, help="Leave out all rows and samples, for sharing.")
+@click.option("--attachments", "has_pictures", is_flag=True, help="Show images and first pages beside their rows.")
 @click.option("--md", "is_markdown", is_flag=True, help="Print Markdown, for a pull request or a chat.")
 @reads_env_files
-def report(target: str, *, path: Path | None, no_rows: bool, is_markdown: bool) -> None:
+def report(target: str, *, path: Path | None, no_rows: bool, has_pictures: bool, is_markdown: bool) -> None:
     """Write a page about a run.
 
     One HTML file that needs no network: what looks wrong, then the figures, then the rows. During a run it shows
     what is known so far. Sends nothing.
     RUN is a run id or its beginning; SPEC is the path or name of a spec, and means its newest run.
     """
+    from runner.files.extras import missing_package_message
     from runner.lifecycle.maintain.show import find_shown_run
     from runner.report.write import make_page, make_text, write_file
     from runner.runs.find import open_run
@@ -33,6 +35,8 @@ def report(target: str, *, path: Path | None, no_rows: bool, is_markdown: bool) 
 
     found = find_shown_run(target)
     with open_run(found, lock=False) as (store, run):
+        if has_pictures and (missing := missing_package_message("documents")):
+            raise UsageError(f"--attachments: {missing}")
         if is_markdown and path is None:
             echo(make_text(store, run), nl=False)
             return
@@ -42,5 +46,5 @@ def report(target: str, *, path: Path | None, no_rows: bool, is_markdown: bool) 
         if is_markdown:
             write_file(path, [make_text(store, run)])
         else:
-            write_file(path, make_page(store, run, has_rows=not no_rows))
+            write_file(path, make_page(store, run, has_rows=not no_rows, has_pictures=has_pictures))
     echo_text(f"wrote {path}", err=True)

@@ -26,8 +26,9 @@ function toText(value) {
 }
 
 class Rows {
-  constructor(index, elements) {
+  constructor(index, elements, pictures) {
     this.index = index;
+    this.pictures = new Map([...pictures].map((element) => [Number(element.dataset.block), element]));
     this.elements = elements;
     this.loaded = new Map();
     this.starts = [];
@@ -67,7 +68,12 @@ class Rows {
       message: block.message[at],
       input: pick(block.input),
       output: pick(block.output).filter(([, value]) => value !== null),
+      draw: () => this.readPictures(number, at),
     };
+  }
+
+  async readPictures(number, at) {
+    return this.pictures.has(number) ? (await unpack(this.pictures.get(number)))[at] : [];
   }
 
   fits(row, filter) {
@@ -189,7 +195,11 @@ function shorten(fields) {
 function drawPair(row) {
   const pair = make("div", { class: "pair" });
   if (row.message) pair.append(make("p", { class: "error", text: `${row.reason ? `${row.reason} — ` : ""}${row.message}` }));
-  pair.append(drawFields("Input", row.input, null), drawFields("Output", row.output, row.message));
+  const input = drawFields("Input", row.input, null);
+  pair.append(input, drawFields("Output", row.output, row.message));
+  row.draw().then((urls) => {
+    urls.forEach((url, at) => input.append(make("img", { src: url, alt: `Attachment ${at + 1} of row ${toText(row.key)}` })));
+  });
   return pair;
 }
 
@@ -220,7 +230,7 @@ function offer(select, names, codes) {
 
 async function start() {
   const index = await unpack($("index"));
-  const rows = new Rows(index, document.querySelectorAll("script.block"));
+  const rows = new Rows(index, document.querySelectorAll("script.block"), document.querySelectorAll("script.pictures"));
   const table = new Table(rows);
   offer($("outcome"), index.outcomes, index.outcome);
   offer($("reason"), index.reasons, index.reason);
