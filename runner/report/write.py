@@ -11,8 +11,8 @@ from runner.lifecycle.deliver.failures import UNCONFIRMED_STATES
 from runner.report.collect import collect_figures
 from runner.report.earlier import read_earlier
 from runner.report.judge import judge_run
-from runner.report.render import render_html, render_markdown
-from runner.report.rows import RowPacker, keep_nothing, open_packer
+from runner.report.page.render import render_html, render_markdown
+from runner.report.page.rows import RowPacker, keep_nothing, open_packer
 from runner.runs.context import RunContext
 from runner.sinks.destination import Destination, resolve_report
 from runner.store.records import Run
@@ -24,7 +24,7 @@ def _open_rows(stack: ExitStack, store: Store, run: Run, *, has_pictures: bool) 
     draw = None
     if has_pictures:
         # Only pictures need Pillow and PDFium.
-        from runner.report.thumbnails import Thumbnailer
+        from runner.report.page.thumbnails import Thumbnailer
 
         draw = Thumbnailer(store, run, stack.enter_context(open_slices())).draw
     counts = store.row_index.outcome_counts(run)

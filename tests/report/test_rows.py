@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from runner.lifecycle.deliver.row_results import RowResult
-from runner.report import rows as packed
-from runner.report.rows import RowPacker, open_packer
+from runner.report.page import rows as packed
+from runner.report.page.rows import RowPacker, open_packer
 from runner.results.outcome import Outcome
 
 

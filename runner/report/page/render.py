@@ -11,10 +11,11 @@ import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from runner.pricing.rates import format_dollars
-from runner.report import charts, words
+from runner.report import words
 from runner.report.figures import Figures
 from runner.report.judge import Finding, conclude
-from runner.report.rows import MAX_ROWS, RowPacker
+from runner.report.page import charts
+from runner.report.page.rows import MAX_ROWS, RowPacker
 from runner.text import format_duration
 
 _TEMPLATES = Path(__file__).parent / "templates"
