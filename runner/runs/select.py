@@ -15,6 +15,7 @@ from runner.sources.input_files import InputFile
 from runner.spec.pilot import with_pilot_sinks
 from runner.spec.record import make_record, restore_with_edits
 from runner.spec.spec import Spec
+from runner.spec.variant_names import join_name, split_name
 from runner.store.records import Run
 from runner.store.run_folder import RunFolder
 from runner.store.store import Store
@@ -62,6 +63,16 @@ def _compare_given_rows(spec: Spec, before: SpecSnapshot, *, is_limited: bool) -
 def has_unfinished_run(store: Store, spec_name: str) -> bool:
     """Return whether a run of a spec was started and is not finished."""
     return any(run.state == "running" for run in store.runs(spec_name))
+
+
+def find_left_runs(store: Store, spec: Spec) -> list[Run]:
+    """Return the unfinished runs of variants that a spec no longer has, or of the spec before it had variants.
+
+    What they have sent would be sent again: nothing collects their answers.
+    """
+    own = {join_name(spec.job, variant) for variant in spec.variants} or {spec.name}
+    runs = (run for run in store.runs() if run.state == "running" and split_name(run.spec)[0] == spec.job)
+    return [run for run in runs if run.spec not in own]
 
 
 class PendingRun(NamedTuple):
@@ -127,6 +138,7 @@ class RunSelector:
         for known in store.runs():
             if known.purged_at is None and known.state != "preparing":
                 read_snapshot(store, known)
+        self._check_left_runs(store)
         runs = [run for run in store.runs(self.spec.name) if run.state != "abandoned"]
         unfinished = next((run for run in runs if run.state == "running"), None)
         is_pilot = self.spec.source.pilot is not None
@@ -142,6 +154,15 @@ class RunSelector:
                 raise UsageError(f"there is no unfinished run of {self.spec.name} to resume: run without --resume")
             return None
         return self._match_run(store, run)
+
+    def _check_left_runs(self, store: Store) -> None:
+        """Raise UsageError for an unfinished run that the spec has no longer, unless a new one is asked for."""
+        for left in [] if self.new else find_left_runs(store, self.spec):
+            raise UsageError(
+                f"run {left.id} of {left.spec} is unfinished, and {self.spec.path} does not have {left.spec} any "
+                "more: put it back and run it to the end, or use --new, which abandons that run. Requests already "
+                f"sent are billed either way; `runner cancel {left.id}` cancels those that have not ended"
+            )
 
     def _match_run(self, store: Store, run: Run) -> SelectedRun | None:
         """Return the run if it matches the current files or is to be finished anyway, else None.

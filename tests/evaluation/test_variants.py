@@ -198,3 +198,29 @@ def test_pilot_sends_the_same_sample_of_each_variant(tmp_path: Path) -> None:
     assert sum(paid(tmp_path / "api").values()) == 80
     keys = [{one["key"] for one in records(tmp_path / f"out/all.{name}.pilot.jsonl")} for name in VARIANTS]
     assert keys[0] == keys[1]
+
+
+def test_unfinished_run_of_a_removed_variant_is_not_forgotten(tmp_path: Path) -> None:
+    write_variants(tmp_path)
+    with simulator(tmp_path / "api", seconds=600) as environ:
+        command(tmp_path, environ, *RUN, "--no-wait")
+        sent = accepted(tmp_path / "api")
+        for variants in ({"small": VARIANTS["small"]}, {}):
+            write_variants(tmp_path, variants=variants)
+            ended = command(tmp_path, environ, *RUN, "--no-wait")
+            assert (ended.returncode, accepted(tmp_path / "api")) == (2, sent)
+            assert "is unfinished, and job.yaml does not have job@" in ended.stderr
+        assert command(tmp_path, environ, *RUN, "--no-wait", "--new").returncode == 4
+        assert command(tmp_path, environ, *RUN, "--no-wait").returncode == 4
+
+
+def test_unfinished_run_is_not_forgotten_when_variants_come(tmp_path: Path) -> None:
+    write_variants(tmp_path, variants={})
+    with simulator(tmp_path / "api", seconds=600) as environ:
+        command(tmp_path, environ, *RUN, "--no-wait")
+        write_variants(tmp_path)
+        ended = command(tmp_path, environ, *RUN, "--no-wait")
+    assert (ended.returncode, "is unfinished, and job.yaml does not have job any more" in ended.stderr) == (
+        2,
+        True,
+    )

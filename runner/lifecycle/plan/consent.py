@@ -9,6 +9,7 @@ from runner.lifecycle.plan.plan import Plan
 from runner.lifecycle.prepare.cached_prefix import decides_cache
 from runner.lifecycle.prepare.remove_marks import remove_marks_of_run
 from runner.runs.context import RunContext
+from runner.runs.select import find_left_runs
 from runner.text import pluralize
 
 # Size of a short result with its ids and usage: once as received, and once in an output.
@@ -60,7 +61,7 @@ def start_if_confirmed(context: RunContext, plan: Plan, consent: Consent, stop: 
         remove_marks_of_run(context)
     with store.transaction():
         # Only now, so that a new run that is declined, or killed before, leaves the unfinished run unchanged.
-        for other in store.runs(context.run.spec):
+        for other in [*store.runs(context.run.spec), *find_left_runs(store, context.spec)]:
             if other.number != context.run.number and other.state in ("running", "prepared"):
                 store.update_run(other, state="abandoned")
         started = {"state": "running", "mode": plan.mode, "cache": plan.cache}
