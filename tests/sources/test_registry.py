@@ -63,7 +63,7 @@ def test_every_setting_of_a_source_is_described(name: str) -> None:
 
 
 def test_path_of_run_source_is_no_setting() -> None:
-    assert list(read_settings(SOURCES["run"].function).properties) == ["spec", "rows"]
+    assert list(read_settings(SOURCES["run"].function).properties) == ["spec", "rows", "variant"]
 
 
 def test_setting_of_unsupported_type_is_rejected() -> None:
