@@ -43,7 +43,9 @@ def print_summary(summary: "Summary", specs: Sequence[Path], *, simulate: bool, 
         echo_json(summary)
 
 
-def print_comparisons(specs: "Sequence[Spec]", *, is_pilot: bool = False, as_json: bool) -> None:
+def print_comparisons(
+    specs: "Sequence[Spec]", *, is_simulated: bool | None = None, is_pilot: bool = False, as_json: bool
+) -> None:
     """Print how the variants of each file compare, if more than one is among the specs, and two have finished."""
     from runner.cli.texts.variants import format_variants
     from runner.lifecycle.maintain.compare_variants import compare_variants
@@ -52,11 +54,16 @@ def print_comparisons(specs: "Sequence[Spec]", *, is_pilot: bool = False, as_jso
     for spec in specs:
         by_path.setdefault(spec.path, []).append(spec)
     for own in by_path.values():
-        if len(own) > 1 and (found := compare_variants(own, is_pilot=is_pilot)) is not None:
-            if as_json:
-                echo_json(found)
-            else:
-                echo_text(format_variants(found))
+        try:
+            found = compare_variants(own, is_pilot=is_pilot, is_simulated=is_simulated) if len(own) > 1 else None
+        except RunnerError as error:
+            # How the runs ended is still to be said.
+            LOG.say(f"warning: the variants of {own[0].job} are not compared: {error}", event="warning")
+            continue
+        if found is not None and as_json:
+            echo_json(found)
+        elif found is not None:
+            echo_text(format_variants(found))
 
 
 def print_stopped(summary: "Summary", *, as_json: bool) -> None:

@@ -92,6 +92,9 @@ def make_variant(spec: Spec, variant: str, variants: tuple[str, ...]) -> tuple[S
     """Return a variant of a spec, with outputs beside those of the others, and the mistakes in its sinks."""
     problems = list[Problem]()
     sinks = tuple(_make_sinks(spec, variant, problems))
+    if spec.source.path == "-" and len(variants) > 1:
+        message = "source.path: standard input can be read only once, and variants read it once each: use a file"
+        problems.append(spec.problem("source.path", message))
     manifest, report = (None if one is None else insert_mark(one, variant) for one in (spec.manifest, spec.report))
     named = replace(spec, name=join_name(spec.name, variant), variants=variants)
     return replace(named, sinks=sinks, manifest=manifest, report=report), problems

@@ -224,3 +224,55 @@ def test_unfinished_run_is_not_forgotten_when_variants_come(tmp_path: Path) -> N
         2,
         True,
     )
+
+
+def test_cost_of_a_variant_does_not_depend_on_what_was_reused(tmp_path: Path) -> None:
+    same = {"first": None, "other": {"prompt.user": "Twice: {{ text }}"}, "second": None}
+    write_variants(tmp_path, variants=same, mode="auto")
+    found = compare(tmp_path, "run", "job.yaml", "--simulate")
+    costs = {one["variant"]: one["cost_per_thousand"] for one in found["variants"]}
+    assert costs["first"] == costs["second"] > 0
+
+
+def test_variant_with_older_rows_is_left_out_with_a_reason(tmp_path: Path) -> None:
+    write_variants(tmp_path, variants={**VARIANTS, "third": {"prompt.user": "Third: {{ text }}"}})
+    assert command(tmp_path, KEYS, "run", "job.yaml", "--simulate").returncode == 0
+    with (tmp_path / "rows.csv").open("a") as file:
+        file.write("new,another text,good\n")
+    for name in ("large", "third"):
+        command(tmp_path, KEYS, "run", "job.yaml", "--simulate", "--select", f"variant:{name}")
+    found = compare(tmp_path, "evaluate", "job.yaml")
+    assert [one["variant"] for one in found["variants"]] == ["large", "third"]
+    assert found["left_out"]["small"].startswith("its rows are not those of ")
+    write_variants(tmp_path)
+    shown = command(tmp_path, KEYS, "evaluate", "job.yaml").stdout
+    assert "job: the variants cannot be compared\n  small is left out: its rows are not those of large" in shown
+
+
+def test_specs_that_were_not_begun_keep_the_exit_code(tmp_path: Path) -> None:
+    source = {"type": "run", "spec": "job.yaml", "variant": "large", "key": "key"}
+    own: dict[str, Any] = {
+        "source": source,
+        "prompt": {"user": "{{ output }}"},
+        "variants": {"one": None, "two": None},
+    }
+    write_job(tmp_path, name="second", **own).rename(tmp_path / "second.yaml")
+    write_variants(tmp_path)
+    with simulator(tmp_path / "api", seconds=600) as environ:
+        ended = command(tmp_path, environ, "run", "job.yaml", "second.yaml", "--yes", "--no-wait")
+    assert (ended.returncode, "resume with: runner run job.yaml second.yaml" in ended.stderr) == (4, True)
+
+
+def test_variants_cannot_read_standard_input(tmp_path: Path) -> None:
+    write_variants(tmp_path, source={"type": "csv", "path": "-", "key": "id"})
+    ended = command(tmp_path, KEYS, "validate", "job.yaml")
+    assert (ended.returncode, "standard input can be read only once" in ended.stderr) == (2, True)
+
+
+def test_real_runs_are_not_compared_by_simulated_ones(tmp_path: Path) -> None:
+    write_variants(tmp_path)
+    with simulator(tmp_path / "api") as environ:
+        assert command(tmp_path, environ, *RUN).returncode == 0
+        assert command(tmp_path, environ, "run", "job.yaml", "--simulate").returncode == 0
+        again = command(tmp_path, environ, *RUN)
+    assert "job: 2 variants on the same 40 rows\n" in again.stdout

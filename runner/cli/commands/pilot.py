@@ -109,7 +109,7 @@ def _pilot_variants(specs: "Sequence[Spec]", sample: _Sample, options: "RunOptio
             echo_json(found)
         else:
             echo_text(format_whole(found))
-    print_comparisons(specs, is_pilot=True, as_json=sample.as_json)
+    print_comparisons(specs, is_simulated=options.simulate, is_pilot=True, as_json=sample.as_json)
     if len(finished) == len(specs) and not sample.as_json:
         echo_text(format_next(str(specs[0].path), is_simulated=options.simulate))
     end_several(runs, stop, specs)

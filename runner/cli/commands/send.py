@@ -171,7 +171,7 @@ def _run_several(chain: Sequence["Spec"], stop: StopEvent, how: dict[str, Any], 
 
     options, policy = RunOptions(**how), manner.policy
     runs = send_several(chain, stop, options, is_agreed=manner.is_agreed, as_json=manner.as_json, policy=policy)
-    print_comparisons(chain, as_json=manner.as_json)
+    print_comparisons(chain, is_simulated=options.simulate, as_json=manner.as_json)
     end_several(runs, stop, chain)
 
 

@@ -18,6 +18,9 @@ from runner.text import pluralize
 
 def format_variants(found: VariantComparison) -> str:
     """Return the comparison of variants, which ends with the cheapest one that is not worse."""
+    if not found.variants:
+        reasons = (f"  {name} is left out: {reason}" for name, reason in found.left_out.items())
+        return "\n".join(map(escape_line, [f"{found.spec}: the variants cannot be compared", *reasons]))
     title = f"{'pilots of ' if found.is_pilot else ''}{found.spec}"
     counted = f"{pluralize(len(found.variants), 'variant')} on the same {pluralize(found.rows, 'row')}"
     note = " (simulated)" if found.is_simulated else ""

@@ -13,7 +13,7 @@ from runner.lifecycle.maintain.evaluate import RunJudge, open_judge
 from runner.pricing.rates import Rate, rate_for_spec
 from runner.results.outcome import Outcome
 from runner.results.usage import parse_usage
-from runner.runs.find import RunInfo, find_runs, open_run
+from runner.runs.find import RunInfo, find_runs_of, open_run
 from runner.runs.snapshot import read_snapshot
 from runner.spec.record import spec_from_record
 from runner.spec.spec import Spec
@@ -54,8 +54,8 @@ class Contrast:
 class ComparedVariant:
     """A variant with its newest finished run.
 
-    `cost_per_thousand` is what the answers to 1,000 rows cost in US dollars, also those that were taken over. It
-    is None if no price is known.
+    `cost_per_thousand` is what the answers to 1,000 rows cost in US dollars, also those that were taken over: at
+    the price of batches, or that of synchronous requests with `mode: sync`. It is None if no price is known.
     """
 
     variant: str
@@ -78,7 +78,7 @@ class VariantComparison:
     """The variants of a spec on the same rows, in the order of the spec.
 
     `choice` is the cheapest one that is not worse than another, or None if each is, or if a cost is unknown.
-    `left_out` says by variant why it is not compared.
+    `left_out` says by variant why it is not compared. There are no `variants` if no two have the same rows.
     """
 
     spec: str
@@ -90,35 +90,41 @@ class VariantComparison:
     is_pilot: bool = False
 
 
-def compare_variants(specs: Sequence[Spec], *, is_pilot: bool = False) -> VariantComparison | None:
+def compare_variants(
+    specs: Sequence[Spec], *, is_pilot: bool = False, is_simulated: bool | None = None
+) -> VariantComparison | None:
     """Compare the newest finished runs of the variants of a spec, or its pilots; None if fewer than two have one.
 
-    `specs` are the variants. All runs are real ones or simulated ones, whichever the newest is. Raises UsageError
-    if the spec has no run, and StateError if the files of a run are damaged.
+    `specs` are the variants. If it is not given whether the runs are simulated ones, the newest decides. Raises
+    StateError if the files of a run are damaged.
     """
-    found, left_out = _choose_runs(specs, is_pilot=is_pilot)
+    found, left_out = _choose_runs(specs, is_pilot=is_pilot, is_simulated=is_simulated)
     if len(found) < 2:
         return None
     with ExitStack() as stack:
         files = stack.enter_context(open_slices())
         opened = [_open(stack, files, spec, info) for spec, info in found]
-        same = [one for one in opened if one.run.rows_sha256 == opened[0].run.rows_sha256]
-        left_out.update((one.name, "its rows are not those of the others") for one in opened if one not in same)
-        if len(same) < 2:
-            return None
-        tallies = _read_all(same)
-    variants = [_describe(one, same, tallies) for one in same]
-    return VariantComparison(
-        specs[0].job, same[0].run.rows, variants, _choose(variants), left_out, found[0][1].is_simulated, is_pilot
-    )
+        newest = max(opened, key=lambda one: one.run.number)
+        same = [one for one in opened if one.run.rows_sha256 == newest.run.rows_sha256]
+        left_out.update(
+            (one.name, f"its rows are not those of {newest.name}") for one in opened if one not in same
+        )
+        tallies = _read_all(same) if len(same) > 1 else {}
+    variants = [_describe(one, same, tallies) for one in same] if tallies else []
+    choice, is_simulated = _choose(variants), found[0][1].is_simulated
+    return VariantComparison(specs[0].job, newest.run.rows, variants, choice, left_out, is_simulated, is_pilot)
 
 
-def _choose_runs(specs: Sequence[Spec], *, is_pilot: bool) -> tuple[list[tuple[Spec, RunInfo]], dict[str, str]]:
+def _choose_runs(
+    specs: Sequence[Spec], *, is_pilot: bool, is_simulated: bool | None
+) -> tuple[list[tuple[Spec, RunInfo]], dict[str, str]]:
     """Return the newest finished run of each variant, and why others have none."""
-    runs = [one for one in find_runs(str(specs[0].path)) if one.is_pilot == is_pilot]
+    runs = [run for spec in specs for run in find_runs_of(spec.root, spec.name) if run.is_pilot == is_pilot]
+    if is_simulated is None:
+        is_simulated = bool(runs) and max(runs, key=lambda one: one.ended_at).is_simulated
     found, left_out = list[tuple[Spec, RunInfo]](), dict[str, str]()
     for spec in specs:
-        own = [one for one in runs if one.is_simulated == runs[0].is_simulated and one.summary.spec == spec.name]
+        own = [one for one in runs if one.is_simulated == is_simulated and one.summary.spec == spec.name]
         own = [one for one in own if one.summary.state in ("running", "finished")]
         if own and own[0].summary.state == "finished":
             found.append((spec, own[0]))
@@ -160,7 +166,7 @@ class _Reading:
         if self.rate is not None and outcome.usage is not None:
             usage = parse_usage(outcome.usage)
             full = self.rate.synchronous_cost(usage)
-            self.cost += full if self.run.mode == "sync" else self.rate.apply_batch_discount(full, usage)
+            self.cost += full if self.spec.mode == "sync" else self.rate.apply_batch_discount(full, usage)
 
 
 def _open(stack: ExitStack, files: FileSlices, spec: Spec, info: RunInfo) -> _Reading:

@@ -93,10 +93,10 @@ def find_evaluated_runs(target: str) -> tuple[list[RunInfo], Path]:
     chosen, path = find_evaluated_run(target)
     if chosen.summary.run.startswith(target) or split_name(chosen.summary.spec)[1] is None:
         return [chosen], path
-    newest: dict[str, RunInfo] = {}
+    spec, newest = load_spec_or_report(path), dict[str, RunInfo]()
     for one in find_runs(target):
         is_begun = one.summary.state not in UNCONFIRMED_STATES and one.is_simulated == chosen.is_simulated
-        if is_begun and split_name(one.summary.spec)[1] is not None and one.is_pilot == chosen.is_pilot:
+        if is_begun and split_name(one.summary.spec)[1] in spec.variants and one.is_pilot == chosen.is_pilot:
             newest.setdefault(one.summary.spec, one)
     return list(newest.values()), path
 

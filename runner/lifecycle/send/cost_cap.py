@@ -12,6 +12,7 @@ from runner.lifecycle.prepare.split_batch import split_batch
 from runner.runs.context import RunContext, batch_label
 from runner.spec.variant_names import join_name
 from runner.store.records import Batch, Run
+from runner.store.run_batches import IN_FLIGHT
 
 # Stop at 5 %: otherwise ever smaller batches would nibble at the remaining budget for days.
 _MIN_SHARE = 0.05
@@ -78,8 +79,7 @@ def reserve_cost(context: RunContext, batch: Batch, send_mode: str, *, can_wait:
             f"limits.max_cost ${cap:,g}"
             f"{_doubt_message(context)}, and "
             f"{batch_label(batch)} can cost up to ${upper_bound:,.4f}. The finished rows are in "
-            "the outputs; to continue, "
-            "raise the cap and run the same command again"
+            f"the outputs; to continue, {_describe_remedy(context)}"
         )
     requests = context.store.row_index.requests_of(batch)
     split_batch(context, batch, [requests[:fits], requests[fits:]])
@@ -88,6 +88,15 @@ def reserve_cost(context: RunContext, batch: Batch, send_mode: str, *, can_wait:
 
 def _describe_spender(context: RunContext) -> str:
     return "all variants together have" if context.spec.variants else "it has"
+
+
+def _describe_remedy(context: RunContext) -> str:
+    if any(context.store.run_batches(run).count(*IN_FLIGHT) for run in find_runs_of_other_variants(context)):
+        return (
+            "run all variants, which waits until those in progress have ended and cost less than they can, or "
+            "raise the cap"
+        )
+    return "raise the cap and run the same command again"
 
 
 def _doubt_message(context: RunContext) -> str:
