@@ -13,7 +13,7 @@ _MAX_MESSAGE = 1_000
 
 
 def _find_command(spec: Spec, name: str, summary: Summary | None) -> str | None:
-    """Return the command to run next, or None if there is none or the spec is in no file."""
+    """Return the command to run next; None if nothing is left to do, or if the spec has no file."""
     if name == "finished" or not spec.path.is_file():
         return None
     if name == "flawed" and summary is not None:

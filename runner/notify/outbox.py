@@ -23,10 +23,10 @@ from runner.store.event_log import StoredEvent
 from runner.store.store import Store, open_store
 
 _WAIT_SECONDS = 5.0
-"""How long the end of a command waits for services and webhooks, in all."""
+"""The longest time that the end of a command waits for services and webhooks, in all."""
 
 _KEPT_SECONDS = 30 * 86_400.0
-"""How long an event is tried for."""
+"""The time after which an event is given up."""
 
 _LOOK_SECONDS = 0.05
 
@@ -46,7 +46,7 @@ class _Sending:
 
 @dataclass(slots=True)
 class Outbox:
-    """What one command sends, and what became of it; `report` gets the lines about that.
+    """The events that one command sends; `report` gets the lines about what became of them.
 
     Of a simulated run nobody is told. After `stop` nothing is sent any more, and the next command goes on.
     """

@@ -37,7 +37,7 @@ class NotTold(Exception):
 
 
 class Place(NamedTuple):
-    """Where and how long a command of a receiver runs: in this folder, until `stop` is set."""
+    """The folder in which a command of a receiver runs, and the event `stop` that ends it."""
 
     folder: Path
     stop: Event

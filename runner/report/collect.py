@@ -32,7 +32,7 @@ _EXCERPT_CHARS = 400
 
 @dataclass(slots=True)
 class _Totals:
-    """What was counted of the rows so far."""
+    """The counts of the rows so far."""
 
     fields: FieldCounter
     rounds: dict[int, Counter[str]] = field(default_factory=dict)

@@ -22,7 +22,7 @@ def describe_run(store: Store, run: Run) -> RunInfo:
 
 
 def read_earlier(store: Store, run: Run) -> Earlier | None:
-    """Return the last finished run of the spec before a run, compared with it; None if there is none to compare.
+    """Compare a run with the last one of its spec that finished before it; return None if no run did.
 
     A pilot is compared with no run, and no run with a pilot.
     """

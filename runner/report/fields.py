@@ -17,7 +17,7 @@ _MAX_CHOICES, _MIN_REPEATS = 30, 3
 
 @dataclass(slots=True)
 class _FieldTotals:
-    """What was counted of one field; `steps` lead to its schema, and `parent` to the places where it could be."""
+    """The counts of one field; `steps` lead to its schema, and `parent` to the places where it could be."""
 
     steps: tuple[str | int, ...]
     parent: str

@@ -1,4 +1,4 @@
-"""What is known of a run once its records were read: the figures that are judged and drawn."""
+"""The figures of a run that are judged and drawn, once its records were read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ class Bin(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How numbers are spread. `is_whole` is true if all are integers; `median` and `p95` are exact to a bin."""
+    """The spread of numbers. `is_whole` is true if all are integers; `median` and `p95` are exact to a bin."""
 
     count: int
     low: float

@@ -13,7 +13,8 @@ def find_referenced_templates(tree: nodes.Template) -> Iterator[tuple[str, int]]
     Raises TemplateSyntaxError for a computed name.
     """
     for node in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):
-        name = node.template.value if isinstance(node.template, nodes.Const) else None  # type: ignore[attr-defined]
+        template = next(node.iter_child_nodes(only=("template",)))
+        name = template.value if isinstance(template, nodes.Const) else None
         if not isinstance(name, str):
             raise TemplateSyntaxError("the name of an included template must be a constant", node.lineno)
         yield name, node.lineno

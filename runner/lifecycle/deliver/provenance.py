@@ -1,4 +1,4 @@
-"""Where the record of a row comes from: the run, the attempt, its cost, and the request."""
+"""Find the origin of the record of a row: the run, the attempt, its cost, and the request."""
 
 import hashlib
 from collections.abc import Callable

@@ -38,7 +38,7 @@ class ComparedRun:
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """How many of the labelled rows of a run are right; the share is None without labels."""
+    """The number and share of the labelled rows of a run that are right; the share is None without labels."""
 
     share: float | None
     right: int

@@ -148,7 +148,7 @@ class Memory:
 
     @property
     def creates(self) -> Progress:
-        """When the next create is due."""
+        """The time at which the next create is due."""
         return self.of_key[CREATE_KEY]
 
     def is_blocked(self, batch: Batch) -> bool:

@@ -1,8 +1,8 @@
 """Warm the prompt cache: one request is sent as a batch of its own, and the others wait until it has ended.
 
 The requests of one batch do not read what the others of it write to the cache. They do read what a batch has
-written that ended before. Others have measured this on the real API (public reports, 2026), and the documentation
-recommends to send one request with a mark of 1 hour first.
+written that ended before. Others have measured this on the real API (public reports, 2026). The documentation
+recommends it too: first send one request that is marked for an hour.
 """
 
 from enum import Enum

@@ -92,7 +92,7 @@ def draw_round(figures: RoundFigures) -> list[Box]:
 
 
 def draw_timeline(batches: Sequence[BatchFigures], now: float) -> Timeline | None:
-    """Return the batches that were sent on a time axis; None if there is none."""
+    """Return a time axis with the batches that were sent; None if no batch was."""
     sent = [(one, one.created_at, one.ended_at or now) for one in batches if one.created_at is not None]
     if not sent:
         return None

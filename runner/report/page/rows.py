@@ -100,7 +100,7 @@ class RowPacker:
         self._waiting.clear()
 
     def _pack_pictures(self) -> bytes:
-        """Return the pictures of the waiting rows in base64; nothing if there are none, or no more fit."""
+        """Return the pictures of the waiting rows in base64; empty if no row has one, or no more fit."""
         if self._draw is None or self._picture_room <= 0:
             return b""
         drawn = [self._draw(row) for row in self._waiting]
