@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from runner.cli.common import say_error, show_finding
 from runner.cli.log import LOG
 from runner.errors import RunnerError
-from runner.lifecycle.run import RunOptions
 from runner.lifecycle.run_all import AllRuns, WaitingSpec, Wave, run_all
+from runner.lifecycle.run_options import RunOptions
 from runner.runs.events import ProgressCallback
 from runner.runs.summary import Summary
 from runner.spec.spec import Spec

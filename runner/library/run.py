@@ -12,8 +12,8 @@ from runner.lifecycle.maintain.run_pilot import PilotResult, run_pilot
 from runner.lifecycle.plan.consent import Consent
 from runner.lifecycle.plan.plan import Plan
 from runner.lifecycle.plan.preview import plan as plan_spec
-from runner.lifecycle.run import Pending, RunOptions
 from runner.lifecycle.run import run as run_spec
+from runner.lifecycle.run_options import Pending, RunOptions
 from runner.runs.events import ProgressCallback, ignore_progress
 from runner.runs.project import find_output_root
 from runner.runs.select import PendingChoice

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from threading import Event
-from typing import Any, Literal
+from typing import Any
 
 from runner.errors import CostCapReached, FileChanged, InputError, Interrupted, RetriesStopped, RunnerError
 from runner.lifecycle.deliver.failures import summarize_with_failures
@@ -20,6 +20,7 @@ from runner.lifecycle.pilot_gate import check_pilot, needs_pilot
 from runner.lifecycle.plan.consent import Consent, start_if_confirmed
 from runner.lifecycle.plan.plan import Plan, build_plan
 from runner.lifecycle.prepare.prepare import prepare_first_round
+from runner.lifecycle.run_options import RunOptions, to_choice
 from runner.lifecycle.validate.checks import validate_spec
 from runner.lifecycle.validate.destinations import check_destinations, check_tables, prove_destinations
 from runner.notify.outbox import Outbox, notify_of_end
@@ -28,7 +29,7 @@ from runner.results.output_format import OutputFormat, build_output_format
 from runner.runs.context import RunContext
 from runner.runs.events import ProgressCallback, ignore_progress
 from runner.runs.project import OpenApi, make_output_root, open_project, simulated_spec
-from runner.runs.select import PendingChoice, RunSelector, has_unfinished_run, refuse_choice
+from runner.runs.select import RunSelector, has_unfinished_run
 from runner.runs.snapshot import record_labels
 from runner.runs.summary import Summary, summarize_run
 from runner.sinks.destination import Destination
@@ -106,41 +107,6 @@ def check_spec(spec: Spec, *, simulate: bool, resume: bool, finish_pending: bool
         waiting = error
     root = make_output_root(spec, simulate=simulate)
     return CheckedSpec(spec, root, templates, check_destinations(spec, root), waiting)
-
-
-Pending = Literal["finish", "new", "ask"]
-
-
-def to_choice(pending: Pending | PendingChoice) -> PendingChoice:
-    """Return the function that decides about an unfinished run which differs from the files."""
-    if callable(pending):
-        return pending
-    return refuse_choice if pending == "ask" else lambda _: pending
-
-
-@dataclass(frozen=True, slots=True)
-class RunOptions:
-    """Options of a run, with the defaults of all callers.
-
-    With `simulate` nothing is paid. Without `wait`, or after `max_wait` seconds of it, the run is left unfinished:
-    call again. `limit` is the most rows to read. If an unfinished run differs from the files, `resume` finishes it
-    as it was and `new` starts over. Without both, `pending` decides: finish (as it was, and then start on the
-    changes), new, ask (raise UsageError), or a function. `accept_loss` ends rows of lost results as missing. With
-    `overwrite` a partial run replaces complete outputs. `poll_seconds` is the time between two looks at a batch,
-    by default that of the spec. `skip_pilot` sends the whole job without the pilot of its spec.
-    """
-
-    simulate: bool = False
-    wait: bool = True
-    max_wait: float | None = None
-    limit: int | None = None
-    resume: bool = False
-    new: bool = False
-    pending: Pending | PendingChoice = "ask"
-    accept_loss: bool = False
-    overwrite: bool = False
-    poll_seconds: float | None = None
-    skip_pilot: bool = False
 
 
 def prepare_run(

@@ -15,13 +15,8 @@ from typing import Literal, Protocol
 
 from runner.errors import CostCapReached, InputError, Interrupted, Problem, RunnerError, Unavailable, UsageError
 from runner.lifecycle.plan.consent import check_plan
-from runner.lifecycle.run import (
-    ReadyRun,
-    RunOptions,
-    check_spec,
-    follow_or_go_on,
-    prepare_run,
-)
+from runner.lifecycle.run import ReadyRun, check_spec, follow_or_go_on, prepare_run
+from runner.lifecycle.run_options import RunOptions
 from runner.lifecycle.send.cost_cap import find_runs_of_other_variants
 from runner.notify.outbox import Outbox, open_outbox
 from runner.runs.choose_specs import find_upstream

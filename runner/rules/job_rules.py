@@ -12,7 +12,7 @@ from runner.rules.finding import RuleContext, Violation
 from runner.rules.param_rules import is_client_tool, list_tools
 from runner.spec.redact import redact_passwords
 from runner.templates.expressions import parse_filtered_path
-from runner.templates.templates import load_templates
+from runner.templates.load import load_templates
 from runner.text import pluralize
 
 _DAY, _HOUR = 86_400, 3_600

@@ -15,7 +15,7 @@ from runner.spec.schema_errors import suggest_similar
 from runner.spec.spec import Spec
 from runner.starters.editor_schema import SCHEMA_LINE, format_installed_schema
 from runner.starters.own_data import Starter
-from runner.templates.templates import load_templates
+from runner.templates.load import load_templates
 
 DEFAULT = "classify"
 

@@ -10,7 +10,7 @@ import pytest
 from runner import Plan, Summary, errors, load_spec
 from runner.lifecycle.follow.next_step import STEPS
 from runner.lifecycle.validate.destinations import find_invalid, find_places
-from runner.templates.templates import load_templates
+from runner.templates.load import load_templates
 
 ROOT = Path(__file__).parents[2]
 GUIDES = [ROOT / "specs" / "README.md", ROOT / "prompts" / "README.md"]

@@ -22,7 +22,7 @@ from runner.spec.load import load_spec
 from runner.spec.prompt import Prompt
 from runner.spec.spec import Spec
 from runner.templates.expressions import RECORD_FIELDS, compile_expression
-from runner.templates.templates import load_templates
+from runner.templates.load import load_templates
 from tests.support import ROOT
 from tests.support.fuzzing import EDITS, SHORT_TEXT, assert_clear, edited, tries
 from tests.support.projects import SPEC

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from runner.lifecycle.maintain.run_pilot import run_pilot
-from runner.lifecycle.run import RunOptions
+from runner.lifecycle.run_options import RunOptions
 from runner.sources.input_files import Inputs
 from runner.sources.pilot_sample import draw_pilot
 from runner.spec.load import load_spec

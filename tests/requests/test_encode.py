@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from runner.errors import InputError
 from runner.requests.encode import make_request_encoder
 from runner.spec.load import load_spec
-from runner.templates.templates import load_templates
+from runner.templates.load import load_templates
 from tests.support.fuzzing import TEXT
 
 PARAMS: dict[str, Any] = {"model": "m", "max_tokens": 9}

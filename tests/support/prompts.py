@@ -7,7 +7,8 @@ from typing import Any
 
 from runner import load_spec
 from runner.requests.encode import EncodedRequest, make_request_encoder
-from runner.templates.templates import Templates, load_templates
+from runner.templates.load import load_templates
+from runner.templates.templates import Templates
 from tests.support.projects import SPEC
 
 

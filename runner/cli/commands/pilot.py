@@ -18,7 +18,7 @@ from runner.cli.summaries import print_comparisons, print_summary, print_summary
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runner.lifecycle.run import RunOptions
+    from runner.lifecycle.run_options import RunOptions
     from runner.spec.spec import Pilot, Spec
 
 
@@ -46,7 +46,7 @@ def pilot(
     cost of all rows, and what differs from the last run. Files are written beside those of the job; tables are
     not written. `runner run` then takes over the answers: nothing is paid twice.
     """
-    from runner.lifecycle.run import RunOptions
+    from runner.lifecycle.run_options import RunOptions
     from runner.lifecycle.validate.checks import load_spec_or_report
     from runner.runs.choose_specs import load_specs
     from runner.spec.spec import Pilot

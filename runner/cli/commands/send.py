@@ -33,8 +33,8 @@ from runner.text import pluralize
 if TYPE_CHECKING:
     from runner.cli.progress import ProgressDisplay
     from runner.lifecycle.plan.plan import Plan
-    from runner.lifecycle.run import RunOptions
     from runner.lifecycle.run_all import AllRuns
+    from runner.lifecycle.run_options import RunOptions
     from runner.runs.select import PendingRun
     from runner.runs.summary import Summary
     from runner.spec.spec import Spec
@@ -154,8 +154,8 @@ def run(
 
 def _run_one(chain: Sequence["Spec"], stop: StopEvent, how: dict[str, Any], manner: _ConsoleOptions) -> None:
     from runner.cli.progress import show_progress
-    from runner.lifecycle.run import RunOptions
     from runner.lifecycle.run import run as run_spec
+    from runner.lifecycle.run_options import RunOptions
 
     [spec] = chain
     with print_summary_if_stopped(as_json=manner.as_json), show_progress() as progress:
@@ -167,7 +167,7 @@ def _run_one(chain: Sequence["Spec"], stop: StopEvent, how: dict[str, Any], mann
 
 
 def _run_several(chain: Sequence["Spec"], stop: StopEvent, how: dict[str, Any], manner: _ConsoleOptions) -> None:
-    from runner.lifecycle.run import RunOptions
+    from runner.lifecycle.run_options import RunOptions
 
     options, policy = RunOptions(**how), manner.policy
     runs = send_several(chain, stop, options, is_agreed=manner.is_agreed, as_json=manner.as_json, policy=policy)
@@ -246,7 +246,7 @@ def retry(
     from runner.lifecycle.maintain.kept_rows import RetryChoice
     from runner.lifecycle.maintain.retry import find_retry_target
     from runner.lifecycle.maintain.retry import retry as retry_run
-    from runner.lifecycle.run import RunOptions
+    from runner.lifecycle.run_options import RunOptions
     from runner.lifecycle.validate.checks import load_spec_or_report
     from runner.results.outcome_names import check_outcome
 
@@ -283,8 +283,8 @@ def recover(spec: Path, *, run_id: str | None, limit: int | None, variables: dic
     """
     from runner.cli.progress import show_progress
     from runner.lifecycle.maintain.recover import recover_run
-    from runner.lifecycle.run import RunOptions
     from runner.lifecycle.run import run as run_spec
+    from runner.lifecycle.run_options import RunOptions
     from runner.lifecycle.validate.checks import load_spec_or_report
 
     warn_of_debug_log()

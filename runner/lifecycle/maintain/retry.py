@@ -18,7 +18,8 @@ from runner.lifecycle.plan.consent import Consent
 from runner.lifecycle.plan.plan import build_plan
 from runner.lifecycle.prepare.change_reasons import find_default_reason
 from runner.lifecycle.prepare.prepare import EarlierRows, prepare_first_round
-from runner.lifecycle.run import CheckedSpec, ReadyRun, RunOptions, check_spec, follow_and_deliver
+from runner.lifecycle.run import CheckedSpec, ReadyRun, check_spec, follow_and_deliver
+from runner.lifecycle.run_options import RunOptions
 from runner.lifecycle.validate.destinations import check_tables, prove_destinations
 from runner.notify.outbox import notify_of_end
 from runner.results.output_format import build_output_format
@@ -36,7 +37,7 @@ from runner.spec.spec_files import SPEC_SUFFIXES
 from runner.spec.variant_names import split_name
 from runner.store.records import Run
 from runner.store.store import Store
-from runner.templates.templates import load_templates
+from runner.templates.load import load_templates
 from runner.text import pluralize
 
 

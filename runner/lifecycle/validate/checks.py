@@ -28,7 +28,8 @@ from runner.spec.load import read_spec
 from runner.spec.spec import Spec
 from runner.spec.spec_files import find_spec_files
 from runner.templates.known_fields import make_closed_schema
-from runner.templates.templates import Templates, read_templates
+from runner.templates.load import read_templates
+from runner.templates.templates import Templates
 
 _MAX_REJECTED = 5
 
