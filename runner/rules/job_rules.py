@@ -7,10 +7,11 @@ from pathlib import Path, PurePath
 
 from runner.errors import InputError
 from runner.files.remote import is_url
-from runner.pricing.rates import rate_for_spec
+from runner.pricing.rates import format_dollars, rate_for_spec
 from runner.rules.finding import RuleContext, Violation
 from runner.rules.param_rules import is_client_tool, list_tools
 from runner.spec.redact import redact_passwords
+from runner.spec.spec import Spec
 from runner.templates.expressions import parse_filtered_path
 from runner.templates.load import load_templates
 from runner.text import pluralize
@@ -129,7 +130,7 @@ def key_is_personal_data(case: RuleContext) -> Iterator[Violation]:
 
 
 def sink_overwrites_input(case: RuleContext) -> Iterator[Violation]:
-    """Report sinks that would overwrite an input, a template, the spec, the state or each other."""
+    """Report outputs that would overwrite an input, a template, the spec, the state or each other."""
     spec = case.spec
     source = _resolve_path(spec.root, spec.source.path)
     root = Path(os.path.realpath(spec.root))
@@ -140,19 +141,26 @@ def sink_overwrites_input(case: RuleContext) -> Iterator[Violation]:
     }
     if spec.schema_path is not None:
         owners[_resolve_path(spec.root, spec.schema_path)] = "output.schema"
-    for index, sink in enumerate(spec.sinks):
-        path = redact_passwords(str(sink.options.get("path") or sink.options.get("url")))
-        target = path if is_url(path) else _resolve_path(spec.root, path)
-        if sink.type == "sql":
-            # Two sinks may share a database if their tables differ.
-            target += f" {sink.options['table']}"
+    for setting, path, target in _list_targets(spec):
         owner = "source.path" if PurePath(target).match(source) else owners.get(target)
         owner = owner or next(
             (name for at, name in _RESERVED_FOLDERS.items() if Path(target).is_relative_to(root / at)), None
         )
         if owner is not None:
-            yield Violation(f"sinks.{index}.path", f"{path} would overwrite {owner}")
-        owners[target] = f"sinks.{index}"
+            yield Violation(setting, f"{path} would overwrite {owner}")
+        owners[target] = setting.removesuffix(".path")
+
+
+def _list_targets(spec: Spec) -> Iterator[tuple[str, str, str]]:
+    """Yield (setting, path as written, absolute path) of each file that a run writes."""
+    for index, sink in enumerate(spec.sinks):
+        path = redact_passwords(str(sink.options.get("path") or sink.options.get("url")))
+        target = path if is_url(path) else _resolve_path(spec.root, path)
+        # Two sinks may share a database if their tables differ.
+        yield f"sinks.{index}.path", path, f"{target} {sink.options['table']}" if sink.type == "sql" else target
+    for setting, file in (("manifest", spec.manifest), ("report", spec.report)):
+        if file is not None and spec.is_sound(setting) and not is_url(file):
+            yield setting, file, _resolve_path(spec.root, file)
 
 
 def _resolve_path(root: Path, path: str) -> str:
@@ -202,5 +210,6 @@ def cap_below_estimate(case: RuleContext) -> Iterator[Violation]:
     """Report a cap that will most likely stop the run."""
     cap, cost = case.spec.limits.max_cost, case.facts.expected_cost if case.facts is not None else None
     if cap is not None and cost is not None and cost > cap:
-        message = f"the expected cost is ${cost:,.2f}: the run will pause with exit code 7 when it reaches the cap"
+        shown = f"${cost:,.2f}" if cost >= 1 else format_dollars(cost)
+        message = f"the expected cost is {shown}: the run will pause with exit code 7 when it reaches the cap"
         yield Violation("limits.max_cost", message)

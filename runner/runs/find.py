@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from runner.errors import InputError, UsageError
-from runner.runs.project import SIMULATED_FOLDER
+from runner.runs.project import SIMULATED_FOLDER, find_state_root
+from runner.runs.snapshot import read_snapshot
 from runner.runs.summary import Summary, summarize_run
 from runner.spec.spec_files import SPEC_SUFFIXES, find_project_root, find_spec_files
 from runner.spec.variant_names import split_name
@@ -230,6 +231,17 @@ def open_run(run_info: RunInfo, *, lock: bool = True) -> Iterator[tuple[Store, R
     """Open the store that holds a run, by default with its lock; yield the store and the run."""
     with open_store(run_info.output_root / ".runner", lock=lock) as store:
         yield store, next(run for run in store.runs() if run.id == run_info.summary.run)
+
+
+def check_no_input(path: Path, runs: Iterable[RunInfo]) -> None:
+    """Raise UsageError if a file to write is the spec of one of these runs, or was read by it."""
+    for info in runs:
+        with open_run(info, lock=False) as (store, run):
+            root = find_state_root(store.path)
+            read = [] if run.state in ("preparing", "prepared") else read_snapshot(store, run).inputs
+            for name in (run.spec_path, *(file.path for file in read)):
+                if any(path.resolve() == (base / name).resolve() for base in (root, Path())):
+                    raise UsageError(f"{path} is an input of run {run.id}: name another file")
 
 
 def find_spec_path(run_info: RunInfo) -> Path:

@@ -18,7 +18,9 @@ from runner.lifecycle.diff.diff import Diff, diff_runs
 from runner.lifecycle.maintain.purge import find_purgeable, purge_run
 from runner.runs.find import RunInfo, find_runs
 from runner.store.store import open_store
+from tests.support.processes import command
 from tests.support.projects import SCHEMA, SPEC, write_job
+from tests.support.simulator import environ_without_key
 
 ROWS = 20
 SCORE = re.compile(rb'score\\":-?\d*(\d)')
@@ -224,3 +226,12 @@ def test_pilot_is_left_out_unless_it_is_named(project: Path) -> None:
     with pytest.raises(UsageError, match="does not have two finished runs"):
         choose_runs(["job"])
     assert choose_runs([pilot])[1].summary.run == pilot
+
+
+def test_changes_are_not_written_over_the_source(project: Path) -> None:
+    edit_rows(project, ("text number 3", "another text"))
+    simulate(project)
+    before = (project / "rows.csv").read_text()
+    ended = command(project, environ_without_key(), "diff", "job", "--csv", "rows.csv")
+    assert (ended.returncode, "rows.csv is an input of run" in ended.stderr) == (2, True)
+    assert (project / "rows.csv").read_text() == before

@@ -84,6 +84,18 @@ def test_vanished_labels_leave_the_scores_as_they_were(tmp_path: Path, run_job: 
     assert json.loads(command(tmp_path, {}, "status", "--json").stdout)["evaluation"] == before
 
 
+def test_one_vanished_label_column_is_an_error(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    write_evaluated(tmp_path, EVALUATION, {"name": "text", "expected": "row.text", "actual": "output.label"})
+    run_job()
+    before = stored(tmp_path)
+    text = (tmp_path / "rows.csv").read_text()
+    (tmp_path / "rows.csv").write_text(text.replace("gold", "golden", 1))
+    ended = command(tmp_path, {}, "evaluate", "job")
+    message = "evaluation 'label': row has no field 'gold': did you mean 'golden'?"
+    assert (ended.returncode, message in ended.stderr) == (2, True)
+    assert stored(tmp_path) == before
+
+
 def test_label_column_that_the_run_did_not_have_is_read(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     write_job(tmp_path)
     run_job()

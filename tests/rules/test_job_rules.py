@@ -82,3 +82,15 @@ def test_nested_label_is_told_from_its_neighbours(tmp_path: Path) -> None:
     users = ["{{ input.text }}", "{{ input.gold }}", "{{ input | tojson }}"]
     specs = [load_spec(write_job(tmp_path, prompt={"user": user}, evaluate=evaluate)) for user in users]
     assert ["label-in-prompt" in {one.rule for one in run_rules(spec)} for spec in specs] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("setting", "file", "owner"),
+    [("manifest", "rows.csv", "source.path"), ("report", "prompts/page.html", "a template")],
+)
+def test_manifest_and_report_overwrite_no_input(project: Path, setting: str, file: str, owner: str) -> None:
+    (project / "prompts").mkdir()
+    path = project / "sink-overwrites-input.good.yaml"
+    path.write_text(f"{path.read_text()}{setting}: {file}\n")
+    [one] = [one for one in run_rules(load_spec(path)) if one.rule == "sink-overwrites-input"]
+    assert f"{file} would overwrite {owner}" in one.message

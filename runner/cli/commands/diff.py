@@ -48,10 +48,13 @@ def diff(
     """
     from runner.lifecycle.diff.choose import choose_runs
     from runner.lifecycle.diff.diff import diff_runs
+    from runner.runs.find import check_no_input
 
     if len(targets) > 2:
         raise click.UsageError("at most two runs can be compared")
     old, new = choose_runs(targets)
+    if csv_path is not None:
+        check_no_input(csv_path, [old, new])
     with _open_csv(csv_path) as write:
         found = diff_runs(old, new, examples=limit, on_difference=write)
     if as_json:

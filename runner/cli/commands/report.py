@@ -30,7 +30,7 @@ def report(target: str, *, path: Path | None, no_rows: bool, has_pictures: bool,
     from runner.files.extras import missing_package_message
     from runner.lifecycle.maintain.show import find_shown_run
     from runner.report.write import make_page, make_text, write_file
-    from runner.runs.find import open_run
+    from runner.runs.find import check_no_input, open_run
     from runner.sinks.destination import Destination, why_not_writable
 
     found = find_shown_run(target)
@@ -41,6 +41,7 @@ def report(target: str, *, path: Path | None, no_rows: bool, has_pictures: bool,
             echo(make_text(store, run), nl=False)
             return
         path = path or Path(f"report-{run.id}.html")
+        check_no_input(path, [found])
         if why := why_not_writable(Destination(path)):
             raise UsageError(f"--output: {why}")
         if is_markdown:

@@ -63,7 +63,8 @@ class Provenance:
         if rate is None or usage.unreadable:
             return None
         cost = rate.synchronous_cost(usage)
-        return rate.apply_batch_discount(cost, usage) if batch.send_mode == "batch" else cost
+        # Rounding keeps a column readable: 0.0000192 and not 0.000019200000000000003.
+        return round(rate.apply_batch_discount(cost, usage) if batch.send_mode == "batch" else cost, 12)
 
     def _digest_request(self, found: RowResult, _: Outcome) -> str | None:
         """Return the SHA-256 of the params of a row, with attached files by their digests; None if not sent."""

@@ -1,6 +1,6 @@
 """Evaluate a run again with the labels and expressions of today. Nothing is sent."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from runner.errors import InputError, UsageError
+from runner.errors import InputError, Problem, UsageError
 from runner.evaluation.check import check_evaluations
 from runner.evaluation.evaluator import Answer, Evaluator, Wrong
 from runner.evaluation.score import Score, encode_scores
@@ -61,11 +61,13 @@ class EvaluatedRun:
 class RunJudge:
     """Compares the answers of a run with their labels: those of a `source` that has changed, or of the rows.
 
-    `unlabelled` counts the rows without a label in the changed source.
+    `lost_labels` are those whose columns that source does not have any more. `unlabelled` counts the rows without
+    a label in it.
     """
 
     evaluator: Evaluator
     source: ChangedSource | None = None
+    lost_labels: Sequence[Problem] = ()
     unlabelled: int = 0
 
     def __call__(self, found: RowResult, outcome: Outcome) -> Wrong:
@@ -125,7 +127,17 @@ def open_judge(store: Store, run: Run, *, spec_path: Path) -> Iterator[RunJudge]
         evaluator = Evaluator(spec.evaluate, spec.vars)
         if source is not None:
             source.read_labels(evaluator)
-        yield RunJudge(evaluator, source)
+        lost = [] if source is None or source.problem is not None else _find_lost_labels(spec, source)
+        yield RunJudge(evaluator, source, lost)
+
+
+def _find_lost_labels(spec: Spec, source: ChangedSource) -> list[Problem]:
+    """Return the labels that the source as it is now does not have: without them no answer would count."""
+    if find_source_type(spec.source.type).is_schemaless or not source.columns:
+        return []
+    labels = replace(spec, evaluate=tuple(replace(one, actual="output") for one in spec.evaluate))
+    rows = make_closed_schema({name: {} for name in source.columns})
+    return check_evaluations(labels, build_record_schemas(labels, rows))
 
 
 def _describe_rows(spec: Spec, folder: RunFolder, source: ChangedSource | None) -> dict[str, Any]:
@@ -161,6 +173,8 @@ def evaluate_run(run_info: RunInfo, spec_path: Path) -> EvaluatedRun:
                 f"no row of run {run.id} has a label in {source.source.path} as it is now: correct `evaluate` in "
                 f"{spec_path}, or the labels; the scores stored with the run are unchanged"
             )
+        if judge.lost_labels:
+            raise InputError(judge.lost_labels)
         store.update_run(run, evaluation=encode_scores(scores))
     return _describe(run, judge, is_simulated=run_info.is_simulated)
 

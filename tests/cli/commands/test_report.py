@@ -43,6 +43,8 @@ def test_markdown_is_printed(project: Path) -> None:
     [
         (("report", "other"), "no run matches 'other'"),
         (("report", "job", "-o", "rows.csv/r.html"), "--output: "),
+        (("report", "job", "-o", "rows.csv"), "rows.csv is an input of run "),
+        (("report", "job", "--md", "-o", "job.yaml"), "job.yaml is an input of run "),
     ],
 )
 def test_report_that_cannot_be_written_is_an_error(project: Path, words: tuple[str, ...], message: str) -> None:
