@@ -92,7 +92,7 @@ def make_variant(spec: Spec, variant: str, variants: tuple[str, ...]) -> tuple[S
     """Return a variant of a spec, with outputs beside those of the others, and the mistakes in its sinks."""
     problems = list[Problem]()
     sinks = tuple(_make_sinks(spec, variant, problems))
-    if spec.source.path == "-" and len(variants) > 1:
+    if spec.is_sound("source") and spec.source.path == "-" and len(variants) > 1:
         message = "source.path: standard input can be read only once, and variants read it once each: use a file"
         problems.append(spec.problem("source.path", message))
     manifest, report = (None if one is None else insert_mark(one, variant) for one in (spec.manifest, spec.report))
@@ -110,6 +110,9 @@ def _make_sinks(spec: Spec, variant: str, problems: list[Problem]) -> Iterator[S
         elif sink.type == "sql":
             yield replace(sink, options={**sink.options, "table": f"{sink.options['table']}_{variant}"})
         else:
-            message = f"sinks.{index}.type: {sink.type} cannot write an output for each variant: use another sink"
-            problems.append(spec.problem(f"sinks.{index}.type", message))
+            if spec.is_sound(f"sinks.{index}"):
+                message = (
+                    f"sinks.{index}.type: {sink.type} cannot write an output for each variant: use another sink"
+                )
+                problems.append(spec.problem(f"sinks.{index}.type", message))
             yield sink

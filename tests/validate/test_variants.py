@@ -8,7 +8,7 @@ import pytest
 
 from runner.errors import InputError
 from runner.lifecycle.plan.preview import render_requests
-from runner.spec.load import load_spec
+from runner.spec.load import load_spec, read_spec
 from runner.spec.record import make_record
 from tests.support.projects import SPEC, write_job
 
@@ -133,3 +133,11 @@ def test_spec_that_reads_variants_must_name_one(tmp_path: Path) -> None:
     assert second.source.output == "out/all.large.jsonl"
     with pytest.raises(InputError, match="there is no variant 'huge'"):
         load_spec(write_job(tmp_path, name="second", source={**source, "variant": "huge"}, prompt=prompt))
+
+
+def test_variants_of_an_empty_spec_have_problems_with_places(tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text('{"variants": {"type": null, "path": null}}')
+    spec, found = read_spec(path)
+    assert spec is not None and len(found) > 3
+    assert all(one.line == 1 and one.column >= 1 for one in found)
