@@ -1,5 +1,6 @@
 """Make each variant of a spec out of its file: the same rows with other params or prompts, and its own outputs."""
 
+import re
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import replace
@@ -11,6 +12,9 @@ from runner.spec.schema_errors import suggest_similar
 from runner.spec.spec import Sink, Spec
 from runner.spec.variant_names import join_name
 from runner.spec.yaml.document import Document, Path
+
+SETTING = r"^((params|prompt)\.[^.]+(\.[^.]+)*|output\.enforce|betas)$"
+"""The dotted paths of the settings that a variant can replace, as in schema.json."""
 
 
 def choose_variant(
@@ -32,6 +36,9 @@ def choose_variant(
     changed, mistakes = _Override(document, ("variants", name), path), list[tuple[Path, Problem]]()
     settings = named[name]
     for setting, value in settings.items() if isinstance(settings, dict) else ():
+        # What cannot be replaced is reported where it is written, by the JSON schema of a spec.
+        if not re.search(SETTING, setting):
+            continue
         if (problem := changed.set(setting, value)) is not None:
             mistakes.append((("variants", name, setting), problem))
     return changed.document, tuple(named), mistakes
@@ -47,26 +54,31 @@ class _Override:
 
     def set(self, setting: str, value: Any) -> Problem | None:
         """Replace the value at a dotted path; null removes it. Return the mistake if there is no such place."""
-        steps: Path = tuple(int(step) if step.isdecimal() else step for step in setting.split("."))
-        origin = (*self._at, setting)
+        *before, last = setting.split(".")
+        origin: Path = (*self._at, setting)
+        steps: Path = ()
         parent: Any = self.document.value
-        for end, step in enumerate(steps[:-1], 1):
-            if isinstance(parent, dict) and step not in parent and isinstance(steps[end], str):
+        for index, written in enumerate(before, 1):
+            step = _to_step(parent, written)
+            steps = (*steps, step)
+            if isinstance(parent, dict) and step not in parent and not [*before, last][index].isdecimal():
                 parent[step] = {}
-                self.document.positions[steps[:end]] = self.document.positions[origin]
+                for places in (self.document.positions, self.document.keys):
+                    places[steps] = places[origin]
             if not _has_place(parent, step):
                 return self._describe_missing(setting, origin)
             parent = parent[step]
-        if not isinstance(parent, dict) and not _has_place(parent, steps[-1]):
+        step = _to_step(parent, last)
+        if not isinstance(parent, dict) and not _has_place(parent, step):
             return self._describe_missing(setting, origin)
-        self._move_places(steps, origin)
-        if steps == ("params", "model") and steps[-1] not in parent:
+        self._move_places((*steps, step), origin)
+        if setting == "params.model" and step not in parent:
             # Where people write it: the order of params decides if a request is the same as an earlier one.
             self.document.value["params"] = {"model": value, **parent}
         elif value is not None:
-            parent[steps[-1]] = value
+            parent[step] = value
         elif isinstance(parent, dict):
-            parent.pop(steps[-1], None)
+            parent.pop(step, None)
         return None
 
     def _move_places(self, steps: Path, origin: Path) -> None:
@@ -80,6 +92,11 @@ class _Override:
     def _describe_missing(self, setting: str, origin: Path) -> Problem:
         message = f"{'.'.join(map(str, self._at))}: there is nothing at {setting} that could be replaced"
         return Problem(self._path, message, *self.document.positions[origin])
+
+
+def _to_step(parent: Any, written: str) -> str | int:
+    """Return a step of a dotted path: the index of an item in a list, else a key."""
+    return int(written) if isinstance(parent, list) and written.isdecimal() else written
 
 
 def _has_place(parent: Any, step: str | int) -> bool:

@@ -5,11 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from runner.errors import InputError
 from runner.lifecycle.plan.preview import render_requests
 from runner.spec.load import load_spec, read_spec
 from runner.spec.record import make_record
+from runner.spec.schema_errors import schema_text
+from runner.spec.variants import SETTING
 from tests.support.projects import SPEC, write_job
 
 TWO = {"small": {"params.model": "claude-haiku-5-5"}, "large": {"params.model": "claude-opus-5-5"}}
@@ -141,3 +145,39 @@ def test_variants_of_an_empty_spec_have_problems_with_places(tmp_path: Path) -> 
     spec, found = read_spec(path)
     assert spec is not None and len(found) > 3
     assert all(one.line == 1 and one.column >= 1 for one in found)
+
+
+def test_setting_that_no_variant_has_is_one_problem(tmp_path: Path) -> None:
+    for setting in ("model", "promt.user", "output.schema"):
+        _, found = read_spec(write(tmp_path, {"one": {setting: "x"}}))
+        assert [one.message.partition(": expected")[0] for one in found] == [f"variants.one: the key '{setting}'"]
+
+
+def test_settings_of_variants_are_those_of_the_schema() -> None:
+    variants = json.loads(schema_text())["properties"]["variants"]
+    assert variants["additionalProperties"]["propertyNames"]["pattern"] == SETTING
+
+
+STEPS = st.sampled_from(
+    [*"01x", "", "params", "prompt", "user", "system", "messages", "content", "text", "model", "thinking"]
+)
+VALUES = st.sampled_from(
+    [None, 1, "x", [], {}, {"type": "text", "text": "a"}, [{"type": "text", "text": "{{ text }}"}]]
+)
+BLOCKS = [{"type": "text", "text": "a"}]
+TURNS = {"system": BLOCKS, "messages": [{"role": "user", "content": BLOCKS}]}
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.sampled_from([SPEC["prompt"], TURNS, [1]]),
+    st.sampled_from([SPEC["params"], 5]),
+    st.dictionaries(st.lists(STEPS, min_size=1, max_size=5).map(".".join), VALUES, max_size=3),
+)
+def test_any_variant_loads_or_gives_problems_with_places(
+    prompt: Any, params: Any, replaced: dict[str, Any]
+) -> None:
+    spec = {**SPEC, "prompt": prompt, "params": params, "variants": {"one": replaced, "two": None}}
+    for variant in ("one", "two"):
+        _, found = read_spec("job.yaml", data=json.dumps(spec).encode(), variant=variant)
+        assert all(one.line == 1 for one in found)
