@@ -1,6 +1,7 @@
 """Snapshot of a spec that a run was started with: written once, then read back and compared."""
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -98,10 +99,14 @@ def _compare_settings(old: Any, new: Any, at: str = "") -> Iterator[str]:
         for name in dict.fromkeys((*old, *new)):
             yield from _compare_settings(old.get(name), new.get(name), f"{at}.{name}" if at else name)
     elif old != new:
-        texts = repr(old), repr(new)
+        texts = _show_setting(old), _show_setting(new)
         same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(*texts, strict=False)))
         short = [_shorten(text, same) for text in texts]
         yield f"{at}: {short[0]} → {short[1]}"
+
+
+def _show_setting(value: Any) -> str:
+    return "not set" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def _shorten(text: str, same: int) -> str:

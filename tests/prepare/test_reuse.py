@@ -90,3 +90,25 @@ def test_invalid_answer_of_equal_rows_is_judged_for_each(tmp_path: Path, run_job
     write_job(tmp_path, retry=ONCE)
     (tmp_path / "rows.csv").write_text("id,text\n" + "".join(f"r{number},same\n" for number in range(10)))
     assert (run_job().outcomes, sent(tmp_path)) == ({"succeeded": 10}, 10)
+
+
+def test_order_of_params_does_not_send_rows_again(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    params = {"model": "claude-haiku-5-5", "max_tokens": 100, "metadata": {"user_id": "a"}}
+    write_job(tmp_path, params=params, retry=ONCE)
+    run_job()
+    turned = dict(reversed(params.items()))
+    assert reasons(tmp_path, params=turned, rows=22, retry=ONCE) == {"data": 2}
+    write_job(tmp_path, params=turned, rows=22, retry=ONCE)
+    run_job()
+    assert sent(tmp_path) == 22
+
+
+def test_order_in_a_schema_of_a_tool_sends_rows_again(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    def tools(schema: dict[str, Any]) -> dict[str, Any]:
+        return {**SPEC["params"], "tools": [{"name": "record", "input_schema": schema}]}
+
+    write_job(tmp_path, output={"tool": "record"}, params=tools(SCHEMA), retry=ONCE)
+    run_job()
+    turned = {**SCHEMA, "properties": dict(reversed(SCHEMA["properties"].items()))}
+    edited = reasons(tmp_path, output={"tool": "record"}, params=tools(turned), rows=21, retry=ONCE)
+    assert sum(edited.values()) == 21

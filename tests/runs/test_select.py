@@ -19,7 +19,7 @@ from tests.support.simulator import accepted
         ({"params": {**SPEC["params"], "max_tokens": 200}}, "params.max_tokens: 100 → 200"),
         (
             {"prompt": {"system": "Label every text that you get, in a word.", "user": "{{ text }}"}},
-            "prompt.system: 'Label the text.' → 'Label every text that you get, in a...'",
+            'prompt.system: "Label the text." → "Label every text that you get, in a..."',
         ),
         ({"prompt": {"user": "{{ text }}!"}}, "prompt.user"),
         ({"rows": 21}, "rows.csv: edited"),

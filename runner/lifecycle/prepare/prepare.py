@@ -21,7 +21,7 @@ from runner.files.atomic import atomic_write, sync_folder
 from runner.lifecycle.prepare.cached_prefix import CachedPrefix, find_cached_prefix
 from runner.lifecycle.prepare.change_reasons import find_change_reasons
 from runner.lifecycle.prepare.first_round import FirstRound, KeptResult, RequestTotals
-from runner.lifecycle.prepare.reuse import PreviousResults
+from runner.lifecycle.prepare.reuse import PreviousResults, keep_params_order
 from runner.lifecycle.prepare.unique_keys import check_unique_keys
 from runner.requests.attachment_totals import AttachedCounts
 from runner.requests.pack import Body, pack_requests
@@ -120,6 +120,9 @@ def prepare_first_round(
     the rows are those of an earlier run, and the source is not read. The run is discarded on an error: InputError
     for an invalid row, duplicate keys, or rows that a sink cannot write, and Interrupted if `stop` is set.
     """
+    if earlier is None and run_id is None:
+        spec = keep_params_order(spec, previous_store or store)
+        templates = templates if templates.spec is spec else replace(templates, spec=spec)
     inputs, start = Inputs(spec.root), earlier.snapshot if earlier else take_snapshot(spec, templates, limit)
     inputs.types.update(start.types)
     run, previous_store = _create_run(store, spec, start, run_id), previous_store or store

@@ -1,17 +1,21 @@
-"""Reuse of the results of earlier runs, and the reasons why the remaining requests are new."""
+"""Reuse of the results of earlier runs."""
 
 import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from runner.errors import StateError
 from runner.files.digest import sha256_of
 from runner.results.json_answer import replace_surrogates
 from runner.results.outcome import parse_result
 from runner.results.output_format import OutputFormat
+from runner.runs.snapshot import read_snapshot
+from runner.spec.spec import Spec
 from runner.store.request_index import AnsweredRequests, ResultLocation
 from runner.store.run_folder import FileSlices
 from runner.store.store import Store
@@ -97,3 +101,26 @@ class PreviousResults:
 def digest_row(row: bytes) -> bytes:
     """Return a digest of 16 bytes, by which equal rows are found."""
     return hashlib.blake2b(row, digest_size=16).digest()
+
+
+def keep_params_order(spec: Spec, store: Store) -> Spec:
+    """Return a spec whose `params` have the order of keys of the newest run that had the same ones.
+
+    Requests are found by the digest of their bytes: in another order, every row would be sent and paid again.
+    """
+    written = _sort_params(spec.params)
+    for run in store.runs():
+        if run.purged_at is not None or run.state == "preparing":
+            continue
+        try:
+            earlier = read_snapshot(store, run).record["params"]
+        except StateError:
+            continue
+        if _sort_params(earlier) == written:
+            return replace(spec, params=earlier) if list(earlier) != list(spec.params) else spec
+    return spec
+
+
+def _sort_params(params: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return params by name. The order within each is kept, since that of a schema can change answers."""
+    return sorted((name, json.dumps(value)) for name, value in params.items())
