@@ -17,12 +17,12 @@ from runner.errors import CostCapReached, InputError, Interrupted, Problem, Runn
 from runner.lifecycle.plan.consent import check_plan
 from runner.lifecycle.run import ReadyRun, check_spec, follow_or_go_on, prepare_run
 from runner.lifecycle.run_options import RunOptions
-from runner.lifecycle.send.cost_cap import find_runs_of_other_variants
 from runner.notify.outbox import Outbox, open_outbox
 from runner.runs.choose_specs import find_upstream
 from runner.runs.context import RunContext
 from runner.runs.events import ProgressCallback, RunEvent
 from runner.runs.project import OpenProjects, open_projects
+from runner.runs.shared_cap import find_other_runs_under_cap
 from runner.runs.summary import Summary, summarize_run
 from runner.spec.spec import Spec
 from runner.store.lock import read_clock
@@ -231,7 +231,7 @@ class _Runs:
 
 def _has_variant_in_flight(context: RunContext) -> bool:
     """Return whether another variant, which shares the cap, has batches whose cost is not known yet."""
-    others = find_runs_of_other_variants(context)
+    others = find_other_runs_under_cap(context.store, context.spec, context.run)
     return any(context.store.run_batches(run).count(*IN_FLIGHT) for run in others)
 
 
@@ -239,7 +239,8 @@ def _waits_for_cap(ready: ReadyRun, others: Iterable[tuple[Spec, ReadyRun]]) -> 
     """Return whether a run can go on after other variants that are followed after it."""
     runs = {other.context.run.number for _, other in others}
     context = ready.context
-    waited = [run for run in find_runs_of_other_variants(context) if run.number in runs]
+    others_under_cap = find_other_runs_under_cap(context.store, context.spec, context.run)
+    waited = [run for run in others_under_cap if run.number in runs]
     has_unsent = context.store.run_batches(context.run).count("prepared") > 0
     return has_unsent and any(context.store.run_batches(run).count(*IN_FLIGHT) for run in waited)
 

@@ -44,6 +44,28 @@ def test_pilot_and_run_send_each_row_once(tmp_path: Path) -> None:
     assert len(keys(tmp_path / "out/all.jsonl")) == 200
 
 
+def test_pilot_and_job_share_the_cap(tmp_path: Path) -> None:
+    write_job(tmp_path, rows=80)
+    with simulator(tmp_path / "api") as environ:
+        assert command(tmp_path, environ, "pilot", "job.yaml", "40", "--yes").returncode == 0
+        cap = 1.5 * bill(tmp_path / "api")
+        write_job(tmp_path, rows=80, limits={"max_cost": cap})
+        planned = command(tmp_path, environ, "plan", "job.yaml").stdout
+        assert "the pilot has cost $0.0003 of the cap" in planned
+        ended = command(tmp_path, environ, "run", "job.yaml")
+        assert (ended.returncode, "it and its pilot have cost up to" in ended.stderr) == (7, True)
+    assert bill(tmp_path / "api") <= cap
+
+
+def test_only_the_pilot_just_before_a_run_counts(tmp_path: Path) -> None:
+    write_job(tmp_path, rows=40)
+    with simulator(tmp_path / "api") as environ:
+        assert command(tmp_path, environ, *PILOT).returncode == 0
+        assert command(tmp_path, environ, *RUN).returncode == 0
+        write_job(tmp_path, rows=41, limits={"max_cost": 1})
+        assert "the pilot has cost" not in command(tmp_path, environ, "plan", "job.yaml").stdout
+
+
 def test_pilot_of_fifty_and_run_of_a_thousand_send_1000(tmp_path: Path) -> None:
     write_job(tmp_path, rows=1000, batch={**SPEC["batch"], "max_requests": 500})
     for words in (("pilot", "job.yaml", "--simulate"), RUN_SIMULATED):

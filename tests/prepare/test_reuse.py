@@ -109,6 +109,7 @@ def test_order_in_a_schema_of_a_tool_sends_rows_again(tmp_path: Path, run_job: C
 
     write_job(tmp_path, output={"tool": "record"}, params=tools(SCHEMA), retry=ONCE)
     run_job()
-    turned = {**SCHEMA, "properties": dict(reversed(SCHEMA["properties"].items()))}
+    properties: Any = SCHEMA["properties"]
+    turned = {**SCHEMA, "properties": dict(reversed(properties.items()))}
     edited = reasons(tmp_path, output={"tool": "record"}, params=tools(turned), rows=21, retry=ONCE)
     assert sum(edited.values()) == 21

@@ -226,7 +226,7 @@ def build_plan(
         way=way.name,
         cache=cache,
         cache_basis=estimate.cache.describe(),
-        cap_effect=describe_cap_effect(context, rate, is_batched=mode == "batch"),
+        cap_effect=describe_cap_effect(context, rate, previous_store, is_batched=mode == "batch"),
         schema=describe_enforcement(spec.output),
         attached=_describe_attached(prepared.attached, estimate, rate, mode),
         unfinished_run=_find_unfinished_run(context.run, previous_store),

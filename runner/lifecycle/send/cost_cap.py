@@ -5,12 +5,11 @@ may have been paid besides count with their upper bound too (`doubted_cost`).
 """
 
 from collections.abc import Sequence
-from itertools import islice
 
 from runner.errors import CostCapReached
 from runner.lifecycle.prepare.split_batch import split_batch
 from runner.runs.context import RunContext, batch_label
-from runner.spec.variant_names import join_name
+from runner.runs.shared_cap import find_other_runs_under_cap
 from runner.store.records import Batch, Run
 from runner.store.run_batches import IN_FLIGHT
 
@@ -25,24 +24,17 @@ def batch_cost_upper_bound(context: RunContext, batch: Batch) -> float:
 
 
 def committed_cost(context: RunContext) -> float:
-    """Return the cost so far, in US dollars, of a run and of the other variants of its spec, which share the cap.
+    """Return the cost so far, in US dollars, of a run and of those that share its cap.
 
     Batches in progress count with their upper bound.
     """
     batches = context.store.run_batches(context.run)
     own = batches.committed_cost + sum(_unreserved_cost(context, one) for one in batches.in_group("unreserved"))
-    others = find_runs_of_other_variants(context)
-    return own + sum(context.store.run_batches(run).committed_cost for run in others)
+    return own + sum(context.store.run_batches(run).committed_cost for run in _find_others(context))
 
 
-def find_runs_of_other_variants(context: RunContext) -> list[Run]:
-    """Return the newest run of each other variant of a spec that was started: of pilots, if the run is one."""
-    spec, found = context.spec, list[Run]()
-    for name in spec.variants:
-        runs = context.store.runs(join_name(spec.job, name)) if name != spec.variant else []
-        started = (one for one in runs if one.state in ("running", "finished"))
-        found += [*islice((one for one in started if one.is_pilot == context.run.is_pilot), 1)]
-    return found
+def _find_others(context: RunContext) -> list[Run]:
+    return find_other_runs_under_cap(context.store, context.spec, context.run)
 
 
 def _unreserved_cost(context: RunContext, batch: Batch) -> float:
@@ -87,11 +79,13 @@ def reserve_cost(context: RunContext, batch: Batch, send_mode: str, *, can_wait:
 
 
 def _describe_spender(context: RunContext) -> str:
-    return "all variants together have" if context.spec.variants else "it has"
+    if context.spec.variants:
+        return "all variants together have"
+    return "it and its pilot have" if _find_others(context) else "it has"
 
 
 def _describe_remedy(context: RunContext) -> str:
-    if any(context.store.run_batches(run).count(*IN_FLIGHT) for run in find_runs_of_other_variants(context)):
+    if any(context.store.run_batches(run).count(*IN_FLIGHT) for run in _find_others(context)):
         return (
             "run all variants, which waits until those in progress have ended and cost less than they can, or "
             "raise the cap"

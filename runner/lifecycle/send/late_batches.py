@@ -16,6 +16,7 @@ from runner.lifecycle.plan.speed import (
 from runner.pricing.models import load_catalogue
 from runner.pricing.rates import round_up_cost
 from runner.runs.context import RunContext
+from runner.runs.shared_cap import find_other_runs_under_cap
 from runner.runs.snapshot import read_snapshot
 from runner.store.records import Batch
 from runner.text import pluralize
@@ -66,6 +67,7 @@ def examine_late_batches(context: RunContext, api: Api) -> LateBatches | None:
     output = expected_output_tokens(read_snapshot(store, run), store, store.runs(run.spec))
     speed = measure_speed(store, run, requests=largest, output_tokens=output.mean, base_url=api.base_url)
     spent = sum((one.cost or 0.0) + one.doubted_cost for one in batches)
+    spent += sum(store.run_batches(one).committed_cost for one in find_other_runs_under_cap(store, spec, run))
     return LateBatches(
         requests=requests,
         wait_seconds=max(_wait_seconds(one, speed, api.now) for one in late),
