@@ -33,7 +33,7 @@ def choose_variant(
     if not named:
         return document, (), []
     name = wanted or next(iter(named))
-    changed, mistakes = _Override(document, ("variants", name), path), list[tuple[Path, Problem]]()
+    changed, mistakes = _Override(document, ("variants", name), path), list(_find_twins(document, named, path))
     settings = named[name]
     for setting, value in settings.items() if isinstance(settings, dict) else ():
         # What cannot be replaced is reported where it is written, by the JSON schema of a spec.
@@ -42,6 +42,17 @@ def choose_variant(
         if (problem := changed.set(setting, value)) is not None:
             mistakes.append((("variants", name, setting), problem))
     return changed.document, tuple(named), mistakes
+
+
+def _find_twins(document: Document, named: dict[str, Any], path: str) -> Iterator[tuple[Path, Problem]]:
+    """Yield the mistakes of variants that are the same as an earlier one."""
+    names = list(named)
+    for index, name in enumerate(names):
+        twin = next((one for one in names[:index] if (named[one] or {}) == (named[name] or {})), None)
+        if twin is not None:
+            at: Path = ("variants", name)
+            message = f"variants.{name}: it is the same as {twin}: change a setting, or remove it"
+            yield at, Problem(path, message, *document.positions[at])
 
 
 class _Override:
@@ -72,10 +83,7 @@ class _Override:
         if not isinstance(parent, dict) and not _has_place(parent, step):
             return self._describe_missing(setting, origin)
         self._move_places((*steps, step), origin)
-        if setting == "params.model" and step not in parent:
-            # Where people write it: the order of params decides if a request is the same as an earlier one.
-            self.document.value["params"] = {"model": value, **parent}
-        elif value is not None:
+        if value is not None:
             parent[step] = value
         elif isinstance(parent, dict):
             parent.pop(step, None)

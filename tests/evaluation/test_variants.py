@@ -124,7 +124,7 @@ def test_cap_stops_variants_together(tmp_path: Path) -> None:
 
 
 def test_spec_of_the_chosen_variant_pays_nothing(tmp_path: Path) -> None:
-    write_variants(tmp_path)
+    write_variants(tmp_path, params={name: value for name, value in SPEC["params"].items() if name != "model"})
     with simulator(tmp_path / "api") as environ:
         assert command(tmp_path, environ, *RUN).returncode == 0
         chosen = {**SPEC["params"], "model": "claude-opus-5-5"}
@@ -227,7 +227,8 @@ def test_unfinished_run_is_not_forgotten_when_variants_come(tmp_path: Path) -> N
 
 
 def test_cost_of_a_variant_does_not_depend_on_what_was_reused(tmp_path: Path) -> None:
-    same = {"first": None, "other": {"prompt.user": "Twice: {{ text }}"}, "second": None}
+    again = {"params.model": SPEC["params"]["model"]}
+    same = {"first": None, "other": {"prompt.user": "Twice: {{ text }}"}, "second": again}
     write_variants(tmp_path, variants=same, mode="auto")
     found = compare(tmp_path, "run", "job.yaml", "--simulate")
     costs = {one["variant"]: one["cost_per_thousand"] for one in found["variants"]}
@@ -254,7 +255,7 @@ def test_specs_that_were_not_begun_keep_the_exit_code(tmp_path: Path) -> None:
     own: dict[str, Any] = {
         "source": source,
         "prompt": {"user": "{{ output }}"},
-        "variants": {"one": None, "two": None},
+        "variants": {"one": None, "two": {"params.max_tokens": 50}},
     }
     write_job(tmp_path, name="second", **own).rename(tmp_path / "second.yaml")
     write_variants(tmp_path)

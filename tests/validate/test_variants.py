@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from runner.errors import InputError
 from runner.lifecycle.plan.preview import render_requests
+from runner.lifecycle.validate.checks import load_spec_or_report, validate_file
 from runner.spec.load import load_spec, read_spec
 from runner.spec.record import make_record
 from runner.spec.schema_errors import schema_text
@@ -77,7 +78,7 @@ def test_requests_of_a_variant_equal_those_of_its_own_spec(tmp_path: Path) -> No
     (tmp_path / "plain").mkdir()
     one = render_requests(load_spec(write(tmp_path / "one", TWO, params=rest), variant="large"))
     plain = render_requests(load_spec(write_job(tmp_path / "plain", params={"model": "claude-opus-5-5", **rest})))
-    assert list(one) == list(plain)
+    assert [json.loads(line) for line in one] == [json.loads(line) for line in plain]
 
 
 def test_names_of_other_variants_do_not_change_the_record(tmp_path: Path) -> None:
@@ -115,6 +116,7 @@ def test_mistake_of_a_variant_is_where_it_is_written(tmp_path: Path) -> None:
         ),
         ({"one": {"params.model.name": "x"}}, "variants.one: there is nothing at params.model.name"),
         (["one"], "variants must be a mapping, not a list"),
+        ({"one": None, "two": {}}, "variants.two: it is the same as one: change a setting, or remove it"),
     ],
 )
 def test_mistakes_of_variants_are_named(tmp_path: Path, variants: Any, message: str) -> None:
@@ -181,3 +183,19 @@ def test_any_variant_loads_or_gives_problems_with_places(
     for variant in ("one", "two"):
         _, found = read_spec("job.yaml", data=json.dumps(spec).encode(), variant=variant)
         assert all(one.line == 1 for one in found)
+
+
+def test_mistake_of_some_variants_names_them(tmp_path: Path) -> None:
+    two = {"first": {"params.max_tokens": 5}, "second": {"params.model": "claude-haiku-5-5"}}
+    path = write(tmp_path, two, params={"max_tokens": 10}, source={**SPEC["source"], "path": "none.csv"})
+    with pytest.raises(InputError) as caught:
+        load_spec_or_report(path)
+    found = [one.message for one in caught.value.problems]
+    assert "variant first: params needs the key 'model'" in found
+    assert [one.startswith("variant") for one in found if "none.csv" in one] == [False]
+
+
+def test_pilot_by_an_unknown_column_is_found(tmp_path: Path) -> None:
+    path = write_job(tmp_path, pilot={"rows": 5, "by": "txt"})
+    [found] = validate_file(path).errors
+    assert found.message == "pilot.by: no column 'txt': did you mean 'text'?"

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -25,6 +26,7 @@ from runner.sinks.column_schemas import build_record_schemas
 from runner.sources.formats.csv import suggest_delimiter
 from runner.sources.registry import find_source_type
 from runner.spec.load import read_spec
+from runner.spec.schema_errors import suggest_similar
 from runner.spec.spec import Spec
 from runner.spec.spec_files import find_spec_files
 from runner.templates.known_fields import make_closed_schema
@@ -82,6 +84,7 @@ class _Checks:
         self.note("sink", check_sinks(spec, row_schema))
         self.note("evaluate", check_evaluations(spec, build_record_schemas(spec, row_schema)))
         self.note("extra", _find_missing_extra(spec))
+        self.note("source", _find_missing_pilot_column(spec, sample))
         self.note_error("output", lambda: build_output_format(spec.output, row_schema))
         templates, problems = read_templates(spec, sample.columns)
         self.note("template", problems)
@@ -198,11 +201,20 @@ def validate_files(
     return [report for report in reports if report.spec is None or report.spec in chosen]
 
 
-def _validate_variants(path: Path, vars: Mapping[str, str], *, is_online: bool) -> Iterator[FileReport]:
+def _validate_variants(
+    path: str | os.PathLike[str], vars: Mapping[str, str] | None, *, is_online: bool = False
+) -> list[FileReport]:
+    """Return a report of each variant of a spec; what only some of them have names these."""
     first = validate_file(path, vars=vars, is_online=is_online)
-    yield first
-    for variant in first.spec.variants[1:] if first.spec is not None else ():
-        yield validate_file(path, vars=vars, variant=variant, is_online=is_online)
+    others = first.spec.variants[1:] if first.spec is not None else ()
+    reports = [first, *(validate_file(path, vars=vars, variant=one, is_online=is_online) for one in others)]
+    counts = Counter(one for report in reports for one in report.findings)
+    for report in reports:
+        for index, one in enumerate(report.findings):
+            if counts[one] < len(reports) and report.spec is not None:
+                named = f"variant {report.spec.variant}: {one.message}"
+                report.findings[index] = replace(one, message=named)
+    return reports
 
 
 def load_spec_or_report(
@@ -212,7 +224,10 @@ def load_spec_or_report(
     spec, problems = read_spec(path, vars=vars, variant=variant)
     if spec is not None and not problems:
         return spec
-    raise InputError([finding.problem for finding in validate_file(path, vars=vars, variant=variant).errors])
+    if spec is None or not spec.variants:
+        raise InputError([finding.problem for finding in validate_file(path, vars=vars, variant=variant).errors])
+    errors = dict.fromkeys(one for report in _validate_variants(path, vars) for one in report.errors)
+    raise InputError([finding.problem for finding in errors])
 
 
 def _add_nearest_file(spec: Spec, problem: str) -> str:
@@ -230,6 +245,13 @@ def _find_other_delimiter(spec: Spec, columns: Sequence[str]) -> Iterator[Proble
     if spec.source.type == "csv" and (setting := suggest_delimiter(columns)) is not None:
         message = f"there is only the column {columns[0]!r}: if these are several, set {setting} in the source"
         yield Problem("source.path", message, remedy=f"set {setting} in the source")
+
+
+def _find_missing_pilot_column(spec: Spec, sample: Sample) -> Iterator[Problem]:
+    """Yield that a column by which a pilot is drawn does not exist."""
+    by = None if spec.pilot is None else spec.pilot.by
+    if by is not None and sample.rows and by not in (names := sample.rows[0].fields):
+        yield spec.problem("pilot.by", f"pilot.by: no column {by!r}: {suggest_similar(by, names)}")
 
 
 def _find_missing_extra(spec: Spec) -> Iterable[Problem]:
