@@ -16,7 +16,6 @@ from runner.lifecycle.deliver.failures import summarize_with_failures
 from runner.lifecycle.deliver.finish import finish_run, rewrite_outputs, write_partial_outputs
 from runner.lifecycle.follow.check_files import check_run_files
 from runner.lifecycle.follow.loop import follow_run
-from runner.lifecycle.pilot_gate import check_pilot, needs_pilot
 from runner.lifecycle.plan.consent import Consent, start_if_confirmed
 from runner.lifecycle.plan.plan import Plan, build_plan
 from runner.lifecycle.prepare.prepare import prepare_first_round
@@ -28,6 +27,7 @@ from runner.report.write import write_spec_report
 from runner.results.output_format import OutputFormat, build_output_format
 from runner.runs.context import RunContext
 from runner.runs.events import ProgressCallback, ignore_progress
+from runner.runs.pilot_gate import check_pilot, needs_pilot
 from runner.runs.project import OpenApi, make_output_root, open_project, simulated_spec
 from runner.runs.select import RunSelector, has_unfinished_run
 from runner.runs.snapshot import record_labels

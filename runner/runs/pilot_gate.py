@@ -1,6 +1,6 @@
 """The pilot of a spec: a sample that must be good before the whole job is begun."""
 
-from runner.errors import PilotMissed
+from runner.errors import PilotMissed, UsageError
 from runner.runs.context import RunContext
 from runner.runs.select import RunSelector
 from runner.runs.summary import Summary, summarize_run
@@ -23,11 +23,27 @@ def needs_pilot(spec: Spec, templates: Templates, store: Store, *, is_skipped: b
         # The rows could not be read again.
         return False
     made = make_pilot_spec(spec, spec.pilot)
-    found = RunSelector(made, templates, None, resume=False, new=False).select_run(store)
+    found = RunSelector(made, templates, None, resume=False, new=False).find_run(store)
     if found is None:
         return True
     _check(spec, summarize_run(store, found.run))
     return False
+
+
+def describe_pilot(spec: Spec, templates: Templates, store: Store, *, limit: int | None) -> str:
+    """Return what a new run of a spec does first because of its `pilot`; an empty text if it sends all rows."""
+    try:
+        is_needed = needs_pilot(spec, templates, store, is_skipped=limit is not None)
+    except PilotMissed as error:
+        return str(error)
+    except UsageError:
+        # A run of the whole job is unfinished: it goes on.
+        return ""
+    if not is_needed or spec.pilot is None:
+        return ""
+    most = f"at most {spec.max_failed_in_pilot:.0%} of them fail"
+    scores = " and no score is too low" if spec.evaluate else ""
+    return f"{pluralize(spec.pilot.rows, 'row')} are sent first, and the others if {most}{scores}"
 
 
 def check_pilot(context: RunContext, summary: Summary) -> None:

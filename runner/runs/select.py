@@ -139,7 +139,11 @@ class RunSelector:
             if known.purged_at is None and known.state != "preparing":
                 read_snapshot(store, known)
         self._check_left_runs(store)
-        runs = [run for run in store.runs(self.spec.name) if run.state != "abandoned"]
+        return self.find_run(store)
+
+    def find_run(self, store: Store) -> SelectedRun | None:
+        """Return the run to continue, or None, and discard nothing. Raises UsageError as `select_run` does."""
+        runs = [run for run in store.runs(self.spec.name) if run.state in ("running", "finished")]
         unfinished = next((run for run in runs if run.state == "running"), None)
         is_pilot = self.spec.source.pilot is not None
         if unfinished is not None and is_pilot and not unfinished.is_pilot:

@@ -350,3 +350,22 @@ def test_cost_of_all_rows_is_that_of_the_way_auto_takes(tmp_path: Path, rows: in
         ended = command(tmp_path / mode, KEYS, "pilot", "job.yaml", "10", "--simulate", "--json")
         costs[mode] = json.loads(ended.stdout)["cost"]["expected"]
     assert costs["auto"] == costs[way] > 0
+
+
+def test_plan_says_that_a_pilot_is_sent_first(tmp_path: Path) -> None:
+    write_job(tmp_path, rows=60, pilot={"rows": 20, "max_failed": 0.05})
+    line = "  pilot     20 rows are sent first, and the others if at most 5% of them fail\n"
+    with simulator(tmp_path / "api") as environ:
+        assert line in command(tmp_path, environ, "plan", "job.yaml").stdout
+        assert "  pilot" not in command(tmp_path, environ, "plan", "job.yaml", "--limit", "5").stdout
+        assert command(tmp_path, environ, "pilot", "job.yaml", "20", "--yes").returncode == 0
+        assert "  pilot" not in command(tmp_path, environ, "plan", "job.yaml").stdout
+
+
+def test_plan_says_that_the_pilot_was_not_good_enough(tmp_path: Path) -> None:
+    never = {"check": "score is string", "message": "the score is no text"}
+    output = {**SPEC["output"], "checks": [never]}
+    write_job(tmp_path, rows=60, pilot={"rows": 20, "max_failed": 0}, output=output, retry={"attempts": 1})
+    assert command(tmp_path, KEYS, *RUN_SIMULATED).returncode == 3
+    planned = command(tmp_path, KEYS, "plan", "job.yaml", "--simulate")
+    assert (planned.returncode, "is not good enough: 20 of 20 rows failed" in planned.stdout) == (0, True)

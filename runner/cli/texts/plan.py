@@ -83,6 +83,8 @@ def _format_details(plan: Plan) -> Iterator[str]:
     yield f"  cost      {_format_cost(plan)}"
     if plan.cap_effect:
         yield f"            {plan.cap_effect}"
+    if plan.pilot:
+        yield f"  pilot     {plan.pilot}"
     if plan.attached is not None:
         yield f"  attached  {_format_attached(plan.attached)}"
     yield f"  time      {plan.duration}"

@@ -56,7 +56,7 @@ class Plan:
     `mode_reason` is the reason for `mode`, if the runner selected it.
     `way` is the one of `ways` that the run takes. `cache` is the time to live of the cache that one request warms
     for the others, or None, and `cache_basis` what the costs of ways with a cache assume.
-    `cap_effect` tells how `limits.max_cost` holds batches back.
+    `cap_effect` tells how `limits.max_cost` holds batches back, and `pilot` which rows are sent before the others.
     `schema` tells how the output schema is sent, and what of it is only checked here.
     `attached` is {documents, images, pages, bytes, unopened, cost} of the requests to send, or None if they attach
     nothing; `unopened` are those that the API reads from a URL or id, so that their size is assumed.
@@ -92,6 +92,7 @@ class Plan:
     cache: str | None = None
     cache_basis: str = ""
     cap_effect: str = ""
+    pilot: str = ""
     schema: str = ""
     attached: dict[str, Any] | None = None
     unfinished_run: str | None = None

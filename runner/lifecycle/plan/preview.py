@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +21,7 @@ from runner.lifecycle.validate.checks import validate_spec
 from runner.rules.finding import Finding
 from runner.runs.context import RunContext
 from runner.runs.events import ProgressCallback, ignore_progress
+from runner.runs.pilot_gate import describe_pilot
 from runner.runs.project import find_output_root, open_client, with_simulated_paths
 from runner.sources.input_files import Inputs
 from runner.sources.read import read_rows
@@ -70,7 +72,8 @@ def plan(
             prepared = prepare_run(limit=limit, stop=stop or Event(), report=report)
             api = None if offline else _open_counting_client(stack, spec, scratch, simulate=simulate)
             context = RunContext(spec, store, prepared.run, base, report)
-            return build_plan(context, checked.templates, prepared, api, previous_store)
+            made = build_plan(context, checked.templates, prepared, api, previous_store)
+            return replace(made, pilot=describe_pilot(spec, checked.templates, previous_store, limit=limit))
     except OSError as error:
         raise StateError(f"{error.filename or 'the temporary directory'}: {error.strerror}") from error
 
