@@ -5,7 +5,20 @@ A command imports what it needs when it runs, so that `--help` responds at once.
 
 import click
 
-from runner.cli.commands import costs, diff, evaluate, pilot, report, rows, runs, send, specs, start, tools
+from runner.cli.commands import (
+    costs,
+    diff,
+    evaluate,
+    pilot,
+    recover,
+    report,
+    rows,
+    runs,
+    send,
+    specs,
+    start,
+    tools,
+)
 from runner.cli.common import RunnerGroup
 from runner.cli.help import with_help
 
@@ -20,7 +33,7 @@ def main() -> None:
 
 
 for command in (
-    start.init, specs.validate, specs.render, specs.plan, pilot.pilot, send.run, send.retry, send.recover,
+    start.init, specs.validate, specs.render, specs.plan, pilot.pilot, send.run, send.retry, recover.recover,
     runs.status, rows.show, evaluate.evaluate, diff.diff, report.report, costs.costs,
     runs.cancel, runs.reconcile, runs.doctor, runs.purge,
     tools.schema, tools.reference, tools.explain, tools.simulate, tools.completion,

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -277,3 +278,19 @@ def test_real_runs_are_not_compared_by_simulated_ones(tmp_path: Path) -> None:
         assert command(tmp_path, environ, "run", "job.yaml", "--simulate").returncode == 0
         again = command(tmp_path, environ, *RUN)
     assert "job: 2 variants on the same 40 rows\n" in again.stdout
+
+
+def test_lost_variants_are_recovered_together(tmp_path: Path) -> None:
+    write_variants(tmp_path)
+    with simulator(tmp_path / "api") as environ:
+        assert command(tmp_path, environ, *RUN).returncode == 0
+        before = [(tmp_path / f"out/all.{name}.jsonl").read_bytes() for name in VARIANTS]
+        shutil.rmtree(tmp_path / ".runner")
+        shutil.rmtree(tmp_path / "out")
+        ended = command(tmp_path, environ, "recover", "job.yaml")
+        assert (ended.returncode, ended.stderr.count(" was recovered")) == (0, 2)
+        assert "2 variants on the same 40 rows" in ended.stdout
+        assert [(tmp_path / f"out/all.{name}.jsonl").read_bytes() for name in VARIANTS] == before
+        again = command(tmp_path, environ, "recover", "job.yaml")
+        assert (again.returncode, "is not lost: use `runner run`" in again.stderr) == (2, True)
+    assert sum(paid(tmp_path / "api").values()) == 80

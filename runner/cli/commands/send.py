@@ -1,11 +1,10 @@
-"""Commands that can spend money: run, retry and recover."""
+"""Commands that can spend money: run and retry."""
 
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import click
@@ -14,7 +13,6 @@ from runner.cli.ask import choose, confirm
 from runner.cli.common import (
     JSON_OPTION,
     SELECT_OPTION,
-    SPEC_PATH,
     SPEC_PATHS,
     VAR_OPTION,
     VERBOSE_OPTION,
@@ -264,35 +262,4 @@ def retry(
             report=progress.report, stop=stop,
         )  # fmt: skip
     print_summary(summary, [found.spec_path], simulate=found.is_simulated, as_json=as_json)
-    sys.exit(exit_code(summary, stop))
-
-
-@click.command()
-@click.argument("spec", type=SPEC_PATH)
-@click.option(
-    "--run", "run_id", metavar="RUN", help="The run to recover, or the beginning of its id (default: the newest)."
-)
-@click.option("--limit", type=click.IntRange(min=1), help="The --limit the run was started with.")
-@VAR_OPTION
-@reads_env_files
-@log_options
-def recover(spec: Path, *, run_id: str | None, limit: int | None, variables: dict[str, str]) -> None:
-    """Rebuild a lost run from the API, and resume it.
-
-    Finds its batches of the last 29 days by the ids in their results.
-    """
-    from runner.cli.progress import show_progress
-    from runner.lifecycle.maintain.recover import recover_run
-    from runner.lifecycle.run import run as run_spec
-    from runner.lifecycle.run_options import RunOptions
-    from runner.lifecycle.validate.checks import load_spec_or_report
-
-    warn_of_debug_log()
-    loaded = load_spec_or_report(spec, vars=variables)
-    with handle_stop_signals() as stop, print_summary_if_stopped(as_json=False), show_progress() as progress:
-        say = partial(LOG.say, event="warning")
-        run = recover_run(loaded, limit=limit, run_id=run_id, stop=stop, warn=say, report=progress.report)
-        LOG.say(f"run {run.id} was recovered", event="found")
-        summary = run_spec(loaded, RunOptions(limit=limit), report=progress.report, stop=stop)
-    print_summary(summary, [spec], simulate=False, as_json=False)
     sys.exit(exit_code(summary, stop))

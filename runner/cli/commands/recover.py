@@ -1,0 +1,81 @@
+"""The command that rebuilds lost runs: recover."""
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from runner.cli.commands.send import end_several, exit_code, send_several
+from runner.cli.common import SPEC_PATH, VAR_OPTION, warn_of_debug_log
+from runner.cli.env_files import reads_env_files
+from runner.cli.log import LOG, log_options
+from runner.cli.signals import handle_stop_signals
+from runner.cli.summaries import print_comparisons, print_summary, print_summary_if_stopped
+from runner.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runner.cli.progress import ProgressDisplay
+    from runner.cli.signals import StopEvent
+    from runner.spec.spec import Spec
+
+
+@click.command()
+@click.argument("spec", type=SPEC_PATH)
+@click.option(
+    "--run", "run_id", metavar="RUN", help="The run to recover, or the beginning of its id (default: the newest)."
+)
+@click.option("--limit", type=click.IntRange(min=1), help="The --limit the run was started with.")
+@VAR_OPTION
+@reads_env_files
+@log_options
+def recover(spec: Path, *, run_id: str | None, limit: int | None, variables: dict[str, str]) -> None:
+    """Rebuild a lost run from the API, and resume it.
+
+    Finds its batches of the last 29 days by the ids in their results. Of a spec with variants, the newest run of
+    each is rebuilt. Pilots are not found.
+    """
+    from runner.cli.progress import show_progress
+    from runner.lifecycle.run import run as run_spec
+    from runner.lifecycle.run_options import RunOptions
+    from runner.lifecycle.validate.checks import load_spec_or_report
+    from runner.runs.choose_specs import load_specs
+
+    warn_of_debug_log()
+    specs, options = load_specs([spec], vars=variables, load=load_spec_or_report), RunOptions(limit=limit)
+    with handle_stop_signals() as stop:
+        with print_summary_if_stopped(as_json=False), show_progress() as progress:
+            found = _recover_runs(specs, limit, run_id, stop, progress)
+            summary = run_spec(found[0], options, report=progress.report, stop=stop) if len(found) == 1 else None
+        if summary is not None:
+            print_summary(summary, [spec], simulate=False, as_json=False)
+            sys.exit(exit_code(summary, stop))
+        runs = send_several(found, stop, options, is_agreed=True, as_json=False)
+        print_comparisons(found, is_simulated=False, as_json=False)
+        end_several(runs, stop, found)
+
+
+def _recover_runs(
+    specs: "Sequence[Spec]", limit: int | None, run_id: str | None, stop: "StopEvent", progress: "ProgressDisplay"
+) -> "list[Spec]":
+    """Rebuild the newest run of each spec, and return those that had one. Raises UsageError if none had."""
+    from runner.lifecycle.maintain.recover import recover_run
+
+    found, missed = list["Spec"](), list[UsageError]()
+    say = partial(LOG.say, event="warning")
+    for spec in specs:
+        try:
+            run = recover_run(spec, limit=limit, run_id=run_id, stop=stop, warn=say, report=progress.report)
+        except UsageError as error:
+            missed.append(error)
+            continue
+        LOG.say(f"run {run.id} was recovered", event="found")
+        found.append(spec)
+    if not found:
+        raise missed[0]
+    for error in missed:
+        say(str(error))
+    return found
