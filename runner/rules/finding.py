@@ -10,7 +10,7 @@ from runner.errors import Problem
 from runner.pricing.models import Model, find_model
 from runner.spec.spec import Spec
 
-_SUGGESTION = re.compile(r"(did you mean '[^']*'\?|expected one of: .*|write row\[.*\])$")
+_SUGGESTION = re.compile(r"(did you mean '[^']*'\?|expected one of: .*|write row\[.*\]|(?<=: )write .*)$")
 
 CHECKS = {
     "spec": ("error", "Report a mistake in the spec file: its YAML, or a key or value that specs do not have."),

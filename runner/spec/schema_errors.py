@@ -11,6 +11,7 @@ from typing import Any
 from runner.errors import InputError, Problem
 from runner.io_types.plugins import add_plugins
 from runner.spec.json_schema import SchemaError, find_errors, find_fault
+from runner.spec.meant_value import suggest_value
 from runner.spec.redact import redact_passwords
 from runner.spec.repair.homes import TOP_LEVEL, find_home
 from runner.spec.structured.references import STANDARD, list_all_parts
@@ -95,7 +96,9 @@ def _format_path(path: Path) -> str:
 def _type_message(error: SchemaError) -> str:
     wanted = error.limit if isinstance(error.limit, list) else [error.limit]
     kinds = " or ".join(_TYPE_NAMES[kind] for kind in wanted)
-    form = f": write it like `{_FORMS[error.path]}`" if error.path in _FORMS else ""
+    form = suggest_value(error.instance, wanted, error.schema)
+    if error.path in _FORMS:
+        form = f": write it like `{_FORMS[error.path]}`"
     is_hidden = may_be_secret(error.path) if error.path else False
     return f"must be {kinds}" if is_hidden else f"must be {kinds}, not {describe_value(error.instance)}{form}"
 
