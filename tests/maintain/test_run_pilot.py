@@ -369,3 +369,11 @@ def test_plan_says_that_the_pilot_was_not_good_enough(tmp_path: Path) -> None:
     assert command(tmp_path, KEYS, *RUN_SIMULATED).returncode == 3
     planned = command(tmp_path, KEYS, "plan", "job.yaml", "--simulate")
     assert (planned.returncode, "is not good enough: 20 of 20 rows failed" in planned.stdout) == (0, True)
+
+
+def test_rows_outside_a_smaller_pilot_are_not_called_changed(tmp_path: Path) -> None:
+    write_job(tmp_path, rows=60)
+    assert command(tmp_path, KEYS, "pilot", "job.yaml", "10", "--simulate").returncode == 0
+    planned = command(tmp_path, KEYS, "plan", "job.yaml", "--simulate").stdout
+    assert "  50 to send" in planned
+    assert "because they were not in the pilot" in planned

@@ -76,6 +76,6 @@ def _recover_runs(
         found.append(spec)
     if not found:
         raise missed[0]
-    for error in missed:
-        say(str(error))
+    for one in missed:
+        say(str(one))
     return found

@@ -48,4 +48,5 @@ def report(target: str, *, path: Path | None, no_rows: bool, has_pictures: bool,
             write_file(path, [make_text(store, run)])
         else:
             write_file(path, make_page(store, run, has_rows=not no_rows, has_pictures=has_pictures))
-    echo_text(f"wrote {path}", err=True)
+    kind = "pilot" if run.is_pilot else "run"
+    echo_text(f"wrote {path}: {kind} {run.id} of {run.spec}", err=True)

@@ -57,8 +57,10 @@ def _format_cost(result: PilotResult[Summary]) -> str:
     cost = result.cost
     if cost is None:
         return "cost unknown"
-    between = f"{format_dollars(cost.low)} to {format_dollars(cost.high)}"
-    text = f"about {format_dollars(cost.expected)} (very likely {between})"
+    low, high = format_dollars(cost.low), format_dollars(cost.high)
+    text = f"about {format_dollars(cost.expected)}"
+    if low != high:
+        text += f" (very likely {low} to {high})"
     if cost.with_cache is None:
         return text
     return f"{text} without a prompt cache, about {format_dollars(cost.with_cache)} with it"

@@ -38,9 +38,10 @@ class ChangeReasons:
     def reason_for(self, fields: bytes) -> str:
         """Return why the request of a row with this JSON is new.
 
-        `data`: the previous run had no such row. `prompt` or `params`: these have changed. `schema`: the output
-        schema, or how it is sent. `again`: nothing that is sent has changed, but there is no result to reuse. A
-        request whose answers are all invalid has the reason `invalid` instead, which `FirstRound` finds.
+        `data`: the previous run had no such row; `rest` if that was a pilot, which has few. `prompt` or `params`:
+        these have changed. `schema`: the output schema, or how it is sent. `again`: nothing that is sent has
+        changed, but there is no result to reuse. A request whose answers are all invalid has the reason `invalid`
+        instead, which `FirstRound` finds.
         """
         if self.previous_run is None:
             return "data"
@@ -48,7 +49,9 @@ class ChangeReasons:
             self._row_digests = DigestIndex()
             for number, row in enumerate(self._read_rows(self.previous_run), 1):
                 self._row_digests.setdefault(digest_row(row), number)
-        return self.default if digest_row(fields) in self._row_digests else "data"
+        if digest_row(fields) in self._row_digests:
+            return self.default
+        return "rest" if self.previous_run.is_pilot else "data"
 
     def _read_rows(self, run: Run) -> Iterator[bytes]:
         decode = msgspec.json.Decoder(_Row).decode

@@ -1,5 +1,6 @@
 """The command `report` writes a page or prints Markdown."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -23,14 +24,17 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_report_is_written_where_it_is_wanted(project: Path) -> None:
     ended = command(project, ENVIRON, "report", "job", "-o", "pages/morning.html")
-    assert (ended.returncode, ended.stderr) == (0, "wrote pages/morning.html\n")
+    assert re.fullmatch(r"wrote pages/morning\.html: run tp\w+ of job\n", ended.stderr)
     assert (project / "pages/morning.html").read_text().startswith("<!doctype html>")
 
 
 def test_report_has_a_name_of_its_own(project: Path) -> None:
     ended = command(project, ENVIRON, "report", "job.yaml", "--no-rows")
     [path] = project.glob("report-*.html")
-    assert ended.stderr == f"wrote {path.name}\n" and "text number" not in path.read_text()
+    assert (
+        ended.stderr == f"wrote {path.name}: run {path.stem[7:]} of job\n"
+        and "text number" not in path.read_text()
+    )
 
 
 def test_markdown_is_printed(project: Path) -> None:
