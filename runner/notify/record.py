@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from runner.errors import RunnerError
@@ -33,7 +34,8 @@ def record_event(
     if not wanting:
         return False
     if is_simulated_state(store.path):
-        names = ", ".join(map(name_receiver, wanting))
+        counts = Counter(map(name_receiver, wanting))
+        names = ", ".join(one if count == 1 else f"{one} ({count} receivers)" for one, count in counts.items())
         say(f"simulated: nobody is told that {EVENTS[name]}; a real run would tell {names}")
         return False
     summary = None if run is None else summarize_run(store, run)

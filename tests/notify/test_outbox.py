@@ -150,12 +150,13 @@ def test_address_and_secret_are_nowhere(tmp_path: Path) -> None:
 
 
 def test_simulated_run_says_who_would_be_told(tmp_path: Path) -> None:
-    write_job(tmp_path, notify=[hook_of("finished"), {"on": ["finished"], "command": ["./load.sh"]}])
+    hooks = [hook_of("finished"), hook_of("finished")]
+    write_job(tmp_path, notify=[*hooks, {"on": ["finished"], "command": ["load"]}])
     with webhook() as hook:
         ended = command(tmp_path, with_hook({"PATH": "/usr/bin"}, hook), "run", "job.yaml", "--simulate")
     host = hook.url.split("/")[2]
     assert (ended.returncode, hook.names()) == (0, [])
-    assert f"a real run would tell {host}, ./load.sh" in ended.stderr
+    assert f"a real run would tell {host} (2 receivers), load" in ended.stderr
 
 
 def test_edited_receivers_change_no_run(tmp_path: Path) -> None:

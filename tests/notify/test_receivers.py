@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from runner.lifecycle.validate.checks import validate_file
 from runner.spec.record import compute_fingerprint, make_record
-from tests.support.projects import load_lines, load_problems
+from tests.support.projects import load_lines, load_problems, write_job
 
 SECRET = "whsec_" + "q" * 40
 
@@ -69,3 +70,15 @@ def test_secrets_of_the_environment_can_be_used(project: Path, monkeypatch: pyte
 def test_receivers_are_no_part_of_a_run(project: Path) -> None:
     plain, notifying = load_lines(project), load_lines(project, "notify: [{on: [finished], command: [x]}]")
     assert compute_fingerprint(make_record(plain)) == compute_fingerprint(make_record(notifying))
+
+
+def test_program_that_cannot_be_started_is_found(tmp_path: Path) -> None:
+    path = write_job(tmp_path, notify=[{"on": ["finished"], "command": ["./load.sh", "{run}"]}])
+    [found] = validate_file(path).errors
+    assert found.message == f"notify.0.command.0: ./load.sh does not exist in {tmp_path}"
+    script = tmp_path / "load.sh"
+    script.write_text("#!/bin/sh\n")
+    [found] = validate_file(path).errors
+    assert found.message.endswith("make it executable with `chmod +x ./load.sh`")
+    script.chmod(0o755)
+    assert validate_file(path).errors == []

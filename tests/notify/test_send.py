@@ -66,7 +66,7 @@ def test_failed_command_is_a_warning_and_repeated(tmp_path: Path) -> None:
 
 
 def test_missing_command_is_a_warning(tmp_path: Path) -> None:
-    write_job(tmp_path, notify=[receiver()])
+    write_job(tmp_path, notify=[{"on": ["finished"], "command": ["no-such-program"]}])
     with simulator(tmp_path / "api") as environ:
         ended = command(tmp_path, environ, *RUN)
     assert (ended.returncode, "it cannot be started: No such file" in ended.stderr) == (0, True), ended.stderr

@@ -84,6 +84,7 @@ class _Checks:
         self.note("sink", check_sinks(spec, row_schema))
         self.note("evaluate", check_evaluations(spec, build_record_schemas(spec, row_schema)))
         self.note("extra", _find_missing_extra(spec))
+        self.note("spec", _find_missing_commands(spec))
         self.note("source", _find_missing_pilot_column(spec, sample))
         self.note_error("output", lambda: build_output_format(spec.output, row_schema))
         templates, problems = read_templates(spec, sample.columns)
@@ -261,6 +262,21 @@ def _find_missing_extra(spec: Spec) -> Iterable[Problem]:
         yield spec.problem("prompt", f"documents and images: {missing}")
     if any(one.apprise is not None for one in spec.notify) and (missing := missing_package_message("notify")):
         yield spec.problem("notify", f"apprise: {missing}")
+
+
+def _find_missing_commands(spec: Spec) -> Iterator[Problem]:
+    """Yield that a receiver's program in the project cannot be started; one on PATH may be only where jobs run."""
+    for index, one in enumerate(spec.notify):
+        program = one.command[0] if one.command else ""
+        if "/" not in program:
+            continue
+        at, path = f"notify.{index}.command.0", spec.root / program
+        if not path.is_file():
+            yield spec.problem(at, f"{at}: {program} does not exist in {spec.root}")
+        elif not os.access(path, os.X_OK):
+            yield spec.problem(
+                at, f"{at}: {program} cannot be started: make it executable with `chmod +x {program}`"
+            )
 
 
 def _describe_row(spec: Spec, sample: Sample) -> dict[str, Any]:
