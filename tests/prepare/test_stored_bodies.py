@@ -97,6 +97,34 @@ def test_rows_sent_again_keep_their_references(invoices: Path, run_job: Callable
     assert stored_bytes(invoices) < 20_000
 
 
+def errored_first(id: str) -> str:
+    """The outcome of a request: an error in the first round."""
+    return "errored" if id.split("-")[1] == "1" else "succeeded"
+
+
+def edit_at_download(root: Path) -> Callable[[str], None]:
+    """A callback of the simulator that edits the last document when results are read."""
+
+    def on(moment: str) -> None:
+        if moment == "results":
+            (root / "scans/3.pdf").write_bytes(DATA[0])
+
+    return on
+
+
+def test_changed_document_is_left_out_of_the_next_round(invoices: Path, run_job: Callable[..., Summary]) -> None:
+    lines: list[str] = []
+    with pytest.raises(FileChanged, match=r"^scans/3\.pdf was edited"):
+        run_job(
+            mix=errored_first, on=edit_at_download(invoices), on_event=lambda event: lines.append(event.message)
+        )
+    assert any("1 row cannot be sent again: scans/3.pdf was edited" in line for line in lines)
+    assert [row["outcome"] for row in records(invoices / "out/all.jsonl")] == [*["succeeded"] * 3, "errored"]
+    (invoices / "scans/3.pdf").write_bytes(DATA[3])
+    assert run_job().outcomes == {"succeeded": 4}
+    assert sum(paid(invoices / "api").values()) == 8
+
+
 def test_changed_document_is_not_sent_synchronously(invoices: Path, run_job: Callable[..., Summary]) -> None:
     write_invoices(invoices, mode="sync", sync={"concurrency": 1})
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from runner.errors import StateError
+from runner.errors import FileChanged, StateError
 from runner.lifecycle.prepare.brake import apply_brake
 from runner.lifecycle.prepare.write_round import write_round
 from runner.requests.conversation import ask_for_repair, continue_turn
@@ -17,6 +17,7 @@ from runner.runs.context import RunContext
 from runner.runs.result_reader import ResultReader, open_result_reader
 from runner.store.row_index import RETRY_ALWAYS
 from runner.store.run_folder import BodyReader, open_bodies
+from runner.text import pluralize
 
 
 class _Retry(NamedTuple):
@@ -34,8 +35,9 @@ class _Retry(NamedTuple):
 def prepare_next_round(context: RunContext, output_format: OutputFormat) -> bool:
     """Write the next round from the rows that may be sent again; return whether there are any.
 
-    Raises RetriesStopped if the brake stops it, and StateError if the files of the run do not confirm that a row
-    may be sent again.
+    Rows whose attached files have changed are left out, and keep their outcomes. Raises FileChanged if there are
+    no others, RetriesStopped if the brake stops the round, and StateError if the files of the run do not confirm
+    that a row may be sent again.
     """
     batches, spec = context.store.run_batches(context.run), context.spec
     round = batches.last_round + 1
@@ -46,13 +48,13 @@ def prepare_next_round(context: RunContext, output_format: OutputFormat) -> bool
         apply_brake(context, output_format, round - 1)
     # The limit may have been lowered since: a request that fitted before must still fit.
     max_bytes = max(spec.batch.max_bytes, max(batch.bytes for batch in batches) + 64)
-    folder = context.store.folder(context.run)
+    folder, changed = context.store.folder(context.run), list[FileChanged]()
     with (
         context.store.transaction(),
         open_result_reader(context, output_format) as reader,
         open_bodies(folder, spec.root) as bodies,
     ):
-        requests = _retry_requests(context, reader, bodies, min_retry)
+        requests = _retry_requests(context, reader, bodies, min_retry, changed)
         count = write_round(
             context,
             requests,
@@ -61,13 +63,18 @@ def prepare_next_round(context: RunContext, output_format: OutputFormat) -> bool
             max_bytes=max_bytes,
             cache=context.run.cache,
         )
-        return count > 0
+        if changed and not count:
+            raise changed[0]
+    if changed:
+        line = f"{pluralize(len(changed), 'row')} cannot be sent again: {changed[0]}"
+        context.report("warning", f"run {context.run.id}: {line}")
+    return count > 0
 
 
 def _retry_requests(
-    context: RunContext, reader: ResultReader, bodies: BodyReader, min_retry: int
+    context: RunContext, reader: ResultReader, bodies: BodyReader, min_retry: int, changed: list[FileChanged]
 ) -> Iterator[tuple[int, Params]]:
-    """Yield (row, params) of the rows to send again.
+    """Yield (row, params) of the rows to send again, and add the errors of those with changed files to `changed`.
 
     Their results are read again, so that a damaged mark in the database cannot make anyone pay twice.
     """
@@ -75,6 +82,8 @@ def _retry_requests(
         retry = _Retry(*values)
         try:
             yield retry.row, _retry_params(context, reader, bodies, retry)
+        except FileChanged as error:
+            changed.append(error)
         except (ValueError, OSError) as error:
             raise StateError(
                 f"run {context.run.id}: row {retry.row} is marked to be sent again, but cannot be: {error}"
