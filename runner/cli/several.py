@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner.cli.common import say_error, show_finding
 from runner.cli.log import LOG
+from runner.cli.wait_lock import wait_for_lock
 from runner.errors import RunnerError
 from runner.lifecycle.run_all import AllRuns, WaitingSpec, Wave, run_all
 from runner.lifecycle.run_options import RunOptions
@@ -103,9 +104,11 @@ class SeveralConsole:
         return PlanRow(one.spec.name, None, note)
 
 
-def run_several(specs: Sequence[Spec], options: RunOptions, console: SeveralConsole, stop: "Event") -> AllRuns:
+def run_several(
+    specs: Sequence[Spec], options: RunOptions, console: SeveralConsole, stop: "Event", *, wait_lock: float | None
+) -> AllRuns:
     """Run several specs, and print those that were not begun."""
-    runs = run_all(specs, options, console, stop)
+    runs = wait_for_lock(partial(run_all, specs, options, console, stop), wait_lock, stop)
     for one in runs.not_begun:
         LOG.say(f"{one.spec.name}: not begun, because it waits for {one.after.name}", event="unfinished")
     return runs

@@ -8,10 +8,12 @@ beside it, and looks for that name before it does what would be paid twice.
 import fcntl
 import os
 import secrets
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from runner.errors import NotAccepted, StateLocked
@@ -55,11 +57,29 @@ class HeldLock:
 
     def _is_held(self) -> bool:
         try:
-            holder = (self.folder / "holder").read_text("ascii", "replace")
-            is_same = _identify(self.folder / "lock") == self.identity and holder == self.holder
+            is_same_file = _identify(self.folder / "lock") == self.identity
+            is_own = is_same_file and _read_holder(self.folder)[0] == self.holder
         except OSError:
             return False
-        return is_same and not (self.is_exclusive and _is_free(self.folder / "lock"))
+        return is_own and not (self.is_exclusive and _is_free(self.folder / "lock"))
+
+
+def _read_holder(folder: Path) -> tuple[str, str]:
+    """Return the name of the last holder of a folder's lock, and a description for people. Raises OSError."""
+    name, _, description = (folder / "holder").read_text("utf-8", "replace").partition("\n")
+    return name, description.strip()
+
+
+def _describe_self() -> str:
+    return f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _describe_holder(folder: Path) -> str:
+    try:
+        description = _read_holder(folder)[1]
+    except OSError:
+        return ""
+    return f" ({description})" if description else ""
 
 
 def _identify(path: Path) -> tuple[int, int]:
@@ -101,11 +121,12 @@ def lock_folder(folder: Path) -> Iterator[HeldLock]:
     try:
         lock.acquire()
     except Timeout as error:
-        raise StateLocked(f"another runner is using {folder}: wait until it finishes, or stop it") from error
+        found = f"another runner is using {folder}{_describe_holder(folder)}"
+        raise StateLocked(f"{found}: wait until it finishes, or stop it") from error
     try:
         holder = secrets.token_hex(16)
         with open_private_file(folder / "holder") as file:
-            file.write(holder.encode())
+            file.write(f"{holder}\n{_describe_self()}\n".encode())
         yield HeldLock(folder, _identify(path), holder, is_exclusive=not _is_free(path))
     finally:
         lock.release()

@@ -51,6 +51,21 @@ def test_a_second_runner_exits_with_6(tmp_path: Path) -> None:
     assert accepted(tmp_path / "api") == 3
 
 
+def test_a_second_runner_can_wait_for_the_first(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    moments: list[str] = []
+    with simulator(tmp_path / "api", seconds=2, on=moments.append) as environ:
+        first = start(tmp_path, environ, "run", "job.yaml", "--yes")
+        while "created" not in moments:
+            time.sleep(0.05)
+        early = command(tmp_path, environ, "run", "job.yaml", "--yes", "--wait-lock", "0.1s")
+        second = command(tmp_path, environ, "run", "job.yaml", "--yes", "--wait-lock", "10m")
+        assert (early.returncode, "another runner is using" in early.stderr) == (6, True)
+        assert (second.returncode, second.stderr.count(": waiting for it")) == (0, 1)
+        assert end(tmp_path, first).returncode == 0
+    assert accepted(tmp_path / "api") == 3
+
+
 def test_rejected_key_exits_with_7(tmp_path: Path) -> None:
     write_job(tmp_path)
 

@@ -1,10 +1,12 @@
 """Several commands at once on one project: one works, the others say so and leave it alone."""
 
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -64,8 +66,9 @@ def begin(root: Path, environ: dict[str, str], name: str) -> Any:
 
 
 def is_kept_out(ended: Ended, root: Path) -> bool:
-    line = f"error: another runner is using {root}/.runner: wait until it finishes, or stop it\n"
-    return (ended.returncode, ended.stderr) == (6, line)
+    holder = rf"process \d+ on \S+, since {datetime.now(UTC):%Y}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
+    line = rf"error: another runner is using {root}/.runner \({holder}\): wait until it finishes, or stop it\n"
+    return ended.returncode == 6 and re.fullmatch(line, ended.stderr) is not None
 
 
 def is_whole(root: Path, undisturbed: dict[str, str]) -> bool:

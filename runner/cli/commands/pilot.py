@@ -14,6 +14,7 @@ from runner.cli.env_files import reads_env_files
 from runner.cli.log import log_options
 from runner.cli.signals import StopEvent, handle_stop_signals
 from runner.cli.summaries import print_comparisons, print_summary, print_summary_if_stopped
+from runner.cli.wait_lock import WAIT_LOCK_OPTION, wait_for_lock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 @click.option("--simulate", is_flag=True, help="Use the local simulator: no key, no cost. Writes to simulated/.")
 @click.option("--yes", is_flag=True, help="Send without asking for confirmation.")
 @click.option("--no-wait", is_flag=True, help="Exit (code 4) instead of waiting for batches; run again to resume.")
+@WAIT_LOCK_OPTION
 @VAR_OPTION
 @JSON_OPTION
 @VERBOSE_OPTION
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 @log_options
 def pilot(
     spec: Path, *, rows: int, by: str | None, seed: int, sync: bool, simulate: bool, yes: bool, no_wait: bool,
-    variables: dict[str, str], as_json: bool, verbose: bool,
+    variables: dict[str, str], as_json: bool, verbose: bool, wait_lock: float | None,
 ) -> None:  # fmt: skip
     """Send a sample of the rows first.
 
@@ -54,7 +56,7 @@ def pilot(
     warn_of_debug_log()
     variants = load_specs([spec], vars=variables, load=load_spec_or_report)
     options = RunOptions(simulate=simulate, wait=not no_wait, pending="finish")
-    sample = _Sample(Pilot(rows, seed, by), sync, yes or simulate, as_json, verbose)
+    sample = _Sample(Pilot(rows, seed, by), sync, yes or simulate, as_json, verbose, wait_lock)
     with handle_stop_signals() as stop:
         pilot_chosen = _pilot_one if len(variants) == 1 else _pilot_variants
         pilot_chosen(variants, sample, options, stop)
@@ -68,6 +70,7 @@ class _Sample(NamedTuple):
     is_agreed: bool
     as_json: bool
     is_verbose: bool
+    wait_lock: float | None
 
 
 def _pilot_one(specs: "Sequence[Spec]", sample: _Sample, options: "RunOptions", stop: StopEvent) -> None:
@@ -78,10 +81,11 @@ def _pilot_one(specs: "Sequence[Spec]", sample: _Sample, options: "RunOptions", 
     [spec] = specs
     with print_summary_if_stopped(as_json=sample.as_json), show_progress() as progress:
         agree = partial(ask_consent, progress, stop, is_agreed=sample.is_agreed, verbose=sample.is_verbose)
-        found = run_pilot(
-            spec, sample.pilot, options,
+        send = partial(
+            run_pilot, spec, sample.pilot, options,
             is_sync=sample.is_sync, consent=agree, report=progress.report, stop=stop,
         )  # fmt: skip
+        found = wait_for_lock(send, sample.wait_lock, stop)
     if sample.as_json and found.summary.state == "finished":
         echo_json(found)
     else:
@@ -101,7 +105,9 @@ def _pilot_variants(specs: "Sequence[Spec]", sample: _Sample, options: "RunOptio
     for spec in specs:
         check_spec(spec, simulate=options.simulate, resume=False)
     made = [make_pilot_spec(spec, sample.pilot, is_sync=sample.is_sync) for spec in specs]
-    runs = send_several(made, stop, options, is_agreed=sample.is_agreed, as_json=sample.as_json)
+    runs = send_several(
+        made, stop, options, is_agreed=sample.is_agreed, as_json=sample.as_json, wait_lock=sample.wait_lock
+    )
     finished = [one for one in runs.summaries.values() if one.state == "finished"]
     for spec in specs if len(finished) == len(specs) else ():
         found = describe_pilot(spec, sample.pilot, runs.summaries[spec.place])

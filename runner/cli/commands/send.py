@@ -26,6 +26,7 @@ from runner.cli.log import LOG, log_options
 from runner.cli.resume_command import resume_command
 from runner.cli.signals import StopEvent, handle_stop_signals, say_next_command
 from runner.cli.summaries import print_comparisons, print_stopped, print_summary, print_summary_if_stopped
+from runner.cli.wait_lock import WAIT_LOCK_OPTION, wait_for_lock
 from runner.text import pluralize
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class _ConsoleOptions(NamedTuple):
     is_agreed: bool
     as_json: bool
     is_verbose: bool
+    wait_lock: float | None
 
     def policy(self, pause: Callable[[], AbstractContextManager[None]], stop: StopEvent) -> Any:
         """Return how to decide about a run that differs from the files; a person is asked on a terminal."""
@@ -98,6 +100,7 @@ class _ConsoleOptions(NamedTuple):
 @click.option("--yes", is_flag=True, help="Send without asking for confirmation.")
 @click.option("--no-wait", is_flag=True, help="Exit (code 4) instead of waiting for batches; run again to resume.")
 @click.option("--max-wait", type=TimeSpan(), metavar="8h", help="Wait at most this long, then exit (code 4).")
+@WAIT_LOCK_OPTION
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N rows.")
 @click.option(
     "--pending",
@@ -124,7 +127,7 @@ def run(
     specs: tuple[str, ...], *, simulate: bool, yes: bool, resume: bool, new: bool, as_json: bool,
     no_wait: bool, accept_loss: bool, overwrite: bool, limit: int | None, poll_seconds: float | None,
     pending: str | None, max_wait: float | None, select: tuple[str, ...], variables: dict[str, str],
-    verbose: bool, skip_pilot: bool,
+    verbose: bool, skip_pilot: bool, wait_lock: float | None,
 ) -> None:  # fmt: skip
     """Run or resume specs.
 
@@ -147,7 +150,7 @@ def run(
     }  # fmt: skip
     run_chosen = _run_one if len(chain) == 1 else _run_several
     with handle_stop_signals() as stop:
-        run_chosen(chain, stop, how, _ConsoleOptions(pending, yes or simulate, as_json, verbose))
+        run_chosen(chain, stop, how, _ConsoleOptions(pending, yes or simulate, as_json, verbose, wait_lock))
 
 
 def _run_one(chain: Sequence["Spec"], stop: StopEvent, how: dict[str, Any], manner: _ConsoleOptions) -> None:
@@ -159,7 +162,8 @@ def _run_one(chain: Sequence["Spec"], stop: StopEvent, how: dict[str, Any], mann
     with print_summary_if_stopped(as_json=manner.as_json), show_progress() as progress:
         agree = partial(ask_consent, progress, stop, is_agreed=manner.is_agreed, verbose=manner.is_verbose)
         how["pending"] = manner.policy(progress.pause, stop)
-        summary = run_spec(spec, RunOptions(**how), consent=agree, report=progress.report, stop=stop)
+        send = partial(run_spec, spec, RunOptions(**how), consent=agree, report=progress.report, stop=stop)
+        summary = wait_for_lock(send, manner.wait_lock, stop)
     print_summary(summary, [spec.path], simulate=how["simulate"], as_json=manner.as_json)
     sys.exit(exit_code(summary, stop))
 
@@ -168,14 +172,17 @@ def _run_several(chain: Sequence["Spec"], stop: StopEvent, how: dict[str, Any], 
     from runner.lifecycle.run_options import RunOptions
 
     options, policy = RunOptions(**how), manner.policy
-    runs = send_several(chain, stop, options, is_agreed=manner.is_agreed, as_json=manner.as_json, policy=policy)
+    runs = send_several(
+        chain, stop, options,
+        is_agreed=manner.is_agreed, as_json=manner.as_json, policy=policy, wait_lock=manner.wait_lock,
+    )  # fmt: skip
     print_comparisons(chain, is_simulated=options.simulate, as_json=manner.as_json)
     end_several(runs, stop, chain)
 
 
 def send_several(
     chain: Sequence["Spec"], stop: StopEvent, options: "RunOptions", *, is_agreed: bool, as_json: bool,
-    policy: Callable[..., Any] | None = None,
+    policy: Callable[..., Any] | None = None, wait_lock: float | None = None,
 ) -> "AllRuns":  # fmt: skip
     """Run several specs, and print the summary of each; `policy` decides about runs that differ from the files."""
     from runner.cli.several import SeveralConsole, run_several
@@ -184,7 +191,7 @@ def send_several(
     show_stopped = partial(print_stopped, as_json=as_json)
     console = SeveralConsole(is_agreed, partial(_confirm, stop), show, show_stopped)
     pending = options.pending if policy is None else policy(console.pause, stop)
-    runs = run_several(chain, replace(options, pending=pending), console, stop)
+    runs = run_several(chain, replace(options, pending=pending), console, stop, wait_lock=wait_lock)
     for spec in runs.unfinished:
         show(runs.summaries[spec.place])
     return runs
@@ -221,6 +228,7 @@ def exit_code(summary: "Summary", stop: StopEvent, *, is_last: bool = True) -> i
 @click.option(
     "--no-wait", is_flag=True, help="Exit (code 4) instead of waiting for batches; retry again to resume."
 )
+@WAIT_LOCK_OPTION
 @click.option("--accept-loss", is_flag=True, help="Record rows as missing if the API no longer has their results.")
 @click.option(
     "--poll-seconds", type=click.FloatRange(min=0, min_open=True), help="Seconds between two checks of a batch."
@@ -233,6 +241,7 @@ def exit_code(summary: "Summary", stop: StopEvent, *, is_last: bool = True) -> i
 def retry(
     target: str, *, outcome: str | None, key: str | None, simulate: bool, yes: bool, no_wait: bool,
     accept_loss: bool, poll_seconds: float | None, variables: dict[str, str], as_json: bool, verbose: bool,
+    wait_lock: float | None,
 ) -> None:  # fmt: skip
     """Send the failed rows of a run again.
 
@@ -257,9 +266,10 @@ def retry(
         is_agreed = yes or found.is_simulated
         options = RunOptions(found.is_simulated, not no_wait, accept_loss=accept_loss, poll_seconds=poll_seconds)
         agree = partial(ask_consent, progress, stop, is_agreed=is_agreed, verbose=verbose, notes=notes)
-        summary = retry_run(
-            spec, found.run_id, choice, options=options, consent=agree, note=notes.append,
+        send = partial(
+            retry_run, spec, found.run_id, choice, options=options, consent=agree, note=notes.append,
             report=progress.report, stop=stop,
         )  # fmt: skip
+        summary = wait_for_lock(send, wait_lock, stop)
     print_summary(summary, [found.spec_path], simulate=found.is_simulated, as_json=as_json)
     sys.exit(exit_code(summary, stop))
