@@ -134,7 +134,8 @@ def prepare_run(
         spec = make_pilot_spec(spec, spec.pilot)
         destinations = check_destinations(spec, root)
     prove_destinations(spec, destinations)
-    prepared = prepare_first_round(spec, templates, store, limit=limit, stop=stop, report=report)
+    how: dict[str, Any] = {"limit": limit, "jobs": options.jobs, "stop": stop, "report": report}
+    prepared = prepare_first_round(spec, templates, store, **how)
     context = RunContext(spec, store, prepared.run, root, report, overwrite, stop)
     check_tables(context, destinations)
     return ReadyRun(context, open_api, build_plan(context, templates, prepared, api, store), is_pilot=is_pilot)

@@ -24,7 +24,8 @@ class RunOptions:
     as it was and `new` starts over. Without both, `pending` decides: finish (as it was, and then start on the
     changes), new, ask (raise UsageError), or a function. `accept_loss` ends rows of lost results as missing. With
     `overwrite` a partial run replaces complete outputs. `poll_seconds` is the time between two looks at a batch,
-    by default that of the spec. `skip_pilot` sends the whole job without the pilot of its spec.
+    by default that of the spec. `skip_pilot` sends the whole job without the pilot of its spec. Rows are rendered
+    in `jobs` processes.
     """
 
     simulate: bool = False
@@ -38,3 +39,4 @@ class RunOptions:
     overwrite: bool = False
     poll_seconds: float | None = None
     skip_pilot: bool = False
+    jobs: int = 1

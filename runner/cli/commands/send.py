@@ -11,6 +11,7 @@ import click
 
 from runner.cli.ask import choose, confirm
 from runner.cli.common import (
+    JOBS_OPTION,
     JSON_OPTION,
     SELECT_OPTION,
     SPEC_PATHS,
@@ -101,6 +102,7 @@ class _ConsoleOptions(NamedTuple):
 @click.option("--no-wait", is_flag=True, help="Exit (code 4) instead of waiting for batches; run again to resume.")
 @click.option("--max-wait", type=TimeSpan(), metavar="8h", help="Wait at most this long, then exit (code 4).")
 @WAIT_LOCK_OPTION
+@JOBS_OPTION
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N rows.")
 @click.option(
     "--pending",
@@ -127,7 +129,7 @@ def run(
     specs: tuple[str, ...], *, simulate: bool, yes: bool, resume: bool, new: bool, as_json: bool,
     no_wait: bool, accept_loss: bool, overwrite: bool, limit: int | None, poll_seconds: float | None,
     pending: str | None, max_wait: float | None, select: tuple[str, ...], variables: dict[str, str],
-    verbose: bool, skip_pilot: bool, wait_lock: float | None,
+    verbose: bool, skip_pilot: bool, wait_lock: float | None, jobs: int,
 ) -> None:  # fmt: skip
     """Run or resume specs.
 
@@ -146,7 +148,7 @@ def run(
     how: dict[str, Any] = {
         "simulate": simulate, "wait": not no_wait, "max_wait": max_wait, "limit": limit, "resume": resume,
         "new": new, "accept_loss": accept_loss, "overwrite": overwrite, "poll_seconds": poll_seconds,
-        "skip_pilot": skip_pilot,
+        "skip_pilot": skip_pilot, "jobs": jobs,
     }  # fmt: skip
     run_chosen = _run_one if len(chain) == 1 else _run_several
     with handle_stop_signals() as stop:

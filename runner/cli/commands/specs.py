@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runner.cli.common import (
+    JOBS_OPTION,
     JSON_OPTION,
     SELECT_OPTION,
     SPEC_PATH,
@@ -119,6 +120,7 @@ def render(spec: Path, limit: int | None, variables: dict[str, str]) -> None:
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N rows.")
 @click.option("--offline", is_flag=True, help="Estimate tokens without the API, whose count is free.")
 @click.option("--simulate", is_flag=True, help="Plan a simulated run; the simulator counts tokens.")
+@JOBS_OPTION
 @VERBOSE_OPTION
 @SELECT_OPTION
 @VAR_OPTION
@@ -126,7 +128,7 @@ def render(spec: Path, limit: int | None, variables: dict[str, str]) -> None:
 @reads_env_files
 def plan(
     specs: tuple[str, ...], *, limit: int | None, offline: bool, simulate: bool, variables: dict[str, str],
-    select: tuple[str, ...], as_json: bool, verbose: bool,
+    select: tuple[str, ...], as_json: bool, verbose: bool, jobs: int,
 ) -> None:  # fmt: skip
     """Show what new runs would send and cost.
 
@@ -145,7 +147,7 @@ def plan(
         return
     upstream = [find_upstream(spec, chosen) for spec in chosen]
     first = [spec for spec, before in zip(chosen, upstream, strict=True) if before is None]
-    plans = _make_plans(first, simulate=simulate, offline=offline, limit=limit)
+    plans = _make_plans(first, simulate=simulate, offline=offline, limit=limit, jobs=jobs)
     rows, show = [PlanRow(made.spec, made) for made in plans], partial(show_finding, err=False)
     for spec, before in zip(chosen, upstream, strict=True):
         if before is not None:
@@ -160,15 +162,14 @@ def plan(
     sys.exit(2 if any(finding.severity == "error" for made in plans for finding in made.findings) else 0)
 
 
-def _make_plans(specs: "Sequence[Spec]", *, simulate: bool, offline: bool, limit: int | None) -> "list[Plan]":
-    """Plan specs. Raises InputError with the mistakes of all of them."""
+def _make_plans(specs: "Sequence[Spec]", **how: Any) -> "list[Plan]":
+    """Plan specs; `how` has the other arguments of `plan`. Raises InputError with the mistakes of all of them."""
     from runner.cli.progress import show_progress
     from runner.errors import InputError, Problem
     from runner.lifecycle.plan.preview import plan as plan_spec
 
     plans: list[Plan] = []
     problems: list[Problem] = []
-    how: dict[str, Any] = {"simulate": simulate, "offline": offline, "limit": limit}
     with handle_stop_signals() as stop, show_progress() as progress:
         for spec in specs:
             try:

@@ -49,6 +49,7 @@ def plan(
     simulate: bool = False,
     offline: bool = False,
     limit: int | None = None,
+    jobs: int = 1,
     report: ProgressCallback = ignore_progress,
     stop: Event | None = None,
 ) -> Plan:
@@ -69,7 +70,7 @@ def plan(
             prepare_run = partial(
                 prepare_first_round, spec, checked.templates, store, previous_store=previous_store
             )
-            prepared = prepare_run(limit=limit, stop=stop or Event(), report=report)
+            prepared = prepare_run(limit=limit, jobs=jobs, stop=stop or Event(), report=report)
             api = None if offline else _open_counting_client(stack, spec, scratch, simulate=simulate)
             context = RunContext(spec, store, prepared.run, base, report)
             made = build_plan(context, checked.templates, prepared, api, previous_store)

@@ -61,7 +61,8 @@ class RequestTotals:
 class FirstRound:
     """State of the first round while it is written: rows read, rows that are not sent, and hashes of keys.
 
-    `count_row` is called with the number of each row. `mark_bytes` are added to each request that is sent.
+    `count_row` is called with the number of each row. `mark_bytes` are added to each request that is sent. Rows
+    are rendered in `jobs` processes.
     """
 
     templates: Templates
@@ -73,6 +74,7 @@ class FirstRound:
     sink_checks: SinkRowChecks | None = None
     count_row: Callable[[int], None] = lambda _: None
     mark_bytes: int = 0
+    jobs: int = 1
     earlier_rows: Iterator[tuple[Row, KeptResult | None]] | None = None
     rows: int = 0
     settled_rows: list[SettledRow] = field(default_factory=list)
@@ -127,7 +129,8 @@ class FirstRound:
         if self.earlier_rows is not None:
             rows = self._keep_results(self.earlier_rows, rows_file, unsent_file)
         self.templates.stop_rendering_when(self.stop.is_set)
-        for row, (params, adjustment, problem, attached) in encode_requests(self.templates, rows, note):
+        how: dict[str, Any] = {"jobs": self.jobs, "should_stop": self.stop.is_set}
+        for row, (params, adjustment, problem, attached) in encode_requests(self.templates, rows, note, **how):
             self._check_limits(row)
             self.count_row(row.number)
             fields = self._write_row(row, rows_file)

@@ -112,13 +112,15 @@ def prepare_first_round(
     run_id: str | None = None,
     previous_store: Store | None = None,
     earlier: EarlierRows | None = None,
+    jobs: int = 1,
 ) -> PreparedRun:
     """Read the source and write all bodies of the first round; the run is `prepared` at the end.
 
     With `run_id`, it restores a run whose state was lost, which stays `preparing` until it is compared with
     what was sent. Results of earlier runs come from `previous_store`, by default the store itself. With `earlier`,
-    the rows are those of an earlier run, and the source is not read. The run is discarded on an error: InputError
-    for an invalid row, duplicate keys, or rows that a sink cannot write, and Interrupted if `stop` is set.
+    the rows are those of an earlier run, and the source is not read. Rows are rendered in `jobs` processes, which
+    changes no byte. The run is discarded on an error: InputError for an invalid row, duplicate keys, or rows that
+    a sink cannot write, and Interrupted if `stop` is set.
     """
     if earlier is None and run_id is None:
         spec = keep_params_order(spec, previous_store or store)
@@ -137,7 +139,7 @@ def prepare_first_round(
             # What a recovered run has sent is paid: the sinks can still be corrected before it is delivered.
             first.sink_checks = sink_checks if run_id is None else None
             first.count_row = _RowCounter(store, run, report).count
-            first.earlier_rows = None if earlier is None else earlier.rows
+            first.earlier_rows, first.jobs = None if earlier is None else earlier.rows, jobs
             results = _open_results(previous_store, run, spec, files, is_recovered=run_id is not None)
             _write_first_round(first, spec, store, _read_rows(spec, inputs, limit), results)
             _check_keys(first, spec, store)

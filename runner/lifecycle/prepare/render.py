@@ -1,10 +1,11 @@
 """Render the rows of a source as requests."""
 
 import re
-from collections.abc import Callable, Iterator
-from typing import NoReturn
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from runner.errors import InputError, Problem
+from runner.lifecycle.prepare.worker_pool import encode_in_processes
 from runner.requests.attachments import AttachedFile
 from runner.requests.encode import EncodedRequest, make_request_encoder
 from runner.rules.finding import Finding
@@ -15,26 +16,41 @@ from runner.templates.templates import Templates
 _SHAPE = re.compile(rb'"(?:type|media_type|role)":"[^"\\]*"')
 
 
+def _ignore_attachment(_: AttachedFile) -> None:
+    """Ignore attached files: the default for `on_attach`."""
+
+
 def encode_requests(
-    templates: Templates, rows: Iterator[Row], on_attach: Callable[[AttachedFile], None] | None = None
+    templates: Templates,
+    rows: Iterator[Row],
+    on_attach: Callable[[AttachedFile], None] = _ignore_attachment,
+    *,
+    jobs: int = 1,
+    should_stop: Callable[[], bool] = bool,
 ) -> Iterator[tuple[Row, EncodedRequest]]:
     """Yield each row with its request. Raises InputError that names the template and the row.
 
-    `on_attach` is called with each file that the requests attach.
+    `on_attach` is called with each file that the requests attach. With more than one of `jobs`, other processes
+    render the rows, until `should_stop`.
     """
-    encode, names = make_request_encoder(templates, *([on_attach] if on_attach else [])), templates.variables
+    encode, names = make_request_encoder(templates, on_attach), templates.variables
+    if jobs > 1:
+        how: dict[str, Any] = {"jobs": jobs, "should_stop": should_stop}
+        for row, found in encode_in_processes(templates, rows, on_attach, **how):
+            if not isinstance(found, EncodedRequest):
+                raise _make_row_error(found, row)
+            yield row, found
+        return
     for row in rows:
         try:
             yield row, encode(names(row.fields))
         except InputError as error:
-            _raise_with_row(error, row)
+            raise _make_row_error(error.problems, row) from error
 
 
-def _raise_with_row(error: InputError, row: Row) -> NoReturn:
+def _make_row_error(problems: Iterable[Problem], row: Row) -> InputError:
     place = f"row {row.number}, {row.path}:{row.line}"
-    raise InputError(
-        [Problem(p.path, f"{p.message} ({place})", p.line, p.column) for p in error.problems]
-    ) from error
+    return InputError([Problem(one.path, f"{one.message} ({place})", one.line, one.column) for one in problems])
 
 
 def rejected_finding(row: Row, problem: str) -> Finding:

@@ -1,0 +1,153 @@
+"""Several processes render the same bytes as one, and leave nothing behind."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.files import image, pdf
+from tests.support.processes import command
+from tests.support.projects import write_job
+from tests.support.prompts import PATH_BLOCK
+from tests.support.simulator import environ_without_key
+
+KEYS = environ_without_key()
+SLOW = (
+    "{% if text.split()[-1] | int > 150 %}{% for a in range(90000) %}{% for b in range(90000) %}{% endfor %}"
+    "{% endfor %}{% endif %}{{ text }}"
+)
+"""A template that renders for long, but not in the first rows, which are also rendered by the check of a spec."""
+
+
+def write_scans(root: Path, **changes: Any) -> None:
+    """A job of documents and images, of which one cannot be read and one belongs to all rows."""
+    (root / "scans").mkdir()
+    for number in range(12):
+        (root / f"scans/{number}.pdf").write_bytes(
+            b"broken" if number == 5 else pdf(number % 3 + 1, text=f"{number}")
+        )
+    (root / "logo.png").write_bytes(image(400, 300))
+    user = [
+        PATH_BLOCK,
+        {"type": "image", "path": "logo.png", "convert": True},
+        {"type": "text", "text": "{{ name }}?"},
+    ]
+    source = {"type": "files", "path": "scans/*.pdf", "key": "name"}
+    write_job(root, **{"source": source, "prompt": {"user": user}, **changes})
+
+
+def state_of(root: Path) -> dict[str, bytes]:
+    """The bodies and outputs of the only run, and the files that it attaches, without its id."""
+    [run] = (root / "simulated/.runner/runs").iterdir()
+    paths = [
+        *run.glob("bodies/*.json"),
+        run / "attached.jsonl",
+        run / "rows.jsonl",
+        *root.glob("simulated/out/*"),
+    ]
+    texts = {path.name: path.read_bytes().replace(run.name.encode(), b"RUN") for path in paths if path.exists()}
+    return {
+        name: re.sub(rb"msgbatch_\w+|\"(?:mtime_ns|modified)\":[^,}]*", b"", text) for name, text in texts.items()
+    }
+
+
+def run_with(root: Path, jobs: str, **changes: Any) -> dict[str, bytes]:
+    root.mkdir()
+    (write_scans if "source" not in changes else write_job)(root, **changes)
+    ended = command(root, KEYS, "run", "job.yaml", "--simulate", "--jobs", jobs)
+    assert ended.returncode in (0, 3), ended.stderr
+    return state_of(root)
+
+
+def test_documents_are_the_same_bytes_in_three_processes(tmp_path: Path) -> None:
+    one, three = run_with(tmp_path / "one", "1"), run_with(tmp_path / "three", "3")
+    assert one == three
+    assert len(one["attached.jsonl"].splitlines()) == 13
+
+
+def test_texts_are_the_same_bytes_in_two_processes(tmp_path: Path) -> None:
+    changes = {"source": {"type": "csv", "path": "rows.csv", "key": "id"}, "rows": 1_000}
+    assert run_with(tmp_path / "one", "1", **changes) == run_with(tmp_path / "two", "2", **changes)
+
+
+def test_plan_takes_the_number_of_processes_from_the_environment(tmp_path: Path) -> None:
+    write_scans(tmp_path)
+    plans = [
+        json.loads(command(tmp_path, {**KEYS, **more}, "plan", "job.yaml", "--simulate", "--json").stdout)
+        for more in ({}, {"RUNNER_JOBS": "2"}, {"RUNNER_JOBS": "auto"})
+    ]
+    assert [{**one, "run": ""} for one in plans] == [{**plans[0], "run": ""}] * 3
+
+
+def test_mistake_in_a_row_is_named_as_by_one_process(tmp_path: Path) -> None:
+    write_job(tmp_path, rows=700, prompt={"user": "{{ 1 // (text | length - 15) }} {{ text }}"})
+    messages = [
+        command(tmp_path, KEYS, "run", "job.yaml", "--simulate", "--jobs", jobs).stderr for jobs in ("1", "2")
+    ]
+    assert messages[0] == messages[1]
+    assert "modulo by zero (row 100, " in messages[0]
+
+
+@pytest.mark.parametrize("jobs", ["0", "-1", "many", "1.5"])
+def test_wrong_number_of_processes_is_refused(tmp_path: Path, jobs: str) -> None:
+    write_job(tmp_path)
+    ended = command(tmp_path, KEYS, "plan", "job.yaml", "--simulate", "--jobs", jobs)
+    assert (ended.returncode, f"{jobs!r} is neither a number from 1 to 999 nor auto" in ended.stderr) == (2, True)
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that render for a process."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parent = int(path.read_text().rpartition(")")[2].split()[1])
+            if parent == pid and b"spawn_main" in (path.parent / "cmdline").read_bytes():
+                found.append(int(path.parent.name))
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_until(condition: Any) -> None:
+    while not condition():
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def busy(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A command whose processes render rows for long."""
+    write_job(tmp_path, rows=2_000, prompt={"user": SLOW})
+    words = [sys.executable, "-m", "runner", "plan", "job.yaml", "--simulate", "--jobs", "2"]
+    with subprocess.Popen(words, cwd=tmp_path, env=KEYS, stderr=subprocess.PIPE, text=True) as process:
+        wait_until(lambda: len(children_of(process.pid)) == 2)
+        yield process
+        process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_no_process_outlives_the_command(busy: subprocess.Popen[str], number: signal.Signals) -> None:
+    children = children_of(busy.pid)
+    busy.send_signal(number)
+    busy.wait()
+    wait_until(lambda: not any(map(is_alive, children)))
+
+
+def test_process_that_dies_is_an_error_with_a_remedy(busy: subprocess.Popen[str]) -> None:
+    os.kill(children_of(busy.pid)[-1], signal.SIGKILL)
+    assert busy.stderr is not None
+    assert "a process that renders rows has ended by itself" in busy.stderr.read()
+    assert busy.wait() == 1
