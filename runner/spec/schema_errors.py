@@ -99,7 +99,7 @@ def _type_message(error: SchemaError) -> str:
     form = suggest_value(error.instance, wanted, error.schema)
     if error.path in _FORMS:
         form = f": write it like `{_FORMS[error.path]}`"
-    is_hidden = may_be_secret(error.path) if error.path else False
+    is_hidden = may_be_secret(error.path) and not isinstance(error.instance, dict | list)
     return f"must be {kinds}" if is_hidden else f"must be {kinds}, not {describe_value(error.instance)}{form}"
 
 

@@ -60,7 +60,9 @@ def may_be_secret(path: Path) -> bool:
     The first is recorded without its password, and the second is not recorded.
     """
     is_url = path[:1] in (("source",), ("sinks",)) and path[-1] == "url"
-    return is_url or (path[:1] == ("notify",) and path[-1] in ("url", "secret", "apprise"))
+    # A receiver that is written as a text, with or without a list, is a URL too.
+    is_receiver = len(path) <= len(("notify", 0))
+    return is_url or (path[:1] == ("notify",) and (is_receiver or path[-1] in ("url", "secret", "apprise")))
 
 
 @dataclass(slots=True)
