@@ -1,14 +1,18 @@
 """An edited check or schema that is never sent judges paid answers again, and sends only rows that still fail."""
 
+import hashlib
+import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from runner import Summary
 from tests.support.outputs import records
-from tests.support.processes import command
+from tests.support.processes import RUN, command
 from tests.support.projects import SCHEMA, SPEC, plan_of_edited_job, write_job
-from tests.support.simulator import environ_without_key, paid
+from tests.support.simulator import environ_without_key, paid, simulator
 
 ONCE = {"attempts": 1}
 NEVER: dict[str, str] = {"check": "score is string", "message": "the score is no text"}
@@ -101,6 +105,40 @@ def test_order_of_params_does_not_send_rows_again(tmp_path: Path, run_job: Calla
     write_job(tmp_path, params=turned, rows=22, retry=ONCE)
     run_job()
     assert sent(tmp_path) == 22
+
+
+def test_retry_keeps_the_order_of_params(tmp_path: Path) -> None:
+    params = SPEC["params"]
+    write_job(tmp_path, params=params, retry=ONCE)
+    with simulator(tmp_path / "api", mix=lambda id: "errored" if id.endswith("-3") else "succeeded") as environ:
+        assert command(tmp_path, environ, *RUN).returncode == 3
+    turned = dict(reversed(params.items()))
+    with simulator(tmp_path / "api") as environ:
+        write_job(tmp_path, params=turned, retry=ONCE)
+        assert command(tmp_path, environ, "retry", "job.yaml", "--yes").returncode == 0
+        write_job(tmp_path, params=turned, retry=ONCE, rows=21)
+        assert command(tmp_path, environ, *RUN).returncode == 0
+    assert sent(tmp_path) == 22
+
+
+def test_order_of_params_of_another_spec_is_no_matter(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    run_job()
+    write_job(tmp_path, name="other", prompt={"user": "Other: {{ text }}"})
+    turn_params_of(tmp_path, run_job().run)
+    assert reasons(tmp_path, rows=21) == {"data": 1}
+    turned = dict(reversed(SPEC["params"].items()))
+    assert reasons(tmp_path, rows=21, params=turned) == {"data": 1}
+
+
+def turn_params_of(root: Path, run: str) -> None:
+    """Make a run one of an older version, which sent params in the order as they were written."""
+    path = root / ".runner/runs" / run / "spec.json"
+    snapshot = json.loads(path.read_text())
+    snapshot["record"]["params"] = dict(reversed(snapshot["record"]["params"].items()))
+    written = json.dumps(snapshot).encode()
+    path.write_bytes(written)
+    with closing(sqlite3.connect(root / ".runner/state.db")) as state, state:
+        state.execute("UPDATE run SET spec_sha256 = ? WHERE id = ?", (hashlib.sha256(written).hexdigest(), run))
 
 
 def test_order_in_a_schema_of_a_tool_sends_rows_again(tmp_path: Path, run_job: Callable[..., Summary]) -> None:

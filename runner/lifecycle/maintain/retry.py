@@ -18,6 +18,7 @@ from runner.lifecycle.plan.consent import Consent
 from runner.lifecycle.plan.plan import build_plan
 from runner.lifecycle.prepare.change_reasons import find_default_reason
 from runner.lifecycle.prepare.prepare import EarlierRows, prepare_first_round
+from runner.lifecycle.prepare.reuse import keep_params_order
 from runner.lifecycle.run import CheckedSpec, ReadyRun, check_spec, follow_and_deliver
 from runner.lifecycle.run_options import RunOptions
 from runner.lifecycle.validate.destinations import check_tables, prove_destinations
@@ -196,6 +197,7 @@ def _prepare_retry(
     before = read_snapshot(store, run)
     # The rows stay those of that run, and with them the settings that chose them.
     spec = replace(checked.spec, source=spec_from_record(before.record, path=Path(), root=Path()).source)
+    spec = keep_params_order(spec, store)
     templates = load_templates(spec)
     prove_destinations(spec, checked.destinations)
     taken = take_snapshot(spec, templates, before.limit)

@@ -122,7 +122,7 @@ def prepare_first_round(
     changes no byte. The run is discarded on an error: InputError for an invalid row, duplicate keys, or rows that
     a sink cannot write, and Interrupted if `stop` is set.
     """
-    if earlier is None and run_id is None:
+    if earlier is None:
         spec = keep_params_order(spec, previous_store or store)
         templates = templates if templates.spec is spec else replace(templates, spec=spec)
     inputs, start = Inputs(spec.root), earlier.snapshot if earlier else take_snapshot(spec, templates, limit)

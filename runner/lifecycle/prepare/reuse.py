@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from runner.results.outcome import parse_result
 from runner.results.output_format import OutputFormat
 from runner.runs.snapshot import read_snapshot
 from runner.spec.spec import Spec
+from runner.store.records import Run
 from runner.store.request_index import AnsweredRequests, ResultLocation
 from runner.store.run_folder import FileSlices
 from runner.store.store import Store
@@ -104,21 +106,32 @@ def digest_row(row: bytes) -> bytes:
 
 
 def keep_params_order(spec: Spec, store: Store) -> Spec:
-    """Return a spec whose `params` have the order of keys of the newest run that had the same ones.
+    """Return a spec whose `params` have the order of keys of an earlier run that had the same ones.
 
-    Requests are found by the digest of their bytes: in another order, every row would be sent and paid again.
+    Requests are found by the digest of their bytes: in another order, every row would be sent and paid again. The
+    runs of the spec come before those of others, and the order as it is written before that of the newest run.
     """
+    for runs in (store.runs(spec.name), store.runs()):
+        newest = None
+        for earlier in _read_equal_params(store, runs, spec):
+            if list(earlier) == list(spec.params):
+                return spec
+            newest = newest or earlier
+        if newest is not None:
+            return replace(spec, params=newest)
+    return spec
+
+
+def _read_equal_params(store: Store, runs: Iterable[Run], spec: Spec) -> Iterator[dict[str, Any]]:
+    """Yield the params of the runs that had the same as a spec, in any order."""
     written = _sort_params(spec.params)
-    for run in store.runs():
+    for run in runs:
         if run.purged_at is not None or run.state == "preparing":
             continue
-        try:
+        with suppress(StateError):
             earlier = read_snapshot(store, run).record["params"]
-        except StateError:
-            continue
-        if _sort_params(earlier) == written:
-            return replace(spec, params=earlier) if list(earlier) != list(spec.params) else spec
-    return spec
+            if _sort_params(earlier) == written:
+                yield earlier
 
 
 def _sort_params(params: Mapping[str, Any]) -> list[tuple[str, str]]:
