@@ -1,6 +1,6 @@
 """The pilot of a spec: a sample that must be good before the whole job is begun."""
 
-from runner.errors import PilotMissed, UsageError
+from runner.errors import PilotMissed
 from runner.runs.context import RunContext
 from runner.runs.select import RunSelector
 from runner.runs.summary import Summary, summarize_run
@@ -23,27 +23,30 @@ def needs_pilot(spec: Spec, templates: Templates, store: Store, *, is_skipped: b
         # The rows could not be read again.
         return False
     made = make_pilot_spec(spec, spec.pilot)
-    found = RunSelector(made, templates, None, resume=False, new=False).find_run(store)
+    found = RunSelector(made, templates, None, resume=False, new=False).find_finished(store)
     if found is None:
         return True
     _check(spec, summarize_run(store, found.run))
     return False
 
 
-def describe_pilot(spec: Spec, templates: Templates, store: Store, *, limit: int | None) -> str:
-    """Return what a new run of a spec does first because of its `pilot`; an empty text if it sends all rows."""
+def describe_pilot(spec: Spec, templates: Templates, store: Store, *, rows: int, limit: int | None) -> str:
+    """Return what a run of a spec does first because of its `pilot`; an empty text if it sends all `rows`."""
+    unfinished = next((run for run in store.runs(spec.name) if run.state == "running"), None)
+    if unfinished is not None and not unfinished.is_pilot:
+        return ""
     try:
         is_needed = needs_pilot(spec, templates, store, is_skipped=limit is not None)
     except PilotMissed as error:
         return str(error)
-    except UsageError:
-        # A run of the whole job is unfinished: it goes on.
-        return ""
     if not is_needed or spec.pilot is None:
         return ""
-    most = f"at most {spec.max_failed_in_pilot:.0%} of them fail"
+    most = f"at most {spec.max_failed_in_pilot * 100:g}% of it fail"
     scores = " and no score is too low" if spec.evaluate else ""
-    return f"{pluralize(spec.pilot.rows, 'row')} are sent first, and the others if {most}{scores}"
+    sample = f"a sample of {pluralize(min(spec.pilot.rows, rows), 'row')} is sent first"
+    if unfinished is not None:
+        sample = f"run {unfinished.id} is finished first, which is one"
+    return f"{sample}, and the others if {most}{scores}"
 
 
 def check_pilot(context: RunContext, summary: Summary) -> None:

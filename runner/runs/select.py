@@ -139,10 +139,6 @@ class RunSelector:
             if known.purged_at is None and known.state != "preparing":
                 read_snapshot(store, known)
         self._check_left_runs(store)
-        return self.find_run(store)
-
-    def find_run(self, store: Store) -> SelectedRun | None:
-        """Return the run to continue, or None, and discard nothing. Raises UsageError as `select_run` does."""
         runs = [run for run in store.runs(self.spec.name) if run.state in ("running", "finished")]
         unfinished = next((run for run in runs if run.state == "running"), None)
         is_pilot = self.spec.source.pilot is not None
@@ -158,6 +154,13 @@ class RunSelector:
                 raise UsageError(f"there is no unfinished run of {self.spec.name} to resume: run without --resume")
             return None
         return self._match_run(store, run)
+
+    def find_finished(self, store: Store) -> SelectedRun | None:
+        """Return the newest finished run (of pilots, for the spec of one), if it matches the current files."""
+        is_pilot = self.spec.source.pilot is not None
+        runs = (run for run in store.runs(self.spec.name) if run.state == "finished" and run.is_pilot == is_pilot)
+        newest = next(runs, None)
+        return None if newest is None else self._match_run(store, newest)
 
     def _check_left_runs(self, store: Store) -> None:
         """Raise UsageError for an unfinished run that the spec has no longer, unless a new one is asked for."""

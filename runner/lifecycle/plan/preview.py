@@ -74,7 +74,8 @@ def plan(
             api = None if offline else _open_counting_client(stack, spec, scratch, simulate=simulate)
             context = RunContext(spec, store, prepared.run, base, report)
             made = build_plan(context, checked.templates, prepared, api, previous_store)
-            return replace(made, pilot=describe_pilot(spec, checked.templates, previous_store, limit=limit))
+            pilot = describe_pilot(spec, checked.templates, previous_store, rows=made.rows, limit=limit)
+            return replace(made, pilot=pilot)
     except OSError as error:
         raise StateError(f"{error.filename or 'the temporary directory'}: {error.strerror}") from error
 
