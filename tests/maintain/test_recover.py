@@ -39,6 +39,18 @@ def test_a_lost_run_is_recovered_by_the_beginning_of_its_id(project: Path) -> No
         assert (ended.returncode, f"run {run} was recovered" in ended.stderr) == (0, True)
 
 
+def test_batches_of_as_many_other_rows_are_recovered(project: Path) -> None:
+    with simulator(project / "api") as environ:
+        for rows in (8, 16):
+            write_job(project, rows=rows)
+            assert command(project, environ, *RUN).returncode == 0
+        lose_state(project)
+        assert command(project, environ, "recover", "job.yaml").returncode == 0
+        assert {one["outcome"] for one in records(project / "out/all.jsonl")} == {"succeeded"}
+    # The answers that the run had taken over are lost with its state.
+    assert sum(paid(project / "api").values()) == 24
+
+
 def test_lost_unfinished_run_is_recovered(project: Path) -> None:
     created = []
 

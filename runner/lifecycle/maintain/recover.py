@@ -60,11 +60,11 @@ def _rebuild(
     spec: Spec, store: Store, api: Api, run: Run, found: list[RecoveredBatch], *, has_newer: bool
 ) -> None:
     """Make the first round that of the batches that were sent. Raises Unavailable if they must end first."""
-    if _matches_prepared(store, run, found):
+    sent = {one.batch: list(_read_rows(api, run, one)) for one in found if one.round == 1}
+    if _matches_prepared(store, run, found, sent):
         return
     if has_newer:
         raise Unavailable(_TOO_EARLY_MESSAGE)
-    sent = {one.batch: list(_read_rows(api, run, one)) for one in found if one.round == 1}
     rebuild_first_round(spec, store, run, sent, now=api.now)
 
 
@@ -105,10 +105,21 @@ def _read_rows(api: Api, run: Run, one: RecoveredBatch) -> Iterator[int]:
                     yield row
 
 
-def _matches_prepared(store: Store, run: Run, found: list[RecoveredBatch]) -> bool:
-    """Return whether the first round, prepared again, has the batches that were sent."""
-    prepared = {batch.batch: batch.requests for batch in store.batches(run)}
-    return all(prepared.get(one.batch) == one.requests for one in found if one.round == 1)
+def _matches_prepared(store: Store, run: Run, found: list[RecoveredBatch], sent: Mapping[int, list[int]]) -> bool:
+    """Return whether the first round, prepared again, has the batches that were sent, with their rows.
+
+    Counts are not enough: if rows reused results of an earlier run, batches of others can have the same ones.
+    """
+    prepared = {batch.batch: batch for batch in store.batches(run)}
+    for one in found:
+        if one.round != 1:
+            continue
+        batch = prepared.get(one.batch)
+        if batch is None or batch.requests != one.requests:
+            return False
+        if not set(sent[one.batch]) <= set(store.row_index.rows_of(batch)):
+            return False
+    return True
 
 
 def _count_lost_answers(spec: Spec, store: Store, run: Run, rows: set[int]) -> None:
