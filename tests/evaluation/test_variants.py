@@ -280,6 +280,17 @@ def test_real_runs_are_not_compared_by_simulated_ones(tmp_path: Path) -> None:
     assert "job: 2 variants on the same 40 rows\n" in again.stdout
 
 
+def test_one_lost_variant_is_recovered_by_its_run(tmp_path: Path) -> None:
+    write_variants(tmp_path)
+    with simulator(tmp_path / "api") as environ:
+        shown = command(tmp_path, environ, *RUN, "--json").stdout.splitlines()
+        run = next(one["run"] for one in map(json.loads, shown) if one.get("spec") == "job@large")
+        shutil.rmtree(tmp_path / ".runner")
+        ended = command(tmp_path, environ, "recover", "job.yaml", "--run", run)
+    assert (ended.returncode, f"run {run} was recovered" in ended.stderr) == (0, True)
+    assert "no batch" not in ended.stderr
+
+
 def test_lost_variants_are_recovered_together(tmp_path: Path) -> None:
     write_variants(tmp_path)
     with simulator(tmp_path / "api") as environ:

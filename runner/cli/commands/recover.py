@@ -61,7 +61,10 @@ def recover(spec: Path, *, run_id: str | None, limit: int | None, variables: dic
 def _recover_runs(
     specs: "Sequence[Spec]", limit: int | None, run_id: str | None, stop: "StopEvent", progress: "ProgressDisplay"
 ) -> "list[Spec]":
-    """Rebuild the newest run of each spec, and return those that had one. Raises UsageError if none had."""
+    """Rebuild a run of each spec, by default the newest, and return those that had one.
+
+    Raises UsageError if none had.
+    """
     from runner.lifecycle.maintain.recover import recover_run
 
     found, missed = list["Spec"](), list[UsageError]()
@@ -76,6 +79,6 @@ def _recover_runs(
         found.append(spec)
     if not found:
         raise missed[0]
-    for one in missed:
+    for one in missed if run_id is None else ():
         say(str(one))
     return found
