@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _REASONS = {
     "reads": "planned after {}, whose outputs it reads",
     "shares": "planned after {}, whose answers it can reuse",
+    "pilot": "all rows are planned after that, if its pilot is good enough",
     "pending": "its changes are planned after that",
 }
 

@@ -31,11 +31,11 @@ from runner.store.run_batches import IN_FLIGHT
 
 @dataclass(frozen=True, slots=True)
 class WaitingSpec:
-    """A spec that is planned once the run of another one, or its own unfinished run, is finished."""
+    """A spec that is planned once the run of another one, its own pilot or its unfinished run is finished."""
 
     spec: Spec
     after: Spec
-    reason: Literal["reads", "shares", "pending"]
+    reason: Literal["reads", "shares", "pilot", "pending"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ class _Runs:
         if ready.plan is not None:
             check_plan(ready.context, ready.plan)
         if ready.is_followed:
-            wave.waiting.append(WaitingSpec(spec, spec, "pending"))
+            wave.waiting.append(WaitingSpec(spec, spec, "pilot" if ready.is_pilot else "pending"))
         if ready.is_pilot:
             self.piloted.add(spec.place)
 

@@ -280,6 +280,16 @@ def test_real_runs_are_not_compared_by_simulated_ones(tmp_path: Path) -> None:
     assert "job: 2 variants on the same 40 rows\n" in again.stdout
 
 
+def test_plan_says_that_pilots_of_variants_are_sent_first(tmp_path: Path) -> None:
+    write_variants(tmp_path, pilot=5, limits={"max_cost": 1})
+    with simulator(tmp_path / "api") as environ:
+        planned = command(tmp_path, environ, "plan", "job.yaml").stdout
+        assert "  job@large: a sample of 5 rows is sent first" in planned
+        ended = command(tmp_path, environ, "run", "job.yaml")
+    assert "all rows are planned after that, if its pilot is good enough" in ended.stderr
+    assert (ended.returncode, "its changes" in ended.stderr) == (0, False)
+
+
 def test_one_lost_variant_is_recovered_by_its_run(tmp_path: Path) -> None:
     write_variants(tmp_path)
     with simulator(tmp_path / "api") as environ:

@@ -23,7 +23,7 @@ _HEADINGS = ("spec", "rows", "to send", "reused", "estimated", "maximum")
 
 
 def format_plans(rows: Sequence[PlanRow], *, show: Callable[[Finding], str] = str) -> str:
-    """Return the table, and below it the findings of all plans, as `show` shows each."""
+    """Return the table, and below it what their pilots send and all findings, as `show` shows each."""
     plans = [row.plan for row in rows if row.plan is not None]
     cells = [
         _HEADINGS,
@@ -33,6 +33,7 @@ def format_plans(rows: Sequence[PlanRow], *, show: Callable[[Finding], str] = st
     widths = [max(len(line[index]) for line in cells) for index in range(len(_HEADINGS))]
     notes = ["", *(_format_note(row) for row in rows), ""]
     lines = [_format_line(line, widths, note) for line, note in zip(cells, notes, strict=True)]
+    lines += [f"  {row.spec}: {row.plan.pilot}" for row in rows if row.plan is not None and row.plan.pilot]
     findings = [show(finding) for plan in plans for finding in plan.findings]
     kind = "variant" if all(split_name(row.spec)[1] is not None for row in rows) else "spec"
     return "\n".join([f"plan of {pluralize(len(rows), kind)}", *lines, *findings])
