@@ -8,7 +8,10 @@ from runner.api.remote_batch import RETENTION_SECONDS
 from runner.notify.events import format_share
 from runner.notify.record import record_alarm
 from runner.runs.context import RunContext, batch_label
+from runner.runs.shared_cap import find_other_runs_under_cap
 from runner.runs.summary import measure_progress
+from runner.store.records import Run
+from runner.store.store import Store
 
 _DAY = 86_400
 WARNING_SECONDS = 21 * _DAY
@@ -59,9 +62,16 @@ class Alarms:
         cap = self.context.spec.limits.max_cost
         if cap is None:
             return
-        cost = measure_progress(self.context.store, self.context.run).cost
-        spent = cost.get("max") or cost["actual"] or 0.0
+        store, run = self.context.store, self.context.run
+        runs = (run, *find_other_runs_under_cap(store, self.context.spec, run))
+        spent = sum(_find_cost(store, one) for one in runs)
         for share in sorted({one.at for one in self.context.spec.notify if "spending" in one.on}):
             if spent >= share * cap:
                 line = f"${spent:,.4f} of limits.max_cost ${cap:,g} are spent, {share:.0%} or more"
                 yield "spending", f"{format_share(share)}{cap:g}", line
+
+
+def _find_cost(store: Store, run: Run) -> float:
+    """Return what a run has cost so far, in US dollars."""
+    cost = measure_progress(store, run).cost
+    return cost.get("max") or cost["actual"] or 0.0

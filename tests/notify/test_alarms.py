@@ -10,7 +10,7 @@ import pytest
 from tests.support.processes import RUN, command
 from tests.support.projects import write_job
 from tests.support.servers import Webhook, webhook
-from tests.support.simulator import simulator
+from tests.support.simulator import bill, simulator
 
 DAY = 86_400
 
@@ -50,6 +50,18 @@ def test_cost_is_told_of_at_each_share_of_the_cap(tmp_path: Path) -> None:
         assert command(tmp_path, {**environ, "HOOK": hook.url}, *RUN).returncode == 0
     assert hook.names() == ["spending"]
     assert "of limits.max_cost $0.01 are spent" in message(hook)
+
+
+def test_cost_of_the_pilot_is_part_of_what_is_told(tmp_path: Path) -> None:
+    write_job(tmp_path, rows=80)
+    with simulator(tmp_path / "api") as environ, webhook() as hook:
+        environ = {**environ, "HOOK": hook.url}
+        assert command(tmp_path, environ, "pilot", "job.yaml", "40", "--yes").returncode == 0
+        share = 1.5 * bill(tmp_path / "api")
+        write_job(tmp_path, rows=80, notify=alarms("spending", at=share), limits={"max_cost": 1})
+        assert command(tmp_path, environ, *RUN).returncode == 0
+        assert bill(tmp_path / "api") > share
+    assert hook.names() == ["spending"]
 
 
 def test_cost_is_told_of_again_for_a_higher_cap(tmp_path: Path) -> None:
