@@ -44,44 +44,6 @@ def test_pilot_and_run_send_each_row_once(tmp_path: Path) -> None:
     assert len(keys(tmp_path / "out/all.jsonl")) == 200
 
 
-def test_pilot_and_job_share_the_cap(tmp_path: Path) -> None:
-    write_job(tmp_path, rows=80)
-    with simulator(tmp_path / "api") as environ:
-        assert command(tmp_path, environ, "pilot", "job.yaml", "40", "--yes").returncode == 0
-        cap = 1.5 * bill(tmp_path / "api")
-        write_job(tmp_path, rows=80, limits={"max_cost": cap})
-        planned = command(tmp_path, environ, "plan", "job.yaml").stdout
-        assert "the pilot has cost $0.0003 of the cap" in planned
-        ended = command(tmp_path, environ, "run", "job.yaml")
-        assert (ended.returncode, "it and its pilot have cost up to" in ended.stderr) == (7, True)
-    assert bill(tmp_path / "api") <= cap
-
-
-def test_new_pilot_of_another_variant_counts_besides_its_job(tmp_path: Path) -> None:
-    long: dict[str, Any] = {"prompt": {"user": "long " * 200 + "{{ text }}"}}
-    variants = {"variants": {"a": {}, "b": {"params.max_tokens": 101}}}
-    write_job(tmp_path, rows=10, **variants)
-    with simulator(tmp_path / "api") as environ:
-        assert command(tmp_path, environ, *RUN).returncode == 0
-        before = bill(tmp_path / "api")
-        write_job(tmp_path, rows=80, **variants, **long)
-        assert command(tmp_path, environ, "pilot", "job.yaml", "40", "--yes").returncode == 0
-        cap = 1.2 * (bill(tmp_path / "api") - before)
-        write_job(tmp_path, rows=80, limits={"max_cost": cap}, **variants, **long)
-        ended = command(tmp_path, environ, "run", "job.yaml", "--select", "variant:a")
-        assert (ended.returncode, "all variants together have cost" in ended.stderr) == (7, True)
-    assert bill(tmp_path / "api") - before <= cap
-
-
-def test_only_the_pilot_just_before_a_run_counts(tmp_path: Path) -> None:
-    write_job(tmp_path, rows=40)
-    with simulator(tmp_path / "api") as environ:
-        assert command(tmp_path, environ, *PILOT).returncode == 0
-        assert command(tmp_path, environ, *RUN).returncode == 0
-        write_job(tmp_path, rows=41, limits={"max_cost": 1})
-        assert "the pilot has cost" not in command(tmp_path, environ, "plan", "job.yaml").stdout
-
-
 def test_pilot_of_fifty_and_run_of_a_thousand_send_1000(tmp_path: Path) -> None:
     write_job(tmp_path, rows=1000, batch={**SPEC["batch"], "max_requests": 500})
     for words in (("pilot", "job.yaml", "--simulate"), RUN_SIMULATED):
@@ -366,49 +328,6 @@ def test_cost_of_all_rows_is_that_of_the_way_auto_takes(tmp_path: Path, rows: in
         ended = command(tmp_path / mode, KEYS, "pilot", "job.yaml", "10", "--simulate", "--json")
         costs[mode] = json.loads(ended.stdout)["cost"]["expected"]
     assert costs["auto"] == costs[way] > 0
-
-
-def test_plan_says_that_a_pilot_is_sent_first(tmp_path: Path) -> None:
-    write_job(tmp_path, rows=60, pilot={"rows": 20, "max_failed": 0.05})
-    line = "  pilot     a sample of 20 rows is sent first, and the others if at most 5% of it fail\n"
-    with simulator(tmp_path / "api") as environ:
-        assert line in command(tmp_path, environ, "plan", "job.yaml").stdout
-        assert "  pilot" not in command(tmp_path, environ, "plan", "job.yaml", "--limit", "5").stdout
-        assert command(tmp_path, environ, "pilot", "job.yaml", "20", "--yes").returncode == 0
-        assert "  pilot" not in command(tmp_path, environ, "plan", "job.yaml").stdout
-
-
-def test_unfinished_pilot_is_not_judged(tmp_path: Path) -> None:
-    write_job(tmp_path, pilot=50)
-    with simulator(tmp_path / "api", seconds=600) as environ:
-        assert "a sample of 20 rows is sent first" in command(tmp_path, environ, "plan", "job.yaml").stdout
-        command(tmp_path, environ, *RUN, "--no-wait")
-        planned = command(tmp_path, environ, "plan", "job.yaml").stdout
-        assert "is finished first, which is one, and the others if at most 10% of it fail" in planned
-        anew = command(tmp_path, environ, *RUN, "--no-wait", "--new")
-        assert (anew.returncode, "20 to send" in anew.stderr) == (4, True)
-
-
-def test_new_run_of_an_edited_spec_begins_with_its_pilot(tmp_path: Path) -> None:
-    write_job(tmp_path, pilot=5)
-    with simulator(tmp_path / "api", seconds=600) as environ:
-        command(tmp_path, environ, *RUN, "--no-wait", "--skip-pilot")
-        write_job(tmp_path, pilot=5, prompt={"user": "Edited: {{ text }}"})
-        planned = command(tmp_path, environ, "plan", "job.yaml").stdout
-        assert ("pending   run" in planned, "  pilot" in planned) == (True, False)
-        for _ in range(2):
-            anew = command(tmp_path, environ, *RUN, "--no-wait", "--new")
-            assert (anew.returncode, "5 to send" in anew.stderr) == (4, True)
-            write_job(tmp_path, pilot=5, prompt={"user": "Edited twice: {{ text }}"})
-
-
-def test_plan_says_that_the_pilot_was_not_good_enough(tmp_path: Path) -> None:
-    never = {"check": "score is string", "message": "the score is no text"}
-    output = {**SPEC["output"], "checks": [never]}
-    write_job(tmp_path, rows=60, pilot={"rows": 20, "max_failed": 0}, output=output, retry={"attempts": 1})
-    assert command(tmp_path, KEYS, *RUN_SIMULATED).returncode == 3
-    planned = command(tmp_path, KEYS, "plan", "job.yaml", "--simulate")
-    assert (planned.returncode, "is not good enough: 20 of 20 rows failed" in planned.stdout) == (0, True)
 
 
 def test_rows_outside_a_smaller_pilot_are_not_called_changed(tmp_path: Path) -> None:
