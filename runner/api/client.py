@@ -11,7 +11,7 @@ import msgspec
 
 from runner.api.clock import read_boot_clock
 from runner.api.errors import Call, is_verdict_on_request, map_errors
-from runner.api.limits import AnswerLimits, ApiLimits, Watch, watch_call
+from runner.api.limits import AnswerLimits, ApiLimits, Watch, confirm_nothing, watch_call
 from runner.api.pages import read_pages
 from runner.api.remote_batch import BatchList, RemoteBatch, decode_remote_batch
 from runner.errors import NotFound, RequestRejected, Unavailable
@@ -74,22 +74,6 @@ class WorkspaceInfo(NamedTuple):
     newest_batch_at: float | None
 
 
-class _ConfirmedBlocks:
-    """The blocks of a body; each iteration starts over, so a request can be sent again.
-
-    `confirm` is called before each block, and raises an error that cuts the request off.
-    """
-
-    def __init__(self, blocks: Iterable[bytes], confirm: Callable[[], None]) -> None:
-        self.blocks = blocks
-        self.confirm = confirm
-
-    def __iter__(self) -> Iterator[bytes]:
-        for block in self.blocks:
-            self.confirm()
-            yield block
-
-
 class Api:
     """A client for the API or the simulator; both use the real SDK over HTTP.
 
@@ -114,8 +98,10 @@ class Api:
             self.fetch_workspace_info()
         return (self._clock_offset or 0.0) + read_boot_clock()
 
-    def _watch(self, limits: AnswerLimits) -> AbstractContextManager[None]:
-        return watch_call(Watch(limits, self.stop))
+    def _watch(
+        self, limits: AnswerLimits, confirm: Callable[[], None] = confirm_nothing
+    ) -> AbstractContextManager[None]:
+        return watch_call(Watch(limits, self.stop, confirm))
 
     def fetch_workspace_info(self) -> WorkspaceInfo:
         """Read the API's clock, workspace and newest batch, and set the clock behind `now`."""
@@ -132,13 +118,13 @@ class Api:
     def create_batch(self, body: Iterable[bytes], size: int, confirm: Callable[[], None]) -> RemoteBatch:
         """Create a batch from the blocks of a body of `size` bytes; each iteration over them starts over.
 
-        An error of a block, or of `confirm`, which is called before each, cuts the request short.
+        An error of a block, or of `confirm`, which is called before each that is sent, cuts the request short.
 
         Raises AcceptanceUnknown if the batch may have been accepted; Unavailable, RequestRejected or
         AccessError if not. Raises NotAccepted if the API says that it did not accept it: look for it once.
         """
-        with map_errors(Call.CREATE), self._watch(self.limits.create):
-            response = self._post(_BATCHES_PATH, _ConfirmedBlocks(body, confirm), size)
+        with map_errors(Call.CREATE), self._watch(self.limits.create, confirm):
+            response = self._post(_BATCHES_PATH, body, size)
             return decode_remote_batch(response.content, response.headers)
 
     def create_message(self, params: bytes) -> bytes:
@@ -205,7 +191,7 @@ class Api:
                 found |= {file.id for file in msgspec.json.decode(response.read(), type=_Files).data}
         return found
 
-    def _post(self, path: str, content: "bytes | _ConfirmedBlocks", size: int) -> "httpx2.Response":
+    def _post(self, path: str, content: bytes | Iterable[bytes], size: int) -> "httpx2.Response":
         import httpx2
 
         headers = {"content-length": str(size), "content-type": "application/json"}

@@ -1,7 +1,7 @@
 """Limits on one call: how long its answer may take, and how long it may be. The stop signal is heard meanwhile."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -40,12 +40,20 @@ class LimitReached(Exception):
     """An answer took too long or is too long, or the call was stopped."""
 
 
+def confirm_nothing() -> None:
+    """Do nothing: a call that creates no batch needs no confirmation."""
+
+
 @dataclass(slots=True)
 class Watch:
-    """A call being watched: since when its request is sent or its answer awaited, and the bytes since then."""
+    """A call being watched: since when its request is sent or its answer awaited, and the bytes since then.
+
+    `confirm` is called before each block of the request, and raises an error that cuts the request off.
+    """
 
     limits: AnswerLimits
     stop: Event
+    confirm: Callable[[], None] = confirm_nothing
     began_at: float = field(default_factory=time.monotonic)
     sent_at: float = field(default_factory=time.monotonic)
     sent: int = 0

@@ -43,6 +43,9 @@ class _Stream:
         view, watch = memoryview(buffer), current_watch()
         for start in range(0, len(view), _PIECE_BYTES):
             piece = view[start : start + _PIECE_BYTES]
+            # Here and not while the body is read: a body that is signed is read as a whole before.
+            if watch is not None and start % _BLOCK_BYTES == 0:
+                watch.confirm()
             self._wait_until_writable(watch)
             self._inner.write(piece, timeout=timeout)
             if watch is not None:
