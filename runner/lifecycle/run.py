@@ -124,10 +124,10 @@ def prepare_run(
         context = RunContext(selected.spec, store, selected.run, root, report, overwrite, stop)
         ready = ReadyRun(context, open_api, None, selected.is_outdated or checked.error is not None)
         if not ready.is_over:
-            open_api()
+            open_api(selected.spec)
         return ready
     # Before the rows are read: it fails without a key.
-    api = open_api()
+    api = open_api(spec)
     templates, destinations = templates or validate_spec(spec).templates, checked.destinations
     is_pilot = needs_pilot(spec, templates, store, is_skipped=options.skip_pilot or limit is not None)
     if is_pilot and spec.pilot is not None:
@@ -204,7 +204,7 @@ def _follow(
     try:
         is_done = follow_run(
             context,
-            ready.open_api(),
+            ready.open_api(context.spec),
             output_format,
             poll_seconds=options.poll_seconds or context.spec.batch.poll_seconds,
             stop=stop,
@@ -235,7 +235,7 @@ def _run(
     is_patient = options.pending == "finish" and not options.new
     checked = check_spec(spec, simulate=simulate, resume=options.resume, finish_pending=is_patient)
     agreed = consent if callable(consent) else simulate or consent
-    with open_project(checked.output_root, stop, simulate=simulate, betas=spec.betas) as (store, open_api):
+    with open_project(checked.output_root, stop, simulate=simulate) as (store, open_api):
         ready = prepare_run(checked, store, open_api, options, report=report, stop=stop)
         ready.context.on_alarm = partial(outbox.send, spec)
         ready.start(agreed, stop)

@@ -152,7 +152,7 @@ class _Runs:
         if spec.place in self.piloted:
             options = replace(options, skip_pilot=True)
         checked = check_spec(spec, simulate=options.simulate, resume=options.resume, finish_pending=is_patient)
-        store, open_api = self.projects.open(checked.output_root, betas=spec.betas)
+        store, open_api = self.projects.open(checked.output_root)
         return prepare_run(checked, store, open_api, options, report=report, stop=self.stop)
 
     def send_wave(self, wave: Wave) -> None:

@@ -82,8 +82,8 @@ def open_client(folder: Path, *, simulate: bool, betas: Sequence[str] = ()) -> I
         yield api
 
 
-OpenApi = Callable[[], Api]
-"""Opens a client when it is first needed: a run that only writes its outputs again needs none."""
+OpenApi = Callable[["Spec"], Api]
+"""Opens the client for a spec when it is first needed: a run that only writes its outputs again needs none."""
 
 
 @dataclass(slots=True)
@@ -97,22 +97,22 @@ class OpenProjects:
     servers: dict[Path, dict[str, str]] = field(default_factory=dict)
     clients: dict[tuple[Path, tuple[str, ...]], Api] = field(default_factory=dict)
 
-    def open(self, output_root: Path, *, betas: tuple[str, ...]) -> tuple[Store, OpenApi]:
-        """Return the locked state of a project, and how to open a client whose calls end early after `stop`."""
+    def open(self, output_root: Path) -> tuple[Store, OpenApi]:
+        """Return the locked state of a project, and how to open clients whose calls end early after `stop`."""
         root = output_root.resolve()
         if root not in self.states:
             self.states[root] = self.stack.enter_context(open_store(output_root / ".runner"))
-        return self.states[root], partial(self._open_client, root, betas)
+        return self.states[root], partial(self._open_client, root)
 
-    def _open_client(self, root: Path, betas: tuple[str, ...]) -> Api:
+    def _open_client(self, root: Path, spec: "Spec") -> Api:
         if root not in self.servers:
             folder = self.states[root].path
             self.servers[root] = self.stack.enter_context(_find_server(folder, simulate=self.simulate))
-        if (root, betas) not in self.clients:
-            api = self.stack.enter_context(connect(**self.servers[root], betas=betas))
+        if (root, spec.betas) not in self.clients:
+            api = self.stack.enter_context(connect(**self.servers[root], betas=spec.betas))
             api.stop = self.stop
-            self.clients[root, betas] = api
-        return self.clients[root, betas]
+            self.clients[root, spec.betas] = api
+        return self.clients[root, spec.betas]
 
 
 @contextmanager
@@ -126,15 +126,13 @@ def open_projects(stop: Event, *, simulate: bool) -> Iterator[OpenProjects]:
 
 
 @contextmanager
-def open_project(
-    output_root: Path, stop: Event, *, simulate: bool, betas: tuple[str, ...] = ()
-) -> Iterator[tuple[Store, OpenApi]]:
+def open_project(output_root: Path, stop: Event, *, simulate: bool) -> Iterator[tuple[Store, OpenApi]]:
     """Open the state of a project, locked against other runners; see `OpenProjects.open`.
 
     Raises StateError for OSErrors.
     """
     try:
         with ExitStack() as stack:
-            yield OpenProjects(stack, stop, simulate).open(output_root, betas=betas)
+            yield OpenProjects(stack, stop, simulate).open(output_root)
     except OSError as error:
         raise StateError(describe_os_error(error, output_root)) from error

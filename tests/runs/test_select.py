@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from runner import Summary
+from runner import Summary, load_spec, run
 from runner.errors import UsageError
 from tests.support.outputs import records
 from tests.support.projects import SPEC, write_job
-from tests.support.simulator import accepted
+from tests.support.servers import proxy
+from tests.support.simulator import accepted, simulator
 
 
 @pytest.mark.parametrize(
@@ -106,3 +107,14 @@ def test_declined_new_run_is_never_sent_later(tmp_path: Path, run_job: Callable[
     with pytest.raises(UsageError, match="nothing was sent"):
         run_job(new=True, consent=False)
     assert (run_job().state, accepted(tmp_path / "api")) == ("finished", 3)
+
+
+def test_resumed_run_keeps_its_beta_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    betas = "output-300k-2026-03-24"
+    with simulator(tmp_path / "api", seconds=600) as environ, proxy(environ["ANTHROPIC_BASE_URL"]) as passing:
+        for name, value in {**environ, "ANTHROPIC_BASE_URL": passing.url}.items():
+            monkeypatch.setenv(name, value)
+        run(load_spec(write_job(tmp_path, betas=[betas])), consent=True, wait=False)
+        passing.got.clear()
+        run(load_spec(write_job(tmp_path)), resume=True, wait=False)
+    assert {one.headers.get("anthropic-beta") for one in passing.got} == {betas}

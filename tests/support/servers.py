@@ -1,5 +1,6 @@
 """Servers on loopback that tests talk to: PostgreSQL and MariaDB where they are installed, and files over HTTP."""
 
+import http.client
 import json
 import os
 import shutil
@@ -10,10 +11,11 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import sqlalchemy as sa
@@ -211,5 +213,65 @@ def webhook() -> Iterator[Webhook]:
         yield hook
     finally:
         hook.is_hanging.clear()
+        server.shutdown()
+        server.server_close()
+
+
+@dataclass
+class Proxy:
+    """A proxy in front of an API, below the path `prefix` of its URL: the requests that it got, oldest first."""
+
+    url: str = ""
+    prefix: str = ""
+    got: list["Received"] = field(default_factory=list)
+
+
+class Received(NamedTuple):
+    """A request as it came over the wire; names of headers are in lower case."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@contextmanager
+def proxy(upstream: str, prefix: str = "") -> Iterator[Proxy]:
+    """A proxy on loopback that passes requests on to the URL `upstream`, without its prefix."""
+    made = Proxy(prefix=prefix)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length", "0")))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            made.got.append(Received(self.command, self.path, headers, body))
+            if not self.path.startswith(f"{prefix}/"):
+                self.send_error(404)
+                return
+            connection = http.client.HTTPConnection(upstream.removeprefix("http://"))
+            connection.request(self.command, self.path.removeprefix(prefix), body, headers)
+            response = connection.getresponse()
+            answer = response.read()
+            connection.close()
+            self.send_response_only(response.status)
+            for name, value in response.getheaders():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(answer)
+
+        do_POST = do_DELETE = do_GET  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            """Print nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    made.url = f"http://127.0.0.1:{server.server_port}{prefix}"
+    try:
+        yield made
+    finally:
         server.shutdown()
         server.server_close()

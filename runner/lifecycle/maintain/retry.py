@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from threading import Event
 
-from runner.api.client import Api
 from runner.errors import UsageError
 from runner.lifecycle.deliver.failures import UNCONFIRMED_STATES
 from runner.lifecycle.maintain.kept_rows import ALL_FAILED, RetryChoice, read_kept_rows
@@ -27,7 +26,7 @@ from runner.results.output_format import build_output_format
 from runner.runs.context import RunContext
 from runner.runs.events import ProgressCallback, ignore_progress
 from runner.runs.find import RunInfo, find_runs, find_spec_path
-from runner.runs.project import open_project
+from runner.runs.project import OpenApi, open_project
 from runner.runs.select import RunSelector
 from runner.runs.snapshot import SpecSnapshot, read_snapshot, take_snapshot
 from runner.runs.summary import Summary, summarize_run
@@ -117,7 +116,7 @@ def _retry(
     """Retry a run as `retry` says."""
     simulate = options.simulate
     checked = check_spec(spec, simulate=simulate, resume=False)
-    with open_project(checked.output_root, stop, simulate=simulate, betas=spec.betas) as (store, open_api):
+    with open_project(checked.output_root, stop, simulate=simulate) as (store, open_api):
         newest = _find_newest(store, spec, run_id)
         context = RunContext(checked.spec, store, newest, checked.output_root, report, stop=stop)
         context.on_alarm = on_alarm
@@ -125,13 +124,11 @@ def _retry(
         if is_good and not _has_new_rules(store, newest, spec):
             context.report("unchanged", f"every row of run {newest.id} succeeded: there is nothing to retry")
             return summarize_run(store, newest)
-        # Before anything is reported or prepared: it fails without a key.
-        api = open_api()
         if newest.state == "finished":
-            ready = _prepare_retry(checked, context, api, choice, note)
+            ready = _prepare_retry(checked, context, open_api, choice, note)
         else:
+            ready = _resume(context, open_api)
             context.report("started", f"run {newest.id}, which retries another one, goes on as it was started")
-            ready = _resume(context, api)
         ready.start(consent if callable(consent) else simulate or consent, stop)
         return follow_and_deliver(ready, options, stop)
 
@@ -177,18 +174,19 @@ def _find_ancestors(store: Store, by_id: dict[str, Run], run: Run) -> Iterator[s
         found = by_id.get(before) if before is not None else None
 
 
-def _resume(context: RunContext, api: Api) -> ReadyRun:
+def _resume(context: RunContext, open_api: OpenApi) -> ReadyRun:
     """Return the unfinished run of a context, with the spec that it was started with."""
     selected = RunSelector(context.spec, None, None, resume=True, new=False).select_run(context.store)
     if selected is None:
         raise UsageError("the run to resume is no longer there: run the same command again")
-    return ReadyRun(replace(context, spec=selected.spec, run=selected.run), lambda: api, None)
+    open_api(selected.spec)
+    return ReadyRun(replace(context, spec=selected.spec, run=selected.run), open_api, None)
 
 
 def _prepare_retry(
     checked: CheckedSpec,
     context: RunContext,
-    api: Api,
+    open_api: OpenApi,
     choice: RetryChoice,
     note: Callable[[str], None],
 ) -> ReadyRun:
@@ -198,6 +196,8 @@ def _prepare_retry(
     # The rows stay those of that run, and with them the settings that chose them.
     spec = replace(checked.spec, source=spec_from_record(before.record, path=Path(), root=Path()).source)
     spec = keep_params_order(spec, store)
+    # Before anything is prepared: it fails without a key.
+    api = open_api(spec)
     templates = load_templates(spec)
     prove_destinations(spec, checked.destinations)
     taken = take_snapshot(spec, templates, before.limit)
@@ -211,7 +211,7 @@ def _prepare_retry(
     check_tables(context, checked.destinations)
     for line in _describe(checked.spec, before, start, run, prepared.reused):
         note(line)
-    return ReadyRun(context, lambda: api, build_plan(context, templates, prepared, api, store))
+    return ReadyRun(context, open_api, build_plan(context, templates, prepared, api, store))
 
 
 _CHANGES = {
