@@ -85,6 +85,8 @@ class Api:
         self.limits = ApiLimits()
         self.stop = Event()
         self._clock_offset: float | None = None
+        # Other platforms are told the workspace with each request, and need not name it in an answer.
+        self._workspace_id: str | None = getattr(client, "workspace_id", None)
         self.base_url = name or _redact_password(str(client.base_url))
 
     @property
@@ -113,7 +115,9 @@ class Api:
             newest = msgspec.json.decode(response.read(), type=BatchList).data[:1]
             self._clock_offset = now - read_boot_clock()
             created_at = newest[0].created_at.timestamp() if newest else None
-            return WorkspaceInfo(now, response.headers.get("anthropic-workspace-id"), created_at)
+            return WorkspaceInfo(
+                now, self._workspace_id or response.headers.get("anthropic-workspace-id"), created_at
+            )
 
     def create_batch(self, body: Iterable[bytes], size: int, confirm: Callable[[], None]) -> RemoteBatch:
         """Create a batch from the blocks of a body of `size` bytes; each iteration over them starts over.

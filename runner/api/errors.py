@@ -3,6 +3,7 @@
 A call that may have been carried out is told apart from one that certainly was not.
 """
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
@@ -47,6 +48,17 @@ _ACCESS_CODES = (
 _SPEND_LIMIT_PREFIX = "You have reached your specified"
 
 
+# Of the packages that find credentials and sign with them: google-auth and botocore.
+_CREDENTIAL_ERRORS = (
+    ("google.auth.exceptions", "GoogleAuthError"),
+    ("botocore.exceptions", "BotoCoreError"),
+    ("botocore.exceptions", "ClientError"),
+)
+
+
+_CREDENTIAL_NETWORK_ERRORS = ("TransportError", "ConnectionError", "HTTPClientError")
+
+
 class Verdict(Enum):
     """The three things that an error response can say about a call that costs money."""
 
@@ -86,6 +98,17 @@ def judge_response(
     return Verdict.NOT_ACCEPTED if is_refusal or call is not Call.CREATE else Verdict.PERHAPS_ACCEPTED
 
 
+def credential_errors() -> tuple[type[Exception], ...]:
+    """Return the errors of the packages that find credentials, as far as these are in use."""
+    return tuple(getattr(sys.modules[name], kind) for name, kind in _CREDENTIAL_ERRORS if name in sys.modules)
+
+
+def _is_network_error(error: Exception) -> bool:
+    """Return whether credentials could not be asked for, which can pass."""
+    is_lost = any(kind.__name__ in _CREDENTIAL_NETWORK_ERRORS for kind in type(error).__mro__)
+    return is_lost or bool(getattr(error, "retryable", False))
+
+
 @contextmanager
 def map_errors(call: Call = Call.READ) -> Iterator[None]:
     """Translate exceptions of the SDK and httpx2 into errors by what to do next.
@@ -98,6 +121,10 @@ def map_errors(call: Call = Call.READ) -> Iterator[None]:
     lost = Unavailable if call is Call.READ else AcceptanceUnknown
     try:
         yield
+    except credential_errors() as error:
+        # Raised before a request leaves.
+        own = Unavailable if _is_network_error(error) else AccessError
+        raise own(f"the credentials cannot be used: {error}") from error
     except anthropic.APIStatusError as error:
         raise _error_for_status(error, call) from error
     except anthropic.APIConnectionError as error:

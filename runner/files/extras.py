@@ -17,6 +17,8 @@ _PACKAGES = {
     "documents": ("PIL", "pypdfium2"),
     "heic": ("pillow_heif",),
     "notify": ("apprise",),
+    "aws": ("boto3",),
+    "google": ("google.auth", "requests"),
 }
 
 

@@ -100,7 +100,7 @@ def check_spec(spec: Spec, *, simulate: bool, resume: bool, finish_pending: bool
     spec = simulated_spec(spec) if simulate else spec
     templates, waiting = None, None
     try:
-        templates = None if resume else validate_spec(spec).templates
+        templates = None if resume else validate_spec(spec, is_sent=not simulate).templates
     except InputError as error:
         if not finish_pending:
             raise

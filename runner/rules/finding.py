@@ -20,6 +20,7 @@ CHECKS = {
     "evaluate": ("error", "Report an evaluation whose expressions cannot be used."),
     "sink": ("error", "Report columns that cannot be computed, and outputs that cannot be written."),
     "extra": ("error", "Report a package that the spec needs and that is not installed."),
+    "api": ("error", "Report what is missing to reach the platform that the spec names."),
     "state": ("error", "Report damage in `.runner/`, or an unfinished run that cannot go on; from `doctor`."),
     "next-run": ("info", "Report what the next run of a spec would do; from `doctor`."),
 }

@@ -1,16 +1,17 @@
 """The folders of a project, real and simulated, and the client for each."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runner.api.client import Api
 from runner.api.connect import connect
 from runner.errors import StateError, describe_os_error
+from runner.spec.endpoint import Endpoint
 from runner.store.store import Store, open_store
 
 if TYPE_CHECKING:
@@ -63,8 +64,8 @@ def make_output_root(spec: "Spec", *, simulate: bool) -> Path:
 
 
 @contextmanager
-def _find_server(folder: Path, *, simulate: bool) -> Iterator[dict[str, str]]:
-    """Yield how to reach the API, or a simulator that is started and keeps its batches in the state folder."""
+def _find_simulator(folder: Path, *, simulate: bool) -> Iterator[dict[str, Any]]:
+    """Start a simulator that keeps its batches in the state folder, if one is wanted; yield how to reach it."""
     if not simulate:
         yield {}
         return
@@ -76,10 +77,20 @@ def _find_server(folder: Path, *, simulate: bool) -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def open_client(folder: Path, *, simulate: bool, betas: Sequence[str] = ()) -> Iterator[Api]:
-    """Open a client of the API, or of a simulator that keeps its batches in the state folder `folder`."""
-    with _find_server(folder, simulate=simulate) as server, connect(**server, betas=betas) as api:
+def open_client(folder: Path, endpoint: Endpoint, *, simulate: bool, betas: Sequence[str] = ()) -> Iterator[Api]:
+    """Open a client of a platform, or of a simulator that keeps its batches in the state folder `folder`."""
+    with (
+        _find_simulator(folder, simulate=simulate) as simulator,
+        _connect(endpoint, simulator, betas) as api,
+    ):
         yield api
+
+
+def _connect(
+    endpoint: Endpoint, simulator: Mapping[str, Any], betas: Sequence[str]
+) -> AbstractContextManager[Api]:
+    """Connect to a simulator if there is one, which has no platforms."""
+    return connect(**simulator, betas=betas) if simulator else connect(endpoint, betas=betas)
 
 
 OpenApi = Callable[["Spec"], Api]
@@ -94,8 +105,8 @@ class OpenProjects:
     stop: Event
     simulate: bool
     states: dict[Path, Store] = field(default_factory=dict)
-    servers: dict[Path, dict[str, str]] = field(default_factory=dict)
-    clients: dict[tuple[Path, tuple[str, ...]], Api] = field(default_factory=dict)
+    simulators: dict[Path, dict[str, Any]] = field(default_factory=dict)
+    clients: dict[tuple[Path, Endpoint, tuple[str, ...]], Api] = field(default_factory=dict)
 
     def open(self, output_root: Path) -> tuple[Store, OpenApi]:
         """Return the locked state of a project, and how to open clients whose calls end early after `stop`."""
@@ -105,14 +116,15 @@ class OpenProjects:
         return self.states[root], partial(self._open_client, root)
 
     def _open_client(self, root: Path, spec: "Spec") -> Api:
-        if root not in self.servers:
+        if root not in self.simulators:
             folder = self.states[root].path
-            self.servers[root] = self.stack.enter_context(_find_server(folder, simulate=self.simulate))
-        if (root, spec.betas) not in self.clients:
-            api = self.stack.enter_context(connect(**self.servers[root], betas=spec.betas))
+            self.simulators[root] = self.stack.enter_context(_find_simulator(folder, simulate=self.simulate))
+        key = (root, spec.api, spec.betas)
+        if key not in self.clients:
+            api = self.stack.enter_context(_connect(spec.api, self.simulators[root], spec.betas))
             api.stop = self.stop
-            self.clients[root, spec.betas] = api
-        return self.clients[root, spec.betas]
+            self.clients[key] = api
+        return self.clients[key]
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from runner.errors import StateError
 from runner.files.atomic import atomic_write
 from runner.sources.changed_files import digest_files
 from runner.sources.input_files import InputFile
+from runner.spec.endpoint import Endpoint
 from runner.spec.record import compute_fingerprint, make_record
 from runner.spec.spec import Spec
 from runner.store.records import Run
@@ -70,6 +71,15 @@ def read_snapshot(store: Store, run: Run) -> SpecSnapshot:
             f"the spec snapshot of run {run.id} is damaged: {store.folder(run).spec}: "
             f"{getattr(error, 'strerror', error)}; restore it from a backup, or {_other_remedy(run)}"
         ) from error
+
+
+def read_endpoint(store: Store, run: Run) -> Endpoint:
+    """Return the platform that a run was started on, or that of Anthropic if the snapshot is damaged."""
+    try:
+        record = read_snapshot(store, run).record
+    except StateError:
+        return Endpoint()
+    return msgspec.convert(record.get("api", {}), Endpoint)
 
 
 def record_labels(store: Store, run: Run, labels: Mapping[str, str]) -> None:

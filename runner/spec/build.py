@@ -3,6 +3,7 @@
 from typing import Any
 
 from runner.spec.cross_field import BLOCK_SOURCES, parse_duration, parse_size
+from runner.spec.endpoint import Endpoint
 from runner.spec.model_schema import is_model_reference
 from runner.spec.prompt import Block, Content, Prompt, Turn
 from runner.spec.spec import (
@@ -108,7 +109,7 @@ def _build_receiver(written: dict[str, Any]) -> Receiver:
 
 def build_settings(value: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of Spec that follow from the checked document alone."""
-    batch = value.get("batch", {})
+    api, batch = Endpoint(**value.get("api", {})), value.get("batch", {})
     same = (
         "name", "description", "params", "mode", "on_deadline", "canary", "reuse", "prices", "labels", "manifest",
         "report",
@@ -119,7 +120,8 @@ def build_settings(value: dict[str, Any]) -> dict[str, Any]:
         "schema_path": _schema_path(value),
         "evaluate": tuple(Evaluation(**one) for one in value.get("evaluate", ())),
         "sinks": tuple(_build_sink(sink) for sink in value["sinks"]),
-        "batch": Batch(**{**batch, "max_bytes": parse_size(batch.get("max_bytes", Batch().max_bytes))}),
+        "api": api,
+        "batch": Batch(**{**batch, "max_bytes": parse_size(batch.get("max_bytes", api.max_batch_bytes))}),
         "retry": _build_retry(value.get("retry", {})),
         **_build_deadline(value.get("deadline")),
         **_build_pilot(value.get("pilot")),

@@ -11,6 +11,7 @@ from types import NoneType
 from typing import Any
 
 from runner.io_types.types import DESTINATIONS
+from runner.spec.endpoint import check_endpoint
 from runner.spec.model_schema import is_model_reference
 from runner.spec.page_ranges import parse_page_ranges
 from runner.spec.prompt import CACHE_TTLS
@@ -102,6 +103,7 @@ def check_cross_fields(value: dict[str, Any], path: Path, root: Path) -> Iterato
             yield at, "a path cannot contain a NUL character"
         elif not _URL.match(named) and _leads_outside(root, path.parent, named):
             yield at, f"{named} is outside the project folder {root}: if intended, use an absolute path"
+    yield from check_endpoint(value.get("api", {}))
     yield from _check_blocks(value["prompt"])
     yield from _check_evaluations(value.get("evaluate", ()))
     yield from check_receivers(value.get("notify", ()), has_cap="max_cost" in value.get("limits", {}))

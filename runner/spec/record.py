@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from runner.spec.endpoint import Endpoint
 from runner.spec.redact import redact_passwords
 from runner.spec.spec import SELECTION_KEYS, Spec
 from runner.spec.structured.enforcement import find_schema_in_params
@@ -53,8 +54,10 @@ def make_record(spec: Spec) -> dict[str, Any]:
         if record["source"][name] in (0, None, [], {}):
             del record["source"][name]
     if not spec.betas:
-        # Compatibility: older snapshots have no `betas`.
+        # Compatibility: older snapshots have neither `betas` nor `api`.
         del record["betas"]
+    if spec.api == Endpoint():
+        del record["api"]
     _drop_unset_block_settings(record["prompt"])
     # A mark that the runner sets itself belongs to a run, not to its spec.
     record["prompt"]["cache"] = spec.prompt.mark_ttl

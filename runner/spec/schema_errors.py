@@ -109,8 +109,9 @@ def _error_message(error: SchemaError) -> str:
         case "type":
             return f"{where} {_type_message(error)}"
         case "enum":
-            known = [str(value) for value in limit]
-            return f"{where} is {describe_value(error.instance)}: {suggest_similar(str(error.instance), known)}"
+            known, reasons = [str(value) for value in limit], error.schema.get("valueErrorMessages", {})
+            reason = reasons.get(str(error.instance)) or suggest_similar(str(error.instance), known)
+            return f"{where} is {describe_value(error.instance)}: {reason}"
         case "const":
             return f"{where} must be {limit!r}, not {describe_value(error.instance)}"
         case "pattern":

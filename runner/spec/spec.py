@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import Problem
+from runner.spec.endpoint import BATCH_BYTES, Endpoint
 from runner.spec.prompt import Prompt
 from runner.spec.redact import redact_passwords
 from runner.spec.variant_names import join_name, split_name
@@ -141,7 +142,7 @@ class Batch:
     """
 
     max_requests: int = 10_000
-    max_bytes: int = 200_000_000
+    max_bytes: int = BATCH_BYTES
     poll_seconds: float = 60
     grace_seconds: float = 900
     on_unknown: str = "resubmit"
@@ -201,9 +202,9 @@ class Spec:
     `mode` is batch, sync or auto. `deadline` is in seconds from the start of a run; a run that is expected to
     miss a hard one is not started. A `pilot` comes before all other rows, of which at most the share
     `max_failed_in_pilot` may fail. Commands select specs by `tags`, and costs are summed up by `labels`. `prices`
-    are in US dollars per million tokens. `variants` names all variants of its file, of which it is one. `manifest`
-    is the path of a file that says what a run was made of. `report` is the file for the
-    page about each run.
+    are in US dollars per million tokens. `api` is the platform that the job runs on. `variants` names all
+    variants of its file, of which it is one. `manifest` is the path of a file that says what a run was made of.
+    `report` is the file for the page about each run.
     `positions` maps dotted paths to places in the file: `{"prompt.user": (line, column)}`. `key_lines` maps them
     to the lines of their keys, and `allow_at` maps lines to the rules that comments allow. `schema_positions` is
     `positions` for an output schema in its own file. `broken` has the dotted paths of parts with mistakes: they
@@ -241,6 +242,7 @@ class Spec:
     prices: dict[str, float] = field(default_factory=dict)
     sync: Sync = field(default_factory=Sync)
     betas: tuple[str, ...] = ()
+    api: Endpoint = field(default_factory=Endpoint)
     allow: tuple[str, ...] = ()
     allow_at: dict[int, tuple[str, ...]] = field(default_factory=dict)
     key_lines: dict[str, int] = field(default_factory=dict)

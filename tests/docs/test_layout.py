@@ -40,6 +40,8 @@ OWNERS = {
     "openpyxl": {"sources", "sinks"},
     "sqlalchemy": {"tabular"},
     "apprise": {"notify"},
+    "boto3": {"api"},
+    "google": {"api"},
 }
 
 

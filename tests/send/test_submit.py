@@ -68,7 +68,9 @@ def test_run_never_resumes_in_another_workspace(
     tmp_path: Path, run_job: Callable[..., Summary], moment: str
 ) -> None:
     run_job(wait=False, on=fail_at(moment, DropConnection()))
-    with pytest.raises(AccessError, match="workspace wrkspc_simulated, but the API key belongs to wrkspc_other"):
+    with pytest.raises(
+        AccessError, match="workspace wrkspc_simulated, but the credentials belong to wrkspc_other"
+    ):
         run_job(workspace="wrkspc_other")
     assert (run_job().outcomes, accepted(tmp_path / "api")) == ({"succeeded": 20}, 3)
 

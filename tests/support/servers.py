@@ -244,7 +244,11 @@ def proxy(upstream: str, prefix: str = "") -> Iterator[Proxy]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length", "0")))
+            length = int(self.headers.get("content-length", "0"))
+            body = self.rfile.read(length)
+            if len(body) < length:
+                self.close_connection = True
+                return
             headers = {name.lower(): value for name, value in self.headers.items()}
             made.got.append(Received(self.command, self.path, headers, body))
             if not self.path.startswith(f"{prefix}/"):

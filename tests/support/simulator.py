@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import anthropic
+import pytest
 from anthropic.types.messages import MessageBatch, MessageBatchIndividualResponse
 from anthropic.types.messages.batch_create_params import Request
 
@@ -72,6 +73,19 @@ def paid(folder: Path) -> Counter[tuple[str, int]]:
 
 def environ_without_key() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("ANTHROPIC_")}
+
+
+ACCESS_KEY, SECRET_KEY, TOKEN = "AKIDEXAMPLE", "SECRETKEYEXAMPLE", "ya29.EXAMPLE"
+"""Credentials of AWS, and the token that Google Cloud gives."""
+
+
+def set_only(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
+    """Set variables, and unset all others that lead to a platform of the Claude API."""
+    for name in list(os.environ):
+        if name.startswith(("ANTHROPIC_", "AWS_", "GOOGLE_")):
+            monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
 
 
 def fail_at(moment: str, error: Exception, *, times: int = 1) -> Callable[[str], None]:

@@ -35,8 +35,8 @@ def check_workspace(batches: Iterable[Batch], api: Api) -> None:
             )
         if workspace_id and batch.workspace_id and batch.workspace_id != workspace_id:
             raise AccessError(
-                f"{batch_label(batch)} is in workspace {batch.workspace_id}, but the API key belongs to "
-                f"{workspace_id}: use a key of {batch.workspace_id}"
+                f"{batch_label(batch)} is in workspace {batch.workspace_id}, but the credentials belong to "
+                f"{workspace_id}: use those of {batch.workspace_id}"
             )
 
 

@@ -8,6 +8,7 @@ from runner.errors import ApiError, RequestRejected
 from runner.runs.context import batch_label
 from runner.runs.find import RunInfo, find_run, open_run
 from runner.runs.project import open_client
+from runner.runs.snapshot import read_endpoint
 from runner.runs.summary import summarize_run
 from runner.store.records import Batch
 
@@ -20,7 +21,10 @@ def cancel_run(target: str) -> tuple[RunInfo, list[str]]:
     UsageError if there is nothing to cancel.
     """
     found = find_run(target, "running", "canceling", "abandoned")
-    with open_run(found) as (store, run), open_client(store.path, simulate=found.is_simulated) as api:
+    with (
+        open_run(found) as (store, run),
+        open_client(store.path, read_endpoint(store, run), simulate=found.is_simulated) as api,
+    ):
         # Recorded first: if this process is killed half-way, unsent batches stay unsent.
         run = store.update_run(run, is_canceled=True)
         left = [line for batch in store.batches(run) if (line := _cancel_batch(api, batch))]

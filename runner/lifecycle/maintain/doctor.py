@@ -25,7 +25,8 @@ from runner.results.outcome import parse_result
 from runner.results.outcome_names import OUTCOMES
 from runner.runs.context import batch_label
 from runner.runs.project import SIMULATED_FOLDER, find_state_root, open_client
-from runner.runs.snapshot import read_snapshot
+from runner.runs.snapshot import read_endpoint, read_snapshot
+from runner.spec.endpoint import Endpoint
 from runner.spec.spec_files import find_project_root
 from runner.store.records import Batch, Run
 from runner.store.run_batches import decode_column
@@ -88,8 +89,7 @@ def diagnose_state(*, remote: bool = False) -> Diagnosis:
                 findings += [f"run {run.id}: {line}" for line in _check_run(store, run)]
                 plans += _describe_next_run(store, run)
             if remote and base == root:
-                with open_client(store.path, simulate=False) as api:
-                    findings += _find_untracked_batches(store, api)
+                findings += _check_platforms(store, runs)
     return Diagnosis(findings, plans, count)
 
 
@@ -243,6 +243,14 @@ def _matches_row(
     except (ValueError, OSError):
         return False
     return line.custom_id == make_custom_id(run.id, batch.round, batch.batch, row)
+
+
+def _check_platforms(store: Store, runs: list[Run]) -> Iterator[str]:
+    """Yield what is wrong with the batches on each platform that has runs, by default that of Anthropic itself."""
+    used = dict.fromkeys(read_endpoint(store, run) for run in runs if run.state != "preparing")
+    for endpoint in used or (Endpoint(),):
+        with open_client(store.path, endpoint, simulate=False) as api:
+            yield from _find_untracked_batches(store, api)
 
 
 def _find_untracked_batches(store: Store, api: Api) -> Iterator[str]:

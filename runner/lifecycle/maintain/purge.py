@@ -12,6 +12,7 @@ from runner.evaluation.score import Score, encode_scores, without_values
 from runner.lifecycle.follow.remote_batches import check_workspace
 from runner.runs.find import RunInfo, find_runs, open_run
 from runner.runs.project import open_client
+from runner.runs.snapshot import read_endpoint
 from runner.store.records import Run
 from runner.store.run_batches import decode_column
 from runner.store.store import Store
@@ -73,7 +74,7 @@ def purge_run(run_info: RunInfo, *, remote: bool = False) -> PurgeResult:
     deleted = 0
     with open_run(run_info) as (store, run):
         if remote:
-            with open_client(store.path, simulate=run_info.is_simulated) as api:
+            with open_client(store.path, read_endpoint(store, run), simulate=run_info.is_simulated) as api:
                 check_workspace(store.batches(run), api)
                 _delete_uploaded_files(store, run, api)
                 for batch in store.batches(run):

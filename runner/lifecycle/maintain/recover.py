@@ -151,7 +151,7 @@ def recover_run(
     """
     templates, stop = validate_spec(spec).templates, stop or Event()
     own_tag = origin_tag(origin_digest(spec, take_snapshot(spec, templates, limit)))
-    with open_store(spec.root / ".runner") as store, open_client(store.path, simulate=False) as api:
+    with open_store(spec.root / ".runner") as store, open_client(store.path, spec.api, simulate=False) as api:
         api.stop = stop
         remotes = list(api.list_batches(created_after=api.now - RETENTION_SECONDS))
         found = _find_batches_by_run(api, remotes, own_tag)

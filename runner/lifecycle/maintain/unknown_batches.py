@@ -14,7 +14,7 @@ from runner.runs.context import RunContext, batch_label
 from runner.runs.events import ProgressCallback, ignore_progress
 from runner.runs.find import RunInfo, find_run, open_run
 from runner.runs.project import open_client
-from runner.runs.snapshot import read_snapshot
+from runner.runs.snapshot import read_endpoint, read_snapshot
 from runner.runs.summary import summarize_run
 from runner.spec.record import spec_from_record
 from runner.store.records import Batch
@@ -52,7 +52,7 @@ def reconcile_run(
     found = find_run(target)
     with (
         open_run(found) as (store, run),
-        open_client(store.path, simulate=found.is_simulated) as api,
+        open_client(store.path, read_endpoint(store, run), simulate=found.is_simulated) as api,
     ):
         spec = spec_from_record(read_snapshot(store, run).record, path=Path(run.spec_path), root=found.output_root)
         context = RunContext(spec, store, run, found.output_root, report)

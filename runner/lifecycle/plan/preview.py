@@ -86,7 +86,7 @@ def check_with_api(spec: Spec, samples: Sequence[tuple[int, bytes]]) -> list[Fin
     `samples` are the row number and params of each. Raises AccessError without usable credentials, and
     Unavailable if the API does not answer.
     """
-    with connect(betas=spec.betas) as api:
+    with connect(spec.api, betas=spec.betas) as api:
         try:
             if spec.is_sound("params.model"):
                 api.check_model(str(spec.params["model"]))
@@ -110,7 +110,7 @@ def _open_previous_store(folder: Path, default: Store) -> Iterator[Store]:
 
 def _open_counting_client(stack: ExitStack, spec: Spec, folder: Path, *, simulate: bool) -> Api | None:
     """Return a client that counts tokens, or None if there are no credentials."""
-    if simulate or may_have_credentials():
+    if simulate or may_have_credentials(spec.api):
         with suppress(AccessError):
-            return stack.enter_context(open_client(folder, simulate=simulate, betas=spec.betas))
+            return stack.enter_context(open_client(folder, spec.api, simulate=simulate, betas=spec.betas))
     return None

@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runner.api.platforms import find_missing
 from runner.errors import InputError, Problem
 from runner.evaluation.check import check_evaluations
 from runner.files.extras import missing_package_message
@@ -59,6 +60,7 @@ class _Checks:
 
     spec: Spec
     is_thorough: bool
+    is_sent: bool
     findings: list[Finding] = field(default_factory=list)
     samples: dict[tuple[bytes, ...], tuple[int, bytes]] = field(default_factory=dict)
     types: Mapping[str, Any] = field(default_factory=dict)
@@ -86,6 +88,8 @@ class _Checks:
         self.note("extra", _find_missing_extra(spec))
         self.note("spec", _find_missing_commands(spec))
         self.note("source", _find_missing_pilot_column(spec, sample))
+        if self.is_sent:
+            self.note("api", _find_missing_access(spec))
         self.note_error("output", lambda: build_output_format(spec.output, row_schema))
         templates, problems = read_templates(spec, sample.columns)
         self.note("template", problems)
@@ -123,13 +127,14 @@ class _Checks:
         return estimate_facts(self.spec, sample, templates, requests)
 
 
-def validate_spec(spec: Spec, *, allow_rule_errors: bool = False) -> ValidatedSpec:
+def validate_spec(spec: Spec, *, allow_rule_errors: bool = False, is_sent: bool = False) -> ValidatedSpec:
     """Check everything that can be known before the whole source is read.
 
-    This covers the templates, the names they use, the columns and the first 100 rows. Raises InputError that lists
-    all problems, including the errors found by the rules unless `allow_rule_errors`.
+    This covers the templates, the names they use, the columns and the first 100 rows; if it `is_sent`, also what
+    leads to its platform. Raises InputError that lists all problems, including the errors found by the rules
+    unless `allow_rule_errors`.
     """
-    checks = _Checks(spec, is_thorough=False)
+    checks = _Checks(spec, is_thorough=False, is_sent=is_sent)
     templates = checks.run()
     errors = [one for one in checks.findings if one.severity == "error"]
     fatal = errors if not allow_rule_errors else [one for one in errors if one.is_problem]
@@ -172,7 +177,7 @@ def validate_file(
     findings = [Finding.from_problem("spec", problem) for problem in problems]
     if spec is None:
         return FileReport(Path(path), None, findings, [])
-    checks = _Checks(spec, is_thorough=True)
+    checks = _Checks(spec, is_thorough=True, is_sent=True)
     checks.run()
     places = find_places(spec, spec.root)
     checks.note("sink", find_unwritable(spec, places, checks.types) if is_online else find_invalid(spec, places))
@@ -253,6 +258,12 @@ def _find_missing_pilot_column(spec: Spec, sample: Sample) -> Iterator[Problem]:
     by = None if spec.pilot is None else spec.pilot.by
     if by is not None and sample.rows and by not in (names := sample.rows[0].fields):
         yield spec.problem("pilot.by", f"pilot.by: no column {by!r}: {suggest_similar(by, names)}")
+
+
+def _find_missing_access(spec: Spec) -> Iterator[Problem]:
+    """Yield what is missing to reach the platform of a spec."""
+    if spec.is_sound("api"):
+        yield from (spec.problem("api", f"api: {missing}") for missing in find_missing(spec.api))
 
 
 def _find_missing_extra(spec: Spec) -> Iterable[Problem]:
