@@ -4,6 +4,7 @@ What a spec leaves open, the SDK reads from the environment (SDK 2.14: lib/aws, 
 """
 
 import os
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ _BASE_URLS = {
     "aws": "ANTHROPIC_AWS_BASE_URL",
     "google": "ANTHROPIC_GOOGLE_CLOUD_BASE_URL",
 }
+
+_REGION = re.compile("[a-z0-9-]+")
 
 _AWS_KEY = "ANTHROPIC_AWS_API_KEY"
 
@@ -59,6 +62,10 @@ def find_missing(endpoint: Endpoint) -> Iterator[str]:
     for name, variables in _SETTINGS.get(endpoint.platform, {}).items():
         if not getattr(endpoint, name) and not any(map(os.environ.get, variables)) and _needs(endpoint, name):
             yield f"{name} is not known: set api.{name}, or {' or '.join(variables)} in the environment"
+    region = endpoint.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    if endpoint.platform == "aws" and region and not _REGION.fullmatch(region):
+        # It is a part of the host that credentials are sent to.
+        yield f"{region!r} is not a region of AWS"
     if endpoint.platform == "google" or (endpoint.platform == "aws" and _is_signed()):
         missing = missing_package_message(endpoint.platform)
         if missing is not None:

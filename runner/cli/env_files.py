@@ -14,9 +14,15 @@ from runner.errors import UsageError
 
 R = TypeVar("R")
 
-_KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
-# They decide where a key is sent, or who can read it on its way.
-_REDIRECTING = re.compile(r"ANTHROPIC_(BASE_URL|CUSTOM_HEADERS)|\w+_PROXY|SSL_CERT_(FILE|DIR)", re.IGNORECASE)
+_KEYS, _AWS_KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"), ("ANTHROPIC_AWS_API_KEY",)
+# They decide where credentials are sent, or who can read them on their way; and the keys that they can be for.
+# Other credentials of AWS and Google Cloud are in no such file, and a configuration can name programs to run.
+_REDIRECTING = {
+    r"ANTHROPIC_(BASE_URL|CUSTOM_HEADERS)|\w+_PROXY|SSL_CERT_(FILE|DIR)": _KEYS,
+    r"ANTHROPIC_AWS_BASE_URL": _AWS_KEYS,
+    r"ANTHROPIC_GOOGLE_CLOUD_BASE_URL|GOOGLE_(APPLICATION_CREDENTIALS|EXTERNAL_ACCOUNT\w*)|GCE_METADATA_\w+": (),
+    r"AWS_(ENDPOINT_URL\w*|CONFIG_FILE|SHARED_CREDENTIALS_FILE)|(AWS|REQUESTS|CURL)_CA_BUNDLE": (),
+}
 _ORIGINS = "runner.cli.env_files"
 
 
@@ -53,6 +59,16 @@ def _warn_of_redirects(path: Path, names: list[str]) -> None:
     )
 
 
+def _find_redirects(values: dict[str, str]) -> list[str]:
+    """Return the variables of a file that would send a key elsewhere which is not of the same file."""
+    own = {
+        pattern: any(values.get(key) for key in keys) and not any(os.environ.get(key) for key in keys)
+        for pattern, keys in _REDIRECTING.items()
+    }
+    strange = [re.compile(pattern, re.IGNORECASE) for pattern, is_own in own.items() if not is_own]
+    return [name for name in values if any(pattern.fullmatch(name) for pattern in strange)]
+
+
 def load_env_files(named: Path | None, targets: Iterator[Path]) -> dict[str, Path]:
     """Set the variables of the named file and of each `.env` file unless they are set; return their origins.
 
@@ -61,11 +77,8 @@ def load_env_files(named: Path | None, targets: Iterator[Path]) -> dict[str, Pat
     origins: dict[str, Path] = {}
     for path in ([] if named is None else [named]) + _find_env_files(targets):
         values = _read(path)
-        has_own_key = any(values.get(key) for key in _KEYS) and not any(os.environ.get(key) for key in _KEYS)
-        if path != named and not has_own_key:
-            redirects = [name for name in values if _REDIRECTING.fullmatch(name)]
-            if redirects:
-                _warn_of_redirects(path, redirects)
+        if path != named and (redirects := _find_redirects(values)):
+            _warn_of_redirects(path, redirects)
             values = {name: value for name, value in values.items() if name not in redirects}
         os.environ.update(values)
         origins.update(dict.fromkeys(values, path))
@@ -100,7 +113,7 @@ def describe_key() -> str:
     from runner.api.connect import may_have_credentials
 
     origins: dict[str, Path] = click.get_current_context().meta.get(_ORIGINS, {})
-    for name in _KEYS:
+    for name in (*_KEYS, *_AWS_KEYS):
         if os.environ.get(name):
             return f"key: {name} from {origins.get(name, 'the environment')}"
     if may_have_credentials():

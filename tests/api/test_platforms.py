@@ -140,6 +140,14 @@ def test_credentials_of_google_that_cannot_be_had_are_named(google: Proxy, servi
     assert google.got == []
 
 
+def test_region_of_the_environment_cannot_change_the_host(aws: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_REGION", "evil.example.com/")
+    monkeypatch.setenv("ANTHROPIC_AWS_API_KEY", "key of aws")
+    with pytest.raises(AccessError, match="is not a region of AWS"), connect(AWS):
+        pass
+    assert aws.got == []
+
+
 @pytest.mark.parametrize(
     ("endpoint", "url"),
     [

@@ -82,6 +82,28 @@ def test_another_key_in_an_env_file_does_not_redirect_yours(tmp_path: Path) -> N
     assert "sets ANTHROPIC_BASE_URL, but not the key in use: ignored" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("lines", "ignored"),
+    [
+        (["ANTHROPIC_API_KEY=theirs", "ANTHROPIC_GOOGLE_CLOUD_BASE_URL=u"], "ANTHROPIC_GOOGLE_CLOUD_BASE_URL"),
+        (["ANTHROPIC_API_KEY=theirs", "ANTHROPIC_AWS_BASE_URL=u"], "ANTHROPIC_AWS_BASE_URL"),
+        (
+            ["AWS_CONFIG_FILE=f", "AWS_ENDPOINT_URL_STS=u", "AWS_PROFILE=p"],
+            "AWS_CONFIG_FILE, AWS_ENDPOINT_URL_STS",
+        ),
+        (["GOOGLE_APPLICATION_CREDENTIALS=f", "GOOGLE_CLOUD_PROJECT=p"], "GOOGLE_APPLICATION_CREDENTIALS"),
+        (["ANTHROPIC_AWS_API_KEY=theirs", "ANTHROPIC_AWS_BASE_URL=u"], None),
+    ],
+)
+def test_credentials_of_a_platform_are_not_redirected(
+    tmp_path: Path, lines: list[str], ignored: str | None
+) -> None:
+    write_job(tmp_path)
+    write_env(tmp_path / ".env", *lines)
+    done = command(tmp_path, environ_without_key(), "doctor")
+    assert (f"sets {ignored}, but not the key in use: ignored" in done.stderr) == (ignored is not None), done
+
+
 def test_doctor_says_that_there_is_no_key(tmp_path: Path) -> None:
     (tmp_path / ".env").mkdir()  # a virtual environment of that name
     environ = {**environ_without_key(), "HOME": str(tmp_path)}
