@@ -183,6 +183,8 @@ def _error_for_status(error: "anthropic.APIStatusError", call: Call) -> RunnerEr
     if call is Call.READ:
         is_passing = status in (408, 409, 429) or status >= 500
         kind = NotFound if status == 404 else RequestRejected
+        if status == 404 and error.api_message is None:
+            message = f"the API did not answer, but something before it: check the base URL ({message})"
         return Unavailable(message, retry_after=retry_after) if is_passing else kind(message)
     match _judge(error, call):
         case Verdict.PERHAPS_ACCEPTED:

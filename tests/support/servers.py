@@ -236,8 +236,11 @@ class Received(NamedTuple):
 
 
 @contextmanager
-def proxy(upstream: str, prefix: str = "") -> Iterator[Proxy]:
-    """A proxy on loopback that passes requests on to the URL `upstream`, without its prefix."""
+def proxy(upstream: str, prefix: str = "", removed: Sequence[str] = ()) -> Iterator[Proxy]:
+    """A proxy on loopback that passes requests on to the URL `upstream`, without its prefix.
+
+    It removes some headers from answers.
+    """
     made = Proxy(prefix=prefix)
 
     class Handler(BaseHTTPRequestHandler):
@@ -261,7 +264,8 @@ def proxy(upstream: str, prefix: str = "") -> Iterator[Proxy]:
             connection.close()
             self.send_response_only(response.status)
             for name, value in response.getheaders():
-                self.send_header(name, value)
+                if name.lower() not in removed:
+                    self.send_header(name, value)
             self.end_headers()
             self.wfile.write(answer)
 
