@@ -1,5 +1,6 @@
 """Jobs on other platforms of the Claude API: what leaves is signed or authorized, and complete."""
 
+import os
 import re
 from pathlib import Path
 
@@ -7,12 +8,14 @@ import pytest
 
 from runner import load_spec, run
 from runner.api.connect import connect
-from runner.errors import AccessError, StateLocked, Unavailable
+from runner.errors import AccessError, NotAccepted, StateLocked, Unavailable
+from runner.simulator.responses import ErrorResponse
 from runner.spec.endpoint import Endpoint
 from tests.support.outputs import records
+from tests.support.processes import RUN, command
 from tests.support.projects import EACH_ONCE, write_job
-from tests.support.servers import Proxy, Received
-from tests.support.simulator import ACCESS_KEY, SECRET_KEY, TOKEN, accepted, paid, set_only
+from tests.support.servers import Proxy, Received, proxy
+from tests.support.simulator import ACCESS_KEY, SECRET_KEY, TOKEN, accepted, fail_at, paid, set_only, simulator
 
 AWS, GOOGLE = Endpoint("aws"), Endpoint("google")
 CALLS = {
@@ -138,6 +141,34 @@ def test_credentials_of_google_that_cannot_be_had_are_named(google: Proxy, servi
     with pytest.raises(AccessError, match="the credentials cannot be used"), connect(GOOGLE):
         pass
     assert google.got == []
+
+
+@needs_boto
+def test_refused_create_is_not_repeated(tmp_path: Path, aws: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse = fail_at("create", ErrorResponse(529, "busy"), times=9)
+    with simulator(tmp_path / "busy", on=refuse) as environ, proxy(environ["ANTHROPIC_BASE_URL"]) as busy:
+        monkeypatch.setenv("ANTHROPIC_AWS_BASE_URL", busy.url)
+        with connect(AWS) as api, pytest.raises(NotAccepted, match="busy"):
+            api.create_batch([b"{}"], 2, lambda: None)
+        assert len(busy.got) == 1
+    assert aws.got == []
+
+
+@needs_boto
+@pytest.mark.parametrize("platform", ["aws", "google"])
+def test_credentials_are_never_written_or_printed(
+    tmp_path: Path, platform: str, request: pytest.FixtureRequest
+) -> None:
+    request.getfixturevalue(platform)
+    write_job(tmp_path, api={"platform": platform})
+    environ, printed = {**os.environ, "ANTHROPIC_LOG": "debug"}, ""
+    for words in (RUN, ("status", "--json"), ("doctor", "--remote")):
+        ended = command(tmp_path, environ, *words)
+        assert ended.returncode == 0, ended.stderr
+        printed += ended.stdout + ended.stderr
+    state = b"".join(path.read_bytes() for path in (tmp_path / ".runner").rglob("*") if path.is_file())
+    for secret in (SECRET_KEY, TOKEN, "PRIVATE KEY", "AWS4-HMAC"):
+        assert secret not in printed and secret.encode() not in state
 
 
 def test_region_of_the_environment_cannot_change_the_host(aws: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
