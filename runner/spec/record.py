@@ -56,6 +56,7 @@ def make_record(spec: Spec) -> dict[str, Any]:
     if not spec.betas:
         # Compatibility: older snapshots have neither `betas` nor `api`.
         del record["betas"]
+    record["api"] = {name: value for name, value in record["api"].items() if value is not None}
     if spec.api == Endpoint():
         del record["api"]
     _drop_unset_block_settings(record["prompt"])
