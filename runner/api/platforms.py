@@ -60,12 +60,12 @@ def _needs(endpoint: Endpoint, name: str) -> bool:
 def find_missing(endpoint: Endpoint) -> Iterator[str]:
     """Yield what is missing to reach a platform: settings that the environment does not give either, packages."""
     for name, variables in _SETTINGS.get(endpoint.platform, {}).items():
-        if not getattr(endpoint, name) and not any(map(os.environ.get, variables)) and _needs(endpoint, name):
+        value = getattr(endpoint, name) or next(filter(None, map(os.environ.get, variables)), None)
+        if value is None and _needs(endpoint, name):
             yield f"{name} is not known: set api.{name}, or {' or '.join(variables)} in the environment"
-    region = endpoint.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    if endpoint.platform == "aws" and region and not _REGION.fullmatch(region):
         # It is a part of the host that credentials are sent to.
-        yield f"{region!r} is not a region of AWS"
+        if value is not None and name == "region" and not _REGION.fullmatch(value):
+            yield f"{value!r} is not a region of AWS"
     if endpoint.platform == "google" or (endpoint.platform == "aws" and _is_signed()):
         missing = missing_package_message(endpoint.platform)
         if missing is not None:
@@ -108,6 +108,6 @@ def open_platform_client(endpoint: Endpoint, **options: Any) -> "anthropic.Anthr
     Raises AccessError if something is missing that leads to it, and errors of the SDK and of the packages that
     find credentials.
     """
-    for missing in find_missing(endpoint):
+    if (missing := next(find_missing(endpoint), None)) is not None:
         raise AccessError(f"{endpoint.platform}: {missing}")
     return (_open_aws if endpoint.platform == "aws" else _open_google)(endpoint, **options)

@@ -1,5 +1,6 @@
 """Packages that are not installed are reported with the extra to install."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -60,6 +61,21 @@ def test_all_missing_packages_are_reported_at_once(tmp_path: Path) -> None:
     assert done.returncode == 2
     for extra, package in packages.items():
         assert f"{package} is not installed: pip install '{ROOT}[{extra}]'" in done.stderr
+
+
+@pytest.mark.parametrize(("platform", "package"), [("aws", "boto3"), ("google", "google.auth")])
+def test_missing_package_of_a_platform_is_reported(tmp_path: Path, platform: str, package: str) -> None:
+    (tmp_path / "site").mkdir()
+    without(tmp_path / "site", package.partition(".")[0])
+    write_job(tmp_path, api={"platform": platform, "region": "us-east-1", "workspace_id": "wrkspc_1"})
+    program = (
+        "import sys; sys.path[:0] = sys.argv[1:3]; from runner.cli import main; main(['validate', 'job.yaml'])"
+    )
+    command = [sys.executable, "-S", "-c", program, str(ROOT), str(tmp_path / "site")]
+    environ = {name: value for name, value in os.environ.items() if name != "ANTHROPIC_AWS_API_KEY"}
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path, env=environ)
+    assert done.returncode == 2
+    assert f"api: {package} is not installed: pip install '{ROOT}[{platform}]'" in done.stderr
 
 
 def test_an_install_outside_a_clone_names_the_package(tmp_path: Path) -> None:

@@ -248,9 +248,12 @@ def _matches_row(
 def _check_platforms(store: Store, runs: list[Run]) -> Iterator[str]:
     """Yield what is wrong with the batches on each platform that has runs, by default that of Anthropic itself."""
     used = dict.fromkeys(read_endpoint(store, run) for run in runs if run.state != "preparing")
+    found: dict[str, None] = {}
     for endpoint in used or (Endpoint(),):
+        # Two of them can lead to the same workspace.
         with open_client(store.path, endpoint, simulate=False) as api:
-            yield from _find_untracked_batches(store, api)
+            found |= dict.fromkeys(_find_untracked_batches(store, api))
+    yield from found
 
 
 def _find_untracked_batches(store: Store, api: Api) -> Iterator[str]:
