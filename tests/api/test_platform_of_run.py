@@ -37,6 +37,13 @@ def reaches_aws(root: Path, keyed: Proxy, *words: str) -> bool:
     return {one.headers.get("anthropic-workspace-id") for one in keyed.got} == {"wrkspc_aws"}
 
 
+def test_plan_names_the_platform_that_is_paid(tmp_path: Path, keyed: Proxy) -> None:
+    write_job(tmp_path, api=ON_AWS)
+    assert "20 rows for claude-haiku-5-5 on AWS\n" in command(tmp_path, os.environ, "plan", "job.yaml").stdout
+    assert '"platform":"aws"' in command(tmp_path, os.environ, "plan", "job.yaml", "--json").stdout
+    assert "/aws/v1/messages/count_tokens" in {one.path for one in keyed.got}
+
+
 def test_each_command_reaches_the_platform(tmp_path: Path, keyed: Proxy) -> None:
     write_job(tmp_path, api=ON_AWS)
     for words in (("validate", "job.yaml", "--online"), ("plan", "job.yaml"), RUN):

@@ -18,6 +18,8 @@ _MODE_LABELS = {
     "batch_warm_1h": "in batches, cache warmed first",
 }
 
+_PLATFORMS = {"anthropic": "", "aws": " on AWS", "google": " on Google Cloud"}
+
 _MANY_TOKENS = 20
 
 _REASON_LABELS = {
@@ -47,7 +49,7 @@ def format_plan(plan: Plan, *, verbose: bool = False, show: Callable[[Finding], 
     """
     lines = [
         (
-            f"{plan.spec}: {pluralize(plan.rows, 'row')} for {plan.model}"
+            f"{plan.spec}: {pluralize(plan.rows, 'row')} for {plan.model}{_PLATFORMS[plan.platform]}"
             f"{' (simulated: nothing is paid)' if plan.is_simulated else ''}"
         ),
         f"  requests  {_format_requests(plan)}",

@@ -64,6 +64,7 @@ class Plan:
     `cost_range` has the limits of `estimated_cost` by the errors of both token counts; None if no earlier answers
     say how long answers are.
     If it `is_simulated`, nothing is paid: the costs are those of a real run with the tokens of the simulator.
+    `platform` is the one that the run is sent to: anthropic, aws or google.
     """
 
     run: str
@@ -99,6 +100,7 @@ class Plan:
     cost_range: tuple[float, float] | None = None
     findings: list[Finding] = field(default_factory=list)
     is_simulated: bool = False
+    platform: str = "anthropic"
 
 
 def _build_facts(plan: Plan, estimate: Estimate, work: Workload) -> PlanFacts:
@@ -233,6 +235,7 @@ def build_plan(
         unfinished_run=_find_unfinished_run(context.run, previous_store),
         cost_range=_find_cost_range(rate, estimate, way.name),
         is_simulated=context.is_simulated,
+        platform=spec.api.platform,
     )
     return replace(plan, findings=_find_problems(context, plan, estimate, work, prepared, previous_store))
 
