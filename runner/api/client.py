@@ -1,7 +1,7 @@
 """Client for the Message Batches, Messages and Files APIs: one method per call."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import replace
 from threading import Event
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,6 +15,7 @@ from runner.api.limits import AnswerLimits, ApiLimits, Watch, confirm_nothing, w
 from runner.api.pages import read_pages
 from runner.api.remote_batch import BatchList, RemoteBatch, decode_remote_batch
 from runner.errors import NotFound, RequestRejected, Unavailable
+from runner.telemetry.trace import trace_call
 
 if TYPE_CHECKING:
     import anthropic
@@ -22,16 +23,11 @@ if TYPE_CHECKING:
 
 
 _MESSAGES_PATH = "/v1/messages"
-
-
 _BATCHES_PATH = f"{_MESSAGES_PATH}/batches"
-
 
 _MAX_FILES = 100  # ids in one list of files (SDK 2.12, file_list_params)
 
-
 _BLOCK_BYTES = 1 << 18
-
 
 # The params that count_tokens accepts (SDK 2.12, message_count_tokens_params).
 _COUNTED_PARAMS = (
@@ -100,16 +96,29 @@ class Api:
             self.fetch_workspace_info()
         return (self._clock_offset or 0.0) + read_boot_clock()
 
-    def _watch(
-        self, limits: AnswerLimits, confirm: Callable[[], None] = confirm_nothing
-    ) -> AbstractContextManager[None]:
-        return watch_call(Watch(limits, self.stop, confirm))
+    @contextmanager
+    def _call(
+        self,
+        name: str,
+        limits: AnswerLimits,
+        *,
+        kind: Call = Call.READ,
+        batch_id: str | None = None,
+        confirm: Callable[[], None] = confirm_nothing,
+    ) -> Iterator[None]:
+        """Make a call: its name is that in the SDK, its answer is limited, and its errors are the runner's.
+
+        `confirm` is called before each block that is sent.
+        """
+        url = str(self._client.base_url)
+        with trace_call(name, url, batch_id), map_errors(kind), watch_call(Watch(limits, self.stop, confirm)):
+            yield
 
     def fetch_workspace_info(self) -> WorkspaceInfo:
         """Read the API's clock, workspace and newest batch, and set the clock behind `now`."""
         from email.utils import parsedate_to_datetime
 
-        with map_errors(), self._watch(self.limits.read):
+        with self._call("messages.batches.list", self.limits.read):
             response = self._client.messages.batches.with_raw_response.list(limit=1)
             now = parsedate_to_datetime(response.headers.get("date", "")).timestamp()
             newest = msgspec.json.decode(response.read(), type=BatchList).data[:1]
@@ -127,7 +136,7 @@ class Api:
         Raises AcceptanceUnknown if the batch may have been accepted; Unavailable, RequestRejected or
         AccessError if not. Raises NotAccepted if the API says that it did not accept it: look for it once.
         """
-        with map_errors(Call.CREATE), self._watch(self.limits.create, confirm):
+        with self._call("messages.batches.create", self.limits.create, kind=Call.CREATE, confirm=confirm):
             response = self._post(_BATCHES_PATH, body, size)
             return decode_remote_batch(response.content, response.headers)
 
@@ -140,7 +149,7 @@ class Api:
         import anthropic
 
         try:
-            with map_errors(Call.MESSAGE), self._watch(self.limits.message):
+            with self._call("messages.create", self.limits.message, kind=Call.MESSAGE):
                 message = self._post(_MESSAGES_PATH, params, len(params)).content
                 msgspec.json.decode(message, type=_Message)
                 # A gateway may have formatted the response; a results file needs one line.
@@ -160,7 +169,7 @@ class Api:
         given = msgspec.json.decode(params, type=dict[str, msgspec.Raw])
         body = msgspec.json.encode({name: value for name, value in given.items() if name in _COUNTED_PARAMS})
         try:
-            with map_errors(), self._watch(self.limits.read):
+            with self._call("messages.count_tokens", self.limits.read):
                 response = self._post(f"{_MESSAGES_PATH}/count_tokens", body, len(body))
                 return msgspec.json.decode(response.content, type=_TokenCount).input_tokens
         except (RequestRejected, NotFound) as error:
@@ -170,26 +179,26 @@ class Api:
 
     def check_model(self, model: str) -> None:
         """Raise NotFound if the API does not have a model, Unavailable if it does not tell, or AccessError."""
-        with map_errors(), self._watch(self.limits.read):
+        with self._call("models.retrieve", self.limits.read):
             response = self._client.models.with_raw_response.retrieve(model)
             msgspec.json.decode(response.read(), type=_Model)
 
     def upload_file(self, data: bytes, name: str, media_type: str) -> str:
         """Upload a file to the Files API and return its id. Raises ApiError or AccessError."""
-        with map_errors(), self._watch(self.limits.create):
+        with self._call("files.upload", self.limits.create):
             response = self._client.files.with_raw_response.upload(file=(name, data, media_type))
             return msgspec.json.decode(response.read(), type=_File).id
 
     def delete_file(self, file_id: str) -> None:
         """Delete a file from the Files API. Raises ApiError or AccessError."""
-        with map_errors(), self._watch(self.limits.read):
+        with self._call("files.delete", self.limits.read):
             self._client.files.with_raw_response.delete(file_id)
 
     def find_existing_files(self, ids: Sequence[str]) -> set[str]:
         """Return the ids that the Files API still has. Raises ApiError or AccessError."""
         found = set[str]()
         for start in range(0, len(ids), _MAX_FILES):
-            with map_errors(), self._watch(self.limits.read):
+            with self._call("files.list", self.limits.read):
                 some = list(ids[start : start + _MAX_FILES])
                 response = self._client.files.with_raw_response.list(ids=some)
                 found |= {file.id for file in msgspec.json.decode(response.read(), type=_Files).data}
@@ -204,7 +213,7 @@ class Api:
 
     def retrieve_batch(self, batch_id: str) -> RemoteBatch:
         """Retrieve the current state of a batch. Raises NotFound, Unavailable or AccessError."""
-        with map_errors(), self._watch(self.limits.read):
+        with self._call("messages.batches.retrieve", self.limits.read, batch_id=batch_id):
             response = self._client.messages.batches.with_raw_response.retrieve(batch_id)
             remote = decode_remote_batch(response.read(), response.headers)
         if remote.id != batch_id:
@@ -219,18 +228,18 @@ class Api:
         return read_pages(self._fetch_page, created_after=created_after)
 
     def _fetch_page(self, cursor: dict[str, Any]) -> tuple[BatchList, Any]:
-        with map_errors(), self._watch(self.limits.read):
+        with self._call("messages.batches.list", self.limits.read):
             response = self._client.messages.batches.with_raw_response.list(limit=100, **cursor)
             return msgspec.json.decode(response.read(), type=BatchList), response.headers
 
     def cancel_batch(self, batch_id: str) -> None:
         """Ask the API to cancel a batch; requests that have already ended keep their results."""
-        with map_errors(), self._watch(self.limits.read):
+        with self._call("messages.batches.cancel", self.limits.read, batch_id=batch_id):
             self._client.messages.batches.with_raw_response.cancel(batch_id)
 
     def delete_batch(self, batch_id: str) -> None:
         """Delete an ended batch and its results."""
-        with map_errors(), self._watch(self.limits.read):
+        with self._call("messages.batches.delete", self.limits.read, batch_id=batch_id):
             self._client.messages.batches.with_raw_response.delete(batch_id)
 
     def stream_results(
@@ -247,7 +256,7 @@ class Api:
         headers = {"X-Stainless-Raw-Response": "stream", "accept": "application/binary"}
         limits = self.limits.results
         watch = Watch(replace(limits, max_bytes=min(limits.max_bytes, max_bytes or limits.max_bytes)), self.stop)
-        with map_errors():
+        with trace_call("messages.batches.results", str(self._client.base_url), batch_id), map_errors():
             with watch_call(watch):
                 response: Any = self._client.get(
                     f"{_BATCHES_PATH}/{batch_id}/results", cast_to=httpx2.Response, options={"headers": headers}

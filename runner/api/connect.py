@@ -13,6 +13,7 @@ from runner.api.errors import credential_errors
 from runner.api.platforms import find_base_url, open_platform_client
 from runner.errors import AccessError
 from runner.spec.endpoint import Endpoint
+from runner.telemetry.trace import start_recording
 
 if TYPE_CHECKING:
     import anthropic
@@ -86,6 +87,8 @@ def connect(
         "max_retries": 0,
         "http_client": http_client,
         "default_headers": {"anthropic-beta": ",".join(betas)} if betas else None,
+        # Else each call would have a second span, if the process has a tracer of its own besides.
+        "open_telemetry": False if start_recording() else None,
     }
     try:
         if endpoint.platform == "anthropic":

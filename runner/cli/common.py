@@ -16,6 +16,7 @@ from runner.cli.log import LOG
 from runner.cli.shells import register_shells
 from runner.cli.signals import command_line, say_next_command
 from runner.errors import InputError, RunnerError, StateError, describe_os_error
+from runner.telemetry.trace import record_command
 
 if TYPE_CHECKING:
     from runner.rules.finding import Finding
@@ -62,7 +63,8 @@ class RunnerGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the chosen command, and report its error; Ctrl-C ends it with 130, also at a question."""
         try:
-            return super().invoke(ctx)
+            with record_command(lambda line: LOG.say(line, event="warning")):
+                return super().invoke(ctx)
         except RunnerError as error:
             _exit_with_error(error)
         except click.UsageError as error:

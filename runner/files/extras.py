@@ -19,6 +19,7 @@ _PACKAGES = {
     "notify": ("apprise",),
     "aws": ("boto3",),
     "google": ("google.auth", "requests"),
+    "otel": ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"),
 }
 
 

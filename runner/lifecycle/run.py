@@ -31,12 +31,13 @@ from runner.runs.pilot_gate import check_pilot, needs_pilot
 from runner.runs.project import OpenApi, make_output_root, open_project, simulated_spec
 from runner.runs.select import RunSelector, has_unfinished_run
 from runner.runs.snapshot import record_labels
-from runner.runs.summary import Summary, summarize_run
+from runner.runs.summary import Progress, Summary, measure_progress, summarize_run
 from runner.sinks.destination import Destination
 from runner.spec.pilot import make_pilot_spec
 from runner.spec.spec import Spec
 from runner.store.lock import read_clock
 from runner.store.store import Store
+from runner.telemetry.trace import trace_run
 from runner.templates.templates import Templates
 from runner.text import pluralize
 
@@ -174,6 +175,10 @@ def _summarize(context: RunContext) -> Summary:
     return (summarize_with_failures if is_finished else summarize_run)(context.store, context.run)
 
 
+def _measure(context: RunContext) -> Progress:
+    return measure_progress(context.store, context.run)
+
+
 def _follow_and_deliver(
     ready: ReadyRun, options: RunOptions, stop: Event, *, wait_until: float, is_again: bool
 ) -> Summary:
@@ -189,7 +194,9 @@ def _follow_and_deliver(
             how_sent = "sent synchronously" if is_sync else f"in {batches}"
             context.report("started", f"run {run.id}: {pluralize(run.rows, 'row')} {how_sent}")
         check_run_files(context)
-        _follow(ready, options, output_format, stop, wait_until)
+        measure = partial(_measure, context)
+        with trace_run(context.spec, run, measure, is_simulated=context.is_simulated):
+            _follow(ready, options, output_format, stop, wait_until)
     if not stop.is_set():
         write_spec_report(context)
     if ready.is_pilot and context.run.state == "finished":

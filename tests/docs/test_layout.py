@@ -15,9 +15,9 @@ TEST_MODULES = sorted(TESTS.rglob("*.py"))
 MAX_LINES, MAX_FILES, MAX_NAME = 400, 12, 60
 ORDER = (
     "errors", "text", "files", "io_types", "spec", "tabular", "templates", "results", "evaluation", "pricing",
-    "sources", "requests", "rules", "sinks", "store", "api", "simulator", "runs", "notify", "lifecycle/prepare",
-    "lifecycle/validate", "lifecycle/plan", "lifecycle/send", "lifecycle/deliver", "lifecycle/diff",
-    "report", "lifecycle/follow", "lifecycle/run_options", "lifecycle/run",
+    "sources", "requests", "rules", "sinks", "store", "telemetry", "api", "simulator", "runs", "notify",
+    "lifecycle/prepare", "lifecycle/validate", "lifecycle/plan", "lifecycle/send", "lifecycle/deliver",
+    "lifecycle/diff", "report", "lifecycle/follow", "lifecycle/run_options", "lifecycle/run",
     "lifecycle/run_all", "lifecycle/maintain", "library", "plugins", "__init__", "starters", "reference", "cli",
     "__main__",
 )  # fmt: skip
@@ -42,6 +42,7 @@ OWNERS = {
     "apprise": {"notify"},
     "boto3": {"api"},
     "google": {"api"},
+    "opentelemetry": {"telemetry"},
 }
 
 

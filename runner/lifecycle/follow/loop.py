@@ -29,6 +29,7 @@ from runner.runs.context import RunContext
 from runner.store.lock import read_clock
 from runner.store.records import Batch
 from runner.store.run_batches import IN_FLIGHT, BatchKey, key_of
+from runner.telemetry.trace import trace_step
 
 _DAY = 86_400
 # A sleep lasts as much longer as the machine is suspended meanwhile, so none before a deadline is long.
@@ -57,7 +58,8 @@ def _take_step(run: Following, batch: Batch) -> None:
     run.context.store.check_lock()
     run_state = RunState(run.context.run.is_canceled, run.deadline.requires_sync, run.canary_passed)
     step = next_step(_read_batch_state(run, batch), run_state)
-    _remember(run, batch, perform(step, run, batch))
+    with trace_step(run.batches, batch):
+        _remember(run, batch, perform(step, run, batch))
     now = run.batches.get(key_of(batch))
     if now is not None and now.state in IN_FLIGHT:
         run.memory.schedule(now)

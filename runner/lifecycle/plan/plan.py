@@ -37,6 +37,7 @@ from runner.sinks.destination import destination_setting, resolve_destination
 from runner.spec.structured.enforcement import describe_enforcement
 from runner.store.records import Run
 from runner.store.store import Store
+from runner.telemetry.trace import trace_plan
 from runner.templates.templates import Templates
 
 
@@ -191,7 +192,8 @@ def build_plan(
     spec, rate, count = context.spec, rate_for_spec(context.spec), context.store.count_new_requests(context.run)
     if api is not None:
         context.report("counting", "counting tokens")
-    estimate = build_estimate(context, templates, api, previous_store, rate, count)
+    with trace_plan(spec, is_simulated=context.is_simulated):
+        estimate = build_estimate(context, templates, api, previous_store, rate, count)
     costs = None if rate is None else estimate_costs(rate, estimate)
     cheapest, cheapest_reason = (None, "") if costs is None else find_cheapest(costs, estimate.cache.tokens)
     work = _build_workload(context, count, estimate.output_tokens, previous_store, api)

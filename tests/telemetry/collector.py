@@ -1,0 +1,113 @@
+"""A collector of OpenTelemetry on loopback: it takes OTLP over HTTP, and can hang."""
+
+import gzip
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A span as it was received. Ids are hexadecimal, and times nanoseconds; a root has the parent ''."""
+
+    name: str
+    trace: str
+    id: str
+    parent: str
+    start: int
+    end: int
+    kind: int
+    is_error: bool
+    attributes: dict[str, Any]
+
+
+@dataclass
+class Collector:
+    """What was received: the bodies with their paths. While `is_hanging` is set, nothing is answered."""
+
+    url: str = ""
+    bodies: list[tuple[str, bytes]] = field(default_factory=list)
+    status: int = 200
+    is_hanging: threading.Event = field(default_factory=threading.Event)
+
+    def resources(self) -> list[dict[str, Any]]:
+        """The resources of all bodies."""
+        return [_values(one.resource.attributes) for one in self._spans() + self._metrics()]
+
+    def spans(self) -> list[Sent]:
+        """The spans of all bodies."""
+        return [_read(span) for one in self._spans() for scope in one.scope_spans for span in scope.spans]
+
+    def named(self, *names: str) -> list[Sent]:
+        """The spans with one of these names, by their starts."""
+        return sorted((one for one in self.spans() if one.name in names), key=lambda one: one.start)
+
+    def points(self, name: str) -> list[tuple[float, dict[str, Any]]]:
+        """The last sum of each series of a metric, with its attributes."""
+        found = dict[str, tuple[float, dict[str, Any]]]()
+        for one in self._metrics():
+            for metric in (each for scope in one.scope_metrics for each in scope.metrics if each.name == name):
+                for point in metric.histogram.data_points or metric.sum.data_points:
+                    attributes = _values(point.attributes)
+                    value = point.sum if metric.HasField("histogram") else point.as_double
+                    found[f"{point.start_time_unix_nano} {sorted(attributes.items())}"] = value, attributes
+        return list(found.values())
+
+    def _spans(self) -> list[Any]:
+        return self._parse("/v1/traces", ExportTraceServiceRequest, "resource_spans")
+
+    def _metrics(self) -> list[Any]:
+        return self._parse("/v1/metrics", ExportMetricsServiceRequest, "resource_metrics")
+
+    def _parse(self, path: str, kind: Any, name: str) -> list[Any]:
+        bodies = [body for where, body in list(self.bodies) if where == path]
+        return [one for body in bodies for one in getattr(kind.FromString(body), name)]
+
+
+def _values(attributes: Sequence[Any]) -> dict[str, Any]:
+    return {one.key: getattr(one.value, one.value.WhichOneof("value")) for one in attributes}
+
+
+def _read(span: Any) -> Sent:
+    ids = (span.trace_id.hex(), span.span_id.hex(), span.parent_span_id.hex())
+    times = (span.start_time_unix_nano, span.end_time_unix_nano)
+    return Sent(span.name, *ids, *times, span.kind, span.status.code == 2, _values(span.attributes))
+
+
+@contextmanager
+def collector() -> Iterator[Collector]:
+    """A collector on loopback; what it received can be read after it has ended."""
+    found = Collector()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            while found.is_hanging.is_set():
+                time.sleep(0.02)
+            is_zipped = self.headers.get("content-encoding") == "gzip"
+            found.bodies.append((self.path, gzip.decompress(body) if is_zipped else body))
+            self.send_response(found.status)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Print nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.handle_error = lambda *_: None  # type: ignore[method-assign] # a caller may have gone
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    found.url = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield found
+    finally:
+        found.is_hanging.clear()
+        server.shutdown()
+        server.server_close()
