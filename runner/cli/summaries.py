@@ -48,7 +48,7 @@ def print_comparisons(
 ) -> None:
     """Print how the variants of each file compare, if more than one is among the specs, and two have finished."""
     from runner.cli.texts.variants import format_variants
-    from runner.lifecycle.maintain.compare_variants import compare_variants
+    from runner.lifecycle.judge.compare_variants import compare_variants
 
     by_path: dict[Path, list[Spec]] = {}
     for spec in specs:

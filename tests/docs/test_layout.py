@@ -17,7 +17,7 @@ ORDER = (
     "errors", "text", "files", "io_types", "spec", "tabular", "templates", "results", "evaluation", "pricing",
     "sources", "requests", "rules", "sinks", "store", "telemetry", "api", "simulator", "runs", "notify",
     "lifecycle/prepare", "lifecycle/validate", "lifecycle/plan", "lifecycle/send", "lifecycle/deliver",
-    "lifecycle/diff", "report", "lifecycle/follow", "lifecycle/run_options", "lifecycle/run",
+    "lifecycle/diff", "lifecycle/judge", "report", "lifecycle/follow", "lifecycle/run_options", "lifecycle/run",
     "lifecycle/run_all", "lifecycle/maintain", "library", "plugins", "__init__", "starters", "reference", "cli",
     "__main__",
 )  # fmt: skip

@@ -67,7 +67,8 @@ def show(
 def _find_judge(target: str) -> "OpenJudge":
     """Return the function that opens the judge of a run's answers, by the spec as it is now."""
     # Only evaluations need the spec.
-    from runner.lifecycle.maintain.evaluate import find_evaluated_run, open_judge
+    from runner.lifecycle.judge.run_judge import open_judge
+    from runner.lifecycle.maintain.evaluate import find_evaluated_run
 
     _, spec_path = find_evaluated_run(target)
     return partial(open_judge, spec_path=spec_path)

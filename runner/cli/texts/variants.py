@@ -6,7 +6,7 @@ from runner.cli.echo import escape_line
 from runner.cli.texts.evaluation import align_columns
 from runner.cli.texts.scores import format_share
 from runner.evaluation.score import Score
-from runner.lifecycle.maintain.compare_variants import (
+from runner.lifecycle.judge.compare_variants import (
     SIGNIFICANCE,
     ComparedVariant,
     Contrast,

@@ -9,7 +9,7 @@ from pathlib import Path
 from runner.evaluation.metrics import mcnemar_p
 from runner.evaluation.score import Score
 from runner.lifecycle.deliver.row_results import read_row_results, recorded_output_format
-from runner.lifecycle.maintain.evaluate import RunJudge, open_judge
+from runner.lifecycle.judge.run_judge import RunJudge, open_judge
 from runner.pricing.rates import Rate, rate_for_spec
 from runner.results.outcome import Outcome
 from runner.results.usage import parse_usage
