@@ -8,8 +8,10 @@ from pathlib import Path
 
 from runner.errors import InputError, UsageError
 from runner.lifecycle.deliver.failures import UNCONFIRMED_STATES
-from runner.report.collect import collect_figures
+from runner.report.by_spec import open_labels
+from runner.report.collect import TakeRow, collect_figures
 from runner.report.earlier import read_earlier
+from runner.report.figures import Figures
 from runner.report.judge import judge_run
 from runner.report.page.render import render_html, render_markdown
 from runner.report.page.rows import RowPacker, keep_nothing, open_packer
@@ -29,7 +31,13 @@ def _open_rows(stack: ExitStack, store: Store, run: Run, *, has_pictures: bool) 
         draw = Thumbnailer(store, run, stack.enter_context(open_slices())).draw
     counts = store.row_index.outcome_counts(run)
     failed = sum(rows for name, rows in counts.items() if name != "succeeded")
-    return stack.enter_context(open_packer(rows=run.rows, failed=failed, draw=draw))
+    judge = stack.enter_context(open_labels(store, run))
+    return stack.enter_context(open_packer(rows=run.rows, failed=failed, draw=draw, judge=judge))
+
+
+def _read_figures(store: Store, run: Run, take_row: TakeRow) -> Figures:
+    figures = collect_figures(store, run, take_row)
+    return replace(figures, earlier=read_earlier(store, run))
 
 
 def make_page(store: Store, run: Run, *, has_rows: bool = True, has_pictures: bool = False) -> Iterator[str]:
@@ -41,16 +49,14 @@ def make_page(store: Store, run: Run, *, has_rows: bool = True, has_pictures: bo
     with ExitStack() as stack:
         is_full = has_rows and run.purged_at is None
         packer = _open_rows(stack, store, run, has_pictures=has_pictures) if is_full else None
-        figures = collect_figures(store, run, keep_nothing if packer is None else packer.add)
-        figures = replace(figures, earlier=read_earlier(store, run))
+        figures = _read_figures(store, run, keep_nothing if packer is None else packer.add)
         yield from render_html(figures, judge_run(figures), packer, time.time())
 
 
 def make_text(store: Store, run: Run) -> str:
     """Return the report of a run in Markdown. Raises UsageError and StateError like `make_page`."""
     _check_begun(run)
-    figures = collect_figures(store, run, keep_nothing)
-    figures = replace(figures, earlier=read_earlier(store, run))
+    figures = _read_figures(store, run, keep_nothing)
     return render_markdown(figures, judge_run(figures), time.time())
 
 

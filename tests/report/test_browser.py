@@ -127,6 +127,7 @@ def write_hostile(project: Path, texts: list[str]) -> None:
         project,
         source={"type": "jsonl", "path": "rows.jsonl", "key": "id"},
         output={"schema": schema},
+        evaluate=[{"name": "verdict", "expected": "row.text", "actual": "output.label"}],
         batch={"poll_seconds": 0.1},
         retry={"attempts": 1},
     )

@@ -13,7 +13,9 @@ from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 
+from runner.evaluation.evaluator import Wrong
 from runner.lifecycle.deliver.row_results import RowResult
+from runner.results.outcome import Outcome
 
 MAX_ROWS, MAX_FAILED = 100_000, 50_000
 """The most rows that a page holds, and the most of them that failed and are no more among the first."""
@@ -31,6 +33,9 @@ _MAX_PICTURE_BYTES = 3_000_000
 Draw = Callable[[RowResult], list[str]]
 """Returns pictures of what a row has attached, as data URLs."""
 
+Judge = Callable[[RowResult, Outcome], Wrong]
+"""Returns the evaluations that the answer to a row misses."""
+
 
 class Block(NamedTuple):
     """Some hundred rows, compressed and in base64, and their pictures; without any, `pictures` is empty."""
@@ -44,18 +49,21 @@ class RowPacker:
 
     Texts are cut only as far as the rows would not fit: each block may use its part of the room that is left. Of
     more than 100,000 rows, the first are kept, and those that failed. `draw` returns pictures of a row, of which
-    the first are kept that fit.
+    the first are kept that fit. `judge` says which answers are wrong.
     """
 
-    def __init__(self, file: BinaryIO, *, rows: int, failed: int, draw: Draw | None = None) -> None:
-        self._file, self._draw = file, draw
+    def __init__(
+        self, file: BinaryIO, *, rows: int, failed: int, draw: Draw | None = None, judge: Judge | None = None
+    ) -> None:
+        self._file, self._draw, self._judge = file, draw, judge
         self._picture_room = 0 if draw is None else _MAX_PICTURE_BYTES
         kept_failed = min(failed, MAX_FAILED)
         self._left = {True: kept_failed, False: min(rows - failed, MAX_ROWS - kept_failed)}
         self._room, self._cut = _MAX_BYTES - self._picture_room, 0
         self._waiting: list[RowResult] = []
+        self._waiting_wrong: list[Wrong] = []
         self._outcomes, self._reasons = {_PENDING: 0}, {"": 0, "other reasons": 1}
-        self._outcome, self._reason = array("B"), array("H")
+        self._outcome, self._reason, self._wrong = array("B"), array("H"), array("B")
         self._sizes: list[int] = []
         self.rows = rows
 
@@ -69,6 +77,11 @@ class RowPacker:
         """True if texts were cut to less than their usual length."""
         return self._cut > 0
 
+    @property
+    def wrong(self) -> int:
+        """The number of rows that are kept whose answers are wrong."""
+        return sum(self._wrong)
+
     def add(self, found: RowResult) -> None:
         """Take a row; those beyond the most that a page holds are left out."""
         has_failed = found.outcome is not None and found.outcome.outcome != "succeeded"
@@ -78,7 +91,10 @@ class RowPacker:
         name = _PENDING if found.outcome is None else found.outcome.outcome
         self._outcome.append(self._outcomes.setdefault(name, len(self._outcomes)))
         self._reason.append(self._number_reason((found.outcome and found.outcome.reason) or ""))
+        wrong = {} if self._judge is None or found.outcome is None else self._judge(found, found.outcome)
+        self._wrong.append(bool(wrong))
         self._waiting.append(found)
+        self._waiting_wrong.append(wrong)
         if len(self._waiting) == _BLOCK_ROWS:
             self._write_block()
 
@@ -90,14 +106,15 @@ class RowPacker:
     def _write_block(self) -> None:
         left = len(self._waiting) + max(0, sum(self._left.values()))
         share = self._room * len(self._waiting) // left
-        packed = _compress(_make_block(self._waiting, _CUTS[self._cut]))
+        packed = _compress(_make_block(self._waiting, self._waiting_wrong, _CUTS[self._cut]))
         while len(packed) > share and self._cut < len(_CUTS) - 1:
             self._cut += 1
-            packed = _compress(_make_block(self._waiting, _CUTS[self._cut]))
+            packed = _compress(_make_block(self._waiting, self._waiting_wrong, _CUTS[self._cut]))
         self._room -= len(packed)
         self._file.write(base64.b64encode(packed) + b" " + self._pack_pictures() + b"\n")
         self._sizes.append(len(self._waiting))
         self._waiting.clear()
+        self._waiting_wrong.clear()
 
     def _pack_pictures(self) -> bytes:
         """Return the pictures of the waiting rows in base64; empty if no row has one, or no more fit."""
@@ -120,6 +137,7 @@ class RowPacker:
             "reasons": list(self._reasons),
             "outcome": list(self._outcome),
             "reason": list(self._reason),
+            "wrong": list(self._wrong),
         }
         return base64.b64encode(_compress(index)).decode()
 
@@ -132,17 +150,19 @@ class RowPacker:
 
 
 @contextmanager
-def open_packer(*, rows: int, failed: int, draw: Draw | None = None) -> Iterator[RowPacker]:
+def open_packer(
+    *, rows: int, failed: int, draw: Draw | None = None, judge: Judge | None = None
+) -> Iterator[RowPacker]:
     """Yield a packer for a run with so many rows, of which so many have failed."""
     with tempfile.TemporaryFile(prefix="runner-report-") as file:
-        yield RowPacker(file, rows=rows, failed=failed, draw=draw)
+        yield RowPacker(file, rows=rows, failed=failed, draw=draw, judge=judge)
 
 
 def _compress(value: Any) -> bytes:
     return zlib.compress(msgspec.json.encode(value), 6)
 
 
-def _make_block(rows: list[RowResult], cut: int) -> dict[str, Any]:
+def _make_block(rows: list[RowResult], wrong: list[Wrong], cut: int) -> dict[str, Any]:
     """Return rows as columns, which are smaller than objects once compressed; texts longer than `cut` are cut."""
     decode = msgspec.json.decode
     return {
@@ -150,7 +170,13 @@ def _make_block(rows: list[RowResult], cut: int) -> dict[str, Any]:
         "input": _to_columns([decode(row.fields) for row in rows], cut),
         "output": _to_columns([row.outcome and row.outcome.output for row in rows], cut),
         "message": [_cut(_message_of(row), cut) for row in rows],
+        "wrong": [_list_wrong(one, cut) for one in wrong],
     }
+
+
+def _list_wrong(wrong: Wrong, cut: int) -> list[tuple[str, Any, Any]]:
+    """Return the expected and the actual value of each evaluation that a row misses, with its name."""
+    return [(name, _cut(one["expected"], cut), _cut(one["actual"], cut)) for name, one in wrong.items()]
 
 
 def _message_of(row: RowResult) -> str | None:

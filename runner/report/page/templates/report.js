@@ -66,6 +66,7 @@ class Rows {
       outcome: this.index.outcomes[this.index.outcome[row]],
       reason: this.index.reasons[this.index.reason[row]],
       message: block.message[at],
+      wrong: block.wrong[at],
       input: pick(block.input),
       output: pick(block.output).filter(([, value]) => value !== null),
       draw: () => this.readPictures(number, at),
@@ -79,7 +80,8 @@ class Rows {
   fits(row, filter) {
     return (
       (filter.outcome === "" || this.index.outcome[row] === Number(filter.outcome)) &&
-      (filter.reason === "" || this.index.reason[row] === Number(filter.reason))
+      (filter.reason === "" || this.index.reason[row] === Number(filter.reason)) &&
+      (filter.wrong === "" || this.index.wrong[row] === Number(filter.wrong))
     );
   }
 
@@ -133,7 +135,9 @@ class Table {
 
   async filter() {
     const search = ++this.search;
-    const filter = { query: $("query").value.trim(), outcome: $("outcome").value, reason: $("reason").value };
+    const filter = {
+      query: $("query").value.trim(), outcome: $("outcome").value, reason: $("reason").value, wrong: $("wrong")?.value ?? "",
+    };
     const found = await this.rows.find(
       filter,
       () => search === this.search,
@@ -169,7 +173,7 @@ function drawRow(row, at) {
   const line = make(
     "tr", {},
     make("th", { scope: "row" }, button),
-    make("td", { class: hasFailed ? "state failed" : "state", text: row.outcome }),
+    make("td", { class: hasFailed ? "state failed" : "state", text: row.outcome }, ...drawWrongMark(row)),
     make("td", {}, make("span", { class: "cut", text: shorten(row.input) })),
     make("td", {}, make("span", { class: "cut", text: shorten(row.output) })),
   );
@@ -184,6 +188,24 @@ function drawRow(row, at) {
   return [line, detail];
 }
 
+function drawWrongMark(row) {
+  return row.wrong.length === 0 ? [] : [make("span", { class: "mark", text: "✗ wrong" })];
+}
+
+function drawWrong(row) {
+  const head = ["evaluation", "expected", "actual"].map((text) => make("th", { scope: "col", text }));
+  const missing = row.outcome === "succeeded" ? "null" : "no valid answer";
+  const lines = row.wrong.map(([name, expected, actual]) =>
+    make(
+      "tr", {},
+      make("th", { scope: "row", text: name }),
+      make("td", { text: toText(expected) }),
+      make("td", {}, make("span", { class: "wrong", text: `✗ ${actual === null ? missing : toText(actual)}` })),
+    ),
+  );
+  return make("table", { class: "labels" }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...lines));
+}
+
 function shorten(fields) {
   return fields
     .filter(([, value]) => value !== null)
@@ -195,6 +217,7 @@ function shorten(fields) {
 function drawPair(row) {
   const pair = make("div", { class: "pair" });
   if (row.message) pair.append(make("p", { class: "error", text: `${row.reason ? `${row.reason} — ` : ""}${row.message}` }));
+  if (row.wrong.length > 0) pair.append(drawWrong(row));
   const input = drawFields("Input", row.input, null);
   pair.append(input, drawFields("Output", row.output, row.message));
   row.draw().then((urls) => {
@@ -239,7 +262,7 @@ async function start() {
     clearTimeout(waiting);
     waiting = setTimeout(() => table.filter(), 200);
   });
-  for (const id of ["outcome", "reason"]) $(id).addEventListener("change", () => table.filter());
+  for (const id of ["outcome", "reason", "wrong"]) $(id)?.addEventListener("change", () => table.filter());
   $("size").addEventListener("change", () => table.show(1));
   $("page").addEventListener("change", () => table.show(Number($("page").value)));
   $("controls").addEventListener("submit", (event) => event.preventDefault());
