@@ -17,9 +17,10 @@ from runner.errors import CostCapReached, InputError, Interrupted, Problem, Runn
 from runner.lifecycle.plan.consent import check_plan
 from runner.lifecycle.run import ReadyRun, check_spec, follow_or_go_on, prepare_run
 from runner.lifecycle.run_options import RunOptions
+from runner.lifecycle.send.cost_cap import has_other_in_flight
 from runner.notify.outbox import Outbox, open_outbox
+from runner.report.write import write_spec_report
 from runner.runs.choose_specs import find_upstream
-from runner.runs.context import RunContext
 from runner.runs.events import ProgressCallback, RunEvent
 from runner.runs.project import OpenProjects, open_projects
 from runner.runs.shared_cap import find_other_runs_under_cap
@@ -93,6 +94,7 @@ class _Runs:
     found: AllRuns = field(default_factory=AllRuns)
     wait_until: float | None = None
     piloted: set[str] = field(default_factory=set)
+    finished: dict[str, ReadyRun] = field(default_factory=dict)
 
     def plan_wave(self, specs: Sequence[Spec]) -> Wave:
         """Prepare and plan the specs that need not wait. Raises InputError with the mistakes of all of them."""
@@ -202,7 +204,7 @@ class _Runs:
         except RunnerError as error:
             if isinstance(error, Unavailable) and self.options.wait and not wait:
                 return False  # it is tried again when it is waited for
-            if isinstance(error, CostCapReached) and _has_variant_in_flight(ready.context):
+            if isinstance(error, CostCapReached) and has_other_in_flight(ready.context):
                 return False  # what is in flight may cost less than it can
             self.found.errors.append(error)
             self.observer.failed(spec, error)
@@ -211,9 +213,21 @@ class _Runs:
         if summary.state != "finished":
             return False
         self.found.summaries[spec.place] = summary
+        self.finished[spec.place] = ready
         self.observer.ended(spec, summary)
         self.outbox.send(spec)
         return True
+
+    def complete_reports(self) -> None:
+        """Write the reports of variants again, which compare them, now that the others are finished."""
+        for context in [one.context for one in self.finished.values() if one.context.spec.variants]:
+            try:
+                with self.observer.show() as report:
+                    context.on_progress = report
+                    write_spec_report(context)
+            except RunnerError as error:
+                self.found.errors.append(error)
+                self.observer.failed(context.spec, error)
 
     def next_specs(self, wave: Wave) -> list[Spec]:
         """Return the specs whose turn it is after a wave, and note those that cannot begin."""
@@ -227,12 +241,6 @@ class _Runs:
             elif one.spec is not one.after or one.after.place in finished:
                 self.found.not_begun.append(one)
         return following
-
-
-def _has_variant_in_flight(context: RunContext) -> bool:
-    """Return whether another variant, which shares the cap, has batches whose cost is not known yet."""
-    others = find_other_runs_under_cap(context.store, context.spec, context.run)
-    return any(context.store.run_batches(run).count(*IN_FLIGHT) for run in others)
 
 
 def _waits_for_cap(ready: ReadyRun, others: Iterable[tuple[Spec, ReadyRun]]) -> bool:
@@ -283,4 +291,5 @@ def run_all(specs: Sequence[Spec], options: RunOptions, observer: Observer, stop
                 observer.failed(left[0], error)
                 break
             left, is_first = runs.next_specs(wave), False
+        runs.complete_reports()
         return runs.found

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from runner.evaluation.score import Score
 from runner.lifecycle.diff.diff import Diff
+from runner.lifecycle.judge.compare_variants import VariantComparison
 from runner.runs.summary import Summary
 
 
@@ -158,7 +159,8 @@ class Earlier:
 class Figures:
     """Everything that a report shows of a run, but its rows.
 
-    `max_tokens` is the limit of an answer, and `stopped_at_limit` counts the answers that ended there.
+    `max_tokens` is the limit of an answer, and `stopped_at_limit` counts the answers that ended there. `variants`
+    compares the run with those of the other variants of its spec.
     """
 
     summary: Summary
@@ -179,6 +181,7 @@ class Figures:
     is_purged: bool = False
     scores: Sequence[Score] = field(default_factory=tuple)
     earlier: Earlier | None = None
+    variants: VariantComparison | None = None
 
     @property
     def ended(self) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from runner.errors import InputError, UsageError
 from runner.lifecycle.deliver.failures import UNCONFIRMED_STATES
-from runner.report.by_spec import open_labels
+from runner.report.by_spec import open_labels, read_variants
 from runner.report.collect import TakeRow, collect_figures
 from runner.report.earlier import read_earlier
 from runner.report.figures import Figures
@@ -37,7 +37,7 @@ def _open_rows(stack: ExitStack, store: Store, run: Run, *, has_pictures: bool) 
 
 def _read_figures(store: Store, run: Run, take_row: TakeRow) -> Figures:
     figures = collect_figures(store, run, take_row)
-    return replace(figures, earlier=read_earlier(store, run))
+    return replace(figures, earlier=read_earlier(store, run), variants=read_variants(store, run))
 
 
 def make_page(store: Store, run: Run, *, has_rows: bool = True, has_pictures: bool = False) -> Iterator[str]:

@@ -13,6 +13,7 @@ from runner.evaluation.metrics import mcnemar_p
 from tests.support.outputs import records
 from tests.support.processes import RUN, command
 from tests.support.projects import SPEC, write_job
+from tests.support.servers import webhook
 from tests.support.simulator import accepted, end_batches, environ_without_key, paid, simulator
 
 KEYS = environ_without_key()
@@ -315,3 +316,26 @@ def test_lost_variants_are_recovered_together(tmp_path: Path) -> None:
         again = command(tmp_path, environ, "recover", "job.yaml")
         assert (again.returncode, "is not lost: use `runner run`" in again.stderr) == (2, True)
     assert sum(paid(tmp_path / "api").values()) == 80
+
+
+def test_each_variant_writes_its_own_report_and_manifest(tmp_path: Path) -> None:
+    write_variants(tmp_path, report="out/report.html", manifest="out/manifest.json")
+    assert command(tmp_path, KEYS, "run", "job.yaml", "--simulate").returncode == 0
+    out = tmp_path / "simulated/out"
+    for name, model in (("small", "claude-haiku-5-5"), ("large", "claude-opus-5-5")):
+        page = (out / f"report.{name}.html").read_text()
+        assert f"job@{name}: report of run" in page and model in page
+        # The first one to finish is written again, to compare it with the last.
+        assert 'id="variants"' in page
+        manifest = json.loads((out / f"manifest.{name}.json").read_text())
+        assert manifest["spec"]["name"] == f"job@{name}" and manifest["run"] in page
+    assert not (out / "report.html").exists() and not (out / "manifest.json").exists()
+
+
+def test_receivers_are_told_once_of_each_variant(tmp_path: Path) -> None:
+    write_variants(tmp_path, notify=[{"on": ["finished"], "url": "${env:HOOK}"}])
+    with simulator(tmp_path / "api") as environ, webhook() as hook:
+        assert command(tmp_path, {**environ, "HOOK": hook.url}, *RUN).returncode == 0
+        assert command(tmp_path, {**environ, "HOOK": hook.url}, *RUN).returncode == 0
+    assert sorted(json.loads(body)["data"]["spec"] for _, body in hook.got) == ["job@large", "job@small"]
+    assert len(set(hook.ids())) == 2

@@ -1,4 +1,4 @@
-"""The report shows which answers are wrong, by the spec as it is now."""
+"""The report shows which answers are wrong, and how the variants of the spec compare, by the spec as it is now."""
 
 import base64
 import json
@@ -19,6 +19,7 @@ from tests.support.simulator import environ_without_key, simulator
 
 KEYS = environ_without_key()
 EVALUATE = [{"name": "verdict", "expected": "row.gold", "actual": "output.label"}]
+VARIANTS = {"small": {"params.model": "claude-haiku-5-5"}, "large": {"params.model": "claude-opus-5-5"}}
 READY = "document.readyState === 'complete' && / of /.test(document.getElementById('status').textContent)"
 LABEL = "document.getElementById('wrong')"
 
@@ -108,3 +109,41 @@ def test_wrong_rows_are_filtered_and_marked(page: Page, project: Path, run_job: 
     )
     assert cells == ["verdict", "good", "✗ bad"]
     assert page.problems == []
+
+
+def compared(page: str) -> str:
+    """The part about variants, as text; empty without it."""
+    found = re.search(r'<section id="variants".*?</section>', page, re.DOTALL)
+    return "" if found is None else " ".join(re.sub(r"<[^>]+>", " ", found[0].replace("&#39;", "'")).split())
+
+
+def test_variants_are_compared_as_at_the_end_of_a_run(tmp_path: Path) -> None:
+    write_labelled(tmp_path, variants=VARIANTS)
+    ended = command(tmp_path, KEYS, *RUN_SIMULATED)
+    assert ended.returncode == 0, ended.stderr
+    lines = ended.stdout.partition("job: 2 variants on the same 20 rows (simulated)\n")[2].splitlines()
+    shown, text = compared(report(tmp_path)), report(tmp_path, "job", "--md").replace("\\", "")
+    for line in lines[3:]:
+        assert line.strip() in shown and line.strip() in text
+    for line in lines[1:3]:
+        cells = re.split(r" {2,}", line.strip())
+        assert " ".join(cells[1:]) in shown and f"| {' | '.join(cells)} |" in text
+
+
+@pytest.mark.parametrize("words", [("--simulate",), ("--yes", "--no-wait")])
+def test_real_runs_are_not_compared_with_simulated_ones(tmp_path: Path, words: tuple[str, ...]) -> None:
+    write_labelled(tmp_path, variants=VARIANTS)
+    with simulator(tmp_path / "api") as environ:
+        assert command(tmp_path, environ, "run", "job.yaml", "--yes", "--select", "variant:small").returncode == 0
+        command(tmp_path, environ, "run", "job.yaml", *words, "--select", "variant:large")
+    assert compared(report(tmp_path, "job@small")) == ""
+
+
+def test_earlier_run_of_a_variant_is_not_compared(tmp_path: Path) -> None:
+    write_labelled(tmp_path, variants=VARIANTS)
+    assert command(tmp_path, KEYS, *RUN_SIMULATED).returncode == 0
+    ended = command(tmp_path, KEYS, "report", "job@small", "-o", "first.html")
+    first = re.search(r"\bt[0-9a-z]{12}\b", (tmp_path / "first.html").read_text())
+    assert first is not None, ended.stderr
+    assert command(tmp_path, KEYS, *RUN_SIMULATED, "--new").returncode == 0
+    assert compared(report(tmp_path, first[0])) == "" and compared(report(tmp_path, "job@small"))

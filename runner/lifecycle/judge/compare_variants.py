@@ -10,6 +10,7 @@ from runner.evaluation.metrics import mcnemar_p
 from runner.evaluation.score import Score
 from runner.lifecycle.deliver.row_results import read_row_results, recorded_output_format
 from runner.lifecycle.judge.run_judge import RunJudge, open_judge
+from runner.lifecycle.validate.checks import load_spec_or_report
 from runner.pricing.rates import Rate, rate_for_spec
 from runner.results.outcome import Outcome
 from runner.results.usage import parse_usage
@@ -113,6 +114,17 @@ def compare_variants(
     variants = [_describe(one, same, tallies) for one in same] if tallies else []
     choice, is_simulated = _choose(variants), found[0][1].is_simulated
     return VariantComparison(specs[0].job, newest.run.rows, variants, choice, left_out, is_simulated, is_pilot)
+
+
+def compare_with_variants(run: Run, spec_path: Path, *, is_simulated: bool) -> VariantComparison | None:
+    """Compare the variants of the file of a run as `compare_variants` does; None if this run is not among them.
+
+    Raises InputError for mistakes in the file.
+    """
+    variants = load_spec_or_report(spec_path).variants
+    specs = [load_spec_or_report(spec_path, variant=name) for name in variants]
+    found = compare_variants(specs, is_pilot=run.is_pilot, is_simulated=is_simulated) if variants else None
+    return found if found is not None and any(one.run == run.id for one in found.variants) else None
 
 
 def _choose_runs(

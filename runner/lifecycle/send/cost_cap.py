@@ -78,6 +78,11 @@ def reserve_cost(context: RunContext, batch: Batch, send_mode: str, *, can_wait:
     return None
 
 
+def has_other_in_flight(context: RunContext) -> bool:
+    """Return whether another run under the cap has batches whose cost is not known yet."""
+    return any(context.store.run_batches(run).count(*IN_FLIGHT) for run in _find_others(context))
+
+
 def _describe_spender(context: RunContext) -> str:
     if context.spec.variants:
         return "all variants together have"
@@ -85,7 +90,7 @@ def _describe_spender(context: RunContext) -> str:
 
 
 def _describe_remedy(context: RunContext) -> str:
-    if any(context.store.run_batches(run).count(*IN_FLIGHT) for run in _find_others(context)):
+    if has_other_in_flight(context):
         return (
             "run all variants, which waits until those in progress have ended and cost less than they can, or "
             "raise the cap"

@@ -11,7 +11,7 @@ import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from runner.pricing.rates import format_dollars
-from runner.report import words
+from runner.report import variants, words
 from runner.report.figures import Figures
 from runner.report.judge import Finding, conclude
 from runner.report.page import charts
@@ -96,6 +96,12 @@ def _make_environment() -> Environment:
         timeline=charts.draw_timeline,
         matrix=charts.draw_matrix,
         json=_encode_excerpt,
+        variant_columns=variants.name_columns,
+        variant_cells=variants.list_cells,
+        variant_count=variants.count_variants,
+        contrasts=variants.describe_contrasts,
+        left_out=variants.describe_left_out,
+        choice=variants.conclude_variants,
     )
     return environment
 
