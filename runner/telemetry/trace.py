@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from runner.files.extras import missing_package_message
+from runner.spec.redact import redact_passwords
 
 if TYPE_CHECKING:
     from runner.spec.spec import Spec
@@ -82,7 +83,7 @@ def start_recording() -> bool:
     try:
         _PROCESS.collector = open_collector(signals)
     except Exception as error:  # noqa: BLE001 - whatever the SDK says about its settings must not stop a run
-        why = " ".join(str(error).split())
+        why = redact_passwords(" ".join(str(error).split()))
         warn(f"warning: {' and '.join(signals)} are not sent: OpenTelemetry cannot be set up: {why}")
         return False
     _PROCESS.recorder = Recorder(_PROCESS.collector.tracer, _PROCESS.collector.meter)
@@ -101,7 +102,8 @@ def record_command(warn: Callable[[str], None]) -> Iterator[None]:
         if recorder is not None and collector is not None:
             recorder.close()
             if fault := collector.close():
-                warn(f"warning: the collector did not get all traces and metrics: {fault}")
+                shown = redact_passwords(fault)
+                warn(f"warning: the collector did not get all traces and metrics: {shown}")
 
 
 def trace_call(name: str, url: str, batch_id: str | None = None) -> AbstractContextManager[None]:

@@ -68,6 +68,13 @@ def test_wrong_setting_of_the_sdk_does_not_stop_a_run(project: tuple[Path, dict[
     assert ended.returncode == 0 and "OpenTelemetry cannot be set up" in line
 
 
+def test_password_of_a_collector_is_not_printed(project: tuple[Path, dict[str, str]]) -> None:
+    root, environ = project
+    ended = command(root, {**environ, ENDPOINT: "http://me:hunter2@127.0.0.1:9:9"}, *RUN)
+    [line] = warnings(ended.stderr)
+    assert ended.returncode == 0 and "hunter2" not in ended.stderr, line
+
+
 def hide_sdk() -> None:
     """Let this process find the API of OpenTelemetry, which anthropic needs, but not its SDK."""
     sys.modules["opentelemetry.sdk"] = None  # type: ignore[assignment]
