@@ -220,7 +220,8 @@ class _Runs:
 
     def complete_reports(self) -> None:
         """Write the reports of variants again, which compare them, now that the others are finished."""
-        for context in [one.context for one in self.finished.values() if one.context.spec.variants]:
+        variants = [one.context for one in self.finished.values() if one.context.spec.variants]
+        for context in variants if len(variants) > 1 and not self.stop.is_set() else ():
             try:
                 with self.observer.show() as report:
                     context.on_progress = report
