@@ -31,9 +31,7 @@ def in_workflow(text: str) -> Iterator[str]:
 def in_dag(text: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.List) and ast.unparse(node.elts[0]) == "RUNNER":
-            yield " ".join(
-                ast.literal_eval(one) if isinstance(one, ast.Constant) else "SPEC" for one in node.elts[1:]
-            )
+            yield " ".join(ast.unparse(one).strip("'") for one in node.elts[1:])
 
 
 def in_cron_job(text: str) -> Iterator[str]:
@@ -59,8 +57,12 @@ FINDERS = {
     "docker/Dockerfile": in_dockerfile,
 }
 WITHOUT_COMMANDS = {
-    "dagster_asset.py", "docker/Dockerfile.dockerignore", "prefect_flow.py", "schemastore.json", "systemd/runner.timer"
-}  # fmt: skip
+    "dagster_asset.py",
+    "docker/Dockerfile.dockerignore",
+    "prefect_flow.py",
+    "schemastore.json",
+    "systemd/runner.timer",
+}
 
 
 def parse(line: str) -> None:
