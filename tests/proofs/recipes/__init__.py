@@ -1,0 +1,1 @@
+"""Proof that the recipes work with the tools that they are for."""
