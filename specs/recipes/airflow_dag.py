@@ -1,4 +1,4 @@
-"""Run a spec in Airflow 3: start it, ask until it is finished, hand on its outputs.
+"""Run a spec in Airflow 3.2 or newer: start it, ask until it is finished, hand on its outputs.
 
 The runner has an environment of its own, so that its packages need not fit those of Airflow. Its key is in
 `.env` of the project, or in the environment of the workers. All workers must see the project folder, because the

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.proofs.recipes import cases
+from tests.proofs.recipes import cases, docker
 from tests.proofs.recipes.environments import Environment, build_wheel, make_environment
 
 
@@ -24,13 +24,13 @@ class Tool(NamedTuple):
 
 
 TOOLS = {
-    "airflow": Tool(("apache-airflow>=3,<4",), cases.run_airflow),
-    "dagster": Tool(("dagster>=1.9,<2",), cases.run_dagster, imports_runner=True),
+    "airflow": Tool(("apache-airflow>=3.2,<4",), cases.run_airflow),
+    "dagster": Tool(("dagster>=1.10,<2",), cases.run_dagster, imports_runner=True),
     "prefect": Tool(("prefect>=3,<4",), cases.run_prefect, imports_runner=True),
     # Newer ones download a parser from outside of the index.
     "dbt": Tool(("dbt-core>=1.9,<1.12", "dbt-postgres>=1.9,<2"), cases.run_dbt),
     "pre-commit": Tool(("pre-commit>=4,<5",), cases.run_pre_commit),
-    "docker": Tool((), cases.run_docker, imports_runner=True),
+    "docker": Tool(("pip>=24",), docker.run_docker),  # like the image of Python that is built upon
 }
 
 
@@ -40,7 +40,7 @@ def prove(name: str, environments: Path, wheel: Path, runner: Environment) -> st
     packages = [*tool.packages, *([f"{wheel}[data,sql,xlsx]"] if tool.imports_runner else [])]
     start = time.monotonic()
     environment = make_environment(environments / name, *packages)
-    package = packages[0].partition(">")[0] if tool.packages else "message-batch-runner"
+    package = packages[0].partition(">")[0]
     version = environment.version(package)
     with tempfile.TemporaryDirectory(prefix=f"recipe-{name}-") as folder:
         result = tool.prove(environment, runner, Path(folder).resolve())

@@ -17,7 +17,6 @@ from tests.support.simulator import end_batches, paid, simulator
 
 RECIPES = ROOT / "specs" / "recipes"
 ROWS = 10
-USER = 10001
 
 
 def write_project(runner: Environment, folder: Path) -> Path:
@@ -152,17 +151,3 @@ def run_pre_commit(tool: Environment, runner: Environment, folder: Path) -> str:
     bad = run(words, cwd=folder, environ=environ, codes=(1,))
     assert "specs/classify.yaml: valid" in good and "exit code: 2" in bad and "did you mean 'name'" in bad
     return "passes for a good spec, fails for a bad one"
-
-
-def run_docker(tool: Environment, runner: Environment, folder: Path) -> str:
-    """Run the program of the image as its user, in an environment with neither pip nor compilers on the PATH."""
-    write_project(runner, folder)
-    (folder / "tmp").mkdir()
-    for path in (folder, *folder.rglob("*")):
-        os.chown(path, USER, USER)
-    environ = {"PATH": str(tool.folder / "bin"), "TMPDIR": str(folder / "tmp"), "PYTHONDONTWRITEBYTECODE": "1"}
-    who = [str(shutil.which("setpriv")), f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]
-    assert not list((tool.folder / "lib").glob("*/site-packages/pip"))
-    version = run([*who, "runner", "--version"], cwd=folder, environ=environ).strip()
-    run([*who, "runner", "run", "classify.yaml", "--simulate", "-q"], cwd=folder, environ=environ)
-    return f"`runner --version` prints {version}; a simulated run as user {USER}"
