@@ -58,6 +58,20 @@ def test_the_container_has_no_rights_and_uses_its_volumes() -> None:
     assert pod["securityContext"]["runAsUser"] > 0
 
 
+def test_a_state_in_the_image_never_replaces_that_of_the_volume(tmp_path: Path) -> None:
+    [init] = RESOURCES[1]["spec"]["jobTemplate"]["spec"]["template"]["spec"]["initContainers"]
+    for name in ("job", "project/prompts", "project/.runner"):
+        (tmp_path / name).mkdir(parents=True)
+    words = [
+        word.replace("/project", f"{tmp_path}/project").replace("/job", f"{tmp_path}/job")
+        for word in init["command"]
+    ]
+    assert subprocess.run(words, check=False).returncode == 1
+    (tmp_path / "project" / ".runner").rmdir()
+    assert subprocess.run(words, check=False).returncode == 0
+    assert [path.name for path in (tmp_path / "job").iterdir()] == ["prompts"]
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
 def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     for path in (RECIPES / "systemd").iterdir():

@@ -52,11 +52,13 @@ def test_a_recovery_that_finds_nothing_yet_saves_no_state(repository: Repository
     assert (repository.states(), paid(repository.root / "api")) == (1, EACH_ONCE)
 
 
-def test_an_older_state_is_refused(repository: Repository) -> None:
+def test_an_older_state_is_taken_only_if_it_is_asked_for(repository: Repository) -> None:
     repository.run("none")
     assert repository.run("saved", dies=True)[0] == 0
     code, log = repository.run("saved")
     assert (code, "did not save its state" in log) == (1, True)
+    assert [repository.run(choice)[0] for choice in ("older", "saved")] == [0, 0]
+    assert paid(repository.root / "api") == EACH_ONCE
 
 
 def test_a_state_in_a_public_repository_is_refused(repository: Repository) -> None:
