@@ -96,7 +96,7 @@ class _Part:
     """One evaluation: its compiled expressions, and what was counted so far."""
 
     def __init__(self, evaluation: Evaluation) -> None:
-        self.name = evaluation.name
+        self.name, self._rule = evaluation.name, evaluation.rule
         self.unusable_labels = 0
         self._min_accuracy = evaluation.min_accuracy
         self._labelled = self._right = self._unanswered = self._measured = 0
@@ -171,4 +171,5 @@ class _Part:
             classes=score_classes(confusion) if has_classes else None,
             confusion=sorted(pairs, key=lambda pair: -pair.rows) if has_classes else None,
             has_many_classes=table.is_full,
+            rule=self._rule,
         )

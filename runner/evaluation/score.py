@@ -26,7 +26,8 @@ class Score:
     Wilson interval of 95 %; both are None without labels. `unusable_labels` counts labels that could not be
     computed or are no numbers: their rows do not count. `mean_error` is the mean absolute error of the numbers of
     an evaluation with `within`. `classes` and `confusion` are those of an evaluation whose values are classes;
-    they are None if it `has_many_classes`.
+    they are None if it `has_many_classes`. `rule` says what decides if an answer is right; it is empty in scores
+    of older versions.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Score:
     classes: list[ClassScore] | None = None
     confusion: list[Confused] | None = None
     has_many_classes: bool = False
+    rule: str = ""
 
     @property
     def is_missed(self) -> bool:

@@ -113,6 +113,12 @@ class Evaluation:
     within: float | None = None
     min_accuracy: float | None = None
 
+    @property
+    def rule(self) -> str:
+        """What decides if an answer is right: the expressions, and how their values are matched."""
+        how = self.match if self.within is None else f"within {self.within:g}"
+        return f"{self.expected} = {self.actual} ({how})"
+
 
 @dataclass(frozen=True, slots=True)
 class Sink:

@@ -110,7 +110,11 @@ def _format_counts(diff: Diff) -> str:
 
 def _format_scores(diff: Diff) -> list[str]:
     width = max((len(one.name) for one in diff.scores), default=0)
-    return [f"{one.name:{width}}  {_format_change(one.old, one.new)}" for one in diff.scores]
+    lines = [f"{one.name:{width}}  {_format_change(one.old, one.new)}" for one in diff.scores]
+    if others := [one.name for one in diff.scores if one.has_other_rule]:
+        command = f"`runner evaluate {diff.old.run}` judges it again"
+        lines.append(f"{', '.join(others)}: the older run was judged by another rule; {command}")
+    return lines
 
 
 def _format_change(old: Accuracy, new: Accuracy) -> str:

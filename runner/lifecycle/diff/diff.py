@@ -47,11 +47,15 @@ class Accuracy:
 
 @dataclass(frozen=True, slots=True)
 class ScoreChange:
-    """An evaluation that both runs have, by its name, as their scores were stored."""
+    """An evaluation that both runs have, by its name, as their scores were stored.
+
+    If `has_other_rule`, its expressions or its match differ, so that the scores cannot be compared.
+    """
 
     name: str
     old: Accuracy
     new: Accuracy
+    has_other_rule: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +162,9 @@ def _compare(pairs: Iterator[RowPair], old: _Side, new: _Side) -> Iterator[tuple
 def _compare_scores(old: Summary, new: Summary) -> list[ScoreChange]:
     before, after = ({one.name: one for one in summary.evaluation or ()} for summary in (old, new))
     return [
-        ScoreChange(name, _read_accuracy(before[name]), _read_accuracy(score))
+        ScoreChange(
+            name, _read_accuracy(before[name]), _read_accuracy(score), before[name].rule not in ("", score.rule)
+        )
         for name, score in after.items()
         if name in before
     ]

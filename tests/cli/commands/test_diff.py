@@ -87,6 +87,19 @@ def test_scores_are_shown_old_and_new(tmp_path: Path) -> None:
     assert "  scores     answered  100.0 % → 95.0 % right (20 of 20 → 19 of 20)" in diff(tmp_path, "job").stdout
     [score] = json.loads(diff(tmp_path, "job", "--json").stdout)["scores"]
     assert score["new"] == {"share": 0.95, "right": 19, "labelled": 20}
+    assert "another rule" not in diff(tmp_path, "job").stdout
+
+
+def test_scores_by_another_rule_are_told_apart(tmp_path: Path) -> None:
+    rule = {"name": "same", "expected": "key", "actual": "key | upper"}
+    for match in ("exact", "casefold"):
+        write_job(tmp_path, evaluate=[{**rule, "match": match}])
+        assert command(tmp_path, environ_without_key(), *RUN_SIMULATED, "--new").returncode == 0
+    older = json.loads(command_status(tmp_path)[-1])["run"]
+    line = f"same: the older run was judged by another rule; `runner evaluate {older}` judges it again"
+    assert line in diff(tmp_path, "job").stdout
+    assert command(tmp_path, environ_without_key(), "evaluate", older).returncode == 0
+    assert "another rule" not in diff(tmp_path, "job").stdout
 
 
 @pytest.mark.parametrize(
