@@ -48,6 +48,20 @@ def _pilot_words(run: "RunInfo", spec: str) -> list[str]:
     return ["pilot", spec, str(pilot["rows"]), *by, *seed, *(["--sync"] if is_sync else [])]
 
 
+def say_if_simulated(run: "RunInfo", target: str) -> None:
+    """Say that the newest run of a spec is simulated, if it has real ones too."""
+    from runner.runs.find import find_runs
+
+    if not run.is_simulated or run.summary.run.startswith(target):
+        return
+    real = next((one for one in find_runs(target) if not one.is_simulated), None)
+    if real is not None:
+        line = (
+            f"run {run.summary.run} is simulated; the newest real run of {real.summary.spec} is {real.summary.run}"
+        )
+        echo_text(line, err=True)
+
+
 def say_if_unfinished(run: "RunInfo", effect: str) -> None:
     """Say of a run that is not finished how many rows have no result, the `effect` of that, and how to go on."""
     summary = run.summary

@@ -13,7 +13,9 @@ from runner.lifecycle.maintain.purge import find_purgeable, purge_run
 from runner.lifecycle.maintain.show import RowChoice, show_rows
 from runner.runs.find import find_runs
 from tests.support.outputs import records
+from tests.support.processes import command
 from tests.support.projects import SPEC, write_job
+from tests.support.simulator import environ_without_key
 
 KINDS = {1: "truncated", 3: "truncated", 5: "refused"}
 
@@ -121,3 +123,13 @@ def test_reused_row_has_the_request_it_was_paid_with(
     assert found["r5"]["request"] == found["r6"]["request"]
     purge_run(next(one for one in find_purgeable() if one.summary.rows == 3))
     assert rows(key="r2", has_request=True)[0]["request"] is None
+
+
+def test_newest_run_that_is_simulated_is_said_to_be_so(finished: Path, run_job: Callable[..., Summary]) -> None:
+    real = find_runs()[0].summary.run
+    assert "simulated" not in command(finished, environ_without_key(), "show", "job").stderr
+    newest = run_job(simulate=True).run
+    for words in (("show", "job"), ("report", "job.yaml", "--md")):
+        line = f"run {newest} is simulated; the newest real run of job is {real}\n"
+        assert command(finished, environ_without_key(), *words).stderr == line
+    assert command(finished, environ_without_key(), "show", newest).stderr == ""

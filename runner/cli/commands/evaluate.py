@@ -23,13 +23,14 @@ def evaluate(target: str, *, as_json: bool) -> None:
     RUN is a run id or its beginning; SPEC is the path or name of a spec, and means its newest run, or that of
     each of its variants, which are then compared.
     """
-    from runner.cli.finish_command import say_if_unfinished
+    from runner.cli.finish_command import say_if_simulated, say_if_unfinished
     from runner.cli.texts.evaluation import format_evaluation
     from runner.lifecycle.maintain.evaluate import evaluate_run, find_evaluated_runs
     from runner.runs.choose_specs import load_specs
 
     runs, path = find_evaluated_runs(target)
     code = 0
+    say_if_simulated(runs[0], target)
     for info in runs:
         evaluated = evaluate_run(info, path)
         code = max(code, evaluated.exit_code)

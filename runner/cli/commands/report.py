@@ -27,6 +27,7 @@ def report(target: str, *, path: Path | None, no_rows: bool, has_pictures: bool,
     what is known so far. Sends nothing.
     RUN is a run id or its beginning; SPEC is the path or name of a spec, and means its newest run.
     """
+    from runner.cli.finish_command import say_if_simulated
     from runner.files.extras import missing_package_message
     from runner.lifecycle.maintain.show import find_shown_run
     from runner.report.write import make_page, make_text, write_file
@@ -34,6 +35,7 @@ def report(target: str, *, path: Path | None, no_rows: bool, has_pictures: bool,
     from runner.sinks.destination import Destination, why_not_writable
 
     found = find_shown_run(target)
+    say_if_simulated(found, target)
     with open_run(found, lock=False) as (store, run):
         if has_pictures and (missing := missing_package_message("documents")):
             raise UsageError(f"--attachments: {missing}")

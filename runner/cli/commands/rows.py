@@ -44,13 +44,14 @@ def show(
     A table on a terminal, and one JSON object per line in a pipe. Sends nothing, and works during a run.
     RUN is a run id or its beginning; SPEC is the path or name of a spec, and means its newest run.
     """
-    from runner.cli.finish_command import say_if_unfinished
+    from runner.cli.finish_command import say_if_simulated, say_if_unfinished
     from runner.lifecycle.maintain.show import PENDING, RowChoice, find_shown_run, judge_nothing, show_rows
     from runner.results.outcome_names import check_outcome
 
     check_outcome(outcome, PENDING)
     found, choice = find_shown_run(target), RowChoice(failed, outcome, reason, key)
     open_judge = _find_judge(target) if wrong else judge_nothing
+    say_if_simulated(found, target)
     if key is None and outcome is None:
         say_if_unfinished(found, f", and are shown with --outcome {PENDING}")
     rows = show_rows(found, choice, has_request=has_request, open_judge=open_judge)
