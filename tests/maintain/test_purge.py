@@ -24,6 +24,10 @@ def test_purged_run_holds_no_rows_or_answers(project: Path) -> None:
         assert (ended.returncode, "was purged" in ended.stdout) == (0, True)
         assert (holders(project, b"text number 7"), holders(project, b'"label')) == ([], ["spec.json"])
         assert command(project, environ, "purge", "job.yaml", "--yes").returncode == 0
+        assert (
+            "because the answers of earlier runs were purged"
+            in command(project, environ, "plan", "job.yaml").stdout
+        )
         again = command(project, environ, *RUN)
         assert (again.returncode, "were purged" in again.stderr) == (0, True)
         assert command(project, environ, "doctor").returncode == 0

@@ -225,7 +225,8 @@ class _AgeType(click.ParamType[float]):
 def purge(target: str | None, *, older_than: float | None, remote: bool, yes: bool) -> None:
     """Delete stored rows and results of ended runs.
 
-    Outputs are kept, and so are the history and the cost of the runs.
+    Outputs are kept, and so are the history and the cost of the runs. Their answers cannot be reused any more:
+    after an edit of the spec or of its rows, all rows are sent again.
     SPEC is the path or name of a spec, and RUN a run id or its beginning.
     """
     from runner.lifecycle.maintain.purge import find_purgeable, purge_run
@@ -239,7 +240,7 @@ def purge(target: str | None, *, older_than: float | None, remote: bool, yes: bo
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise click.UsageError(f"cannot ask before purging {names} without a terminal: add `--yes`")
         with handle_stop_signals() as stop:
-            question = f"purge {names}? Outputs cannot be written again afterwards"
+            question = f"purge {names}? Outputs cannot be written again afterwards, and no answer can be reused"
             confirm(question, stop, effect="nothing was purged")
     for run in found:
         purged = purge_run(run, remote=remote)

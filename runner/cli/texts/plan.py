@@ -25,6 +25,7 @@ _MANY_TOKENS = 20
 _REASON_LABELS = {
     "data": "the row data is new or changed",
     "rest": "they were not in the pilot",
+    "purged": "the answers of earlier runs were purged",
     "prompt": "the prompt has changed",
     "params": "the params have changed",
     "schema": "the output schema, or how it is sent, has changed",

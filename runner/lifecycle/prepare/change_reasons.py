@@ -27,7 +27,7 @@ class _Row(msgspec.Struct):
 class ChangeReasons:
     """Reasons why requests have no result yet: the changes since the previous run of the spec.
 
-    `previous_run` is that run, and `default` the reason for rows that it had too.
+    `previous_run` is that run, and `default` the reason for rows that it had too, or for all rows without it.
     """
 
     store: Store
@@ -40,11 +40,11 @@ class ChangeReasons:
 
         `data`: the previous run had no such row; `rest` if that was a pilot, which has few. `prompt` or `params`:
         these have changed. `schema`: the output schema, or how it is sent. `again`: nothing that is sent has
-        changed, but there is no result to reuse. A request whose answers are all invalid has the reason `invalid`
-        instead, which `FirstRound` finds.
+        changed, but there is no result to reuse. `purged`: all previous runs were purged. A request whose answers
+        are all invalid has the reason `invalid` instead, which `FirstRound` finds.
         """
         if self.previous_run is None:
-            return "data"
+            return self.default
         if self._row_digests is None:
             self._row_digests = DigestIndex()
             for number, row in enumerate(self._read_rows(self.previous_run), 1):
@@ -76,7 +76,7 @@ def find_change_reasons(store: Store, run: Run, snapshot: SpecSnapshot) -> Chang
     runs.sort(key=lambda one: one.is_pilot)
     before = next((one for one in runs if one.purged_at is None), None)
     if before is None:
-        return ChangeReasons(store, None, "data")
+        return ChangeReasons(store, None, "purged" if runs else "data")
     try:
         then = read_snapshot(store, before)
     except StateError:

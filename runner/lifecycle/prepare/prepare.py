@@ -49,9 +49,9 @@ _REPORT_SECONDS = 1.0
 class PreparedRun:
     """A prepared run, and the reasons why its requests are new.
 
-    `totals_by_reason` is keyed by reason: data, rest, prompt, params, again or invalid (see `ChangeReasons`).
-    `reused` counts the rows with a result of an earlier run, and `duplicates` the duplicates of an earlier row;
-    neither is sent. `attached` counts the documents and images of the requests to send.
+    `totals_by_reason` is keyed by reason: data, rest, prompt, params, again, purged or invalid (see
+    `ChangeReasons`). `reused` counts the rows with a result of an earlier run, and `duplicates` the duplicates of
+    an earlier row; neither is sent. `attached` counts the documents and images of the requests to send.
     `rejected_findings` holds a finding for each of the first 5 rows that cannot be sent.
     """
 
