@@ -25,6 +25,7 @@ from runner.lifecycle.validate.destinations import check_destinations, check_tab
 from runner.notify.outbox import Outbox, notify_of_end
 from runner.report.write import write_spec_report
 from runner.results.output_format import OutputFormat, build_output_format
+from runner.runs.choose_specs import check_only_owner
 from runner.runs.context import RunContext
 from runner.runs.events import ProgressCallback, ignore_progress
 from runner.runs.pilot_gate import check_pilot, needs_pilot
@@ -117,6 +118,7 @@ def prepare_run(
     """Select the run to resume, or prepare and plan a new one. Nothing is sent."""
     limit, overwrite = options.limit, options.overwrite
     spec, root, templates = checked.spec, checked.output_root, checked.templates
+    check_only_owner(spec, store)
     if checked.error is not None and not has_unfinished_run(store, spec.name):
         raise checked.error
     resume = options.resume or checked.error is not None

@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from runner.errors import InputError, Problem, UsageError
-from runner.spec.load import load_spec
+from runner.spec.load import load_spec, read_spec
 from runner.spec.spec import Spec
 from runner.spec.spec_files import find_spec_files
+from runner.store.store import Store
 
 if TYPE_CHECKING:
     from runner.runs.summary import Summary
@@ -103,13 +105,28 @@ def check_unique_names(specs: Sequence[Spec]) -> None:
     for spec in specs:
         other = first.setdefault((os.path.realpath(spec.root), spec.name), spec)
         if other is not spec:
-            message = (
-                f"name: {other.path} has the name {spec.name!r} too, so their runs cannot be told apart: "
-                "rename one of them"
-            )
-            problems.append(spec.problem("name", message))
+            problems.append(_describe_twin(spec, other))
     if problems:
         raise InputError(problems)
+
+
+def check_only_owner(spec: Spec, store: Store) -> None:
+    """Raise InputError if the newest run of a spec belongs to another file, which still has the same name."""
+    newest = next(iter(store.runs(spec.name)), None)
+    paths = [] if newest is None else [Path(newest.spec_path), spec.root / newest.spec_path]
+    path = next((one for one in paths if one.exists()), None)
+    if path is None or not spec.path.exists() or path.samefile(spec.path):
+        return
+    other, _ = read_spec(path)
+    if other is not None and other.is_sound("name") and other.job == spec.job:
+        raise InputError([_describe_twin(spec, other)])
+
+
+def _describe_twin(spec: Spec, other: Spec) -> Problem:
+    message = (
+        f"name: {other.path} has the name {spec.job!r} too, so their runs cannot be told apart: rename one of them"
+    )
+    return spec.problem("name", message)
 
 
 def _parse_conditions(text: str) -> list[_Condition]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from runner import Summary, load_spec, run
-from runner.errors import UsageError
+from runner.errors import InputError, UsageError
 from tests.support.outputs import records
 from tests.support.projects import SPEC, write_job
 from tests.support.servers import proxy
@@ -118,3 +118,14 @@ def test_resumed_run_keeps_its_beta_features(tmp_path: Path, monkeypatch: pytest
         passing.got.clear()
         run(load_spec(write_job(tmp_path)), resume=True, wait=False)
     assert {one.headers.get("anthropic-beta") for one in passing.got} == {betas}
+
+
+def test_copy_of_a_spec_does_not_take_over_its_runs(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    run_job()
+    copy = tmp_path / "copy.yaml"
+    copy.write_text((tmp_path / "job.yaml").read_text())
+    with pytest.raises(InputError, match=r"job\.yaml has the name 'job' too, .* rename one of them"):
+        run_job(spec=copy)
+    (tmp_path / "job.yaml").unlink()
+    assert run_job(spec=copy).outcomes == {"succeeded": 20}
+    assert accepted(tmp_path / "api") == 3
