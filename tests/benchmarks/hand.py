@@ -13,7 +13,14 @@ import jsonschema
 PROMPT = "Extract the fields of this document.\n<document>\n{}\n</document>"
 
 
-def main(source: Path, schema_path: Path, out: Path) -> None:
+def write_csv(path: Path, records: list[dict[str, Any]]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*records[0]["row"], *(records[0]["output"] or {})])
+        writer.writerows([*one["row"].values(), *(one["output"] or {}).values()] for one in records)
+
+
+def main(source: Path, schema_path: Path, out: Path, table: Path | None = None) -> None:
     imported = time.process_time()
     schema = json.loads(schema_path.read_text())
     client = anthropic.Anthropic(http_client=anthropic.DefaultHttpxClient(trust_env=False))
@@ -41,6 +48,7 @@ def main(source: Path, schema_path: Path, out: Path) -> None:
             time.sleep(1)
     validator = jsonschema.Draft202012Validator(schema)
     results = {result.custom_id: result for batch in batches for result in client.messages.batches.results(batch)}
+    records: list[dict[str, Any]] = []
     with out.open("w") as file:
         for row in rows:
             result = results[row["id"]].result
@@ -48,7 +56,12 @@ def main(source: Path, schema_path: Path, out: Path) -> None:
             if result.type == "succeeded":
                 output = json.loads(result.message.content[0].text)  # type: ignore[union-attr]
                 validator.validate(output)
-            file.write(json.dumps({"key": row["id"], "row": row, "output": output}) + "\n")
+            record = {"key": row["id"], "row": row, "output": output}
+            file.write(json.dumps(record) + "\n")
+            if table is not None:
+                records.append(record)
+    if table is not None:
+        write_csv(table, records)
     print(json.dumps({"submit": submitted - imported, "collect": time.process_time() - submitted}))
 
 
