@@ -112,7 +112,9 @@ def _compare_settings(old: Any, new: Any, at: str = "") -> Iterator[str]:
         texts = _show_setting(old), _show_setting(new)
         same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(*texts, strict=False)))
         short = [_shorten(text, same) for text in texts]
-        yield f"{at}: {short[0]} → {short[1]}"
+        # The sample of a pilot is drawn by its source, and given to the command, or as `pilot`.
+        shown = at.removeprefix("source.") if at.startswith("source.pilot") else at
+        yield f"{shown}: {short[0]} → {short[1]}"
 
 
 def _show_setting(value: Any) -> str:
@@ -135,7 +137,8 @@ def describe_changes(before: SpecSnapshot, now: SpecSnapshot) -> list[str]:
     found = list(_compare_settings(before.record, now.record))
     names = dict.fromkeys((*before.templates, *now.templates))
     found += [f"prompts/{n}: edited" for n in names if before.templates.get(n) != now.templates.get(n)]
-    return found if before.limit == now.limit else [*found, f"--limit: {before.limit} → {now.limit}"]
+    limits = f"--limit: {_show_setting(before.limit)} → {_show_setting(now.limit)}"
+    return found if before.limit == now.limit else [*found, limits]
 
 
 def origin_digest(spec: Spec, snapshot: SpecSnapshot) -> str:

@@ -8,6 +8,10 @@ import pytest
 
 from runner import Summary, load_spec, run
 from runner.errors import InputError, UsageError
+from runner.runs.snapshot import SpecSnapshot, describe_changes
+from runner.spec.pilot import make_pilot_spec
+from runner.spec.record import make_record
+from runner.spec.spec import Pilot
 from tests.support.outputs import records
 from tests.support.projects import SPEC, write_job
 from tests.support.servers import proxy
@@ -129,3 +133,12 @@ def test_copy_of_a_spec_does_not_take_over_its_runs(tmp_path: Path, run_job: Cal
     (tmp_path / "job.yaml").unlink()
     assert run_job(spec=copy).outcomes == {"succeeded": 20}
     assert accepted(tmp_path / "api") == 3
+
+
+def test_changed_limit_and_pilot_are_shown_as_they_are_given(tmp_path: Path) -> None:
+    spec = load_spec(write_job(tmp_path))
+    pilots = [make_pilot_spec(spec, Pilot(rows, 0, None)) for rows in (5, 8)]
+    before, after = (
+        SpecSnapshot(make_record(one), {}, limit, []) for one, limit in zip(pilots, (None, 3), strict=True)
+    )
+    assert describe_changes(before, after) == ["pilot.rows: 5 → 8", "--limit: not set → 3"]
