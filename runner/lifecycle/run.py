@@ -16,10 +16,11 @@ from runner.lifecycle.deliver.failures import summarize_with_failures
 from runner.lifecycle.deliver.finish import finish_run, rewrite_outputs, write_partial_outputs
 from runner.lifecycle.follow.check_files import check_run_files
 from runner.lifecycle.follow.loop import follow_run
-from runner.lifecycle.plan.consent import Consent, start_if_confirmed
+from runner.lifecycle.plan.consent import Consent, resume_if_confirmed, start_if_confirmed
 from runner.lifecycle.plan.plan import Plan, build_plan
 from runner.lifecycle.prepare.prepare import prepare_first_round
 from runner.lifecycle.run_options import RunOptions, to_choice
+from runner.lifecycle.send.recovered_plan import plan_unconfirmed
 from runner.lifecycle.validate.checks import validate_spec
 from runner.lifecycle.validate.destinations import check_destinations, check_tables, prove_destinations
 from runner.notify.outbox import Outbox, notify_of_end
@@ -47,9 +48,9 @@ from runner.text import pluralize
 class ReadyRun:
     """A run of which nothing more is to be decided but whether to send it.
 
-    `plan` says what a new run sends and costs. It is None for a run that was started before: it goes on, or only
-    its outputs are written again. If `is_outdated`, a new run follows it, because its spec or files have changed.
-    If `is_pilot`, the run of the whole job follows it.
+    `plan` says what a new run sends and costs, or the rest of a recovered one. It is None for a run that was
+    confirmed before: it goes on, or only its outputs are written again. If `is_outdated`, a new run follows it,
+    because its spec or files have changed. If `is_pilot`, the run of the whole job follows it.
     """
 
     context: RunContext
@@ -64,18 +65,27 @@ class ReadyRun:
         return self.is_outdated or self.is_pilot
 
     @property
+    def is_new(self) -> bool:
+        """True if the run was prepared by this process."""
+        return self.plan is not None and self.context.run.recovered_at is None
+
+    @property
     def is_over(self) -> bool:
         """True if only the outputs of the run are written again."""
         return self.context.run.state == "finished" or self.context.run.purged_at is not None
 
     def start(self, consent: Consent, stop: Event) -> None:
-        """Start a new run if its plan is agreed to, or discard it (see `start_if_confirmed`)."""
-        if self.plan is not None:
+        """Start a run if its plan is agreed to. Otherwise a new one is discarded, and a recovered one kept."""
+        if self.plan is None:
+            return
+        if self.is_new:
             start_if_confirmed(self.context, self.plan, consent, stop)
+        else:
+            resume_if_confirmed(self.context, self.plan, consent, stop, self.open_api(self.context.spec))
 
     def discard(self) -> None:
         """Delete a new run that was not started."""
-        if self.plan is not None:
+        if self.is_new:
             self.context.store.delete_run(self.context.run)
 
 
@@ -128,7 +138,7 @@ def prepare_run(
         ready = ReadyRun(context, open_api, None, selected.is_outdated or checked.error is not None)
         if not ready.is_over:
             open_api(selected.spec)
-        return ready
+        return replace(ready, plan=plan_unconfirmed(context))
     # Before the rows are read: it fails without a key.
     api = open_api(spec)
     templates, destinations = templates or validate_spec(spec).templates, checked.destinations
@@ -220,7 +230,7 @@ def _follow(
             wait=options.wait,
             wait_until=wait_until,
             accept_loss=options.accept_loss,
-            is_resumed=ready.plan is None,
+            is_resumed=not ready.is_new,
         )
     except (CostCapReached, FileChanged):
         write_partial_outputs(context, output_format)
@@ -234,6 +244,18 @@ def _follow(
         with suppress(Interrupted):
             finish_run(context, output_format)
             context.report("finished", f"run {context.run.id}: finished")
+
+
+def _follow_confirmed(
+    ready: ReadyRun, options: RunOptions, consent: Consent, stop: Event, *, wait_until: float
+) -> Summary:
+    """Follow a run; if it was recovered, ask again before it sends a round that was not found."""
+    summary = follow_or_go_on(ready, options, stop, wait_until=wait_until)
+    while not stop.is_set() and (plan := plan_unconfirmed(ready.context)) is not None:
+        ready = replace(ready, plan=plan)
+        ready.start(consent, stop)
+        summary = follow_or_go_on(ready, options, stop, wait_until=wait_until, is_again=True)
+    return summary
 
 
 def _run(
@@ -252,7 +274,7 @@ def _run(
         if ready.is_outdated:
             line = f"run {ready.context.run.id} is finished as it began; then a new run starts on the changes"
             ready.context.report("started", line)
-        summary = follow_or_go_on(ready, options, stop, wait_until=wait_until)
+        summary = _follow_confirmed(ready, options, agreed, stop, wait_until=wait_until)
         # At most the changes, the pilot for them, and the whole job.
         while ready.is_followed and summary.state == "finished" and not stop.is_set():
             checked = check_spec(spec, simulate=simulate, resume=False)

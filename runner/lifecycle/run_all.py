@@ -135,7 +135,7 @@ class _Runs:
             self._follow_shown(spec, ready, wait=True)
             return
         earlier = [(one, other) for one, other in wave.ready if other.context.store is ready.context.store]
-        shared = _find_shared(ready, earlier) if spec.reuse and ready.plan is not None else None
+        shared = _find_shared(ready, earlier) if spec.reuse and ready.is_new else None
         if shared is not None:
             ready.discard()
             wave.waiting.append(WaitingSpec(spec, shared, "shares"))

@@ -20,7 +20,7 @@ class Run:
     - `purged_at`: when its payloads were deleted.
     - `recovered_at`: when it was recovered. Any batch of a recovered run may have been sent before.
     - `mode`: how its batches are sent, batch or sync, as decided on consent.
-    - `started_at`: when the user gave consent, by the API's clock.
+    - `started_at`: when the user gave consent, by the API's clock. A recovered run has none until it is confirmed.
     - `estimated_cost`: the cost estimated at that time, in US dollars.
     - `failures`: its failed rows by reason, as JSON, once its outputs are written; it has parts of answers.
     - `evaluation`: the figures of `evaluate`, as JSON, once its outputs are written.
@@ -50,6 +50,11 @@ class Run:
     evaluation: str | None
     is_pilot: bool
     cache: str | None
+
+    @property
+    def lacks_consent(self) -> bool:
+        """True if a recovered run may only collect: nobody has agreed to what it would send."""
+        return self.recovered_at is not None and self.started_at is None and not self.is_canceled
 
 
 @dataclass(frozen=True, slots=True)

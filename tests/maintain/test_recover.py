@@ -45,7 +45,7 @@ def test_batches_of_as_many_other_rows_are_recovered(project: Path) -> None:
             write_job(project, rows=rows)
             assert command(project, environ, *RUN).returncode == 0
         lose_state(project)
-        assert command(project, environ, "recover", "job.yaml").returncode == 0
+        assert command(project, environ, "recover", "job.yaml", "--yes").returncode == 0
         assert {one["outcome"] for one in records(project / "out/all.jsonl")} == {"succeeded"}
     # The answers that the run had taken over are lost with its state.
     assert sum(paid(project / "api").values()) == 24
@@ -66,7 +66,7 @@ def test_lost_unfinished_run_is_recovered(project: Path) -> None:
     with simulator(project / "api", seconds=2, on=on) as environ:
         assert sum(paid(project / "api").values()) == 8
         lose_state(project)
-        ended = command(project, environ, "recover", "job.yaml")
+        ended = command(project, environ, "recover", "job.yaml", "--yes")
     assert (ended.returncode, created.count("create")) == (0, 2)
     assert paid(project / "api") == EACH_ONCE
 
@@ -206,7 +206,7 @@ def test_run_with_a_split_batch_is_recovered(project: Path) -> None:
     with simulator(project / "api", faults=["refused-row:6"]) as environ:
         before = outputs(project)
         lose_state(project)
-        assert command(project, environ, "recover", "job.yaml").returncode == 3
+        assert command(project, environ, "recover", "job.yaml", "--yes").returncode == 3
     after = outputs(project)
     assert (after["labels.csv"], paid(project / "api")) == (before["labels.csv"], bill)
 
@@ -220,7 +220,7 @@ def test_run_with_reused_answers_recovers_what_it_sent(project: Path) -> None:
         assert sum(paid(project / "api").values()) == 22
         before = (project / "out/labels.csv").read_text()
         lose_state(project)
-        ended = command(project, environ, "recover", "job.yaml")
+        ended = command(project, environ, "recover", "job.yaml", "--yes")
         assert (ended.returncode, (project / "out/labels.csv").read_text()) == (0, before)
     # The others had their answers from a run whose state is lost as well.
     assert sum(paid(project / "api").values()) == 40
@@ -265,5 +265,5 @@ def test_lost_canary_of_a_recovered_run_counts_as_paid(project: Path) -> None:
     with simulator(project / "api") as environ:
         assert command(project, environ, *RUN).returncode == 0
         lose_state(project)
-        ended = command(project, environ, "recover", "job.yaml")
+        ended = command(project, environ, "recover", "job.yaml", "--yes")
     assert (ended.returncode, "batch 1 may have been paid twice" in ended.stdout) == (0, True), ended.stdout

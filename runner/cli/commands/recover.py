@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.commands.send import end_several, exit_code, send_several
+from runner.cli.commands.send import ask_consent, end_several, exit_code, send_several
 from runner.cli.common import SPEC_PATH, VAR_OPTION, warn_of_debug_log
 from runner.cli.env_files import reads_env_files
 from runner.cli.log import LOG, log_options
@@ -29,14 +29,15 @@ if TYPE_CHECKING:
     "--run", "run_id", metavar="RUN", help="The run to recover, or the beginning of its id (default: the newest)."
 )
 @click.option("--limit", type=click.IntRange(min=1), help="The --limit the run was started with.")
+@click.option("--yes", is_flag=True, help="Send what was not found without asking for confirmation.")
 @VAR_OPTION
 @reads_env_files
 @log_options
-def recover(spec: Path, *, run_id: str | None, limit: int | None, variables: dict[str, str]) -> None:
+def recover(spec: Path, *, run_id: str | None, limit: int | None, yes: bool, variables: dict[str, str]) -> None:
     """Rebuild a lost run from the API, and resume it.
 
-    Finds its batches of the last 29 days by the ids in their results. Of a spec with variants, the newest run of
-    each is rebuilt. Pilots are not found.
+    Finds its batches of the last 29 days by the ids in their results. Rows that are in none of them are sent
+    only after a question. Of a spec with variants, the newest run of each is rebuilt. Pilots are not found.
     """
     from runner.cli.progress import show_progress
     from runner.lifecycle.run import run as run_spec
@@ -48,12 +49,14 @@ def recover(spec: Path, *, run_id: str | None, limit: int | None, variables: dic
     specs, options = load_specs([spec], vars=variables, load=load_spec_or_report), RunOptions(limit=limit)
     with handle_stop_signals() as stop:
         with print_summary_if_stopped(as_json=False), show_progress() as progress:
-            found = _recover_runs(specs, limit, run_id, stop, progress)
-            summary = run_spec(found[0], options, report=progress.report, stop=stop) if len(found) == 1 else None
+            found, summary = _recover_runs(specs, limit, run_id, stop, progress), None
+            if len(found) == 1:
+                agree = partial(ask_consent, progress, stop, is_agreed=yes, verbose=False)
+                summary = run_spec(found[0], options, consent=agree, report=progress.report, stop=stop)
         if summary is not None:
             print_summary(summary, [spec], simulate=False, as_json=False)
             sys.exit(exit_code(summary, stop))
-        runs = send_several(found, stop, options, is_agreed=True, as_json=False)
+        runs = send_several(found, stop, options, is_agreed=yes, as_json=False)
         print_comparisons(found, is_simulated=False, as_json=False)
         end_several(runs, stop, found)
 

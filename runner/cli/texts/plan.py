@@ -31,6 +31,7 @@ _REASON_LABELS = {
     "schema": "the output schema, or how it is sent, has changed",
     "again": "there is no result to reuse",
     "invalid": "the answer they have is not valid",
+    "unfound": "no ended batch holds them: their answers came from earlier runs, or they were never sent",
 }
 
 

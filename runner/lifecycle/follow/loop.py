@@ -21,7 +21,7 @@ from runner.lifecycle.follow.remote_batches import check_workspace
 from runner.lifecycle.follow.restored import EarlierCreates
 from runner.lifecycle.prepare.next_round import prepare_next_round
 from runner.lifecycle.send.deadline import Deadline
-from runner.lifecycle.send.recovered import check_no_lost_round, may_have_been_sent
+from runner.lifecycle.send.recovered import check_no_lost_round, find_unconfirmed_batches, may_have_been_sent
 from runner.lifecycle.send.warm_up import CacheStep
 from runner.notify.alarms import WARNING_SECONDS, Alarms
 from runner.results.output_format import OutputFormat
@@ -157,7 +157,7 @@ def _start(run: Following, *, wait_until: float) -> None:
     while not run.stop.is_set():
         try:
             check_workspace(context.store.batches(context.run), run.api)
-            if context.run.started_at is None:
+            if context.run.started_at is None and not context.run.lacks_consent:
                 context.run = context.store.update_run(context.run, started_at=run.api.now)
             _warn_of_deletion(run)
             return
@@ -187,6 +187,11 @@ def _begin_next_round(run: Following) -> bool:
         return False
     run.context.report("round", "retrying the rows that can still succeed")
     return True
+
+
+def _lacks_consent(run: Following) -> bool:
+    """Return whether a recovered run would send something that nobody has agreed to."""
+    return bool(find_unconfirmed_batches(run.context.store, run.context.run))
 
 
 def _next_due(run: Following) -> float:
@@ -250,6 +255,8 @@ def follow_run(
 
 def _take_all_steps(run: Following, alarms: Alarms, *, wait: bool, wait_until: float) -> bool:
     """Take steps as `follow_run` says, and return what it returns."""
+    if _lacks_consent(run):
+        return False
     run.memory.make_all_due(run.batches.in_state(*IN_FLIGHT))
     while not run.stop.is_set():
         alarms.look_if_due()
@@ -258,6 +265,8 @@ def _take_all_steps(run: Following, alarms: Alarms, *, wait: bool, wait_until: f
         if not run.batches.count("prepared", *IN_FLIGHT):
             if not _begin_next_round(run):
                 return True
+            if _lacks_consent(run):
+                return False
         elif read_clock() >= wait_until:
             return False
         elif math.isinf(_next_due(run)):

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from threading import Event
 
+from runner.api.client import Api
 from runner.errors import InputError, Interrupted, StateError, UsageError
 from runner.lifecycle.plan.plan import Plan
 from runner.lifecycle.prepare.cached_prefix import decides_cache
@@ -36,11 +37,13 @@ def check_plan(context: RunContext, plan: Plan) -> None:
     _check_disk_space(context, plan)
 
 
-def _check_consent(context: RunContext, plan: Plan, consent: Consent) -> None:
+def _check_consent(
+    context: RunContext, plan: Plan, consent: Consent, refusal: str = "nothing was sent: the run was not confirmed"
+) -> None:
     check_plan(context, plan)
     is_agreed = consent(plan) if callable(consent) else consent
     if not (is_agreed or plan.new == 0 or context.spec.limits.max_cost is not None):
-        raise UsageError("nothing was sent: the run was not confirmed")
+        raise UsageError(refusal)
 
 
 def start_if_confirmed(context: RunContext, plan: Plan, consent: Consent, stop: Event) -> None:
@@ -66,3 +69,20 @@ def start_if_confirmed(context: RunContext, plan: Plan, consent: Consent, stop: 
                 store.update_run(other, state="abandoned")
         started = {"state": "running", "mode": plan.mode, "cache": plan.cache}
         context.run = store.update_run(context.run, **started, estimated_cost=plan.estimated_cost)
+
+
+def resume_if_confirmed(context: RunContext, plan: Plan, consent: Consent, stop: Event, api: Api) -> None:
+    """Let a recovered run send the requests that were not found, if that is agreed to.
+
+    Otherwise it stays as it is: raises UsageError without consent, StateError if the disk is too full, and
+    Interrupted after `stop` or from `consent`.
+    """
+    if stop.is_set():
+        raise Interrupted("stopped before the recovered run sent anything")
+    run, path = context.run, context.spec.path
+    refusal = (
+        f"nothing was sent: run {run.id} was recovered, but not confirmed. `runner run {path} --yes` sends "
+        f"the rest; `runner cancel {run.id}` and then `runner run {path}` only collect the answers that were found"
+    )
+    _check_consent(context, plan, consent, refusal)
+    context.run = context.store.update_run(run, started_at=api.now)

@@ -46,7 +46,7 @@ class Plan:
     """Contents and cost of a run. Amounts are in US dollars, or None if no price is known.
 
     `new` is the number of requests to send. `reasons` splits them by reason (data, rest, prompt, params, schema,
-    again, purged or invalid, see `ChangeReasons`), each as {rows, cost}.
+    again, purged or invalid, see `ChangeReasons`; unfound, of a recovered run), each as {rows, cost}.
     `reused` rows take the result of an earlier run, and `duplicates` that of an identical row of this run.
     `input_tokens` is {value, method, error}; the error is a share of the value.
     `output_tokens` is {expected, max, method, per_answer, low, high, answers, run}: `low` and `high` are limits of

@@ -10,8 +10,10 @@ from runner.errors import StateError
 from runner.lifecycle.send.bind import assign_batch_id
 from runner.lifecycle.send.cost_cap import batch_cost_upper_bound
 from runner.runs.context import RunContext
-from runner.store.records import Batch
+from runner.store.records import Batch, Run
+from runner.store.run_batches import key_of
 from runner.store.run_ids import parse_created_at
+from runner.store.store import Store
 from runner.text import pluralize
 
 _DAY = 86_400
@@ -41,6 +43,19 @@ def _may_predate_state_loss(context: RunContext, batch: Batch) -> bool:
     folder = context.store.folder(context.run)
     before = [one for one in context.store.run_batches(context.run) if one.round == batch.round - 1]
     return not any(folder.intent_marker(one.round, one.batch).exists() for one in before)
+
+
+def find_unconfirmed_batches(store: Store, run: Run) -> list[Batch]:
+    """Return the batches that a recovered run would send without consent: no remote batch was found for them."""
+    if not run.lacks_consent:
+        return []
+    prepared = [batch for batch in store.batches(run) if batch.state == "prepared"]
+    found = {
+        (one.round, one.batch)
+        for round in {batch.round for batch in prepared}
+        for one in store.remote_index.recovered_batches(run, round)
+    }
+    return [batch for batch in prepared if key_of(batch) not in found]
 
 
 def check_no_lost_round(context: RunContext) -> None:
