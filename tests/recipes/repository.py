@@ -5,15 +5,16 @@ import json
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from runner.simulator.batches import OutcomePicker
 from tests.support import ROOT
-from tests.support.projects import write_job
+from tests.support.projects import SPEC, write_job
 from tests.support.simulator import end_batches, simulator
 
 WORKFLOW = yaml.safe_load((ROOT / "specs" / "recipes" / "github_actions.yml").read_text("utf-8"))
@@ -42,7 +43,7 @@ else:
 class Repository:
     """A repository with a job, its artifacts, and one checkout after another.
 
-    `with_runner` puts the runner on the PATH of an environment.
+    `with_runner` puts the runner on the PATH of an environment. `batch` are settings of the job.
     """
 
     root: Path
@@ -50,6 +51,7 @@ class Repository:
     is_private: bool = True
     checkouts: int = 0
     environ: dict[str, str] = field(default_factory=dict)
+    batch: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         (self.root / "list.json").write_text("[]")
@@ -60,7 +62,7 @@ class Repository:
     def checkout(self) -> Path:
         self.checkouts += 1
         folder = self.root / f"checkout-{self.checkouts}"
-        write_job(folder, rows=8)
+        write_job(folder, rows=8, batch={**SPEC["batch"], **self.batch})
         return folder
 
     def step(self, folder: Path, name: str, **environ: str) -> tuple[int, dict[str, str], str]:
@@ -98,14 +100,16 @@ class Repository:
         choice: str,
         *,
         mix: OutcomePicker = lambda _: "succeeded",
+        faults: Sequence[str] = (),
         dies: bool = False,
+        seconds: float = 600,
         batches_end: bool = True,
     ) -> tuple[int, str]:
         """The exit code and log of the job; its last steps are not run if its machine `dies`.
 
-        Batches do not end during the job; before the next one if `batches_end`.
+        Batches end after some `seconds`, by default not during the job, and before the next one if `batches_end`.
         """
-        with simulator(self.root / "api", seconds=600, mix=mix) as environ:
+        with simulator(self.root / "api", seconds=seconds, mix=mix, faults=faults) as environ:
             self.environ = self.with_runner(environ)
             ended = self._run(choice, dies=dies)
         if batches_end:

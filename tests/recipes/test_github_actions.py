@@ -44,6 +44,17 @@ def test_a_lost_state_is_found_out_and_recovered(repository: Repository) -> None
     assert paid(repository.root / "api") == EACH_ONCE
 
 
+def test_a_recovery_sends_only_by_decision(repository: Repository) -> None:
+    repository.batch["max_requests"] = 3
+    repository.run("none", dies=True, faults=["max-queue:3"])
+    code, log = repository.run("recover")
+    assert (code, "5 to send" in log, repository.states()) == (2, True, 0)
+    assert repository.run("saved")[0] == 1
+    assert sum(paid(repository.root / "api").values()) == 3
+    assert repository.run("recover-and-send", seconds=0.1)[0] == 0
+    assert paid(repository.root / "api") == EACH_ONCE
+
+
 def test_a_recovery_that_finds_nothing_yet_saves_no_state(repository: Repository) -> None:
     repository.run("none", dies=True, batches_end=False)
     assert repository.run("recover")[0] == 0
