@@ -314,7 +314,7 @@ def test_lost_variants_are_recovered_together(tmp_path: Path) -> None:
         assert "2 variants on the same 40 rows" in ended.stdout
         assert [(tmp_path / f"out/all.{name}.jsonl").read_bytes() for name in VARIANTS] == before
         again = command(tmp_path, environ, "recover", "job.yaml")
-        assert (again.returncode, "is not lost: use `runner run`" in again.stderr) == (2, True)
+        assert (again.returncode, "is not lost: `runner run job.yaml`" in again.stderr) == (2, True)
     assert sum(paid(tmp_path / "api").values()) == 80
 
 

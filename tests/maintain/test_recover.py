@@ -103,6 +103,41 @@ def test_changed_input_or_spec_is_not_recovered(project: Path, edited: str) -> N
     assert paid(project / "api") == EACH_ONCE
 
 
+def test_recover_names_the_runs_of_other_forms(project: Path) -> None:
+    with simulator(project / "api") as environ:
+        run = json.loads(command(project, environ, *RUN, "--json").stdout)["run"]
+        write_job(project, rows=8)
+        assert command(project, environ, *RUN).returncode == 0
+        lose_state(project)
+        ended = command(project, environ, "recover", "job.yaml")
+        assert (ended.returncode, "its newest run sent nothing, because all answers" in ended.stderr) == (2, True)
+        assert f"  {run} of 20" in ended.stderr and ": 20 requests" in ended.stderr
+        assert "`runner run job.yaml` would send all rows, and pay for them" in ended.stderr
+        write_job(project)
+        assert command(project, environ, "recover", "job.yaml").returncode == 0
+        write_job(project, rows=8)
+        assert command(project, environ, *RUN).returncode == 0
+    assert paid(project / "api") == EACH_ONCE
+
+
+def test_grown_input_is_recovered_without_paying_again(project: Path) -> None:
+    with simulator(project / "api") as environ:
+        for rows in (20, 21):
+            write_job(project, rows=rows)
+            assert command(project, environ, *RUN).returncode == 0
+        lose_state(project)
+        ended = command(project, environ, "recover", "job.yaml")
+        assert (ended.returncode, "may have their answers in these runs" in ended.stderr) == (2, True)
+        assert command(project, environ, "cancel", "job.yaml").returncode == 0
+        assert command(project, environ, "run", "job.yaml").returncode == 3
+        write_job(project)
+        assert command(project, environ, "recover", "job.yaml").returncode == 0
+        write_job(project, rows=21)
+        assert command(project, environ, "run", "job.yaml").returncode == 0
+    assert {one["outcome"] for one in records(project / "out/all.jsonl")} == {"succeeded"}
+    assert sum(paid(project / "api").values()) == 21
+
+
 def test_recover_waits_until_a_batch_has_ended(project: Path) -> None:
     moments: list[str] = []
     with simulator(project / "api", seconds=60, on=moments.append) as environ:
@@ -116,7 +151,7 @@ def test_existing_state_is_not_recovered(project: Path) -> None:
     with simulator(project / "api") as environ:
         assert command(project, environ, *RUN).returncode == 0
         ended = command(project, environ, "recover", "job.yaml")
-    assert (ended.returncode, "is not lost" in ended.stderr) == (2, True)
+    assert (ended.returncode, "is not lost: `runner run job.yaml` goes on" in ended.stderr) == (2, True)
 
 
 def test_database_without_a_known_run_is_not_used(project: Path) -> None:

@@ -10,7 +10,9 @@ happens if a batch was split after a rejection, rows reused results of an earlie
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from threading import Event
+from typing import NamedTuple
 
 from runner.api.client import Api
 from runner.api.remote_batch import RETENTION_SECONDS, RemoteBatch
@@ -18,6 +20,7 @@ from runner.errors import RunnerError, Unavailable, UsageError
 from runner.lifecycle.follow.remote_batches import identify_batches
 from runner.lifecycle.maintain.rebuild_round import rebuild_first_round
 from runner.lifecycle.prepare.prepare import prepare_first_round
+from runner.lifecycle.send.recovered import find_unconfirmed_batches
 from runner.lifecycle.validate.checks import validate_spec
 from runner.pricing.rates import rate_for_spec
 from runner.requests.custom_id import custom_id_prefix, parse_row_number
@@ -32,22 +35,56 @@ from runner.store.run_ids import origin_tag, parse_created_at, parse_tag
 from runner.store.store import Store, open_store
 from runner.text import pluralize
 
+_MAX_SHOWN = 10
 
-def _choose_run(spec: Spec, store: Store, found: Mapping[str, list[RecoveredBatch]], run_id: str | None) -> str:
+
+class _FoundBatches(NamedTuple):
+    """Remote batches by run id: `own` of the spec in its current form, `others` of what else the state lacks."""
+
+    own: dict[str, list[RecoveredBatch]]
+    others: dict[str, list[RecoveredBatch]]
+
+    def list_others(self) -> str:
+        """Return a line for each other run, newest first: its id, when it was sent, and its requests."""
+        lines = []
+        for run_id, batches in sorted(self.others.items(), reverse=True):
+            sent_at = datetime.fromtimestamp(min(one.created_at for one in batches), UTC)
+            requests = pluralize(sum(one.requests for one in batches), "request")
+            lines.append(f"  {run_id} of {sent_at:%Y-%m-%d %H:%M UTC}: {requests}")
+        left = len(lines) - _MAX_SHOWN
+        return "\n".join([*lines[:_MAX_SHOWN], *([f"  and {left:,} older"] if left > 0 else [])])
+
+
+def _choose_run(spec: Spec, store: Store, found: _FoundBatches, run_id: str | None) -> str:
     """Return the id of the run to recover, by its beginning or by default the newest one. Raises UsageError."""
-    newest_first = sorted(found, reverse=True)
+    newest_first = sorted(found.own, reverse=True)
     chosen = match_run_id(run_id, {one: one for one in newest_first}) if run_id else next(iter(newest_first), None)
-    if chosen is None or chosen not in found:
-        raise UsageError(
-            f"no batch of the last 29 days belongs to {run_id or spec.name} in its current form: the spec, "
-            "input, templates, vars and --limit must be the same as when the run was started"
-        )
+    if chosen is None or chosen not in found.own:
+        raise UsageError(_describe_nothing_found(spec, store, found, run_id))
     for run in store.runs():
         if run.state == "preparing":
             store.delete_run(run)
     if any(run.id == chosen for run in store.runs()):
-        raise UsageError(f"the state of run {chosen} is not lost: use `runner run` to resume it")
+        raise UsageError(f"the state of run {chosen} is not lost: `runner run {spec.path}` goes on with it")
     return chosen
+
+
+_OTHER_RUNS_MESSAGE = (
+    "These runs are of other specs, or of earlier forms of this one. Put the spec, input, templates, vars and "
+    "--limit back as they were, and `runner recover` finds such a run"
+)
+
+
+def _describe_nothing_found(spec: Spec, store: Store, found: _FoundBatches, run_id: str | None) -> str:
+    """Return that no batch belongs to a spec, and what the workspace holds instead."""
+    lines = [f"no batch of the last 29 days belongs to {run_id or spec.name} in its current form"]
+    if run_id is None:
+        lines[0] += ": it has changed since, or its newest run sent nothing, because all answers were reused"
+    if found.others:
+        lines += [f"{_OTHER_RUNS_MESSAGE}:", found.list_others()]
+    if next(iter(store.runs(spec.name)), None) is None:
+        lines.append(f"`runner run {spec.path}` would send all rows, and pay for them")
+    return "\n".join(lines)
 
 
 def _count_newer(remotes: list[RemoteBatch], run_id: str) -> int:
@@ -68,17 +105,19 @@ def _rebuild(
     rebuild_first_round(spec, store, run, sent, now=api.now)
 
 
-def _find_batches_by_run(api: Api, remotes: list[RemoteBatch], own_tag: str) -> dict[str, list[RecoveredBatch]]:
-    """Return the batches of all runs with this tag, by run id.
+def _find_batches(api: Api, store: Store, remotes: list[RemoteBatch], own_tag: str) -> _FoundBatches:
+    """Return the batches of runs with this tag, and of those that are not known.
 
-    Raises Unavailable if none is found and unfinished batches could belong to such a run.
+    Raises Unavailable if none has the tag, and unfinished batches could belong to such a run.
     """
-    found: dict[str, list[RecoveredBatch]] = {}
+    found, known = _FoundBatches({}, {}), {run.id for run in store.runs()}
     for run_id, one in identify_batches(api, remotes):
         if parse_tag(run_id) == own_tag:
-            found.setdefault(run_id, []).append(one)
+            found.own.setdefault(run_id, []).append(one)
+        elif run_id not in known:
+            found.others.setdefault(run_id, []).append(one)
     waiting = sum(remote.processing_status != "ended" for remote in remotes)
-    if not found and waiting:
+    if not found.own and waiting:
         raise Unavailable(
             f"no batch of this spec found yet; {pluralize(waiting, 'unfinished batch')} in the "
             "workspace may belong to it: recover again after they have ended"
@@ -89,6 +128,12 @@ def _find_batches_by_run(api: Api, remotes: list[RemoteBatch], own_tag: str) -> 
 _TOO_EARLY_MESSAGE = (
     "the batches of this run differ from those that the current spec makes, and unfinished batches cannot be "
     "read yet: recover again after they have ended"
+)
+
+
+_OTHER_ANSWERS_MESSAGE = (
+    "rows of this run that are in no batch may have their answers in these runs, of other specs or of earlier "
+    "forms of this one; the guide to specs says how to recover those first, and pay for nothing again"
 )
 
 
@@ -154,23 +199,27 @@ def recover_run(
     with open_store(spec.root / ".runner") as store, open_client(store.path, spec.api, simulate=False) as api:
         api.stop = stop
         remotes = list(api.list_batches(created_after=api.now - RETENTION_SECONDS))
-        found = _find_batches_by_run(api, remotes, own_tag)
+        found = _find_batches(api, store, remotes, own_tag)
         chosen = _choose_run(spec, store, found, run_id)
         if newer := _count_newer(remotes, chosen):
             warn(
                 f"found {pluralize(newer, 'unfinished batch')} in the workspace, created after run {chosen} "
-                "began: if a newer run of this spec is lost, recover again after they have ended"
+                "began, which may hold rows of it: if a newer run of this spec is lost, recover again after they "
+                "have ended"
             )
         run = prepare_first_round(spec, templates, store, limit=limit, stop=stop, report=report, run_id=chosen).run
         canary = [batch for batch in store.batches(run) if batch.send_mode == "canary"]
         lost = {row for batch in canary for row in store.row_index.rows_of(batch)}
         try:
-            _rebuild(spec, store, api, run, found[chosen], has_newer=newer > 0)
+            _rebuild(spec, store, api, run, found.own[chosen], has_newer=newer > 0)
         except RunnerError:
             store.delete_run(run)
             raise
         with store.transaction():
             _count_lost_answers(spec, store, run, lost)
-            store.remote_index.add_recovered_batches(run, found[chosen])
+            store.remote_index.add_recovered_batches(run, found.own[chosen])
             created_at = parse_created_at(run.id)
-            return store.update_run(run, state="running", created_at=created_at, recovered_at=api.now)
+            run = store.update_run(run, state="running", created_at=created_at, recovered_at=api.now)
+        if found.others and find_unconfirmed_batches(store, run):
+            warn(f"{_OTHER_ANSWERS_MESSAGE}:\n{found.list_others()}")
+        return run
