@@ -138,6 +138,19 @@ def test_grown_input_is_recovered_without_paying_again(project: Path) -> None:
     assert sum(paid(project / "api").values()) == 21
 
 
+def test_rows_whose_results_are_missing_are_not_sent(project: Path) -> None:
+    mix = lambda id: "missing" if id[13:] == "-1-1-2" else "succeeded"  # noqa: E731
+    with simulator(project / "api", mix=mix, seconds=600) as environ:
+        assert command(project, environ, *RUN, "--no-wait").returncode == 4
+    end_batches(project / "api")
+    lose_state(project)
+    write_job(project, batch={**SPEC["batch"], "max_requests": 5})
+    with simulator(project / "api") as environ:
+        ended = command(project, environ, "recover", "job.yaml", "--yes")
+        assert (ended.returncode, "1 of 8 results of" in ended.stderr) == (4, True)
+    assert sum(paid(project / "api").values()) == 19
+
+
 def test_recover_waits_until_a_batch_has_ended(project: Path) -> None:
     moments: list[str] = []
     with simulator(project / "api", seconds=60, on=moments.append) as environ:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from runner.api.client import Api
 from runner.api.remote_batch import RETENTION_SECONDS, RemoteBatch
-from runner.errors import RunnerError, Unavailable, UsageError
+from runner.errors import ResultsIncomplete, RunnerError, Unavailable, UsageError
 from runner.lifecycle.follow.remote_batches import identify_batches
 from runner.lifecycle.maintain.rebuild_round import rebuild_first_round
 from runner.lifecycle.prepare.prepare import prepare_first_round
@@ -102,6 +102,13 @@ def _rebuild(
         return
     if has_newer:
         raise Unavailable(_TOO_EARLY_MESSAGE)
+    for one in found:
+        if one.round == 1 and (missing := one.requests - len(set(sent[one.batch]))) > 0:
+            # A row whose result is missing would count as never sent, and be paid again.
+            raise ResultsIncomplete(
+                f"{missing:,} of {pluralize(one.requests, 'result')} of {one.batch_id} missing from the download: "
+                "recover again later"
+            )
     rebuild_first_round(spec, store, run, sent, now=api.now)
 
 
@@ -192,7 +199,7 @@ def recover_run(
     `run_id` is the id of another run, or the beginning of it.
     Nothing is sent; `lifecycle.run` resumes the run. `warn` is called with messages for the user. Raises
     UsageError if there is no such run, if its state is not lost, or if the spec or the input has changed.
-    Raises Unavailable if unfinished batches must end first.
+    Raises Unavailable if unfinished batches must end first, or if results of a batch are missing.
     """
     templates, stop = validate_spec(spec).templates, stop or Event()
     own_tag = origin_tag(origin_digest(spec, take_snapshot(spec, templates, limit)))
