@@ -318,6 +318,23 @@ def test_lost_variants_are_recovered_together(tmp_path: Path) -> None:
     assert sum(paid(tmp_path / "api").values()) == 80
 
 
+def test_variants_that_are_still_lost_are_named(tmp_path: Path) -> None:
+    write_variants(tmp_path)
+    with simulator(tmp_path / "api") as environ:
+        assert command(tmp_path, environ, *RUN, "--select", "variant:small").returncode == 0
+    with simulator(tmp_path / "api", seconds=600) as environ:
+        assert command(tmp_path, environ, *RUN, "--select", "variant:large", "--no-wait").returncode == 4
+        shutil.rmtree(tmp_path / ".runner")
+        stopped = command(tmp_path, environ, "recover", "job.yaml")
+    assert (stopped.returncode, "not recovered yet: job@large. Recover again" in stopped.stderr) == (4, True)
+    end_batches(tmp_path / "api")
+    with simulator(tmp_path / "api") as environ:
+        ended = command(tmp_path, environ, "recover", "job.yaml")
+        assert (ended.returncode, "is not lost: `runner run job.yaml` goes on" in ended.stderr) == (0, True)
+        assert command(tmp_path, environ, "run", "job.yaml").returncode == 0
+    assert sum(paid(tmp_path / "api").values()) == 80
+
+
 def test_each_variant_writes_its_own_report_and_manifest(tmp_path: Path) -> None:
     write_variants(tmp_path, report="out/report.html", manifest="out/manifest.json")
     assert command(tmp_path, KEYS, "run", "job.yaml", "--simulate").returncode == 0

@@ -13,7 +13,7 @@ from runner.cli.env_files import reads_env_files
 from runner.cli.log import LOG, log_options
 from runner.cli.signals import handle_stop_signals
 from runner.cli.summaries import print_comparisons, print_summary, print_summary_if_stopped
-from runner.errors import UsageError
+from runner.errors import RunnerError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,18 +66,23 @@ def _recover_runs(
 ) -> "list[Spec]":
     """Rebuild a run of each spec, by default the newest, and return those that had one.
 
-    Raises UsageError if none had.
+    Raises UsageError if none had. If an error stops it, it says which variants are still lost.
     """
     from runner.lifecycle.maintain.recover import recover_run
 
     found, missed = list["Spec"](), list[UsageError]()
     say = partial(LOG.say, event="warning")
-    for spec in specs:
+    for place, spec in enumerate(specs):
         try:
             run = recover_run(spec, limit=limit, run_id=run_id, stop=stop, warn=say, report=progress.report)
         except UsageError as error:
             missed.append(error)
             continue
+        except RunnerError:
+            if len(specs) > 1:
+                left = ", ".join(one.name for one in specs[place:])
+                say(f"not recovered yet: {left}. Recover again, and then `runner run {spec.path}` finishes all")
+            raise
         LOG.say(f"run {run.id} was recovered", event="found")
         found.append(spec)
     if not found:
