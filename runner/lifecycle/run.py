@@ -7,11 +7,10 @@ import math
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from threading import Event
 from typing import Any
 
-from runner.errors import CostCapReached, FileChanged, InputError, Interrupted, RetriesStopped, RunnerError
+from runner.errors import CostCapReached, FileChanged, Interrupted, RetriesStopped, RunnerError
 from runner.lifecycle.deliver.failures import summarize_with_failures
 from runner.lifecycle.deliver.finish import finish_run, rewrite_outputs, write_partial_outputs
 from runner.lifecycle.follow.check_files import check_run_files
@@ -21,6 +20,7 @@ from runner.lifecycle.plan.plan import Plan, build_plan
 from runner.lifecycle.prepare.prepare import prepare_first_round
 from runner.lifecycle.run_options import RunOptions, to_choice
 from runner.lifecycle.send.recovered_plan import plan_unconfirmed
+from runner.lifecycle.validate.checked_spec import CheckedSpec, check_spec
 from runner.lifecycle.validate.checks import validate_spec
 from runner.lifecycle.validate.destinations import check_destinations, check_tables, prove_destinations
 from runner.notify.outbox import Outbox, notify_of_end
@@ -30,17 +30,15 @@ from runner.runs.choose_specs import check_only_owner
 from runner.runs.context import RunContext
 from runner.runs.events import ProgressCallback, ignore_progress
 from runner.runs.pilot_gate import check_pilot, needs_pilot
-from runner.runs.project import OpenApi, make_output_root, open_project, simulated_spec
+from runner.runs.project import OpenApi, open_project
 from runner.runs.select import RunSelector, has_unfinished_run
 from runner.runs.snapshot import record_labels
 from runner.runs.summary import Progress, Summary, measure_progress, summarize_run
-from runner.sinks.destination import Destination
 from runner.spec.pilot import make_pilot_spec
 from runner.spec.spec import Spec
 from runner.store.lock import read_clock
 from runner.store.store import Store
 from runner.telemetry.trace import trace_run
-from runner.templates.templates import Templates
 from runner.text import pluralize
 
 
@@ -87,38 +85,6 @@ class ReadyRun:
         """Delete a new run that was not started."""
         if self.is_new:
             self.context.store.delete_run(self.context.run)
-
-
-@dataclass(frozen=True, slots=True)
-class CheckedSpec:
-    """A spec that was checked without opening the state: its templates, and the places of its outputs.
-
-    `templates` is None if an unfinished run is resumed anyway: it has its own, in its snapshot. `error` holds the
-    mistakes of a spec, or of its source, that are reported once its unfinished run is finished.
-    """
-
-    spec: Spec
-    output_root: Path
-    templates: Templates | None
-    destinations: list[Destination]
-    error: InputError | None = None
-
-
-def check_spec(spec: Spec, *, simulate: bool, resume: bool, finish_pending: bool = False) -> CheckedSpec:
-    """Check all that is known before the state is opened. Raises InputError with every mistake.
-
-    With `finish_pending` the mistakes wait until `prepare_run` knows if an unfinished run is to be finished first.
-    """
-    spec = simulated_spec(spec) if simulate else spec
-    templates, waiting = None, None
-    try:
-        templates = None if resume else validate_spec(spec, is_sent=not simulate).templates
-    except InputError as error:
-        if not finish_pending:
-            raise
-        waiting = error
-    root = make_output_root(spec, simulate=simulate)
-    return CheckedSpec(spec, root, templates, check_destinations(spec, root), waiting)
 
 
 def prepare_run(

@@ -15,9 +15,10 @@ from typing import Literal, Protocol
 
 from runner.errors import CostCapReached, InputError, Interrupted, Problem, RunnerError, Unavailable, UsageError
 from runner.lifecycle.plan.consent import check_plan
-from runner.lifecycle.run import ReadyRun, check_spec, follow_or_go_on, prepare_run
+from runner.lifecycle.run import ReadyRun, follow_or_go_on, prepare_run
 from runner.lifecycle.run_options import RunOptions
 from runner.lifecycle.send.cost_cap import has_other_in_flight
+from runner.lifecycle.validate.checked_spec import check_spec
 from runner.notify.outbox import Outbox, open_outbox
 from runner.report.write import write_spec_report
 from runner.runs.choose_specs import find_upstream

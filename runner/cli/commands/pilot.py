@@ -99,7 +99,7 @@ def _pilot_variants(specs: "Sequence[Spec]", sample: _Sample, options: "RunOptio
     """Send the same sample for each variant, and compare them."""
     from runner.cli.texts.pilot import format_next, format_whole
     from runner.lifecycle.maintain.run_pilot import describe_pilot
-    from runner.lifecycle.run import check_spec
+    from runner.lifecycle.validate.checked_spec import check_spec
     from runner.spec.pilot import make_pilot_spec
 
     for spec in specs:

@@ -18,8 +18,9 @@ from runner.lifecycle.plan.plan import build_plan
 from runner.lifecycle.prepare.change_reasons import find_default_reason
 from runner.lifecycle.prepare.prepare import EarlierRows, prepare_first_round
 from runner.lifecycle.prepare.reuse import keep_params_order
-from runner.lifecycle.run import CheckedSpec, ReadyRun, check_spec, follow_and_deliver
+from runner.lifecycle.run import ReadyRun, follow_and_deliver
 from runner.lifecycle.run_options import RunOptions
+from runner.lifecycle.validate.checked_spec import CheckedSpec, check_spec
 from runner.lifecycle.validate.destinations import check_tables, prove_destinations
 from runner.notify.outbox import notify_of_end
 from runner.results.output_format import build_output_format

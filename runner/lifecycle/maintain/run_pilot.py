@@ -18,9 +18,9 @@ from runner.lifecycle.plan.send_mode import choose_send_mode
 from runner.lifecycle.plan.speed import measure_speed
 from runner.lifecycle.plan.ways import WAY_NAMES, Workload, list_ways
 from runner.lifecycle.prepare.cached_prefix import find_cached_prefix
-from runner.lifecycle.run import check_spec
 from runner.lifecycle.run import run as run_spec
 from runner.lifecycle.run_options import RunOptions
+from runner.lifecycle.validate.checked_spec import check_spec
 from runner.pricing.models import load_catalogue
 from runner.pricing.rates import Rate, rate_for_spec
 from runner.results.usage import Usage, parse_usage
