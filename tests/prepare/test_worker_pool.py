@@ -132,7 +132,9 @@ def busy(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A command whose processes render rows for long."""
     write_job(tmp_path, rows=2_000, prompt={"user": SLOW})
     words = [sys.executable, "-m", "runner", "plan", "job.yaml", "--simulate", "--jobs", "2"]
-    with subprocess.Popen(words, cwd=tmp_path, env=KEYS, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        words, cwd=tmp_path, env=KEYS, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
         wait_until(lambda: len(children_of(process.pid)) == 2)
         yield process
         process.kill()
@@ -151,3 +153,23 @@ def test_process_that_dies_is_an_error_with_a_remedy(busy: subprocess.Popen[str]
     assert busy.stderr is not None
     assert "a process that renders rows has ended by itself" in busy.stderr.read()
     assert busy.wait() == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_to_all_processes_is_a_stop(busy: subprocess.Popen[str], number: signal.Signals) -> None:
+    os.killpg(busy.pid, number)
+    assert busy.stderr is not None
+    said = busy.stderr.read()
+    assert (busy.wait(), "Traceback" in said, "ended by itself" in said) == (128 + number, False, False)
+
+
+def test_processes_import_nothing_from_the_working_folder(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    for name in ("random", "signal", "types"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported')\n")
+    script = tmp_path / "bin/runner"
+    script.parent.mkdir()
+    script.write_text("from runner.__main__ import main\nif __name__ == '__main__':\n    main()\n")
+    words = [sys.executable, str(script), "plan", "job.yaml", "--simulate", "--jobs", "2"]
+    ended = subprocess.run(words, cwd=tmp_path, env=KEYS, stderr=subprocess.PIPE, text=True, check=False)
+    assert (ended.returncode, "imported" in ended.stderr) == (0, False), ended.stderr

@@ -26,6 +26,7 @@ from runner.templates.templates import Templates
 
 _ROWS_PER_TASK, _ROWS_WITH_FILES_PER_TASK = 200, 4
 _LOOK_SECONDS = 0.2
+_STOPPED = "stopped before anything of the new run was sent"
 _TASKS_AHEAD = 2
 """Tasks for each process that are waiting or done: results are kept until their turn."""
 
@@ -56,10 +57,11 @@ def encode_in_processes(
     has_files = any(block.type != "text" for block in templates.spec.prompt.blocks())
     size = _ROWS_WITH_FILES_PER_TASK if has_files else _ROWS_PER_TASK
     tasks, reported = deque[tuple[list[Row], Future[_Encoded]]](), set[AttachedFile]()
-    with _open_pool(templates, jobs) as pool:
+    with _open_pool(templates, jobs, should_stop) as pool:
         while True:
             while len(tasks) < jobs * _TASKS_AHEAD and (chunk := list(islice(rows, size))):
-                tasks.append((chunk, pool.submit(_encode_rows, [row.fields for row in chunk])))
+                with _start_apart():
+                    tasks.append((chunk, pool.submit(_encode_rows, [row.fields for row in chunk])))
             if not tasks:
                 return
             chunk, future = tasks.popleft()
@@ -76,28 +78,51 @@ def encode_in_processes(
 
 
 def _wait_for(future: "Future[_Encoded]", should_stop: Callable[[], bool]) -> _Encoded:
-    try:
-        while not wait([future], _LOOK_SECONDS).done:
-            if should_stop():
-                raise Interrupted("stopped before anything of the new run was sent")
-        return future.result()
-    except BrokenProcessPool as error:
-        raise RunnerError(
-            "a process that renders rows has ended by itself, perhaps because memory ran out: run the same "
-            "command with fewer --jobs"
-        ) from error
+    while not wait([future], _LOOK_SECONDS).done:
+        if should_stop():
+            raise Interrupted(_STOPPED)
+    return future.result()
 
 
 @contextmanager
-def _open_pool(templates: Templates, jobs: int) -> Iterator[ProcessPoolExecutor]:
+def _start_apart() -> Iterator[None]:
+    """Let processes that start meanwhile import nothing from the working folder, and leave Ctrl-C to this one.
+
+    Until it knows the path of this process, Python would take a `random.py` of the user for its own, and show a
+    traceback after Ctrl-C.
+    """
+    name = "PYTHONSAFEPATH"
+    earlier, mask = os.environ.get(name), signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if earlier is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = earlier
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+@contextmanager
+def _open_pool(templates: Templates, jobs: int, should_stop: Callable[[], bool]) -> Iterator[ProcessPoolExecutor]:
     # Without the rows that were given: they may be many, and a row is sent with its task.
     spec = replace(templates.spec, source=replace(templates.spec.source, given=None))
     # Not by fork: this process may have threads.
     method = multiprocessing.get_context("spawn")
-    stop = method.Event()
+    with _start_apart():
+        stop = method.Event()
     with ProcessPoolExecutor(jobs, method, _start_process, (spec, templates.texts, stop)) as pool:
         try:
             yield pool
+        except BrokenProcessPool as error:
+            # Signals often go to a whole group, as those of `timeout` and systemd.
+            if should_stop():
+                raise Interrupted(_STOPPED) from error
+            raise RunnerError(
+                "a process that renders rows has ended by itself, perhaps because memory ran out: run the same "
+                "command with fewer --jobs"
+            ) from error
         finally:
             stop.set()
             pool.shutdown(cancel_futures=True)
