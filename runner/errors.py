@@ -26,6 +26,7 @@ A failed row is not an error but data: see `results.outcome`.
 import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +113,16 @@ class ManualDecisionRequired(RunnerError):
 
 
 class StateLocked(RunnerError):
-    """Another runner is using the state."""
+    """Another runner is using the state.
+
+    `folder` is that of the state, or None if the other one took over what this one had begun.
+    """
 
     exit_code = 6
+
+    def __init__(self, message: str, folder: Path | None = None) -> None:
+        super().__init__(message)
+        self.folder = folder
 
 
 class AccessError(RunnerError):

@@ -1,6 +1,7 @@
 """Wait for another runner that uses the same state."""
 
 from collections.abc import Callable
+from pathlib import Path
 from threading import Event
 from typing import TypeVar
 
@@ -8,7 +9,7 @@ import click
 
 from runner.cli.common import TimeSpan
 from runner.cli.log import LOG
-from runner.errors import StateLocked
+from runner.errors import Interrupted, StateLocked
 
 T = TypeVar("T")
 
@@ -23,9 +24,9 @@ WAIT_LOCK_OPTION = click.option(
 
 
 def wait_for_lock(call: Callable[[], T], seconds: float | None, stop: Event) -> T:
-    """Return what `call` returns, and call it again for so many seconds while another runner uses the state.
+    """Return what `call` returns, after waiting at most so many seconds for another runner that uses the state.
 
-    Raises StateLocked if that one is not done by then, or at `stop`.
+    Raises StateLocked if that one is not done by then, and Interrupted at `stop`.
     """
     from runner.store.lock import read_clock
 
@@ -34,9 +35,23 @@ def wait_for_lock(call: Callable[[], T], seconds: float | None, stop: Event) -> 
         try:
             return call()
         except StateLocked as error:
-            if stop.is_set() or read_clock() >= until:
+            if error.folder is None or read_clock() >= until:
                 raise
             if not is_said:
-                LOG.say(f"{error.args[0].partition(':')[0]}: waiting for it", event="waiting")
+                LOG.say(f"{error.args[0].rpartition(':')[0]}: waiting for it", event="waiting")
                 is_said = True
-        stop.wait(_LOOK_SECONDS)
+            # Each call checks the spec and tells its receivers, so it is repeated only once the lock is free.
+            if not _wait_until_free(error.folder, until, stop):
+                raise
+
+
+def _wait_until_free(folder: Path, until: float, stop: Event) -> bool:
+    """Return whether the lock of a state folder is free before the time `until`."""
+    from runner.store.lock import is_in_use, read_clock
+
+    while is_in_use(folder):
+        if read_clock() >= until:
+            return False
+        if stop.wait(_LOOK_SECONDS):
+            raise Interrupted("stopped while it waited for another runner; nothing was sent")
+    return True

@@ -122,7 +122,7 @@ def lock_folder(folder: Path) -> Iterator[HeldLock]:
         lock.acquire()
     except Timeout as error:
         found = f"another runner is using {folder}{_describe_holder(folder)}"
-        raise StateLocked(f"{found}: wait until it finishes, or stop it") from error
+        raise StateLocked(f"{found}: wait until it finishes, or stop it", folder) from error
     try:
         holder = secrets.token_hex(16)
         with open_private_file(folder / "holder") as file:

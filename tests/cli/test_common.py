@@ -5,7 +5,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +16,7 @@ from runner.simulator.responses import ErrorResponse
 from tests.support.outputs import records
 from tests.support.processes import RUN_SIMULATED, command, confined, end, no_privileges, start
 from tests.support.projects import write_job
+from tests.support.servers import webhook
 from tests.support.simulator import accepted, environ_without_key, simulator
 
 
@@ -61,9 +65,51 @@ def test_a_second_runner_can_wait_for_the_first(tmp_path: Path) -> None:
         early = command(tmp_path, environ, "run", "job.yaml", "--yes", "--wait-lock", "0.1s")
         second = command(tmp_path, environ, "run", "job.yaml", "--yes", "--wait-lock", "10m")
         assert (early.returncode, "another runner is using" in early.stderr) == (6, True)
-        assert (second.returncode, second.stderr.count(": waiting for it")) == (0, 1)
+        assert (second.returncode, second.stderr.count(" UTC): waiting for it")) == (0, 1)
         assert end(tmp_path, first).returncode == 0
     assert accepted(tmp_path / "api") == 3
+
+
+@contextmanager
+def held(root: Path, **changes: Any) -> Iterator[dict[str, str]]:
+    """Let another runner hold the state of a job until the end; yield the environment."""
+    write_job(root, **changes)
+    moments: list[str] = []
+    with simulator(root / "api", seconds=600, on=moments.append) as environ:
+        first = start(root, environ, "run", "job.yaml", "--yes")
+        while "created" not in moments:
+            time.sleep(0.05)
+        yield environ
+        os.kill(first.pid, signal.SIGTERM)
+        end(root, first)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_wait_for_another_runner(tmp_path: Path, number: int, code: int) -> None:
+    words = [sys.executable, "-m", "runner", "run", "job.yaml", "--yes", "--wait-lock", "10m"]
+    with (
+        held(tmp_path) as environ,
+        subprocess.Popen(words, cwd=tmp_path, env=environ, stderr=subprocess.PIPE, text=True) as waiting,
+    ):
+        assert waiting.stderr is not None
+        while "waiting for it" not in waiting.stderr.readline():
+            pass
+        waiting.send_signal(number)
+        assert "nothing was sent" in waiting.stderr.read()
+        assert waiting.wait() == code
+
+
+def test_receivers_are_not_told_at_each_look_at_the_lock(tmp_path: Path) -> None:
+    with webhook() as hook:
+        hook.status = 500
+        notify = [{"on": ["finished"], "url": hook.url}]
+        write_job(tmp_path, notify=notify)
+        with simulator(tmp_path / "api", seconds=0.2) as environ:
+            assert command(tmp_path, environ, "run", "job.yaml", "--yes").returncode == 0
+        with held(tmp_path, notify=notify, prompt={"user": "Again: {{ text }}"}) as environ:
+            told = len(hook.got)
+            waited = command(tmp_path, environ, "run", "job.yaml", "--yes", "--wait-lock", "5s")
+        assert (waited.returncode, len(hook.got) - told) == (6, 2)
 
 
 def test_rejected_key_exits_with_7(tmp_path: Path) -> None:
