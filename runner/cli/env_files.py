@@ -21,8 +21,13 @@ _REDIRECTING = {
     r"ANTHROPIC_(BASE_URL|CUSTOM_HEADERS)|\w+_PROXY|SSL_CERT_(FILE|DIR)": _KEYS,
     r"ANTHROPIC_AWS_BASE_URL": _AWS_KEYS,
     r"ANTHROPIC_GOOGLE_CLOUD_BASE_URL|GOOGLE_(APPLICATION_CREDENTIALS|EXTERNAL_ACCOUNT\w*)|GCE_METADATA_\w+": (),
-    r"AWS_(ENDPOINT_URL\w*|CONFIG_FILE|SHARED_CREDENTIALS_FILE)|(AWS|REQUESTS|CURL)_CA_BUNDLE": (),
+    r"CLOUDSDK_(CONFIG|CONTEXT_AWARE_\w+)|GOOGLE_API_CERTIFICATE_CONFIG": (),
+    r"AWS_(ENDPOINT_URL\w*|CONFIG_FILE|SHARED_CREDENTIALS_FILE|DATA_PATH)|(AWS|REQUESTS|CURL)_CA_BUNDLE": (),
+    r"AWS_(WEB_IDENTITY_TOKEN_FILE|CONTAINER_\w+|EC2_METADATA_SERVICE_\w+)": (),
 }
+# A collector may need no key: its address is free as long as there is none to be sent there.
+_COLLECTOR = r"OTEL_EXPORTER_OTLP_\w*(ENDPOINT|CERTIFICATE)"
+_COLLECTOR_KEYS = tuple(f"OTEL_EXPORTER_OTLP_{signal}HEADERS" for signal in ("", "TRACES_", "METRICS_"))
 _ORIGINS = "runner.cli.env_files"
 
 
@@ -65,6 +70,7 @@ def _find_redirects(values: dict[str, str]) -> list[str]:
         pattern: any(values.get(key) for key in keys) and not any(os.environ.get(key) for key in keys)
         for pattern, keys in _REDIRECTING.items()
     }
+    own[_COLLECTOR] = not any(os.environ.get(key) for key in _COLLECTOR_KEYS)
     strange = [re.compile(pattern, re.IGNORECASE) for pattern, is_own in own.items() if not is_own]
     return [name for name in values if any(pattern.fullmatch(name) for pattern in strange)]
 

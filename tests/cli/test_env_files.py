@@ -92,6 +92,9 @@ def test_another_key_in_an_env_file_does_not_redirect_yours(tmp_path: Path) -> N
             "AWS_CONFIG_FILE, AWS_ENDPOINT_URL_STS",
         ),
         (["GOOGLE_APPLICATION_CREDENTIALS=f", "GOOGLE_CLOUD_PROJECT=p"], "GOOGLE_APPLICATION_CREDENTIALS"),
+        (["CLOUDSDK_CONFIG=f", "CLOUDSDK_CORE_PROJECT=p"], "CLOUDSDK_CONFIG"),
+        (["AWS_WEB_IDENTITY_TOKEN_FILE=f", "AWS_REGION=r"], "AWS_WEB_IDENTITY_TOKEN_FILE"),
+        (["AWS_CONTAINER_CREDENTIALS_FULL_URI=u"], "AWS_CONTAINER_CREDENTIALS_FULL_URI"),
         (["ANTHROPIC_AWS_API_KEY=theirs", "ANTHROPIC_AWS_BASE_URL=u"], None),
     ],
 )
@@ -102,6 +105,14 @@ def test_credentials_of_a_platform_are_not_redirected(
     write_env(tmp_path / ".env", *lines)
     done = command(tmp_path, environ_without_key(), "doctor")
     assert (f"sets {ignored}, but not the key in use: ignored" in done.stderr) == (ignored is not None), done
+
+
+@pytest.mark.parametrize("key", [{}, {"OTEL_EXPORTER_OTLP_HEADERS": "authorization=mine"}])
+def test_key_of_a_collector_is_not_redirected(tmp_path: Path, key: dict[str, str]) -> None:
+    write_job(tmp_path)
+    write_env(tmp_path / ".env", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://127.0.0.1:1", "OTEL_SERVICE_NAME=n")
+    done = command(tmp_path, {**environ_without_key(), **key}, "doctor")
+    assert ("sets OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, but not the key" in done.stderr) == bool(key), done.stderr
 
 
 def test_doctor_says_that_there_is_no_key(tmp_path: Path) -> None:
