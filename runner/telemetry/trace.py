@@ -5,7 +5,7 @@ program that uses `runner` as a library has a tracer of its own.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -59,13 +59,23 @@ def list_signals() -> list[str]:
     """Return the signals, of traces and metrics, for which the environment names a collector."""
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return []
-    names = {signal: f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT" for signal in ("traces", "metrics")}
-    return [
-        signal
-        for signal, name in names.items()
-        if (os.environ.get(_ENDPOINT) or os.environ.get(name))
-        and os.environ.get(f"OTEL_{signal.upper()}_EXPORTER", "otlp") != "none"
-    ]
+    return [signal for signal in ("traces", "metrics") if _is_wanted(signal.upper())]
+
+
+def _is_wanted(signal: str) -> bool:
+    exporters = (os.environ.get(f"OTEL_{signal}_EXPORTER") or "otlp").lower().split(",")
+    has_address = os.environ.get(_ENDPOINT) or os.environ.get(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")
+    return bool(has_address) and "otlp" in map(str.strip, exporters)
+
+
+def _find_obstacle(signals: Sequence[str]) -> str | None:
+    """Return why signals cannot be sent, if that is known before the SDK is imported."""
+    for signal in signals:
+        names = (f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+        name = next(filter(os.environ.get, names), None)
+        if name is not None and os.environ[name].strip().lower() == "grpc":
+            return f"{name} is grpc: set it to http/protobuf, and the address to a port for HTTP, such as 4318"
+    return missing_package_message("otel")
 
 
 def start_recording() -> bool:
@@ -74,7 +84,7 @@ def start_recording() -> bool:
     if _PROCESS.recorder is not None or warn is None or not signals:
         return _PROCESS.recorder is not None
     _PROCESS.warn = None  # once, however many clients follow
-    if message := missing_package_message("otel"):
+    if message := _find_obstacle(signals):
         warn(f"warning: {' and '.join(signals)} are not sent: {message}")
         return False
     from runner.telemetry.collector import open_collector

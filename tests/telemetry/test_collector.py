@@ -68,6 +68,18 @@ def test_wrong_setting_of_the_sdk_does_not_stop_a_run(project: tuple[Path, dict[
     assert ended.returncode == 0 and "OpenTelemetry cannot be set up" in line
 
 
+def test_protocol_that_is_not_spoken_is_named(project: tuple[Path, dict[str, str]], found: Collector) -> None:
+    root, environ = project
+    names = {ENDPOINT: found.url, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
+    ended = command(root, {**environ, **names}, *RUN)
+    [line] = warnings(ended.stderr)
+    assert ended.returncode == 0 and "OTEL_EXPORTER_OTLP_PROTOCOL is grpc: set it to http/protobuf" in line
+    names["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] = "http/protobuf"
+    names["OTEL_METRICS_EXPORTER"] = "none"
+    assert not warnings(command(root, {**environ, **names}, *RUN, "--new").stderr)
+    assert {path for path, _ in found.bodies} == {"/v1/traces"}
+
+
 def test_password_of_a_collector_is_not_printed(project: tuple[Path, dict[str, str]]) -> None:
     root, environ = project
     ended = command(root, {**environ, ENDPOINT: "http://me:hunter2@127.0.0.1:9:9"}, *RUN)
@@ -95,6 +107,9 @@ def test_absent_package_is_named_with_its_command(project: tuple[Path, dict[str,
         ({ENDPOINT: "", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "{url}/v1/traces"}, {"/v1/traces"}),
         ({ENDPOINT: "", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "{url}/v1/metrics"}, {"/v1/metrics"}),
         ({"OTEL_METRICS_EXPORTER": "none"}, {"/v1/traces"}),
+        ({"OTEL_METRICS_EXPORTER": "console"}, {"/v1/traces"}),
+        ({"OTEL_METRICS_EXPORTER": "", "OTEL_TRACES_EXPORTER": "None"}, {"/v1/metrics"}),
+        ({"OTEL_METRICS_EXPORTER": "console, otlp"}, {"/v1/traces", "/v1/metrics"}),
         ({"OTEL_SDK_DISABLED": "true"}, set()),
         ({"OTEL_TRACES_SAMPLER": "always_off"}, {"/v1/metrics"}),
     ],
