@@ -31,7 +31,8 @@ def read_variants(store: Store, run: Run) -> VariantComparison | None:
     """Compare the newest runs of all variants of a spec; None if the run is not one of them."""
     if split_name(run.spec)[1] is None:
         return None
-    with suppress(UsageError, InputError, StateError):
+    # Files of the other runs may be damaged.
+    with suppress(UsageError, InputError, StateError, OSError):
         info = describe_run(store, run)
         return compare_with_variants(run, find_spec_path(info), is_simulated=info.is_simulated)
     return None

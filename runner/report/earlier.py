@@ -18,7 +18,8 @@ from runner.store.store import Store
 def describe_run(store: Store, run: Run) -> RunInfo:
     """Return a run with the folder that holds its state."""
     root, ended_at = store.path.parent, run.finished_at or run.created_at
-    return RunInfo(summarize_run(store, run), root, is_simulated_state(store.path), ended_at, run.is_pilot)
+    is_simulated, is_purged = is_simulated_state(store.path), run.purged_at is not None
+    return RunInfo(summarize_run(store, run), root, is_simulated, ended_at, run.is_pilot, is_purged)
 
 
 def read_earlier(store: Store, run: Run) -> Earlier | None:

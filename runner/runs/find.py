@@ -34,6 +34,7 @@ class RunInfo:
     is_simulated: bool
     ended_at: float
     is_pilot: bool = False
+    is_purged: bool = False
 
 
 class _StoredRun(NamedTuple):
@@ -53,7 +54,8 @@ class _StoredRun(NamedTuple):
     def to_info(self) -> RunInfo:
         run = self.run
         ended_at = run.finished_at or run.created_at
-        return RunInfo(summarize_run(self.store, run), self.output_root, self.is_simulated, ended_at, run.is_pilot)
+        summary, is_purged = summarize_run(self.store, run), run.purged_at is not None
+        return RunInfo(summary, self.output_root, self.is_simulated, ended_at, run.is_pilot, is_purged)
 
 
 def find_runs(target: str | None = None) -> list[RunInfo]:

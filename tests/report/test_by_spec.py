@@ -147,3 +147,22 @@ def test_earlier_run_of_a_variant_is_not_compared(tmp_path: Path) -> None:
     assert first is not None, ended.stderr
     assert command(tmp_path, KEYS, *RUN_SIMULATED, "--new").returncode == 0
     assert compared(report(tmp_path, first[0])) == "" and compared(report(tmp_path, "job@small"))
+
+
+def test_variant_whose_rows_were_purged_is_left_out(tmp_path: Path) -> None:
+    write_labelled(tmp_path, variants={**VARIANTS, "third": {"params.max_tokens": 90}}, report="out/report.html")
+    assert command(tmp_path, KEYS, *RUN_SIMULATED).returncode == 0
+    assert command(tmp_path, KEYS, "purge", "job@small", "--yes").returncode == 0
+    words = ("run", "job.yaml", "--simulate", "--yes", "--new", "--select", "variant:large")
+    assert command(tmp_path, KEYS, *words).returncode == 0
+    text = compared((tmp_path / "simulated/out/report.large.html").read_text())
+    assert "2 variants on the same 20 rows" in text and "small is left out: the rows of run" in text
+
+
+def test_damaged_run_of_a_variant_is_not_compared(tmp_path: Path) -> None:
+    write_labelled(tmp_path, variants=VARIANTS)
+    assert command(tmp_path, KEYS, *RUN_SIMULATED).returncode == 0
+    small = command(tmp_path, KEYS, "status", "job@small", "--json")
+    run = json.loads(small.stdout.splitlines()[0])["run"]
+    (tmp_path / f"simulated/.runner/runs/{run}/rows.jsonl").unlink()
+    assert compared(report(tmp_path, "job@large")) == ""

@@ -138,11 +138,20 @@ def _choose_runs(
     for spec in specs:
         own = [one for one in runs if one.is_simulated == is_simulated and one.summary.spec == spec.name]
         own = [one for one in own if one.summary.state in ("running", "finished")]
-        if own and own[0].summary.state == "finished":
+        if (reason := _find_hindrance(own)) is None:
             found.append((spec, own[0]))
         else:
-            left_out[str(spec.variant)] = f"run {own[0].summary.run} is unfinished" if own else "it has no run"
+            left_out[str(spec.variant)] = reason
     return found, left_out
+
+
+def _find_hindrance(runs: Sequence[RunInfo]) -> str | None:
+    """Return why the newest of the runs of a variant cannot be compared, or None."""
+    if not runs:
+        return "it has no run"
+    if runs[0].summary.state != "finished":
+        return f"run {runs[0].summary.run} is unfinished"
+    return f"the rows of run {runs[0].summary.run} were purged" if runs[0].is_purged else None
 
 
 @dataclass(slots=True)
