@@ -131,6 +131,19 @@ def _read_rows(
         raise ValueError("rows.jsonl differs from what was written")
 
 
+def find_request(store: Store, run: Run, found: RowResult) -> tuple[Run, int, int, int, int] | None:
+    """Return the run, round, batch, offset and length of what was sent for a row, or for the answer it reuses."""
+    if (own := store.row_index.latest_request(run, found.number)) is not None:
+        return run, *own
+    is_reused = found.digest is not None and found.recorded != "rejected"
+    earlier = store.row_index.earlier_request(found.digest) if is_reused and found.digest is not None else None
+    if earlier is None:
+        return None
+    number, *place = earlier
+    sender = next(one for one in store.runs() if one.number == number)
+    return sender, place[0], place[1], place[2], place[3]
+
+
 def build_record(found: RowResult, outcome: Outcome) -> dict[str, Any]:
     """Return the record of a row with this outcome; `row` and `usage` are raw JSON."""
     return {

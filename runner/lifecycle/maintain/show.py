@@ -11,7 +11,13 @@ import msgspec
 
 from runner.errors import FileChanged, StateError, UsageError
 from runner.lifecycle.deliver.failures import UNCONFIRMED_STATES, summarize_with_failures
-from runner.lifecycle.deliver.row_results import RowResult, build_record, read_row_results, recorded_output_format
+from runner.lifecycle.deliver.row_results import (
+    RowResult,
+    build_record,
+    find_request,
+    read_row_results,
+    recorded_output_format,
+)
 from runner.requests.stored_params import outline_params, restore_params
 from runner.results.outcome import Outcome
 from runner.runs.find import RunInfo, find_runs, open_run
@@ -125,25 +131,12 @@ def check_has_rows(run: Run) -> None:
         raise UsageError(f"run {run.id} has not begun: its rows can be shown once it was confirmed")
 
 
-def _find_request(store: Store, run: Run, found: RowResult) -> tuple[Run, int, int, int, int] | None:
-    """Return the run, round, batch, offset and length of what was sent for a row, or for the answer it reuses."""
-    if (own := store.row_index.latest_request(run, found.number)) is not None:
-        return run, *own
-    is_reused = found.digest is not None and found.recorded != "rejected"
-    earlier = store.row_index.earlier_request(found.digest) if is_reused and found.digest is not None else None
-    if earlier is None:
-        return None
-    number, *place = earlier
-    sender = next(one for one in store.runs() if one.number == number)
-    return sender, place[0], place[1], place[2], place[3]
-
-
 def _read_request(store: Store, run: Run, found: RowResult, files: FileSlices, root: Path) -> msgspec.Raw | None:
     """Return the latest params of a row, in which a text stands for a file that is not as it was sent.
 
     Raises StateError if they are damaged.
     """
-    place = _find_request(store, run, found)
+    place = find_request(store, run, found)
     if place is None:
         return None
     sender, round, batch, offset, length = place

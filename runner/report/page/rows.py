@@ -7,7 +7,8 @@ import base64
 import tempfile
 import zlib
 from array import array
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO, NamedTuple
 
@@ -30,8 +31,18 @@ _MAX_EXACT = 2**53
 _PENDING = "pending"
 _MAX_PICTURE_BYTES = 3_000_000
 
-Draw = Callable[[RowResult], list[str]]
-"""Returns pictures of what a row has attached, as data URLs."""
+_NO_ROOM = f"a page holds {_MAX_PICTURE_BYTES // 1_000_000} MB of pictures"
+
+
+class Drawing(NamedTuple):
+    """Pictures of what a row has attached, as data URLs, and why some of them are `missing`."""
+
+    pictures: Sequence[str] = ()
+    missing: str | None = None
+
+
+Draw = Callable[[RowResult], Drawing]
+"""Draws what a row has attached."""
 
 Judge = Callable[[RowResult, Outcome], Wrong]
 """Returns the evaluations that the answer to a row misses."""
@@ -65,6 +76,7 @@ class RowPacker:
         self._outcomes, self._reasons = {_PENDING: 0}, {"": 0, "other reasons": 1}
         self._outcome, self._reason, self._wrong = array("B"), array("H"), array("B")
         self._sizes: list[int] = []
+        self.without_pictures = Counter[str]()
         self.rows = rows
 
     @property
@@ -118,14 +130,21 @@ class RowPacker:
 
     def _pack_pictures(self) -> bytes:
         """Return the pictures of the waiting rows in base64; empty if no row has one, or no more fit."""
-        if self._draw is None or self._picture_room <= 0:
+        if self._draw is None:
             return b""
-        drawn = [self._draw(row) for row in self._waiting]
-        if not any(drawn):
-            return b""
-        packed = _compress(drawn)
-        self._picture_room -= len(packed)
-        return base64.b64encode(packed) if self._picture_room >= 0 else b""
+        drawn = [self._draw_row(row, self._draw) for row in self._waiting]
+        return base64.b64encode(_compress(drawn)) if any(drawn) else b""
+
+    def _draw_row(self, row: RowResult, draw: Draw) -> Sequence[str]:
+        """Return the pictures of a row if they fit, and note why some are left out."""
+        drawing = draw(row) if self._picture_room > 0 else Drawing(missing=_NO_ROOM)
+        # Compression makes of base64 what it was before, and of a JPEG nothing smaller.
+        self._picture_room -= sum(map(len, drawing.pictures)) * 3 // 4
+        if drawing.pictures and self._picture_room < 0:
+            drawing = Drawing(missing=_NO_ROOM)
+        if drawing.missing is not None:
+            self.without_pictures[drawing.missing] += 1
+        return drawing.pictures
 
     def finish(self) -> str:
         """Write the rows that are left, and return the index of all blocks in base64."""

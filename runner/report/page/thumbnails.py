@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from runner.errors import FileChanged
-from runner.lifecycle.deliver.row_results import RowResult
+from runner.lifecycle.deliver.row_results import RowResult, find_request
+from runner.report.page.rows import Drawing
 from runner.requests.attachment_totals import RowRejected
 from runner.requests.pdf import open_pdf, render_page
 from runner.requests.stored_params import restore_params
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 
 _SIDE, _QUALITY, _MAX_PICTURES = 240, 60, 4
 _PDF = "application/pdf"
+_NEVER_SENT = ("rejected", "canceled")
+_CHANGED = "a file has changed since it was sent, or is gone"
+_UNREADABLE = "a file cannot be drawn"
+_UNKNOWN = "the run that sent them was purged, or they failed in an earlier run"
+_MANY = f"only the first {_MAX_PICTURES} pictures of a row are shown"
 
 
 class _Source(msgspec.Struct):
@@ -53,34 +59,42 @@ class Thumbnailer:
     run: Run
     files: FileSlices
 
-    def draw(self, found: RowResult) -> list[str]:
-        """Return at most four pictures of a row as data URLs; none of a file that is no longer as it was sent."""
-        place = self.store.row_index.latest_request(self.run, found.number)
+    def draw(self, found: RowResult) -> Drawing:
+        """Return at most four pictures of a row; none if a file is no longer as it was sent."""
+        place = find_request(self.store, self.run, found)
         if place is None:
-            return []
-        round, batch, offset, length = place
-        stored = self.files.read(self.store.folder(self.run).body(round, batch), offset, length)
+            is_sent = found.outcome is not None and found.outcome.outcome not in _NEVER_SENT
+            return Drawing(missing=_UNKNOWN if is_sent else None)
+        sender, round, batch, offset, length = place
+        stored = self.files.read(self.store.folder(sender).body(round, batch), offset, length)
         try:
             params = msgspec.json.decode(
                 restore_params(stored, find_state_root(self.store.path)).sent, type=_Params
             )
-        except (FileChanged, ValueError):
-            return []
-        return list(_draw_params(params))
+        except FileChanged:
+            return Drawing(missing=_CHANGED)
+        except ValueError:
+            return Drawing(missing=_UNREADABLE)
+        return _draw_params(params)
 
 
-def _draw_params(params: _Params) -> Iterator[str]:
-    drawn = 0
+def _draw_params(params: _Params) -> Drawing:
+    pictures, missing = list[str](), None
+    for source in _list_sources(params):
+        if len(pictures) == _MAX_PICTURES:
+            return Drawing(pictures, _MANY)
+        try:
+            pictures.append(_draw(base64.b64decode(source.data), source.media_type))
+        except RowRejected:
+            missing = _UNREADABLE
+    return Drawing(pictures, missing)
+
+
+def _list_sources(params: _Params) -> Iterator[_Source]:
     for message in params.messages:
         for block in message.content if isinstance(message.content, list) else ():
-            source = _read_source(block)
-            if source is None or drawn == _MAX_PICTURES:
-                continue
-            try:
-                yield _draw(base64.b64decode(source.data), source.media_type)
-                drawn += 1
-            except RowRejected:
-                continue
+            if (source := _read_source(block)) is not None:
+                yield source
 
 
 def _read_source(block: Any) -> _Source | None:
