@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from runner.io_types.limits import ColumnError, Limit, Overflow
+from runner.tabular.column_types import NeedsRounding
 from runner.templates.expressions import RECORD_FIELDS, compile_expression, parse_path
 
 _KEY_REMEDY = "it identifies the row, and is never cut: shorten it in the expression of the column"
@@ -55,6 +56,21 @@ def compile_columns(expressions: Mapping[str, str]) -> Callable[[Mapping[str, An
         return found
 
     return compute
+
+
+def describe_rounding(name: str, text: str, error: NeedsRounding, *, has_query: bool = False) -> str:
+    """Return how to round the values of a column that is computed by `text`, of rows that a query may read."""
+    path, digits = parse_path(text), error.scale
+    field = str(path[-1]) if path and path[0] == "row" and len(path) == 2 else None
+    # Decimals of a database are text.
+    is_typed = error.is_text and field is not None and not has_query
+    value = f"{text if path else f'({text})'}{' | float' if error.is_text and not is_typed else ''}"
+    query = f"round it in the query (`ROUND({field}, {digits})`), or " if has_query and field else ""
+    typed = f"read it with `types: {{{field}: number}}` in the source and " if is_typed else ""
+    return (
+        f"{query}{typed}round it in the column of the spec (`{name}: {value} | round({digits})`), "
+        f"or write it as text (`types: {{{name}: string}}`)"
+    )
 
 
 def make_fit(

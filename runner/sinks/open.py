@@ -12,11 +12,11 @@ from runner.io_types.limits import MAX_BUFFERED_ROWS, ColumnError, Limit
 from runner.io_types.types import select_options
 from runner.sinks.column_schemas import build_column_schemas
 from runner.sinks.destination import Destination
-from runner.sinks.fit import VALUE_ERRORS, Fit, compile_columns, make_fit
+from runner.sinks.fit import VALUE_ERRORS, Fit, compile_columns, describe_rounding, make_fit
 from runner.sinks.own_fields import list_own_fields
 from runner.sinks.registry import column_expressions, find_sink_type
 from runner.spec.spec import Spec
-from runner.tabular.column_types import Converter, make_converter
+from runner.tabular.column_types import Converter, NeedsRounding, make_converter
 from runner.tabular.database import DatabaseError
 from runner.templates.expressions import ExpressionError
 from runner.text import shorten_value
@@ -74,10 +74,18 @@ class _Place:
         key, sink = self.keys[-1 - back], f"sinks.{self.index}"
         settings = (f"{sink}.columns.{column}", f"{sink}.columns", sink)
         at = next((one for one in settings if one in self.spec.positions), sink)
-        message = (
-            f"cannot write the row {shorten_value(key)}: {error}; fix the sink {self.destination} and {_REMEDY}"
-        )
+        remedy = f"{self._describe_remedy(column, error)} and {_REMEDY}"
+        message = f"cannot write the row {shorten_value(key)}: {error}; {remedy}"
         return InputError([self.spec.problem(at, message)])
+
+    def _describe_remedy(self, column: str, error: Exception) -> str:
+        text = column_expressions(self.spec.sinks[self.index], own_fields=list_own_fields(self.spec)).get(column)
+        if text is not None and isinstance(error.__cause__, NeedsRounding):
+            return describe_rounding(column, text, error.__cause__, has_query="query" in self.spec.source.options)
+        what = f"fix the sink {self.destination}"
+        return (
+            what if text is None else f"change the column in the spec, of the sink that writes {self.destination},"
+        )
 
 
 @contextmanager

@@ -2,20 +2,20 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from runner.errors import InputError, Problem
 from runner.io_types.limits import CUT_REMEDY, Overflow
 from runner.sinks.column_schemas import build_column_schemas
 from runner.sinks.file_names import FileNames, NameIndex
-from runner.sinks.fit import compile_column
+from runner.sinks.fit import compile_column, describe_rounding
 from runner.sinks.own_fields import list_own_fields
 from runner.sinks.registry import column_expressions, find_sink_type
 from runner.sources.input_files import Inputs
 from runner.sources.read import Row
 from runner.spec.spec import Sink, Spec
-from runner.tabular.column_types import make_converter
+from runner.tabular.column_types import NeedsRounding, make_converter
 from runner.templates.expressions import find_expression_names, parse_path
 
 _MAX_SHOWN = 5
@@ -36,7 +36,8 @@ class _ColumnCheck:
     """One column of the sink with this index, and what was found in it so far.
 
     `steps` are the checks of its values. A row that did not succeed passes those in `only_succeeded`. Values
-    `only_overflow` if all that is wrong with them is that they do not fit.
+    `only_overflow` if all that is wrong with them is that they do not fit. `unrounded` is the error of one with
+    too many decimal places.
     """
 
     sink: Sink
@@ -50,6 +51,7 @@ class _ColumnCheck:
     count: int = 0
     has_blank: bool = False
     only_overflow: bool = True
+    unrounded: NeedsRounding | None = None
     shown: list[Problem] = field(default_factory=list)
 
     def add_row(self, row: Row, names: Mapping[str, Any], *, is_rejected: bool) -> None:
@@ -66,6 +68,8 @@ class _ColumnCheck:
                 found = step(found, row)
         except _ERRORS as error:
             self.only_overflow &= isinstance(error, Overflow)
+            if isinstance(error, NeedsRounding):
+                self.unrounded = error
             self._note(row, value, str(error))
 
     def _note(self, row: Row, value: Any, message: str) -> None:
@@ -95,19 +99,20 @@ class SinkRowChecks:
             for check in self._checks:
                 check.add_row(row, names, is_rejected=is_rejected)
 
-    def finish(self) -> list[Problem]:
+    def finish(self, end: str = "nothing was sent") -> list[Problem]:
         """Return the problems of sinks that will not be written, though others will: some text does not fit.
 
         There is a problem for each of the first rows of a column, and one for the column with the remedy. Raises
-        InputError if no sink can be written, or if rows are wrong in another way.
+        InputError if no sink can be written, or if rows are wrong in another way; `end` says what follows then.
         """
         failed = [check for check in self._checks or () if check.count]
         is_lost = {check.index for check in failed} == set(range(len(self._spec.sinks)))
         goes_on = not is_lost and all(check.only_overflow for check in failed)
         problems = []
         for check in failed:
-            end = "the other sinks are written" if goes_on else "nothing was sent"
-            problems += [*check.shown, self._spec.problem(check.setting, _describe(check, end))]
+            follows, remedy = "the other sinks are written" if goes_on else end, self._find_remedy(check)
+            end_of_column = self._spec.problem(check.setting, f"{_describe(check, follows)}: {remedy}")
+            problems += [*check.shown, replace(end_of_column, remedy=remedy)]
         if problems and not goes_on:
             raise InputError(problems)
         return problems
@@ -115,6 +120,12 @@ class SinkRowChecks:
     def close(self) -> None:
         """Free the disk space that the checks used."""
         self._resources.close()
+
+    def _find_remedy(self, check: _ColumnCheck) -> str:
+        if check.unrounded is not None:
+            has_query = "query" in self._spec.source.options
+            return describe_rounding(check.name, check.text, check.unrounded, has_query=has_query)
+        return _remedy(check)
 
     def _build_checks(self) -> Iterator[_ColumnCheck]:
         for index, sink in enumerate(self._spec.sinks):
@@ -168,10 +179,10 @@ def _place(row: Row) -> str:
 
 
 def _describe(check: _ColumnCheck, end: str) -> str:
-    """Return how many rows a sink cannot write, what follows, and what to do."""
+    """Return how many rows a sink cannot write, and what follows."""
     rows = "1 row" if check.count == 1 else f"{check.count:,} rows"
     which = f" (the first {_MAX_SHOWN} are shown)" if check.count > _MAX_SHOWN else ""
-    return f"column {check.name!r} cannot be written for {rows}{which}; {end}: {_remedy(check)}"
+    return f"column {check.name!r} cannot be written for {rows}{which}; {end}"
 
 
 def _remedy(check: _ColumnCheck) -> str:

@@ -63,6 +63,14 @@ Converter = Callable[[Any], Any]
 """Converts a JSON value to the value that a typed sink stores. Raises ValueError."""
 
 
+class NeedsRounding(ValueError):
+    """A number has more decimal places than its type, which has `scale`; `is_text` if it is written as text."""
+
+    def __init__(self, value: Any, scale: int) -> None:
+        super().__init__(f"{shorten_value(value)} has more than {scale} decimal places")
+        self.scale, self.is_text = scale, isinstance(value, str)
+
+
 def schema_for_type(type_name: str) -> dict[str, Any]:
     """Return the JSON schema of a type as written in a spec, for example `decimal(12,2)`."""
     return _SCHEMA_BY_TYPE.get(type_name) or (
@@ -207,7 +215,7 @@ def _make_decimal_converter(precision: int, scale: int) -> Converter:
         except InvalidOperation as error:
             raise ValueError(f"{shorten_value(value)} has more than {precision} digits") from error
         if rounded != number:
-            raise ValueError(f"{shorten_value(value)} has more than {scale} decimal places")
+            raise NeedsRounding(value, scale)
         return rounded
 
     return convert

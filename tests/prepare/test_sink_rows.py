@@ -142,6 +142,32 @@ def test_remedies_for_cells_that_do_not_fit_work(tmp_path: Path, run_job: RunJob
     assert (list(map(str, table["amount"])), table["day"]) == (["None", "1.50"], ["06/01/2026", "2026-01-06"])
 
 
+def amounts(root: Path, column: str, **types: str) -> None:
+    sink = typed_sink(amount="decimal(12,2)")
+    sink["columns"]["amount"] = column
+    source = {"type": "csv", "path": "rows.csv", "key": "id", **({"types": types} if types else {})}
+    write_rows(root, "id,amount", "r1,562.3604", sinks=[sink], source=source)
+
+
+def test_number_with_too_many_decimals_is_to_be_rounded(tmp_path: Path, run_job: RunJob) -> None:
+    amounts(tmp_path, "row.amount * 1.19", amount="number")
+    first, whole = refused(run_job, tmp_path)
+    assert first == "rows.csv:2: column 'amount' of row 'r1': 669.208876 has more than 2 decimal places"
+    assert (
+        "nothing was sent: round it in the column of the spec (`amount: (row.amount * 1.19) | round(2)`)" in whole
+    )
+    amounts(tmp_path, "(row.amount * 1.19) | round(2)", amount="number")
+    assert run_job().exit_code == 0
+
+
+def test_text_with_too_many_decimals_is_to_be_a_number(tmp_path: Path, run_job: RunJob) -> None:
+    amounts(tmp_path, "row.amount")
+    remedy = "read it with `types: {amount: number}` in the source and round it in the column of the spec"
+    assert f"{remedy} (`amount: row.amount | round(2)`), or write it as text" in refused(run_job, tmp_path)[1]
+    amounts(tmp_path, "row.amount | round(2)", amount="number")
+    assert run_job().exit_code == 0
+
+
 def test_failed_rows_alone_need_no_types(tmp_path: Path, run_job: RunJob) -> None:
     write_rows(tmp_path, "id,amount", "r1,", sinks=[{**typed_sink(amount="decimal(12,2)"), "rows": "failed"}])
     assert run_job().exit_code == 0

@@ -30,6 +30,36 @@ def test_sink_takes_only_its_rows(tmp_path: Path, type: str, rows: str, keys: li
     ]
 
 
+@pytest.mark.parametrize(
+    ("source", "value", "text", "remedy"),
+    [
+        (
+            {},
+            562.36,
+            "output.total * 1.19",
+            "round it in the column of the spec (`gross: (output.total * 1.19) |",
+        ),
+        ({}, "1.005", "output.total", "(`gross: output.total | float | round(2)`), or write it as text"),
+        (
+            {"type": "sql", "path": "a.db", "query": "SELECT 1 AS total"},
+            1.005,
+            "row.total",
+            "; round it in the query (`ROUND(total, 2)`), or round it in the column of the spec",
+        ),
+    ],
+)
+def test_row_with_too_many_decimals_is_to_be_rounded(
+    tmp_path: Path, source: dict[str, Any], value: Any, text: str, remedy: str
+) -> None:
+    sink = {"type": "xlsx", "path": "o.xlsx", "columns": {"gross": text}, "types": {"gross": "decimal(12,2)"}}
+    spec = spec_with(tmp_path, sink, **({"source": source} if source else {}))
+    record = outcome_record(key="a", output={"total": value}, row={"total": value})
+    with pytest.raises(InputError) as caught:
+        write_sink(spec, Destination(tmp_path / "o.xlsx"), record)
+    assert remedy in str(caught.value) and "fix the sink" not in str(caught.value)
+    assert str(caught.value).endswith("and run again: nothing is lost, and no request is sent twice")
+
+
 @pytest.mark.parametrize("type", ["csv", "jsonl"])
 def test_columns_keep_their_order_and_missing_values_are_empty(tmp_path: Path, type: str) -> None:
     columns = {"total, net": "output.total", "who": "row.a", "no": "output.no.such", "n": "output.lines|length"}

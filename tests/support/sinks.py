@@ -15,8 +15,8 @@ from runner.templates.expressions import RECORD_FIELDS
 from tests.support.projects import SPEC
 
 
-def spec_with(root: Path, *sinks: dict[str, Any]) -> Spec:
-    """A spec with these sinks, written into `root`."""
+def spec_with(root: Path, *sinks: dict[str, Any], **changes: Any) -> Spec:
+    """A spec with these sinks and changes, written into `root`."""
     spec = {
         "version": 1,
         "name": "t",
@@ -24,6 +24,7 @@ def spec_with(root: Path, *sinks: dict[str, Any]) -> Spec:
         "prompt": {"user": "x"},
         "params": {"model": "m", "max_tokens": 9},
         "sinks": [{"type": "jsonl", "path": "out/o", **sink} for sink in sinks],
+        **changes,
     }
     (root / "t.yaml").write_text(json.dumps(spec, indent=1))
     return load_spec(root / "t.yaml")

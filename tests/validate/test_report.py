@@ -29,6 +29,29 @@ def test_few_rows_and_a_low_cap_are_reported_without_a_plan(tmp_path: Path) -> N
     assert [one.rule for one in found.findings] == ["few-rows", "cap-below-estimate"]
 
 
+SINK = {"type": "jsonl", "path": "a.jsonl", "columns": {"key": "key"}}
+
+
+def test_rows_that_a_sink_cannot_write_are_reported(tmp_path: Path) -> None:
+    rows = "id,text,net\n" + "".join(f"{number},a,1.2{number}5\n" for number in range(120))
+    columns = {"key": "key", "net": "row.net"}
+    sink = {"type": "xlsx", "path": "a.xlsx", "columns": columns, "types": {"net": "decimal(12,2)"}}
+    found = report(tmp_path, rows, sinks=[SINK, sink]).errors
+    assert [one.rule for one in found] == ["sink"] * 6
+    assert [one.line for one in found if one.path == "rows.csv"] == [2, 3, 4, 5, 6]
+    [whole] = [one for one in found if one.path != "rows.csv"]
+    assert "column 'net' cannot be written for 100 rows (the first 5 are shown); a run would send" in whole.message
+    assert "nothing; only the first 100 rows were looked at: read it with" in whole.message
+    assert whole.remedy.startswith("read it with `types: {net: number}` in the source and round it")
+
+
+def test_text_that_only_one_sink_cannot_hold_is_a_warning(tmp_path: Path) -> None:
+    sink = {"type": "xlsx", "path": "a.xlsx", "columns": {"key": "key", "text": "row.text"}}
+    found = report(tmp_path, f"id,text\n1,{'x' * 40_000}\n", sinks=[SINK, sink], allow=["few-rows"])
+    assert [(one.rule, one.severity) for one in found.findings] == [("sink", "warning")] * 2
+    assert not found.errors
+
+
 def test_prompt_over_the_context_window_is_reported(tmp_path: Path) -> None:
     rows = "id,text\n" + "".join(f"{number},{'x' * (6_000_000 if number == 3 else 3)}\n" for number in range(9))
     assert [one.rule for one in report(tmp_path, rows).errors] == ["context-window"]

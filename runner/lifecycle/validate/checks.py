@@ -18,6 +18,7 @@ from runner.lifecycle.prepare.render import encode_requests, find_shape, rejecte
 from runner.lifecycle.validate.destinations import find_invalid, find_places, find_unwritable
 from runner.lifecycle.validate.facts import estimate_facts
 from runner.lifecycle.validate.sample import Sample, read_sample
+from runner.lifecycle.validate.sink_rows import find_unwritable_rows
 from runner.results.output_format import build_output_format
 from runner.rules.finding import Finding, PlanFacts
 from runner.rules.run import is_allowed, run_rules
@@ -64,6 +65,7 @@ class _Checks:
     findings: list[Finding] = field(default_factory=list)
     samples: dict[tuple[bytes, ...], tuple[int, bytes]] = field(default_factory=dict)
     types: Mapping[str, Any] = field(default_factory=dict)
+    rejected_rows: set[int] = field(default_factory=set)
 
     def note(self, check: str, problems: Iterable[Problem]) -> None:
         """Note problems as errors of a check; those of broken parts are already known."""
@@ -102,6 +104,8 @@ class _Checks:
             problems += unknown
         can_render = not problems and spec.is_sound("prompt") and spec.is_sound("vars")
         facts = self._render(templates, sample) if can_render else None
+        if self.is_thorough and not any(one.rule == "sink" for one in self.findings):
+            self.findings += find_unwritable_rows(spec, sample, self.rejected_rows)
         keys = [row.key for row in sample.rows] if spec.source.key is not None else ()
         self.findings += run_rules(spec, facts if self.is_thorough else None, keys=keys)
         return None if problems else templates
@@ -113,6 +117,7 @@ class _Checks:
             for row, encoded in encode_requests(templates, iter(sample.rows)):
                 requests.append(encoded)
                 if encoded.problem is not None:
+                    self.rejected_rows.add(row.number)
                     rejected.append(rejected_finding(row, _add_nearest_file(self.spec, encoded.problem)))
                 else:
                     params = encoded.params.sent
