@@ -8,6 +8,7 @@ import pytest
 
 from runner.cli.texts.excerpt import find_column, format_problem
 from runner.errors import Problem
+from tests.support.files import image, pdf
 
 
 def show(root: Path, text: str, line: int = 1, column: int = 1, message: str = "wrong") -> list[str]:
@@ -59,6 +60,12 @@ def test_passwords_are_not_shown_in_the_excerpt(tmp_path: Path) -> None:
 def test_row_of_a_file_without_lines_is_not_shown(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"PAR1\0\n\0\1\n")
     assert format_problem(Problem(name, "wrong", 2, 1), [tmp_path]).splitlines()[1:] == []
+
+
+@pytest.mark.parametrize("data", [pdf(), image(), image(kind="JPEG"), b"SQLite format 3\0\x10\nrows\n"])
+def test_line_of_a_file_that_is_no_text_is_not_shown(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "a").write_bytes(data)
+    assert format_problem(Problem("a", "wrong", 1, 1), [tmp_path]).splitlines()[1:] == []
 
 
 def test_line_that_does_not_exist_is_not_shown(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from runner.cli.texts.excerpt import format_problem
 from runner.lifecycle.validate.checks import FileReport, validate_file
 from tests.support.processes import RUN_SIMULATED, command
 from tests.support.projects import SPEC, write_job
@@ -50,6 +51,16 @@ def test_text_that_only_one_sink_cannot_hold_is_a_warning(tmp_path: Path) -> Non
     found = report(tmp_path, f"id,text\n1,{'x' * 40_000}\n", sinks=[SINK, sink], allow=["few-rows"])
     assert [(one.rule, one.severity) for one in found.findings] == [("sink", "warning")] * 2
     assert not found.errors
+
+
+def test_attached_file_is_named_without_a_line(tmp_path: Path) -> None:
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "a.txt").write_bytes(b"Invoice\n" * 2000 + b"\xff")
+    block = {"type": "document", "path": "{{ path }}"}
+    source = {"type": "files", "path": "scans/*"}
+    [found] = report(tmp_path, source=source, prompt={"user": [block]}, allow=["few-rows"]).findings
+    assert (found.rule, found.path, found.line) == ("rejected", "scans/a.txt", 0)
+    assert format_problem(found.problem, [tmp_path]).count("\n") == 0
 
 
 def test_prompt_over_the_context_window_is_reported(tmp_path: Path) -> None:

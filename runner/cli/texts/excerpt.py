@@ -11,11 +11,13 @@ from pathlib import Path
 from runner.cli.echo import escape_line
 from runner.errors import Problem
 from runner.files.compression import is_compressed
-from runner.files.data_types import find_suffix
+from runner.files.data_types import DATA_TYPES, find_suffix
+from runner.files.media_types import detect_media_type
 
 _MAX_READ, _MAX_LINES = 1 << 16, 1_000_000
 _WIDTH, _LEAST_WIDTH, _BEFORE = 100, 12, 0.4
-_BINARY = (".parquet", ".xlsx")
+_HEAD_BYTES = 4096
+_TEXT_TYPES = ("text/", "application/json", "application/xml")
 _QUOTED = re.compile(r"'([^']+)'|`([^`]+)`")
 _TAG = re.compile(r"\{\{.*?\}\}|\{%.*?%\}")
 _WORD = re.compile(r"\"[^\"]*\"|'[^']*'|\{\{.*?\}\}|[^\s,:;{}\[\]()\"']+")
@@ -40,16 +42,28 @@ def _find_file(path: str, roots: Iterable[Path]) -> Path | None:
 
 def _read_line(file: Path, number: int) -> str | None:
     """Return the beginning of a line without its end, or None if it cannot be shown."""
-    if is_compressed(str(file)) or find_suffix(str(file)) in _BINARY:
-        return None  # the lines of a problem are its rows
+    if is_compressed(str(file)):
+        return None
     try:
         with file.open("rb") as stream:
+            if not _has_lines(stream.read(_HEAD_BYTES), str(file)):
+                return None
+            stream.seek(0)
             lines = iter(lambda: stream.readline(_MAX_READ), b"")
             line = next(islice(lines, number - 1, min(number, _MAX_LINES)), None)
     except OSError:
         return None
     text = None if line is None else _decode(line)
     return None if text is None else text.rstrip("\r\n").replace("\t", " ")
+
+
+def _has_lines(head: bytes, name: str) -> bool:
+    """Return whether a file is text by its beginning; the lines of a problem in another one are its rows."""
+    kind, named = detect_media_type(head, name), DATA_TYPES.get(find_suffix(name))
+    if kind != "application/octet-stream":
+        return kind.startswith(_TEXT_TYPES)
+    # It may be text in another encoding than UTF-8, or with a stray byte that the problem is about.
+    return b"\0" not in head or named in ("csv", "jsonl", "json")
 
 
 def _decode(line: bytes) -> str | None:

@@ -55,7 +55,9 @@ def _make_row_error(problems: Iterable[Problem], row: Row) -> InputError:
 
 def rejected_finding(row: Row, problem: str) -> Finding:
     """Return a warning that this row will not be sent, with its location."""
-    return Finding("rejected", "warning", row.path, row.line, 0, f"row {row.number} cannot be sent: {problem}")
+    # A row of a `files` source is its whole file, which has no line to show.
+    line = 0 if row.fields.get("path") == row.path else row.line
+    return Finding("rejected", "warning", row.path, line, 0, f"row {row.number} cannot be sent: {problem}")
 
 
 def find_shape(params: bytes) -> tuple[bytes, ...]:
