@@ -47,11 +47,14 @@ _BMP_HEADER_SIZES = (12, 40, 52, 56, 64, 108, 124)
 def detect_media_type(head: bytes, name: str = "") -> str:
     """Return the media type of a file from its first bytes; at most 4,096 are needed.
 
-    The bytes do not distinguish the many kinds of text and archives, so for those the name decides.
+    The bytes do not distinguish the many kinds of text and archives, so for those the name decides. So it does for
+    an empty file, which may be a document that was not written.
     """
+    named = mimetypes.guess_type(name)[0] or ""
+    if not head:
+        return named or "text/plain"
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "image/webp"
-    named = mimetypes.guess_type(name)[0] or ""
     for magic, kind in _MAGIC:
         if head.startswith(magic):
             return named if kind == "application/zip" and named.startswith(_ZIP_BASED_TYPES) else kind

@@ -43,7 +43,10 @@ def detect_allowed_type(block: Block, data: bytes, name: str) -> str:
 
 def _no_image_message(block: Block, kind: str, name: str) -> str:
     if block.convert:
-        return f"{name} is {kind}, and `convert` reads images and PDFs: leave such files out with `where`"
+        return (
+            f"{name} is {kind}, and `convert` reads images and PDFs: replace it, or leave it out with `where`, "
+            f"for example `path != {name!r}`"
+        )
     if kind in CONVERTIBLE_TYPES:
         known = CONVERTIBLE_TYPES[kind]
         return (

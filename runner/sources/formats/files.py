@@ -18,7 +18,8 @@ def read_files(inputs: Inputs, *, path: NonEmpty) -> Iterator[tuple[str, int, di
 
     Settings:
         path: Files, relative to the project root, or a URL; usually a glob (`*`, `**`). Each file is one row, in
-            name order.
+            name order. `media_type` comes from its first bytes, whatever its name says: a text named `a.pdf` is
+            text/plain. Only an empty file has the type of its name.
     """
     for name, head, size, modified in inputs.read_heads(path, _HEAD_BYTES):
         fields = {
