@@ -26,6 +26,7 @@ MAX_ROWS = 10_000
 """Most rows that are read to guess a key."""
 
 _HEAD_BYTES, _LOOKED_AT, _MAX_KEY = 1 << 20, 20, 64
+_DOCUMENTS = (".pdf", ".png", ".jpg", ".jpeg", ".gif", ".webp", ".tif", ".tiff")
 _GOLD_NAME = re.compile(r"(gold|expected|ground[ _-]?truth)([ _-].*)?|.*[ _-](gold|expected|truth)", re.IGNORECASE)
 _KEY_NAME = re.compile(r"(.*[\s_.-])?(id|key|uuid|guid|nr|no|number|code|sku|slug)\.?|.*[a-z]I[dD]", re.IGNORECASE)
 
@@ -119,9 +120,18 @@ def _find_type(path: str, root: Path) -> str:
     if not is_url(path) and (root / path).is_dir():
         raise InputError([Problem(path, _explain_folder(path, root))])
     known = ", ".join(sorted(DATA_TYPES))
-    other = "for PDFs use `runner init documents`" if suffix == ".pdf" else f"known are {known}"
+    is_document = suffix in _DOCUMENTS or (not suffix and _has_documents(path, root))
+    other = "for PDFs and images use `runner init documents`" if is_document else f"known are {known}"
     cause = f"its suffix {suffix!r}" if suffix else "its name, which has no suffix"
     raise InputError([Problem(path, f"cannot tell its type by {cause}: {other}")])
+
+
+def _has_documents(pattern: str, root: Path) -> bool:
+    """Return whether a glob names PDFs or images by their suffixes."""
+    try:
+        return any(find_suffix(name) in _DOCUMENTS for name in Inputs(root).find_files(pattern))
+    except InputError:
+        return False
 
 
 def _read_head(path: str, root: Path) -> bytes:

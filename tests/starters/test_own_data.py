@@ -203,6 +203,9 @@ def test_spec_that_exists_is_never_overwritten(tmp_path: Path) -> None:
     [
         ("tikets.csv", "No such file.*did you mean 'tickets.csv'"),
         ("scan.pdf", "runner init documents"),
+        ("*.pdf", "runner init documents"),
+        ("scans/*", "cannot tell its type by its name, .* for PDFs and images use `runner init documents`"),
+        ("none/*", "cannot tell its type by its name, which has no suffix: known are"),
         ("notes.doc", "cannot tell its type"),
         ("notes", "its name, which has no suffix: known are"),
         ("empty.csv", "the file is empty"),
@@ -211,6 +214,8 @@ def test_spec_that_exists_is_never_overwritten(tmp_path: Path) -> None:
 def test_data_that_cannot_be_read_is_explained(tmp_path: Path, data: str, message: str) -> None:
     (tmp_path / "tickets.csv").write_text(TICKETS)
     (tmp_path / "empty.csv").touch()
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "A.PDF").touch()
     with pytest.raises(InputError, match=message):
         make(tmp_path, data, None)
     assert not list(tmp_path.glob("*.yaml"))
