@@ -8,7 +8,13 @@ from runner.files.compression import is_compressed
 from runner.files.extras import missing_package_message
 from runner.files.remote import is_url
 from runner.sinks.column_schemas import build_column_schemas, build_record_schemas
-from runner.sinks.destination import Destination, destination_setting, prove_writable, why_not_writable
+from runner.sinks.destination import (
+    Destination,
+    destination_setting,
+    prove_writable,
+    resolve_destination,
+    why_not_writable,
+)
 from runner.sinks.own_fields import list_own_fields
 from runner.sinks.registry import column_expressions, find_sink_type
 from runner.spec.schema_errors import suggest_similar
@@ -102,8 +108,13 @@ def _find_table_mismatch(
     found = build_column_schemas(spec, sink, columns, types or {})
     key = sink.options.get("key", "key")
     try:
-        return find_schema_mismatch(
+        wrong = find_schema_mismatch(
             destination.database_url, sink.options["table"], found, key, is_typed=types is not None
         )
     except DatabaseError as error:
         return f"cannot write: {error}"
+    if wrong is None:
+        return None
+    is_simulated = destination != resolve_destination(sink, root=spec.root, base=spec.root)
+    remedy = "delete this file, which only simulated runs have written" if is_simulated else wrong.remedy
+    return f"{destination}: {wrong.reason}: {remedy}"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import cache
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runner.io_types.limits import Limit
 from runner.tabular.column_types import column_kind, decimal_precision
@@ -167,9 +167,16 @@ def find_overwritten_key(
     return None
 
 
+class Mismatch(NamedTuple):
+    """Why a table cannot store rows, and what to do about it."""
+
+    reason: str
+    remedy: str
+
+
 def find_schema_mismatch(
     url: str, table: str, columns: Mapping[str, Any], key: str, *, is_typed: bool
-) -> str | None:
+) -> Mismatch | None:
     """Return why rows with these columns cannot be written to a table, or None. Raises DatabaseError.
 
     Nothing is written. If `is_typed`, the types of the columns are checked too.
@@ -181,7 +188,7 @@ def find_schema_mismatch(
         look = sa.inspect(connection)
         dialect = connection.dialect.name
         if look.has_table(made.name, made.schema):
-            if (wrong := _find_mismatch(look, made, columns, key, dialect)) is not None:
+            if (wrong := _find_mismatch(look, made, columns, key)) is not None:
                 return wrong
         elif dialect not in ("postgresql", "sqlite"):
             # Here a created table would stay despite the rollback.
@@ -211,15 +218,15 @@ def _prepare_creation(connection: "sa.Connection", table: "sa.Table") -> None:
     connection.exec_driver_sql("DEALLOCATE PREPARE runner_check")
 
 
-def _find_mismatch(
-    inspector: Any, expected: "sa.Table", columns: Mapping[str, Any], key: str, dialect: str
-) -> str | None:
+def _find_mismatch(inspector: Any, expected: "sa.Table", columns: Mapping[str, Any], key: str) -> Mismatch | None:
     """Return why an existing table cannot store rows with these columns, or None."""
+    dialect = inspector.dialect.name
     # In other databases, names are not case-sensitive.
     fold = str if dialect == "postgresql" else str.casefold
     there = {fold(column["name"]) for column in inspector.get_columns(expected.name, expected.schema)}
     if absent := [name for name in columns if fold(name) not in there]:
-        return f"the table {expected.fullname} has no column {', '.join(absent)}"
+        reason = f"the table {expected.fullname} has no column {', '.join(absent)}"
+        return Mismatch(reason, _describe_additions(expected, absent, inspector.dialect))
     unique: list[Any] = [inspector.get_pk_constraint(expected.name, expected.schema)["constrained_columns"]]
     unique += [one["column_names"] for one in inspector.get_unique_constraints(expected.name, expected.schema)]
     unique += [
@@ -230,8 +237,18 @@ def _find_mismatch(
         own = {fold(name) for name in columns}
         if others := [names for names in unique if fold(key) not in names and own & set(names)]:
             wanted = f"a unique index on {', '.join(others[0])}, by which {dialect} would also replace other rows"
-            return f"the table {expected.fullname} has {wanted}"
+            return Mismatch(f"the table {expected.fullname} has {wanted}", "name another table")
     if [fold(key)] not in unique:
         wanted = f"neither a primary key nor a unique index on {key}, which identifies its rows"
-        return f"the table {expected.fullname} has {wanted}"
+        return Mismatch(f"the table {expected.fullname} has {wanted}", "add one, or name another table")
     return None
+
+
+def _describe_additions(table: "sa.Table", absent: Iterable[str], dialect: Any) -> str:
+    """Return the statements that add columns to a table."""
+    import sqlalchemy as sa
+
+    named = dialect.identifier_preparer.format_table(table)
+    columns = [sa.schema.CreateColumn(table.columns[name]).compile(dialect=dialect) for name in absent]
+    added = "; ".join(f"ALTER TABLE {named} ADD COLUMN {column}" for column in columns)
+    return f"add it (`{added}`), or name another table"

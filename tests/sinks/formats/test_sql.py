@@ -2,8 +2,9 @@
 
 import datetime
 import resource
+import sqlite3
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from decimal import Decimal
 from pathlib import Path
 
@@ -78,7 +79,32 @@ def test_unsuitable_table_is_reported_before_sending(tmp_path: Path, statement: 
     columns = {"id": "key", **(TYPED_SINK_COLUMNS if "total" in statement else {"label": "output.label"})}
     spec = typed_spec(tmp_path, type="sql", table="t", key="id", columns=columns, types={"label": "string"})
     problem = check_destination(spec, 0, at)
-    assert problem is not None and words in problem.message
+    assert problem is not None and f"{at.path}: {words}" in problem.message
+
+
+@pytest.mark.parametrize("is_simulated", [False, True])
+def test_remedy_for_a_missing_column_works(tmp_path: Path, *, is_simulated: bool) -> None:
+    at = Destination(tmp_path / "simulated/o.db" if is_simulated else tmp_path / "o.db")
+    assert at.path is not None
+    at.path.parent.mkdir(exist_ok=True)
+    columns = {"id": "key", "gross": "output.total", "two words": "outcome"}
+    types = {"gross": "decimal(12,2)"}
+    spec = spec_with(
+        tmp_path, {"type": "sql", "path": "o.db", "table": "t", "key": "id", "columns": columns, "types": types}
+    )
+    with closing(sqlite3.connect(at.path)) as database:
+        database.execute("CREATE TABLE t (id TEXT PRIMARY KEY)")
+        problem = check_destination(spec, 0, at)
+        assert problem is not None
+        if is_simulated:
+            assert problem.message.endswith(": delete this file, which only simulated runs have written")
+            return
+        added = 'ALTER TABLE t ADD COLUMN gross NUMERIC(12, 2); ALTER TABLE t ADD COLUMN "two words" TEXT'
+        assert problem.message.endswith(
+            f"has no column gross, two words: add it (`{added}`), or name another table"
+        )
+        database.executescript(added)
+    assert check_destination(spec, 0, at) is None
 
 
 def test_unreachable_database_is_reported_without_its_password(tmp_path: Path) -> None:
