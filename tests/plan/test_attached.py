@@ -47,6 +47,13 @@ def test_documents_pages_and_bytes_are_counted(tmp_path: Path) -> None:
     assert attached_line(made).endswith(" of the cost")
 
 
+def test_plan_says_how_many_more_rows_are_rejected(tmp_path: Path) -> None:
+    files = {f"{number}.pdf": b"<html>" for number in range(7)}
+    rejected = [one for one in plan_files(tmp_path, files, DOCUMENT).findings if one.rule == "rejected"]
+    assert [one.path for one in rejected] == [f"in/{number}.pdf" for number in range(5)]
+    assert [one.message.endswith(" (and 2 more rows)") for one in rejected] == [False] * 4 + [True]
+
+
 def test_converted_and_selected_pages_count_as_they_are_sent(tmp_path: Path) -> None:
     pages = [Image.new("L", (9, 9))] * 5
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event
 from typing import Any, BinaryIO, NamedTuple
 
@@ -83,11 +83,20 @@ class FirstRound:
     duplicate_count: int = 0
     digests: dict[int, bytes] = field(default_factory=dict)
     size_adjustments: dict[int, int] = field(default_factory=dict)
+    rejected: int = 0
     rejected_findings: list[Finding] = field(default_factory=list)
     totals_by_reason: dict[str, RequestTotals] = field(default_factory=dict)
     attached: AttachedCounts = field(default_factory=AttachedCounts)
     key_hashes: list[int] = field(default_factory=list)
     sha256: Any = field(default_factory=hashlib.sha256)
+
+    def shorten_rejected(self) -> list[Finding]:
+        """Return the findings about the first rejected rows, of which the last says how many more there are."""
+        more = self.rejected - len(self.rejected_findings)
+        if more == 0:
+            return self.rejected_findings
+        *others, last = self.rejected_findings
+        return [*others, replace(last, message=f"{last.message} (and {pluralize(more, 'more row')})")]
 
     def add_key_hash(self, row: Row) -> None:
         """Record the hash of a key; the store compares all hashes at the end."""
@@ -218,6 +227,7 @@ class FirstRound:
 
     def _reject_row(self, row: Row, message: str, unsent_file: BinaryIO) -> None:
         line = make_rejected_line(self._unsent_custom_id(row), message)
+        self.rejected += 1
         if len(self.rejected_findings) < _MAX_SHOWN:
             self.rejected_findings.append(rejected_finding(row, message))
         self.settled_rows.append(SettledRow(row.number, "rejected", unsent_file.tell(), len(line) - 1))

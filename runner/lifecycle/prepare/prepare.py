@@ -52,7 +52,8 @@ class PreparedRun:
     `totals_by_reason` is keyed by reason: data, rest, prompt, params, again, purged or invalid (see
     `ChangeReasons`). `reused` counts the rows with a result of an earlier run, and `duplicates` the duplicates of
     an earlier row; neither is sent. `attached` counts the documents and images of the requests to send.
-    `rejected_findings` holds a finding for each of the first 5 rows that cannot be sent.
+    `rejected_findings` holds a finding for each of the first 5 rows that cannot be sent; the last says how
+    many more there are.
     """
 
     run: Run
@@ -157,7 +158,7 @@ def prepare_first_round(
         store.delete_run(run)
         raise
     counts = (first.totals_by_reason, first.reused, first.duplicate_count)
-    return PreparedRun(run, *counts, first.rejected_findings, first.attached)
+    return PreparedRun(run, *counts, first.shorten_rejected(), first.attached)
 
 
 def _read_rows(spec: Spec, inputs: Inputs, limit: int | None) -> Iterator[Row]:
