@@ -27,7 +27,8 @@ def detect_allowed_type(block: Block, data: bytes, name: str) -> str:
         return kind
     if kind == "application/pdf":
         return kind
-    if name.lower().endswith(".pdf"):
+    is_known = kind not in ("text/plain", "application/octet-stream")
+    if name.lower().endswith(".pdf") and not is_known:
         raise RowRejected(f"{name} is no PDF, although its name says so: it begins with {_show_start(data)}")
     if is_text(data[:_HEAD_BYTES]):
         try:
@@ -38,7 +39,8 @@ def detect_allowed_type(block: Block, data: bytes, name: str) -> str:
     hint = ": make it a block of the type image" if kind in IMAGE_TYPES else ""
     if kind in CONVERTIBLE_TYPES:
         hint = ": make it a block of the type image with `convert: true`"
-    raise RowRejected(f"{name} is {kind}, and a document is a PDF or UTF-8 text{hint}")
+    named = ", whatever its name says" if name.lower().endswith(".pdf") else ""
+    raise RowRejected(f"{name} is {kind}{named}, and a document is a PDF or UTF-8 text{hint}")
 
 
 def _no_image_message(block: Block, kind: str, name: str) -> str:

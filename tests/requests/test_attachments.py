@@ -138,6 +138,15 @@ def test_file_that_is_only_named_pdf_is_rejected(tmp_path: Path, data: bytes) ->
     assert sent_blocks(tmp_path, PATH_BLOCK, path="a.html")[0]["source"]["type"] == "text"
 
 
+def test_image_that_is_named_pdf_is_told_as_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "a.pdf").write_bytes(image())
+    problem = blocks_problem(tmp_path, PATH_BLOCK, path="a.pdf")
+    assert problem == (
+        "a.pdf is image/png, whatever its name says, and a document is a PDF or UTF-8 text: make it a block of "
+        "the type image"
+    )
+
+
 @pytest.mark.parametrize("case", FILES)
 def test_unusable_file_is_a_problem_of_its_row(tmp_path: Path, case: str) -> None:
     block, make, words = FILES[case]
