@@ -78,14 +78,14 @@ class Finding:
 class PlanFacts:
     """Facts about a run that only a plan knows: how it is sent, and its size.
 
-    `new` counts the requests that it sends. `prompt_tokens` is the length of the longest prompt, and
-    `prefix_tokens` of the prefix that all prompts share. `is_counted` is true if the API counted these tokens.
-    `expected_cost` is in US dollars. `missed_deadline` says that the run misses its deadline and what would meet
-    it, if that is so.
+    `rows` is None if the source could not be read to its end. `new` counts the requests that it sends.
+    `prompt_tokens` is the length of the longest prompt, and `prefix_tokens` of the prefix that all prompts
+    share. `is_counted` is true if the API counted these tokens. `expected_cost` is in US dollars.
+    `missed_deadline` says that the run misses its deadline and what would meet it, if that is so.
     """
 
     mode: str
-    rows: int
+    rows: int | None
     new: int
     prompt_tokens: float
     prefix_tokens: float

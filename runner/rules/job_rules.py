@@ -70,9 +70,10 @@ def deadline_missed(case: RuleContext) -> Iterator[Violation]:
 
 def few_rows(case: RuleContext) -> Iterator[Violation]:
     """Report a batch of so few rows that the discount is not worth the wait."""
-    if case.facts is not None and case.is_batched and case.facts.new and case.facts.rows < _FEW_ROWS:
+    rows = None if case.facts is None or not case.facts.new else case.facts.rows
+    if rows is not None and case.is_batched and rows < _FEW_ROWS:
         message = (
-            f"a batch of {pluralize(case.facts.rows, 'row')} saves almost nothing and can take a day: set "
+            f"a batch of {pluralize(rows, 'row')} saves almost nothing and can take a day: set "
             "`mode: sync` or `auto`"
         )
         yield Violation("source", message)

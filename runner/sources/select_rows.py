@@ -1,6 +1,7 @@
 """Selection of rows by `where`, `sample` and `limit`, and of their columns and types."""
 
 import random
+import re
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -11,6 +12,8 @@ from runner.spec.spec import Source
 from runner.tabular.column_types import make_text_parser
 from runner.templates.expressions import ExpressionError, compile_expression
 from runner.templates.known_fields import make_closed_schema
+
+_DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
 
 RawRow = tuple[str, int, dict[str, Any]]
 """(path, line, fields) of one row."""
@@ -53,13 +56,25 @@ def _convert_columns(source: Source, rows: Iterator[RawRow], *, is_schemaless: b
                 elif not is_schemaless:
                     raise ValueError(f"there is no such column: {suggest_similar(name, fields)}")
             except (ValueError, RecursionError) as error:
-                message = f"cannot read {name} as {source.types[name]}: {error}"
-                raise InputError([Problem(path, message, line)]) from error
+                message, remedy = f"cannot read {name} as {source.types[name]}: {error}", ""
+                # Some errors say what to do.
+                if name in fields and "(type string)" not in message:
+                    remedy = _describe_remedy(name, fields[name])
+                    message = f"{message}: {remedy}"
+                raise InputError([Problem(path, message, line, remedy=remedy)]) from error
         yield path, line, fields
     for name in sorted(never):
         raise InputError(
             [Problem(path, f"no row has the field {name!r} that source.columns or source.types names")]
         )
+
+
+def _describe_remedy(name: str, value: Any) -> str:
+    """Return what to do about a cell that is not of its type."""
+    remedy = f"correct the cell, or remove {name} from `types` of the source to read it as text"
+    if _DECIMAL_COMMA.fullmatch(str(value).strip()):
+        return f"{remedy}; `row[{name!r}] | replace(',', '.') | float` then computes with a decimal comma"
+    return remedy
 
 
 def _filter_rows(source: Source, where: str, rows: Iterator[RawRow], *, is_schemaless: bool) -> Iterator[RawRow]:

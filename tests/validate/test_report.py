@@ -63,6 +63,14 @@ def test_attached_file_is_named_without_a_line(tmp_path: Path) -> None:
     assert format_problem(found.problem, [tmp_path]).count("\n") == 0
 
 
+def test_source_that_cannot_be_read_to_its_end_is_no_small_one(tmp_path: Path) -> None:
+    source = {**SOURCE, "types": {"amount": "number"}}
+    [found] = report(tmp_path, 'id,text,amount\n1,a,2\n2,a,"1,5"\n', source=source).findings
+    assert (found.rule, found.line) == ("source", 3)
+    assert found.message.startswith("cannot read amount as number: '1,5' is not a number: correct the cell, or")
+    assert found.remedy.endswith("`row['amount'] | replace(',', '.') | float` then computes with a decimal comma")
+
+
 def test_prompt_over_the_context_window_is_reported(tmp_path: Path) -> None:
     rows = "id,text\n" + "".join(f"{number},{'x' * (6_000_000 if number == 3 else 3)}\n" for number in range(9))
     assert [one.rule for one in report(tmp_path, rows).errors] == ["context-window"]

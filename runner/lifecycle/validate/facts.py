@@ -37,7 +37,7 @@ def estimate_facts(
     rows = len(sample.rows) if sample.count is None else sample.count
     return PlanFacts(
         mode=spec.mode,
-        rows=rows,
+        rows=None if sample.is_cut_short else rows,
         new=rows,
         prompt_tokens=prompts.longest,
         prefix_tokens=_measure_prefix(templates) * ratio,

@@ -23,12 +23,13 @@ _MAX_SHOWN = 5
 class Sample:
     """The first rows of a source, as far as they can be read now, and the known `types` of its columns.
 
-    `count` is the number of rows in all, or None if it is not known.
+    `count` is the number of rows in all, or None if it is not known. It `is_cut_short` if a row could not be read.
     """
 
     rows: list[Row] = field(default_factory=list)
     types: Mapping[str, Any] = field(default_factory=dict)
     count: int | None = None
+    is_cut_short: bool = False
     problems: list[Problem] = field(default_factory=list)
 
     @property
@@ -90,7 +91,7 @@ def _read(spec: Spec, *, is_thorough: bool) -> Sample:
             sample.count = row.number
     except InputError as error:
         sample.problems += error.problems
-        sample.count = None
+        sample.count, sample.is_cut_short = None, True
     else:
         sample.count = None if sample.count == limit else sample.count
     sample.types = inputs.types
