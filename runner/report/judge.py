@@ -8,6 +8,7 @@ from typing import Literal
 from runner.pricing.rates import format_dollars
 from runner.report.figures import Earlier, FieldFigures, Figures
 from runner.report.words import format_number, format_share
+from runner.results.outcome_names import cannot_be_retried
 from runner.text import pluralize
 
 Severity = Literal["bad", "doubtful"]
@@ -55,7 +56,9 @@ def _judge_outcomes(figures: Figures) -> Iterator[Finding]:
         yield Finding(
             "bad",
             f"{pluralize(figures.failed, 'row')} of {figures.ended:,} ({share}) did not succeed.",
-            "They are listed by reason below; a retry keeps all good answers.",
+            "Replace the files that these rows attach: as they are, none can be sent. A retry keeps good answers."
+            if cannot_be_retried(outcomes)
+            else "They are listed by reason below; a retry keeps all good answers.",
             "failures",
             f"runner retry {run}{_simulate(figures)}",
         )

@@ -1,5 +1,7 @@
 """The outcomes that a row can have."""
 
+from collections.abc import Mapping
+
 from runner.errors import UsageError
 
 OUTCOMES = (
@@ -9,6 +11,11 @@ OUTCOMES = (
 
 LASTING_OUTCOMES = ("invalid", "truncated", "refused", "errored", "rejected")
 """Outcomes that can have a lasting cause; `expired`, `canceled` and `missing` never do."""
+
+
+def cannot_be_retried(outcomes: Mapping[str, int]) -> bool:
+    """Return whether all rows that failed were rejected: as they are, a retry would send none of them."""
+    return {name for name, rows in outcomes.items() if rows} - {"succeeded"} == {"rejected"}
 
 
 def check_outcome(name: str | None, *others: str) -> str | None:

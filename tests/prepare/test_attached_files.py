@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
 
 from runner import Summary, load_spec, plan, run
+from runner.cli.texts.summary import format_failures
 from runner.errors import InputError, UsageError
 from runner.lifecycle.validate.checks import validate_spec
 from tests.support.files import pdf
@@ -43,6 +45,23 @@ def test_validate_and_plan_report_unsendable_rows(scans: Path) -> None:
     for findings in (validate_spec(spec).findings, plan(spec, offline=True).findings):
         shown = [(found.path, found.rule, found.severity) for found in findings if found.rule == "rejected"]
         assert shown == [("scans/1.pdf", "rejected", "warning"), ("scans/3.pdf", "rejected", "warning")]
+
+
+@pytest.mark.usefixtures("scans")
+def test_rejected_rows_are_to_be_replaced_before_a_retry(run_job: Callable[..., Summary]) -> None:
+    events = list[Any]()
+    done = run_job()
+    shown = "\n".join(format_failures(done))
+    assert "These rows cannot be sent as they are. Replace the files that they attach, then\n  again   " in shown
+    run_job(on_event=events.append)
+    [unchanged] = [one.message for one in events if one.name == "unchanged"]
+    assert "; replace the files or rows that cannot be sent: `runner retry" in unchanged
+
+
+def test_other_failures_are_retried_as_they_are(scans: Path, run_job: Callable[..., Summary]) -> None:
+    write_job(scans, retry={"attempts": 1})
+    shown = "\n".join(format_failures(run_job(mix=lambda _: "errored")))
+    assert "  again   " in shown and "Replace" not in shown
 
 
 def test_plan_estimates_documents_per_page(scans: Path) -> None:

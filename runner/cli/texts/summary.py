@@ -11,6 +11,7 @@ from runner.cli.echo import escape_line, to_cell
 from runner.cli.signals import program_words
 from runner.cli.texts.scores import format_scores
 from runner.pricing.rates import format_dollars
+from runner.results.outcome_names import cannot_be_retried
 from runner.runs.find import RunInfo
 from runner.runs.summary import Progress, Summary
 from runner.text import format_duration, pluralize
@@ -124,7 +125,11 @@ def format_failures(summary: Summary, spec: str | None = None) -> Iterator[str]:
         yield f"  show    {program} show {named} --failed"
     if groups and summary.state == "finished" and not summary.is_pilot:
         simulate = " --simulate" if spec is not None and summary.is_simulated else ""
+        if cannot_be_retried(summary.outcomes):
+            yield "          These rows cannot be sent as they are. Replace the files that they attach, then"
         yield f"  again   {program} retry {named}{simulate}"
+        if cannot_be_retried(summary.outcomes):
+            yield "          After an edit of the rows themselves, run the spec again"
 
 
 def format_conclusion(summary: Summary, *, is_simulated: bool, spec: str | None = None) -> str:

@@ -11,6 +11,7 @@ from runner.evaluation.score import encode_scores
 from runner.lifecycle.deliver.deliver import write_outputs
 from runner.lifecycle.deliver.manifest import write_manifest
 from runner.notify.record import record_finish
+from runner.results.outcome_names import cannot_be_retried
 from runner.results.output_format import OutputFormat
 from runner.runs.context import RunContext
 from runner.runs.summary import summarize_run
@@ -47,8 +48,13 @@ def rewrite_outputs(context: RunContext, output_format: OutputFormat) -> None:
     if run.purged_at is not None:
         context.report("unchanged", f"{before}; its rows and answers were purged since")
         return
-    has_failed_rows = context.store.row_index.outcome_counts(run).get("succeeded", 0) < run.rows
+    outcomes = context.store.row_index.outcome_counts(run)
+    has_failed_rows = outcomes.get("succeeded", 0) < run.rows
     hint = f"; `runner retry {run.id}` sends the failed rows again" if has_failed_rows else ""
+    if cannot_be_retried(outcomes):
+        hint = (
+            f"; replace the files or rows that cannot be sent: `runner retry {run.id}` sends those with new files"
+        )
     context.report("unchanged", f"{before}; its outputs are written again{hint}")
     finish_run(context, output_format)
 
