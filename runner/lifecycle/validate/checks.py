@@ -9,14 +9,18 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner.api.platforms import find_missing
 from runner.errors import InputError, Problem
 from runner.evaluation.check import check_evaluations
-from runner.files.extras import missing_package_message
 from runner.files.nearest import find_nearest_file
 from runner.lifecycle.prepare.render import encode_requests, find_shape, rejected_finding
 from runner.lifecycle.validate.destinations import find_invalid, find_places, find_unwritable
 from runner.lifecycle.validate.facts import estimate_facts
+from runner.lifecycle.validate.missing import (
+    find_missing_access,
+    find_missing_commands,
+    find_missing_extra,
+    find_missing_pilot_column,
+)
 from runner.lifecycle.validate.sample import Sample, read_sample
 from runner.lifecycle.validate.sink_rows import find_unwritable_rows
 from runner.results.output_format import build_output_format
@@ -28,7 +32,6 @@ from runner.sinks.column_schemas import build_record_schemas
 from runner.sources.formats.csv import suggest_delimiter
 from runner.sources.registry import find_source_type
 from runner.spec.load import read_spec
-from runner.spec.schema_errors import suggest_similar
 from runner.spec.spec import Spec
 from runner.spec.spec_files import find_spec_files
 from runner.templates.known_fields import make_closed_schema
@@ -87,11 +90,11 @@ class _Checks:
         row_schema, self.types = _describe_row(spec, sample), sample.types
         self.note("sink", check_sinks(spec, row_schema))
         self.note("evaluate", check_evaluations(spec, build_record_schemas(spec, row_schema)))
-        self.note("extra", _find_missing_extra(spec))
-        self.note("spec", _find_missing_commands(spec))
-        self.note("source", _find_missing_pilot_column(spec, sample))
+        self.note("extra", find_missing_extra(spec))
+        self.note("spec", find_missing_commands(spec))
+        self.note("source", find_missing_pilot_column(spec, sample))
         if self.is_sent:
-            self.note("api", _find_missing_access(spec))
+            self.note("api", find_missing_access(spec))
         self.note_error("output", lambda: build_output_format(spec.output, row_schema))
         templates, problems = read_templates(spec, sample.columns)
         self.note("template", problems)
@@ -256,43 +259,6 @@ def _find_other_delimiter(spec: Spec, columns: Sequence[str]) -> Iterator[Proble
     if spec.source.type == "csv" and (setting := suggest_delimiter(columns)) is not None:
         message = f"there is only the column {columns[0]!r}: if these are several, set {setting} in the source"
         yield Problem("source.path", message, remedy=f"set {setting} in the source")
-
-
-def _find_missing_pilot_column(spec: Spec, sample: Sample) -> Iterator[Problem]:
-    """Yield that a column by which a pilot is drawn does not exist."""
-    by = None if spec.pilot is None else spec.pilot.by
-    if by is not None and sample.rows and by not in (names := sample.rows[0].fields):
-        yield spec.problem("pilot.by", f"pilot.by: no column {by!r}: {suggest_similar(by, names)}")
-
-
-def _find_missing_access(spec: Spec) -> Iterator[Problem]:
-    """Yield what is missing to reach the platform of a spec."""
-    if spec.is_sound("api"):
-        yield from (spec.problem("api", f"api: {missing}") for missing in find_missing(spec.api))
-
-
-def _find_missing_extra(spec: Spec) -> Iterable[Problem]:
-    if any(block.type != "text" for block in spec.prompt.blocks()) and (
-        missing := missing_package_message("documents")
-    ):
-        yield spec.problem("prompt", f"documents and images: {missing}")
-    if any(one.apprise is not None for one in spec.notify) and (missing := missing_package_message("notify")):
-        yield spec.problem("notify", f"apprise: {missing}")
-
-
-def _find_missing_commands(spec: Spec) -> Iterator[Problem]:
-    """Yield that a receiver's program in the project cannot be started; one on PATH may be only where jobs run."""
-    for index, one in enumerate(spec.notify):
-        program = one.command[0] if one.command else ""
-        if "/" not in program:
-            continue
-        at, path = f"notify.{index}.command.0", spec.root / program
-        if not path.is_file():
-            yield spec.problem(at, f"{at}: {program} does not exist in {spec.root}")
-        elif not os.access(path, os.X_OK):
-            yield spec.problem(
-                at, f"{at}: {program} cannot be started: make it executable with `chmod +x {program}`"
-            )
 
 
 def _describe_row(spec: Spec, sample: Sample) -> dict[str, Any]:
