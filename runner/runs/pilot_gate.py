@@ -15,7 +15,8 @@ from runner.text import pluralize
 def needs_pilot(spec: Spec, templates: Templates, store: Store, *, is_skipped: bool) -> bool:
     """Return whether a new run of a spec begins with its pilot, because none was finished for it as it is now.
 
-    Raises PilotMissed if one was, and is not good enough.
+    A canceled pilot without enough answers is no verdict. Raises PilotMissed if one was finished otherwise, and is
+    not good enough.
     """
     if spec.pilot is None or spec.source.pilot is not None or is_skipped:
         return False
@@ -26,8 +27,10 @@ def needs_pilot(spec: Spec, templates: Templates, store: Store, *, is_skipped: b
     found = RunSelector(made, templates, None, resume=False, new=False).find_finished(store)
     if found is None:
         return True
-    _check(spec, summarize_run(store, found.run))
-    return False
+    missed = _find_miss(spec, summarize_run(store, found.run))
+    if missed is not None and not found.run.is_canceled:
+        raise missed
+    return missed is not None
 
 
 def describe_pilot(spec: Spec, templates: Templates, store: Store, *, rows: int, limit: int | None) -> str:
@@ -51,13 +54,21 @@ def describe_pilot(spec: Spec, templates: Templates, store: Store, *, rows: int,
 
 def check_pilot(context: RunContext, summary: Summary) -> None:
     """Report that a finished pilot is good enough. Raises PilotMissed if it is not."""
-    _check(context.spec, summary)
+    missed = _find_miss(context.spec, summary)
+    if missed is not None and context.run.is_canceled:
+        raise PilotMissed(
+            f"the pilot {summary.run} was canceled, so it says nothing about the job, and nothing else was sent: "
+            "run again to begin a new pilot, which takes over its answers, or with --skip-pilot to send all rows"
+        )
+    if missed is not None:
+        raise missed
     succeeded = summary.outcomes.get("succeeded", 0)
     line = f"the pilot is good enough: {succeeded:,} of {pluralize(summary.rows, 'row')} succeeded"
     context.report("round", f"{line}; the whole job follows")
 
 
-def _check(spec: Spec, summary: Summary) -> None:
+def _find_miss(spec: Spec, summary: Summary) -> PilotMissed | None:
+    """Return why a finished pilot is not good enough, or None if it is."""
     failed = summary.rows - summary.outcomes.get("succeeded", 0)
     missed = [score for score in summary.evaluation or () if score.is_missed]
     if failed > spec.max_failed_in_pilot * summary.rows:
@@ -66,8 +77,8 @@ def _check(spec: Spec, summary: Summary) -> None:
         shares = (f"{one.name} {one.accuracy or 0:.1%}, below {one.min_accuracy or 0:.0%}" for one in missed)
         why, option = "; ".join(shares), "--wrong"
     else:
-        return
-    raise PilotMissed(
+        return None
+    return PilotMissed(
         f"the pilot {summary.run} is not good enough: {why}. Nothing else was sent: `runner show {summary.run} "
         f"{option}` shows the rows. Run again after an edit, or with --skip-pilot to send the whole job anyway"
     )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tests.support.processes import RUN, RUN_SIMULATED, command
 from tests.support.projects import SPEC, write_job
-from tests.support.simulator import environ_without_key, simulator
+from tests.support.simulator import end_batches, environ_without_key, simulator
 
 KEYS = environ_without_key()
 
@@ -50,3 +50,24 @@ def test_plan_says_that_the_pilot_was_not_good_enough(tmp_path: Path) -> None:
     assert command(tmp_path, KEYS, *RUN_SIMULATED).returncode == 3
     planned = command(tmp_path, KEYS, "plan", "job.yaml", "--simulate")
     assert (planned.returncode, "is not good enough: 20 of 20 rows failed" in planned.stdout) == (0, True)
+
+
+def test_canceled_pilot_is_followed_by_a_new_one(tmp_path: Path) -> None:
+    write_job(tmp_path, rows=40, pilot=20)
+    with simulator(tmp_path / "api", seconds=600) as environ:
+        command(tmp_path, environ, *RUN, "--no-wait")
+        assert command(tmp_path, environ, "cancel", "job.yaml").returncode == 0
+    end_batches(tmp_path / "api")
+    with simulator(tmp_path / "api") as environ:
+        ended = command(tmp_path, environ, *RUN)
+    assert (ended.returncode, "40 rows, 40 succeeded" in ended.stdout) == (0, True), ended.stderr
+    assert "run again to begin" not in ended.stderr
+
+
+def test_pilot_that_its_deadline_cancels_is_no_verdict(tmp_path: Path) -> None:
+    write_job(tmp_path, rows=40, pilot=20, deadline="0.1s", on_deadline="cancel")
+    with simulator(tmp_path / "api", seconds=3) as environ:
+        ended = command(tmp_path, environ, *RUN)
+        assert (ended.returncode, "was canceled, so it says nothing about the job" in ended.stderr) == (3, True)
+        write_job(tmp_path, rows=40, pilot=20)
+        assert "a sample of 20 rows is sent first" in command(tmp_path, environ, "plan", "job.yaml").stdout
