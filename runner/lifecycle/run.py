@@ -4,6 +4,7 @@ The steps before anything is sent end in a `ReadyRun`, a value that can be shown
 """
 
 import math
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -32,6 +33,7 @@ from runner.runs.events import ProgressCallback, ignore_progress
 from runner.runs.pilot_gate import check_pilot, needs_pilot
 from runner.runs.project import OpenApi, open_project
 from runner.runs.select import RunSelector, has_unfinished_run
+from runner.runs.shared_cap import measure_spent
 from runner.runs.snapshot import record_labels
 from runner.runs.summary import Progress, Summary, measure_progress, summarize_run
 from runner.spec.pilot import make_pilot_spec
@@ -89,9 +91,12 @@ class ReadyRun:
 
 def prepare_run(
     checked: CheckedSpec, store: Store, open_api: OpenApi, options: RunOptions, *, report: ProgressCallback,
-    stop: Event,
+    stop: Event, planned: Collection[str] = (),
 ) -> ReadyRun:  # fmt: skip
-    """Select the run to resume, or prepare and plan a new one. Nothing is sent."""
+    """Select the run to resume, or prepare and plan a new one. Nothing is sent.
+
+    `planned` are the names of the specs that are planned with it.
+    """
     limit, overwrite = options.limit, options.overwrite
     spec, root, templates = checked.spec, checked.output_root, checked.templates
     check_only_owner(spec, store)
@@ -117,7 +122,9 @@ def prepare_run(
     prepared = prepare_first_round(spec, templates, store, **how)
     context = RunContext(spec, store, prepared.run, root, report, overwrite, stop)
     check_tables(context, destinations)
-    return ReadyRun(context, open_api, build_plan(context, templates, prepared, api, store), is_pilot=is_pilot)
+    spent = measure_spent(store, spec, context.run, planned=planned, is_pilot_due=context.run.is_pilot)
+    made = build_plan(context, templates, prepared, api, store, spent)
+    return ReadyRun(context, open_api, made, is_pilot=is_pilot)
 
 
 def follow_and_deliver(

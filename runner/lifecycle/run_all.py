@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Event
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from runner.errors import CostCapReached, InputError, Interrupted, Problem, RunnerError, Unavailable, UsageError
 from runner.lifecycle.plan.consent import check_plan
@@ -92,6 +92,7 @@ class _Runs:
     outbox: Outbox
     observer: Observer
     stop: Event
+    planned: frozenset[str]
     found: AllRuns = field(default_factory=AllRuns)
     wait_until: float | None = None
     piloted: set[str] = field(default_factory=set)
@@ -156,7 +157,8 @@ class _Runs:
             options = replace(options, skip_pilot=True)
         checked = check_spec(spec, simulate=options.simulate, resume=options.resume, finish_pending=is_patient)
         store, open_api = self.projects.open(checked.output_root)
-        return prepare_run(checked, store, open_api, options, report=report, stop=self.stop)
+        how: dict[str, Any] = {"report": report, "stop": self.stop, "planned": self.planned}
+        return prepare_run(checked, store, open_api, options, **how)
 
     def send_wave(self, wave: Wave) -> None:
         """Start the runs of a wave and follow them to their ends: all are sent before any is waited for."""
@@ -280,7 +282,7 @@ def run_all(specs: Sequence[Spec], options: RunOptions, observer: Observer, stop
         open_outbox(specs, simulate=simulate, stop=stop, report=report) as outbox,
         open_projects(stop, simulate=simulate) as projects,
     ):
-        runs = _Runs(options, projects, outbox, observer, stop)
+        runs = _Runs(options, projects, outbox, observer, stop, frozenset(spec.name for spec in specs))
         left, is_first = list(specs), True
         while left:
             try:

@@ -212,7 +212,11 @@ def cap_with_unknown_files(case: RuleContext) -> Iterator[Violation]:
 def cap_below_estimate(case: RuleContext) -> Iterator[Violation]:
     """Report a cap that will most likely stop the run."""
     cap, cost = case.spec.limits.max_cost, case.facts.expected_cost if case.facts is not None else None
-    if cap is not None and cost is not None and cost > cap:
+    budget = cap if case.facts is None or case.facts.budget is None else case.facts.budget
+    if cap is not None and cost is not None and budget is not None and cost > budget:
         shown = f"${cost:,.2f}" if cost >= 1 else format_dollars(cost)
-        message = f"the expected cost is {shown}: the run will pause with exit code 7 when it reaches the cap"
+        left = "" if budget == cap else f", and {format_dollars(max(budget, 0.0))} is left of the cap"
+        message = (
+            f"the expected cost is {shown}{left}: the run will pause with exit code 7 when it reaches the cap"
+        )
         yield Violation("limits.max_cost", message)

@@ -33,6 +33,16 @@ def needs_pilot(spec: Spec, templates: Templates, store: Store, *, is_skipped: b
     return missed is not None
 
 
+def is_pilot_due(spec: Spec, templates: Templates, store: Store, *, limit: int | None) -> bool:
+    """Return whether the next run of a spec is a new pilot, unless one that is unfinished comes first."""
+    if any(run.state == "running" for run in store.runs(spec.name)):
+        return False
+    try:
+        return needs_pilot(spec, templates, store, is_skipped=limit is not None)
+    except PilotMissed:
+        return False
+
+
 def describe_pilot(spec: Spec, templates: Templates, store: Store, *, rows: int, limit: int | None) -> str:
     """Return what a run of a spec does first because of its `pilot`; an empty text if it sends all `rows`."""
     unfinished = next((run for run in store.runs(spec.name) if run.state == "running"), None)

@@ -1,12 +1,49 @@
 """Find the runs that share a cost cap: those of all variants of a spec, each with the pilot before it."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from runner.spec.spec import Spec
 from runner.spec.variant_names import join_name
 from runner.store.records import Run
+from runner.store.run_batches import IN_FLIGHT
 from runner.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class SpentOfCap:
+    """What the runs that share the cap of a planned run have cost, in US dollars.
+
+    If it `is_upper_bound`, some of it is in progress, and counts with the most that it can cost.
+    """
+
+    pilots: float = 0.0
+    variants: float = 0.0
+    is_upper_bound: bool = False
+
+    @property
+    def total(self) -> float:
+        """All of it."""
+        return self.pilots + self.variants
+
+
+def measure_spent(
+    store: Store, spec: Spec, run: Run, *, planned: Collection[str] = (), is_pilot_due: bool = False
+) -> SpentOfCap:
+    """Return what is spent of the cap of a run that is planned.
+
+    `planned` are the names of the specs that are planned with it: their last runs will no longer be the newest. If
+    their pilots are due too, the pilots before will not be either.
+    """
+    names = {spec.name, *planned}
+    others = find_other_runs_under_cap(store, spec, replace(run, number=sys.maxsize))
+    runs = [one for one in others if one.spec not in names or (one.is_pilot and not is_pilot_due)]
+    batches = [(one, store.run_batches(one)) for one in runs]
+    total = sum(found.committed_cost for _, found in batches)
+    pilots = sum(found.committed_cost for one, found in batches if one.is_pilot)
+    return SpentOfCap(pilots, total - pilots, any(found.count(*IN_FLIGHT) for _, found in batches))
 
 
 def find_other_runs_under_cap(store: Store, spec: Spec, run: Run) -> list[Run]:

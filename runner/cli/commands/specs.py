@@ -170,6 +170,7 @@ def _make_plans(specs: "Sequence[Spec]", **how: Any) -> "list[Plan]":
 
     plans: list[Plan] = []
     problems: list[Problem] = []
+    how["planned"] = [spec.name for spec in specs]
     with handle_stop_signals() as stop, show_progress() as progress:
         for spec in specs:
             try:

@@ -29,6 +29,7 @@ from runner.runs.events import ProgressCallback, ignore_progress
 from runner.runs.find import RunInfo, find_runs, find_spec_path
 from runner.runs.project import OpenApi, open_project
 from runner.runs.select import RunSelector
+from runner.runs.shared_cap import measure_spent
 from runner.runs.snapshot import SpecSnapshot, read_snapshot, take_snapshot
 from runner.runs.summary import Summary, summarize_run
 from runner.sources.changed_files import find_changed_files
@@ -212,7 +213,8 @@ def _prepare_retry(
     check_tables(context, checked.destinations)
     for line in _describe(checked.spec, before, start, run, prepared.reused):
         note(line)
-    return ReadyRun(context, open_api, build_plan(context, templates, prepared, api, store))
+    spent = measure_spent(store, spec, context.run)
+    return ReadyRun(context, open_api, build_plan(context, templates, prepared, api, store, spent))
 
 
 _CHANGES = {

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import copysign, sqrt
+from math import copysign, inf, sqrt
 from statistics import fmean, stdev
 from threading import Event
 from typing import Generic, TypeVar
@@ -140,7 +140,9 @@ def _is_batched(store: Store, run: Run, spec: Spec, rate: Rate, rows: int) -> bo
     batched, full = (fmean(_list_costs(store, run, rate, is_batched=one) or [0.0]) for one in (True, False))
     costs = {way: left * (full if way == "sync" else batched) for way in WAY_NAMES}
     speed = measure_speed(store, run, requests=left, output_tokens=tokens / max(run.rows, 1))
-    work = Workload(spec, left, speed, store.row_index.largest_request_bytes(run))
+    cap = inf if spec.limits.max_cost is None else spec.limits.max_cost
+    budget = cap - store.run_batches(run).committed_cost
+    work = Workload(spec, left, speed, store.row_index.largest_request_bytes(run), budget=budget)
     return choose_send_mode(work, list_ways(work, costs))[0] == "batch"
 
 

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from runner.lifecycle.plan.ways import Way, Workload, find_way
 from runner.lifecycle.prepare.cached_prefix import NEGLIGIBLE_SAVING, decides_cache, find_least_tokens
 from runner.pricing.models import load_catalogue
-from runner.pricing.rates import find_cache_ttls, rate_for_spec
+from runner.pricing.rates import find_cache_ttls
 from runner.requests.shared_prefix import SharedPrefix
 from runner.results.usage import Usage
-from runner.runs.context import RunContext
 from runner.spec.spec import Spec
 from runner.store.records import Run
 from runner.store.run_batches import decode_column
@@ -59,7 +58,7 @@ def _measure_hit_rate(store: Store, runs: Iterable[Run]) -> tuple[float, str]:
     return load_catalogue().cache_hits["warm"], "as others have measured it"
 
 
-def find_reason_not_to_warm(context: RunContext, work: Workload, ways: tuple[Way, ...]) -> str:
+def find_reason_not_to_warm(work: Workload, ways: tuple[Way, ...]) -> str:
     """Return why a run does not warm the cache first, although that is the cheapest way; empty if it does."""
     if work.spec.prompt.cache is None and not find_cache_ttls(work.spec):
         return "not done, because of `cache: off`"
@@ -70,16 +69,13 @@ def find_reason_not_to_warm(context: RunContext, work: Workload, ways: tuple[Way
         return f"not done, because it saves less than ${NEGLIGIBLE_SAVING}"
     if warm.meets_deadline is False:
         return "not done, because it would miss the deadline"
-    if _is_held_back(context, work):
+    if _is_held_back(work):
         return "not done, because `limits.max_cost` would hold batches back"
     return ""
 
 
-def _is_held_back(context: RunContext, work: Workload) -> bool:
-    """Return whether batches would wait for the cap only because a write to the cache can cost twice as much."""
-    cap, rates = work.spec.limits.max_cost, [rate_for_spec(work.spec, mark) for mark in (None, work.cache)]
-    if cap is None:
-        return False
-    sizes = context.store.row_index.request_sizes
-    bounds = [rate.cost_upper_bound(sizes(context.run), is_batched=True) for rate in rates if rate is not None]
-    return min(bounds, default=0.0) <= cap < max(bounds, default=0.0)
+def _is_held_back(work: Workload) -> bool:
+    """Return whether batches would wait for the cap because a write to the cache can cost twice as much."""
+    waves = [work.capped[way] for way in ("batch", "batch_warm_1h") if work.capped]
+    plain, warm = [(one.unsent, one.count) for one in waves] or [(0, 0), (0, 0)]
+    return warm > plain

@@ -23,8 +23,7 @@ from runner.lifecycle.plan.estimate import (
 )
 from runner.lifecycle.plan.missed_deadline import describe_missed_deadline
 from runner.lifecycle.plan.send_mode import choose_send_mode, describe_duration
-from runner.lifecycle.plan.speed import measure_speed
-from runner.lifecycle.plan.ways import Way, Workload, chosen_way, list_ways
+from runner.lifecycle.plan.ways import Way, Workload, build_workload, chosen_way, list_ways
 from runner.lifecycle.prepare.cached_prefix import decides_cache
 from runner.lifecycle.prepare.prepare import PreparedRun
 from runner.pricing.rates import Rate, rate_for_spec
@@ -33,6 +32,7 @@ from runner.rules.finding import Finding, PlanFacts
 from runner.rules.run import is_allowed, run_rules
 from runner.runs.context import RunContext
 from runner.runs.last_writers import find_shared_outputs
+from runner.runs.shared_cap import SpentOfCap
 from runner.sinks.destination import destination_setting, resolve_destination
 from runner.spec.structured.enforcement import describe_enforcement
 from runner.store.records import Run
@@ -113,6 +113,7 @@ def _build_facts(plan: Plan, estimate: Estimate, work: Workload) -> PlanFacts:
         prompt_tokens=estimate.sizes.max_size * estimate.tokens_per_byte,
         prefix_tokens=estimate.prefix_tokens,
         expected_cost=plan.estimated_cost,
+        budget=None if plan.max_cost is None else work.budget,
         is_counted=estimate.input_error < OFFLINE_ERROR,
         missed_deadline=describe_missed_deadline(work, plan.mode, plan.ways),
     )
@@ -165,30 +166,23 @@ def _upper_bound(context: RunContext, rate: Rate | None, mode: str) -> float | N
     return None if rate is None else round_micro(run_cost_upper_bound(context, rate, bound))
 
 
-def _build_workload(
-    context: RunContext, count: int, output_tokens: float, previous_store: Store, api: Api | None
-) -> Workload:
-    speed = measure_speed(
-        previous_store,
-        context.run,
-        requests=max((batch.requests for batch in context.store.batches(context.run)), default=0),
-        output_tokens=output_tokens,
-        base_url=None if api is None else api.base_url,
-    )
-    largest = context.store.row_index.largest_request_bytes(context.run)
-    cache = next((batch.cache for batch in context.store.batches(context.run) if batch.cache), None)
-    return Workload(context.spec, count, speed, largest, cache)
-
-
 def _find_unfinished_run(run: Run, previous_store: Store) -> str | None:
     runs = previous_store.previous_runs(run)
     return next((one.id for one in runs if one.state == "running"), None)
 
 
 def build_plan(
-    context: RunContext, templates: Templates, prepared: PreparedRun, api: Api | None, previous_store: Store
+    context: RunContext,
+    templates: Templates,
+    prepared: PreparedRun,
+    api: Api | None,
+    previous_store: Store,
+    spent: SpentOfCap,
 ) -> Plan:
-    """Plan a prepared run. With `api`, the API counts the input tokens, which is free. Raises AccessError."""
+    """Plan a prepared run. With `api`, the API counts the input tokens, which is free. Raises AccessError.
+
+    `spent` is what other runs have cost of its cap.
+    """
     spec, rate, count = context.spec, rate_for_spec(context.spec), context.store.count_new_requests(context.run)
     if api is not None:
         context.report("counting", "counting tokens")
@@ -196,9 +190,11 @@ def build_plan(
         estimate = build_estimate(context, templates, api, previous_store, rate, count)
     costs = None if rate is None else estimate_costs(rate, estimate)
     cheapest, cheapest_reason = (None, "") if costs is None else find_cheapest(costs, estimate.cache.tokens)
-    work = _build_workload(context, count, estimate.output_tokens, previous_store, api)
+    base_url = None if api is None else api.base_url
+    tokens = estimate.output_tokens
+    work = build_workload(context, tokens, costs, previous_store, base_url=base_url, spent=spent.total)
     ways = list_ways(work, costs)
-    why_not = "" if cheapest != "batch_warm_1h" else find_reason_not_to_warm(context, work, ways)
+    why_not = "" if cheapest != "batch_warm_1h" else find_reason_not_to_warm(work, ways)
     if decides_cache(spec) and (cheapest != "batch_warm_1h" or why_not):
         work = replace(work, cache=None)
     mode, mode_reason = choose_send_mode(work, ways)
@@ -231,7 +227,7 @@ def build_plan(
         way=way.name,
         cache=cache,
         cache_basis=estimate.cache.describe(),
-        cap_effect=describe_cap_effect(context, rate, previous_store, is_batched=mode == "batch"),
+        cap_effect="" if rate is None else describe_cap_effect(spent, work.cap_waves if mode == "batch" else None),
         schema=describe_enforcement(spec.output),
         attached=_describe_attached(prepared.attached, estimate, rate, mode),
         unfinished_run=_find_unfinished_run(context.run, previous_store),

@@ -1,6 +1,6 @@
 """Plan a run without sending anything or touching its state."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -21,8 +21,9 @@ from runner.lifecycle.validate.checks import validate_spec
 from runner.rules.finding import Finding
 from runner.runs.context import RunContext
 from runner.runs.events import ProgressCallback, ignore_progress
-from runner.runs.pilot_gate import describe_pilot
+from runner.runs.pilot_gate import describe_pilot, is_pilot_due
 from runner.runs.project import find_output_root, open_client, with_simulated_paths
+from runner.runs.shared_cap import measure_spent
 from runner.sources.input_files import Inputs
 from runner.sources.read import read_rows
 from runner.spec.spec import Spec
@@ -50,14 +51,15 @@ def plan(
     offline: bool = False,
     limit: int | None = None,
     jobs: int = 1,
+    planned: Collection[str] = (),
     report: ProgressCallback = ignore_progress,
     stop: Event | None = None,
 ) -> Plan:
     """Plan a new run of a spec: everything that `run` computes before it asks for confirmation.
 
     The API counts the input tokens, for free, if there are credentials and `offline` is False. With `simulate`,
-    the simulator counts them. Errors found by the rules are among the findings. Raises InputError for all other
-    errors in the input.
+    the simulator counts them. `planned` are the names of the specs that are planned with it. Errors found by the
+    rules are among the findings. Raises InputError for all other errors in the input.
     """
     spec = with_simulated_paths(spec) if simulate else spec
     checked = validate_spec(spec, allow_rule_errors=True)
@@ -73,7 +75,9 @@ def plan(
             prepared = prepare_run(limit=limit, jobs=jobs, stop=stop or Event(), report=report)
             api = None if offline else _open_counting_client(stack, spec, scratch, simulate=simulate)
             context = RunContext(spec, store, prepared.run, base, report)
-            made = build_plan(context, checked.templates, prepared, api, previous_store)
+            is_due = is_pilot_due(spec, checked.templates, previous_store, limit=limit)
+            spent = measure_spent(previous_store, spec, prepared.run, planned=planned, is_pilot_due=is_due)
+            made = build_plan(context, checked.templates, prepared, api, previous_store, spent)
             pilot = describe_pilot(spec, checked.templates, previous_store, rows=made.rows, limit=limit)
             return replace(made, pilot=pilot)
     except OSError as error:

@@ -61,20 +61,33 @@ def _choose_by_deadline(work: Workload, sync: Way, batch: Way) -> tuple[str, str
         return "batch", f"for half the price, because {_describe_batch_speed(work)}, before the deadline"
     if sync.meets_deadline:
         return "sync", f"because {_describe_batch_speed(work)}, and the deadline is sooner"
-    cap = work.spec.limits.max_cost
     times = {"sync": sync.seconds, "batch": work.late_batch_seconds}
-    costs = {"sync": sync.cost or 0.0, "batch": batch.cost or 0.0}
-    fastest = min(times, key=lambda mode: (cap is not None and costs[mode] > cap, times[mode], costs[mode]))
-    what = "fastest way" if cap is None else "fastest way that fits under limits.max_cost"
+    ways = {"sync": sync, "batch": batch}
+    is_paused = {mode: not work.is_affordable(way.name, way.cost) for mode, way in ways.items()}
+    fastest = min(times, key=lambda mode: (is_paused[mode], times[mode], ways[mode].cost or 0.0))
+    what = "fastest way" if work.spec.limits.max_cost is None else "fastest way that fits under limits.max_cost"
     return fastest, f"because it is the {what}, although it misses the deadline"
 
 
 def _describe_batch_speed(work: Workload) -> str:
+    if work.is_held_back:
+        return f"batches take about {describe_span(work.late_batch_seconds)} under `limits.max_cost`"
     if work.speed.measured_batches:
         return f"batches take about {describe_span(work.batch_seconds)} here"
     if work.late_batch_seconds > work.batch_seconds:
         return "a batch can take up to 24 hours"
     return "most batches take up to 1 hour"
+
+
+def _describe_waves(work: Workload) -> str:
+    """Describe why batches are sent one after another; an empty text if all are sent at once."""
+    if work.is_held_back:
+        waves, total = work.count_waves(work.batch_way), describe_span(work.batch_seconds)
+        return f"; `limits.max_cost` holds batches back, so this takes about {waves:,} waves, or {total}"
+    if work.queue_waves > 1:
+        at_once = f"; the Start tier processes {load_catalogue().enqueued:,} requests at a time"
+        return f"{at_once}, so this takes {work.queue_waves} waves"
+    return ""
 
 
 def describe_duration(work: Workload, mode: str) -> str:
@@ -89,17 +102,14 @@ def describe_duration(work: Workload, mode: str) -> str:
             else ""
         )
         return f"about {describe_span(work.sync_seconds)}, {spec.sync.concurrency} requests at a time{based}"
-    text = "most batches end within 1 hour, all within 24 hours"
+    all_or_each = "each" if work.is_held_back else "all"
+    text = f"most batches end within 1 hour, {all_or_each} within 24 hours"
     if speed.measured_batches:
         text = (
             f"about {describe_span(work.batch_seconds)}, as measured on "
-            f"{pluralize(speed.measured_batches, 'batch')} here; all end within 24 hours"
+            f"{pluralize(speed.measured_batches, 'batch')} here; {all_or_each} end within 24 hours"
         )
-    if work.waves > 1:
-        text += (
-            f"; the Start tier processes {load_catalogue().enqueued:,} requests at a time, so "
-            f"this takes {work.waves} waves"
-        )
+    text += _describe_waves(work)
     if spec.deadline is not None:
         text += f"; deadline in {describe_span(spec.deadline)}, then `on_deadline: {spec.on_deadline}`"
     return text
