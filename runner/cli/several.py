@@ -95,11 +95,11 @@ class SeveralConsole:
 
     def _waiting_row(self, one: WaitingSpec) -> Any:
         from runner.cli.texts.plan_table import PlanRow
-        from runner.pricing.rates import format_dollars
+        from runner.pricing.rates import format_cap
 
         note, cap = _REASONS[one.reason].format(one.after.name), one.spec.limits.max_cost
         if cap is not None:
-            note += f"; capped at {format_dollars(cap)}"
+            note += f"; capped at {format_cap(cap)}"
         elif not self.is_agreed:
             note += "; you are asked again then"
         return PlanRow(one.spec.name, None, note)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from runner.api.remote_batch import RETENTION_SECONDS
 from runner.notify.events import format_share
 from runner.notify.record import record_alarm
+from runner.pricing.rates import format_cap
 from runner.runs.context import RunContext, batch_label
 from runner.runs.shared_cap import find_other_runs_under_cap
 from runner.runs.summary import measure_progress
@@ -67,7 +68,7 @@ class Alarms:
         spent = sum(_find_cost(store, one) for one in runs)
         for share in sorted({one.at for one in self.context.spec.notify if "spending" in one.on}):
             if spent >= share * cap:
-                line = f"${spent:,.4f} of limits.max_cost ${cap:,g} are spent, {share:.0%} or more"
+                line = f"${spent:,.4f} of limits.max_cost {format_cap(cap)} are spent, {share:.0%} or more"
                 yield "spending", f"{format_share(share)}{cap:g}", line
 
 

@@ -6,6 +6,7 @@ All amounts are US dollars; prices are per million tokens at standard rates.
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -187,6 +188,11 @@ def rate_for_spec(spec: "Spec", mark: str | None = None) -> Rate | None:
 def round_up_cost(dollars: float) -> float:
     """Round an amount up to a hundredth of a cent for display."""
     return math.ceil(dollars * 10_000 - 1e-6) / 10_000
+
+
+def format_cap(amount: float) -> str:
+    """Format a cap in US dollars as it was set: with all its decimals, and without an exponent."""
+    return f"${Decimal(repr(amount)).normalize():,f}"
 
 
 def format_dollars(amount: float | None) -> str:

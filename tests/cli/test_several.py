@@ -32,7 +32,7 @@ def test_the_plans_are_one_table_with_a_total(tmp_path: Path) -> None:
     table = ended.stderr.partition("plan of 2 specs\n")[2].splitlines()
     assert table[0].split() == ["spec", "rows", "to", "send", "reused", "estimated", "maximum"]
     assert table[1].split()[:4] == ["one", "10", "10", "0"]
-    assert table[2].endswith("in 2 batches, capped at $5.0000")
+    assert table[2].endswith("in 2 batches, capped at $5")
     assert table[3].split()[:4] == ["total", "20", "20", "0"]
     assert (ended.returncode, ended.stdout.count("10 rows, 10 succeeded")) == (0, 2)
 
@@ -85,7 +85,7 @@ def test_a_spec_that_reads_another_is_planned_after_it(tmp_path: Path) -> None:
     with simulator(tmp_path / "api") as environ:
         ended = command(tmp_path, environ, "run", ".", "--yes")
         assert ended.returncode == 0
-        assert "  second  planned after first, whose outputs it reads; capped at $5.0000\n" in ended.stderr
+        assert "  second  planned after first, whose outputs it reads; capped at $5\n" in ended.stderr
         assert "  third   planned after second, whose outputs it reads\n" in ended.stderr
         again = command(tmp_path, environ, "run", ".")
     assert (again.returncode, sent(tmp_path)) == (0, 60)

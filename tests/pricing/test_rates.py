@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from runner import load_spec
-from runner.pricing.rates import Rate, rate_for_spec, round_up_cost
+from runner.pricing.rates import Rate, format_cap, rate_for_spec, round_up_cost
 from runner.results.usage import Usage, parse_usage
 from tests.support.projects import write_job
 
@@ -155,3 +155,18 @@ def test_max_cost_is_the_sum_over_requests(tmp_path: Path) -> None:
     assert prices.cost_upper_bound([beyond], is_batched=False) > 1.5 * prices.cost_upper_bound(
         [below], is_batched=False
     )
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"),
+    [
+        (1e-06, "$0.000001"),
+        (5.0, "$5"),
+        (0.012, "$0.012"),
+        (25, "$25"),
+        (100.0, "$100"),
+        (1234567.5, "$1,234,567.5"),
+    ],
+)
+def test_cap_is_shown_with_all_its_decimals(amount: float, shown: str) -> None:
+    assert format_cap(amount) == shown

@@ -6,7 +6,7 @@ from typing import Any
 from runner.lifecycle.plan.plan import Plan
 from runner.lifecycle.plan.speed import describe_span
 from runner.lifecycle.plan.ways import Way
-from runner.pricing.rates import format_dollars
+from runner.pricing.rates import format_cap, format_dollars
 from runner.rules.finding import Finding
 from runner.text import format_size, pluralize
 
@@ -96,7 +96,7 @@ def _format_details(plan: Plan) -> Iterator[str]:
 
 
 def _format_cost(plan: Plan) -> str:
-    cap = f", capped at {format_dollars(plan.max_cost)}" if plan.max_cost is not None else ""
+    cap = f", capped at {format_cap(plan.max_cost)}" if plan.max_cost is not None else ""
     if plan.estimated_cost is None:
         return f"unknown: no price is known for {plan.model}{cap}"
     about, most = format_dollars(plan.estimated_cost), format_dollars(plan.cost["max"])

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from runner.lifecycle.plan.plan import Plan
-from runner.pricing.rates import format_dollars
+from runner.pricing.rates import format_cap, format_dollars
 from runner.rules.finding import Finding
 from runner.spec.variant_names import split_name
 from runner.text import pluralize
@@ -67,7 +67,7 @@ def _format_note(row: PlanRow) -> str:
         notes.append("synchronously" if row.plan.mode == "sync" else f"in {batches}")
         if row.plan.max_cost is not None:
             shared = " with the other variants" if split_name(row.spec)[1] is not None else ""
-            notes.append(f"capped at {format_dollars(row.plan.max_cost)}{shared}")
+            notes.append(f"capped at {format_cap(row.plan.max_cost)}{shared}")
     if row.plan is not None and row.plan.rejected:
         notes.append(f"{row.plan.rejected:,} rejected")
     return ", ".join(notes)

@@ -7,14 +7,13 @@ may have been paid besides count with their upper bound too (`doubted_cost`).
 from collections.abc import Sequence
 
 from runner.errors import CostCapReached
+from runner.lifecycle.plan.cap_effect import MIN_SHARE_TO_SPLIT
 from runner.lifecycle.prepare.split_batch import split_batch
+from runner.pricing.rates import format_cap, round_up_cost
 from runner.runs.context import RunContext, batch_label
 from runner.runs.shared_cap import find_other_runs_under_cap
 from runner.store.records import Batch, Run
 from runner.store.run_batches import IN_FLIGHT
-
-# Stop at 5 %: otherwise ever smaller batches would nibble at the remaining budget for days.
-_MIN_SHARE = 0.05
 
 
 def batch_cost_upper_bound(context: RunContext, batch: Batch) -> float:
@@ -63,15 +62,17 @@ def reserve_cost(context: RunContext, batch: Batch, send_mode: str, *, can_wait:
     if can_wait:
         return None
     fits = (
-        _count_that_fits(context, sizes, remaining, is_batched=is_batched) if remaining > cap * _MIN_SHARE else 0
+        _count_that_fits(context, sizes, remaining, is_batched=is_batched)
+        if remaining > cap * MIN_SHARE_TO_SPLIT
+        else 0
     )
     if fits == 0:
         raise CostCapReached(
             f"the run is paused: {_describe_spender(context)} cost up to ${cap - remaining:,.4f} of "
-            f"limits.max_cost ${cap:,g}"
+            f"limits.max_cost {format_cap(cap)}"
             f"{_doubt_message(context)}, and "
             f"{batch_label(batch)} can cost up to ${upper_bound:,.4f}. The finished rows are in "
-            f"the outputs; to continue, {_describe_remedy(context)}"
+            f"the outputs; to continue, {_describe_remedy(context, is_batched=is_batched)}"
         )
     requests = context.store.row_index.requests_of(batch)
     split_batch(context, batch, [requests[:fits], requests[fits:]])
@@ -89,13 +90,43 @@ def _describe_spender(context: RunContext) -> str:
     return "it and its pilot have" if _find_others(context) else "it has"
 
 
-def _describe_remedy(context: RunContext) -> str:
+def _describe_remedy(context: RunContext, *, is_batched: bool) -> str:
     if has_other_in_flight(context):
         return (
             "run all variants, which waits until those in progress have ended and cost less than they can, or "
             "raise the cap"
         )
-    return "raise the cap and run the same command again"
+    amounts = "" if context.spec.variants else _describe_enough(context, is_batched=is_batched)
+    return f"raise the cap{amounts} and run the same command again"
+
+
+def _describe_enough(context: RunContext, *, is_batched: bool) -> str:
+    """Return which cap will likely be enough for the rest of a run, and which one is certainly."""
+    batches = context.store.run_batches(context.run)
+    bounds, highest = 0.0, 0.0
+    for batch in batches.in_state("prepared"):
+        sizes = context.store.row_index.request_sizes_of(batch)
+        bounds += context.cost_upper_bound(sizes, is_batched=is_batched) or 0.0
+        highest = max(highest, context.cost_upper_bound([max(sizes)], is_batched=is_batched) or 0.0)
+    committed, each = committed_cost(context), _find_cost_per_request(context)
+    sure = round_up_cost(committed + bounds)
+    is_sure = f"${sure:,.4f} is enough in any case, unless rows are sent again"
+    if each is None:
+        return f" ({is_sure})"
+    # The last request must fit with the most that it can cost, and no batch is split for the last part of a cap.
+    expected = committed + batches.count_requests("prepared") * each + highest
+    likely = min(round_up_cost(expected / (1 - MIN_SHARE_TO_SPLIT)), sure)
+    return f" to about ${likely:,.4f} ({is_sure})"
+
+
+def _find_cost_per_request(context: RunContext) -> float | None:
+    """Return the mean cost of the answers of a run so far, or else that of its estimate; None without a price."""
+    batches, estimated = context.store.run_batches(context.run), context.run.estimated_cost
+    answered = batches.count_requests("collected")
+    if answered and batches.totals.cost is not None:
+        return batches.totals.cost / answered
+    requests = sum(one.requests for one in batches if one.round == 1)
+    return None if estimated is None or not requests else estimated / requests
 
 
 def _doubt_message(context: RunContext) -> str:
