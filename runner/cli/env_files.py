@@ -24,6 +24,8 @@ _REDIRECTING = {
     r"CLOUDSDK_(CONFIG|CONTEXT_AWARE_\w+)|GOOGLE_API_CERTIFICATE_CONFIG": (),
     r"AWS_(ENDPOINT_URL\w*|CONFIG_FILE|SHARED_CREDENTIALS_FILE|DATA_PATH)|(AWS|REQUESTS|CURL)_CA_BUNDLE": (),
     r"AWS_(WEB_IDENTITY_TOKEN_FILE|CONTAINER_\w+|EC2_METADATA_SERVICE_\w+)": (),
+    # They let other code into the processes that are started.
+    r"(LD|DYLD)_\w+|PYTHON\w+": (),
 }
 # A collector may need no key: its address is free as long as there is none to be sent there.
 _COLLECTOR = r"OTEL_EXPORTER_OTLP_\w*(ENDPOINT|CERTIFICATE)"

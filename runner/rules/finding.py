@@ -80,9 +80,9 @@ class PlanFacts:
 
     `rows` is None if the source could not be read to its end. `new` counts the requests that it sends.
     `prompt_tokens` is the length of the longest prompt, and `prefix_tokens` of the prefix that all prompts share.
-    `is_counted` is true if the API counted these tokens. `expected_cost` is in US dollars, and so is `budget`, what
-    other runs have left of `limits.max_cost`, or None if that is not known. `missed_deadline` says that the run
-    misses its deadline and what would meet it, if that is so.
+    `is_counted` is true if the API counted these tokens. `expected_cost` is in US dollars, and so is `budget`:
+    what other runs have left of `limits.max_cost`, or None if that is not known. `missed_deadline` says that the
+    run misses its deadline and what would meet it, if that is so.
     """
 
     mode: str

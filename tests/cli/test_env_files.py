@@ -95,6 +95,7 @@ def test_another_key_in_an_env_file_does_not_redirect_yours(tmp_path: Path) -> N
         (["CLOUDSDK_CONFIG=f", "CLOUDSDK_CORE_PROJECT=p"], "CLOUDSDK_CONFIG"),
         (["AWS_WEB_IDENTITY_TOKEN_FILE=f", "AWS_REGION=r"], "AWS_WEB_IDENTITY_TOKEN_FILE"),
         (["AWS_CONTAINER_CREDENTIALS_FULL_URI=u"], "AWS_CONTAINER_CREDENTIALS_FULL_URI"),
+        (["LD_PRELOAD=f", "PYTHONSTARTUP=f", "LDAP=x"], "LD_PRELOAD, PYTHONSTARTUP"),
         (["ANTHROPIC_AWS_API_KEY=theirs", "ANTHROPIC_AWS_BASE_URL=u"], None),
     ],
 )

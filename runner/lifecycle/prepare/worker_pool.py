@@ -24,7 +24,7 @@ from runner.sources.read import Row
 from runner.spec.spec import Spec
 from runner.templates.templates import Templates
 
-_ROWS_PER_TASK, _ROWS_WITH_FILES_PER_TASK = 200, 4
+_ROWS_PER_TASK = 200
 _LOOK_SECONDS = 0.2
 _STOPPED = "stopped before anything of the new run was sent"
 _TASKS_AHEAD = 2
@@ -55,7 +55,8 @@ def encode_in_processes(
     Interrupted as soon as `should_stop` returns True.
     """
     has_files = any(block.type != "text" for block in templates.spec.prompt.blocks())
-    size = _ROWS_WITH_FILES_PER_TASK if has_files else _ROWS_PER_TASK
+    # A request with files can have many megabytes.
+    size = 1 if has_files else _ROWS_PER_TASK
     tasks, reported = deque[tuple[list[Row], Future[_Encoded]]](), set[AttachedFile]()
     with _open_pool(templates, jobs, should_stop) as pool:
         while True:
