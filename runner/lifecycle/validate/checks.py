@@ -88,23 +88,23 @@ class _Checks:
         spec = self.spec
         sample = read_sample(spec, is_thorough=self.is_thorough) if spec.is_sound("source") else Sample()
         row_schema, self.types = _describe_row(spec, sample), sample.types
-        self.note("sink", check_sinks(spec, row_schema))
-        self.note("evaluate", check_evaluations(spec, build_record_schemas(spec, row_schema)))
         self.note("extra", find_missing_extra(spec))
         self.note("spec", find_missing_commands(spec))
-        self.note("source", find_missing_pilot_column(spec, sample))
         if self.is_sent:
             self.note("api", find_missing_access(spec))
-        self.note_error("output", lambda: build_output_format(spec.output, row_schema))
         templates, problems = read_templates(spec, sample.columns)
+        if sample.rows and spec.is_sound("vars"):
+            problems += templates.check_variables(sample.columns)
+        if (problems or sample.problems) and (causes := list(_find_other_delimiter(spec, sample.columns))):
+            # All else that would be found about columns follows from it.
+            self.note("source", causes)
+            return None
+        self.note("sink", check_sinks(spec, row_schema))
+        self.note("evaluate", check_evaluations(spec, build_record_schemas(spec, row_schema)))
+        self.note("source", find_missing_pilot_column(spec, sample))
+        self.note_error("output", lambda: build_output_format(spec.output, row_schema))
         self.note("template", problems)
         self.note("source", sample.problems)
-        if problems or sample.problems:
-            self.note("source", _find_other_delimiter(spec, sample.columns))
-        if sample.rows and spec.is_sound("vars"):
-            unknown = templates.check_variables(sample.columns)
-            self.note("template", unknown)
-            problems += unknown
         can_render = not problems and spec.is_sound("prompt") and spec.is_sound("vars")
         facts = self._render(templates, sample) if can_render else None
         if self.is_thorough and not any(one.rule == "sink" for one in self.findings):
