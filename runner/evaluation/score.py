@@ -60,5 +60,5 @@ def encode_scores(scores: Sequence[Score]) -> str | None:
 
 
 def without_values(scores: Sequence[Score]) -> list[Score]:
-    """Return scores with nothing of the rows and answers in them: their classes are left out."""
-    return [replace(score, classes=None, confusion=None) for score in scores]
+    """Return scores with nothing of the rows and answers in them: without their classes and rules."""
+    return [replace(score, classes=None, confusion=None, rule="") for score in scores]
