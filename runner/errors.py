@@ -26,7 +26,10 @@ A failed row is not an error but data: see `results.outcome`.
 import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,7 @@ class StateLocked(RunnerError):
 
     exit_code = 6
 
-    def __init__(self, message: str, folder: Path | None = None) -> None:
+    def __init__(self, message: str, folder: "Path | None" = None) -> None:
         super().__init__(message)
         self.folder = folder
 

@@ -81,7 +81,7 @@ def test_a_cost_cap_is_consent_to_recover(tmp_path: Path) -> None:
         assert command(tmp_path, environ, "run", "job.yaml").returncode == 0
         lose_state(tmp_path)
         ended = recover(tmp_path, environ)
-    assert (ended.returncode, "capped at $1.00" in ended.stderr, count_paid(tmp_path)) == (0, True, SENT + 20)
+    assert (ended.returncode, "capped at $1\n" in ended.stderr, count_paid(tmp_path)) == (0, True, SENT + 20)
 
 
 @pytest.mark.parametrize(("answer", "code", "sent"), [("y\n", 0, SENT + 20), ("n\n", 130, SENT)])

@@ -116,7 +116,7 @@ def open_browser(chromium: str) -> Iterator[Page]:
     (to_read, to_write), (from_read, from_write) = os.pipe(), os.pipe()
     # The protocol's pipes are its descriptors 3 and 4, which a shell can name and Python cannot.
     line = f'exec "$0" "$@" 3<&{to_read} 4>&{from_write}'
-    with tempfile.TemporaryDirectory(prefix="chromium-") as profile:
+    with tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as profile:
         words = ["bash", "-c", line, chromium, *_OPTIONS, f"--user-data-dir={profile}"]
         process = subprocess.Popen(words, pass_fds=(to_read, from_write), stderr=subprocess.DEVNULL)
         os.close(to_read)
