@@ -8,7 +8,7 @@ from runner.errors import (
     StateLocked,
     UsageError,
 )
-from runner.spec.spec import Receiver
+from runner.spec.run_settings import Receiver
 
 EVENTS = {
     "finished": "the run is finished, and its outputs are written",

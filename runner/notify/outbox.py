@@ -18,7 +18,8 @@ from runner.notify.record import record_end
 from runner.runs.context import build_event
 from runner.runs.events import ProgressCallback
 from runner.runs.project import find_output_root
-from runner.spec.spec import Receiver, Spec
+from runner.spec.run_settings import Receiver
+from runner.spec.spec import Spec
 from runner.store.event_log import StoredEvent
 from runner.store.store import Store, open_store
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from runner.spec.redact import redact_passwords
-from runner.spec.spec import Receiver
+from runner.spec.run_settings import Receiver
 
 
 def name_receiver(receiver: Receiver) -> str:

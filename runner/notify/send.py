@@ -24,7 +24,7 @@ import msgspec
 from runner.files.extras import missing_package_message
 from runner.notify.body import format_text
 from runner.spec.receivers import fill_placeholders
-from runner.spec.spec import Receiver
+from runner.spec.run_settings import Receiver
 from runner.store.event_log import StoredEvent
 
 _SOCKET_SECONDS = 10.0

@@ -6,19 +6,15 @@ from runner.spec.cross_field import BLOCK_SOURCES, parse_duration, parse_size
 from runner.spec.endpoint import Endpoint
 from runner.spec.model_schema import is_model_reference
 from runner.spec.prompt import Block, Content, Prompt, Turn
+from runner.spec.run_settings import Batch, Limits, Receiver, Retry, Sync
 from runner.spec.spec import (
     SELECTION_KEYS,
-    Batch,
     Check,
     Evaluation,
-    Limits,
     Output,
     Pilot,
-    Receiver,
-    Retry,
     Sink,
     Source,
-    Sync,
 )
 from runner.spec.structured.enforcement import choose_enforcement, find_schema_in_params
 

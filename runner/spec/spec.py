@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import Problem
-from runner.spec.endpoint import BATCH_BYTES, Endpoint
+from runner.spec.endpoint import Endpoint
 from runner.spec.prompt import Prompt
 from runner.spec.redact import redact_passwords
+from runner.spec.run_settings import Batch, Limits, Receiver, Retry, Sync
 from runner.spec.variant_names import join_name, split_name
 
 SELECTION_KEYS = ("columns", "types", "where", "sample", "seed", "limit")
@@ -115,7 +116,7 @@ class Evaluation:
 
     @property
     def rule(self) -> str:
-        """What decides if an answer is right: the expressions, and how their values are matched."""
+        """The rule by which an answer is right: the expressions, and how their values are matched."""
         how = self.match if self.within is None else f"within {self.within:g}"
         return f"{self.expected} = {self.actual} ({how})"
 
@@ -137,68 +138,6 @@ class Sink:
     def is_cut(self) -> bool:
         """True if text that does not fit its cell is cut, and False if it is an error."""
         return self.options.get("overflow") == "cut"
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Limits of a batch (requests, bytes), and the times for following it (seconds).
-
-    `on_unknown` is stop or resubmit: the action if a batch is not found within `grace_seconds`. In specs
-    of version 0.1, stop is called ask.
-    """
-
-    max_requests: int = 10_000
-    max_bytes: int = BATCH_BYTES
-    poll_seconds: float = 60
-    grace_seconds: float = 900
-    on_unknown: str = "resubmit"
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """The retries: maximum attempts per row, the outcomes to retry, and `repair` of invalid answers.
-
-    `brake` is the share of a round's rows that may fail for the same lasting reason; None if it is off.
-    `repair` shows the model its invalid answer. A paused server-tool turn is continued up to round `max_rounds`.
-    """
-
-    attempts: int = 3
-    on: tuple[str, ...] = ("errored", "expired", "invalid")
-    repair: bool = False
-    max_rounds: int = 10
-    brake: float | None = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The limits of a run: US dollars and rows."""
-
-    max_cost: float | None = None
-    max_rows: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Receiver:
-    """Who is told of the events `on` of a run: a webhook at `url`, an `apprise` address, or a `command`.
-
-    Its addresses and its `secret`, which signs the bodies of a webhook, are kept out of the state and of logs. A
-    command may take `timeout` seconds. `at` is the share of `limits.max_cost` at which `spending` happens.
-    """
-
-    on: tuple[str, ...]
-    url: str | None = field(default=None, repr=False)
-    secret: str | None = field(default=None, repr=False)
-    apprise: str | None = field(default=None, repr=False)
-    command: tuple[str, ...] = field(default=(), repr=False)
-    timeout: float = 600
-    at: float = 0.8
-
-
-@dataclass(frozen=True, slots=True)
-class Sync:
-    """Settings for synchronous requests: at most `concurrency` are in flight."""
-
-    concurrency: int = 8
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from standardwebhooks.webhooks import Webhook as Verifier
 
 from runner.notify.receiver_names import identify, name_receiver
 from runner.notify.send import sign
-from runner.spec.spec import Receiver
+from runner.spec.run_settings import Receiver
 from tests.support.processes import RUN, command, start
 from tests.support.projects import write_job
 from tests.support.servers import webhook

@@ -9,7 +9,8 @@ import pytest
 from runner.spec.load import load_spec
 from runner.spec.prompt import Prompt, Turn
 from runner.spec.record import compute_fingerprint, make_record, restore_with_edits
-from runner.spec.spec import Batch, Retry, Sink, Source
+from runner.spec.run_settings import Batch, Retry
+from runner.spec.spec import Sink, Source
 from tests.support import SHIPPED
 from tests.support.projects import MINIMAL_SPEC, load_lines
 
