@@ -90,22 +90,6 @@ class RowIndex:
             [(batch.run, outcome, rows) for outcome, rows in counts.items()],
         )
 
-    def add_key_hashes(self, first_row: int, hashes: Iterable[int]) -> None:
-        """Store the hashes of the keys of consecutive rows until `find_duplicate_key_hashes` is called."""
-        self._db.execute("CREATE TEMP TABLE IF NOT EXISTS key_hash (hash INTEGER, row INTEGER)")
-        pairs = ((hash, row) for row, hash in enumerate(hashes, first_row))
-        self._db.executemany("INSERT INTO key_hash VALUES (?, ?)", pairs)
-
-    def find_duplicate_key_hashes(self) -> list[tuple[int, int]]:
-        """Return at most 20 pairs of rows, earlier first, whose keys have equal hashes; delete all hashes.
-
-        SQLite sorts them on disk, so that memory stays flat.
-        """
-        query = "SELECT min(row), max(row) FROM key_hash GROUP BY hash HAVING count(*) > 1 ORDER BY 1 LIMIT 20"
-        found = self._db.execute(query).fetchall()
-        self._db.execute("DROP TABLE key_hash")
-        return found
-
     def request_sizes(self, run: Run) -> Iterator[int]:
         """Return the size of each request of a prepared run: its bytes, corrected for attachments."""
         query = f"SELECT {_SIZE} FROM row WHERE run = ? AND batch > 0"

@@ -17,6 +17,7 @@ from runner.errors import StateError
 from runner.requests.pack import Body
 from runner.store.database import open_database
 from runner.store.event_log import EventLog
+from runner.store.key_hashes import KeyHashes
 from runner.store.lock import HeldLock, SendGuard, guard_sending
 from runner.store.records import Batch, Run, list_columns, read_record
 from runner.store.remote_index import RemoteIndex
@@ -44,6 +45,7 @@ class Store:
         self._db = connection
         self._in_memory: dict[int, RunBatches] = {}
         self.row_index = RowIndex(connection)
+        self.key_hashes = KeyHashes(connection)
         self.remote_index = RemoteIndex(connection)
         self.event_log = EventLog(connection)
 

@@ -25,7 +25,7 @@ def _read_keys(folder: RunFolder) -> Iterator[str]:
 
 def check_unique_keys(spec: Spec, store: Store, folder: RunFolder) -> None:
     """Raise InputError if rows share a key; it names these rows by their locations in the source."""
-    pairs = store.row_index.find_duplicate_key_hashes()
+    pairs = store.key_hashes.take_duplicates()
     wanted = {row for pair in pairs for row in pair}
     keys = {row: key for row, key in enumerate(_read_keys(folder), 1) if row in wanted} if wanted else {}
     repeated = [(first, second) for first, second in pairs if keys[first] == keys[second]]
