@@ -27,7 +27,7 @@ _REDIRECTING = {
     # They let other code into the processes that are started.
     r"(LD|DYLD)_\w+|PYTHON\w+": (),
 }
-# A collector may need no key: its address is free as long as there is none to be sent there.
+# A file may name a collector, unless the environment has headers, which can hold a key, that would go there.
 _COLLECTOR = r"OTEL_EXPORTER_OTLP_\w*(ENDPOINT|CERTIFICATE)"
 _COLLECTOR_KEYS = tuple(f"OTEL_EXPORTER_OTLP_{signal}HEADERS" for signal in ("", "TRACES_", "METRICS_"))
 _ORIGINS = "runner.cli.env_files"

@@ -1,4 +1,4 @@
-"""What the spec of a run, as it is now, adds to its report: which answers are wrong, and how its variants compare.
+"""Read from the spec of a run, as it is now, which answers are wrong and how its variants compare.
 
 The report is about the run: it must not fail because its spec was edited, or is gone.
 """

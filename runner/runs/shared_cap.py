@@ -14,7 +14,7 @@ from runner.store.store import Store
 
 @dataclass(frozen=True, slots=True)
 class SpentOfCap:
-    """What the runs that share the cap of a planned run have cost, in US dollars.
+    """The cost, in US dollars, of the runs that share the cap of a planned run.
 
     If it `is_upper_bound`, some of it is in progress, and counts with the most that it can cost.
     """

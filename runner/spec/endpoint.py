@@ -1,4 +1,4 @@
-"""Where a job runs: the platform of the Claude API, and what leads to it there."""
+"""The platform of the Claude API that a job runs on, and what leads to it there."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

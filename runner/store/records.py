@@ -52,7 +52,7 @@ class Run:
     cache: str | None
 
     @property
-    def lacks_consent(self) -> bool:
+    def needs_consent(self) -> bool:
         """True if a recovered run may only collect: nobody has agreed to what it would send."""
         return self.recovered_at is not None and self.started_at is None and not self.is_canceled
 

@@ -168,7 +168,7 @@ def find_overwritten_key(
 
 
 class Mismatch(NamedTuple):
-    """Why a table cannot store rows, and what to do about it."""
+    """The reason why a table cannot store rows, and its remedy."""
 
     reason: str
     remedy: str

@@ -1,4 +1,4 @@
-"""What the code reports while it goes on: each API call, the steps of each batch, and each run.
+"""Record API calls, the steps of batches, and runs, while they go on.
 
 Only the process of a command has a recorder, from its first API client on, if its environment names a collector. A
 program that uses `runner` as a library has a tracer of its own.
@@ -24,7 +24,7 @@ _ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 
 class RunFigures(Protocol):
-    """How far a run is: rows by outcome, and amounts in US dollars."""
+    """The progress of a run: rows by outcome, and amounts in US dollars."""
 
     @property
     def state(self) -> str:
@@ -45,7 +45,7 @@ class RunFigures(Protocol):
 
 @dataclass(slots=True)
 class _Process:
-    """What this process records with: nothing until a command allows it with `warn`, and calls the API."""
+    """The recorder of this process: none until a command allows it with `warn`, and calls the API."""
 
     warn: Callable[[str], None] | None = None
     collector: "Collector | None" = None

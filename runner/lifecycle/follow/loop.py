@@ -157,7 +157,7 @@ def _start(run: Following, *, wait_until: float) -> None:
     while not run.stop.is_set():
         try:
             check_workspace(context.store.batches(context.run), run.api)
-            if context.run.started_at is None and not context.run.lacks_consent:
+            if context.run.started_at is None and not context.run.needs_consent:
                 context.run = context.store.update_run(context.run, started_at=run.api.now)
             _warn_of_deletion(run)
             return
@@ -189,7 +189,7 @@ def _begin_next_round(run: Following) -> bool:
     return True
 
 
-def _lacks_consent(run: Following) -> bool:
+def _has_unconfirmed_batches(run: Following) -> bool:
     """Return whether a recovered run would send something that nobody has agreed to."""
     return bool(find_unconfirmed_batches(run.context.store, run.context.run))
 
@@ -255,7 +255,7 @@ def follow_run(
 
 def _take_all_steps(run: Following, alarms: Alarms, *, wait: bool, wait_until: float) -> bool:
     """Take steps as `follow_run` says, and return what it returns."""
-    if _lacks_consent(run):
+    if _has_unconfirmed_batches(run):
         return False
     run.memory.make_all_due(run.batches.in_state(*IN_FLIGHT))
     while not run.stop.is_set():
@@ -265,7 +265,7 @@ def _take_all_steps(run: Following, alarms: Alarms, *, wait: bool, wait_until: f
         if not run.batches.count("prepared", *IN_FLIGHT):
             if not _begin_next_round(run):
                 return True
-            if _lacks_consent(run):
+            if _has_unconfirmed_batches(run):
                 return False
         elif read_clock() >= wait_until:
             return False

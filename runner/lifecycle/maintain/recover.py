@@ -39,7 +39,7 @@ _MAX_SHOWN = 10
 
 
 class _FoundBatches(NamedTuple):
-    """Remote batches by run id: `own` of the spec in its current form, `others` of what else the state lacks."""
+    """Remote batches by run id: those of the spec as it is now (`own`), and of `others` that the state lacks."""
 
     own: dict[str, list[RecoveredBatch]]
     others: dict[str, list[RecoveredBatch]]

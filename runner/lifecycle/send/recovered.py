@@ -47,7 +47,7 @@ def _may_predate_state_loss(context: RunContext, batch: Batch) -> bool:
 
 def find_unconfirmed_batches(store: Store, run: Run) -> list[Batch]:
     """Return the batches that a recovered run would send without consent: no remote batch was found for them."""
-    if not run.lacks_consent:
+    if not run.needs_consent:
         return []
     prepared = [batch for batch in store.batches(run) if batch.state == "prepared"]
     found = {
