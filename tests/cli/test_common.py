@@ -42,32 +42,32 @@ def test_a_signal_stops_cleanly_and_cancels_nothing(tmp_path: Path, number: int,
     assert len(records(tmp_path / "out" / "all.jsonl")) == 20
 
 
-def test_a_second_runner_exits_with_6(tmp_path: Path) -> None:
-    write_job(tmp_path)
+@contextmanager
+def beside_a_run(root: Path) -> Iterator[dict[str, str]]:
+    """Yield the environment while a run waits for its batches; it ends with 0, and sends each batch once."""
+    write_job(root)
     moments: list[str] = []
-    with simulator(tmp_path / "api", seconds=2, on=moments.append) as environ:
-        first = start(tmp_path, environ, "run", "job.yaml", "--yes")
+    with simulator(root / "api", seconds=2, on=moments.append) as environ:
+        first = start(root, environ, "run", "job.yaml", "--yes")
         while "created" not in moments:
             time.sleep(0.05)
+        yield environ
+        assert end(root, first).returncode == 0
+    assert accepted(root / "api") == 3
+
+
+def test_a_second_runner_exits_with_6(tmp_path: Path) -> None:
+    with beside_a_run(tmp_path) as environ:
         second = command(tmp_path, environ, "run", "job.yaml", "--yes")
         assert (second.returncode, "another runner" in second.stderr) == (6, True)
-        assert end(tmp_path, first).returncode == 0
-    assert accepted(tmp_path / "api") == 3
 
 
 def test_a_second_runner_can_wait_for_the_first(tmp_path: Path) -> None:
-    write_job(tmp_path)
-    moments: list[str] = []
-    with simulator(tmp_path / "api", seconds=2, on=moments.append) as environ:
-        first = start(tmp_path, environ, "run", "job.yaml", "--yes")
-        while "created" not in moments:
-            time.sleep(0.05)
+    with beside_a_run(tmp_path) as environ:
         early = command(tmp_path, environ, "run", "job.yaml", "--yes", "--wait-lock", "0.1s")
         second = command(tmp_path, environ, "run", "job.yaml", "--yes", "--wait-lock", "10m")
         assert (early.returncode, "another runner is using" in early.stderr) == (6, True)
         assert (second.returncode, second.stderr.count(" UTC): waiting for it")) == (0, 1)
-        assert end(tmp_path, first).returncode == 0
-    assert accepted(tmp_path / "api") == 3
 
 
 @contextmanager

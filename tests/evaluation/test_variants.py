@@ -354,5 +354,5 @@ def test_receivers_are_told_once_of_each_variant(tmp_path: Path) -> None:
     with simulator(tmp_path / "api") as environ, webhook() as hook:
         assert command(tmp_path, {**environ, "HOOK": hook.url}, *RUN).returncode == 0
         assert command(tmp_path, {**environ, "HOOK": hook.url}, *RUN).returncode == 0
-    assert sorted(json.loads(body)["data"]["spec"] for _, body in hook.got) == ["job@large", "job@small"]
+    assert sorted(json.loads(one.body)["data"]["spec"] for one in hook.got) == ["job@large", "job@small"]
     assert len(set(hook.ids())) == 2

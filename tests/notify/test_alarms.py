@@ -27,7 +27,7 @@ def make_older(root: Path, seconds: float) -> None:
 
 
 def message(hook: Webhook) -> str:
-    return str(json.loads(hook.got[0][1])["data"]["message"])
+    return str(json.loads(hook.got[0].body)["data"]["message"])
 
 
 @pytest.mark.parametrize(("days", "names"), [(0.9, []), (2, ["slow"]), (22, ["slow", "expiring"]), (30, ["slow"])])

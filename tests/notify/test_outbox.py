@@ -31,7 +31,7 @@ def with_hook(environ: dict[str, str], hook: Webhook) -> dict[str, str]:
 
 
 def data(hook: Webhook, index: int = 0) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(hook.got[index][1])["data"]
+    found: dict[str, Any] = json.loads(hook.got[index].body)["data"]
     return found
 
 
@@ -47,7 +47,7 @@ def test_finished_run_is_told_with_a_valid_signature(tmp_path: Path) -> None:
     with simulator(tmp_path / "api") as environ, webhook() as hook:
         ended = command(tmp_path, with_hook(environ, hook), *RUN)
     assert ended.returncode == 0, ended.stderr
-    [(headers, body)] = hook.got
+    [(_, headers, body)] = hook.got
     assert Verifier(SECRET).verify(body, headers)["type"] == "finished"
     found = data(hook)
     assert (found["spec"], found["rows"], found["outcomes"]) == ("job", 20, {"succeeded": 20})
@@ -118,7 +118,7 @@ def test_refused_event_is_sent_by_the_next_command(tmp_path: Path, status: int) 
         hook.status = 204
         assert command(tmp_path, with_hook(environ, hook), *RUN).returncode == 0
     assert (hook.names(), len(set(hook.ids())), pending(tmp_path)) == (["finished", "finished"], 1, 0)
-    assert hook.got[0][1] == hook.got[1][1]
+    assert hook.got[0].body == hook.got[1].body
 
 
 def test_hanging_receiver_does_not_keep_others_waiting(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_service_of_apprise_is_told(tmp_path: Path) -> None:
             check=False,
         )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
-    [(_, body)] = hook.got
+    [(_, _, body)] = hook.got
     assert "20 succeeded" in json.loads(body)["message"]
     assert "job: finished" in json.loads(body)["title"]
     assert "T0PSECRET" not in ended.stderr

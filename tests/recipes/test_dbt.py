@@ -7,12 +7,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
-import sqlalchemy as sa
 import yaml
 
 from runner import load_spec
 from tests.support import ROOT
-from tests.support.servers import postgres, query_server
+from tests.support.servers import postgres, psql_variables, query_server
 from tests.support.simulator import simulator
 
 RECIPE = ROOT / "specs" / "recipes" / "dbt"
@@ -30,19 +29,6 @@ def database() -> Iterator[str]:
         with psycopg.connect(url) as connection:
             connection.cursor().executemany(f"INSERT INTO {table} VALUES (%s, %s, %s)".encode(), rows)  # noqa: S608
         yield url
-
-
-def psql_variables(url: str) -> dict[str, str]:
-    """The variables of the recipe for a database."""
-    at = sa.make_url(url)
-    parts = {
-        "HOST": at.host,
-        "PORT": at.port,
-        "USER": at.username,
-        "PASSWORD": at.password,
-        "DATABASE": at.database,
-    }
-    return {f"PG{name}": str(value) for name, value in parts.items()}
 
 
 def test_the_spec_labels_the_rows_of_the_model(

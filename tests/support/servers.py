@@ -159,62 +159,102 @@ def write_table(root: Path, url: str, rows: list[dict[str, Any]], **sink: Any) -
     )
 
 
+def psql_variables(url: str) -> dict[str, str]:
+    """The variables by which PostgreSQL's own programs find a database."""
+    at = sa.make_url(url)
+    parts = {
+        "HOST": at.host,
+        "PORT": at.port,
+        "USER": at.username,
+        "PASSWORD": at.password,
+        "DATABASE": at.database,
+    }
+    return {f"PG{name}": str(value) for name, value in parts.items()}
+
+
 def rows_of(url: str, table: str = "t") -> list[tuple[Any, ...]]:
     driver = url.replace("postgresql:", "postgresql+psycopg:")
     with sa.create_engine(driver, poolclass=sa.pool.NullPool).connect() as connection:
         return [tuple(row) for row in connection.exec_driver_sql(f"SELECT * FROM {table} ORDER BY 1")]  # noqa: S608
 
 
-class Webhook:
-    """A receiver of webhooks: what it got, as (headers, body), and what it answers, after a while.
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Serve on loopback in threads, and print no requests; yield the URL."""
+    handler.log_message = lambda *_: None  # type: ignore[method-assign]
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.handle_error = lambda *_: None  # type: ignore[method-assign] # a caller may have gone
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class Posted(NamedTuple):
+    """A request by POST; the names of its headers are in lower case."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Receiver:
+    """A server that takes requests by POST: those that it got, and the status that it answers.
 
     As long as `is_hanging` is set, it does not answer.
     """
 
-    def __init__(self) -> None:
-        self.got: list[tuple[dict[str, str], bytes]] = []
-        self.status = 204
-        self.is_hanging = threading.Event()
-        self.url = ""
+    status: int = 204
+    url: str = ""
+    got: list[Posted] = field(default_factory=list)
+    is_hanging: threading.Event = field(default_factory=threading.Event)
+
+
+@contextmanager
+def receiving(receiver: Receiver, *, path: str = "") -> Iterator[None]:
+    """Let a receiver take requests on loopback."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            while receiver.is_hanging.is_set():
+                time.sleep(0.02)
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            receiver.got.append(Posted(self.path, headers, body))
+            self.send_response(receiver.status)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+    with serving(Handler) as url:
+        receiver.url = f"{url}{path}"
+        try:
+            yield
+        finally:
+            receiver.is_hanging.clear()
+
+
+class Webhook(Receiver):
+    """A receiver of webhooks."""
 
     def names(self) -> list[str]:
         """The events that it got, in their order."""
-        return [json.loads(body)["type"] for _, body in self.got]
+        return [json.loads(one.body)["type"] for one in self.got]
 
     def ids(self) -> list[str]:
         """The ids of what it got."""
-        return [headers["webhook-id"] for headers, _ in self.got]
+        return [one.headers["webhook-id"] for one in self.got]
 
 
 @contextmanager
 def webhook() -> Iterator[Webhook]:
     """A receiver of webhooks on loopback."""
     hook = Webhook()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            while hook.is_hanging.is_set():
-                time.sleep(0.02)
-            hook.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
-            self.send_response(hook.status)
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Print nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.handle_error = lambda *_: None  # type: ignore[method-assign] # a caller may have gone
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    hook.url = f"http://127.0.0.1:{server.server_port}/hooks/T0PSECRET"
-    try:
+    with receiving(hook, path="/hooks/T0PSECRET"):
         yield hook
-    finally:
-        hook.is_hanging.clear()
-        server.shutdown()
-        server.server_close()
 
 
 @dataclass
@@ -271,15 +311,6 @@ def proxy(upstream: str, prefix: str = "", removed: Sequence[str] = ()) -> Itera
 
         do_POST = do_DELETE = do_GET  # noqa: N815
 
-        def log_message(self, *_: object) -> None:
-            """Print nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    made.url = f"http://127.0.0.1:{server.server_port}{prefix}"
-    try:
+    with serving(Handler) as url:
+        made.url = f"{url}{prefix}"
         yield made
-    finally:
-        server.shutdown()
-        server.server_close()

@@ -1,16 +1,15 @@
 """A collector of OpenTelemetry on loopback: it takes OTLP over HTTP, and can hang."""
 
 import gzip
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass
 from typing import Any
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from tests.support.servers import Receiver, receiving
 
 
 @dataclass(frozen=True)
@@ -28,14 +27,16 @@ class Sent:
     attributes: dict[str, Any]
 
 
-@dataclass
-class Collector:
-    """What was received: the bodies with their paths. While `is_hanging` is set, nothing is answered."""
+class Collector(Receiver):
+    """A receiver of traces and metrics."""
 
-    url: str = ""
-    bodies: list[tuple[str, bytes]] = field(default_factory=list)
-    status: int = 200
-    is_hanging: threading.Event = field(default_factory=threading.Event)
+    @property
+    def bodies(self) -> list[tuple[str, bytes]]:
+        """The bodies with their paths."""
+        return [
+            (one.path, gzip.decompress(one.body) if one.headers.get("content-encoding") == "gzip" else one.body)
+            for one in list(self.got)
+        ]
 
     def resources(self) -> list[dict[str, Any]]:
         """The resources of all bodies."""
@@ -67,7 +68,7 @@ class Collector:
         return self._parse("/v1/metrics", ExportMetricsServiceRequest, "resource_metrics")
 
     def _parse(self, path: str, kind: Any, name: str) -> list[Any]:
-        bodies = [body for where, body in list(self.bodies) if where == path]
+        bodies = [body for where, body in self.bodies if where == path]
         return [one for body in bodies for one in getattr(kind.FromString(body), name)]
 
 
@@ -84,30 +85,6 @@ def _read(span: Any) -> Sent:
 @contextmanager
 def collector() -> Iterator[Collector]:
     """A collector on loopback; what it received can be read after it has ended."""
-    found = Collector()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            while found.is_hanging.is_set():
-                time.sleep(0.02)
-            is_zipped = self.headers.get("content-encoding") == "gzip"
-            found.bodies.append((self.path, gzip.decompress(body) if is_zipped else body))
-            self.send_response(found.status)
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Print nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.handle_error = lambda *_: None  # type: ignore[method-assign] # a caller may have gone
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    found.url = f"http://127.0.0.1:{server.server_port}"
-    try:
+    found = Collector(status=200)
+    with receiving(found):
         yield found
-    finally:
-        found.is_hanging.clear()
-        server.shutdown()
-        server.server_close()

@@ -8,11 +8,9 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-import sqlalchemy as sa
-
 from tests.proofs.recipes.environments import Environment, run
 from tests.support import ROOT
-from tests.support.servers import postgres, query_server
+from tests.support.servers import postgres, psql_variables, query_server
 from tests.support.simulator import end_batches, paid, simulator
 
 RECIPES = ROOT / "specs" / "recipes"
@@ -115,15 +113,7 @@ def run_dbt(tool: Environment, runner: Environment, folder: Path) -> str:
     """Build the model, run the spec, build what reads its table, and build all again."""
     shutil.copytree(RECIPES / "dbt", folder, dirs_exist_ok=True)
     with postgres() as url, simulator(folder / "api") as served:
-        at = sa.make_url(url)
-        parts = {
-            "HOST": at.host,
-            "PORT": at.port,
-            "USER": at.username,
-            "PASSWORD": at.password,
-            "DATABASE": at.database,
-        }
-        environ = {**served, **{f"PG{name}": str(value) for name, value in parts.items()}}
+        environ = {**served, **psql_variables(url)}
         dbt = tool.program("dbt")
         before = run([dbt, "build", "--select", "+tickets_to_label"], cwd=folder, environ=environ)
         run([runner.program("runner"), "run", "labels.yaml", "--yes"], cwd=folder, environ=environ)
