@@ -1,0 +1,53 @@
+"""Where the state of a project is, by `runner.toml` and the environment."""
+
+from pathlib import Path
+
+import pytest
+
+from runner.errors import UsageError
+from runner.store.place import StatePlace, find_place
+
+SHARED = 'state = "postgresql://db/ops"\nfiles = "s3://bucket/runner/"\n'
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("STATE", "FILES", "PROJECT", "JOBS"):
+        monkeypatch.delenv(f"RUNNER_{name}", raising=False)
+
+
+def test_state_is_in_the_project_folder_by_default(tmp_path: Path) -> None:
+    assert find_place(tmp_path) == StatePlace(tmp_path / ".runner")
+
+
+def test_runner_toml_names_a_shared_state(tmp_path: Path) -> None:
+    (tmp_path / "runner.toml").write_text(SHARED)
+    place = find_place(tmp_path)
+    assert place == StatePlace(tmp_path / ".runner", "postgresql://db/ops", "s3://bucket/runner", tmp_path.name)
+    assert place.is_shared
+
+
+def test_environment_comes_before_runner_toml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "runner.toml").write_text(SHARED)
+    monkeypatch.setenv("RUNNER_STATE", "postgresql://me:secret@other/ops")
+    monkeypatch.setenv("RUNNER_PROJECT", "invoices")
+    place = find_place(tmp_path)
+    assert (place.database, place.project) == ("postgresql://me:secret@other/ops", "invoices")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("stat = 'x'", "there is no setting 'stat'; it can be state, files, project, jobs"),
+        ("state = 5", "state must be text in quotes"),
+        ("state = ", "Invalid value"),
+        ("state = 'mysql://db/ops'\nfiles = 's3://b/x'", "must be a URL that begins with postgresql://"),
+        ("state = 'postgresql://me:secret@db/ops'", "contains a password"),
+        ("state = 'postgresql://db/ops'", "needs `files` beside it"),
+        ("files = 's3://bucket/x'", "needs a shared `state` beside it"),
+    ],
+)
+def test_mistake_in_runner_toml_is_named(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "runner.toml").write_text(text)
+    with pytest.raises(UsageError, match=message):
+        find_place(tmp_path)
