@@ -260,9 +260,9 @@ def _waits_for_cap(ready: ReadyRun, others: Iterable[tuple[Spec, ReadyRun]]) -> 
 def _find_shared(ready: ReadyRun, earlier: Sequence[tuple[Spec, ReadyRun]]) -> Spec | None:
     """Return the first spec whose unfinished run has requests that a new run has too, or None."""
     store, run = ready.context.store, ready.context.run
-    others = [other.context.run for _, other in earlier]
-    number = store.row_index.find_run_with_common_requests(run, others) if others else None
-    return next((spec for spec, other in earlier if other.context.run.number == number), None)
+    by_age = sorted(earlier, key=lambda one: one[1].context.run.number)
+    has_common = store.row_index.has_common_requests
+    return next((spec for spec, other in by_age if has_common(run, other.context.run)), None)
 
 
 def _report_alone(observer: Observer, event: RunEvent) -> None:

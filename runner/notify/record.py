@@ -65,7 +65,7 @@ def record_finish(context: RunContext) -> None:
 def _measure(store: Store, run: Run) -> str:
     """Return a mark that changes whenever a run goes on."""
     counts = store.run_batches(run).count_by_state()
-    done = sum(store.row_index.outcome_counts(run).values())
+    done = sum(store.counts.read(run).values())
     return f"{done} rows, " + ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
 
 

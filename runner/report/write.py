@@ -26,10 +26,12 @@ def _open_rows(stack: ExitStack, store: Store, run: Run, *, has_pictures: bool) 
     draw = None
     if has_pictures:
         # Only pictures need Pillow and PDFium.
+        from runner.lifecycle.deliver.row_results import RequestFinder
         from runner.report.page.thumbnails import Thumbnailer
 
-        draw = Thumbnailer(store, run, stack.enter_context(open_slices())).draw
-    counts = store.row_index.outcome_counts(run)
+        files = stack.enter_context(open_slices())
+        draw = Thumbnailer(store, files, RequestFinder(store, run, files)).draw
+    counts = store.counts.read(run)
     failed = sum(rows for name, rows in counts.items() if name != "succeeded")
     judge = stack.enter_context(open_labels(store, run))
     return stack.enter_context(open_packer(rows=run.rows, failed=failed, draw=draw, judge=judge))

@@ -132,7 +132,7 @@ class Progress:
 def measure_progress(store: Store, run: Run) -> Progress:
     """Return how far a run is now."""
     batches = store.run_batches(run)
-    counts = store.row_index.outcome_counts(run)
+    counts = store.counts.read(run)
     return Progress(
         run=run.id,
         spec=run.spec,

@@ -9,8 +9,9 @@ from pathlib import Path
 from runner.errors import StateError
 from runner.files.atomic import make_private_folder, open_private_file
 from runner.store.lock import HeldLock, lock_folder
+from runner.store.upgrade_rows import ROW_TABLE_VERSION, write_row_indexes
 
-SCHEMA_VERSION = 9
+SCHEMA_VERSION = 10
 _NETWORK_FILESYSTEMS = (
     "cifs",
     "smb3",
@@ -57,9 +58,9 @@ def _connect(folder: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def _run_script(connection: sqlite3.Connection, script: str, version: int) -> None:
-    """Run a script of this package and set the database version, in one transaction."""
-    text = files("runner.store").joinpath("migrations", script).read_text("utf-8")
+def _run_script(connection: sqlite3.Connection, script: str, version: int, more: str = "") -> None:
+    """Run a script of this package, and `more` after it, and set the database version, in one transaction."""
+    text = files("runner.store").joinpath("migrations", script).read_text("utf-8") + more
     connection.executescript(f"BEGIN IMMEDIATE;\n{text}\nPRAGMA user_version = {version};\nCOMMIT;")
 
 
@@ -74,7 +75,8 @@ def _upgrade(connection: sqlite3.Connection, folder: Path) -> None:
         open_private_file(path).close()
         with closing(sqlite3.connect(path)) as copy:
             connection.backup(copy)
-        _run_script(connection, f"upgrade_{old}.sql", old + 1)
+        more = write_row_indexes(connection, folder) if old == ROW_TABLE_VERSION else ""
+        _run_script(connection, f"upgrade_{old}.sql", old + 1, more)
 
 
 def _is_network_folder(folder: Path) -> bool:

@@ -26,6 +26,7 @@ class Run:
     - `evaluation`: the figures of `evaluate`, as JSON, once its outputs are written.
     - `is_pilot`: a sample of the rows, sent before the whole job.
     - `cache`: the time to live of the cache marks that the runner has set; None if it sets none.
+    - `unsent_index`, `duplicate_index`: the SHA-256 of its index files of rows that are in no batch, if any are.
     """
 
     number: int
@@ -50,6 +51,8 @@ class Run:
     evaluation: str | None
     is_pilot: bool
     cache: str | None
+    unsent_index: str | None
+    duplicate_index: str | None
 
     @property
     def needs_consent(self) -> bool:
@@ -92,6 +95,9 @@ class Batch:
     - `cache`: the time to live of the mark at the end of what all its requests begin with, if there is one.
     - `assumed_unsent_at`: when it was assumed that no remote batch exists, because the API refused its create or
       because the state knows of none. One look at the list settles it, without a grace period.
+    - `request_index`, `result_index`: the SHA-256 of its index files; None for the second until it is collected,
+      and for both once the run is purged.
+    - `retries`: number of its rows that are sent again.
     """
 
     run: int
@@ -134,6 +140,9 @@ class Batch:
     is_warmup: bool
     cache: str | None
     cache_saving: float | None
+    request_index: str | None
+    result_index: str | None
+    retries: int
 
 
 class SettledRow(NamedTuple):

@@ -1,7 +1,6 @@
-"""Requests by digest: those already seen in this run, and those already answered in other runs."""
+"""Requests by digest that were already seen."""
 
 import sqlite3
-from typing import NamedTuple
 
 
 class DigestIndex:
@@ -34,48 +33,3 @@ class DigestIndex:
     def close(self) -> None:
         """Delete all digests."""
         self._db.close()
-
-
-class ResultLocation(NamedTuple):
-    """The location of an answer: run, round, batch, and offset and length in bytes."""
-
-    run: int
-    round: int
-    batch: int
-    offset: int
-    length: int
-
-
-_MAX_ANSWERS = 20
-_PLACE = "run, round, batch, result_offset, result_length"
-
-
-class AnsweredRequests:
-    """Requests of other runs that have an answer, by digest.
-
-    The answer was valid or invalid then, which the rules of another spec may judge differently.
-    """
-
-    def __init__(self, db: sqlite3.Connection, run: int | None) -> None:
-        self._db = db
-        self._run = run
-        # A temporary table, because an index on disk would be written while other runners use the state.
-        db.execute("DROP TABLE IF EXISTS temp.invalid_answer")
-        db.execute(
-            f"CREATE TEMP TABLE invalid_answer AS SELECT digest, {_PLACE} FROM row WHERE outcome = 'invalid'"
-            " AND digest > x'' AND result_offset IS NOT NULL"
-            " AND run IN (SELECT run FROM outcome_count WHERE outcome = 'invalid')"
-        )
-        db.execute("CREATE INDEX temp.invalid_digest ON invalid_answer (digest)")
-        self._sources = [
-            f"SELECT {_PLACE} FROM {table} WHERE digest = ?1 AND run IS NOT ?2{condition}"
-            for table, condition in (("row", " AND outcome = 'succeeded'"), ("invalid_answer", ""))
-            if db.execute(f"SELECT EXISTS (SELECT 1 FROM {table} WHERE digest > x''{condition})").fetchone()[0]
-        ]
-
-    def find(self, digest: bytes) -> list[ResultLocation]:
-        """Return the locations of the newest answers to a request, at most 20, newest first."""
-        if not self._sources:
-            return []
-        query = f"{' UNION ALL '.join(self._sources)} ORDER BY run DESC LIMIT {_MAX_ANSWERS}"
-        return [ResultLocation(*found) for found in self._db.execute(query, (digest, self._run))]

@@ -1,257 +1,173 @@
-"""The rows of all runs: integers that locate each request and result, and the outcomes.
+"""The rows of all runs: where the request and the result of each are, its outcome, and its latest attempt.
 
-Payloads are in the files of the run. Writing methods run inside the caller's transaction.
+All of it is in the index files of the runs. The latest attempt at a row is in the newest batch that has it.
 """
 
-import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
-
-import msgspec
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
+from itertools import accumulate, chain
+from typing import Any, NamedTuple
 
 from runner.errors import StateError
-from runner.requests.pack import Body
-from runner.store.records import Batch, Run, SettledRow
-
-_CHUNK = 10_000
-
-_SENT_LENGTH = "coalesce(sent_length, body_length)"
-_SIZE = f"{_SENT_LENGTH} + size_adjustment"
-
-# The range is for speed: without it, every row of the run would be read.
-_IN_BATCH = "run = ? AND row BETWEEN ? AND ? AND round = ? AND batch = ?"
+from runner.store.batch_index import BatchIndex, Outcome, Request, RunIndexes, locate, read_outcome, size_of
+from runner.store.index_files import (
+    DUPLICATE,
+    OUTCOME_CODES,
+    UNSENT,
+    IndexFile,
+    SortedRecords,
+    digest_or_none,
+    index_path,
+    outcome_name,
+    read_records,
+    write_index,
+)
+from runner.store.latest_attempts import Attempts, merge_latest
+from runner.store.records import Batch, Run
+from runner.store.request_index import DigestIndex
+from runner.store.row_finder import RowFinder
+from runner.store.run_folder import FileSlices, open_slices
 
 RETRY_ALWAYS = 2
 """Value of `rows_to_retry` for a row that is sent again however many attempts it has had."""
 
+_SUCCEEDED = OUTCOME_CODES["succeeded"]
+_ANSWERED = (_SUCCEEDED, OUTCOME_CODES["invalid"])
+_NO_OUTCOME = Outcome(0, None, 0, None, None)
 
-def _has_outcome(outcomes: Sequence[str]) -> str:
-    return f" AND outcome IN ({', '.join('?' * len(outcomes))})" if outcomes else ""
-
-
-def _place_of(batch: Batch) -> tuple[int, int, int, int, int]:
-    """Return the values for `_IN_BATCH`."""
-    return batch.run, batch.first_row, batch.last_row, batch.round, batch.batch
+RowOutcome = tuple[int, str | None, int, int, int | None, int | None, int, bytes | None]
+"""A row: its number, outcome, round, batch, offset, length, row in the results, and digest."""
 
 
-class RowIndex:
-    """The rows of all runs of a project."""
+class Answer(NamedTuple):
+    """An answer: the digest of its request, whether it was valid, and where both are; places are bytes."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._db = connection
+    digest: bytes
+    is_valid: bool
+    round: int
+    batch: int
+    offset: int
+    length: int
+    body_offset: int
+    body_length: int
 
-    def add_requests(
-        self, run: Run, round: int, body: Body, digests: Mapping[int, bytes], size_adjustments: Mapping[int, int]
+
+class RowIndex(BatchIndex):
+    """The rows of all runs of a project. `list_batches` is called with the number of a run."""
+
+    def __init__(
+        self, list_batches: Callable[[int], Sequence[Batch]], find_indexes: Callable[[int], RunIndexes]
     ) -> None:
-        """Record the requests of a body; a row that is sent again keeps its digest."""
-        columns = "run, row, round, batch, body_offset, body_length, digest, size_adjustment, sent_length"
-        sent_lengths = body.sent_lengths
-        self._db.executemany(
-            f"INSERT INTO row ({columns}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
-            " ON CONFLICT (run, row) DO UPDATE SET round = ?3, batch = ?4, body_offset = ?5, body_length = ?6,"
-            " sent_length = ?9, outcome = NULL, retry = 0, result_offset = NULL, result_length = NULL",
-            (
-                (
-                    run.number,
-                    row,
-                    round,
-                    body.batch,
-                    *where,
-                    digests.get(row),
-                    size_adjustments.get(row, 0),
-                    sent_lengths.get(row),
-                )
-                for row, *where in body.requests
-            ),
-        )
+        super().__init__(find_indexes)
+        self._list_batches = list_batches
 
-    def record_outcomes(
-        self, batch: Batch, outcomes: Iterable[tuple[int, str, int, int | None, int | None]]
-    ) -> None:
-        """Record (row, outcome, retry, offset, length) of each row of a batch, and the outcomes of duplicates."""
-        counts: dict[str, int] = {}
-        rows: list[int] = []
-
-        def values() -> Iterator[tuple[Any, ...]]:
-            for row, outcome, retry, offset, length in outcomes:
-                counts[outcome] = counts.get(outcome, 0) + 1
-                rows.append(row)
-                yield outcome, retry, offset, length, batch.run, row
-
-        self._db.executemany(
-            "UPDATE row SET outcome = ?, retry = ?, result_offset = ?, result_length = ?"
-            " WHERE run = ? AND row = ?",
-            values(),
-        )
-        for outcome, duplicates in self._settle_duplicates(batch, rows):
-            counts[outcome] += duplicates
-        self._db.executemany(
-            "INSERT INTO outcome_count VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET rows = rows + ?3",
-            [(batch.run, outcome, rows) for outcome, rows in counts.items()],
-        )
+    def batches_of(self, run: Run) -> Sequence[Batch]:
+        """Return all batches of a run, ordered by round and batch."""
+        return self._list_batches(run.number)
 
     def request_sizes(self, run: Run) -> Iterator[int]:
         """Return the size of each request of a prepared run: its bytes, corrected for attachments."""
-        query = f"SELECT {_SIZE} FROM row WHERE run = ? AND batch > 0"
-        return (size for (size,) in self._db.execute(query, (run.number,)))
+        return (size_of(request) for batch in self.batches_of(run) for request in self.requests(batch))
 
     def largest_request_bytes(self, run: Run) -> int:
         """Return the bytes of the largest request of a prepared run, or 0."""
-        query = f"SELECT max({_SENT_LENGTH}) FROM row WHERE run = ? AND batch > 0"
-        [(found,)] = self._db.execute(query, (run.number,))
-        return found or 0
-
-    def largest_request_of(self, batch: Batch) -> int:
-        """Return the bytes of the largest request of a batch, or 0."""
-        [(found,)] = self._db.execute(f"SELECT max({_SENT_LENGTH}) FROM row WHERE {_IN_BATCH}", _place_of(batch))
-        return found or 0
-
-    def request_sizes_of(self, batch: Batch) -> list[int]:
-        """Return the size of each request of a batch, in the order of `requests_of`."""
-        query = f"SELECT {_SIZE} FROM row WHERE {_IN_BATCH} ORDER BY row"
-        return [size for (size,) in self._db.execute(query, _place_of(batch))]
+        return max(map(self.largest_request_of, self.batches_of(run)), default=0)
 
     def requests_at(self, run: Run, indexes: Iterable[int]) -> Iterator[tuple[int, int, int, int, int]]:
         """Yield (row, batch, offset, length, size) of the requests at these places in a prepared run, from 0."""
-        query = (
-            f"SELECT row, batch, body_offset, body_length, {_SIZE} FROM row"
-            " WHERE run = ? AND batch > 0 ORDER BY row LIMIT 1 OFFSET ?"
+        batches = sorted(self.batches_of(run), key=lambda batch: batch.first_row)
+        ends = list(accumulate(batch.requests for batch in batches))
+        with open_slices() as files:
+            for place in indexes:
+                number = bisect_right(ends, place)
+                if number < len(batches):
+                    batch = batches[number]
+                    request = self.open_requests(batch, files).at(place - ends[number] + batch.requests)
+                    yield request[0], batch.batch, request[1], request[2], request[3] + request[4]
+
+    def has_common_requests(self, run: Run, other: Run) -> bool:
+        """Return whether another run has requests of this one that are not answered yet."""
+        unanswered = (batch for batch in self.batches_of(run) if batch.result_index is None)
+        with closing(DigestIndex()) as own:
+            for request in chain.from_iterable(map(self.requests, unanswered)):
+                if any(request[5]):
+                    own.setdefault(request[5], request[0])
+            sent = chain.from_iterable(map(self.requests, self._list_batches(other.number)))
+            digests = chain((request[5] for request in sent), (record[5] for record in self.unsent_rows(other)))
+            return any(any(digest) and digest in own for digest in digests)
+
+    def unsent_rows(self, run: Run) -> Iterator[tuple[Any, ...]]:
+        """Yield the records of the rows of a run that are in no batch; see `index_files`."""
+        index = self._unsent_index(run.number)
+        return iter(()) if index is None else read_records(index, UNSENT)
+
+    def _unsent_index(self, run: int) -> IndexFile | None:
+        folder, sha256, _ = self._find_indexes(run)
+        return None if sha256 is None else IndexFile(index_path(folder.indexes, "unsent", sha256), sha256)
+
+    def correct_unsent_rows(self, run: Run, outcomes: Mapping[int, str]) -> str:
+        """Write the index of the rows that are in no batch again with these outcomes, and return its SHA-256."""
+        records = (
+            UNSENT.pack(*one[:2], OUTCOME_CODES[outcomes[one[0]]] if one[0] in outcomes else one[2], *one[3:])
+            for one in self.unsent_rows(run)
         )
-        for place in indexes:
-            yield from self._db.execute(query, (run.number, place))
+        return write_index(self._find_indexes(run.number).folder.indexes, "unsent", records)
 
-    def add_settled_rows(self, run: Run, rows: Iterable[SettledRow]) -> None:
-        """Record rows that are not sent, together with their outcomes."""
-        self._db.executemany(
-            "INSERT INTO row (run, row, round, batch, body_offset, body_length, outcome, result_offset,"
-            " result_length, digest) VALUES (?, ?, 0, 0, 0, 0, ?, ?, ?, ?)",
-            ((run.number, *row) for row in rows),
-        )
+    def count_duplicates(self, run: int, rows: Sequence[int]) -> dict[int, int]:
+        """Return how many later rows have the same request as each of these, ascending, where any has."""
+        folder, _, sha256 = self._find_indexes(run)
+        if sha256 is None or not rows:
+            return {}
+        index = IndexFile(index_path(folder.indexes, "duplicates", sha256), sha256)
+        with open_slices() as files:
+            found = dict(SortedRecords(index, DUPLICATE, files).between(rows[0], rows[-1]))
+        return {row: found[row] for row in rows if row in found}
 
-    def add_duplicates(self, run: Run, rows: Iterable[tuple[int, int]]) -> None:
-        """Record rows that are not sent because an earlier row has the same request: (row, earlier row)."""
-        columns = "run, row, round, batch, body_offset, body_length, duplicate_of"
-        values = ((run.number, row, first) for row, first in rows)
-        self._db.executemany(f"INSERT INTO row ({columns}) VALUES (?, ?, 0, 0, 0, 0, ?)", values)
+    def row_outcomes(self, run: Run) -> Iterator[RowOutcome]:
+        """Yield every row in order: (row, outcome, round, batch, offset, length, row in the results, digest).
 
-    def recount_outcomes(self, run: Run) -> None:
-        """Recount the outcomes of all rows, inside the caller's transaction."""
-        self._db.execute(
-            "UPDATE row SET outcome = (SELECT outcome FROM row AS first WHERE first.run = row.run"
-            " AND first.row = row.duplicate_of) WHERE run = ? AND duplicate_of IS NOT NULL",
-            (run.number,),
-        )
-        self._db.execute("DELETE FROM outcome_count WHERE run = ?", (run.number,))
-        self._db.execute(
-            "INSERT INTO outcome_count SELECT run, outcome, count(*) FROM row"
-            " WHERE run = ? AND outcome IS NOT NULL GROUP BY outcome",
-            (run.number,),
-        )
-
-    def correct_outcomes(self, run: Run, outcomes: Iterable[tuple[int, str]]) -> None:
-        """Replace the outcomes of these rows, given as (row, outcome), inside the caller's transaction."""
-        values = ((outcome, run.number, row) for row, outcome in outcomes)
-        self._db.executemany("UPDATE row SET outcome = ? WHERE run = ? AND row = ?", values)
-        self.recount_outcomes(run)
-
-    def outcome_counts(self, run: Run) -> dict[str, int]:
-        """Return the number of rows per outcome so far. Raises StateError for a damaged count."""
-        query = "SELECT outcome, rows FROM outcome_count WHERE run = ? ORDER BY outcome"
-        found = dict(self._db.execute(query, (run.number,)))
-        try:
-            return msgspec.convert(found, dict[str, int])
-        except msgspec.ValidationError as error:
-            raise StateError(f"the database contains a damaged count of outcomes: {error}") from error
-
-    def find_run_with_common_requests(self, run: Run, others: Sequence[Run]) -> int | None:
-        """Return the number of the first of `others` that has requests of `run` which are not answered yet."""
-        numbers = ", ".join(str(other.number) for other in others)
-        query = (
-            "SELECT min(other.run) FROM row AS own JOIN row AS other ON other.digest = own.digest"
-            f" WHERE own.run = ? AND own.digest > x'' AND own.outcome IS NULL AND other.run IN ({numbers})"
-        )
-        (number,) = self._db.execute(query, (run.number,)).fetchone()
-        return None if number is None else int(number)
-
-    def location_of(self, run: Run, row: int) -> tuple[int, int, int] | None:
-        """Return (batch, offset, length) of the latest params of a row, or None if it is not sent."""
-        query = "SELECT batch, body_offset, body_length FROM row WHERE run = ? AND row = ? AND batch > 0"
-        found: tuple[int, int, int] | None = self._db.execute(query, (run.number, row)).fetchone()
-        return found
-
-    def latest_request(self, run: Run, row: int) -> tuple[int, int, int, int] | None:
-        """Return (round, batch, offset, length) of the latest params of a row, or None if it is not sent.
-
-        They are those of an earlier row if that has the same request.
+        Offset and length locate its line in the results, in bytes. The row in the results differs from the first
+        if an earlier row has the same request; the digest is then that of the earlier row.
         """
-        query = (
-            "SELECT one.round, one.batch, one.body_offset, one.body_length"
-            " FROM row JOIN row AS one ON one.run = row.run AND one.row = coalesce(row.duplicate_of, row.row)"
-            " WHERE row.run = ? AND row.row = ? AND one.batch > 0"
-        )
-        found: tuple[int, int, int, int] | None = self._db.execute(query, (run.number, row)).fetchone()
-        return found
+        unsent = Attempts(None, 0, partial(self.unsent_rows, run))
+        with self.open_finder(run) as finder:
+            for batch, found in merge_latest([unsent, *self._list_attempts(run)]):
+                if batch is not None:
+                    row, request, result = found
+                    _, outcome, _, *place = _NO_OUTCOME if result is None else read_outcome(result)
+                    yield row, outcome, batch.round, batch.batch, *place, row, digest_or_none(request[5])
+                    continue
+                row, first, code, offset, length, digest = found
+                if first:
+                    yield row, *finder.find_first(first)
+                else:
+                    yield row, outcome_name(code), 0, 0, *locate(offset, length), row, digest_or_none(digest)
 
-    def earlier_request(self, digest: bytes) -> tuple[int, int, int, int, int] | None:
-        """Return (run, round, batch, offset, length) of the newest params of a request whose answer was valid."""
-        query = (
-            "SELECT run, round, batch, body_offset, body_length FROM row"
-            " WHERE digest = ? AND digest > x'' AND outcome = 'succeeded' AND batch > 0 ORDER BY run DESC LIMIT 1"
-        )
-        found: tuple[int, int, int, int, int] | None = self._db.execute(query, (digest,)).fetchone()
-        return found
+    def read_answers(self, run: Run) -> Iterator[Answer]:
+        """Yield the answers that the requests of a run have, valid or not, each with the digest of its request."""
+        for batch, (_, request, result) in merge_latest(self._list_attempts(run)):
+            if batch is not None and result is not None and result[1] in _ANSWERED and any(request[5]):
+                is_valid = result[1] == _SUCCEEDED
+                yield Answer(request[5], is_valid, batch.round, batch.batch, *result[3:], *request[1:3])
+        for _, first, code, offset, length, digest in self.unsent_rows(run):
+            if not first and length and code in _ANSWERED and any(digest):
+                yield Answer(digest, code == _SUCCEEDED, 0, 0, offset, length, 0, 0)
 
-    def rows_of(self, batch: Batch) -> list[int]:
-        """Return the numbers of the rows whose latest attempt is this batch, ascending."""
-        return [row for row, _, _ in self.requests_of(batch)]
+    def _list_attempts(self, run: Run) -> list[Attempts]:
+        """Return the attempts at the rows of all batches, as (row, request, result or None)."""
+        batches = self.batches_of(run)
+        return [Attempts(batch, batch.first_row, partial(self._read_pairs, batch)) for batch in batches]
 
-    def requests_of(self, batch: Batch) -> list[tuple[int, int, int]]:
-        """Return (row, offset, length) of the params of each row in `rows_of`."""
-        query = f"SELECT row, body_offset, body_length FROM row WHERE {_IN_BATCH} ORDER BY row"
-        return self._db.execute(query, _place_of(batch)).fetchall()
-
-    def results_of(self, batch: Batch) -> list[tuple[int, int, int]]:
-        """Return (row, offset, length) of the result of each row in `rows_of` that has one."""
-        query = (
-            f"SELECT row, result_offset, result_length FROM row WHERE {_IN_BATCH}"
-            " AND result_offset IS NOT NULL ORDER BY row"
-        )
-        return self._db.execute(query, _place_of(batch)).fetchall()
-
-    def count_rows_of_round(self, run: Run, round: int, outcomes: Sequence[str] = ()) -> int:
-        """Return the number of rows whose latest attempt is in this round; with `outcomes`, only of those."""
-        query, values = "SELECT count(*) FROM row WHERE run = ? AND round = ?", (run.number, round, *outcomes)
-        return int(self._db.execute(query + _has_outcome(outcomes), values).fetchone()[0])
-
-    def results_of_round(
-        self, run: Run, round: int, outcomes: Sequence[str]
-    ) -> Iterator[tuple[int, int, int, int]]:
-        """Yield (row, batch, offset, length) of the results of a round with these outcomes, by row."""
-        query = (
-            "SELECT row, batch, result_offset, result_length FROM row WHERE run = ? AND round = ?"
-            f"{_has_outcome(outcomes)} AND result_offset IS NOT NULL ORDER BY row"
-        )
-        yield from self._db.execute(query, (run.number, round, *outcomes))
-
-    def _settle_duplicates(self, batch: Batch, rows: list[int]) -> list[tuple[str, int]]:
-        """Copy the outcomes of a batch to duplicates of its rows; return (outcome, number of duplicates)."""
-        query = "SELECT EXISTS (SELECT 1 FROM row WHERE run = ? AND duplicate_of IS NOT NULL)"
-        if not rows or not self._db.execute(query, (batch.run,)).fetchone()[0]:
-            return []
-        values = {
-            "run": batch.run,
-            "first": min(rows),
-            "last": max(rows),
-            "round": batch.round,
-            "batch": batch.batch,
-        }
-        duplicates = (
-            "FROM row AS first WHERE first.run = :run AND first.row = row.duplicate_of AND first.round = :round"
-        )
-        duplicates += " AND first.batch = :batch AND row.run = :run AND row.duplicate_of BETWEEN :first AND :last"
-        self._db.execute(f"UPDATE row SET outcome = first.outcome {duplicates}", values)
-        query = f"SELECT row.outcome, count(*) {duplicates.replace('FROM row AS first', 'FROM row, row AS first')}"
-        return self._db.execute(f"{query} GROUP BY row.outcome", values).fetchall()
+    def _read_pairs(self, batch: Batch) -> Iterator[tuple[int, Request, tuple[Any, ...] | None]]:
+        if batch.result_index is None:
+            yield from ((request[0], request, None) for request in self.requests(batch))
+            return
+        for request, result in zip(self.requests(batch), self.results(batch), strict=True):
+            if request[0] != result[0]:
+                raise StateError(f"the index files of batch {batch.round}-{batch.batch} have different rows")
+            yield request[0], request, result
 
     def rows_to_retry(
         self, run: Run, *, min_retry: int = 1
@@ -259,33 +175,66 @@ class RowIndex:
         """Yield the rows to send again, ascending; `min_retry` 2 selects those sent whatever their attempts.
 
         Each is (row, round, batch, offset, length) of its latest params, then the offset and length of its line in
-        the results of that batch. Rows are read in chunks, so that the caller can write rows meanwhile.
+        the results of that batch.
         """
-        query = (
-            "SELECT row, round, batch, body_offset, body_length, result_offset, result_length FROM row"
-            " WHERE run = ? AND retry >= ? AND row > ? ORDER BY row LIMIT ?"
-        )
-        last = 0
-        while chunk := self._db.execute(query, (run.number, min_retry, last, _CHUNK)).fetchall():
-            yield from chunk
-            last = chunk[-1][0]
+        batches = list(self.batches_of(run))
+        first = next((place for place, batch in enumerate(batches) if batch.retries), len(batches))
+        with open_slices() as files:
+            for batch, record in self._merge_results(batches[first:]):
+                if batch.result_index is None or record[2] < min_retry:
+                    continue
+                row, _, _, offset, length = record
+                requests = self.open_requests(batch, files)
+                position = requests.find(row, row - batch.first_row)
+                if position is None:
+                    raise StateError(
+                        f"row {row} has a result in batch {batch.round}-{batch.batch}, but no request"
+                    )
+                request = requests.at(position)
+                yield row, batch.round, batch.batch, request[1], request[2], *locate(offset, length)
 
-    def row_outcomes(
-        self, run: Run
-    ) -> Iterator[tuple[int, str | None, int, int, int | None, int | None, int, bytes | None]]:
-        """Yield every row in order: (row, outcome, round, batch, offset, length, row in the results, digest).
+    def _merge_results(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, tuple[Any, ...]]]:
+        """Yield the latest of each row: a record of `results`, or of `requests` if its batch is not collected."""
+        attempts = [
+            Attempts(
+                batch,
+                batch.first_row,
+                partial(self.requests if batch.result_index is None else self.results, batch),
+            )
+            for batch in batches
+        ]
+        return ((batch, record) for batch, record in merge_latest(attempts) if batch is not None)
 
-        Offset and length locate its line in the results, in bytes. The row in the results differs from the first
-        if an earlier row has the same request; the digest is then that of the earlier row. Rows are read in
-        chunks, so that the caller can write rows meanwhile.
-        """
-        query = (
-            "SELECT row.row, row.outcome, one.round, one.batch, one.result_offset, one.result_length, one.row,"
-            " one.digest"
-            " FROM row JOIN row AS one ON one.run = row.run AND one.row = coalesce(row.duplicate_of, row.row)"
-            " WHERE row.run = ? AND row.row > ? ORDER BY row.row LIMIT ?"
-        )
-        last = 0
-        while chunk := self._db.execute(query, (run.number, last, _CHUNK)).fetchall():
-            yield from chunk
-            last = chunk[-1][0]
+    def outcomes_of_round(self, run: Run, round: int) -> dict[str, int]:
+        """Return the number of rows per outcome, of the rows whose latest attempt is in a collected round."""
+        counts: dict[str, int] = {}
+        for _, outcome in self._latest_of_round(run, round):
+            if outcome.name is not None:
+                counts[outcome.name] = counts.get(outcome.name, 0) + 1
+        return counts
+
+    def results_of_round(
+        self, run: Run, round: int, outcomes: Sequence[str]
+    ) -> Iterator[tuple[int, int, int, int]]:
+        """Yield (row, batch, offset, length) of the results of a round with these outcomes, by row."""
+        for batch, (row, name, _, offset, length) in self._latest_of_round(run, round):
+            if name in outcomes and offset is not None and length is not None:
+                yield row, batch.batch, offset, length
+
+    def _latest_of_round(self, run: Run, round: int) -> Iterator[tuple[Batch, Outcome]]:
+        batches = (batch for batch in self.batches_of(run) if batch.round == round)
+        for batch, record in self._merge_results(batches):
+            if batch.result_index is not None:
+                yield batch, read_outcome(record)
+
+    @contextmanager
+    def open_finder(self, run: Run) -> Iterator[RowFinder]:
+        """Yield a finder of single rows of a run, as the run is now."""
+        with open_slices() as files:
+            yield self.make_finder(run, files)
+
+    def make_finder(self, run: Run, files: FileSlices) -> RowFinder:
+        """Return a finder of single rows of a run that reads through `files`."""
+        index = self._unsent_index(run.number)
+        unsent = None if index is None else SortedRecords(index, UNSENT, files)
+        return RowFinder(self, self.batches_of(run), unsent, files)

@@ -60,17 +60,22 @@ class RunFolder:
         """Return the path of the list of rows that are about to be sent synchronously."""
         return self.bodies / f"{round}-{batch}.noted"
 
+    @property
+    def indexes(self) -> Path:
+        """The folder of the index files: see `index_files`."""
+        return self.path / "index"
+
     def purge(self) -> None:
         """Delete the files that hold rows and answers, and keep the spec snapshot. Raises OSError."""
         self.rows.unlink(missing_ok=True)
         self.attachments.unlink(missing_ok=True)
-        for folder in (self.bodies, self.path / "results"):
+        for folder in (self.bodies, self.path / "results", self.indexes):
             if folder.exists():
                 shutil.rmtree(folder)
 
     def create(self) -> None:
         """Create the empty folders."""
-        for folder in (self.path.parent, self.path, self.bodies, self.path / "results"):
+        for folder in (self.path.parent, self.path, self.bodies, self.path / "results", self.indexes):
             make_private_folder(folder)
 
 

@@ -7,7 +7,8 @@ instead of taking effect twice.
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,24 +16,23 @@ from typing import Any
 
 from runner.errors import StateError
 from runner.requests.pack import Body
+from runner.store.answer_index import AnsweredRequests
+from runner.store.batch_index import Outcome, RunIndexes
 from runner.store.database import open_database
 from runner.store.event_log import EventLog
 from runner.store.key_hashes import KeyHashes
 from runner.store.lock import HeldLock, SendGuard, guard_sending
+from runner.store.outcome_counts import OutcomeCounts
 from runner.store.records import Batch, Run, list_columns, read_record
 from runner.store.remote_index import RemoteIndex
-from runner.store.request_index import AnsweredRequests
+from runner.store.row_finder import RowFinder
 from runner.store.row_index import RowIndex
 from runner.store.run_batches import BatchKey, RunBatches, key_of
 from runner.store.run_folder import RunFolder
 from runner.store.run_ids import new_run_id
 
 _NO_DIGESTS: Mapping[int, bytes] = {}
-
-
 _NO_ADJUSTMENTS: Mapping[int, int] = {}
-
-
 _RUN_COLUMNS, _BATCH_COLUMNS = list_columns(Run), list_columns(Batch)
 
 
@@ -44,7 +44,8 @@ class Store:
         self._lock = lock
         self._db = connection
         self._in_memory: dict[int, RunBatches] = {}
-        self.row_index = RowIndex(connection)
+        self.row_index = RowIndex(self._batches, self._find_indexes)
+        self.counts = OutcomeCounts(connection)
         self.key_hashes = KeyHashes(connection)
         self.remote_index = RemoteIndex(connection)
         self.event_log = EventLog(connection)
@@ -78,6 +79,11 @@ class Store:
     def folder_of(self, run_id: str) -> RunFolder:
         """Return the folder of the run with this id."""
         return RunFolder(self.path / "runs" / run_id)
+
+    def _find_indexes(self, number: int) -> RunIndexes:
+        query = "SELECT id, unsent_index, duplicate_index FROM run WHERE number = ?"
+        run_id, *indexes = self._db.execute(query, (number,)).fetchone()
+        return RunIndexes(self.folder_of(run_id), *indexes)
 
     def runs(self, spec: str | None = None) -> list[Run]:
         """Return all runs, or the runs of the spec with this name, newest first."""
@@ -118,7 +124,10 @@ class Store:
         """Delete the rows and answers of a run, change columns, and keep its costs and counts of outcomes."""
         with self.transaction():
             run = self.update_run(run, purged_at=run.purged_at or time.time(), failures=None, **columns)
-            self._db.execute("DELETE FROM row WHERE run = ?", (run.number,))
+            run = self.update_run(run, unsent_index=None, duplicate_index=None)
+            names = "request_index = NULL, result_index = NULL"
+            self._db.execute(f"UPDATE batch SET {names} WHERE run = ?", (run.number,))
+            self._in_memory.pop(run.number, None)
             self.event_log.forget_settled(run)
         self.folder(run).purge()
         return run
@@ -138,15 +147,20 @@ class Store:
         send_mode: str = "batch",
         size_adjustments: Mapping[int, int] = _NO_ADJUSTMENTS,
         *,
+        earlier: RowFinder | None = None,
         cache: str | None = None,
         is_warmup: bool = False,
     ) -> None:
         """Record a body that is on disk as a prepared batch, inside the caller's transaction.
 
-        `digests` and `size_adjustments` (see `EncodedRequest`) hold the values of new requests, by row. A
-        request that is sent again keeps its own. `cache` and `is_warmup` are those of `Batch`.
+        `digests` and `size_adjustments` (see `EncodedRequest`) hold the values of new requests, by row. A request
+        that is sent again keeps its own, and loses its outcome: `earlier` finds both. `cache` and `is_warmup` are
+        those of `Batch`.
         """
-        rows = [row for row, _, _ in body.requests]
+        rows = sorted(row for row, _, _ in body.requests)
+        if earlier is not None:
+            digests, size_adjustments = self._take_back(run, rows, earlier)
+        index = self.row_index.write_requests(run.number, round, body, digests, size_adjustments)
         values = (
             run.number,
             round,
@@ -156,16 +170,38 @@ class Store:
             body.bytes,
             body.sha256,
             send_mode,
-            min(rows),
-            max(rows),
+            rows[0],
+            rows[-1],
             cache,
             is_warmup,
+            index,
         )
         columns = "run, round, batch, state, requests, bytes, sha256, send_mode, first_row, last_row"
-        columns += ", cache, is_warmup"
-        self._db.execute(f"INSERT INTO batch ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+        columns += ", cache, is_warmup, request_index"
+        self._db.execute(f"INSERT INTO batch ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
         self._reload(run.number, (round, body.batch))
-        self.row_index.add_requests(run, round, body, digests, size_adjustments)
+
+    def _take_back(
+        self, run: Run, rows: Sequence[int], earlier: RowFinder
+    ) -> tuple[dict[int, bytes], dict[int, int]]:
+        """Return the digests and size adjustments of rows that are sent again, and uncount their outcomes."""
+        found = {row: attempt for row in rows if (attempt := earlier.find(row)) is not None}
+        outcomes = {row: earlier.outcome_of(attempt) for row, attempt in found.items()}
+        self.counts.add(run.number, {name: -count for name, count in self._count(run.number, outcomes).items()})
+        requests = {row: attempt.request for row, attempt in found.items()}
+        return (
+            {row: request[5] for row, request in requests.items()},
+            {row: request[4] for row, request in requests.items()},
+        )
+
+    def _count(self, run: int, outcomes: Mapping[int, str | None]) -> dict[str, int]:
+        """Return the number of rows per outcome, with the later rows that have the same requests."""
+        counts: dict[str, int] = {}
+        duplicates = self.row_index.count_duplicates(run, list(outcomes))
+        for row, name in outcomes.items():
+            if name is not None:
+                counts[name] = counts.get(name, 0) + 1 + duplicates.get(row, 0)
+        return counts
 
     def count_new_requests(self, run: Run) -> int:
         """Return the number of requests in the first round of a prepared run."""
@@ -177,10 +213,13 @@ class Store:
 
     def batches(self, run: Run) -> list[Batch]:
         """Return all batches of a run, ordered by round and batch."""
-        if run.number in self._in_memory:
-            return list(self._in_memory[run.number])
+        return self._batches(run.number)
+
+    def _batches(self, run: int) -> list[Batch]:
+        if run in self._in_memory:
+            return list(self._in_memory[run])
         query = f"SELECT {_BATCH_COLUMNS} FROM batch WHERE run = ? ORDER BY round, batch"
-        return [read_record(Batch, row) for row in self._db.execute(query, (run.number,))]
+        return [read_record(Batch, row) for row in self._db.execute(query, (run,))]
 
     def run_batches(self, run: Run) -> RunBatches:
         """Return the batches of a run with their totals; they stay in memory while this store holds the lock."""
@@ -215,8 +254,13 @@ class Store:
     def replace_batch(self, batch: Batch, bodies: Iterable[Body]) -> None:
         """Replace a prepared batch by bodies with the same rows, inside the caller's transaction."""
         run = next(run for run in self.runs() if run.number == batch.run)
+        with self.row_index.open_finder(run) as earlier:
+            self._add_parts(run, batch, bodies, earlier)
+        self.remove_batch(batch)
+
+    def _add_parts(self, run: Run, batch: Batch, bodies: Iterable[Body], earlier: RowFinder) -> None:
         for body in bodies:
-            self.add_batch(run, batch.round, body, cache=batch.cache)
+            self.add_batch(run, batch.round, body, earlier=earlier, cache=batch.cache)
             self._db.execute(
                 "UPDATE batch SET accepted_before_rejection = ?, search_started_at = ?, send_mode = ?,"
                 " doubted_cost = ? WHERE run = ? AND round = ? AND batch = ?",
@@ -231,7 +275,6 @@ class Store:
                 ),
             )
             self._reload(batch.run, (batch.round, body.batch))
-        self.remove_batch(batch)
 
     def remove_batch(self, batch: Batch) -> None:
         """Delete a prepared batch whose rows are in others, inside the caller's transaction."""
@@ -244,10 +287,11 @@ class Store:
 
     def replace_batches(self, run: Run, bodies: Iterable[Body]) -> None:
         """Replace all batches of a first round by bodies, inside the caller's transaction."""
-        self._in_memory.pop(run.number, None)
-        self._db.execute("DELETE FROM batch WHERE run = ?", (run.number,))
-        for body in bodies:
-            self.add_batch(run, 1, body)
+        with self.row_index.open_finder(run) as earlier:
+            self._in_memory.pop(run.number, None)
+            self._db.execute("DELETE FROM batch WHERE run = ?", (run.number,))
+            for body in bodies:
+                self.add_batch(run, 1, body, earlier=earlier)
 
     def clear_rejections(self, run: Run) -> None:
         """Clear the rejections of prepared batches, so that they are sent again."""
@@ -261,14 +305,37 @@ class Store:
 
         `retry` is 0 for a final outcome, 1 if the row is sent again, and 2 if that holds whatever its attempts.
         """
+        found = [Outcome(*one) for one in sorted(outcomes)]
+        index = self.row_index.write_results(batch, found)
+        counts = self._count(batch.run, {one.row: one.name for one in found})
+        retries = sum(one.retry > 0 for one in found)
         with self.transaction():
-            self.row_index.record_outcomes(batch, outcomes)
-            return self.transition(batch, "collected", **columns)
+            self.counts.add(batch.run, counts)
+            return self.transition(batch, "collected", result_index=index, retries=retries, **columns)
 
-    def answered_requests(self, run: Run) -> AnsweredRequests:
+    def correct_outcomes(self, run: Run, outcomes: Mapping[int, str]) -> None:
+        """Replace the outcomes of these rows, inside the caller's transaction."""
+        with self.row_index.open_finder(run) as finder:
+            attempts = {row: attempt.batch for row in outcomes if (attempt := finder.find(row)) is not None}
+        for batch in dict.fromkeys(attempts.values()):
+            found = (
+                one._replace(name=outcomes.get(one.row, one.name)) for one in self.row_index.outcomes_of(batch)
+            )
+            self.transition(batch, batch.state, result_index=self.row_index.write_results(batch, found))
+        if len(attempts) < len(outcomes) and run.unsent_index is not None:
+            index = self.row_index.correct_unsent_rows(run, outcomes)
+            run = self.update_run(run, unsent_index=index)
+        self.recount_outcomes(run)
+
+    def recount_outcomes(self, run: Run) -> None:
+        """Count the outcomes of all rows again, inside the caller's transaction."""
+        counts = Counter(outcome for _, outcome, *_ in self.row_index.row_outcomes(run) if outcome is not None)
+        self.counts.replace(run.number, counts)
+
+    def answered_requests(self, run: Run | None = None) -> AnsweredRequests:
         """Return the answered requests of all runs but this one, which may belong to another store."""
-        is_ours = any(other.id == run.id for other in self.runs())
-        return AnsweredRequests(self._db, run.number if is_ours else None)
+        others = [other for other in self.runs() if run is None or other.id != run.id]
+        return AnsweredRequests(self.path, self.row_index, others)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.processes import RUN, command
-from tests.support.projects import write_job
+from tests.support.projects import change_results, lose_requests, write_job
 from tests.support.simulator import simulator
 
 
@@ -37,9 +37,26 @@ def edit_body(root: Path) -> None:
     edit("bodies/1-1.json", b"text number 1", b"text number !")(root)
 
 
+def lose_row(root: Path, row: int) -> None:
+    lose_requests(root, {row})
+    change_results(root, lambda one: None if one.row == row else one)
+
+
+def index_of(root: Path, name: str) -> Path:
+    [found] = (folder(root) / "index").glob(f"{name}.*")
+    return found
+
+
+def edit_index(root: Path) -> None:
+    path = index_of(root, "1-1.requests")
+    path.write_bytes(path.read_bytes()[::-1])
+
+
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
-    "a row is lost": (lambda root: sql(root, "DELETE FROM row WHERE row = 7"), "row 7 is missing"),
-    "the last row is lost": (lambda root: sql(root, "DELETE FROM row WHERE row = 20"), "19 in the database"),
+    "a row is lost": (lambda root: lose_row(root, 7), "row 7 is missing from the index files"),
+    "the last row is lost": (lambda root: lose_row(root, 20), "19 in the index files"),
+    "an index file is edited": (edit_index, "differs from what was written"),
+    "an index file is gone": (lambda root: index_of(root, "1-1.results").unlink(), "cannot be read"),
     "rows.jsonl is gone": (lambda root: (folder(root) / "rows.jsonl").unlink(), "rows.jsonl cannot be read"),
     "the record is edited": (
         edit("spec.json", b"Label the text.", b"Label the test."),

@@ -1,8 +1,6 @@
 """Rows are sent again only if that can help, and only as often as allowed."""
 
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,7 +8,7 @@ import pytest
 from runner import Summary
 from runner.errors import StateError
 from tests.support.outputs import records
-from tests.support.projects import EACH_ONCE, IMPOSSIBLE_SCHEMA, ROWS, SPEC, write_job
+from tests.support.projects import EACH_ONCE, IMPOSSIBLE_SCHEMA, ROWS, SPEC, change_results, write_job
 from tests.support.simulator import accepted, end_batches, paid
 
 
@@ -83,8 +81,7 @@ def test_damaged_mark_sends_no_answered_row_again(tmp_path: Path, run_job: Calla
     run_job(wait=False, seconds=600)
     end_batches(tmp_path / "api", limit=1)
     assert run_job(wait=False).outcomes == {"succeeded": 1}
-    with closing(sqlite3.connect(tmp_path / ".runner/state.db")) as database, database:
-        database.execute("UPDATE row SET retry = 1 WHERE outcome = 'succeeded'")
+    change_results(tmp_path, lambda one: one._replace(retry=1))
     with pytest.raises(StateError, match=r"row \d is marked to be sent again, but cannot be: its result is final"):
         run_job()
     assert accepted(tmp_path / "api") == 2

@@ -12,7 +12,7 @@ from runner.results.outcome import parse_result
 from runner.results.output_format import build_output_format
 from runner.spec.spec import Output
 from tests.support.outputs import message_line, records
-from tests.support.projects import IMPOSSIBLE_SCHEMA, plan_of_edited_job, write_job
+from tests.support.projects import IMPOSSIBLE_SCHEMA, change_results, plan_of_edited_job, write_job
 from tests.support.simulator import paid
 
 THINKING = {"type": "thinking", "thinking": "well", "signature": "s"}
@@ -59,8 +59,8 @@ def test_stored_empty_success_is_not_reused(tmp_path: Path, run_job: Callable[..
 def test_empty_success_of_an_older_version_is_judged(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     write_job(tmp_path, rows=5, **TEXT, **ONCE)
     run_job(mix=lambda _: "empty")
+    change_results(tmp_path, lambda one: one._replace(name="succeeded"))
     with sqlite3.connect(tmp_path / ".runner/state.db") as database:
-        database.execute("UPDATE row SET outcome = 'succeeded'")
         database.execute("UPDATE outcome_count SET outcome = 'succeeded'")
     database.close()
     again = run_job()

@@ -5,11 +5,15 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from runner.store.batch_index import locate
 from runner.store.database import SCHEMA_VERSION, open_database
+from runner.store.index_files import outcome_name
 from runner.store.lock import lock_folder
+from runner.store.store import open_store
 from tests.support import DATA
 from tests.support.processes import RUN, command
 from tests.support.projects import write_job
@@ -39,6 +43,7 @@ NAMES_NOW = {
 
 def make_old(root: Path, script: Path, version: int) -> None:
     """Put what a run left behind into a database as an older version wrote it."""
+    add_row_table(root / ".runner")
     path = root / ".runner" / "state.db"
     new = root / "new.db"
     shutil.move(path, new)
@@ -55,6 +60,33 @@ def make_old(root: Path, script: Path, version: int) -> None:
             old.execute(f"INSERT INTO {table} ({quoted}) SELECT {now} FROM {source}")  # noqa: S608
         old.execute(f"PRAGMA user_version = {version}")
     old.close()
+
+
+ROW_TABLE = """
+CREATE TABLE row (run, row, round, batch, body_offset, body_length, outcome, retry, result_offset, result_length,
+                  digest, duplicate_of, size_adjustment, sent_length)
+"""
+
+
+def add_row_table(folder: Path) -> None:
+    """Put the rows of the one run into a table, as versions before 10 had it, and delete its index files."""
+    with open_store(folder, lock=False) as store:
+        [run] = store.runs()
+        rows: dict[int, tuple[Any, ...]] = {}
+        for batch in store.batches(run):
+            results = {one[0]: (one[1], one[2], *one[3:]) for one in store.row_index.outcomes_of(batch)}
+            for row, offset, length, sent, adjustment, digest in store.row_index.requests(batch):
+                result = results.get(row, (None, 0, None, None))
+                place = (run.number, row, batch.round, batch.batch, offset, length)
+                rows[row] = (*place, *result, digest, None, adjustment, sent)
+        for row, first, code, offset, length, digest in store.row_index.unsent_rows(run):
+            result = (None, 0, None, None) if first else (outcome_name(code), 0, *locate(offset, length))
+            rows[row] = (run.number, row, 0, 0, 0, 0, *result, digest, first or None, 0, None)
+        shutil.rmtree(store.folder(run).indexes)
+    with sqlite3.connect(folder / "state.db") as database:
+        database.execute(ROW_TABLE)
+        database.executemany("INSERT INTO row VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows.values())
+    database.close()
 
 
 def schema(path: Path) -> dict[str, set[str]]:
@@ -109,7 +141,7 @@ def test_database_with_a_lost_page_is_rejected(tmp_path: Path) -> None:
         assert command(tmp_path, environ, *RUN).returncode == 0
         with sqlite3.connect(tmp_path / ".runner/state.db") as database:
             database.execute("PRAGMA writable_schema = ON")
-            database.execute("DELETE FROM sqlite_master WHERE name = 'row_duplicates'")
+            database.execute("DELETE FROM sqlite_master WHERE name = 'event_pending'")
         database.close()
         ended = command(tmp_path, environ, *RUN)
     assert (ended.returncode, "state.db is damaged" in ended.stderr) == (8, True), ended.stderr

@@ -1,6 +1,7 @@
 """Small projects to run: specs, rows, and their plans."""
 
 import json
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ from runner import Plan, load_spec, plan
 from runner.errors import InputError, Problem
 from runner.spec.schema_errors import schema_text
 from runner.spec.spec import Spec
+from runner.store.batch_index import Outcome
+from runner.store.index_files import REQUEST, write_index
+from runner.store.store import open_store
 
 SCHEMA = {
     "type": "object",
@@ -104,3 +108,24 @@ def load_problems(
     with pytest.raises(InputError) as caught:
         load_lines(root, *lines, base=base, vars=vars)
     return list(caught.value.problems)
+
+
+def change_results(root: Path, change: Callable[[Outcome], Outcome | None]) -> None:
+    """Record other outcomes, or none, for the rows of all collected batches of the newest run of a project."""
+    with open_store(root / ".runner") as store:
+        run = store.runs()[0]
+        for batch in store.batches(run):
+            if batch.result_index is not None:
+                now = [one for one in map(change, store.row_index.outcomes_of(batch)) if one is not None]
+                index, retries = store.row_index.write_results(batch, now), sum(one.retry for one in now)
+                store.transition(batch, batch.state, result_index=index, retries=retries)
+
+
+def lose_requests(root: Path, rows: Collection[int]) -> None:
+    """Record the batches of the newest run of a project without these rows."""
+    with open_store(root / ".runner") as store:
+        run = store.runs()[0]
+        for batch in store.batches(run):
+            left = [REQUEST.pack(*one) for one in store.row_index.requests(batch) if one[0] not in rows]
+            index = write_index(store.folder(run).indexes, f"{batch.round}-{batch.batch}.requests", left)
+            store.transition(batch, batch.state, request_index=index)

@@ -50,7 +50,8 @@ def _build_records(
         return recorded is not None or not is_partial
 
     variant = context.spec.variant
-    provenance = Provenance(context, files).list_fields()
+    rows = context.store.row_index.make_finder(context.run, files)
+    provenance = Provenance(context, files, rows).list_fields()
     for found in read_row_results(context.store, context.run, output_format, files, is_wanted=is_wanted):
         if context.stop.is_set():
             raise Interrupted("stopped while the outputs were written: they stay as they were")
@@ -82,7 +83,7 @@ def _describe_output(sink: Sink, place: OutputPlace, rows: int, cuts: Mapping[st
 def _correct_outcomes(context: RunContext, corrected: list[tuple[int, str]]) -> None:
     """Record the outcomes of rows whose answers an older version judged in another way."""
     with context.store.transaction():
-        context.store.row_index.correct_outcomes(context.run, corrected)
+        context.store.correct_outcomes(context.run, dict(corrected))
     count = pluralize(len(corrected), "row")
     line = f"run {context.run.id}: {count} judged by today's rules, which an older version did not have"
     context.report("warning", line)

@@ -90,7 +90,7 @@ def find_failures(store: Store, run: Run) -> list[FailureGroup] | None:
         return None
     if run.state == "finished" and run.failures is not None:
         return decode_column(run.failures, list[FailureGroup])
-    counts = store.row_index.outcome_counts(run)
+    counts = store.counts.read(run)
     if run.state in UNCONFIRMED_STATES or not any(name != "succeeded" for name in counts):
         return []
     return _read_failures(store, run)

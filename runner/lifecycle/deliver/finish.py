@@ -48,7 +48,7 @@ def rewrite_outputs(context: RunContext, output_format: OutputFormat) -> None:
     if run.purged_at is not None:
         context.report("unchanged", f"{before}; its rows and answers were purged since")
         return
-    outcomes = context.store.row_index.outcome_counts(run)
+    outcomes = context.store.counts.read(run)
     has_failed_rows = outcomes.get("succeeded", 0) < run.rows
     hint = f"; `runner retry {run.id}` sends the failed rows again" if has_failed_rows else ""
     if cannot_be_retried(outcomes):

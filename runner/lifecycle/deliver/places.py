@@ -57,7 +57,7 @@ def _has_partial_rows(store: Store, run: Run) -> bool:
     """Return whether a run leaves rows out: by `--limit`, or because they were canceled."""
     limit = read_snapshot(store, run).limit
     is_limited = limit is not None and run.rows >= limit
-    return is_limited or store.row_index.outcome_counts(run).get("canceled", 0) > 0
+    return is_limited or store.counts.read(run).get("canceled", 0) > 0
 
 
 def _choose_place(context: RunContext, last_writers: Writers, sink: Sink, named: Destination) -> OutputPlace:

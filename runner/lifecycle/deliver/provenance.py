@@ -13,6 +13,7 @@ from runner.results.usage import parse_usage
 from runner.runs.context import RunContext
 from runner.sinks.registry import column_expressions
 from runner.spec.spec import Spec
+from runner.store.row_finder import RowFinder
 from runner.store.run_folder import FileSlices
 from runner.templates.expressions import PROVENANCE_FIELDS
 
@@ -34,6 +35,7 @@ class Provenance:
 
     context: RunContext
     files: FileSlices
+    rows: RowFinder
 
     def list_fields(self) -> dict[str, Compute]:
         """Return how to compute each field of PROVENANCE_FIELDS that a sink uses: most sinks use none."""
@@ -69,7 +71,7 @@ class Provenance:
     def _digest_request(self, found: RowResult, _: Outcome) -> str | None:
         """Return the SHA-256 of the params of a row, with attached files by their digests; None if not sent."""
         store, run = self.context.store, self.context.run
-        place = store.row_index.latest_request(run, found.number)
+        place = self.rows.find_request(found.number)
         if place is None:
             return None
         round, batch, offset, length = place

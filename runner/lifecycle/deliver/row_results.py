@@ -131,17 +131,25 @@ def _read_rows(
         raise ValueError("rows.jsonl differs from what was written")
 
 
-def find_request(store: Store, run: Run, found: RowResult) -> tuple[Run, int, int, int, int] | None:
-    """Return the run, round, batch, offset and length of what was sent for a row, or for the answer it reuses."""
-    if (own := store.row_index.latest_request(run, found.number)) is not None:
-        return run, *own
-    is_reused = found.digest is not None and found.recorded != "rejected"
-    earlier = store.row_index.earlier_request(found.digest) if is_reused and found.digest is not None else None
-    if earlier is None:
-        return None
-    number, *place = earlier
-    sender = next(one for one in store.runs() if one.number == number)
-    return sender, place[0], place[1], place[2], place[3]
+class RequestFinder:
+    """Finds the requests of the rows of a run, which also an earlier run may have sent."""
+
+    def __init__(self, store: Store, run: Run, files: FileSlices) -> None:
+        self._store, self._run = store, run
+        self._rows = store.row_index.make_finder(run, files)
+        self._answered = store.answered_requests()
+
+    def find(self, found: RowResult) -> tuple[Run, int, int, int, int] | None:
+        """Return the run, round, batch, offset and length of what was sent for a row, or the answer it reuses."""
+        if (own := self._rows.find_request(found.number)) is not None:
+            return self._run, *own
+        if found.digest is None or found.recorded == "rejected":
+            return None
+        earlier = self._answered.find_request(found.digest)
+        if earlier is None:
+            return None
+        sender = next(one for one in self._store.runs() if one.number == earlier.run)
+        return sender, *earlier[1:]
 
 
 def build_record(found: RowResult, outcome: Outcome) -> dict[str, Any]:

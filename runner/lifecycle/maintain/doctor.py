@@ -130,10 +130,10 @@ def _check_run(store: Store, run: Run) -> Iterator[str]:
         read_snapshot(store, run)
     except StateError as error:
         yield str(error)
-    yield from _check_rows(store, run)
+    yield from _stop_at_damage(_check_rows(store, run))
     batches = store.batches(run)
     for batch in batches:
-        yield from (f"{batch_label(batch)}: {line}" for line in _check_batch(store, run, batch))
+        yield from (f"{batch_label(batch)}: {line}" for line in _stop_at_damage(_check_batch(store, run, batch)))
     for before, after in pairwise(batches):
         if before.round < after.round and before.state != "collected":
             yield f"{batch_label(after)}: was prepared before {batch_label(before)} was collected"
@@ -141,6 +141,14 @@ def _check_run(store: Store, run: Run) -> Iterator[str]:
         # Outputs behind a URL are not checked.
         if run.state == "finished" and not is_url(sink["path"]) and not Path(sink["path"]).exists():
             yield f"{sink['path']} is missing: run the spec again to write it; nothing is sent"
+
+
+def _stop_at_damage(problems: Iterator[str]) -> Iterator[str]:
+    """Yield problems up to an index file that cannot be read, which ends them as the last one."""
+    try:
+        yield from problems
+    except StateError as error:
+        yield f"{error}: {_RECOVER_HINT}"
 
 
 def _check_rows(store: Store, run: Run) -> Iterator[str]:
@@ -160,15 +168,15 @@ def _check_rows(store: Store, run: Run) -> Iterator[str]:
     number = 0
     for number, (row, outcome, *_) in enumerate(store.row_index.row_outcomes(run), 1):
         if row != number:
-            yield f"row {number} is missing from the database, and row {row} follows: {_RECOVER_HINT}"
+            yield f"row {number} is missing from the index files, and row {row} follows: {_RECOVER_HINT}"
             return
         if outcome is not None:
             counts[outcome] = counts.get(outcome, 0) + 1
     if not lines == number == run.rows:
-        found = f"{lines:,} are in rows.jsonl and {number:,} in the database"
+        found = f"{lines:,} are in rows.jsonl and {number:,} in the index files"
         yield f"should have {pluralize(run.rows, 'row')}, but {found}: {_RECOVER_HINT}"
-    if counts != store.row_index.outcome_counts(run) or not counts.keys() <= set(OUTCOMES):
-        yield f"outcome counts are wrong: {store.row_index.outcome_counts(run)} instead of {counts}"
+    if counts != store.counts.read(run) or not counts.keys() <= set(OUTCOMES):
+        yield f"outcome counts are wrong: {store.counts.read(run)} instead of {counts}"
 
 
 def _check_batch(store: Store, run: Run, batch: Batch) -> Iterator[str]:
@@ -222,10 +230,10 @@ def _check_results(store: Store, run: Run, batch: Batch) -> Iterator[str]:
     """Check that the results are as received, and that each outcome has a line with the id of its row."""
     path = store.folder(run).results(batch.round, batch.batch)
     with open_slices() as files:
-        for row, outcome, round, number, offset, length, sent, _ in store.row_index.row_outcomes(run):
-            if (round, number) != (batch.round, batch.batch) or offset is None or length is None:
+        for row, outcome, _, offset, length in store.row_index.outcomes_of(batch):
+            if offset is None or length is None:
                 continue
-            if not _matches_row(files, path, offset, length, run, batch, sent):
+            if not _matches_row(files, path, offset, length, run, batch, row):
                 yield (
                     f"the result of row {row} ({outcome}) is not at its recorded place in "
                     f"its file: {_RECOVER_HINT}"

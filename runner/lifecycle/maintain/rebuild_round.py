@@ -11,6 +11,7 @@ from runner.requests.pack import Body, pack_requests
 from runner.requests.stored_params import restore_params
 from runner.spec.spec import Spec
 from runner.store.records import Run
+from runner.store.row_finder import RowFinder
 from runner.store.run_folder import open_slices
 from runner.store.store import Store
 
@@ -27,10 +28,11 @@ def rebuild_first_round(
     prepared run does not send.
     """
     folder, taken = store.folder(run), {row for rows in sent_rows.values() for row in rows}
-    places = {
-        number: [(row, *_sent_location(store, run, row)) for row in sorted(rows)]
-        for number, rows in sent_rows.items()
-    }
+    with store.row_index.open_finder(run) as finder:
+        places = {
+            number: [(row, *_sent_location(finder, run, row)) for row in sorted(rows)]
+            for number, rows in sent_rows.items()
+        }
     last = max([*sent_rows, *(batch.batch for batch in store.batches(run))])
     requests = (
         (row, batch.batch, *where)
@@ -60,11 +62,11 @@ def rebuild_first_round(
     shutil.rmtree(before)
 
 
-def _sent_location(store: Store, run: Run, row: int) -> tuple[int, int, int]:
-    place = store.row_index.location_of(run, row)
-    if place is None:
+def _sent_location(finder: RowFinder, run: Run, row: int) -> tuple[int, int, int]:
+    found = finder.find(row)
+    if found is None:
         raise UsageError(
             f"row {row} of run {run.id} was sent, but the current spec and input would not send it: restore both, "
             "including `reuse`"
         )
-    return place
+    return found.batch.batch, found.request[1], found.request[2]

@@ -136,7 +136,7 @@ def _retry(
 
 
 def _count_failed(store: Store, run: Run) -> int:
-    return run.rows - store.row_index.outcome_counts(run).get("succeeded", 0)
+    return run.rows - store.counts.read(run).get("succeeded", 0)
 
 
 def _has_new_rules(store: Store, run: Run, spec: Spec) -> bool:

@@ -12,9 +12,9 @@ import msgspec
 from runner.errors import FileChanged, StateError, UsageError
 from runner.lifecycle.deliver.failures import UNCONFIRMED_STATES, summarize_with_failures
 from runner.lifecycle.deliver.row_results import (
+    RequestFinder,
     RowResult,
     build_record,
-    find_request,
     read_row_results,
     recorded_output_format,
 )
@@ -106,14 +106,16 @@ def show_rows(
         check_has_rows(run)
         is_found, root = False, find_state_root(store.path)
         judge = stack.enter_context(open_judge(store, run))
-        output_format = recorded_output_format(store, run)
+        output_format, requests = recorded_output_format(store, run), RequestFinder(store, run, files)
         for found in read_row_results(store, run, output_format, files, is_wanted=choice.fits_state):
             is_found = True
             outcome = found.outcome or _NO_OUTCOME
             wrong = {} if judge is None or found.outcome is None else judge(found, outcome)
             if choice.fits_outcome(outcome) and (judge is None or wrong):
                 own = {} if judge is None else {"wrong": wrong}
-                request = {"request": _read_request(store, run, found, files, root)} if has_request else {}
+                request = (
+                    {"request": _read_request(store, requests.find(found), files, root)} if has_request else {}
+                )
                 unknown: dict[str, Any] = {"reason": None} if found.outcome is None else {}
                 yield {**build_record(found, outcome), **unknown, **own, **request}
             if choice.key is not None:
@@ -131,12 +133,13 @@ def check_has_rows(run: Run) -> None:
         raise UsageError(f"run {run.id} has not begun: its rows can be shown once it was confirmed")
 
 
-def _read_request(store: Store, run: Run, found: RowResult, files: FileSlices, root: Path) -> msgspec.Raw | None:
-    """Return the latest params of a row, in which a text stands for a file that is not as it was sent.
+def _read_request(
+    store: Store, place: tuple[Run, int, int, int, int] | None, files: FileSlices, root: Path
+) -> msgspec.Raw | None:
+    """Return the params at a place, in which a text stands for a file that is not as it was sent.
 
     Raises StateError if they are damaged.
     """
-    place = find_request(store, run, found)
     if place is None:
         return None
     sender, round, batch, offset, length = place

@@ -211,7 +211,7 @@ def build_plan(
         new=count,
         reused=prepared.reused,
         duplicates=prepared.duplicates,
-        rejected=context.store.row_index.outcome_counts(context.run).get("rejected", 0),
+        rejected=context.store.counts.read(context.run).get("rejected", 0),
         reasons=_describe_reasons(prepared, rate, estimate, way.cost),
         batches=len(batches) - (cache is None and any(batch.is_warmup for batch in batches)),
         bytes=sum(batch.bytes for batch in batches),

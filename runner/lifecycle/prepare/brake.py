@@ -28,10 +28,11 @@ class _Key(msgspec.Struct):
 def apply_brake(context: RunContext, output_format: OutputFormat, round: int) -> None:
     """Raise RetriesStopped if more than `retry.brake` of a round's rows failed for the same lasting reason."""
     brake, index = context.spec.retry.brake, context.store.row_index
-    total = index.count_rows_of_round(context.run, round)
-    if brake is None or total < MIN_ROWS or context.store.remote_index.recovered_batches(context.run, round + 1):
+    if brake is None or context.store.remote_index.recovered_batches(context.run, round + 1):
         return
-    if index.count_rows_of_round(context.run, round, LASTING_OUTCOMES) <= brake * total:
+    outcomes = index.outcomes_of_round(context.run, round)
+    total = sum(outcomes.values())
+    if total < MIN_ROWS or sum(outcomes.get(name, 0) for name in LASTING_OUTCOMES) <= brake * total:
         return
     groups: dict[str, tuple[int, int, str]] = {}
     for row, failed in _read_lasting_failures(context, output_format, round):
@@ -63,7 +64,7 @@ def _describe_stop(context: RunContext, round: int, share: str, row: int, messag
     with context.store.folder(context.run).rows.open("rb") as lines:
         key = msgspec.json.decode(next(islice(lines, row - 1, None)), type=_Key).key
     run = context.run
-    succeeded = context.store.row_index.outcome_counts(run).get("succeeded", 0)
+    succeeded = context.store.counts.read(run).get("succeeded", 0)
     return (
         f"run {run.id} stopped after round {round}: {share} failed for the same reason\n"
         f"  row {key!r}, for example, is {message}\n"

@@ -24,10 +24,11 @@ from runner.spec.spec import Spec
 from runner.store.records import Run, SettledRow
 from runner.store.request_index import DigestIndex
 from runner.store.store import Store
+from runner.store.unsent_rows import UnsentRows
 from runner.templates.templates import Templates
 from runner.text import pluralize
 
-_MAX_PENDING_HASHES, _MAX_PENDING_ROWS, _MAX_SHOWN = 10_000, 10_000, 5
+_MAX_PENDING_HASHES, _MAX_SHOWN = 10_000, 5
 
 
 _encode = msgspec.json.Encoder().encode
@@ -77,8 +78,7 @@ class FirstRound:
     jobs: int = 1
     earlier_rows: Iterator[tuple[Row, KeptResult | None]] | None = None
     rows: int = 0
-    settled_rows: list[SettledRow] = field(default_factory=list)
-    duplicates: list[tuple[int, int]] = field(default_factory=list)
+    unsent: UnsentRows = field(init=False)
     reused: int = 0
     duplicate_count: int = 0
     digests: dict[int, bytes] = field(default_factory=dict)
@@ -110,13 +110,6 @@ class FirstRound:
             self.store.key_hashes.add(self.rows - len(self.key_hashes) + 1, self.key_hashes)
         self.key_hashes.clear()
 
-    def flush_settled_rows(self) -> None:
-        """Record the rows found so far that are not sent, inside the caller's transaction."""
-        self.store.row_index.add_settled_rows(self.run, self.settled_rows)
-        self.store.row_index.add_duplicates(self.run, self.duplicates)
-        self.settled_rows.clear()
-        self.duplicates.clear()
-
     def new_requests(
         self,
         rows: Iterator[Row],
@@ -143,7 +136,6 @@ class FirstRound:
             self._check_limits(row)
             self.count_row(row.number)
             fields = self._write_row(row, rows_file)
-            self._flush_if_many()
             if problem is None:
                 problem = self._find_size_problem(len(params.sent) + self.mark_bytes)
             if self.sink_checks is not None:
@@ -169,17 +161,16 @@ class FirstRound:
                 continue
             self._check_limits(row)
             self._write_row(row, rows_file)
-            self._flush_if_many()
             has_succeeded = kept.outcome == "succeeded"
             if self.sink_checks is not None:
                 self.sink_checks.add_row(row, is_rejected=not has_succeeded)
             self.reused += has_succeeded
             if kept.line is None:
-                self.settled_rows.append(SettledRow(row.number, kept.outcome, None, None))
+                self.unsent.add_settled(SettledRow(row.number, kept.outcome, None, None))
                 continue
             line = renamed_line(kept.line, self._unsent_custom_id(row))
             place = (unsent_file.tell(), len(line))
-            self.settled_rows.append(SettledRow(row.number, kept.outcome, *place, kept.digest))
+            self.unsent.add_settled(SettledRow(row.number, kept.outcome, *place, kept.digest))
             unsent_file.write(line + b"\n")
 
     def _check_limits(self, row: Row) -> None:
@@ -215,11 +206,6 @@ class FirstRound:
             self.add_key_hash(row)
         return fields
 
-    def _flush_if_many(self) -> None:
-        if len(self.settled_rows) + len(self.duplicates) >= _MAX_PENDING_ROWS:
-            with self.store.transaction():
-                self.flush_settled_rows()
-
     def _count_new(self, row: Row, reason: str, size: int, adjustment: int) -> None:
         self.totals_by_reason.setdefault(reason, RequestTotals()).add(size + adjustment)
         if adjustment:
@@ -230,7 +216,7 @@ class FirstRound:
         self.rejected += 1
         if len(self.rejected_findings) < _MAX_SHOWN:
             self.rejected_findings.append(rejected_finding(row, message))
-        self.settled_rows.append(SettledRow(row.number, "rejected", unsent_file.tell(), len(line) - 1))
+        self.unsent.add_settled(SettledRow(row.number, "rejected", unsent_file.tell(), len(line) - 1))
         unsent_file.write(line)
 
     def _unsent_custom_id(self, row: Row) -> str:
@@ -249,14 +235,14 @@ class FirstRound:
             return self.change_reasons.reason_for(fields)
         line, has_answer = previous_results.find_result(digest, self._unsent_custom_id(row), row.fields)
         if line is not None:
-            self.settled_rows.append(SettledRow(row.number, "succeeded", unsent_file.tell(), len(line), digest))
+            self.unsent.add_settled(SettledRow(row.number, "succeeded", unsent_file.tell(), len(line), digest))
             unsent_file.write(line + b"\n")
             self.reused += 1
             return None
         # Checks can use fields of the row that are not in the request, so that equal requests can differ.
         is_shared = not previous_results.output_format.checks
         if is_shared and (first := self.seen_digests.setdefault(digest, row.number)) != row.number:
-            self.duplicates.append((row.number, first))
+            self.unsent.add_duplicate(row.number, first)
             self.duplicate_count += 1
             return None
         self.digests[row.number] = digest

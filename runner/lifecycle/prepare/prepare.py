@@ -39,6 +39,7 @@ from runner.store.records import Run
 from runner.store.request_index import DigestIndex
 from runner.store.run_folder import FileSlices, RunFolder, open_slices
 from runner.store.store import Store
+from runner.store.unsent_rows import write_unsent_rows
 from runner.templates.templates import Templates
 from runner.text import pluralize
 
@@ -208,13 +209,14 @@ def _record_prepared(first: FirstRound, store: Store, snapshot: SpecSnapshot, *,
     written = msgspec.json.encode(snapshot)
     with atomic_write(store.folder(first.run).spec, private=True) as file:
         file.write(written)
+    digests = {
+        "rows_sha256": first.sha256.hexdigest(),
+        "spec_sha256": hashlib.sha256(written).hexdigest(),
+        "unsent_index": first.unsent.unsent_index,
+        "duplicate_index": first.unsent.duplicate_index,
+    }
     with store.transaction():
-        first.flush_settled_rows()
-        store.row_index.recount_outcomes(first.run)
-        digests = {
-            "rows_sha256": first.sha256.hexdigest(),
-            "spec_sha256": hashlib.sha256(written).hexdigest(),
-        }
+        store.counts.replace(first.run.number, first.unsent.outcomes)
         return store.update_run(first.run, state=state, rows=first.rows, **digests)
 
 
@@ -231,13 +233,13 @@ def _write_first_round(
         atomic_write(folder.rows, private=True) as rows_file,
         atomic_write(folder.results(0, 0), private=True) as unsent_file,
         atomic_write(folder.attachments, private=True) as attached_file,
+        write_unsent_rows(folder.indexes) as first.unsent,
     ):
         known = previous_results if spec.reuse else None
         pairs = first.new_requests(rows, rows_file, unsent_file, attached_file, known)
         for kind, body in _pack_first_round(first.run, spec, pairs, folder, prefix):
             with store.transaction():
                 store.add_batch(first.run, 1, body, first.digests, size_adjustments=first.size_adjustments, **kind)
-                first.flush_settled_rows()
             for row, _, _ in body.requests:
                 first.digests.pop(row, None)
                 first.size_adjustments.pop(row, None)

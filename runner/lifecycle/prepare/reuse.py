@@ -17,8 +17,8 @@ from runner.results.outcome import parse_result
 from runner.results.output_format import OutputFormat
 from runner.runs.snapshot import read_snapshot
 from runner.spec.spec import Spec
+from runner.store.answer_index import AnsweredRequests, Location
 from runner.store.records import Run
-from runner.store.request_index import AnsweredRequests, ResultLocation
 from runner.store.run_folder import FileSlices
 from runner.store.store import Store
 
@@ -74,7 +74,7 @@ class PreviousResults:
             has_answer = has_answer or outcome is not None
         return None, has_answer
 
-    def _read_line(self, place: ResultLocation) -> bytes | None:
+    def _read_line(self, place: Location) -> bytes | None:
         """Return the line at a place, or None if its file is missing or was changed."""
         key = place[:3]
         if key not in self.verified_paths:

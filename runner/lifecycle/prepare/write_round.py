@@ -26,17 +26,17 @@ def write_round(
     """
     store, bodies = context.store, context.store.folder(context.run).bodies
     count = 0
-    for body in pack_requests(
-        requests,
-        run=context.run.id,
-        round=round,
-        folder=bodies,
-        max_requests=max_requests,
-        max_bytes=max_bytes,
-        first_number=first_number,
-    ):
-        store.add_batch(context.run, round, body, send_mode=send_mode, cache=cache)
-        count += 1
-    store.row_index.recount_outcomes(context.run)
+    with store.row_index.open_finder(context.run) as earlier:
+        for body in pack_requests(
+            requests,
+            run=context.run.id,
+            round=round,
+            folder=bodies,
+            max_requests=max_requests,
+            max_bytes=max_bytes,
+            first_number=first_number,
+        ):
+            store.add_batch(context.run, round, body, send_mode=send_mode, earlier=earlier, cache=cache)
+            count += 1
     sync_folder(bodies)
     return count

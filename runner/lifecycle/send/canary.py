@@ -1,6 +1,7 @@
 """Evaluate the canary: the first rows, sent synchronously before any batch."""
 
 from collections.abc import Sequence
+from itertools import chain
 
 from runner.errors import CanaryFailed
 from runner.lifecycle.prepare.write_round import write_round
@@ -25,7 +26,9 @@ def check_canary(context: RunContext, output_format: OutputFormat) -> bool:
     canaries = [
         batch for batch in context.store.batches(context.run) if batch.send_mode == "canary" and batch.round == 1
     ]
-    found = [one for batch in canaries for one in _read_outcomes(context, batch, output_format)]
+    # A row that was in several canaries has the outcome of the last one.
+    outcomes = dict(chain.from_iterable(_read_outcomes(context, batch, output_format) for batch in canaries))
+    found = list(outcomes.items())
     bad = [(row, one) for row, one in found if one.outcome not in ("succeeded", "errored", "expired")]
     bad += [(row, one) for row, one in found if one.outcome == "errored" and not one.is_retryable]
     if found and not bad and not any(one.outcome == "succeeded" for _, one in found):
@@ -43,11 +46,12 @@ def _prepare_new_canary(context: RunContext, canaries: Sequence[Batch]) -> None:
     """Prepare another canary with the rows of the previous ones."""
     folder, store = context.store.folder(context.run), context.store
     number = max(batch.batch for batch in store.batches(context.run) if batch.round == 1) + 1
-    requests = [
-        (row, batch.batch, offset, size)
+    latest = {
+        row: (row, batch.batch, offset, size)
         for batch in canaries
         for row, offset, size in store.row_index.requests_of(batch)
-    ]
+    }
+    requests = list(latest.values())
     size = sum(batch.bytes for batch in canaries) + _EXTRA_ID_BYTES * len(requests)
     with open_bodies(folder, context.spec.root) as bodies, store.transaction():
         write_round(

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from runner.errors import FileChanged
-from runner.lifecycle.deliver.row_results import RowResult, find_request
+from runner.lifecycle.deliver.row_results import RequestFinder, RowResult
 from runner.report.page.rows import Drawing
 from runner.requests.attachment_totals import RowRejected
 from runner.requests.pdf import open_pdf, render_page
 from runner.requests.stored_params import restore_params
 from runner.requests.whole_image import open_image
 from runner.runs.project import find_state_root
-from runner.store.records import Run
 from runner.store.run_folder import FileSlices
 from runner.store.store import Store
 
@@ -56,12 +55,12 @@ class Thumbnailer:
     """Draws what rows of a run have attached."""
 
     store: Store
-    run: Run
     files: FileSlices
+    requests: RequestFinder
 
     def draw(self, found: RowResult) -> Drawing:
         """Return at most four pictures of a row; none if a file is no longer as it was sent."""
-        place = find_request(self.store, self.run, found)
+        place = self.requests.find(found)
         if place is None:
             is_sent = found.outcome is not None and found.outcome.outcome not in _NEVER_SENT
             return Drawing(missing=_UNKNOWN if is_sent else None)

@@ -1,4 +1,4 @@
--- Payloads are files in the run's folder. The database holds what must change together, and integers per row.
+-- Payloads, and where each of them is, are files in the run's folder. The database holds what must change together.
 CREATE TABLE run (
     number      INTEGER PRIMARY KEY,
     id          TEXT NOT NULL UNIQUE,
@@ -21,7 +21,9 @@ CREATE TABLE run (
     failures    TEXT,
     evaluation  TEXT,
     is_pilot    INTEGER NOT NULL DEFAULT 0,
-    cache       TEXT
+    cache       TEXT,
+    unsent_index TEXT,
+    duplicate_index TEXT
 ) STRICT;
 
 CREATE TABLE batch (
@@ -65,6 +67,9 @@ CREATE TABLE batch (
     is_warmup    INTEGER NOT NULL DEFAULT 0,
     cache        TEXT,
     cache_saving REAL,
+    request_index TEXT,
+    result_index TEXT,
+    retries      INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (run, round, batch)
 ) STRICT, WITHOUT ROWID;
 
@@ -88,32 +93,7 @@ CREATE TABLE recovered_batch (
     PRIMARY KEY (run, batch_id)
 ) STRICT, WITHOUT ROWID;
 
--- round and batch are those of the latest attempt; both are 0 for a row that was never sent. Offsets and lengths
--- are bytes: body_* locate the params in that batch's body, result_* the line in its results. digest identifies a
--- request. A row whose request equals that of an earlier row of the run has none, and names that row in duplicate_of.
-CREATE TABLE row (
-    run           INTEGER NOT NULL REFERENCES run (number) ON DELETE CASCADE,
-    row           INTEGER NOT NULL,
-    round         INTEGER NOT NULL,
-    batch         INTEGER NOT NULL,
-    body_offset   INTEGER NOT NULL,
-    body_length   INTEGER NOT NULL,
-    outcome       TEXT,
-    retry         INTEGER NOT NULL DEFAULT 0,
-    result_offset INTEGER,
-    result_length INTEGER,
-    digest        BLOB,
-    duplicate_of  INTEGER,
-    -- Correction of the byte length for attachments, whose token count does not follow from their size.
-    size_adjustment INTEGER NOT NULL DEFAULT 0,
-    -- Bytes of the params as they are sent, if the body has references to files instead of their data.
-    sent_length   INTEGER,
-    PRIMARY KEY (run, row)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX row_succeeded_digest ON row (digest) WHERE outcome = 'succeeded';
-CREATE INDEX row_duplicates ON row (run, duplicate_of) WHERE duplicate_of IS NOT NULL;
-
--- Number of rows of a run per current outcome, kept in step with `row`.
+-- Number of rows of a run per current outcome.
 CREATE TABLE outcome_count (
     run     INTEGER NOT NULL REFERENCES run (number) ON DELETE CASCADE,
     outcome TEXT NOT NULL,

@@ -1,0 +1,133 @@
+"""The answers of all runs of a project, by the digests of their requests.
+
+They are in `answers.db` of the state folder: a cache made of the index files, and made again where it is missing.
+"""
+
+import hashlib
+import sqlite3
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from runner.errors import StateError
+from runner.store.records import Run
+from runner.store.row_index import RowIndex
+
+# Changed with the tables, so that a cache of another form is made again.
+_FORM = 1
+_MAX_ANSWERS = 20
+_CHUNK = 50_000
+_TABLES = """
+DROP TABLE IF EXISTS run; DROP TABLE IF EXISTS answer;
+CREATE TABLE run (number INTEGER PRIMARY KEY, version TEXT NOT NULL) STRICT;
+CREATE TABLE answer (
+    digest BLOB NOT NULL, run INTEGER NOT NULL, is_valid INTEGER NOT NULL, round INTEGER NOT NULL,
+    batch INTEGER NOT NULL, result_offset INTEGER NOT NULL, result_length INTEGER NOT NULL,
+    body_offset INTEGER NOT NULL, body_length INTEGER NOT NULL,
+    PRIMARY KEY (digest, run, round, batch, result_offset)
+) STRICT, WITHOUT ROWID;
+"""
+
+
+class Location(NamedTuple):
+    """The location of an answer, or of the params of a request: offset and length are bytes."""
+
+    run: int
+    round: int
+    batch: int
+    offset: int
+    length: int
+
+
+class AnsweredRequests:
+    """The requests of some runs that have an answer, by digest, as the runs are when the first one is looked for.
+
+    An answer was valid or invalid then, which the rules of another spec may judge differently.
+    """
+
+    def __init__(self, folder: Path, rows: RowIndex, runs: Sequence[Run]) -> None:
+        self._path, self._rows, self._runs = folder / "answers.db", rows, runs
+
+    def find(self, digest: bytes) -> list[Location]:
+        """Return the locations of the newest answers to a request, at most 20, newest first."""
+        if not self._numbers:
+            return []
+        query = "SELECT run, round, batch, result_offset, result_length FROM answer WHERE digest = ?"
+        found = self._db.execute(f"{query} ORDER BY run DESC, round DESC, batch DESC", (digest,))
+        ours = (Location(*one) for one in found if one[0] in self._numbers)
+        return list(islice(ours, _MAX_ANSWERS))
+
+    def find_request(self, digest: bytes) -> Location | None:
+        """Return the location of the newest params of a request whose answer was valid."""
+        query = "SELECT run, round, batch, body_offset, body_length FROM answer WHERE digest = ?"
+        found = self._db.execute(f"{query} AND is_valid AND batch > 0 ORDER BY run DESC", (digest,))
+        return next((Location(*one) for one in found if one[0] in self._numbers), None)
+
+    @cached_property
+    def _numbers(self) -> set[int]:
+        return {run.number for run in self._runs}
+
+    @cached_property
+    def _db(self) -> sqlite3.Connection:
+        """The cache, with the answers of all runs as they are now."""
+        for path in (self._path, self._path, None):
+            with suppress(sqlite3.Error, OSError):
+                database = _connect(path)
+                self._update(database)
+                return database
+            # Whatever is wrong with it: nothing is lost with a cache.
+            with suppress(OSError):
+                self._path.unlink(missing_ok=True)
+        raise StateError(
+            "a temporary file cannot hold the answers of earlier runs; set SQLITE_TMPDIR to another folder"
+        )
+
+    def _update(self, database: sqlite3.Connection) -> None:
+        """Take in the runs that are new or have changed."""
+        database.execute("BEGIN IMMEDIATE")
+        known = dict(database.execute("SELECT number, version FROM run"))
+        now = {run.number: (run, self._version(run)) for run in self._runs}
+        for number, (run, version) in now.items():
+            if known.get(number) == version:
+                continue
+            if number in known:
+                database.execute("DELETE FROM answer WHERE run = ?", (number,))
+            try:
+                self._add_run(database, run)
+            except StateError:
+                # As for an answer whose file is missing: what cannot be read is not there.
+                database.execute("DELETE FROM answer WHERE run = ?", (number,))
+                continue
+            database.execute("INSERT OR REPLACE INTO run VALUES (?, ?)", (number, version))
+        database.execute("COMMIT")
+
+    def _version(self, run: Run) -> str:
+        """Return a digest of all that the answers of a run depend on."""
+        indexes = [
+            (one.round, one.batch, one.request_index, one.result_index) for one in self._rows.batches_of(run)
+        ]
+        return hashlib.sha256(repr((run.id, run.unsent_index, indexes)).encode()).hexdigest()
+
+    def _add_run(self, database: sqlite3.Connection, run: Run) -> None:
+        answers = self._rows.read_answers(run)
+        # Sorted as in the table, a chunk is written several times faster.
+        while chunk := sorted(islice(answers, _CHUNK)):
+            database.executemany(
+                "INSERT OR REPLACE INTO answer VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                ((digest, run.number, *rest) for digest, *rest in chunk),
+            )
+
+
+def _connect(path: Path | None) -> sqlite3.Connection:
+    """Open the cache at a path, or without one in a temporary file."""
+    if path is not None:
+        path.touch(mode=0o600)
+    database = sqlite3.connect(path or "", isolation_level=None, timeout=60)
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA synchronous = NORMAL")
+    if database.execute("PRAGMA user_version").fetchone()[0] != _FORM:
+        database.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {_FORM}; COMMIT")
+    return database

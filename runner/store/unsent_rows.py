@@ -1,0 +1,75 @@
+"""Write the index of the rows of a run that are in no batch: settled ones, and duplicates of earlier ones."""
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from runner.files.atomic import open_private_file, sync_folder
+from runner.store.index_files import DUPLICATE, OUTCOME_CODES, UNSENT, index_path, write_index
+from runner.store.records import SettledRow
+
+_NO_DIGEST = bytes(16)
+
+
+class UnsentRows:
+    """The rows of a run that are in no batch, to be added in their order; memory stays flat.
+
+    `outcomes` counts the settled rows by outcome. The digests of the index files are known at the end; None stands
+    for no rows.
+    """
+
+    def __init__(self, file: BinaryIO, duplicates: sqlite3.Connection) -> None:
+        self._file, self._duplicates = file, duplicates
+        self._sha256: Any = hashlib.sha256()
+        self.outcomes: dict[str, int] = {}
+        self.unsent_index: str | None = None
+        self.duplicate_index: str | None = None
+
+    def add_settled(self, settled: SettledRow) -> None:
+        """Add a row together with its outcome."""
+        row, outcome, offset, length, digest = settled
+        self._write(row, 0, OUTCOME_CODES[outcome], offset or 0, length or 0, digest or _NO_DIGEST)
+        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
+
+    def add_duplicate(self, row: int, first: int) -> None:
+        """Add a row whose request an earlier row has too."""
+        self._write(row, first, 0, 0, 0, _NO_DIGEST)
+        count = "INSERT INTO duplicate VALUES (?, 1) ON CONFLICT (row) DO UPDATE SET count = count + 1"
+        self._duplicates.execute(count, (first,))
+
+    def _write(self, *values: Any) -> None:
+        record = UNSENT.pack(*values)
+        self._file.write(record)
+        self._sha256.update(record)
+
+    def finish(self, folder: Path, temporary: Path) -> None:
+        """Make both index files durable under their names."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        if not self._file.tell():
+            temporary.unlink()
+            return
+        self.unsent_index = self._sha256.hexdigest()
+        temporary.replace(index_path(folder, "unsent", self.unsent_index))
+        sync_folder(folder)
+        found = [DUPLICATE.pack(*one) for one in self._duplicates.execute("SELECT * FROM duplicate ORDER BY row")]
+        self.duplicate_index = write_index(folder, "duplicates", found) if found else None
+
+
+@contextmanager
+def write_unsent_rows(folder: Path) -> Iterator[UnsentRows]:
+    """Yield the rows to add to, and write their index files into a folder at the end."""
+    temporary = folder / ".unsent.tmp"
+    # An empty name is a temporary database on disk, which is deleted with the connection.
+    with closing(sqlite3.connect("", isolation_level=None)) as duplicates, open_private_file(temporary) as file:
+        duplicates.executescript(
+            "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -8000;"
+            "CREATE TABLE duplicate (row INTEGER PRIMARY KEY, count INTEGER); BEGIN"
+        )
+        rows = UnsentRows(file, duplicates)
+        yield rows
+        rows.finish(folder, temporary)
