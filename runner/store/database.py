@@ -8,6 +8,7 @@ from pathlib import Path
 
 from runner.errors import StateError
 from runner.files.atomic import make_private_folder, open_private_file
+from runner.store.connection import SqliteConnection
 from runner.store.lock import HeldLock, lock_folder
 from runner.store.upgrade_rows import ROW_TABLE_VERSION, write_row_indexes
 
@@ -114,7 +115,7 @@ def _check_database(connection: sqlite3.Connection, folder: Path) -> None:
 
 
 @contextmanager
-def open_database(folder: Path, *, lock: bool) -> Iterator[tuple[sqlite3.Connection, HeldLock | None]]:
+def open_database(folder: Path, *, lock: bool) -> Iterator[tuple[SqliteConnection, HeldLock | None]]:
     """Open the database of a state folder, creating both if necessary, and yield it with the lock.
 
     `lock` keeps other runners out until the database is closed, and checks the whole database first. An older
@@ -132,4 +133,4 @@ def open_database(folder: Path, *, lock: bool) -> Iterator[tuple[sqlite3.Connect
             _upgrade(connection, folder)
         if lock:
             _check_database(connection, folder)
-        yield connection, held
+        yield SqliteConnection(connection), held

@@ -1,10 +1,10 @@
 """Events that receivers are told of: recorded with what they say, and pending until each receiver has them."""
 
-import sqlite3
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, fields
 
+from runner.store.connection import Connection
 from runner.store.records import Run
 
 
@@ -31,7 +31,7 @@ _COLUMNS = ", ".join(field.name for field in fields(StoredEvent))
 class EventLog:
     """The events of a project that receivers are told of."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._db = connection
 
     def has_event(self, spec: str, run: Run | None, name: str, mark: str, *, since: float = 0.0) -> bool:
@@ -57,7 +57,7 @@ class EventLog:
 
     def note_told(self, event: StoredEvent, receiver: str) -> None:
         """Record that a receiver has an event."""
-        self._db.execute("INSERT OR IGNORE INTO told VALUES (?, ?)", (event.number, receiver))
+        self._db.execute("INSERT INTO told VALUES (?, ?) ON CONFLICT DO NOTHING", (event.number, receiver))
 
     def settle(self, event: StoredEvent, receivers: Collection[str]) -> bool:
         """Settle an event if all these receivers have it, and return whether they do."""

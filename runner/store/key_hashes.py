@@ -5,20 +5,34 @@ from collections.abc import Iterable
 
 
 class KeyHashes:
-    """A temporary table of hashes. SQLite sorts them on disk, so that memory stays flat."""
+    """Hashes in a temporary file, which SQLite sorts on disk: memory stays flat."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._db = connection
+    def __init__(self) -> None:
+        self._db: sqlite3.Connection | None = None
 
     def add(self, first_row: int, hashes: Iterable[int]) -> None:
-        """Store the hashes of the keys of consecutive rows until `take_duplicates` is called."""
-        self._db.execute("CREATE TEMP TABLE IF NOT EXISTS key_hash (hash INTEGER, row INTEGER)")
+        """Store the hashes of the keys of consecutive rows; those that begin with row 1 replace all others."""
+        if self._db is None or first_row == 1:
+            self.close()
+            self._db = sqlite3.connect("", isolation_level=None)
+            self._db.executescript(
+                "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -8000;"
+                "CREATE TABLE key_hash (hash INTEGER, row INTEGER); BEGIN"
+            )
         pairs = ((hash, row) for row, hash in enumerate(hashes, first_row))
         self._db.executemany("INSERT INTO key_hash VALUES (?, ?)", pairs)
 
     def take_duplicates(self) -> list[tuple[int, int]]:
         """Return at most 20 pairs of rows, earlier first, whose keys have equal hashes; delete all hashes."""
+        if self._db is None:
+            return []
         query = "SELECT min(row), max(row) FROM key_hash GROUP BY hash HAVING count(*) > 1 ORDER BY 1 LIMIT 20"
         found = self._db.execute(query).fetchall()
-        self._db.execute("DROP TABLE key_hash")
+        self.close()
         return found
+
+    def close(self) -> None:
+        """Delete all hashes."""
+        if self._db is not None:
+            self._db.close()
+            self._db = None

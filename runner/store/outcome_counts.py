@@ -1,18 +1,18 @@
 """The number of rows of each run per outcome, so that nobody counts the rows to show them."""
 
-import sqlite3
 from collections.abc import Mapping
 
 import msgspec
 
 from runner.errors import StateError
+from runner.store.connection import Connection
 from runner.store.records import Run
 
 
 class OutcomeCounts:
     """The counts of all runs. Writing methods run inside the caller's transaction."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._db = connection
 
     def read(self, run: Run) -> dict[str, int]:

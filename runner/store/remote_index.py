@@ -1,9 +1,9 @@
 """Remote batches: those that are bound to a batch of ours, those that a recovery found, and those ruled out."""
 
-import sqlite3
 from collections.abc import Iterable
 from dataclasses import fields
 
+from runner.store.connection import Connection
 from runner.store.records import Batch, RecoveredBatch, Run, list_columns, read_record
 
 _RECOVERED_COLUMNS = list_columns(RecoveredBatch)
@@ -12,14 +12,16 @@ _RECOVERED_COLUMNS = list_columns(RecoveredBatch)
 class RemoteIndex:
     """The remote batches that the state of a project knows."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._db = connection
 
     def add_recovered_batches(self, run: Run, found: Iterable[RecoveredBatch]) -> None:
         """Record remote batches that belong to a run, inside the caller's transaction."""
         values = [(run.number, *(getattr(one, field.name) for field in fields(RecoveredBatch))) for one in found]
         self._db.executemany(
-            f"INSERT OR IGNORE INTO recovered_batch (run, {_RECOVERED_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", values
+            f"INSERT INTO recovered_batch (run, {_RECOVERED_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT DO NOTHING",
+            values,
         )
 
     def recovered_batches(self, run: Run, round: int) -> list[RecoveredBatch]:
@@ -43,4 +45,4 @@ class RemoteIndex:
     def exclude_batch(self, batch: Batch, batch_id: str) -> None:
         """Record that a remote batch is not this one."""
         values = (batch.run, batch.round, batch.batch, batch_id)
-        self._db.execute("INSERT OR IGNORE INTO excluded_batch VALUES (?, ?, ?, ?)", values)
+        self._db.execute("INSERT INTO excluded_batch VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", values)

@@ -5,7 +5,6 @@ instead of taking effect twice.
 """
 
 import shutil
-import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from runner.errors import StateError
 from runner.requests.pack import Body
 from runner.store.answer_index import AnsweredRequests
 from runner.store.batch_index import Outcome, RunIndexes
+from runner.store.connection import Connection
 from runner.store.database import open_database
 from runner.store.event_log import EventLog
 from runner.store.key_hashes import KeyHashes
@@ -39,14 +39,14 @@ _RUN_COLUMNS, _BATCH_COLUMNS = list_columns(Run), list_columns(Batch)
 class Store:
     """Durable state of all runs of a project."""
 
-    def __init__(self, folder: Path, connection: sqlite3.Connection, lock: HeldLock | None = None) -> None:
+    def __init__(self, folder: Path, connection: Connection, lock: HeldLock | None = None) -> None:
         self.path = folder
         self._lock = lock
         self._db = connection
         self._in_memory: dict[int, RunBatches] = {}
         self.row_index = RowIndex(self._batches, self._find_indexes)
         self.counts = OutcomeCounts(connection)
-        self.key_hashes = KeyHashes(connection)
+        self.key_hashes = KeyHashes()
         self.remote_index = RemoteIndex(connection)
         self.event_log = EventLog(connection)
 
@@ -62,14 +62,11 @@ class Store:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Commit all writes inside the block together at its end, or none of them."""
-        self._db.execute("BEGIN IMMEDIATE")
         try:
-            yield
-            self._db.execute("COMMIT")
+            with self._db.transaction():
+                yield
         except BaseException:
             self._in_memory.clear()
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
             raise
 
     def folder(self, run: Run) -> RunFolder:
@@ -345,4 +342,8 @@ def open_store(folder: Path, *, lock: bool = True) -> Iterator[Store]:
     Raises StateLocked, and StateError if the database cannot be used.
     """
     with open_database(folder, lock=lock) as (connection, held):
-        yield Store(folder, connection, held)
+        store = Store(folder, connection, held)
+        try:
+            yield store
+        finally:
+            store.key_hashes.close()

@@ -106,8 +106,7 @@ class FirstRound:
 
     def flush_key_hashes(self) -> None:
         """Pass the hashes on to the store."""
-        with self.store.transaction():
-            self.store.key_hashes.add(self.rows - len(self.key_hashes) + 1, self.key_hashes)
+        self.store.key_hashes.add(self.rows - len(self.key_hashes) + 1, self.key_hashes)
         self.key_hashes.clear()
 
     def new_requests(

@@ -1,0 +1,76 @@
+"""The connection to the database of a state: what all statements need of one, and that to SQLite.
+
+Statements are written once, in what SQLite and PostgreSQL have in common; a `?` stands for a value.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Protocol
+
+Values = Sequence[Any] | Mapping[str, Any]
+
+
+class Cursor(Protocol):
+    """The rows that a statement returned, or the number of those that it changed."""
+
+    @property
+    def rowcount(self) -> int:
+        """The number of rows that were changed."""
+
+    def fetchone(self) -> Any:
+        """Return the next row, or None."""
+
+    def fetchall(self) -> list[Any]:
+        """Return all rows that are left."""
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class Connection(Protocol):
+    """A connection to the database of a state.
+
+    `project` is the name of the project in a database that several share; None in one of its own.
+    """
+
+    @property
+    def project(self) -> str | None:
+        """The name of the project, if the database has others too."""
+
+    def execute(self, statement: str, values: Values = ()) -> Cursor:
+        """Execute a statement, which is a transaction by itself outside of one."""
+
+    def executemany(self, statement: str, many: Iterable[Values]) -> Cursor:
+        """Execute a statement with each of many values."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Commit all writes inside the block together at its end, or none of them."""
+
+
+class SqliteConnection:
+    """A connection to a SQLite database."""
+
+    project = None
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+
+    def execute(self, statement: str, values: Values = ()) -> sqlite3.Cursor:
+        """Execute a statement."""
+        return self._db.execute(statement, values)
+
+    def executemany(self, statement: str, many: Iterable[Values]) -> sqlite3.Cursor:
+        """Execute a statement with each of many values."""
+        return self._db.executemany(statement, many)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit all writes inside the block together at its end, or none of them."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
