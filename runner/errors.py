@@ -24,12 +24,8 @@ A failed row is not an error but data: see `results.outcome`.
 """
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +114,14 @@ class ManualDecisionRequired(RunnerError):
 class StateLocked(RunnerError):
     """Another runner is using the state.
 
-    `folder` is that of the state, or None if the other one took over what this one had begun.
+    `is_free` tells if that one is done; it is None if it took over what this one had begun.
     """
 
     exit_code = 6
 
-    def __init__(self, message: str, folder: "Path | None" = None) -> None:
+    def __init__(self, message: str, is_free: Callable[[], bool] | None = None) -> None:
         super().__init__(message)
-        self.folder = folder
+        self.is_free = is_free
 
 
 class AccessError(RunnerError):

@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 
 from runner import Summary, load_spec, run
 from tests.support.projects import write_job
+from tests.support.servers import postgres
 from tests.support.simulator import end_batches, simulator
 
 # Tests start a thousand processes, and without bytecode on disk each would compile the whole package.
@@ -24,6 +25,13 @@ def pytest_configure() -> None:
     """Keep temporary files in memory if there is room, unless TMPDIR says otherwise."""
     if "TMPDIR" not in os.environ and _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _NEEDED:
         os.environ["TMPDIR"] = tempfile.tempdir = str(_MEMORY)
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A PostgreSQL server that all tests of a worker share; each test has a project of its own."""
+    with postgres() as url:
+        yield url
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Wait for another runner that uses the same state."""
 
 from collections.abc import Callable
-from pathlib import Path
 from threading import Event
 from typing import TypeVar
 
@@ -35,21 +34,21 @@ def wait_for_lock(call: Callable[[], T], seconds: float | None, stop: Event) -> 
         try:
             return call()
         except StateLocked as error:
-            if error.folder is None or read_clock() >= until:
+            if error.is_free is None or read_clock() >= until:
                 raise
             if not is_said:
                 LOG.say(f"{error.args[0].rpartition(':')[0]}: waiting for it", event="waiting")
                 is_said = True
             # Each call checks the spec and tells its receivers, so it is repeated only once the lock is free.
-            if not _wait_until_free(error.folder, until, stop):
+            if not _wait_until_free(error.is_free, until, stop):
                 raise
 
 
-def _wait_until_free(folder: Path, until: float, stop: Event) -> bool:
-    """Return whether the lock of a state folder is free before the time `until`."""
-    from runner.store.lock import is_in_use, read_clock
+def _wait_until_free(is_free: Callable[[], bool], until: float, stop: Event) -> bool:
+    """Return whether the lock or lease is free before the time `until`."""
+    from runner.store.lock import read_clock
 
-    while is_in_use(folder):
+    while not is_free():
         if read_clock() >= until:
             return False
         if stop.wait(_LOOK_SECONDS):

@@ -47,6 +47,11 @@ class Connection(Protocol):
         """Commit all writes inside the block together at its end, or none of them."""
 
 
+def scope_of(connection: Connection) -> dict[str, str]:
+    """Return the column that tells the rows of a project from those of others, with its value, if there is one."""
+    return {} if connection.project is None else {"project": connection.project}
+
+
 class SqliteConnection:
     """A connection to a SQLite database."""
 

@@ -91,7 +91,8 @@ def _is_network_folder(folder: Path) -> bool:
     return mounts[place] in _NETWORK_FILESYSTEMS or mounts[place].startswith("nfs")
 
 
-def _make_folder(folder: Path) -> None:
+def make_state_folder(folder: Path) -> None:
+    """Create a private state folder that git ignores."""
     # Rows and answers may be confidential, so a folder that was opened to others is made private again.
     make_private_folder(folder)
     ignore = folder / ".gitignore"
@@ -122,7 +123,7 @@ def open_database(folder: Path, *, lock: bool) -> Iterator[tuple[SqliteConnectio
     database is upgraded, which always takes the lock. Raises StateLocked, and StateError if the database is
     unusable, even if that shows only while it is open.
     """
-    _make_folder(folder)
+    make_state_folder(folder)
     with _map_errors(folder), ExitStack() as stack:
         held = stack.enter_context(lock_folder(folder)) if lock else None
         connection = stack.enter_context(_connect(folder))

@@ -4,7 +4,7 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass, fields
 
-from runner.store.connection import Connection
+from runner.store.connection import Connection, scope_of
 from runner.store.records import Run
 
 
@@ -33,23 +33,29 @@ class EventLog:
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
+        self._scope = scope_of(connection)
+        self._is_ours = "".join(f" AND {name} = ?" for name in self._scope)
 
     def has_event(self, spec: str, run: Run | None, name: str, mark: str, *, since: float = 0.0) -> bool:
         """Return whether an event of this name and mark was recorded, at the time `since` or later."""
-        query = "SELECT 1 FROM event WHERE spec = ? AND run IS ? AND name = ? AND mark = ? AND happened_at >= ?"
-        values = (spec, None if run is None else run.number, name, mark, since)
+        query = "SELECT 1 FROM event WHERE spec = ? AND coalesce(run, 0) = ? AND name = ? AND mark = ?"
+        values = (spec, 0 if run is None else run.number, name, mark, since, *self._scope.values())
+        query += f" AND happened_at >= ?{self._is_ours}"
         return self._db.execute(query, values).fetchone() is not None
 
     def add(self, spec: str, run: Run | None, name: str, mark: str, *, id: str, body: str) -> None:
         """Record an event that receivers are to be told of."""
-        values = (id, spec, None if run is None else run.number, name, mark, time.time(), body)
-        columns = "id, spec, run, name, mark, happened_at, body"
-        self._db.execute(f"INSERT INTO event ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+        number = None if run is None else run.number
+        values = (id, spec, number, name, mark, time.time(), body, *self._scope.values())
+        columns = ", ".join(["id, spec, run, name, mark, happened_at, body", *self._scope])
+        self._db.execute(f"INSERT INTO event ({columns}) VALUES ({', '.join('?' * len(values))})", values)
 
     def pending(self, spec: str) -> list[StoredEvent]:
         """Return the events of a spec that are not settled, oldest first."""
-        query = f"SELECT {_COLUMNS} FROM event WHERE spec = ? AND settled_at IS NULL ORDER BY number"
-        return [StoredEvent(*row) for row in self._db.execute(query, (spec,))]
+        query = (
+            f"SELECT {_COLUMNS} FROM event WHERE spec = ?{self._is_ours} AND settled_at IS NULL ORDER BY number"
+        )
+        return [StoredEvent(*row) for row in self._db.execute(query, (spec, *self._scope.values()))]
 
     def list_told(self, event: StoredEvent) -> set[str]:
         """Return the receivers that have an event which is not settled."""

@@ -14,7 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from runner.errors import NotAccepted, StateLocked
 from runner.files.atomic import open_private_file
@@ -29,6 +31,13 @@ _MAX_LOOK_SECONDS = 0.2
 def read_clock() -> float:
     """Return seconds of a clock that counts the time for which the machine was suspended."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+class Hold(Protocol):
+    """What keeps other runners out: the lock of a folder, or leases."""
+
+    def check(self) -> None:
+        """Raise StateLocked unless this process still has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +79,8 @@ def _read_holder(folder: Path) -> tuple[str, str]:
     return name, description.strip()
 
 
-def _describe_self() -> str:
+def describe_self() -> str:
+    """Return a description of this process for people."""
     return f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
@@ -110,6 +120,10 @@ def is_in_use(folder: Path) -> bool:
         return True
 
 
+def _is_unused(folder: Path) -> bool:
+    return not is_in_use(folder)
+
+
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[HeldLock]:
     """Lock a state folder against other runners until the end. Raises StateLocked."""
@@ -122,11 +136,11 @@ def lock_folder(folder: Path) -> Iterator[HeldLock]:
         lock.acquire()
     except Timeout as error:
         found = f"another runner is using {folder}{_describe_holder(folder)}"
-        raise StateLocked(f"{found}: wait until it finishes, or stop it", folder) from error
+        raise StateLocked(f"{found}: wait until it finishes, or stop it", partial(_is_unused, folder)) from error
     try:
         holder = secrets.token_hex(16)
         with open_private_file(folder / "holder") as file:
-            file.write(f"{holder}\n{_describe_self()}\n".encode())
+            file.write(f"{holder}\n{describe_self()}\n".encode())
         yield HeldLock(folder, _identify(path), holder, is_exclusive=not _is_free(path))
     finally:
         lock.release()
@@ -139,7 +153,7 @@ class SendGuard:
     Another process may search, and send again, while this one is suspended. A body that is cut short is no batch.
     """
 
-    lock: HeldLock | None
+    lock: Hold | None
     last_block_at: float
     max_pause: float = _MAX_PAUSE_SECONDS
 
@@ -154,6 +168,6 @@ class SendGuard:
         self.last_block_at = now
 
 
-def guard_sending(lock: HeldLock | None) -> SendGuard:
+def guard_sending(lock: Hold | None) -> SendGuard:
     """Return a guard for a body that is about to be sent."""
     return SendGuard(lock, read_clock())

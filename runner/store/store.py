@@ -8,7 +8,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,15 @@ from runner.errors import StateError
 from runner.requests.pack import Body
 from runner.store.answer_index import AnsweredRequests
 from runner.store.batch_index import Outcome, RunIndexes
-from runner.store.connection import Connection
-from runner.store.database import open_database
+from runner.store.connection import Connection, scope_of
+from runner.store.database import make_state_folder, open_database
 from runner.store.event_log import EventLog
 from runner.store.key_hashes import KeyHashes
+from runner.store.lease import Leases
 from runner.store.lock import HeldLock, SendGuard, guard_sending
 from runner.store.outcome_counts import OutcomeCounts
+from runner.store.place import StatePlace
+from runner.store.postgres import PostgresConnection, create_schema
 from runner.store.records import Batch, Run, list_columns, read_record
 from runner.store.remote_index import RemoteIndex
 from runner.store.row_finder import RowFinder
@@ -39,7 +42,7 @@ _RUN_COLUMNS, _BATCH_COLUMNS = list_columns(Run), list_columns(Batch)
 class Store:
     """Durable state of all runs of a project."""
 
-    def __init__(self, folder: Path, connection: Connection, lock: HeldLock | None = None) -> None:
+    def __init__(self, folder: Path, connection: Connection, lock: HeldLock | Leases | None = None) -> None:
         self.path = folder
         self._lock = lock
         self._db = connection
@@ -54,6 +57,17 @@ class Store:
         """Raise StateLocked if another process has taken over the lock of this state."""
         if self._lock is not None:
             self._lock.check()
+
+    def hold(self, spec: str) -> None:
+        """Keep other runners away from a spec until the store is closed. Raises StateLocked.
+
+        A state folder is locked as a whole.
+        """
+        if isinstance(self._lock, Leases):
+            self._lock.hold(spec)
+
+    def _holds(self, run: Run) -> bool:
+        return self._lock.holds(run.spec) if isinstance(self._lock, Leases) else self._lock is not None
 
     def guard_sending(self) -> SendGuard:
         """Return a guard for a body that is about to be sent."""
@@ -84,8 +98,10 @@ class Store:
 
     def runs(self, spec: str | None = None) -> list[Run]:
         """Return all runs, or the runs of the spec with this name, newest first."""
-        where, values = ("WHERE spec = ?", (spec,)) if spec is not None else ("", ())
-        rows = self._db.execute(f"SELECT {_RUN_COLUMNS} FROM run {where} ORDER BY number DESC", values)
+        wanted = scope_of(self._db) | ({} if spec is None else {"spec": spec})
+        where = " AND ".join(f"{name} = ?" for name in wanted)
+        query = f"SELECT {_RUN_COLUMNS} FROM run {where and 'WHERE'} {where} ORDER BY number DESC"
+        rows = self._db.execute(query, tuple(wanted.values()))
         return [read_record(Run, row) for row in rows]
 
     def create_run(
@@ -102,11 +118,18 @@ class Store:
 
         The new id encodes `origin`, a digest. A run with a given `run_id` counts as recovered from the start.
         """
-        began = (run_id or new_run_id(origin), spec, spec_path, fingerprint, "preparing", time.time())
-        columns = "id, spec, spec_path, fingerprint, state, created_at, recovered_at, is_pilot"
-        recovered_at = None if run_id is None else time.time()
-        values = (*began, recovered_at, is_pilot)
-        self._db.execute(f"INSERT INTO run ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+        values = scope_of(self._db) | {
+            "id": run_id or new_run_id(origin),
+            "spec": spec,
+            "spec_path": spec_path,
+            "fingerprint": fingerprint,
+            "state": "preparing",
+            "created_at": time.time(),
+            "recovered_at": None if run_id is None else time.time(),
+            "is_pilot": is_pilot,
+        }
+        marks = ", ".join("?" * len(values))
+        self._db.execute(f"INSERT INTO run ({', '.join(values)}) VALUES ({marks})", tuple(values.values()))
         run = self.runs(spec)[0]
         self.folder(run).create()
         return run
@@ -220,7 +243,7 @@ class Store:
 
     def run_batches(self, run: Run) -> RunBatches:
         """Return the batches of a run with their totals; they stay in memory while this store holds the lock."""
-        if self._lock is None:
+        if not self._holds(run):
             return RunBatches(self.batches(run))
         if run.number not in self._in_memory:
             self._in_memory[run.number] = RunBatches(self.batches(run))
@@ -336,13 +359,29 @@ class Store:
 
 
 @contextmanager
-def open_store(folder: Path, *, lock: bool = True) -> Iterator[Store]:
-    """Open a state folder, creating it if necessary; `lock` keeps other runners out until it is closed.
+def _open_shared(place: StatePlace, *, lock: bool) -> Iterator[tuple[PostgresConnection, Leases | None]]:
+    make_state_folder(place.folder)
+    with closing(PostgresConnection(str(place.database), place.project)) as connection:
+        create_schema(connection, str(place.database))
+        if not lock:
+            yield connection, None
+            return
+        with closing(Leases(place, connection)) as leases:
+            yield connection, leases
 
+
+@contextmanager
+def open_store(place: StatePlace | Path, *, lock: bool = True) -> Iterator[Store]:
+    """Open a state, creating it if necessary; a path is that of a folder with a state of its own.
+
+    `lock` keeps other runners out until it is closed; on a shared state, `Store.hold` does for one spec.
     Raises StateLocked, and StateError if the database cannot be used.
     """
-    with open_database(folder, lock=lock) as (connection, held):
-        store = Store(folder, connection, held)
+    place = StatePlace(place) if isinstance(place, Path) else place
+    opened: AbstractContextManager[tuple[Connection, HeldLock | Leases | None]]
+    opened = _open_shared(place, lock=lock) if place.is_shared else open_database(place.folder, lock=lock)
+    with opened as (connection, held):
+        store = Store(place.folder, connection, held)
         try:
             yield store
         finally:

@@ -39,6 +39,7 @@ OWNERS = {
     "pyarrow": {"tabular"},
     "openpyxl": {"sources", "sinks"},
     "sqlalchemy": {"tabular"},
+    "psycopg": {"store", "tabular"},
     "apprise": {"notify"},
     "boto3": {"api"},
     "google": {"api"},

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from runner.errors import StateError
 from runner.requests.pack import Body
+from runner.store.place import StatePlace
 from runner.store.records import Batch
 from runner.store.run_batches import RunBatches
 from runner.store.store import Store, open_store
@@ -72,7 +74,7 @@ def random_change(chance: random.Random, batch: Batch) -> dict[str, object]:
     is_sent, is_collected = state in STATES[2:], state == "collected"
     return {
         "state": state,
-        "batch_id": f"msgbatch_{batch.round}_{batch.batch}" if is_sent else None,
+        "batch_id": f"msgbatch_{batch.run}_{batch.round}_{batch.batch}" if is_sent else None,
         "created_at": chance.uniform(1, 9) if is_sent else None,
         "ended_at": chance.uniform(10, 20) if state in STATES[3:] else None,
         "reserved_cost": chance.choice([None, 0.25, 0.1]),
@@ -100,9 +102,10 @@ def split_batch(store: Store, batch: Batch) -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_memory_agrees_with_the_database(tmp_path: Path, seed: int) -> None:
+def test_memory_agrees_with_the_database(place: StatePlace, seed: int) -> None:
     chance = random.Random(seed)
-    with open_store(tmp_path / ".runner") as store:
+    with open_store(place) as store:
+        store.hold("job")
         run = store.create_run(spec="job", spec_path="job.yaml", fingerprint="", origin="0" * 64)
         known = store.run_batches(run)
         for number in chance.sample(range(1, 30), 12):
@@ -114,15 +117,16 @@ def test_memory_agrees_with_the_database(tmp_path: Path, seed: int) -> None:
             if now.state == "prepared" and now.requests > 1:
                 split_batch(store, now)
         assert store.run_batches(run) is known
-    with open_store(tmp_path / ".runner", lock=False) as store:
+    with open_store(place, lock=False) as store:
         assert facts(known) == expected(store.batches(run))
 
 
-def test_undone_transaction_is_forgotten_in_memory(tmp_path: Path) -> None:
-    with open_store(tmp_path / ".runner") as store:
+def test_undone_transaction_is_forgotten_in_memory(place: StatePlace) -> None:
+    with open_store(place) as store:
+        store.hold("job")
         run = store.create_run(spec="job", spec_path="job.yaml", fingerprint="", origin="0" * 64)
         assert len(store.run_batches(run)) == 0
-        with pytest.raises(sqlite3.IntegrityError), store.transaction():
+        with pytest.raises((sqlite3.IntegrityError, StateError)), store.transaction():
             add_batch(store, 1)
             add_batch(store, 1)
         assert len(store.run_batches(run)) == 0

@@ -1,0 +1,151 @@
+"""Leases on the specs of a project, in a database that several machines share.
+
+A lease ends if it is not renewed, since a machine may be gone for good. But whoever held it may only be suspended.
+So it is renewed or confirmed before anything is sent, and each transaction looks for it right before its COMMIT,
+with a lock on its row that a take-over waits for.
+"""
+
+import math
+import os
+import secrets
+import threading
+from functools import partial
+
+from runner.errors import StateError, StateLocked
+from runner.spec.variant_names import split_name
+from runner.store.lock import describe_self, read_clock
+from runner.store.place import StatePlace
+from runner.store.postgres import PostgresConnection
+
+_LEASE_SECONDS = 60.0
+_GRACE_SHARE = 1 / 6
+"""The part of a lease for which nobody takes it over after its end: what left before may still arrive."""
+
+_UNTIL = "now() + make_interval(secs => ?)"
+_TAKE = (
+    f"INSERT INTO lease (project, spec, owner, holder, fence, until) VALUES (?, ?, ?, ?, 1, {_UNTIL})"
+    " ON CONFLICT (project, spec) DO UPDATE SET owner = excluded.owner, holder = excluded.holder,"
+    " fence = lease.fence + 1, until = excluded.until"
+    " WHERE lease.until + make_interval(secs => ?) < now() RETURNING fence"
+)
+_RENEW = f"UPDATE lease SET until = {_UNTIL} WHERE project = ? AND owner = ?"
+_CONFIRM = "SELECT spec FROM lease WHERE project = ? AND owner = ? FOR SHARE"
+_RELEASE = "UPDATE lease SET until = 'epoch' WHERE project = ? AND owner = ?"
+_HOLDER = (
+    "SELECT holder, to_char(until AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') FROM lease"
+    " WHERE project = ? AND spec = ? AND until + make_interval(secs => ?) >= now()"
+)
+
+
+def _read_seconds() -> tuple[float, float]:
+    """Return how long a lease lasts, and for how long after it nobody takes it over."""
+    seconds = float(os.environ.get("RUNNER_LEASE_SECONDS", _LEASE_SECONDS))
+    return seconds, seconds * _GRACE_SHARE
+
+
+def find_holder(connection: PostgresConnection, spec: str) -> str | None:
+    """Return who holds the lease on a spec and until when, or None if it is free."""
+    values = (connection.project, split_name(spec)[0], _read_seconds()[1])
+    found = connection.execute(_HOLDER, values).fetchone()
+    return None if found is None else f"{found[0]}; its lease lasts until {found[1]} UTC"
+
+
+def is_free(place: StatePlace, spec: str) -> bool:
+    """Return whether the lease on a spec of a shared state is free. Raises StateError."""
+    connection = PostgresConnection(str(place.database), place.project)
+    try:
+        return find_holder(connection, spec) is None
+    finally:
+        connection.close()
+
+
+class Leases:
+    """The leases that this process holds on specs of one project, renewed by a thread of their own."""
+
+    def __init__(self, place: StatePlace, connection: PostgresConnection) -> None:
+        self._place, self._db = place, connection
+        self._keeper = PostgresConnection(str(place.database), place.project)
+        self._owner = secrets.token_hex(16)
+        self._held: set[str] = set()
+        self._seconds, self._grace = _read_seconds()
+        self._deadline, self._is_lost = math.inf, False
+        # Of the keeper's connection and of what it has found.
+        self._mutex, self._is_closed = threading.RLock(), threading.Event()
+        self._thread = threading.Thread(target=self._keep, daemon=True)
+        connection.confirm = self.confirm
+
+    def hold(self, spec: str) -> None:
+        """Take the lease on a spec, and with it on all its variants, unless it is held. Raises StateLocked."""
+        job = split_name(spec)[0]
+        if self.holds(spec):
+            return
+        with self._mutex:
+            began = read_clock()
+            values = (self._place.project, job, self._owner, describe_self(), self._seconds, self._grace)
+            if self._keeper.execute(_TAKE, values).fetchone() is None:
+                holder = find_holder(self._keeper, spec) or "it is free now"
+                message = f"another runner is using {job!r} ({holder}): wait until it finishes, or stop it"
+                raise StateLocked(message, partial(is_free, self._place, spec))
+            self._held.add(job)
+            self._deadline = min(self._deadline, began + self._seconds)
+        if not self._thread.is_alive():
+            self._thread.start()
+
+    def holds(self, spec: str) -> bool:
+        """Return whether the lease on a spec was taken."""
+        return split_name(spec)[0] in self._held
+
+    def check(self) -> None:
+        """Raise StateLocked if another process may hold one of the leases. Raises StateError without a server."""
+        if read_clock() >= self._deadline:
+            self._renew()
+        if self._is_lost:
+            raise self._lost()
+
+    def confirm(self) -> None:
+        """Raise StateLocked if the transaction of the connection may not be committed.
+
+        Nobody takes a lease over between this and the COMMIT: that waits for the lock on the row.
+        """
+        if not self._held:
+            raise StateError("a shared state is changed only while a lease is held")
+        found = self._db.execute(_CONFIRM, (self._place.project, self._owner)).fetchall()
+        if len(found) < len(self._held):
+            self._is_lost = True
+            raise self._lost()
+
+    def close(self) -> None:
+        """Let go of all leases."""
+        self._is_closed.set()
+        try:
+            if self._held:
+                self._keeper.execute(_RELEASE, (self._place.project, self._owner))
+        finally:
+            self._keeper.close()
+
+    def _lost(self) -> StateLocked:
+        names = ", ".join(sorted(self._held))
+        return StateLocked(
+            f"another runner has taken over {names} while this one was suspended or cut off: this one stops "
+            "without sending anything more. Run again to see how the run stands"
+        )
+
+    def _renew(self) -> None:
+        with self._mutex:
+            if self._is_closed.is_set():
+                return
+            began = read_clock()
+            renewed = self._keeper.execute(_RENEW, (self._seconds, self._place.project, self._owner)).rowcount
+            # Also after its end, as long as nobody has taken it over.
+            if renewed < len(self._held):
+                self._is_lost = True
+            else:
+                self._deadline = began + self._seconds
+
+    def _keep(self) -> None:
+        while not self._is_closed.wait(self._seconds / 4):
+            try:
+                self._renew()
+            except StateError:
+                # Whoever is about to send renews it itself, and hears of the error.
+                continue

@@ -1,0 +1,196 @@
+"""The connection to a PostgreSQL database, which machines that come and go share.
+
+A lost connection is opened again for reads and between transactions. A transaction is never repeated: if its
+COMMIT got no answer, the server is asked what became of it.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from runner.errors import StateError, UsageError
+from runner.files.extras import missing_package_message
+from runner.spec.redact import redact_passwords
+from runner.store.connection import Cursor, Values
+
+if TYPE_CHECKING:
+    import psycopg
+
+T = TypeVar("T")
+
+SCHEMA_VERSION = 1
+# Any number will do, as long as no other program uses it on the same database.
+_SCHEMA_LOCK = 7_255_118
+_PATIENCE_SECONDS, _PAUSE_SECONDS = 300.0, 1.0
+_DEFAULTS = {
+    "application_name": "runner",
+    "connect_timeout": "10",
+    # A server that is gone without a word is noticed after about a minute.
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "60000",
+}
+
+
+@cache
+def _to_postgres(statement: str) -> str:
+    """Return a statement with placeholders as psycopg has them."""
+    return re.sub(r"\?([0-9])", r"%(p\1)s", statement).replace("?", "%s")
+
+
+def _to_values(statement: str, values: Values) -> Any:
+    if re.search(r"\?[0-9]", statement):
+        return {f"p{number}": value for number, value in enumerate(values, 1)}
+    return values or None
+
+
+@contextmanager
+def _map_errors(url: str) -> Iterator[None]:
+    import psycopg
+
+    try:
+        yield
+    except psycopg.Error as error:
+        text = redact_passwords(" ".join(str(error).split()))
+        raise StateError(f"{redact_passwords(url)} cannot be used: {text}") from error
+
+
+def _connect(url: str) -> "psycopg.Connection[Any]":
+    import psycopg
+    from psycopg.conninfo import conninfo_to_dict
+
+    # A pooler may give each transaction another connection, on which nothing is prepared.
+    settings: dict[str, Any] = {**_DEFAULTS, **conninfo_to_dict(url)}
+    return psycopg.connect(autocommit=True, prepare_threshold=None, **settings)
+
+
+class PostgresConnection:
+    """A connection to a PostgreSQL database.
+
+    `confirm` is called right before each COMMIT, inside the transaction.
+    """
+
+    def __init__(self, url: str, project: str) -> None:
+        missing = missing_package_message("sql", packages=("psycopg",))
+        if missing is not None:
+            raise UsageError(f"the state is in PostgreSQL, and {missing}")
+        self.project = project
+        self.confirm: Callable[[], None] = lambda: None
+        self._url = url
+        self._is_in_transaction = False
+        with _map_errors(url):
+            self._db = _connect(url)
+
+    def execute(self, statement: str, values: Values = ()) -> Cursor:
+        """Execute a statement, which is a transaction by itself outside of one."""
+        if self._is_in_transaction:
+            return self._execute(statement, values)
+        if statement.startswith("SELECT"):
+            with _map_errors(self._url):
+                return self._patiently(lambda: self._execute_once(statement, values))
+        with self.transaction():
+            return self._execute(statement, values)
+
+    def executemany(self, statement: str, many: Iterable[Values]) -> Cursor:
+        """Execute a statement with each of many values."""
+        if not self._is_in_transaction:
+            with self.transaction():
+                return self.executemany(statement, many)
+        with _map_errors(self._url):
+            cursor = self._db.cursor()
+            cursor.executemany(_to_postgres(statement), [_to_values(statement, values) for values in many])
+            return cursor
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit all writes inside the block together at its end, or none of them."""
+        with _map_errors(self._url):
+            self._patiently(lambda: self._execute_once("BEGIN"))
+        self._is_in_transaction = True
+        try:
+            yield
+            [(number,)] = self._execute("SELECT txid_current()")
+            self.confirm()
+        except BaseException:
+            self._is_in_transaction = False
+            self._roll_back()
+            raise
+        self._is_in_transaction = False
+        self._commit(number)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._db.close()
+
+    def _execute(self, statement: str, values: Values = ()) -> Cursor:
+        with _map_errors(self._url):
+            return self._execute_once(statement, values)
+
+    def _execute_once(self, statement: str, values: Values = ()) -> Cursor:
+        return self._db.execute(_to_postgres(statement).encode(), _to_values(statement, values))
+
+    def _roll_back(self) -> None:
+        import psycopg
+
+        # Without a connection, the server has rolled back already.
+        with suppress(psycopg.Error):
+            self._db.execute("ROLLBACK")
+
+    def _commit(self, number: int) -> None:
+        """Commit the transaction of this number. Raises StateError if it is undone, or if that is not known."""
+        import psycopg
+
+        try:
+            with _map_errors(self._url):
+                self._db.execute("COMMIT")
+        except StateError as error:
+            if not self._db.closed or not isinstance(error.__cause__, psycopg.OperationalError):
+                raise
+            status = self._find_status(number)
+            if status != "committed":
+                found = "undone" if status == "aborted" else "perhaps undone"
+                raise StateError(f"{error}; what it was to record is {found}: run again") from error
+
+    def _find_status(self, number: int) -> str | None:
+        """Return what became of a transaction: committed, aborted, in progress, or None if nobody knows."""
+        until = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            [(status,)] = self.execute("SELECT txid_status(?)", (number,))
+            if status != "in progress" or time.monotonic() > until:
+                return None if status is None else str(status)
+            time.sleep(_PAUSE_SECONDS)
+
+    def _patiently(self, call: Callable[[], T]) -> T:
+        """Return what `call` returns; connect and call it again, for some minutes, if the connection is lost."""
+        import psycopg
+
+        until = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                if self._db.closed:
+                    self._db = _connect(self._url)
+                return call()
+            except psycopg.OperationalError:
+                if not self._db.closed or time.monotonic() > until:
+                    raise
+            time.sleep(_PAUSE_SECONDS)
+
+
+def create_schema(connection: PostgresConnection, place: str) -> None:
+    """Create the tables if the database has none yet. Raises StateError if a newer runner made them."""
+    query = "SELECT to_regclass('state_version') IS NOT NULL"
+    if not connection.execute(query).fetchone()[0]:
+        with connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(?)", (_SCHEMA_LOCK,))
+            if not connection.execute(query).fetchone()[0]:
+                script = files("runner.store").joinpath("migrations", "postgres.sql").read_text("utf-8")
+                connection.execute(script)
+                connection.execute("INSERT INTO state_version VALUES (?)", (SCHEMA_VERSION,))
+    (version,) = connection.execute("SELECT version FROM state_version").fetchone()
+    if version != SCHEMA_VERSION:
+        raise StateError(f"{redact_passwords(place)} was written by a newer runner: upgrade this runner")
