@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 def is_idle(run: "RunInfo") -> bool:
     """Return whether a run is to go on, and no process works on it."""
-    from runner.store.lock import is_in_use
+    from runner.runs.find import find_runner
 
-    return run.summary.state in ("running", "canceling") and not is_in_use(run.output_root / ".runner")
+    return run.summary.state in ("running", "canceling") and find_runner(run) is None
 
 
 def finish_command(run: "RunInfo", target: str | None = None) -> str:

@@ -99,6 +99,7 @@ def prepare_run(
     """
     limit, overwrite = options.limit, options.overwrite
     spec, root, templates = checked.spec, checked.output_root, checked.templates
+    store.hold(spec.name)
     check_only_owner(spec, store)
     if checked.error is not None and not has_unfinished_run(store, spec.name):
         raise checked.error

@@ -17,7 +17,7 @@ from runner.notify.receiver_names import identify, name_receiver
 from runner.notify.record import record_end
 from runner.runs.context import build_event
 from runner.runs.events import ProgressCallback
-from runner.runs.project import find_output_root
+from runner.runs.project import find_output_root, find_state
 from runner.spec.run_settings import Receiver
 from runner.spec.spec import Spec
 from runner.store.event_log import StoredEvent
@@ -85,7 +85,7 @@ class Outbox:
         return found
 
     def _open_state(self, spec: Spec) -> AbstractContextManager[Store]:
-        return open_store(find_output_root(spec, simulate=self.simulate) / ".runner", lock=False)
+        return open_store(find_state(find_output_root(spec, simulate=self.simulate)), lock=False)
 
     def _tell(self, spec: Spec, name: str, receiver: Receiver, events: Sequence[StoredEvent]) -> None:
         """Send events to a receiver in their order, up to the first that it does not take."""
@@ -159,7 +159,7 @@ def open_outbox(
     """Yield an outbox that begins to send what earlier commands have left, and waits for all that it sends."""
     outbox = Outbox(simulate, stop, report)
     for spec in specs:
-        if spec.notify and (find_output_root(spec, simulate=simulate) / ".runner" / "state.db").exists():
+        if spec.notify and find_state(find_output_root(spec, simulate=simulate)).exists:
             outbox.send(spec)
     try:
         yield outbox

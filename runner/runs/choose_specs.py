@@ -158,14 +158,14 @@ def _meets(spec: Spec, newest: "Summary | None", condition: _Condition) -> bool:
 def _find_newest_run(spec: Spec, *, simulate: bool) -> "Summary | None":
     """Return the summary of the newest run of a spec that was started, or None."""
     # Only a selection by state looks at runs.
-    from runner.runs.project import find_output_root
+    from runner.runs.project import find_output_root, find_state
     from runner.runs.summary import summarize_run
     from runner.store.store import open_store
 
-    folder = find_output_root(spec, simulate=simulate) / ".runner"
-    if not (folder / "state.db").exists():
+    place = find_state(find_output_root(spec, simulate=simulate))
+    if not place.exists:
         return None
-    with open_store(folder, lock=False) as store:
+    with open_store(place, lock=False) as store:
         started = (run for run in store.runs(spec.name) if run.state in ("running", "finished"))
         newest = next(started, None)
         return None if newest is None else summarize_run(store, newest)

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from runner.errors import InputError, UsageError
-from runner.runs.project import SIMULATED_FOLDER, find_state_root
+from runner.runs.project import SIMULATED_FOLDER, find_state, find_state_root
 from runner.runs.snapshot import read_snapshot
 from runner.runs.summary import Summary, summarize_run
 from runner.spec.spec_files import SPEC_SUFFIXES, find_project_root, find_spec_files
 from runner.spec.variant_names import split_name
+from runner.store.lease import find_holder
+from runner.store.lock import is_in_use
 from runner.store.records import Run
 from runner.store.store import Store, open_store
 
@@ -144,8 +146,8 @@ def _open_runs(stack: ExitStack, root: Path) -> list[_StoredRun]:
     """Return the real and simulated runs of a project, newest first, with their open stores."""
     found = []
     for base in (root, root / SIMULATED_FOLDER):
-        if (base / ".runner" / "state.db").exists():
-            store = stack.enter_context(open_store(base / ".runner", lock=False))
+        if (place := find_state(base)).exists:
+            store = stack.enter_context(open_store(place, lock=False))
             found += [_StoredRun(run, store, base, base != root) for run in store.runs()]
     return sorted(found, key=lambda one: -one.run.created_at)
 
@@ -231,8 +233,18 @@ def find_run(target: str, *states: str) -> RunInfo:
 @contextmanager
 def open_run(run_info: RunInfo, *, lock: bool = True) -> Iterator[tuple[Store, Run]]:
     """Open the store that holds a run, by default with its lock; yield the store and the run."""
-    with open_store(run_info.output_root / ".runner", lock=lock) as store:
+    with open_store(find_state(run_info.output_root), lock=lock) as store:
+        if lock:
+            store.hold(run_info.summary.spec)
         yield store, next(run for run in store.runs() if run.id == run_info.summary.run)
+
+
+def find_runner(run_info: RunInfo) -> str | None:
+    """Return who works on a run or may do so, or None if nobody does."""
+    place = find_state(run_info.output_root)
+    if place.is_shared:
+        return find_holder(place, run_info.summary.spec)
+    return "another process" if is_in_use(place.folder) else None
 
 
 def check_no_input(path: Path, runs: Iterable[RunInfo]) -> None:

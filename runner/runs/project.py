@@ -12,6 +12,7 @@ from runner.api.client import Api
 from runner.api.connect import connect
 from runner.errors import StateError, describe_os_error
 from runner.spec.endpoint import Endpoint
+from runner.store.place import StatePlace, find_place
 from runner.store.store import Store, open_store
 
 if TYPE_CHECKING:
@@ -47,6 +48,13 @@ def find_output_root(spec: "Spec", *, simulate: bool) -> Path:
 def is_simulated_state(folder: Path) -> bool:
     """Return whether a state folder is that of the simulator."""
     return folder.parent.name == SIMULATED_FOLDER
+
+
+def find_state(output_root: Path) -> StatePlace:
+    """Return where the state is whose outputs are below a folder; that of the simulator is always in it."""
+    if output_root.name == SIMULATED_FOLDER:
+        return StatePlace(output_root / ".runner")
+    return find_place(output_root)
 
 
 def find_state_root(folder: Path) -> Path:
@@ -112,7 +120,7 @@ class OpenProjects:
         """Return the locked state of a project, and how to open clients whose calls end early after `stop`."""
         root = output_root.resolve()
         if root not in self.states:
-            self.states[root] = self.stack.enter_context(open_store(output_root / ".runner"))
+            self.states[root] = self.stack.enter_context(open_store(find_state(output_root)))
         return self.states[root], partial(self._open_client, root)
 
     def _open_client(self, root: Path, spec: "Spec") -> Api:

@@ -136,7 +136,8 @@ class RunSelector:
             store.delete_run(incomplete)
         # Also runs of other names: a run that is no longer recognized would be sent, and paid for, again.
         for known in store.runs():
-            if known.purged_at is None and known.state != "preparing":
+            is_unsent = known.state in ("preparing", "prepared")
+            if known.purged_at is None and not is_unsent:
                 read_snapshot(store, known)
         self._check_left_runs(store)
         runs = [run for run in store.runs(self.spec.name) if run.state in ("running", "finished")]

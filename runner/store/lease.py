@@ -9,6 +9,7 @@ import math
 import os
 import secrets
 import threading
+from contextlib import closing
 from functools import partial
 
 from runner.errors import StateError, StateLocked
@@ -43,20 +44,21 @@ def _read_seconds() -> tuple[float, float]:
     return seconds, seconds * _GRACE_SHARE
 
 
-def find_holder(connection: PostgresConnection, spec: str) -> str | None:
-    """Return who holds the lease on a spec and until when, or None if it is free."""
+def _find_holder(connection: PostgresConnection, spec: str) -> str | None:
     values = (connection.project, split_name(spec)[0], _read_seconds()[1])
     found = connection.execute(_HOLDER, values).fetchone()
     return None if found is None else f"{found[0]}; its lease lasts until {found[1]} UTC"
 
 
+def find_holder(place: StatePlace, spec: str) -> str | None:
+    """Return who holds the lease on a spec and until when, or None if it is free. Raises StateError."""
+    with closing(PostgresConnection(str(place.database), place.project)) as connection:
+        return _find_holder(connection, spec)
+
+
 def is_free(place: StatePlace, spec: str) -> bool:
     """Return whether the lease on a spec of a shared state is free. Raises StateError."""
-    connection = PostgresConnection(str(place.database), place.project)
-    try:
-        return find_holder(connection, spec) is None
-    finally:
-        connection.close()
+    return find_holder(place, spec) is None
 
 
 class Leases:
@@ -83,7 +85,7 @@ class Leases:
             began = read_clock()
             values = (self._place.project, job, self._owner, describe_self(), self._seconds, self._grace)
             if self._keeper.execute(_TAKE, values).fetchone() is None:
-                holder = find_holder(self._keeper, spec) or "it is free now"
+                holder = _find_holder(self._keeper, spec) or "it is free now"
                 message = f"another runner is using {job!r} ({holder}): wait until it finishes, or stop it"
                 raise StateLocked(message, partial(is_free, self._place, spec))
             self._held.add(job)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import UsageError
+from runner.spec.redact import redact_passwords
 
 SETTINGS_FILE = "runner.toml"
 SETTINGS = ("state", "files", "project", "jobs")
@@ -41,6 +42,16 @@ class StatePlace:
     def is_shared(self) -> bool:
         """True if other machines use this state too."""
         return self.database is not None
+
+    @property
+    def exists(self) -> bool:
+        """True if there can be runs: a state folder is made with the first one."""
+        return self.is_shared or (self.folder / "state.db").exists()
+
+    def __str__(self) -> str:
+        if self.database is None:
+            return str(self.folder)
+        return f"{redact_passwords(self.database)}, project {self.project!r}"
 
 
 def read_settings(root: Path) -> dict[str, str]:

@@ -49,9 +49,24 @@ def status(targets: tuple[str, ...], *, as_json: bool) -> None:
         replace(run, summary=replace(run.summary, state="unfinished")) if run in idle else run for run in found
     ]
     _print_runs(found, is_whole=bool(targets))
+    _print_holders(found)
     for run in idle:
         echo_text(f"{run.summary.run}: no runner works on it")
         echo(f"  resume with: {finish_command(run)}")
+
+
+def _print_holders(found: "Sequence[RunInfo]") -> None:
+    """Print where shared states of these runs are, and who works on which unfinished run."""
+    from runner.runs.find import find_runner
+    from runner.runs.project import find_state
+
+    for run in found:
+        is_shared = find_state(run.output_root).is_shared
+        if is_shared and run.summary.state in ("running", "canceling") and (holder := find_runner(run)):
+            echo_text(f"{run.summary.run}: {holder}")
+    places = {place for run in found if (place := find_state(run.output_root)).is_shared}
+    for shown in sorted(map(str, places)):
+        echo_text(f"state: {shown}")
 
 
 def _find_shown(targets: "Sequence[str]") -> "NewestRuns":

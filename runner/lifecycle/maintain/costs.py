@@ -10,7 +10,7 @@ from typing import NamedTuple
 from runner.errors import StateError
 from runner.lifecycle.deliver.failures import UNCONFIRMED_STATES
 from runner.results.usage import Usage
-from runner.runs.project import SIMULATED_FOLDER
+from runner.runs.project import SIMULATED_FOLDER, find_state
 from runner.runs.snapshot import read_labels, read_snapshot
 from runner.spec.spec_files import find_project_root
 from runner.store.records import Batch, Run
@@ -143,10 +143,8 @@ def _name_group(by: str) -> Callable[[Store, Run], str]:
 def _open_state(stack: ExitStack, *, simulate: bool) -> Store | None:
     """Open the state of the project around the working folder, if there is one."""
     root = find_project_root(Path.cwd() / "spec")
-    folder = (root / SIMULATED_FOLDER if simulate else root) / ".runner"
-    if not (folder / "state.db").exists():
-        return None
-    return stack.enter_context(open_store(folder, lock=False))
+    place = find_state(root / SIMULATED_FOLDER if simulate else root)
+    return stack.enter_context(open_store(place, lock=False)) if place.exists else None
 
 
 def _list_runs(store: Store, since: float | None) -> Iterator[Run]:

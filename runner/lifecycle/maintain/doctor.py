@@ -24,7 +24,7 @@ from runner.requests.stored_params import StoredBody
 from runner.results.outcome import parse_result
 from runner.results.outcome_names import OUTCOMES
 from runner.runs.context import batch_label
-from runner.runs.project import SIMULATED_FOLDER, find_state_root, open_client
+from runner.runs.project import SIMULATED_FOLDER, find_state, find_state_root, open_client
 from runner.runs.snapshot import read_endpoint, read_snapshot
 from runner.spec.endpoint import Endpoint
 from runner.spec.spec_files import find_project_root
@@ -75,13 +75,15 @@ def diagnose_state(*, remote: bool = False) -> Diagnosis:
     plans: list[str] = []
     count = 0
     for base in (root, root / SIMULATED_FOLDER):
-        folder = base / ".runner"
-        if not (folder / "state.db").exists():
+        place = find_state(base)
+        folder = place.folder
+        if not place.exists:
             if any((folder / "runs").glob("*")):
                 findings.append(f"{folder}/state.db is missing, but {folder}/runs contains runs: {_RECOVER_HINT}")
             continue
-        findings += _check_permissions(folder)
-        with open_store(folder) as store:
+        findings += _check_permissions(folder) if folder.exists() else ()
+        # Of a shared state nothing is locked as a whole, and this only reads.
+        with open_store(place, lock=not place.is_shared) as store:
             runs = store.runs()
             count += len(runs)
             findings += _find_api_keys(folder)

@@ -27,7 +27,7 @@ from runner.requests.custom_id import custom_id_prefix, parse_row_number
 from runner.results.outcome import parse_result
 from runner.runs.events import ProgressCallback, ignore_progress
 from runner.runs.find import match_run_id
-from runner.runs.project import open_client
+from runner.runs.project import find_state, open_client
 from runner.runs.snapshot import origin_digest, take_snapshot
 from runner.spec.spec import Spec
 from runner.store.records import RecoveredBatch, Run
@@ -203,7 +203,9 @@ def recover_run(
     """
     templates, stop = validate_spec(spec).templates, stop or Event()
     own_tag = origin_tag(origin_digest(spec, take_snapshot(spec, templates, limit)))
-    with open_store(spec.root / ".runner") as store, open_client(store.path, spec.api, simulate=False) as api:
+    place = find_state(spec.root)
+    with open_store(place) as store, open_client(place.folder, spec.api, simulate=False) as api:
+        store.hold(spec.name)
         api.stop = stop
         remotes = list(api.list_batches(created_after=api.now - RETENTION_SECONDS))
         found = _find_batches(api, store, remotes, own_tag)

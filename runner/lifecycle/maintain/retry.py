@@ -119,6 +119,7 @@ def _retry(
     simulate = options.simulate
     checked = check_spec(spec, simulate=simulate, resume=False)
     with open_project(checked.output_root, stop, simulate=simulate) as (store, open_api):
+        store.hold(spec.name)
         newest = _find_newest(store, spec, run_id)
         context = RunContext(checked.spec, store, newest, checked.output_root, report, stop=stop)
         context.on_alarm = on_alarm

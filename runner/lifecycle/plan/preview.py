@@ -22,11 +22,12 @@ from runner.rules.finding import Finding
 from runner.runs.context import RunContext
 from runner.runs.events import ProgressCallback, ignore_progress
 from runner.runs.pilot_gate import describe_pilot, is_pilot_due
-from runner.runs.project import find_output_root, open_client, with_simulated_paths
+from runner.runs.project import find_output_root, find_state, open_client, with_simulated_paths
 from runner.runs.shared_cap import measure_spent
 from runner.sources.input_files import Inputs
 from runner.sources.read import read_rows
 from runner.spec.spec import Spec
+from runner.store.place import StatePlace
 from runner.store.store import Store, open_store
 
 
@@ -68,7 +69,7 @@ def plan(
         with ExitStack() as stack:
             scratch = Path(stack.enter_context(TemporaryDirectory(prefix="runner-plan-")))
             store = stack.enter_context(open_store(scratch))
-            previous_store = stack.enter_context(_open_previous_store(base / ".runner", store))
+            previous_store = stack.enter_context(_open_previous_store(find_state(base), store))
             prepare_run = partial(
                 prepare_first_round, spec, checked.templates, store, previous_store=previous_store
             )
@@ -103,12 +104,12 @@ def check_with_api(spec: Spec, samples: Sequence[tuple[int, bytes]]) -> list[Fin
 
 
 @contextmanager
-def _open_previous_store(folder: Path, default: Store) -> Iterator[Store]:
+def _open_previous_store(place: StatePlace, default: Store) -> Iterator[Store]:
     """Open the state of the project without its lock; yield `default` if it does not exist."""
-    if not (folder / "state.db").exists():
+    if not place.exists:
         yield default
         return
-    with open_store(folder, lock=False) as store:
+    with open_store(place, lock=False) as store:
         yield store
 
 

@@ -10,6 +10,7 @@ from runner.pricing.rates import rate_for_spec
 from runner.requests.encode import EncodedRequest
 from runner.requests.shared_prefix import measure_shared_prefix
 from runner.rules.finding import PlanFacts
+from runner.runs.project import find_state
 from runner.spec.spec import Spec
 from runner.templates.templates import Templates
 
@@ -56,7 +57,7 @@ def _measure_prefix(templates: Templates) -> int:
 def _estimate_cost(spec: Spec, count: int | None, prompt: float) -> float | None:
     """Return the expected cost of a first run of all rows, or None if it cannot be known."""
     rate = rate_for_spec(spec)
-    has_earlier_answers = spec.reuse and (spec.root / ".runner" / "state.db").exists()
+    has_earlier_answers = spec.reuse and find_state(spec.root).exists
     if rate is None or count is None or has_earlier_answers or spec.mode == "auto":
         return None
     one = rate.expected_cost(prompt, spec.params["max_tokens"] * _OUTPUT_SHARE)

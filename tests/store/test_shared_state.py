@@ -1,0 +1,87 @@
+"""A state in PostgreSQL: machines that come and go share it, and nothing is paid twice."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.outputs import records
+from tests.support.processes import RUN, command, end, start_suspended
+from tests.support.projects import BATCHES, EACH_ONCE, write_job
+from tests.support.simulator import accepted, paid, simulator
+
+pytestmark = [pytest.mark.slow, pytest.mark.server]
+
+
+@pytest.fixture
+def environ(tmp_path: Path, postgres_url: str) -> Iterator[dict[str, str]]:
+    """A job whose state is shared, and a simulator whose batches end soon."""
+    write_job(tmp_path)
+    shared = {"RUNNER_STATE": postgres_url, "RUNNER_FILES": f"file://{tmp_path}/files"}
+    with simulator(tmp_path / "api", seconds=0.2) as found:
+        yield {**found, **shared, "RUNNER_PROJECT": str(tmp_path)}
+
+
+def move(root: Path) -> Path:
+    """Let the project be checked out on a machine that has only the files of runs."""
+    other = root / "other machine"
+    write_job(other)
+    (other / ".runner").mkdir()
+    (other / ".runner/runs").symlink_to(root / ".runner/runs")
+    return other
+
+
+def test_run_begins_on_one_machine_and_ends_on_another(tmp_path: Path, environ: dict[str, str]) -> None:
+    first = command(tmp_path, environ, *RUN, "--no-wait")
+    assert first.returncode == 4, first.stderr
+    other = move(tmp_path)
+    ended = command(other, environ, *RUN)
+    assert ended.returncode == 0, ended.stderr
+    assert not (tmp_path / ".runner/state.db").exists()
+    assert paid(tmp_path / "api") == EACH_ONCE
+    assert [one["outcome"] for one in records(other / "out/all.jsonl")] == ["succeeded"] * 20
+
+
+def test_commands_read_a_shared_state(tmp_path: Path, environ: dict[str, str]) -> None:
+    assert command(tmp_path, environ, *RUN).returncode == 0
+    other = move(tmp_path)
+    for words in (("status",), ("show", "job"), ("costs",), ("report", "job"), ("doctor",), ("plan", "job.yaml")):
+        ended = command(other, environ, *words)
+        assert ended.returncode == 0, f"{words}: {ended.stderr}"
+    shown = command(other, environ, "status").stdout
+    assert ("state: postgresql://tester@" in shown, "secret" in shown) == (True, False)
+    assert command(other, environ, "purge", "job", "--yes").returncode == 0
+    assert command(tmp_path, environ, "show", "job").returncode == 2
+
+
+def test_runner_that_kept_its_lease_sends_on(tmp_path: Path, environ: dict[str, str]) -> None:
+    process = start_suspended(tmp_path, environ, "1-2.json")
+    refused = command(tmp_path, environ, *RUN)
+    assert (refused.returncode, "its lease lasts until" in refused.stderr) == (6, True), refused.stderr
+    assert "its lease lasts until" in command(tmp_path, environ, "status").stdout
+    os.kill(process.pid, signal.SIGCONT)
+    assert end(tmp_path / "worker", process).returncode == 0
+    assert paid(tmp_path / "api") == EACH_ONCE
+
+
+def test_suspended_runner_that_lost_its_lease_stops(tmp_path: Path, environ: dict[str, str]) -> None:
+    process = start_suspended(tmp_path, {**environ, "RUNNER_LEASE_SECONDS": "2"}, "1-2.json")
+    taken = command(tmp_path, {**environ, "RUNNER_LEASE_SECONDS": "2"}, *RUN, "--wait-lock", "10m")
+    assert taken.returncode == 0, taken.stderr
+    os.kill(process.pid, signal.SIGCONT)
+    ended = end(tmp_path / "worker", process)
+    assert (ended.returncode, "has taken over" in ended.stderr) == (6, True), ended.stderr
+    assert (paid(tmp_path / "api"), accepted(tmp_path / "api")) == (EACH_ONCE, BATCHES)
+
+
+def test_two_specs_run_at_once(tmp_path: Path, environ: dict[str, str]) -> None:
+    process = start_suspended(tmp_path, environ, "1-2.json")
+    text = (tmp_path / "job.yaml").read_text().replace("out/", "out/second/")
+    (tmp_path / "second.yaml").write_text(text.replace('"name": "job"', '"name": "second"'))
+    second = command(tmp_path, environ, "run", "second.yaml", "--yes")
+    os.kill(process.pid, signal.SIGCONT)
+    assert end(tmp_path / "worker", process).returncode == 0
+    assert second.returncode == 0, second.stderr
+    assert accepted(tmp_path / "api") == 2 * BATCHES
