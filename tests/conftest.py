@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from runner import Summary, load_spec, run
 from tests.support.projects import write_job
-from tests.support.servers import postgres
+from tests.support.servers import postgres, s3
 from tests.support.simulator import end_batches, simulator
 
 # Tests start a thousand processes, and without bytecode on disk each would compile the whole package.
@@ -66,3 +67,33 @@ def run_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Su
                     end_batches(folder)
 
     return finish
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The URL of a server of S3 for all tests of a process."""
+    with s3() as url:
+        yield url
+
+
+@pytest.fixture
+def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of an empty bucket that keeps versions, and its credentials in the environment."""
+    import boto3
+
+    for name, value in {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "s", "DEFAULT_REGION": "us-east-1"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
+    name, client = f"bucket-{uuid.uuid4()}", boto3.client("s3")
+    client.create_bucket(Bucket=name)
+    client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    client.close()
+    return name
+
+
+@pytest.fixture(params=["s3", "file"])
+def files_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty folder in an object store."""
+    if request.param == "file":
+        return f"file://{tmp_path}/bucket/the runs"
+    return f"s3://{request.getfixturevalue('bucket')}/team/runs"

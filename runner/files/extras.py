@@ -18,6 +18,7 @@ _PACKAGES = {
     "heic": ("pillow_heif",),
     "notify": ("apprise",),
     "aws": ("boto3",),
+    "objects": ("obstore", "boto3"),
     "google": ("google.auth", "requests"),
     "otel": ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"),
 }

@@ -124,6 +124,19 @@ def web(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
+def s3(port: int = 0) -> Iterator[str]:
+    """A server of S3, by default at any free port; yield its URL. The test is skipped where moto is absent."""
+    moto = pytest.importorskip("moto.server", reason="moto is not installed")
+    server = moto.ThreadedMotoServer("127.0.0.1", port, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()
+
+
+@contextmanager
 def database_server(name: str, root: Path) -> Iterator[str]:
     """The URL of an empty database."""
     (root / "out").mkdir()

@@ -1,0 +1,234 @@
+"""Files in an object store, by name below one URL; the only module that uses obstore."""
+
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from runner.errors import StateError, UsageError
+from runner.files.atomic import make_private_folder, open_private_file, sync_folder
+from runner.files.extras import missing_package_message
+
+SCHEMES = ("s3", "gs", "az", "abfss", "file")
+_BLOCK_BYTES = 1 << 20
+_RETRIES, _RETRY_SECONDS = 8, 60
+# Parts of 5 MB of a large file that are sent, and in memory, at once.
+_PARTS = 2
+# An error of S3 is a line about the request, then a document.
+_CODE, _MESSAGE = re.compile(r"<Code>(.*?)</Code>"), re.compile(r"<Message>(.*?)</Message>")
+
+
+class StoredFile(NamedTuple):
+    """A file in an object store: its size in bytes, and a mark that changes with its content."""
+
+    size: int
+    version: str
+
+
+def _describe(error: Exception) -> str:
+    """Return what a store said, without the request, the retries and the internals of the client."""
+    text = str(error)
+    code, message = _CODE.search(text), _MESSAGE.search(text)
+    if code is not None and message is not None:
+        return f"{code[1]}: {message[1]}"
+    return text.partition("\n")[0].rpartition(" - ")[2][:200] or type(error).__name__
+
+
+def _connect(url: str, retries: int) -> Any:
+    """Return the client for a URL. Raises UsageError for one that no client is made for."""
+    scheme = url.partition("://")[0]
+    if scheme not in SCHEMES:
+        raise UsageError(f"files is {url!r}: it must begin with {', '.join(f'{one}://' for one in SCHEMES)}")
+    packages = ("obstore", "boto3") if scheme == "s3" else ("obstore",)
+    if (missing := missing_package_message("objects", packages=packages)) is not None:
+        raise UsageError(f"files is {url!r}: {missing}")
+    from obstore.store import from_url
+
+    if scheme == "file":
+        folder = _local_folder(url)
+        if not folder.exists():
+            make_private_folder(folder)
+        return from_url(url)
+    options: dict[str, Any] = {
+        # Only for endpoints that the user names with http://, such as a server on this machine.
+        "client_options": {"allow_http": True},
+        "retry_config": {"max_retries": retries, "retry_timeout": timedelta(seconds=_RETRY_SECONDS)},
+    }
+    return from_url(url, **options, **_find_credentials(url))
+
+
+def _local_folder(url: str) -> Path:
+    return Path(unquote(urlsplit(url).path))
+
+
+def _find_credentials(url: str) -> dict[str, Any]:
+    """Return credentials of S3 as all tools of AWS find them; the other clients look for theirs by themselves."""
+    if not url.startswith("s3://"):
+        return {}
+    import boto3
+    from obstore.auth.boto3 import Boto3CredentialProvider
+
+    session = boto3.Session()
+    if session.get_credentials() is None:
+        raise StateError(f"no credentials for {url} found: `aws configure` sets them, or AWS_ACCESS_KEY_ID")
+    return {"credential_provider": Boto3CredentialProvider(session)}
+
+
+class ObjectStore:
+    """Files by name, which has slashes, below a URL.
+
+    Requests that fail for a moment are repeated, with growing pauses, `retries` times. Methods raise StateError.
+    """
+
+    def __init__(self, url: str, *, retries: int = _RETRIES) -> None:
+        self.url = url.rstrip("/")
+        with self._map_errors():
+            self._client = _connect(self.url, retries)
+
+    @contextmanager
+    def _map_errors(self, name: str = "") -> Iterator[None]:
+        try:
+            yield
+        except (UsageError, StateError):
+            raise
+        except Exception as error:
+            # Besides its own exceptions, obstore raises those of Python, and of the libraries for credentials.
+            place = f"{self.url}/{name}" if name else self.url
+            message = f"{place} cannot be used: {_describe(error)}; nothing is lost: run the command again"
+            raise StateError(message) from error
+
+    def list_files(self, folder: str) -> dict[str, StoredFile]:
+        """Return the files below a folder, by their names below it."""
+        import obstore
+
+        with self._map_errors(folder):
+            found = (one for page in obstore.list(self._client, prefix=folder) for one in page)
+            return {one["path"].removeprefix(f"{folder}/"): _stored_file(one) for one in found}
+
+    def list_folders(self, folder: str) -> list[str]:
+        """Return the names of the folders in a folder."""
+        import obstore
+
+        with self._map_errors(folder):
+            found = obstore.list_with_delimiter(self._client, prefix=folder)["common_prefixes"]
+            return [one.removeprefix(f"{folder}/") for one in found]
+
+    def find(self, name: str) -> StoredFile | None:
+        """Return a file, or None if there is none of this name."""
+        import obstore
+
+        with self._map_errors(name):
+            try:
+                return _stored_file(obstore.head(self._client, name))
+            except FileNotFoundError:
+                return None
+
+    def download(self, name: str, target: Path) -> StoredFile:
+        """Copy a file to `target`, which appears once it is complete."""
+        import obstore
+
+        temporary = target.with_name(f".{target.name}.{os.getpid()}")
+        try:
+            with self._map_errors(name):
+                answer = obstore.get(self._client, name)
+                with open_private_file(temporary) as file:
+                    for block in answer.stream(min_chunk_size=_BLOCK_BYTES):
+                        file.write(block)
+                found = _stored_file(answer.meta)
+            if temporary.stat().st_size != found.size:
+                raise StateError(f"{self.url}/{name} was not read as a whole: run the command again")
+            temporary.replace(target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        return found
+
+    def upload(self, name: str, source: Path) -> StoredFile:
+        """Copy a file to the store, in the place of one with this name; return once it is durable."""
+        import obstore
+
+        size = source.stat().st_size
+        with self._map_errors(name):
+            answer = obstore.put(self._client, name, source, max_concurrency=_PARTS)
+            self._sync(name)
+        return StoredFile(size, answer["e_tag"] or "")
+
+    def create(self, name: str, data: bytes) -> StoredFile | None:
+        """Write a file that is not there yet; return None if there is one, with other bytes."""
+        import obstore
+        from obstore.exceptions import AlreadyExistsError
+
+        with self._map_errors(name):
+            try:
+                answer = obstore.put(self._client, name, data, mode="create")
+                self._sync(name)
+                return StoredFile(len(data), answer["e_tag"] or "")
+            except AlreadyExistsError:
+                # Ours, if the answer to the first try was lost.
+                found = obstore.get(self._client, name)
+                is_ours = bytes(found.bytes()) == data
+                return _stored_file(found.meta) if is_ours else None
+
+    def _sync(self, name: str) -> None:
+        """Make a file durable where the store is a folder, whose writes may be in memory only."""
+        if self.url.startswith("file://"):
+            path = _local_folder(self.url) / name
+            sync_folder(path)
+            sync_folder(path.parent)
+
+    def delete(self, name: str) -> None:
+        """Delete a file, which may be missing."""
+        import obstore
+
+        with self._map_errors(name), suppress(FileNotFoundError):
+            obstore.delete(self._client, name)
+
+    def delete_folder(self, folder: str, *, keep: Collection[str] = ()) -> None:
+        """Delete the files below a folder but those to keep, by their names below it; in S3 all their versions."""
+        import obstore
+
+        found = self.list_files(folder)
+        names = [f"{folder}/{name}" for name in found if name not in keep]
+        with self._map_errors(folder):
+            has_versions = bool(found) and self._has_versions(f"{folder}/{next(iter(found))}")
+            if names:
+                obstore.delete(self._client, names)
+            if has_versions:
+                self._delete_versions(folder, {f"{folder}/{name}" for name in keep})
+
+    def _has_versions(self, name: str) -> bool:
+        import obstore
+
+        return self.url.startswith("s3://") and obstore.head(self._client, name)["version"] is not None
+
+    def _delete_versions(self, folder: str, keep: Collection[str]) -> None:
+        """Delete the versions of files in a bucket that keeps them; obstore cannot list them."""
+        import boto3
+
+        bucket, _, prefix = self.url.removeprefix("s3://").partition("/")
+        start = f"{prefix}/" if prefix else ""
+        with closing(boto3.client("s3")) as client:
+            for page in client.get_paginator("list_object_versions").paginate(
+                Bucket=bucket, Prefix=f"{start}{folder}/"
+            ):
+                versions = [
+                    {"Key": one["Key"], "VersionId": one["VersionId"]}
+                    for one in (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))
+                    if one["Key"].removeprefix(start) not in keep
+                ]
+                if versions:
+                    answer = client.delete_objects(Bucket=bucket, Delete={"Objects": versions, "Quiet": True})
+                    if answer.get("Errors"):
+                        raise StateError(_describe_undeleted(self.url, answer["Errors"][0]))
+
+
+def _describe_undeleted(url: str, error: Mapping[str, str]) -> str:
+    return f"{url}: a version of {error.get('Key')} cannot be deleted: {error.get('Code')}: {error.get('Message')}"
+
+
+def _stored_file(meta: Any) -> StoredFile:
+    return StoredFile(meta["size"], meta["e_tag"] or "")
