@@ -191,30 +191,20 @@ class ObjectStore:
         """Delete the files below a folder but those to keep, by their names below it; in S3 all their versions."""
         import obstore
 
-        found = self.list_files(folder)
-        names = [f"{folder}/{name}" for name in found if name not in keep]
+        names = [f"{folder}/{name}" for name in self.list_files(folder) if name not in keep]
         with self._map_errors(folder):
-            has_versions = bool(found) and self._has_versions(f"{folder}/{next(iter(found))}")
             if names:
                 obstore.delete(self._client, names)
-            if has_versions:
+            if self.url.startswith("s3://"):
                 self._delete_versions(folder, {f"{folder}/{name}" for name in keep})
 
-    def _has_versions(self, name: str) -> bool:
-        import obstore
-
-        return self.url.startswith("s3://") and obstore.head(self._client, name)["version"] is not None
-
     def _delete_versions(self, folder: str, keep: Collection[str]) -> None:
-        """Delete the versions of files in a bucket that keeps them; obstore cannot list them."""
-        import boto3
-
+        """Delete the versions of files in S3, if the bucket keeps any; obstore cannot list them."""
         bucket, _, prefix = self.url.removeprefix("s3://").partition("/")
         start = f"{prefix}/" if prefix else ""
-        with closing(boto3.client("s3")) as client:
-            for page in client.get_paginator("list_object_versions").paginate(
-                Bucket=bucket, Prefix=f"{start}{folder}/"
-            ):
+        with _open_s3() as client:
+            pages = client.get_paginator("list_object_versions")
+            for page in pages.paginate(Bucket=bucket, Prefix=f"{start}{folder}/"):
                 versions = [
                     {"Key": one["Key"], "VersionId": one["VersionId"]}
                     for one in (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))
@@ -224,6 +214,20 @@ class ObjectStore:
                     answer = client.delete_objects(Bucket=bucket, Delete={"Objects": versions, "Quiet": True})
                     if answer.get("Errors"):
                         raise StateError(_describe_undeleted(self.url, answer["Errors"][0]))
+
+
+@contextmanager
+def _open_s3() -> Iterator[Any]:
+    """Yield the client of AWS; a service that has no versions does not fail."""
+    import boto3
+    from botocore.exceptions import ClientError
+
+    try:
+        with closing(boto3.client("s3")) as client:
+            yield client
+    except ClientError as error:
+        if error.response["ResponseMetadata"].get("HTTPStatusCode") != 501:
+            raise
 
 
 def _describe_undeleted(url: str, error: Mapping[str, str]) -> str:

@@ -84,10 +84,12 @@ def read_endpoint(store: Store, run: Run) -> Endpoint:
 
 def record_labels(store: Store, run: Run, labels: Mapping[str, str]) -> None:
     """Keep the labels that the spec of a run has now; they may change, so they are no part of its snapshot."""
-    path = store.folder(run).labels
-    if labels or path.exists():
-        with atomic_write(path, private=True, skip_if_unchanged=True) as file:
-            file.write(msgspec.json.encode(labels))
+    folder, written = store.folder(run), msgspec.json.encode(labels)
+    path = folder.labels
+    if written != (path.read_bytes() if path.exists() else b"{}"):
+        with atomic_write(folder.to_write.labels, private=True) as file:
+            file.write(written)
+        folder.save(path)
 
 
 def read_labels(store: Store, run: Run) -> dict[str, str]:

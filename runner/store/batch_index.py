@@ -11,7 +11,7 @@ from runner.store.index_files import (
     RESULT,
     IndexFile,
     SortedRecords,
-    index_path,
+    find_index,
     outcome_name,
     read_records,
     write_index,
@@ -79,7 +79,7 @@ class BatchIndex:
             )
             for row, offset, length in sorted(body.requests)
         )
-        return write_index(self._find_indexes(run).folder.indexes, f"{round}-{body.batch}.requests", records)
+        return write_index(self._find_indexes(run).folder, f"{round}-{body.batch}.requests", records)
 
     def write_results(self, batch: Batch, outcomes: Iterable[Outcome]) -> str:
         """Write the index of the results of a batch durably, and return its SHA-256; `outcomes` are sorted."""
@@ -88,7 +88,7 @@ class BatchIndex:
             for row, name, retry, offset, length in outcomes
         )
         folder = self._find_indexes(batch.run).folder
-        return write_index(folder.indexes, f"{batch.round}-{batch.batch}.results", records)
+        return write_index(folder, f"{batch.round}-{batch.batch}.results", records)
 
     def requests(self, batch: Batch) -> Iterator[Request]:
         """Yield the requests of a batch, by row. Raises StateError if their index file is damaged."""
@@ -118,8 +118,7 @@ class BatchIndex:
         sha256 = batch.request_index if kind == "requests" else batch.result_index
         if sha256 is None:
             return None
-        folder = self._find_indexes(batch.run).folder
-        return IndexFile(index_path(folder.indexes, f"{batch.round}-{batch.batch}.{kind}", sha256), sha256)
+        return find_index(self._find_indexes(batch.run).folder, f"{batch.round}-{batch.batch}.{kind}", sha256)
 
     def rows_of(self, batch: Batch) -> list[int]:
         """Return the numbers of the rows of a batch, ascending."""

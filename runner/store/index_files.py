@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from runner.errors import StateError
 from runner.files.atomic import atomic_write
-from runner.store.run_folder import FileSlices
+from runner.store.run_folder import FileSlices, RunFolder
 
 REQUEST = Struct("<IIIIi16s")
 RESULT = Struct("<IBBQI")
@@ -48,9 +48,9 @@ class IndexFile(NamedTuple):
     sha256: str
 
 
-def index_path(folder: Path, name: str, sha256: str) -> Path:
-    """Return the path of an index file in the folder of index files."""
-    return folder / f"{name}.{sha256[:16]}"
+def find_index(folder: RunFolder, name: str, sha256: str) -> IndexFile:
+    """Return the index file of this name and SHA-256."""
+    return IndexFile(folder.index(f"{name}.{sha256[:16]}"), sha256)
 
 
 def outcome_name(code: int) -> str | None:
@@ -65,11 +65,11 @@ def digest_or_none(digest: bytes) -> bytes | None:
     return digest if any(digest) else None
 
 
-def write_index(folder: Path, name: str, records: Iterable[bytes]) -> str:
+def write_index(folder: RunFolder, name: str, records: Iterable[bytes]) -> str:
     """Write an index file durably and return its SHA-256."""
     data = b"".join(records)
     sha256 = hashlib.sha256(data).hexdigest()
-    with atomic_write(index_path(folder, name, sha256), private=True) as file:
+    with atomic_write(find_index(folder.to_write, name, sha256).path, private=True) as file:
         file.write(data)
     return sha256
 

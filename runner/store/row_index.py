@@ -19,7 +19,7 @@ from runner.store.index_files import (
     IndexFile,
     SortedRecords,
     digest_or_none,
-    index_path,
+    find_index,
     outcome_name,
     read_records,
     write_index,
@@ -105,7 +105,7 @@ class RowIndex(BatchIndex):
 
     def _unsent_index(self, run: int) -> IndexFile | None:
         folder, sha256, _ = self._find_indexes(run)
-        return None if sha256 is None else IndexFile(index_path(folder.indexes, "unsent", sha256), sha256)
+        return None if sha256 is None else find_index(folder, "unsent", sha256)
 
     def correct_unsent_rows(self, run: Run, outcomes: Mapping[int, str]) -> str:
         """Write the index of the rows that are in no batch again with these outcomes, and return its SHA-256."""
@@ -113,14 +113,14 @@ class RowIndex(BatchIndex):
             UNSENT.pack(*one[:2], OUTCOME_CODES[outcomes[one[0]]] if one[0] in outcomes else one[2], *one[3:])
             for one in self.unsent_rows(run)
         )
-        return write_index(self._find_indexes(run.number).folder.indexes, "unsent", records)
+        return write_index(self._find_indexes(run.number).folder, "unsent", records)
 
     def count_duplicates(self, run: int, rows: Sequence[int]) -> dict[int, int]:
         """Return how many later rows have the same request as each of these, ascending, where any has."""
         folder, _, sha256 = self._find_indexes(run)
         if sha256 is None or not rows:
             return {}
-        index = IndexFile(index_path(folder.indexes, "duplicates", sha256), sha256)
+        index = find_index(folder, "duplicates", sha256)
         with open_slices() as files:
             found = dict(SortedRecords(index, DUPLICATE, files).between(rows[0], rows[-1]))
         return {row: found[row] for row in rows if row in found}

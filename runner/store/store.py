@@ -4,7 +4,6 @@ Each transition is one transaction. A batch changes its state by compare-and-set
 instead of taking effect twice.
 """
 
-import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import StateError
+from runner.files.object_store import ObjectStore
 from runner.requests.pack import Body
 from runner.store.answer_index import AnsweredRequests
 from runner.store.batch_index import Outcome, RunIndexes
 from runner.store.connection import Connection, scope_of
-from runner.store.database import make_state_folder, open_database
+from runner.store.database import REMEDY, make_state_folder, open_database
 from runner.store.event_log import EventLog
 from runner.store.key_hashes import KeyHashes
 from runner.store.lease import Leases
@@ -33,6 +33,7 @@ from runner.store.row_index import RowIndex
 from runner.store.run_batches import BatchKey, RunBatches, key_of
 from runner.store.run_folder import RunFolder
 from runner.store.run_ids import new_run_id
+from runner.store.shared_files import SharedFiles
 
 _NO_DIGESTS: Mapping[int, bytes] = {}
 _NO_ADJUSTMENTS: Mapping[int, int] = {}
@@ -42,9 +43,18 @@ _RUN_COLUMNS, _BATCH_COLUMNS = list_columns(Run), list_columns(Batch)
 class Store:
     """Durable state of all runs of a project."""
 
-    def __init__(self, folder: Path, connection: Connection, lock: HeldLock | Leases | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        connection: Connection,
+        lock: HeldLock | Leases | None = None,
+        objects: ObjectStore | None = None,
+    ) -> None:
         self.path = folder
         self._lock = lock
+        self.shared = None
+        if objects is not None:
+            self.shared = SharedFiles(objects, folder, is_ours=self._is_ours, check_lock=self.check_lock)
         self._db = connection
         self._in_memory: dict[int, RunBatches] = {}
         self.row_index = RowIndex(self._batches, self._find_indexes)
@@ -63,11 +73,21 @@ class Store:
 
         A state folder is locked as a whole.
         """
-        if isinstance(self._lock, Leases):
+        if isinstance(self._lock, Leases) and not self._lock.holds(spec):
+            # Another machine may have gone on with its runs since they were looked at.
+            if self.shared is not None:
+                self.shared.forget_others()
             self._lock.hold(spec)
 
     def _holds(self, run: Run) -> bool:
         return self._lock.holds(run.spec) if isinstance(self._lock, Leases) else self._lock is not None
+
+    def _is_ours(self, run_id: str | None) -> bool:
+        """Return whether no other process changes the files of a run, or those of no run."""
+        if not isinstance(self._lock, Leases):
+            return self._lock is not None
+        found = self._db.execute("SELECT spec FROM run WHERE id = ?", (run_id,)).fetchone()
+        return found is not None and self._lock.holds(found[0])
 
     def guard_sending(self) -> SendGuard:
         """Return a guard for a body that is about to be sent."""
@@ -79,6 +99,7 @@ class Store:
         try:
             with self._db.transaction():
                 yield
+                self.upload_pending()
         except BaseException:
             self._in_memory.clear()
             raise
@@ -89,7 +110,20 @@ class Store:
 
     def folder_of(self, run_id: str) -> RunFolder:
         """Return the folder of the run with this id."""
-        return RunFolder(self.path / "runs" / run_id)
+        return RunFolder(self.path / "runs" / run_id, self.shared)
+
+    def upload_pending(self) -> None:
+        """Upload the files that were written, so that other machines have what the state is about to mention."""
+        if self.shared is not None:
+            self.shared.upload_pending()
+
+    @property
+    def uploads(self) -> Path:
+        """The list of the files that were uploaded through the Files API; the next commit keeps what is added."""
+        path = self.path / "files.jsonl"
+        if self.shared is not None:
+            self.shared.note_written(self.shared.fetch(path))
+        return path
 
     def _find_indexes(self, number: int) -> RunIndexes:
         query = "SELECT id, unsent_index, duplicate_index FROM run WHERE number = ?"
@@ -136,9 +170,10 @@ class Store:
 
     def delete_run(self, run: Run) -> None:
         """Delete a run that never sent anything."""
+        # A run without its files is discarded by the next one; files without their run would stay.
+        self.folder(run).delete()
         self._in_memory.pop(run.number, None)
         self._db.execute("DELETE FROM run WHERE number = ?", (run.number,))
-        shutil.rmtree(self.folder(run).path, ignore_errors=True)
 
     def purge_run(self, run: Run, **columns: Any) -> Run:
         """Delete the rows and answers of a run, change columns, and keep its costs and counts of outcomes."""
@@ -177,6 +212,8 @@ class Store:
         that is sent again keeps its own, and loses its outcome: `earlier` finds both. `cache` and `is_warmup` are
         those of `Batch`.
         """
+        if self.shared is not None:
+            self.shared.note_written(body.path)
         rows = sorted(row for row, _, _ in body.requests)
         if earlier is not None:
             digests, size_adjustments = self._take_back(run, rows, earlier)
@@ -370,18 +407,28 @@ def _open_shared(place: StatePlace, *, lock: bool) -> Iterator[tuple[PostgresCon
             yield connection, leases
 
 
+def _check_sent_runs(store: Store, shared: SharedFiles) -> None:
+    """Raise StateError if a run was sent that the database does not know: it has lost the latest changes."""
+    known = {run.id for run in store.runs() if run.state not in ("preparing", "prepared")}
+    if (lost := next(shared.find_sent_runs(known), None)) is not None:
+        raise StateError(f"the database has no record of the run {lost}, which was sent: {REMEDY}")
+
+
 @contextmanager
 def open_store(place: StatePlace | Path, *, lock: bool = True) -> Iterator[Store]:
     """Open a state, creating it if necessary; a path is that of a folder with a state of its own.
 
     `lock` keeps other runners out until it is closed; on a shared state, `Store.hold` does for one spec.
-    Raises StateLocked, and StateError if the database cannot be used.
+    Raises StateLocked, and StateError if the state cannot be used.
     """
     place = StatePlace(place) if isinstance(place, Path) else place
+    objects = None if place.files is None else ObjectStore(place.files)
     opened: AbstractContextManager[tuple[Connection, HeldLock | Leases | None]]
     opened = _open_shared(place, lock=lock) if place.is_shared else open_database(place.folder, lock=lock)
     with opened as (connection, held):
-        store = Store(place.folder, connection, held)
+        store = Store(place.folder, connection, held, objects)
+        if lock and store.shared is not None:
+            _check_sent_runs(store, store.shared)
         try:
             yield store
         finally:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from runner.files.atomic import open_private_file, sync_folder
-from runner.store.index_files import DUPLICATE, OUTCOME_CODES, UNSENT, index_path, write_index
+from runner.store.index_files import DUPLICATE, OUTCOME_CODES, UNSENT, find_index, write_index
 from runner.store.records import SettledRow
+from runner.store.run_folder import RunFolder
 
 _NO_DIGEST = bytes(16)
 
@@ -46,7 +47,7 @@ class UnsentRows:
         self._file.write(record)
         self._sha256.update(record)
 
-    def finish(self, folder: Path, temporary: Path) -> None:
+    def finish(self, folder: RunFolder, temporary: Path) -> None:
         """Make both index files durable under their names."""
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -54,16 +55,16 @@ class UnsentRows:
             temporary.unlink()
             return
         self.unsent_index = self._sha256.hexdigest()
-        temporary.replace(index_path(folder, "unsent", self.unsent_index))
-        sync_folder(folder)
+        temporary.replace(find_index(folder.to_write, "unsent", self.unsent_index).path)
+        sync_folder(temporary.parent)
         found = [DUPLICATE.pack(*one) for one in self._duplicates.execute("SELECT * FROM duplicate ORDER BY row")]
         self.duplicate_index = write_index(folder, "duplicates", found) if found else None
 
 
 @contextmanager
-def write_unsent_rows(folder: Path) -> Iterator[UnsentRows]:
-    """Yield the rows to add to, and write their index files into a folder at the end."""
-    temporary = folder / ".unsent.tmp"
+def write_unsent_rows(folder: RunFolder) -> Iterator[UnsentRows]:
+    """Yield the rows to add to, and write the index files of the run at the end."""
+    temporary = folder.path / "index" / ".unsent.tmp"
     # An empty name is a temporary database on disk, which is deleted with the connection.
     with closing(sqlite3.connect("", isolation_level=None)) as duplicates, open_private_file(temporary) as file:
         duplicates.executescript(

@@ -20,10 +20,10 @@ def write_row_indexes(connection: sqlite3.Connection, folder: Path) -> str:
     """Write the index files of all runs, and return the SQL that records them in the upgraded tables."""
     statements: list[str] = []
     for run, run_id in connection.execute("SELECT number, id FROM run WHERE purged_at IS NULL").fetchall():
-        indexes = RunFolder(folder / "runs" / run_id).indexes
-        if not indexes.parent.exists():
+        indexes = RunFolder(folder / "runs" / run_id)
+        if not indexes.path.exists():
             continue
-        make_private_folder(indexes)
+        make_private_folder(indexes.path / "index")
         statements += _write_unsent(connection, run, indexes)
         query = "SELECT round, batch, state, first_row, last_row FROM batch WHERE run = ?"
         for batch in connection.execute(query, (run,)).fetchall():
@@ -34,7 +34,7 @@ def write_row_indexes(connection: sqlite3.Connection, folder: Path) -> str:
 def _write_batch(
     connection: sqlite3.Connection,
     run: int,
-    folder: Path,
+    folder: RunFolder,
     round: int,
     batch: int,
     state: str,
@@ -62,7 +62,7 @@ def _pack_result(row: int, outcome: str | None, retry: int, offset: int | None, 
     return RESULT.pack(row, OUTCOME_CODES[outcome], retry, offset or 0, length or 0)
 
 
-def _write_unsent(connection: sqlite3.Connection, run: int, folder: Path) -> Iterator[str]:
+def _write_unsent(connection: sqlite3.Connection, run: int, folder: RunFolder) -> Iterator[str]:
     """Write the index files of the rows of a run that are in no batch, and yield the SQL for them."""
     columns = "row, duplicate_of, outcome, result_offset, result_length, digest"
     query = f"SELECT {columns} FROM row WHERE run = ? AND batch = 0 ORDER BY row"

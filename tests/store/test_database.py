@@ -82,7 +82,7 @@ def add_row_table(folder: Path) -> None:
         for row, first, code, offset, length, digest in store.row_index.unsent_rows(run):
             result = (None, 0, None, None) if first else (outcome_name(code), 0, *locate(offset, length))
             rows[row] = (run.number, row, 0, 0, 0, 0, *result, digest, first or None, 0, None)
-        shutil.rmtree(store.folder(run).indexes)
+        shutil.rmtree(store.folder(run).path / "index")
     with sqlite3.connect(folder / "state.db") as database:
         database.execute(ROW_TABLE)
         database.executemany("INSERT INTO row VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows.values())

@@ -82,7 +82,7 @@ def test_counts_follow_the_latest_attempts(batches: list[tuple[set[int], str | N
 
 def test_duplicates_have_the_outcome_of_the_earlier_row(tmp_path: Path) -> None:
     with new_run(tmp_path) as (store, run):
-        with write_unsent_rows(store.folder(run).indexes) as unsent:
+        with write_unsent_rows(store.folder(run)) as unsent:
             unsent.add_duplicate(3, 1)
             unsent.add_settled(SettledRow(4, "rejected", 0, 5))
             unsent.add_duplicate(5, 1)
@@ -120,7 +120,7 @@ def test_damaged_cache_of_answers_is_made_again(tmp_path: Path, damage: bytes) -
 def test_changed_index_file_is_damage(tmp_path: Path) -> None:
     with new_run(tmp_path) as (store, run):
         add_batch(store, run, 1, {1, 2, 3}, "succeeded")
-        [path] = store.folder(run).indexes.glob("1-1.requests.*")
+        [path] = (store.folder(run).path / "index").glob("1-1.requests.*")
         path.write_bytes(path.read_bytes()[36:])
         with pytest.raises(StateError, match=r"1-1\.requests\.[0-9a-f]{16} differs from what was written"):
             store.row_index.rows_of(store.batches(run)[0])

@@ -4,7 +4,6 @@ import json
 import random
 import sqlite3
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 
@@ -88,7 +87,7 @@ def random_change(chance: random.Random, batch: Batch) -> dict[str, object]:
 def add_batch(store: Store, number: int) -> None:
     [run] = store.runs()
     rows = [(row, 0, 1) for row in range(10 * number, 10 * number + 1 + number % 3)]
-    store.add_batch(run, 1, Body(number, Path(), rows, 10, "0" * 64))
+    store.add_batch(run, 1, Body(number, store.folder(run).body(1, number), rows, 10, "0" * 64))
 
 
 def split_batch(store: Store, batch: Batch) -> None:
@@ -97,7 +96,11 @@ def split_batch(store: Store, batch: Batch) -> None:
     rows = [(row, 0, 1) for row in range(batch.first_row, batch.last_row + 1)]
     parts = [rows[:1], rows[1:]]
     with store.transaction():
-        bodies = (Body(number + index, Path(), part, 10, "0" * 64) for index, part in enumerate(parts, 1))
+        folder = store.folder(store.runs()[0])
+        bodies = (
+            Body(number + index, folder.body(1, number + index), part, 10, "0" * 64)
+            for index, part in enumerate(parts, 1)
+        )
         store.replace_batch(batch, bodies)
 
 

@@ -3,16 +3,23 @@
 import json
 from collections.abc import Callable, Collection
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 
-from runner import Plan, load_spec, plan
+from runner import Plan, Summary, load_spec, plan
+from runner.api.connect import connect
 from runner.errors import InputError, Problem
+from runner.lifecycle.run import follow_and_deliver, prepare_run
+from runner.lifecycle.run_options import RunOptions
+from runner.lifecycle.validate.checked_spec import check_spec
+from runner.runs.events import ignore_progress
 from runner.spec.schema_errors import schema_text
 from runner.spec.spec import Spec
 from runner.store.batch_index import Outcome
 from runner.store.index_files import REQUEST, write_index
+from runner.store.place import StatePlace
 from runner.store.store import open_store
 
 SCHEMA = {
@@ -75,6 +82,17 @@ def write_chain(root: Path, **changes: Any) -> None:
         (root / f"{name}.yaml").write_text(json.dumps(spec))
 
 
+def run_shared(root: Path, files_url: str, **options: Any) -> Summary:
+    """Run the job of a folder, the files of whose runs are in an object store."""
+    spec, chosen, stop = load_spec(root / "job.yaml"), RunOptions(**options), Event()
+    checked = check_spec(spec, simulate=False, resume=False, finish_pending=True)
+    place = StatePlace(root / ".runner", files=files_url)
+    with open_store(place) as store, connect(spec.api, betas=spec.betas) as api:
+        ready = prepare_run(checked, store, lambda _: api, chosen, report=ignore_progress, stop=stop)
+        ready.start(True, stop)  # noqa: FBT003 - the only way to give it
+        return follow_and_deliver(ready, chosen, stop)
+
+
 # No value is valid against it, so the simulator refuses each request.
 IMPOSSIBLE_SCHEMA = {"type": "object", "properties": {}, "required": ["a"], "additionalProperties": False}
 
@@ -127,5 +145,5 @@ def lose_requests(root: Path, rows: Collection[int]) -> None:
         run = store.runs()[0]
         for batch in store.batches(run):
             left = [REQUEST.pack(*one) for one in store.row_index.requests(batch) if one[0] not in rows]
-            index = write_index(store.folder(run).indexes, f"{batch.round}-{batch.batch}.requests", left)
+            index = write_index(store.folder(run), f"{batch.round}-{batch.batch}.requests", left)
             store.transition(batch, batch.state, request_index=index)

@@ -137,7 +137,7 @@ def plan_download(context: RunContext, api: Api, batch: Batch) -> Callable[[], s
 
     It does not use the database, so it can run in another thread.
     """
-    path = context.store.folder(context.run).results(batch.round, batch.batch)
+    path = context.store.folder(context.run).to_write.results(batch.round, batch.batch)
     max_bytes, max_line = _result_limits(context, batch)
 
     def download() -> str:

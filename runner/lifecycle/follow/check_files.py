@@ -7,11 +7,18 @@ from runner.errors import StateError
 from runner.files.digest import sha256_of
 from runner.runs.context import RunContext
 from runner.runs.snapshot import RECOVER_REMEDY
+from runner.store.run_folder import RunFolder
 
 
 def check_run_files(context: RunContext) -> None:
     """Raise StateError if rows or collected results of a run are damaged, or its unsent bodies missing."""
+    shared = context.store.shared
     for path, digest in _expected_files(context):
+        if shared is not None:
+            # A store keeps files whole. What is read of them is fetched then.
+            if not shared.exists(path):
+                raise _damage(context, path, "is not in the object store")
+            continue
         try:
             path.stat()
             found = None if digest is None else sha256_of(path)
@@ -22,7 +29,7 @@ def check_run_files(context: RunContext) -> None:
 
 
 def _expected_files(context: RunContext) -> Iterator[tuple[Path, str | None]]:
-    folder, run = context.store.folder(context.run), context.run
+    folder, run = RunFolder(context.store.folder(context.run).path), context.run
     yield folder.rows, run.rows_sha256
     for batch in context.store.batches(run):
         if batch.state == "prepared":

@@ -48,7 +48,7 @@ def _delete_uploaded_files(store: Store, run: Run, api: Api) -> None:
     path = store.folder(run).attachments
     if not path.exists():
         return
-    uploads = UploadedFiles(store.path / "files.jsonl", api.base_url, api.fetch_workspace_info().workspace_id)
+    uploads = UploadedFiles(store.uploads, api.base_url, api.fetch_workspace_info().workspace_id)
     ids = uploads.ids_by_mark()
     with path.open("rb") as lines:
         marks = {msgspec.json.decode(line).get("mark") for line in lines}

@@ -207,7 +207,7 @@ def _record_prepared(first: FirstRound, store: Store, snapshot: SpecSnapshot, *,
     """Write the snapshot of a run whose bodies are on disk, and record that it is prepared."""
     state = "preparing" if is_recovered else "prepared"
     written = msgspec.json.encode(snapshot)
-    with atomic_write(store.folder(first.run).spec, private=True) as file:
+    with atomic_write(store.folder(first.run).to_write.spec, private=True) as file:
         file.write(written)
     digests = {
         "rows_sha256": first.sha256.hexdigest(),
@@ -230,10 +230,10 @@ def _write_first_round(
     folder, prefix = store.folder(first.run), find_cached_prefix(first.templates)
     first.mark_bytes = prefix.mark_bytes
     with (
-        atomic_write(folder.rows, private=True) as rows_file,
-        atomic_write(folder.results(0, 0), private=True) as unsent_file,
-        atomic_write(folder.attachments, private=True) as attached_file,
-        write_unsent_rows(folder.indexes) as first.unsent,
+        atomic_write(folder.to_write.rows, private=True) as rows_file,
+        atomic_write(folder.to_write.results(0, 0), private=True) as unsent_file,
+        atomic_write(folder.to_write.attachments, private=True) as attached_file,
+        write_unsent_rows(folder) as first.unsent,
     ):
         known = previous_results if spec.reuse else None
         pairs = first.new_requests(rows, rows_file, unsent_file, attached_file, known)

@@ -15,7 +15,7 @@ def reset_to_prepared(context: RunContext, batch: Batch, *, is_doubted: bool = F
 
     It is certain that the API did not accept it, unless `is_doubted`: then its cost stays counted.
     """
-    context.store.folder(context.run).intent_marker(batch.round, batch.batch).unlink(missing_ok=True)
+    context.store.folder(context.run).remove_intent(batch.round, batch.batch)
     known_at = batch.search_started_at or batch.intent_at
     return context.store.transition(
         batch,

@@ -76,7 +76,8 @@ def reject_row(context: RunContext, batch: Batch) -> None:
     line = make_rejected_line(
         make_custom_id(context.run.id, batch.round, batch.batch, row), batch.rejection or "refused by the API"
     )
-    with atomic_write(context.store.folder(context.run).results(batch.round, batch.batch), private=True) as file:
+    path = context.store.folder(context.run).to_write.results(batch.round, batch.batch)
+    with atomic_write(path, private=True) as file:
         file.write(line)
     usage = msgspec.json.encode({}).decode()
     outcomes = [(row, "rejected", False, 0, len(line) - 1)]

@@ -6,17 +6,20 @@ import msgspec
 
 from runner.api.client import Api
 from runner.errors import AcceptanceUnknown, NotAccepted, RunnerError, StateError
-from runner.files.atomic import atomic_write
 from runner.lifecycle.prepare.check_body import check_body
 from runner.lifecycle.send.bind import assign_batch_id, reset_to_prepared
+from runner.lifecycle.send.recovered import find_earlier_create
 from runner.runs.context import RunContext
 from runner.store.records import Batch
 from runner.text import pluralize
 
 
-def _record_intent(context: RunContext, api: Api, batch: Batch) -> Batch:
-    """Make the intent to send a batch durable, on disk and in the database; return it as submitting."""
-    marker = context.store.folder(context.run).intent_marker(batch.round, batch.batch)
+def _record_intent(context: RunContext, api: Api, batch: Batch) -> Batch | None:
+    """Make the intent to send a batch durable, on disk and in the database; return it as submitting.
+
+    Return None if another process has recorded one that the database does not have.
+    """
+    folder = context.store.folder(context.run)
     now, workspace_id, newest_at = api.fetch_workspace_info()
     intent = {
         "intent_at": now,
@@ -30,13 +33,13 @@ def _record_intent(context: RunContext, api: Api, batch: Batch) -> Batch:
     }
     # The API's clock is only a header: another clock and a time of the API's own database stand beside it.
     clocks = {"local_at": time.time(), "newest_at": newest_at}
-    with atomic_write(marker, private=True) as file:
-        file.write(msgspec.json.encode({**intent, **clocks}))
+    if not folder.create_intent(batch.round, batch.batch, msgspec.json.encode({**intent, **clocks})):
+        return None
     try:
         return context.store.transition(batch, "submitting", **intent)
     except StateError:
         # Nothing was sent. Remove the mark, so that a full disk, for example, leaves no doubt about it.
-        marker.unlink(missing_ok=True)
+        folder.remove_intent(batch.round, batch.batch)
         raise
 
 
@@ -64,7 +67,10 @@ def submit_batch(context: RunContext, api: Api, batch: Batch) -> Batch:
     body = check_body(context, batch)
     context.store.check_lock()
     guard = context.store.guard_sending()
-    batch = _record_intent(context, api, batch)
+    recorded = _record_intent(context, api, batch)
+    if recorded is None:
+        return find_earlier_create(context, api, batch)
+    batch = recorded
     try:
         remote = api.create_batch(body, batch.bytes, guard.confirm)
     except RunnerError as error:

@@ -7,10 +7,11 @@ by the same batch, because it may be billed: it ends as errored, and a later rou
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from threading import Event
@@ -113,6 +114,7 @@ class _SyncJournal:
     prefix: str
     results: BinaryIO
     intents: BinaryIO
+    save: Callable[[], None]
     counts: dict[str, int] = field(default_factory=dict)
 
     def record_results(
@@ -200,6 +202,7 @@ def send_synchronously(context: RunContext, api: Api, batch: Batch, *, stop: Eve
     """
     folder = context.store.folder(context.run)
     results, notes = folder.results(batch.round, batch.batch), folder.sync_journal(batch.round, batch.batch)
+    save = partial(folder.save, results, notes)
     prefix = custom_id_prefix(context.run.id, batch.round, batch.batch)
     if not context.run.is_canceled:
         # A file that has changed concerns its request alone.
@@ -210,7 +213,7 @@ def send_synchronously(context: RunContext, api: Api, batch: Batch, *, stop: Eve
     done, intended = dict(_read_results(results, prefix)), _read_intents(notes)
     throttle = _Throttle(stop)
     with open_for_append(results) as results_file, open_for_append(notes) as notes_file:
-        journal = _SyncJournal(prefix, results_file, notes_file)
+        journal = _SyncJournal(prefix, results_file, notes_file, save)
         for result in done.values():
             journal.count_result(result)
         lost = [row for row in sorted(intended) if row not in done]
@@ -222,6 +225,7 @@ def send_synchronously(context: RunContext, api: Api, batch: Batch, *, stop: Eve
             journal.record_results((row, _CANCELED_RESULT) for row, _, _ in left)
         else:
             _send_all(context, api, batch, journal, left, throttle)
+        save()
     if throttle.error is not None:
         raise throttle.error
     if sum(journal.counts.values()) < batch.requests:
@@ -263,6 +267,7 @@ def _send_all(
             next_requests = _read_params(bodies, batch, chosen, throttle)
             if next_requests:
                 journal.record_intents(row for row, _ in next_requests)
+                journal.save()
             for row, params in next_requests:
                 in_flight[pool.submit(_time_request, api, params, throttle)] = row
             if not in_flight:

@@ -45,9 +45,7 @@ def upload_files(context: RunContext, api: Api, batch: Batch, stop: Event) -> No
     if not any(block.upload for block in context.spec.prompt.blocks()):
         return
     named = _find_file_ids(context, batch)
-    store = UploadedFiles(
-        context.store.path / "files.jsonl", api.base_url, api.fetch_workspace_info().workspace_id
-    )
+    store = UploadedFiles(context.store.uploads, api.base_url, api.fetch_workspace_info().workspace_id)
     marks = {name: mark for name, mark in store.marks_by_id().items() if name in named}
     files = {mark: one for one, mark in _files_to_upload(context) if mark in named or mark in marks.values()}
     marks |= {mark: mark for mark in files if mark in named}
@@ -80,14 +78,17 @@ def _upload_missing(
             ids[mark] = _upload_file(context, api, one)
             store.add(mark, ids[mark])
 
-    with ThreadPoolExecutor(_MAX_CONCURRENT_UPLOADS) as pool:
-        futures = [pool.submit(upload, mark, one) for mark, one in missing_files.items()]
-        try:
-            for done in futures:
-                done.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    try:
+        with ThreadPoolExecutor(_MAX_CONCURRENT_UPLOADS) as pool:
+            futures = [pool.submit(upload, mark, one) for mark, one in missing_files.items()]
+            try:
+                for done in futures:
+                    done.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+    finally:
+        context.store.upload_pending()
 
 
 def _upload_file(context: RunContext, api: Api, one: AttachedFile) -> str:
