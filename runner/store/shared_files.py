@@ -4,6 +4,7 @@ A file is written to the state folder first, and is uploaded before the transact
 another process only what was uploaded is there: a copy counts if it is of the object's current version.
 """
 
+import os
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -35,7 +36,7 @@ class SharedFiles:
     ) -> None:
         self._objects, self._folder, self._is_ours, self._check_lock = objects, folder, is_ours, check_lock
         self._listed: dict[str, dict[str, StoredFile]] = {}
-        self._noted: dict[str, set[bytes]] = {}
+        self._notes: dict[str, set[bytes]] = {}
         # Files that this process has written or compared with their objects, and those of them to upload.
         self._current: set[Path] = set()
         self._pending: set[Path] = set()
@@ -52,7 +53,8 @@ class SharedFiles:
             return path
         if not self._is_copy(path, stored):
             make_private_folder(path.parent)
-            self._note_copy(path, self._objects.download(self._name(path), path))
+            stored = self._objects.download(self._name(path), path)
+            self._note_copy(path, stored, path.stat())
         self._current.add(path)
         return path
 
@@ -82,7 +84,9 @@ class SharedFiles:
     def upload_pending(self) -> None:
         """Upload the files that were written since the last time. Raises StateError, also if the lock is lost."""
         # One that is still written has another name.
-        ready = sorted(path for path in self._pending if path.exists())
+        written = {path for path in self._pending if path.exists()}
+        ready = sorted(path for path in written if not self._is_uploaded(path))
+        self._pending -= written.difference(ready)
         if not ready:
             return
         self._check_lock()
@@ -94,7 +98,8 @@ class SharedFiles:
         self._pending.difference_update(ready)
 
     def _upload(self, path: Path) -> None:
-        self._note_copy(path, self._objects.upload(self._name(path), path))
+        found = path.stat()
+        self._note_copy(path, self._objects.upload(self._name(path), path), found)
 
     def create(self, path: Path, data: bytes) -> bool:
         """Write a file that is not there yet, at once; return whether it was not there."""
@@ -107,7 +112,7 @@ class SharedFiles:
         with atomic_write(path, private=True) as file:
             file.write(data)
         self._current.add(path)
-        self._note_copy(path, stored)
+        self._note_copy(path, stored, path.stat())
         return True
 
     def remove(self, path: Path) -> None:
@@ -157,29 +162,35 @@ class SharedFiles:
         stored = self._objects.find(group)
         return {} if stored is None else {group: stored}
 
+    def _is_uploaded(self, path: Path) -> bool:
+        stored = self._listed.get(self._group(path), {}).get(self._below(path))
+        return stored is not None and self._is_copy(path, stored)
+
     def _is_copy(self, path: Path, stored: StoredFile) -> bool:
         """Return whether a file on this machine is a copy of the current version of an object."""
-        group = self._group(path)
-        if not path.exists():
-            return False
-        if group not in self._noted:
-            log = self._folder / group / _COPIES
-            self._noted[group] = set(log.read_bytes().splitlines()) if log.exists() else set()
-        return self._describe_copy(path, stored) in self._noted[group]
+        return path.exists() and self._describe(path, stored, path.stat()) in self._read_notes(self._group(path))
 
-    def _note_copy(self, path: Path, stored: StoredFile) -> None:
-        """Note that a file on this machine is a copy of an object."""
-        group = self._group(path)
+    def _note_copy(self, path: Path, stored: StoredFile, found: os.stat_result) -> None:
+        """Note that a file on this machine, as it was found, is a copy of an object."""
+        group, line = self._group(path), self._describe(path, stored, found)
         if group in self._listed:
             self._listed[group][self._below(path)] = stored
+        self._read_notes(group).add(line)
         if group.startswith("runs/"):
             with open_for_append(self._folder / group / _COPIES) as log:
-                log.write(self._describe_copy(path, stored) + b"\n")
+                log.write(line + b"\n")
 
-    def _describe_copy(self, path: Path, stored: StoredFile) -> bytes:
+    def _read_notes(self, group: str) -> set[bytes]:
+        """Return the lines about copies that this and earlier processes have noted."""
+        if group not in self._notes:
+            log = self._folder / group / _COPIES
+            self._notes[group] = set(log.read_bytes().splitlines()) if log.exists() else set()
+        return self._notes[group]
+
+    def _describe(self, path: Path, stored: StoredFile, found: os.stat_result) -> bytes:
         """Return a line that no longer fits once the file on this machine is changed, or the object."""
-        now = path.stat()
-        return msgspec.json.encode((self._below(path), stored.version, now.st_size, now.st_mtime_ns))
+        own = (found.st_size, found.st_mtime_ns, found.st_ino)
+        return msgspec.json.encode((self._below(path), stored.version, *own))
 
 
 def _run_of(group: str) -> str | None:

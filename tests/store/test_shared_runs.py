@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from runner.files.object_store import ObjectStore
+from runner.runs.events import RunEvent
 from runner.store.place import StatePlace
 from runner.store.store import open_store
 from tests.support import ROOT
@@ -159,6 +160,26 @@ def test_lost_intent_is_searched_before_a_create(
     end_batches(tmp_path / "api")
     with serve():
         assert run_shared(tmp_path, files_url).state == "finished"
+    assert accepted(tmp_path / "api") == BATCHES and paid(tmp_path / "api") == EACH_ONCE
+
+
+def test_intent_of_another_process_is_searched_first(
+    tmp_path: Path, files_url: str, serve: Callable[..., Any]
+) -> None:
+    write_job(tmp_path)
+    objects, events, created = ObjectStore(files_url), list[RunEvent](), list[str]()
+
+    def on(stage: str) -> None:
+        if stage == "created" and not created:
+            [mark] = (name for name in objects.list_files("runs") if name.endswith("1-1.sent"))
+            objects.download(f"runs/{mark}", tmp_path / "mark")
+            objects.create(f"runs/{mark.replace('1-1', '1-2')}", (tmp_path / "mark").read_bytes())
+            created.append(mark)
+
+    with serve(on=on):
+        assert run_shared(tmp_path, files_url, report=events.append).state == "finished"
+    [searched] = (one for one in events if "may have been sent before" in one.message)
+    assert (searched.name, searched.round, searched.batch) == ("searching", 1, 2)
     assert accepted(tmp_path / "api") == BATCHES and paid(tmp_path / "api") == EACH_ONCE
 
 

@@ -14,7 +14,7 @@ from runner.errors import InputError, Problem
 from runner.lifecycle.run import follow_and_deliver, prepare_run
 from runner.lifecycle.run_options import RunOptions
 from runner.lifecycle.validate.checked_spec import check_spec
-from runner.runs.events import ignore_progress
+from runner.runs.events import ProgressCallback, ignore_progress
 from runner.spec.schema_errors import schema_text
 from runner.spec.spec import Spec
 from runner.store.batch_index import Outcome
@@ -82,13 +82,15 @@ def write_chain(root: Path, **changes: Any) -> None:
         (root / f"{name}.yaml").write_text(json.dumps(spec))
 
 
-def run_shared(root: Path, files_url: str, **options: Any) -> Summary:
+def run_shared(
+    root: Path, files_url: str, *, report: ProgressCallback = ignore_progress, **options: Any
+) -> Summary:
     """Run the job of a folder, the files of whose runs are in an object store."""
     spec, chosen, stop = load_spec(root / "job.yaml"), RunOptions(**options), Event()
     checked = check_spec(spec, simulate=False, resume=False, finish_pending=True)
     place = StatePlace(root / ".runner", files=files_url)
     with open_store(place) as store, connect(spec.api, betas=spec.betas) as api:
-        ready = prepare_run(checked, store, lambda _: api, chosen, report=ignore_progress, stop=stop)
+        ready = prepare_run(checked, store, lambda _: api, chosen, report=report, stop=stop)
         ready.start(True, stop)  # noqa: FBT003 - the only way to give it
         return follow_and_deliver(ready, chosen, stop)
 
