@@ -14,8 +14,8 @@ from runner.files.atomic import make_private_folder, open_private_file, sync_fol
 from runner.files.extras import missing_package_message
 
 SCHEMES = ("s3", "gs", "az", "abfss", "file")
-_BLOCK_BYTES = 1 << 20
-_RETRIES, _RETRY_SECONDS = 8, 60
+_BLOCK_BYTES = 8 << 20
+_RETRIES, _RETRY_SECONDS, _REQUEST_SECONDS = 8, 60, 120
 # Parts of 5 MB of a large file that are sent, and in memory, at once.
 _PARTS = 2
 # An error of S3 is a line about the request, then a document.
@@ -55,7 +55,7 @@ def _connect(url: str, retries: int) -> Any:
         return from_url(url)
     options: dict[str, Any] = {
         # Only for endpoints that the user names with http://, such as a server on this machine.
-        "client_options": {"allow_http": True},
+        "client_options": {"allow_http": True, "timeout": timedelta(seconds=_REQUEST_SECONDS)},
         "retry_config": {"max_retries": retries, "retry_timeout": timedelta(seconds=_RETRY_SECONDS)},
     }
     return from_url(url, **options, **_find_credentials(url))
@@ -133,19 +133,20 @@ class ObjectStore:
 
         temporary = target.with_name(f".{target.name}.{os.getpid()}")
         try:
-            with self._map_errors(name):
-                answer = obstore.get(self._client, name)
-                with open_private_file(temporary) as file:
-                    for block in answer.stream(min_chunk_size=_BLOCK_BYTES):
-                        file.write(block)
-                found = _stored_file(answer.meta)
-            if temporary.stat().st_size != found.size:
-                raise StateError(f"{self.url}/{name} was not read as a whole: run the command again")
+            with self._map_errors(name), open_private_file(temporary) as file:
+                meta = obstore.head(self._client, name)
+                for start in range(0, meta["size"], _BLOCK_BYTES):
+                    # A request of its own, so that one that breaks off is repeated; all of the same version.
+                    part = (start, min(start + _BLOCK_BYTES, meta["size"]))
+                    options: Any = {"range": part, "if_match": meta["e_tag"]}
+                    file.write(obstore.get(self._client, name, options=options).bytes())
+                if file.tell() != meta["size"]:
+                    raise StateError(f"{self.url}/{name} was not read as a whole: run the command again")
             temporary.replace(target)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        return found
+        return _stored_file(meta)
 
     def upload(self, name: str, source: Path) -> StoredFile:
         """Copy a file to the store, in the place of one with this name; return once it is durable."""
@@ -201,7 +202,7 @@ class ObjectStore:
     def _delete_versions(self, folder: str, keep: Collection[str]) -> None:
         """Delete the versions of files in S3, if the bucket keeps any; obstore cannot list them."""
         bucket, _, prefix = self.url.removeprefix("s3://").partition("/")
-        start = f"{prefix}/" if prefix else ""
+        start = f"{unquote(prefix)}/" if prefix else ""
         with _open_s3() as client:
             pages = client.get_paginator("list_object_versions")
             for page in pages.paginate(Bucket=bucket, Prefix=f"{start}{folder}/"):

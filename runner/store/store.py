@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from runner.errors import StateError
 from runner.files.object_store import ObjectStore
@@ -409,9 +410,15 @@ def _open_shared(place: StatePlace, *, lock: bool) -> Iterator[tuple[PostgresCon
 
 def _check_sent_runs(store: Store, shared: SharedFiles) -> None:
     """Raise StateError if a run was sent that the database does not know: it has lost the latest changes."""
-    known = {run.id for run in store.runs() if run.state not in ("preparing", "prepared")}
-    if (lost := next(shared.find_sent_runs(known), None)) is not None:
-        raise StateError(f"the database has no record of the run {lost}, which was sent: {REMEDY}")
+    found = list(shared.find_sent_runs(_list_started(store)))
+    # Another process may have started and sent one since.
+    if lost := sorted(set(found) - _list_started(store)):
+        raise StateError(f"the database has no record of the run {lost[0]}, which was sent: {REMEDY}")
+
+
+def _list_started(store: Store) -> set[str]:
+    """Return the ids of the runs of which something may have been sent, as the database has them."""
+    return {run.id for run in store.runs() if run.state not in ("preparing", "prepared")}
 
 
 @contextmanager
@@ -422,7 +429,7 @@ def open_store(place: StatePlace | Path, *, lock: bool = True) -> Iterator[Store
     Raises StateLocked, and StateError if the state cannot be used.
     """
     place = StatePlace(place) if isinstance(place, Path) else place
-    objects = None if place.files is None else ObjectStore(place.files)
+    objects = None if place.files is None else ObjectStore(f"{place.files}/{quote(place.project, safe='')}")
     opened: AbstractContextManager[tuple[Connection, HeldLock | Leases | None]]
     opened = _open_shared(place, lock=lock) if place.is_shared else open_database(place.folder, lock=lock)
     with opened as (connection, held):

@@ -169,6 +169,23 @@ def test_sent_run_that_the_database_lost_is_reported(machine: Machine) -> None:
         pass
 
 
+def test_projects_share_an_object_store(files_url: str, tmp_path: Path) -> None:
+    for project in ("tickets", "mail & more/é"):
+        place = StatePlace(tmp_path / project / ".runner", files=files_url, project=project)
+        place.folder.parent.mkdir(parents=True)
+        with open_store(place) as store:
+            run = new_run(store)
+            store.folder(run).create_intent(1, 1, b"intent")
+            store.update_run(run, state="running")
+        shutil.rmtree(place.folder / "runs")
+        with open_store(place) as store:
+            assert store.folder(run).rows.read_text() == "rows"
+    with open_store(place) as store:
+        store.delete_run(run)
+    assert len(ObjectStore(files_url).list_files("tickets")) == 2
+    assert len(list((tmp_path / "bucket").rglob("rows.jsonl"))) <= 1
+
+
 def test_purged_run_leaves_no_rows(machine: Machine, files_url: str) -> None:
     with machine() as store:
         run = new_run(store)
