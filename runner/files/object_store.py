@@ -221,14 +221,13 @@ class ObjectStore:
 def _open_s3() -> Iterator[Any]:
     """Yield the client of AWS; a service that has no versions does not fail."""
     import boto3
-    from botocore.exceptions import ClientError
 
-    try:
-        with closing(boto3.client("s3")) as client:
+    with closing(boto3.client("s3")) as client:
+        try:
             yield client
-    except ClientError as error:
-        if error.response["ResponseMetadata"].get("HTTPStatusCode") != 501:
-            raise
+        except client.exceptions.ClientError as error:
+            if error.response["ResponseMetadata"].get("HTTPStatusCode") != 501:
+                raise
 
 
 def _describe_undeleted(url: str, error: Mapping[str, str]) -> str:
