@@ -9,6 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from runner.files.markers import is_marker
+
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -19,7 +21,8 @@ _VERSION_KEYS = (
 )  # fmt: skip
 
 
-_PROOF_SUFFIX = ".runner-check"
+PROOF_SUFFIX = ".runner-check"
+"""Ends the names of objects that are written to prove that a place can be written."""
 
 
 class RemoteFileInfo(NamedTuple):
@@ -89,7 +92,9 @@ def find_urls(pattern: str) -> list[str]:
         if "[" in path and system.isfile(path):
             return [pattern]
         # The names on a web server are already URLs.
-        found = sorted(name for name in system.glob(path) if not name.endswith(_PROOF_SUFFIX))
+        found = sorted(
+            name for name in system.glob(path) if not name.endswith(PROOF_SUFFIX) and not is_marker(name)
+        )
         return [system.unstrip_protocol(name) for name in found if system.isfile(name)]
 
 
@@ -149,13 +154,35 @@ def upload_file(file: Path, url: str) -> None:
         system.put_file(str(file), path)
 
 
+def delete_url(url: str) -> None:
+    """Delete a file. Raises OSError."""
+    with _map_errors(url):
+        system, path = _open_filesystem(url)
+        system.rm_file(path)
+
+
+def list_names(url: str) -> list[str]:
+    """Return the names of the files and folders below a URL, none if there is nothing. Raises OSError."""
+    with _map_errors(url):
+        system, path = _open_filesystem(url)
+        system.invalidate_cache()
+        try:
+            found = system.ls(path, detail=False)
+        except FileNotFoundError:
+            return []
+        # Some stores list an empty object for the folder itself.
+        return sorted(
+            {name.rstrip("/").rpartition("/")[2] for name in found if name.strip("/") != path.strip("/")}
+        )
+
+
 def prove_writable(url: str) -> None:
     """Write an empty object beside the one of a URL, and delete it. Raises OSError if it cannot be done.
 
     Its name begins with a dot and is always the same, so the next proof also removes what a killed one has left.
     """
     folder, _, name = url.rpartition("/")
-    proof = f"{folder}/.{name}{_PROOF_SUFFIX}"
+    proof = f"{folder}/.{name}{PROOF_SUFFIX}"
     with _map_errors(proof):
         system, path = _open_filesystem(proof)
         system.pipe_file(path, b"")

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
 
 from runner.errors import InputError
@@ -152,13 +152,27 @@ def sink_overwrites_input(case: RuleContext) -> Iterator[Violation]:
         if owner is not None and not is_found:
             yield Violation(setting, f"{path} would overwrite {owner}")
         owners[target] = setting.removesuffix(".path")
+    yield from _find_replaced(spec, owners)
+
+
+def _find_replaced(spec: Spec, owners: Mapping[str, str]) -> Iterator[Violation]:
+    """Yield folders of parts that hold an input or another output: such a folder is replaced as a whole."""
+    for index, sink in enumerate(spec.sinks):
+        if not sink.has_parts:
+            continue
+        path = str(sink.options["path"])
+        folder = PurePath(_resolve_path(spec.root, path))
+        part = folder / f"part-00000.{sink.type}"
+        held = (owner for place, owner in owners.items() if folder in PurePath(place).parents or part.match(place))
+        if (owner := next(held, None)) is not None:
+            yield Violation(f"sinks.{index}.path", f"{path} is a folder of parts, and would replace {owner} in it")
 
 
 def _list_targets(spec: Spec) -> Iterator[tuple[str, str, str]]:
     """Yield (setting, path as written, absolute path) of each file that a run writes."""
     for index, sink in enumerate(spec.sinks):
         path = redact_passwords(str(sink.options.get("path") or sink.options.get("url")))
-        target = path if is_url(path) else _resolve_path(spec.root, path)
+        target = _resolve_path(spec.root, path)
         # Two sinks may share a database if their tables differ.
         yield f"sinks.{index}.path", path, f"{target} {sink.options['table']}" if sink.type == "sql" else target
     for setting, file in (("manifest", spec.manifest), ("report", spec.report)):
@@ -167,8 +181,8 @@ def _list_targets(spec: Spec) -> Iterator[tuple[str, str, str]]:
 
 
 def _resolve_path(root: Path, path: str) -> str:
-    """Return the absolute path, with all links resolved."""
-    return os.path.realpath(root / path)
+    """Return the absolute path, with all links resolved; a URL is unchanged."""
+    return path if is_url(path) else os.path.realpath(root / path)
 
 
 def cap_without_price(case: RuleContext) -> Iterator[Violation]:

@@ -16,6 +16,7 @@ from runner.sinks.destination import (
     why_not_writable,
 )
 from runner.sinks.own_fields import list_own_fields
+from runner.sinks.parts import prove_parts, why_not_parts
 from runner.sinks.registry import column_expressions, find_sink_type
 from runner.spec.schema_errors import suggest_similar
 from runner.spec.spec import Sink, Spec
@@ -58,6 +59,9 @@ def check_sinks(spec: Spec, row_schema: Mapping[str, Any] | None = None) -> list
         if kind.is_self_compressed and is_compressed(path):
             message = f"{path} would be compressed twice ({sink.type} files already are): remove the suffix"
             problems.append(spec.problem(f"sinks.{index}.path", message))
+        if "rows_per_part" in sink.options and not sink.has_parts:
+            message = "`rows_per_part` has no effect without `parts: true`"
+            problems.append(spec.problem(f"sinks.{index}.rows_per_part", message))
         if sink.type == "sql" and (key := sink.options.get("key", "key")) not in columns:
             message = f"there is no column {key!r} to identify the rows of the table: set `key` to a column"
             problems.append(spec.problem(f"sinks.{index}", message))
@@ -76,7 +80,9 @@ def check_destination(
     at = f"sinks.{index}.{destination_setting(sink)}"
     message = None
     if sink.type != "sql" or destination.path is not None:
-        message = why_not_writable(destination, is_folder=is_folder)
+        message = (
+            why_not_parts(destination) if sink.has_parts else why_not_writable(destination, is_folder=is_folder)
+        )
     if message is None and is_folder and destination.path is None:
         message = f"a {sink.type} sink must write to a folder on this machine"
     if message is None and sink.type == "sql" and (destination.path is None or destination.path.exists()):
@@ -93,7 +99,10 @@ def prove_destination(spec: Spec, index: int, destination: Destination) -> Probl
     sink = spec.sinks[index]
     if (sink.type == "sql" and destination.path is None) or sink.options.get("check") is False:
         return None
-    message = prove_writable(destination, is_folder=find_sink_type(sink.type).is_folder)
+    if sink.has_parts:
+        message = prove_parts(destination)
+    else:
+        message = prove_writable(destination, is_folder=find_sink_type(sink.type).is_folder)
     if message is None:
         return None
     remedy = "" if sink.type == "sql" else "; with `check: false` the sink is not tried out before it is written"

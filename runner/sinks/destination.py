@@ -17,6 +17,9 @@ from runner.spec.redact import redact_passwords
 from runner.spec.spec import Sink, Spec
 from runner.tabular.database import Transactions
 
+_END_OF_FOLDER = re.compile(r"(?<=[^/:])/+$")
+
+
 _BLOCK_BYTES, _PROOF_BYTES = 1 << 20, 1 << 12
 
 
@@ -80,7 +83,7 @@ def resolve_destination(sink: Sink, *, root: Path, base: Path) -> Destination:
     if url is None and not remote.is_url(written):
         return Destination(resolve_path(written, root=root, base=base))
     if not is_simulated:
-        return Destination(url=written)
+        return Destination(url=_END_OF_FOLDER.sub("", written) if sink.has_parts else written)
     scheme, _, rest = redact_passwords(written).partition("://")
     parts = [re.sub(r"[^A-Za-z0-9._=-]", "_", part) for part in rest.split("/") if part not in ("", ".", "..")]
     below = base.joinpath(scheme, *parts)
@@ -101,10 +104,8 @@ def why_not_writable(destination: Destination, *, is_folder: bool = False) -> st
         return remote.why_not_writable(destination.url)
     path = destination.path
     try:
-        parent = _nearest_folder(path, is_folder=is_folder)
-        if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-            remedy = "make it writable" if parent.is_dir() else "move that file away"
-            return f"{parent} is not a writable folder: {remedy}, or correct the `path` of this sink"
+        if (reason := why_not_creatable(path, is_folder=is_folder)) is not None:
+            return reason
         if path.is_dir() and not is_folder:
             return f"{path} is a folder, not a file"
         if path.exists() and not path.is_file() and not is_folder:
@@ -113,6 +114,15 @@ def why_not_writable(destination: Destination, *, is_folder: bool = False) -> st
     except OSError as error:
         return f"{path} cannot be accessed: {error.strerror}"
     return None
+
+
+def why_not_creatable(path: Path, *, is_folder: bool = False) -> str | None:
+    """Return why a file cannot be created or replaced at a path, or a file in the folder there. Raises OSError."""
+    parent = _nearest_folder(path, is_folder=is_folder)
+    if parent.is_dir() and os.access(parent, os.W_OK | os.X_OK):
+        return None
+    remedy = "make it writable" if parent.is_dir() else "move that file away"
+    return f"{parent} is not a writable folder: {remedy}, or correct the `path` of this sink"
 
 
 def prove_writable(destination: Destination, *, is_folder: bool = False) -> str | None:

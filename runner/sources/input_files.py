@@ -20,6 +20,7 @@ from runner.files import remote
 from runner.files.compression import decompress
 from runner.files.digest import sha256_of
 from runner.files.extras import missing_package_message
+from runner.files.markers import is_marker
 from runner.files.regular import check_regular_file, is_own_descriptor
 from runner.files.signatures import describe_binary, peek
 from runner.spec.redact import redact_passwords
@@ -97,7 +98,7 @@ class Inputs:
             self._check_special(pattern)
             return [pattern]
         names = glob.glob(pattern, root_dir=self.root, recursive=True)  # noqa: PTH207 - accepts absolute patterns too
-        found = sorted({name for name in names if self._is_file(name)})
+        found = sorted({name for name in names if self._is_file(name) and not is_marker(name)})
         if not found:
             raise InputError([Problem(pattern, f"no file matches in {self.root}")])
         for name in found:

@@ -1,5 +1,6 @@
 """Read a spec as far as it is sound, with all its mistakes, and the files that it names."""
 
+import glob
 import os
 import re
 import shlex
@@ -121,7 +122,8 @@ def _find_upstream_output(
             f"whose `rows` is all or {rows}"
         )
         return None, [Problem(shown, message, *place)]
-    return str(fitting[0].options["path"]), []
+    written = str(fitting[0].options["path"])
+    return f"{glob.escape(written)}/part-*.jsonl" if fitting[0].has_parts else written, []
 
 
 def _check_vars(value: dict[str, Any], vars: Mapping[str, str]) -> list[Problem]:

@@ -139,6 +139,11 @@ class Sink:
         """True if text that does not fit its cell is cut, and False if it is an error."""
         return self.options.get("overflow") == "cut"
 
+    @property
+    def has_parts(self) -> bool:
+        """True if the output is a folder of parts, each of a bounded number of rows."""
+        return self.type in ("jsonl", "parquet") and self.options.get("parts") is True
+
 
 @dataclass(frozen=True, slots=True)
 class Spec:

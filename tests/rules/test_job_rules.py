@@ -39,6 +39,35 @@ def test_sink_cannot_overwrite_templates_source_or_state(project: Path, sink: st
     assert f"{sink} would overwrite {owner}" in one.message
 
 
+@pytest.mark.parametrize(
+    ("source", "folder", "is_found"),
+    [
+        ("data/rows.csv", "data", True),
+        ("data/*.csv", "data", True),
+        ("in/*/part-*.jsonl", "in/a", True),
+        ("s3://bucket/in/*.jsonl", "s3://bucket/in", True),
+        ("data/rows.csv", "data/out", False),
+        ("s3://bucket/in/*.jsonl", "s3://bucket/out", False),
+    ],
+)
+def test_folder_of_parts_cannot_replace_an_input(project: Path, source: str, folder: str, is_found: bool) -> None:
+    path = project / "sink-overwrites-input.good.yaml"
+    text = path.read_text().replace(
+        "{type: csv, path: out/rows.csv}", f"{{type: jsonl, path: {folder}, parts: true}}"
+    )
+    path.write_text(text.replace("{type: csv, path: rows.csv", f"{{type: jsonl, path: '{source}'"))
+    found = [one.message for one in run_rules(load_spec(path)) if one.rule == "sink-overwrites-input"]
+    assert found == [f"{folder} is a folder of parts, and would replace source.path in it"] * is_found
+
+
+def test_folder_of_parts_cannot_replace_an_output(project: Path) -> None:
+    path = project / "sink-overwrites-input.good.yaml"
+    sinks = "[{type: jsonl, path: out, parts: true}, {type: csv, path: out/rows.csv}]"
+    path.write_text(path.read_text().replace("[{type: csv, path: out/rows.csv}]", sinks))
+    [one] = [one for one in run_rules(load_spec(path)) if one.rule == "sink-overwrites-input"]
+    assert one.message == "out is a folder of parts, and would replace sinks.1 in it"
+
+
 def test_absurd_prices_are_rejected(project: Path) -> None:
     path = project / "sampling.good.yaml"
     path.write_text(path.read_text() + "prices: {input: 1e308, output: 1}\n")

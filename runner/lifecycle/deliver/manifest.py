@@ -12,6 +12,7 @@ import msgspec
 from runner.errors import InputError
 from runner.files.atomic import atomic_write
 from runner.files.digest import sha256_of
+from runner.files.markers import SUCCESS_MARKER
 from runner.runs.context import RunContext
 from runner.runs.snapshot import read_snapshot
 from runner.runs.summary import Summary
@@ -76,10 +77,13 @@ def _format_time(seconds: float | None) -> str | None:
 
 
 def _describe_sink(sink: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a written output, with its digest if it is one file on this machine."""
+    """Return a written output, with its digest if it is one file on this machine, or those of its parts."""
     path = Path(sink["path"])
     is_file = sink["type"] != "sql" and path.is_file()
-    return {**sink, "sha256": sha256_of(path) if is_file else None}
+    found = {**sink, "sha256": sha256_of(path) if is_file else None}
+    if (path / SUCCESS_MARKER).exists():
+        found["parts"] = {part.name: sha256_of(part) for part in sorted(path.glob("part-*"))}
+    return found
 
 
 def _describe_run(context: RunContext, summary: Summary) -> dict[str, Any]:

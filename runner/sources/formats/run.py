@@ -1,5 +1,6 @@
 """Run source: the outputs that another job wrote."""
 
+import glob
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
@@ -22,7 +23,7 @@ def read_run(
 ) -> Iterator[tuple[str, int, dict[str, Any]]]:
     """Read the outputs of another spec.
 
-    `path` is the JSONL file that the job of `spec` writes.
+    `path` is the JSONL file that the job of `spec` writes, or a glob of its parts.
 
     Settings:
         spec: Spec whose outputs are the rows, relative to the project root. It needs a jsonl sink without columns.
@@ -31,7 +32,7 @@ def read_run(
         rows: Rows of that run to read.
         variant: Variant of that spec, if it has `variants`.
     """
-    if not (inputs.root / path).exists():
+    if not (inputs.root / path).exists() and not glob.glob(path, root_dir=inputs.root):  # noqa: PTH207 - as there
         raise_input_error(path, f"not found: {spec} writes this file, so run that spec first")
     decode = msgspec.json.Decoder(dict[str, Any]).decode
     for name, stream in inputs.open_files(path):
