@@ -1,7 +1,8 @@
 """An output as a folder of parts, each of a bounded number of rows, and `_SUCCESS`, written last.
 
-The parts are written elsewhere. A local folder then takes the place of the earlier one by two renames. Objects are
-replaced one by one, between the removal of `_SUCCESS` and a new one.
+The parts are written elsewhere. A local folder then takes the place of the earlier one by two renames, since a
+folder that holds files cannot be replaced by one. Objects are replaced one by one, between the removal of
+`_SUCCESS` and a new one.
 """
 
 import filecmp
@@ -98,7 +99,9 @@ def _make_beside(destination: Destination) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="runner-sink-") as made:
             yield Path(made)
         return
-    beside = _hidden(_resolve(destination.path), "tmp")
+    target = _resolve(destination.path)
+    _end_swap(target)
+    beside = _hidden(target, "tmp")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     try:
@@ -114,6 +117,14 @@ def _resolve(path: Path) -> Path:
 
 def _hidden(folder: Path, kind: str) -> Path:
     return folder.with_name(f".{folder.name}.runner-{kind}")
+
+
+def _end_swap(target: Path) -> None:
+    """Put back the folder that a killed process has moved away, or delete it if another one is in its place."""
+    earlier = _hidden(target, "old")
+    if earlier.exists() and not target.exists():
+        earlier.rename(target)
+    shutil.rmtree(earlier, ignore_errors=True)
 
 
 def _publish(folder: Path, destination: Destination) -> None:
@@ -134,7 +145,6 @@ def _swap(folder: Path, target: Path) -> None:
         if not differ and not unknown:
             return
     earlier = _hidden(target, "old")
-    shutil.rmtree(earlier, ignore_errors=True)
     if target.exists():
         target.rename(earlier)
     try:

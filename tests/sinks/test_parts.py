@@ -33,6 +33,17 @@ def write(place: Destination, kind: str, rows: int, *, rows_per_part: int = 4) -
             take([number])
 
 
+def write_half(place: Destination) -> None:
+    """Begin to write other rows, and stop."""
+    with (
+        pytest.raises(KeyboardInterrupt),
+        SINKS["jsonl"].function(place, COLUMNS, parts=True, rows_per_part=4) as take,
+    ):
+        for number in range(100, 106):
+            take([number])
+        raise KeyboardInterrupt
+
+
 def names(folder: Path) -> list[str]:
     """What is in a folder."""
     return sorted(path.name for path in folder.iterdir())
@@ -106,13 +117,7 @@ def test_an_output_without_rows_has_one_part(tmp_path: Path, kind: str) -> None:
 def test_an_error_leaves_the_earlier_folder(tmp_path: Path) -> None:
     write(Destination(tmp_path / "o"), "jsonl", 10)
     before = {path.name: path.read_bytes() for path in (tmp_path / "o").iterdir()}
-    with (
-        pytest.raises(KeyboardInterrupt),
-        SINKS["jsonl"].function(Destination(tmp_path / "o"), COLUMNS, parts=True, rows_per_part=4) as take,
-    ):
-        for number in range(100, 106):
-            take([number])
-        raise KeyboardInterrupt
+    write_half(Destination(tmp_path / "o"))
     assert {path.name: path.read_bytes() for path in (tmp_path / "o").iterdir()} == before
     assert names(tmp_path) == ["o"]
 
@@ -124,6 +129,21 @@ def test_what_a_killed_process_left_is_replaced(tmp_path: Path) -> None:
     write(Destination(tmp_path / "o"), "jsonl", 1)
     assert names(tmp_path) == ["o"]
     assert names(tmp_path / "o") == ["_SUCCESS", "part-00000.jsonl"]
+
+
+def test_a_folder_that_a_kill_has_moved_away_comes_back(tmp_path: Path) -> None:
+    write(Destination(tmp_path / "o"), "jsonl", 10)
+    (tmp_path / "o").rename(tmp_path / ".o.runner-old")
+    write_half(Destination(tmp_path / "o"))
+    assert names(tmp_path) == ["o"]
+    assert names(tmp_path / "o") == ["_SUCCESS", *(f"part-0000{number}.jsonl" for number in range(3))]
+
+
+def test_a_folder_replaced_before_a_kill_is_deleted(tmp_path: Path) -> None:
+    for name in ("o", ".o.runner-old"):
+        write(Destination(tmp_path / name), "jsonl", 10)
+    write(Destination(tmp_path / "o"), "jsonl", 10)
+    assert names(tmp_path) == ["o"]
 
 
 @KINDS
