@@ -4,11 +4,14 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from runner import Summary
 from runner.store.batch_index import locate
 from runner.store.database import SCHEMA_VERSION, open_database
 from runner.store.index_files import outcome_name
@@ -16,7 +19,7 @@ from runner.store.lock import lock_folder
 from runner.store.store import open_store
 from tests.support import DATA
 from tests.support.processes import RUN, command
-from tests.support.projects import write_job
+from tests.support.projects import SPEC, write_job
 from tests.support.simulator import accepted, environ_without_key, simulator
 
 OLD = sorted((DATA / "states").glob("state_version_*.sql"))
@@ -180,3 +183,21 @@ def test_opening_it_twice_keeps_the_locks_of_the_first(tmp_path: Path) -> None:
         first.execute("PRAGMA foreign_keys = OFF")
         first.execute("INSERT INTO outcome_count VALUES (1, 'succeeded', 20)")
         assert subprocess.check_output(words, text=True) == "(20,)\n"
+
+
+def test_rows_are_the_same_after_an_upgrade(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
+    texts = ["one", "two", "two", "x" * 2000, "three", "one"]
+    write_job(tmp_path, batch={**SPEC["batch"], "max_requests": 2, "max_bytes": 2_000}, retry={"attempts": 2})
+    (tmp_path / "rows.csv").write_text("id,text\n" + "".join(f"{n},{text}\n" for n, text in enumerate(texts)))
+    answers = cycle(["invalid", "succeeded", "errored"])
+    run_job(mix=lambda _: next(answers))
+    with open_store(tmp_path / ".runner") as store:
+        before = [list(store.row_index.row_outcomes(run)) for run in store.runs()]
+        counts = [store.counts.read(run) for run in store.runs()]
+    assert {row[1] for row in before[0]} >= {"succeeded", "rejected"}
+    assert {row[2] for row in before[0]} == {0, 1, 2}
+    assert sum(row[0] != row[6] for row in before[0]) == 2
+    make_old(tmp_path, OLD[-1], 9)
+    with open_store(tmp_path / ".runner") as store:
+        assert [list(store.row_index.row_outcomes(run)) for run in store.runs()] == before
+        assert [store.counts.read(run) for run in store.runs()] == counts
