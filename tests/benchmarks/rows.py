@@ -32,9 +32,15 @@ LABELS = ("run", "run again: only the outputs", "plan: every answer reused")
 def stored_bytes(folder: Path) -> dict[str, int]:
     """The bytes of each part of the state."""
     [run] = (folder / ".runner/runs").iterdir()
-    parts = {"rows": run / "rows.jsonl", "bodies": run / "bodies", "results": run / "results"}
-    found = {name: _size(path) for name, path in parts.items()}
-    return {**found, "state.db": _size(folder / ".runner/state.db")}
+    parts = {
+        "rows": run / "rows.jsonl",
+        "bodies": run / "bodies",
+        "results": run / "results",
+        "index files": run / "index",
+        "state.db": folder / ".runner/state.db",
+        "answers.db": folder / ".runner/answers.db",
+    }
+    return {name: _size(path) for name, path in parts.items()}
 
 
 def _size(path: Path) -> int:
