@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from runner.errors import UsageError
 from runner.spec.redact import redact_passwords
@@ -47,6 +48,14 @@ class StatePlace:
     def exists(self) -> bool:
         """True if there can be runs: a state folder is made with the first one."""
         return self.is_shared or (self.folder / "state.db").exists()
+
+    @property
+    def project_files(self) -> str | None:
+        """The URL of the folder of the project in the object store, if there is one."""
+        if self.files is None:
+            return None
+        # Not with the signs that a URL may be decoded by: a name is one folder, whatever is in it.
+        return f"{self.files}/{quote(self.project, safe='').replace('%', '=')}"
 
     def __str__(self) -> str:
         if self.database is None:

@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from runner.errors import StateError
 from runner.files.object_store import ObjectStore
@@ -429,7 +428,7 @@ def open_store(place: StatePlace | Path, *, lock: bool = True) -> Iterator[Store
     Raises StateLocked, and StateError if the state cannot be used.
     """
     place = StatePlace(place) if isinstance(place, Path) else place
-    objects = None if place.files is None else ObjectStore(f"{place.files}/{quote(place.project, safe='')}")
+    objects = None if place.project_files is None else ObjectStore(place.project_files)
     opened: AbstractContextManager[tuple[Connection, HeldLock | Leases | None]]
     opened = _open_shared(place, lock=lock) if place.is_shared else open_database(place.folder, lock=lock)
     with opened as (connection, held):

@@ -1,6 +1,7 @@
 """Where the state of a project is, by `runner.toml` and the environment."""
 
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -33,6 +34,14 @@ def test_environment_comes_before_runner_toml(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("RUNNER_PROJECT", "invoices")
     place = find_place(tmp_path)
     assert (place.database, place.project) == ("postgresql://me:secret@other/ops", "invoices")
+
+
+@pytest.mark.parametrize("project", ["invoices", "team/invoices", "/a b", "50%", "a=2Fb"])
+def test_project_has_one_folder_in_a_bucket(tmp_path: Path, project: str) -> None:
+    url = StatePlace(tmp_path, "postgresql://db/ops", "s3://bucket/runner", project).project_files
+    name = str(url).removeprefix("s3://bucket/runner/")
+    assert unquote(name) == name and "/" not in name
+    assert unquote(name.replace("=", "%")) == project
 
 
 @pytest.mark.parametrize(
