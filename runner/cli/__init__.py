@@ -9,6 +9,7 @@ from runner.cli.commands import (
     costs,
     diff,
     evaluate,
+    move,
     pilot,
     recover,
     report,
@@ -35,7 +36,7 @@ def main() -> None:
 for command in (
     start.init, specs.validate, specs.render, specs.plan, pilot.pilot, send.run, send.retry, recover.recover,
     runs.status, rows.show, evaluate.evaluate, diff.diff, report.report, costs.costs,
-    runs.cancel, runs.reconcile, runs.doctor, runs.purge,
+    runs.cancel, runs.reconcile, runs.doctor, runs.purge, move.move,
     tools.schema, tools.reference, tools.explain, tools.simulate, tools.completion,
 ):  # fmt: skip
     main.add_command(with_help(command))

@@ -10,6 +10,7 @@ from runner.errors import StateError
 from runner.files.atomic import make_private_folder, open_private_file
 from runner.store.connection import SqliteConnection
 from runner.store.lock import HeldLock, lock_folder
+from runner.store.moved import check_at_home
 from runner.store.upgrade_rows import ROW_TABLE_VERSION, write_row_indexes
 
 SCHEMA_VERSION = 10
@@ -57,6 +58,18 @@ def _connect(folder: Path) -> Iterator[sqlite3.Connection]:
         if version == 0:
             _run_script(connection, "schema.sql", SCHEMA_VERSION)
         yield connection
+
+
+@contextmanager
+def create_database(path: Path) -> Iterator[SqliteConnection]:
+    """Create a database without runs in the place of whatever is at a path, and yield it."""
+    open_private_file(path).close()
+    # Of a database that was killed while it was written.
+    path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA synchronous = FULL")
+        _run_script(connection, "schema.sql", SCHEMA_VERSION)
+        yield SqliteConnection(connection)
 
 
 def _run_script(connection: sqlite3.Connection, script: str, version: int, more: str = "") -> None:
@@ -126,6 +139,7 @@ def open_database(folder: Path, *, lock: bool) -> Iterator[tuple[SqliteConnectio
     make_state_folder(folder)
     with _map_errors(folder), ExitStack() as stack:
         held = stack.enter_context(lock_folder(folder)) if lock else None
+        check_at_home(folder)
         connection = stack.enter_context(_connect(folder))
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version < SCHEMA_VERSION:

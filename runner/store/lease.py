@@ -11,6 +11,7 @@ import secrets
 import threading
 from contextlib import closing
 from functools import partial
+from typing import NamedTuple
 
 from runner.errors import StateError, StateLocked
 from runner.spec.variant_names import split_name
@@ -32,6 +33,14 @@ _TAKE = (
 _RENEW = f"UPDATE lease SET until = {_UNTIL} WHERE project = ? AND owner = ?"
 _CONFIRM = "SELECT spec FROM lease WHERE project = ? AND owner = ? FOR SHARE"
 _RELEASE = "UPDATE lease SET until = 'epoch' WHERE project = ? AND owner = ?"
+# Renewed no more with the others.
+_DROP = "UPDATE lease SET until = 'epoch', owner = '' WHERE project = ? AND owner = ? AND spec = ?"
+_OTHERS = (
+    "SELECT spec, holder FROM lease"
+    " WHERE project = ? AND owner <> ? AND until + make_interval(secs => ?) >= now() ORDER BY spec"
+)
+_PROJECT = ""
+"""The name in the place of a spec's of the lease on a whole project, which is held while it is moved."""
 _HOLDER = (
     "SELECT holder, to_char(until AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') FROM lease"
     " WHERE project = ? AND spec = ? AND until + make_interval(secs => ?) >= now()"
@@ -61,6 +70,35 @@ def is_free(place: StatePlace, spec: str) -> bool:
     return find_holder(place, spec) is None
 
 
+class NewHome(NamedTuple):
+    """The folder that the runs of a project have moved to, and the token that it has."""
+
+    place: str
+    token: str
+
+
+def find_new_home(connection: PostgresConnection) -> NewHome | None:
+    """Return where the runs of a project have moved to, or None if they are here. Raises StateError."""
+    query = "SELECT place, token FROM moved WHERE project = ?"
+    found = connection.execute(query, (connection.project,)).fetchone()
+    return None if found is None else NewHome(*found)
+
+
+def check_not_moved(connection: PostgresConnection) -> None:
+    """Raise StateError if the runs of a project have moved to a folder."""
+    if (home := find_new_home(connection)) is not None:
+        raise describe_move(connection.project, home)
+
+
+def describe_move(project: str, home: NewHome) -> StateError:
+    """Return the error of a command that needs the runs of a project that has moved."""
+    return StateError(
+        f"the runs of project {project!r} have moved to {home.place}: use them there, without `state` in "
+        "runner.toml, or run `runner move` there to share them again; if that folder is lost, name another "
+        "`project`"
+    )
+
+
 class Leases:
     """The leases that this process holds on specs of one project, renewed by a thread of their own."""
 
@@ -81,17 +119,50 @@ class Leases:
         job = split_name(spec)[0]
         if self.holds(spec):
             return
+        self._take(job, f"using {job!r}")
+        try:
+            # Only now: of two who take a lease and then look for that of the other, at least one sees it.
+            self._check_project()
+        except BaseException:
+            self._drop(job)
+            raise
+
+    def hold_project(self) -> None:
+        """Take the lease on the whole project, unless it or one of its specs is held. Raises StateLocked."""
+        self._take(_PROJECT, "moving this project")
+        values = (self._place.project, self._owner, self._grace)
+        if (other := self._keeper.execute(_OTHERS, values).fetchone()) is not None:
+            spec, holder = other
+            self._drop(_PROJECT)
+            message = f"another runner is using {spec!r} ({holder}): wait until it finishes, or stop it"
+            raise StateLocked(message, partial(is_free, self._place, spec))
+
+    def _take(self, job: str, purpose: str) -> None:
         with self._mutex:
             began = read_clock()
             values = (self._place.project, job, self._owner, describe_self(), self._seconds, self._grace)
             if self._keeper.execute(_TAKE, values).fetchone() is None:
-                holder = _find_holder(self._keeper, spec) or "it is free now"
-                message = f"another runner is using {job!r} ({holder}): wait until it finishes, or stop it"
-                raise StateLocked(message, partial(is_free, self._place, spec))
+                raise self._refuse(job, purpose)
             self._held.add(job)
             self._deadline = min(self._deadline, began + self._seconds)
         if not self._thread.is_alive():
             self._thread.start()
+
+    def _refuse(self, job: str, purpose: str) -> StateLocked:
+        holder = _find_holder(self._keeper, job) or "it is free now"
+        message = f"another runner is {purpose} ({holder}): wait until it finishes, or stop it"
+        return StateLocked(message, partial(is_free, self._place, job))
+
+    def _check_project(self) -> None:
+        with self._mutex:
+            if _find_holder(self._keeper, _PROJECT) is not None:
+                raise self._refuse(_PROJECT, "moving this project")
+            check_not_moved(self._keeper)
+
+    def _drop(self, job: str) -> None:
+        with self._mutex:
+            self._held.discard(job)
+            self._keeper.execute(_DROP, (self._place.project, self._owner, job))
 
     def holds(self, spec: str) -> bool:
         """Return whether the lease on a spec was taken."""
@@ -126,7 +197,7 @@ class Leases:
             self._keeper.close()
 
     def _lost(self) -> StateLocked:
-        names = ", ".join(sorted(self._held))
+        names = ", ".join(sorted(self._held)).strip() or "this project"
         return StateLocked(
             f"another runner has taken over {names} while this one was suspended or cut off: this one stops "
             "without sending anything more. Run again to see how the run stands"

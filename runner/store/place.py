@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from runner.errors import UsageError
 from runner.spec.redact import redact_passwords
+from runner.store.moved import is_away
 
 SETTINGS_FILE = "runner.toml"
 SETTINGS = ("state", "files", "project", "jobs")
@@ -47,7 +48,7 @@ class StatePlace:
     @property
     def exists(self) -> bool:
         """True if there can be runs: a state folder is made with the first one."""
-        return self.is_shared or (self.folder / "state.db").exists()
+        return self.is_shared or (self.folder / "state.db").exists() or is_away(self.folder)
 
     @property
     def project_files(self) -> str | None:
@@ -105,10 +106,15 @@ def find_place(root: Path) -> StatePlace:
         if files is not None:
             raise UsageError('`files` needs a shared `state` beside it, such as state = "postgresql://host/name"')
         return StatePlace(folder)
+    return make_shared_place(root, state, files, settings.get("project"))
+
+
+def make_shared_place(root: Path, state: str, files: str | None, project: str | None) -> StatePlace:
+    """Return the place of a shared state; `project` is the name of the folder by default. Raises UsageError."""
     if not _DATABASE_URL.match(state):
         raise UsageError(f"state is {state!r}: it must be a URL that begins with postgresql://")
     if files is None or not _FILES_URL.match(files):
         raise UsageError(
             "a shared `state` needs `files` beside it, the URL of a folder such as s3://bucket/runner"
         )
-    return StatePlace(folder, state, files.rstrip("/"), settings.get("project", root.resolve().name))
+    return StatePlace(root / ".runner", state, files.rstrip("/"), project or root.resolve().name)

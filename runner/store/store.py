@@ -21,8 +21,9 @@ from runner.store.connection import Connection, scope_of
 from runner.store.database import REMEDY, make_state_folder, open_database
 from runner.store.event_log import EventLog
 from runner.store.key_hashes import KeyHashes
-from runner.store.lease import Leases
+from runner.store.lease import Leases, check_not_moved
 from runner.store.lock import HeldLock, SendGuard, guard_sending
+from runner.store.moved import check_nothing_left
 from runner.store.outcome_counts import OutcomeCounts
 from runner.store.place import StatePlace
 from runner.store.postgres import PostgresConnection, create_schema
@@ -403,6 +404,8 @@ def _open_shared(place: StatePlace, *, lock: bool) -> Iterator[tuple[PostgresCon
         if not lock:
             yield connection, None
             return
+        check_nothing_left(place.folder, str(place))
+        check_not_moved(connection)
         with closing(Leases(place, connection)) as leases:
             yield connection, leases
 

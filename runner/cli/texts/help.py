@@ -5,7 +5,7 @@ COMMAND_GROUPS = {
     "Run it": ("plan", "pilot", "run", "status", "show", "evaluate", "diff", "report", "costs", "retry", "cancel"),
     "When something goes wrong": ("doctor", "reconcile", "recover"),
     "Look up": ("explain", "schema", "reference"),
-    "Set up and clean up": ("completion", "simulate", "purge"),
+    "Set up and clean up": ("completion", "simulate", "move", "purge"),
 }
 """Commands in the order of their use."""
 
@@ -100,6 +100,14 @@ EXAMPLES = {
         ("simulate --port 8000", "serve the simulated API"),
         ("simulate --fault batch-expired:2", "with two expired batches"),
     ),
+    "move": (
+        ("move", "to the shared state that runner.toml names"),
+        (
+            "move --to postgresql://db.example.com/runner --files s3://bucket/runner",
+            "to one that it does not name yet",
+        ),
+        ("move --to local", "from there to .runner/ in the project folder"),
+    ),
     "purge": (
         ("purge specs/invoices.yaml", "delete the stored rows of its newest run"),
         ("purge --older-than 30d --yes", "for cron"),
@@ -166,6 +174,7 @@ EXIT_CODES: dict[str, dict[int, str]] = {
         **_LOCKED,
         **_STATE,
     },
+    "move": {0: "moved, or nothing to move", **_WRONG, **_LOCKED, **_STATE},
     "purge": {0: "purged, or nothing to purge", 2: "no such run", **_API, **_LOCKED, **_STATE, **_STOPPED},
 }
 """Exit codes of the commands that have more than the default ones."""

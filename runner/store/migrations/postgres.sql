@@ -14,6 +14,13 @@ CREATE TABLE lease (
     PRIMARY KEY (project, spec)
 );
 
+-- Projects whose runs have moved to a folder on one machine, which has the token.
+CREATE TABLE moved (
+    project TEXT PRIMARY KEY,
+    place   TEXT NOT NULL,
+    token   TEXT NOT NULL
+);
+
 CREATE TABLE run (
     number      BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     project     TEXT NOT NULL,
