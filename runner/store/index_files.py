@@ -48,9 +48,14 @@ class IndexFile(NamedTuple):
     sha256: str
 
 
+def index_name(name: str, sha256: str) -> str:
+    """Return the name of the file of an index with this SHA-256."""
+    return f"{name}.{sha256[:16]}"
+
+
 def find_index(folder: RunFolder, name: str, sha256: str) -> IndexFile:
     """Return the index file of this name and SHA-256."""
-    return IndexFile(folder.index(f"{name}.{sha256[:16]}"), sha256)
+    return IndexFile(folder.index(index_name(name, sha256)), sha256)
 
 
 def outcome_name(code: int) -> str | None:

@@ -132,10 +132,18 @@ class SharedFiles:
         self._current -= gone
         self._pending -= gone
 
+    def list_runs(self) -> list[str]:
+        """Return the ids of the runs that have objects."""
+        return self._objects.list_folders("runs")
+
+    def list_run(self, run_id: str) -> dict[str, StoredFile]:
+        """Return the objects of a run as they are now, by their names in its folder."""
+        return self._objects.list_files(f"runs/{run_id}")
+
     def find_sent_runs(self, known: Collection[str]) -> Iterator[str]:
         """Yield the ids of the runs that are not among the known ones, and of which something was sent."""
-        for run in sorted(set(self._objects.list_folders("runs")) - set(known)):
-            if any(name.endswith((".sent", ".noted")) for name in self._objects.list_files(f"runs/{run}")):
+        for run in sorted(set(self.list_runs()) - set(known)):
+            if any(name.endswith((".sent", ".noted")) for name in self.list_run(run)):
                 yield run
 
     def _name(self, path: Path) -> str:

@@ -401,11 +401,11 @@ def _open_shared(place: StatePlace, *, lock: bool) -> Iterator[tuple[PostgresCon
     make_state_folder(place.folder)
     with closing(PostgresConnection(str(place.database), place.project)) as connection:
         create_schema(connection, str(place.database))
+        check_not_moved(connection)
         if not lock:
             yield connection, None
             return
         check_nothing_left(place.folder, str(place))
-        check_not_moved(connection)
         with closing(Leases(place, connection)) as leases:
             yield connection, leases
 

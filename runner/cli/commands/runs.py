@@ -190,18 +190,20 @@ def reconcile(target: str, *, adopt: str | None, assume_not_sent: bool) -> None:
 
 @click.command()
 @click.option("--remote", is_flag=True, help="Also check the batches of the workspace; needs a key.")
+@click.option("--download", is_flag=True, help="Also download and check all files of a shared state.")
 @JSON_OPTION
 @reads_env_files
-def doctor(*, remote: bool, as_json: bool) -> None:
+def doctor(*, remote: bool, download: bool, as_json: bool) -> None:
     """Check the state on disk, changing nothing.
 
-    Also reports what the next runs would do.
+    Also reports what the next runs would do. The files of a shared state are compared with its database by their
+    names and sizes.
     """
     from runner.lifecycle.maintain.doctor import diagnose_state
     from runner.rules.finding import Finding
     from runner.text import pluralize
 
-    diagnosis = diagnose_state(remote=remote)
+    diagnosis = diagnose_state(remote=remote, download=download)
     if as_json:
         from runner.cli.texts.findings import finding_to_json
 

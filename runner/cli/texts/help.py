@@ -85,7 +85,11 @@ EXAMPLES = {
     ),
     "retry": (("retry specs/invoices.yaml", "send the rows again that did not succeed"),),
     "cancel": (("cancel specs/invoices.yaml", "cancel the unfinished run of a spec"),),
-    "doctor": (("doctor", "check the state on disk"), ("doctor --remote", "also compare it with the API")),
+    "doctor": (
+        ("doctor", "check the state on disk"),
+        ("doctor --remote", "also compare it with the API"),
+        ("doctor --download", "of a shared state, also read all files"),
+    ),
     "reconcile": (("reconcile specs/invoices.yaml", "find batches whose creation got no response"),),
     "recover": (("recover specs/invoices.yaml", "rebuild the newest run of a spec from the API"),),
     "explain": (("explain", "list all rules"), ("explain no-schema", "explain one rule")),

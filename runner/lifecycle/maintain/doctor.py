@@ -4,8 +4,6 @@ No run is changed. Opening the state makes its folder private, and upgrades an o
 """
 
 import hashlib
-import re
-import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +17,8 @@ from runner.errors import FileChanged, StateError
 from runner.files.digest import sha256_of
 from runner.files.remote import is_url
 from runner.lifecycle.follow.remote_batches import identify_batches
+from runner.lifecycle.maintain.check_objects import check_objects, find_stray_runs
+from runner.lifecycle.maintain.find_secrets import check_permissions, find_api_keys
 from runner.requests.custom_id import make_custom_id
 from runner.requests.stored_params import StoredBody
 from runner.results.outcome import parse_result
@@ -28,30 +28,21 @@ from runner.runs.project import SIMULATED_FOLDER, find_state, find_state_root, o
 from runner.runs.snapshot import read_endpoint, read_snapshot
 from runner.spec.endpoint import Endpoint
 from runner.spec.spec_files import find_project_root
+from runner.store.moved import check_nothing_left
+from runner.store.place import StatePlace
 from runner.store.records import Batch, Run
 from runner.store.run_batches import decode_column
 from runner.store.run_folder import FileSlices, open_slices
 from runner.store.store import Store, open_store
 from runner.text import pluralize
 
-# The shape of an API key; the state must not contain any.
-_API_KEY = re.compile(rb"sk-ant-[A-Za-z0-9_-]{20,}")
-
-
-_BLOCK_BYTES = 1 << 20
-
-
 _MAX_SHOWN = 10
-
-
 _NEXT_STEPS = {
     "prepared": "sends",
     "submitting": "searches for",
     "submitted": "polls",
     "ended": "collects",
 }
-
-
 _RECOVER_HINT = "move .runner away and run `runner recover SPEC` to rebuild it from the API"
 
 
@@ -64,11 +55,12 @@ class Diagnosis:
     runs: int
 
 
-def diagnose_state(*, remote: bool = False) -> Diagnosis:
+def diagnose_state(*, remote: bool = False, download: bool = False) -> Diagnosis:
     """Check the real and simulated state of the project around the working folder.
 
-    With `remote`, the batches of the workspace are compared too. Raises StateLocked if another runner holds the
-    state, and StateError if a database cannot be opened.
+    With `remote`, the batches of the workspace are compared too. The files of a shared state are compared by name
+    and size, and read only with `download`. Raises StateLocked if another runner holds the state, and StateError
+    if a database cannot be opened.
     """
     root = find_project_root(Path.cwd() / "spec")
     findings: list[str] = []
@@ -81,68 +73,73 @@ def diagnose_state(*, remote: bool = False) -> Diagnosis:
             if any((folder / "runs").glob("*")):
                 findings.append(f"{folder}/state.db is missing, but {folder}/runs contains runs: {_RECOVER_HINT}")
             continue
-        findings += _check_permissions(folder) if folder.exists() else ()
+        findings += check_permissions(folder) if folder.exists() else ()
+        findings += _find_left_runs(place)
         # Of a shared state nothing is locked as a whole, and this only reads.
         with open_store(place, lock=not place.is_shared) as store:
             runs = store.runs()
             count += len(runs)
-            findings += _find_api_keys(folder)
+            findings += find_api_keys(folder)
+            findings += find_stray_runs(store, store.shared) if store.shared is not None else ()
             for run in runs:
-                findings += [f"run {run.id}: {line}" for line in _check_run(store, run)]
+                lines = _check_run(store, run, are_files_read=download or not place.is_shared)
+                findings += [f"run {run.id}: {line}" for line in lines]
                 plans += _describe_next_run(store, run)
             if remote and base == root:
                 findings += _check_platforms(store, runs)
     return Diagnosis(findings, plans, count)
 
 
-def _check_permissions(folder: Path) -> Iterator[str]:
-    """Yield files and folders that other users can read.
-
-    Checked first, because opening the state makes its folder private.
-    """
-    for path in (folder, *folder.rglob("*")):
-        if not path.is_symlink() and stat.S_IMODE(path.stat().st_mode) & 0o077:
-            yield f"{path} can be read by other users: run `chmod go= {path}`"
-
-
-def _find_api_keys(folder: Path) -> Iterator[str]:
-    for path in folder.rglob("*"):
-        if path.is_file() and "simulator" not in path.parts and _holds_key(path):
-            yield f"{path} contains what looks like an API key: replace the key unless it comes from your rows"
+def _find_left_runs(place: StatePlace) -> Iterator[str]:
+    """Yield a line if the folder of a shared state has runs of its own."""
+    try:
+        if place.is_shared:
+            check_nothing_left(place.folder, str(place))
+    except StateError as error:
+        yield str(error)
 
 
-def _holds_key(path: Path) -> bool:
-    rest = b""
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK_BYTES):
-            if _API_KEY.search(rest + block):
-                return True
-            rest = block[-100:]
-    return False
-
-
-def _check_run(store: Store, run: Run) -> Iterator[str]:
+def _check_run(store: Store, run: Run, *, are_files_read: bool) -> Iterator[str]:
     """Yield the problems of one run."""
     if run.state == "preparing":
-        yield "was killed while it was being prepared; nothing was sent, and the next run discards it"
+        # Another machine may prepare it right now.
+        if store.shared is None:
+            yield "was killed while it was being prepared; nothing was sent, and the next run discards it"
         return
+    if store.shared is not None:
+        yield from check_objects(store, store.shared, run)
     if run.purged_at is not None:
         return
+    yield from _check_batch_states(store, run)
+    if are_files_read:
+        yield from _check_files(store, run)
+    for sink in decode_column(run.sinks, list[dict[str, Any]]):
+        # Outputs behind a URL, or on another machine, are not checked.
+        is_here = store.shared is None and not is_url(sink["path"])
+        if run.state == "finished" and is_here and not Path(sink["path"]).exists():
+            yield f"{sink['path']} is missing: run the spec again to write it; nothing is sent"
+
+
+def _check_batch_states(store: Store, run: Run) -> Iterator[str]:
+    """Check what the database has of the batches of a run."""
+    batches = store.batches(run)
+    for batch in batches:
+        yield from (f"{batch_label(batch)}: {line}" for line in _check_batch_state(store, run, batch))
+    for before, after in pairwise(batches):
+        if before.round < after.round and before.state != "collected":
+            yield f"{batch_label(after)}: was prepared before {batch_label(before)} was collected"
+
+
+def _check_files(store: Store, run: Run) -> Iterator[str]:
+    """Check the files of a run."""
     try:
         read_snapshot(store, run)
     except StateError as error:
         yield str(error)
     yield from _stop_at_damage(_check_rows(store, run))
-    batches = store.batches(run)
-    for batch in batches:
-        yield from (f"{batch_label(batch)}: {line}" for line in _stop_at_damage(_check_batch(store, run, batch)))
-    for before, after in pairwise(batches):
-        if before.round < after.round and before.state != "collected":
-            yield f"{batch_label(after)}: was prepared before {batch_label(before)} was collected"
-    for sink in decode_column(run.sinks, list[dict[str, Any]]):
-        # Outputs behind a URL are not checked.
-        if run.state == "finished" and not is_url(sink["path"]) and not Path(sink["path"]).exists():
-            yield f"{sink['path']} is missing: run the spec again to write it; nothing is sent"
+    for batch in store.batches(run):
+        lines = _stop_at_damage(_check_batch_files(store, run, batch))
+        yield from (f"{batch_label(batch)}: {line}" for line in lines)
 
 
 def _stop_at_damage(problems: Iterator[str]) -> Iterator[str]:
@@ -181,18 +178,27 @@ def _check_rows(store: Store, run: Run) -> Iterator[str]:
         yield f"outcome counts are wrong: {store.counts.read(run)} instead of {counts}"
 
 
-def _check_batch(store: Store, run: Run, batch: Batch) -> Iterator[str]:
-    """Yield the problems of one batch and its files."""
-    folder = store.folder(run)
+def _check_batch_files(store: Store, run: Run, batch: Batch) -> Iterator[str]:
+    """Yield the problems of the files of one batch."""
     carried = store.row_index.rows_of(batch)
     # The rows of a canary without answers belong to the next canary.
     is_last = batch.send_mode != "canary" and batch.round == max(other.round for other in store.batches(run))
     if len(carried) > batch.requests or (is_last and len(carried) != batch.requests):
         yield f"has {len(carried):,} rows, but {pluralize(batch.requests, 'request')}: {_RECOVER_HINT}"
+    if batch.state == "collected":
+        yield from _check_results(store, run, batch)
+    if batch.state != "collected" or run.state == "running":
+        body = StoredBody(store.folder(run).body(batch.round, batch.batch), find_state_root(store.path))
+        yield from _check_body(body, batch)
+
+
+def _check_batch_state(store: Store, run: Run, batch: Batch) -> Iterator[str]:
+    """Yield the problems of one batch that its files do not tell."""
     has_no_id = batch.send_mode != "batch" or batch.state in ("prepared", "submitting")
     if (batch.batch_id is None) != has_no_id and batch.state != "collected":
         yield f"is {batch.state}, but its batch ID is {batch.batch_id}: {_RECOVER_HINT}"
-    if batch.state == "prepared" and folder.intent_marker(batch.round, batch.batch).exists():
+    marker = store.folder(run).intent_marker(batch.round, batch.batch)
+    if batch.state == "prepared" and marker.exists():
         yield "is prepared, but may have been sent before: the next run searches for it first"
     counts = decode_column(batch.counts, dict[str, int])
     if counts and sum(counts.values()) != batch.requests:
@@ -200,11 +206,6 @@ def _check_batch(store: Store, run: Run, batch: Batch) -> Iterator[str]:
     age = time.time() - (batch.created_at or time.time())
     if batch.state in ("submitted", "ended") and age > RETENTION_SECONDS:
         yield "is older than 29 days: the API no longer has its results (--accept-loss continues without them)"
-    if batch.state == "collected":
-        yield from _check_results(store, run, batch)
-    if batch.state != "collected" or run.state == "running":
-        body = StoredBody(folder.body(batch.round, batch.batch), find_state_root(store.path))
-        yield from _check_body(body, batch)
 
 
 def _file_sha256(path: Path) -> str | None:
