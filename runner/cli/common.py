@@ -153,30 +153,6 @@ class TimeSpan(click.ParamType[float]):
         return parse_duration(str(value))
 
 
-class JobCount(click.ParamType[int]):
-    """Option type: a number of processes, or `auto` for one per processor."""
-
-    name = "number of processes"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the number of processes."""
-        if value == "auto":
-            return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        if re.fullmatch(r"[1-9][0-9]{0,2}", str(value)) is None:
-            self.fail(f"{value!r} is neither a number from 1 to 999 nor auto", param, ctx)
-        return int(value)
-
-
-JOBS_OPTION = click.option(
-    "--jobs",
-    type=JobCount(),
-    default=1,
-    envvar="RUNNER_JOBS",
-    metavar="N|auto",
-    help="Processes that render rows and read attached files (default: RUNNER_JOBS, or 1).",
-)
-
-
 def _parse_variables(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
     pairs = [value.partition("=") for value in values]
     for name, equals, _ in pairs:

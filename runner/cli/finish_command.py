@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from runner.cli.echo import echo, echo_text
 from runner.cli.signals import program_words
+from runner.cli.state_options import state_words
 from runner.errors import UsageError
 from runner.spec.variant_names import split_name
 from runner.text import pluralize
@@ -32,7 +33,8 @@ def finish_command(run: "RunInfo", target: str | None = None) -> str:
     variant = split_name(run.summary.spec)[1]
     select = [] if variant is None else ["--select", f"variant:{variant}"]
     words = _pilot_words(run, spec) if run.is_pilot else ["run", spec, "--resume", *select]
-    return shlex.join([*program_words(), *words, *(["--simulate"] if run.is_simulated else [])])
+    where = ["--simulate"] if run.is_simulated else state_words()
+    return shlex.join([*program_words(), *words, *where])
 
 
 def _pilot_words(run: "RunInfo", spec: str) -> list[str]:

@@ -1,15 +1,15 @@
 """Where the state of a project is: settings of a machine or a team, not of a job.
 
-Each comes from an environment variable, or else from `runner.toml` in the project folder.
+Each comes from an environment variable, or else from `runner.toml` in the project folder. The options of commands
+set the environment variables.
 """
 
 import os
 import re
 import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from runner.errors import UsageError
@@ -19,6 +19,9 @@ from runner.store.moved import is_away
 SETTINGS_FILE = "runner.toml"
 SETTINGS = ("state", "files", "project", "jobs")
 """The settings in `runner.toml`. The environment variable of each is its name in capitals, after `RUNNER_`."""
+
+LOCAL_STATE = ("local", ".runner")
+"""What `state` is for a state in the project folder, whatever else is set."""
 
 _DATABASE_URL = re.compile(r"postgres(ql)?://")
 _FILES_URL = re.compile(r"[a-z][a-z0-9+.-]*://.")
@@ -64,15 +67,27 @@ class StatePlace:
         return f"{redact_passwords(self.database)}, project {self.project!r}"
 
 
-def read_settings(root: Path) -> dict[str, str]:
+class Setting(NamedTuple):
+    """The value of a setting, and where it is written: a variable, or a key of a file."""
+
+    value: str
+    origin: str
+
+
+def variable_of(name: str) -> str:
+    """Return the environment variable of a setting."""
+    return f"RUNNER_{name.upper()}"
+
+
+def read_settings(root: Path) -> dict[str, Setting]:
     """Return the settings of a project folder, by name. Raises UsageError for mistakes in `runner.toml`."""
     path = root / SETTINGS_FILE
     written = _read_file(path) if path.exists() else {}
-    return {name: value for name in SETTINGS if (value := _find(name, written))}
-
-
-def _find(name: str, written: Mapping[str, str]) -> str | None:
-    return os.environ.get(f"RUNNER_{name.upper()}") or written.get(name)
+    found = {name: Setting(value, f"{path}: {name}") for name, value in written.items()}
+    for name in SETTINGS:
+        if value := os.environ.get(variable_of(name)):
+            found[name] = Setting(value, variable_of(name))
+    return found
 
 
 def _read_file(path: Path) -> dict[str, str]:
@@ -90,31 +105,48 @@ def _check_setting(path: Path, name: str, value: Any) -> str:
         return str(value)
     if not isinstance(value, str) or not value:
         raise UsageError(f"{path}: {name} must be text in quotes")
-    if _PASSWORD.search(value):
+    if has_password(value):
         raise UsageError(
             f"{path}: {name} contains a password; put it into the file that PGPASSFILE names, or set "
-            f"RUNNER_{name.upper()} in the environment"
+            f"{variable_of(name)} in the environment"
         )
     return value
+
+
+def has_password(url: str) -> bool:
+    """Return whether a URL contains a password."""
+    return _PASSWORD.search(url) is not None
+
+
+def _files_message(state: Setting, files: Setting | None) -> str:
+    if files is None:
+        return f"{state.origin} needs `files` beside it, the URL of a folder such as s3://bucket/runner"
+    return f"{files.origin} is {files.value!r}: it must be the URL of a folder such as s3://bucket/runner"
 
 
 def find_place(root: Path) -> StatePlace:
     """Return where the state of a project folder is. Raises UsageError for settings that do not fit together."""
     settings = read_settings(root)
     folder, state, files = root / ".runner", settings.get("state"), settings.get("files")
+    if state is not None and state.value in LOCAL_STATE:
+        return StatePlace(folder)
     if state is None:
         if files is not None:
-            raise UsageError('`files` needs a shared `state` beside it, such as state = "postgresql://host/name"')
+            raise UsageError(
+                f'{files.origin} needs a shared `state` beside it, such as state = "postgresql://host/name"'
+            )
         return StatePlace(folder)
     return make_shared_place(root, state, files, settings.get("project"))
 
 
-def make_shared_place(root: Path, state: str, files: str | None, project: str | None) -> StatePlace:
+def make_shared_place(root: Path, state: Setting, files: Setting | None, project: Setting | None) -> StatePlace:
     """Return the place of a shared state; `project` is the name of the folder by default. Raises UsageError."""
-    if not _DATABASE_URL.match(state):
-        raise UsageError(f"state is {state!r}: it must be a URL that begins with postgresql://")
-    if files is None or not _FILES_URL.match(files):
+    if not _DATABASE_URL.match(state.value):
         raise UsageError(
-            "a shared `state` needs `files` beside it, the URL of a folder such as s3://bucket/runner"
+            f"{state.origin} is {redact_passwords(state.value)!r}: it must be local, or a URL that begins with "
+            "postgresql://"
         )
-    return StatePlace(root / ".runner", state, files.rstrip("/"), project or root.resolve().name)
+    if files is None or not _FILES_URL.match(files.value):
+        raise UsageError(_files_message(state, files))
+    name = root.resolve().name if project is None else project.value
+    return StatePlace(root / ".runner", state.value, files.value.rstrip("/"), name)

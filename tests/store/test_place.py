@@ -44,13 +44,26 @@ def test_project_has_one_folder_in_a_bucket(tmp_path: Path, project: str) -> Non
     assert unquote(name.replace("=", "%")) == project
 
 
+@pytest.mark.parametrize("name", ["local", ".runner"])
+def test_local_state_comes_before_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    (tmp_path / "runner.toml").write_text(SHARED)
+    monkeypatch.setenv("RUNNER_STATE", name)
+    assert find_place(tmp_path) == StatePlace(tmp_path / ".runner")
+
+
+def test_mistake_in_a_variable_is_named_without_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNNER_STATE", "mysql://me:secret@db/ops")
+    with pytest.raises(UsageError, match=r"^RUNNER_STATE is 'mysql://me@db/ops': it must be local"):
+        find_place(Path())
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("stat = 'x'", "there is no setting 'stat'; it can be state, files, project, jobs"),
         ("state = 5", "state must be text in quotes"),
         ("state = ", "Invalid value"),
-        ("state = 'mysql://db/ops'\nfiles = 's3://b/x'", "must be a URL that begins with postgresql://"),
+        ("state = 'mysql://db/ops'\nfiles = 's3://b/x'", "must be local, or a URL that begins with postgresql://"),
         ("state = 'postgresql://me:secret@db/ops'", "contains a password"),
         ("state = 'postgresql://db/ops'", "needs `files` beside it"),
         ("files = 's3://bucket/x'", "needs a shared `state` beside it"),

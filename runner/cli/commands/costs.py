@@ -9,7 +9,7 @@ import click
 
 from runner.cli.common import JSON_OPTION, echo_json
 from runner.cli.echo import echo, echo_text
-from runner.cli.env_files import reads_env_files
+from runner.cli.state_options import opens_state
 
 _UNITS = {"d": 86_400, "h": 3_600}
 
@@ -52,7 +52,7 @@ class _GroupingType(click.ParamType[str]):
 )
 @click.option("--simulate", is_flag=True, help="Sum up simulated runs, for which nothing was paid.")
 @JSON_OPTION
-@reads_env_files
+@opens_state
 def costs(*, by: str, since: float | None, simulate: bool, as_json: bool) -> None:
     """Sum up what all runs of this project cost.
 

@@ -10,7 +10,7 @@ import click
 from runner.cli.common import JSON_OPTION, echo_json
 from runner.cli.complete import TARGET
 from runner.cli.echo import echo_text
-from runner.cli.env_files import reads_env_files
+from runner.cli.state_options import opens_state
 from runner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _COLUMNS = ("key", "kind", "because", "field", "old", "new")
     help="Exit with 3 if rows have regressed, or if any result differs.",
 )
 @JSON_OPTION
-@reads_env_files
+@opens_state
 def diff(
     targets: tuple[str, ...], *, limit: int, csv_path: Path | None, fail_on: str | None, as_json: bool
 ) -> None:

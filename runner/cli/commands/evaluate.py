@@ -7,14 +7,14 @@ import click
 from runner.cli.common import JSON_OPTION, echo_json
 from runner.cli.complete import TARGET
 from runner.cli.echo import echo_text
-from runner.cli.env_files import reads_env_files
+from runner.cli.state_options import opens_state
 from runner.cli.summaries import print_comparisons
 
 
 @click.command()
 @click.argument("target", metavar="RUN|SPEC", type=TARGET)
 @JSON_OPTION
-@reads_env_files
+@opens_state
 def evaluate(target: str, *, as_json: bool) -> None:
     """Compare answers with labels again.
 

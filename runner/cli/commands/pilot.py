@@ -10,9 +10,9 @@ import click
 from runner.cli.commands.send import ask_consent, end_several, exit_code, send_several
 from runner.cli.common import JSON_OPTION, SPEC_PATH, VAR_OPTION, VERBOSE_OPTION, echo_json, warn_of_debug_log
 from runner.cli.echo import echo_text
-from runner.cli.env_files import reads_env_files
 from runner.cli.log import log_options
 from runner.cli.signals import StopEvent, handle_stop_signals
+from runner.cli.state_options import opens_state
 from runner.cli.summaries import print_comparisons, print_summary, print_summary_if_stopped
 from runner.cli.wait_lock import WAIT_LOCK_OPTION, wait_for_lock
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @VAR_OPTION
 @JSON_OPTION
 @VERBOSE_OPTION
-@reads_env_files
+@opens_state
 @log_options
 def pilot(
     spec: Path, *, rows: int, by: str | None, seed: int, sync: bool, simulate: bool, yes: bool, no_wait: bool,

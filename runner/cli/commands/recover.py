@@ -9,9 +9,9 @@ import click
 
 from runner.cli.commands.send import ask_consent, end_several, exit_code, send_several
 from runner.cli.common import SPEC_PATH, VAR_OPTION, warn_of_debug_log
-from runner.cli.env_files import reads_env_files
 from runner.cli.log import LOG, log_options
 from runner.cli.signals import handle_stop_signals
+from runner.cli.state_options import opens_state
 from runner.cli.summaries import print_comparisons, print_summary, print_summary_if_stopped
 from runner.errors import RunnerError, UsageError
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.option("--limit", type=click.IntRange(min=1), help="The --limit the run was started with.")
 @click.option("--yes", is_flag=True, help="Send what was not found without asking for confirmation.")
 @VAR_OPTION
-@reads_env_files
+@opens_state
 @log_options
 def recover(spec: Path, *, run_id: str | None, limit: int | None, yes: bool, variables: dict[str, str]) -> None:
     """Rebuild a lost run from the API, and resume it.

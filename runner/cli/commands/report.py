@@ -6,7 +6,7 @@ import click
 
 from runner.cli.complete import TARGET
 from runner.cli.echo import echo, echo_text
-from runner.cli.env_files import reads_env_files
+from runner.cli.state_options import opens_state
 from runner.errors import UsageError
 
 
@@ -19,7 +19,7 @@ from runner.errors import UsageError
 @click.option("--no-rows", is_flag=True, help="Leave out all rows and samples, for sharing.")
 @click.option("--attachments", "has_pictures", is_flag=True, help="Show images and first pages beside their rows.")
 @click.option("--md", "is_markdown", is_flag=True, help="Print Markdown, for a pull request or a chat.")
-@reads_env_files
+@opens_state
 def report(target: str, *, path: Path | None, no_rows: bool, has_pictures: bool, is_markdown: bool) -> None:
     """Write a page about a run.
 

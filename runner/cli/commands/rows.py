@@ -11,7 +11,7 @@ import click
 from runner.cli.common import JSON_OPTION
 from runner.cli.complete import TARGET, offer_outcomes
 from runner.cli.echo import echo, echo_text
-from runner.cli.env_files import reads_env_files
+from runner.cli.state_options import opens_state
 
 if TYPE_CHECKING:
     from runner.lifecycle.maintain.show import OpenJudge
@@ -34,7 +34,7 @@ _DEFAULT_LIMIT, _TABLE_ROWS = 20, 100
 @click.option("--limit", type=click.IntRange(min=1), help="At most N rows (default: 20 on a terminal, else all).")
 @click.option("--request", "has_request", is_flag=True, help="Also show what was sent: the params of the request.")
 @JSON_OPTION
-@reads_env_files
+@opens_state
 def show(
     target: str, *, failed: bool, wrong: bool, outcome: str | None, reason: str | None, key: str | None,
     limit: int | None, has_request: bool, as_json: bool,

@@ -12,9 +12,10 @@ from runner.cli.ask import confirm
 from runner.cli.common import JSON_OPTION, echo_json, warn_of_debug_log
 from runner.cli.complete import TARGET
 from runner.cli.echo import echo, echo_text
-from runner.cli.env_files import describe_key, reads_env_files
+from runner.cli.env_files import describe_key
 from runner.cli.finish_command import finish_command, is_idle
 from runner.cli.signals import handle_stop_signals
+from runner.cli.state_options import opens_state
 from runner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("targets", nargs=-1, metavar="[SPEC|RUN]...", type=TARGET)
 @JSON_OPTION
-@reads_env_files
+@opens_state
 def status(targets: tuple[str, ...], *, as_json: bool) -> None:
     """Show the runs of this project.
 
@@ -134,7 +135,7 @@ def _path_elsewhere(run: "RunInfo") -> str | None:
 
 @click.command()
 @click.argument("target", metavar="SPEC|RUN", type=TARGET)
-@reads_env_files
+@opens_state
 def cancel(target: str) -> None:
     """Cancel an unfinished run.
 
@@ -163,7 +164,7 @@ def cancel(target: str) -> None:
     is_flag=True,
     help="Treat batches that are not found as never sent; the next run sends them.",
 )
-@reads_env_files
+@opens_state
 def reconcile(target: str, *, adopt: str | None, assume_not_sent: bool) -> None:
     """Find batches whose creation got no response.
 
@@ -192,7 +193,7 @@ def reconcile(target: str, *, adopt: str | None, assume_not_sent: bool) -> None:
 @click.option("--remote", is_flag=True, help="Also check the batches of the workspace; needs a key.")
 @click.option("--download", is_flag=True, help="Also download and check all files of a shared state.")
 @JSON_OPTION
-@reads_env_files
+@opens_state
 def doctor(*, remote: bool, download: bool, as_json: bool) -> None:
     """Check the state on disk, changing nothing.
 
@@ -238,7 +239,7 @@ class _AgeType(click.ParamType[float]):
 )
 @click.option("--remote", is_flag=True, help="Also delete the copies at the API; needs a key.")
 @click.option("--yes", is_flag=True, help="Delete without asking for confirmation.")
-@reads_env_files
+@opens_state
 def purge(target: str | None, *, older_than: float | None, remote: bool, yes: bool) -> None:
     """Delete stored rows and results of ended runs.
 

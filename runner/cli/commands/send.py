@@ -11,7 +11,6 @@ import click
 
 from runner.cli.ask import choose, confirm
 from runner.cli.common import (
-    JOBS_OPTION,
     JSON_OPTION,
     SELECT_OPTION,
     SPEC_PATHS,
@@ -22,10 +21,11 @@ from runner.cli.common import (
     warn_of_debug_log,
 )
 from runner.cli.complete import TARGET, offer_outcomes
-from runner.cli.env_files import reads_env_files
+from runner.cli.jobs_option import JOBS_OPTION, choose_jobs
 from runner.cli.log import LOG, log_options
 from runner.cli.resume_command import resume_command
 from runner.cli.signals import StopEvent, handle_stop_signals, say_next_command
+from runner.cli.state_options import opens_state
 from runner.cli.summaries import print_comparisons, print_stopped, print_summary, print_summary_if_stopped
 from runner.cli.wait_lock import WAIT_LOCK_OPTION, wait_for_lock
 from runner.text import pluralize
@@ -123,13 +123,13 @@ class _ConsoleOptions(NamedTuple):
 @VAR_OPTION
 @JSON_OPTION
 @VERBOSE_OPTION
-@reads_env_files
+@opens_state
 @log_options
 def run(
     specs: tuple[str, ...], *, simulate: bool, yes: bool, resume: bool, new: bool, as_json: bool,
     no_wait: bool, accept_loss: bool, overwrite: bool, limit: int | None, poll_seconds: float | None,
     pending: str | None, max_wait: float | None, select: tuple[str, ...], variables: dict[str, str],
-    verbose: bool, skip_pilot: bool, wait_lock: float | None, jobs: int,
+    verbose: bool, skip_pilot: bool, wait_lock: float | None, jobs: int | None,
 ) -> None:  # fmt: skip
     """Run or resume specs.
 
@@ -148,7 +148,7 @@ def run(
     how: dict[str, Any] = {
         "simulate": simulate, "wait": not no_wait, "max_wait": max_wait, "limit": limit, "resume": resume,
         "new": new, "accept_loss": accept_loss, "overwrite": overwrite, "poll_seconds": poll_seconds,
-        "skip_pilot": skip_pilot, "jobs": jobs,
+        "skip_pilot": skip_pilot, "jobs": choose_jobs(jobs, chain[0].root),
     }  # fmt: skip
     run_chosen = _run_one if len(chain) == 1 else _run_several
     with handle_stop_signals() as stop:
@@ -238,7 +238,7 @@ def exit_code(summary: "Summary", stop: StopEvent, *, is_last: bool = True) -> i
 @VAR_OPTION
 @JSON_OPTION
 @VERBOSE_OPTION
-@reads_env_files
+@opens_state
 @log_options
 def retry(
     target: str, *, outcome: str | None, key: str | None, simulate: bool, yes: bool, no_wait: bool,

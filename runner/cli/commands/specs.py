@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runner.cli.common import (
-    JOBS_OPTION,
     JSON_OPTION,
     SELECT_OPTION,
     SPEC_PATH,
@@ -20,8 +19,10 @@ from runner.cli.common import (
 )
 from runner.cli.echo import echo, echo_text, text_width
 from runner.cli.env_files import reads_env_files
+from runner.cli.jobs_option import JOBS_OPTION, choose_jobs
 from runner.cli.log import LOG
 from runner.cli.signals import handle_stop_signals
+from runner.cli.state_options import opens_state
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 @SELECT_OPTION
 @VAR_OPTION
 @JSON_OPTION
-@reads_env_files
+@opens_state
 def validate(
     specs: tuple[str, ...], *, online: bool, select: tuple[str, ...], variables: dict[str, str], as_json: bool
 ) -> None:
@@ -125,10 +126,10 @@ def render(spec: Path, limit: int | None, variables: dict[str, str]) -> None:
 @SELECT_OPTION
 @VAR_OPTION
 @JSON_OPTION
-@reads_env_files
+@opens_state
 def plan(
     specs: tuple[str, ...], *, limit: int | None, offline: bool, simulate: bool, variables: dict[str, str],
-    select: tuple[str, ...], as_json: bool, verbose: bool, jobs: int,
+    select: tuple[str, ...], as_json: bool, verbose: bool, jobs: int | None,
 ) -> None:  # fmt: skip
     """Show what new runs would send and cost.
 
@@ -147,7 +148,8 @@ def plan(
         return
     upstream = [find_upstream(spec, chosen) for spec in chosen]
     first = [spec for spec, before in zip(chosen, upstream, strict=True) if before is None]
-    plans = _make_plans(first, simulate=simulate, offline=offline, limit=limit, jobs=jobs)
+    how = {"simulate": simulate, "offline": offline, "limit": limit, "jobs": choose_jobs(jobs, chosen[0].root)}
+    plans = _make_plans(first, **how)
     rows, show = [PlanRow(made.spec, made) for made in plans], partial(show_finding, err=False)
     for spec, before in zip(chosen, upstream, strict=True):
         if before is not None:

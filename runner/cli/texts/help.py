@@ -24,6 +24,7 @@ OPTION_GROUPS = {
     ),
     "Sending": ("simulate", "yes", "no_wait", "max_wait", "poll_seconds"),
     "Unfinished and earlier runs": ("resume", "new", "pending", "accept_loss", "overwrite"),
+    "Where the state is": ("state", "files", "project"),
     "What is printed": ("has_request", "verbose", "as_json", "quiet", "log_format"),
 }
 """Options of commands that have many, by the names of their parameters."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from runner.errors import StateError, UsageError, describe_os_error
 from runner.spec.spec_files import find_project_root
 from runner.store.move import Moved, move_to_folder, move_to_shared
-from runner.store.place import StatePlace, find_place, make_shared_place
+from runner.store.place import Setting, StatePlace, find_place, make_shared_place
 
 LOCAL, SHARED = "local", "shared"
 
@@ -17,7 +17,12 @@ def find_move(to: str | None, files: str | None, project: str | None) -> tuple[S
     """
     root = find_project_root(Path.cwd() / "spec")
     if to not in (None, LOCAL, SHARED):
-        return make_shared_place(root, to or "", files, project), True
+        return make_shared_place(
+            root,
+            Setting(to or "", "--to"),
+            None if files is None else Setting(files, "--files"),
+            None if project is None else Setting(project, "--project"),
+        ), True
     if files is not None or project is not None:
         raise UsageError("--files and --project need --to with the URL of a database beside them")
     place = find_place(root)
