@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from runner.errors import UsageError
+from runner.files.object_store import SCHEMES
 from runner.spec.redact import redact_passwords
 from runner.store.moved import is_away
 
@@ -24,8 +25,14 @@ LOCAL_STATE = ("local", ".runner")
 """What `state` is for a state in the project folder, whatever else is set."""
 
 _DATABASE_URL = re.compile(r"postgres(ql)?://")
-_FILES_URL = re.compile(r"[a-z][a-z0-9+.-]*://.")
-_PASSWORD = re.compile(r"://[^/@:]*:[^/@]+@")
+# Otherwise the client would take a part of the password for the host or the port, and name it in a message.
+_CLEAR_URL = re.compile(
+    r"""[^:]+:// ([^/?\#@]*@)?
+    (\[[^]/?\#@]*\] | [^]:/?\#@,[]*) (:\d*)? (, (\[[^]/?\#@]*\] | [^]:/?\#@,[]*) (:\d*)?)*
+    (/[^?\#@]*)? (\?[^=&\#@]+=[^&\#]* (&[^=&\#@]+=[^&\#]*)*)?""",
+    re.VERBOSE,
+)
+_PASSWORD = re.compile(r"://[^/?@:]*:[^/?@]+@|[?&](ssl)?password=", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +125,19 @@ def has_password(url: str) -> bool:
     return _PASSWORD.search(url) is not None
 
 
-def _files_message(state: Setting, files: Setting | None) -> str:
-    if files is None:
-        return f"{state.origin} needs `files` beside it, the URL of a folder such as s3://bucket/runner"
-    return f"{files.origin} is {files.value!r}: it must be the URL of a folder such as s3://bucket/runner"
+def _check_database(state: Setting) -> None:
+    shown = f"{state.origin} is {redact_passwords(state.value)!r}"
+    if not _DATABASE_URL.match(state.value):
+        raise UsageError(f"{shown}: it must be local, or a URL that begins with postgresql://")
+    if not _CLEAR_URL.fullmatch(state.value):
+        raise UsageError(f"{shown}, which is no valid URL: in a password, @ is written as %40, / as %2F, : as %3A")
+
+
+def _check_files(files: Setting) -> None:
+    scheme, _, rest = files.value.partition("://")
+    if scheme not in SCHEMES or not rest:
+        known = ", ".join(f"{one}://" for one in SCHEMES)
+        raise UsageError(f"{files.origin} is {files.value!r}: it must be the URL of a folder, with {known}")
 
 
 def find_place(root: Path) -> StatePlace:
@@ -141,12 +157,9 @@ def find_place(root: Path) -> StatePlace:
 
 def make_shared_place(root: Path, state: Setting, files: Setting | None, project: Setting | None) -> StatePlace:
     """Return the place of a shared state; `project` is the name of the folder by default. Raises UsageError."""
-    if not _DATABASE_URL.match(state.value):
-        raise UsageError(
-            f"{state.origin} is {redact_passwords(state.value)!r}: it must be local, or a URL that begins with "
-            "postgresql://"
-        )
-    if files is None or not _FILES_URL.match(files.value):
-        raise UsageError(_files_message(state, files))
+    _check_database(state)
+    if files is None:
+        raise UsageError(f"{state.origin} needs `files` beside it, the URL of a folder such as s3://bucket/runner")
+    _check_files(files)
     name = root.resolve().name if project is None else project.value
     return StatePlace(root / ".runner", state.value, files.value.rstrip("/"), name)

@@ -1,5 +1,6 @@
 """Where the state of a project is, by `runner.toml` and the environment."""
 
+import re
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -58,6 +59,43 @@ def test_mistake_in_a_variable_is_named_without_password(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:SECRET@KEY@db/ops",
+        "postgresql://me:SECRET/KEY@db/ops",
+        "postgresql://me:SECRET?KEY@db/ops",
+        "postgresql://me:123/SECRET@db/ops",
+        "postgresql://me:123?SECRET@db/ops",
+        "postgresql://me:SECRET#KEY@db/ops",
+    ],
+)
+def test_no_part_of_an_unquoted_password_is_shown(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("RUNNER_STATE", url)
+    monkeypatch.setenv("RUNNER_FILES", "s3://bucket/x")
+    with pytest.raises(
+        UsageError, match="RUNNER_STATE is 'postgresql://me@db/ops', which is no valid URL"
+    ) as raised:
+        find_place(Path())
+    assert not {"SECRET", "KEY", "123"} & set(re.split(r"\W", str(raised.value)))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgres://db/ops",
+        "postgresql:///ops?host=/run/postgresql&user=me@corp",
+        "postgresql://me:se%40cret@db:5432,other:5433/ops?target_session_attrs=read-write",
+        "postgresql://me@[::1]:5432/ops",
+        "postgresql://db",
+    ],
+)
+def test_url_of_libpq_is_accepted(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("RUNNER_STATE", url)
+    monkeypatch.setenv("RUNNER_FILES", "s3://bucket/x")
+    assert find_place(Path()).database == url
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("stat = 'x'", "there is no setting 'stat'; it can be state, files, project, jobs"),
@@ -66,6 +104,8 @@ def test_mistake_in_a_variable_is_named_without_password(monkeypatch: pytest.Mon
         ("state = 'mysql://db/ops'\nfiles = 's3://b/x'", "must be local, or a URL that begins with postgresql://"),
         ("state = 'postgresql://me:secret@db/ops'", "contains a password"),
         ("state = 'postgresql://db/ops'", "needs `files` beside it"),
+        ("state = 'postgresql://db/ops?password=secret'", "contains a password"),
+        ("state = 'postgresql://db/ops'\nfiles = 'http://b/x'", "toml: files is 'http://b/x'"),
         ("files = 's3://bucket/x'", "needs a shared `state` beside it"),
     ],
 )
