@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from runner.errors import InputError, UsageError
-from runner.runs.project import SIMULATED_FOLDER, find_state, find_state_root
+from runner.runs.project import SIMULATED_FOLDER, describe_state, find_state, find_state_root
 from runner.runs.snapshot import read_snapshot
 from runner.runs.summary import Summary, summarize_run
 from runner.spec.spec_files import SPEC_SUFFIXES, find_project_root, find_spec_files
 from runner.spec.variant_names import split_name
 from runner.store.lease import find_holder
 from runner.store.lock import is_in_use
+from runner.store.place import StatePlace
 from runner.store.records import Run
 from runner.store.store import Store, open_store
 
@@ -58,6 +59,11 @@ class _StoredRun(NamedTuple):
         ended_at = run.finished_at or run.created_at
         summary, is_purged = summarize_run(self.store, run), run.purged_at is not None
         return RunInfo(summary, self.output_root, self.is_simulated, ended_at, run.is_pilot, is_purged)
+
+
+def find_current_state() -> StatePlace:
+    """Return where the runs of the project around the working folder are."""
+    return find_state(find_project_root(Path.cwd() / "spec"))
 
 
 def find_runs(target: str | None = None) -> list[RunInfo]:
@@ -170,8 +176,8 @@ def _runs_of_spec(stack: ExitStack, path: str) -> list[_StoredRun]:
     """
     found = _list_runs(stack, path)
     if not found:
-        root = find_project_root(Path(path))
-        raise UsageError(f"{path} has no run yet in {root}: `runner run {shlex.quote(path)}` starts one")
+        where = describe_state(find_project_root(Path(path)))
+        raise UsageError(f"{path} has no run yet in {where}: `runner run {shlex.quote(path)}` starts one")
     return found
 
 
@@ -206,10 +212,10 @@ def match_run_id(written: str, descriptions: dict[str, str]) -> str | None:
 def _no_match_message(target: str, root: Path, known: Iterable[_StoredRun]) -> str:
     names = {one.run.spec for one in known}
     if not names:
-        return f"no run matches {target!r}: there are no runs yet in {root}"
+        return f"no run matches {target!r}: there are no runs yet in {describe_state(root)}"
     near = get_close_matches(target, names, n=1)
     hint = f"did you mean {near[0]!r}?" if near else "it is no run id, beginning of an id, spec name or spec file;"
-    return f"no run matches {target!r} in {root}: {hint} `runner status` lists all runs"
+    return f"no run matches {target!r} in {describe_state(root)}: {hint} `runner status` lists all runs"
 
 
 def find_run(target: str, *states: str) -> RunInfo:

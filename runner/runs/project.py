@@ -57,6 +57,12 @@ def find_state(output_root: Path) -> StatePlace:
     return find_place(output_root)
 
 
+def describe_state(root: Path) -> str:
+    """Return where the runs of a project are, for messages."""
+    place = find_state(root)
+    return str(place) if place.is_shared else str(root)
+
+
 def find_state_root(folder: Path) -> Path:
     """Return the project folder of a state folder."""
     return folder.parent.parent if is_simulated_state(folder) else folder.parent

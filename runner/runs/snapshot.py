@@ -49,12 +49,20 @@ class SpecSnapshot:
         return compute_fingerprint({"record": self.record, "templates": self.templates, "limit": self.limit})
 
 
-RECOVER_REMEDY = "move .runner away and run `runner recover SPEC` to rebuild it from the API"
-
-
-def _other_remedy(run: Run) -> str:
+def _other_remedy(store: Store, run: Run) -> str:
     has_ended = run.state in ("finished", "abandoned")
-    return f"run `runner purge {run.id}`, which keeps the outputs" if has_ended else RECOVER_REMEDY
+    return f"run `runner purge {run.id}`, which keeps the outputs" if has_ended else store.remedy
+
+
+def _describe_damage(store: Store, run: Run, error: OSError | ValueError) -> str:
+    remedy = f"restore it from a backup, or {_other_remedy(store, run)}"
+    if store.shared is not None and isinstance(error, FileNotFoundError):
+        return (
+            f"the files of run {run.id} are not in {store.shared.url}: let `files` be the folder of the run's "
+            f"beginning; if that is lost, {remedy}"
+        )
+    reason = getattr(error, "strerror", error)
+    return f"the spec snapshot of run {run.id} is damaged: {store.folder(run).spec}: {reason}; {remedy}"
 
 
 def read_snapshot(store: Store, run: Run) -> SpecSnapshot:
@@ -67,10 +75,7 @@ def read_snapshot(store: Store, run: Run) -> SpecSnapshot:
             raise ValueError("its content differs from what was written")
         return found
     except (OSError, ValueError) as error:
-        raise StateError(
-            f"the spec snapshot of run {run.id} is damaged: {store.folder(run).spec}: "
-            f"{getattr(error, 'strerror', error)}; restore it from a backup, or {_other_remedy(run)}"
-        ) from error
+        raise StateError(_describe_damage(store, run, error)) from error
 
 
 def read_endpoint(store: Store, run: Run) -> Endpoint:

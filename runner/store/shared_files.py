@@ -34,6 +34,7 @@ class SharedFiles:
         is_ours: Callable[[str | None], bool],
         check_lock: Callable[[], None],
     ) -> None:
+        self.url = objects.url
         self._objects, self._folder, self._is_ours, self._check_lock = objects, folder, is_ours, check_lock
         self._listed: dict[str, dict[str, StoredFile]] = {}
         self._notes: dict[str, set[bytes]] = {}

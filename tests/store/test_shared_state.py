@@ -1,6 +1,7 @@
 """A state in PostgreSQL: machines that come and go share it, and nothing is paid twice."""
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from tests.support.outputs import records
 from tests.support.processes import RUN, command, end, start_suspended
 from tests.support.projects import BATCHES, EACH_ONCE, write_job
+from tests.support.servers import query_server
 from tests.support.simulator import accepted, paid, simulator
 
 pytestmark = [pytest.mark.slow, pytest.mark.server]
@@ -54,6 +56,39 @@ def test_commands_read_a_shared_state(tmp_path: Path, environ: dict[str, str]) -
     assert ("state: postgresql://tester@" in shown, "secret" in shown) == (True, False)
     assert command(other, environ, "purge", "job", "--yes").returncode == 0
     assert command(tmp_path, environ, "show", "job").returncode == 2
+
+
+def test_wrong_place_of_the_files_is_named(tmp_path: Path, environ: dict[str, str]) -> None:
+    assert command(tmp_path, environ, *RUN).returncode == 0
+    shutil.rmtree(tmp_path / ".runner")
+    other = f"file://{tmp_path}/other"
+    ended = command(tmp_path, environ, "show", "job", "--files", other)
+    assert (ended.returncode, f"are not in {other}/" in ended.stderr) == (8, True), ended.stderr
+
+
+def test_empty_state_is_named(tmp_path: Path, environ: dict[str, str]) -> None:
+    for words in (("status",), ("show", "job")):
+        shown = command(tmp_path, environ, *words, "--project", "empty").stderr
+        assert ("project 'empty'" in shown, "secret" in shown) == (True, False), shown
+
+
+def test_lost_database_is_rebuilt_as_another_project(
+    tmp_path: Path, environ: dict[str, str], postgres_url: str
+) -> None:
+    assert command(tmp_path, environ, *RUN, "--no-wait").returncode == 4
+    query_server(postgres_url, f"DELETE FROM run WHERE project = '{tmp_path}'")  # noqa: S608
+    refused = command(tmp_path, environ, "recover", "job.yaml", "--yes")
+    assert (refused.returncode, "name another `project`" in refused.stderr) == (8, True), refused.stderr
+    ended = command(tmp_path, environ, "recover", "job.yaml", "--yes", "--project", f"{tmp_path} again")
+    assert ended.returncode == 0, ended.stderr
+    assert paid(tmp_path / "api") == EACH_ONCE
+
+
+def test_printed_command_names_the_state(tmp_path: Path, environ: dict[str, str]) -> None:
+    words = ("--project", f"{tmp_path} 2")
+    assert command(tmp_path, environ, *RUN, "--no-wait", *words).returncode == 4
+    shown = command(tmp_path, environ, "status", *words).stdout
+    assert f"--resume --project '{tmp_path} 2'" in shown
 
 
 def test_runner_that_kept_its_lease_sends_on(tmp_path: Path, environ: dict[str, str]) -> None:

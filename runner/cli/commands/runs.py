@@ -43,7 +43,7 @@ def status(targets: tuple[str, ...], *, as_json: bool) -> None:
         echo_text(f"no run yet: {', '.join(map(str, without))}", err=True)
     if not found:
         if not without:
-            echo("no runs yet", err=True)
+            _say_no_runs()
         return
     idle = [run for run in found if is_idle(run)]
     found = [
@@ -68,6 +68,14 @@ def _print_holders(found: "Sequence[RunInfo]") -> None:
     places = {place for run in found if (place := find_state(run.output_root)).is_shared}
     for shown in sorted(map(str, places)):
         echo_text(f"state: {shown}")
+
+
+def _say_no_runs() -> None:
+    from runner.runs.find import find_current_state
+
+    echo("no runs yet", err=True)
+    if (place := find_current_state()).is_shared:
+        echo_text(f"state: {place}", err=True)
 
 
 def _find_shown(targets: "Sequence[str]") -> "NewestRuns":

@@ -6,7 +6,6 @@ from pathlib import Path
 from runner.errors import StateError
 from runner.files.digest import sha256_of
 from runner.runs.context import RunContext
-from runner.runs.snapshot import RECOVER_REMEDY
 from runner.store.run_folder import RunFolder
 
 
@@ -42,5 +41,5 @@ def _expected_files(context: RunContext) -> Iterator[tuple[Path, str | None]]:
 def _damage(context: RunContext, path: Path, what: str) -> StateError:
     return StateError(
         f"the files of run {context.run.id} are damaged: {path} {what}. Nothing more was sent; restore it from a "
-        f"backup, or {RECOVER_REMEDY}"
+        f"backup, or {context.store.remedy}"
     )

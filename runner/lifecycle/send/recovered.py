@@ -63,9 +63,8 @@ def check_no_lost_round(context: RunContext) -> None:
     last = context.store.run_batches(context.run).last_round
     if lost := context.store.remote_index.recovered_batches(context.run, last + 1):
         raise StateError(
-            f"{lost[0].batch_id} belongs to round {last + 1} of run {context.run.id}, but "
-            "the current `retry` allows "
-            "fewer rounds: restore `retry` as it was, move .runner away, and recover again"
+            f"{lost[0].batch_id} belongs to round {last + 1} of run {context.run.id}, but the current `retry` "
+            f"allows fewer rounds: restore `retry` as it was, {context.store.fresh_start}, and recover again"
         )
 
 
