@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner.api.client import Api
 from runner.api.connect import connect
-from runner.errors import StateError, describe_os_error
+from runner.errors import StateError, UsageError, describe_os_error
 from runner.spec.endpoint import Endpoint
 from runner.store.place import StatePlace, find_place
 from runner.store.store import Store, open_store
@@ -119,6 +119,7 @@ class OpenProjects:
     stop: Event
     simulate: bool
     states: dict[Path, Store] = field(default_factory=dict)
+    shared: dict[tuple[str, str], Path] = field(default_factory=dict)
     simulators: dict[Path, dict[str, Any]] = field(default_factory=dict)
     clients: dict[tuple[Path, Endpoint, tuple[str, ...]], Api] = field(default_factory=dict)
 
@@ -126,8 +127,21 @@ class OpenProjects:
         """Return the locked state of a project, and how to open clients whose calls end early after `stop`."""
         root = output_root.resolve()
         if root not in self.states:
-            self.states[root] = self.stack.enter_context(open_store(find_state(output_root)))
+            place = find_state(output_root)
+            self._check_project(root, place)
+            self.states[root] = self.stack.enter_context(open_store(place))
         return self.states[root], partial(self._open_client, root)
+
+    def _check_project(self, root: Path, place: StatePlace) -> None:
+        """Raise UsageError if another folder of this command is the same project in a shared state."""
+        if place.database is None:
+            return
+        first = self.shared.setdefault((place.database, place.project), root)
+        if first != root:
+            raise UsageError(
+                f"{first} and {root} would both be the project {place.project!r} of the shared state: name "
+                "a `project` in the runner.toml of each, instead of one for all"
+            )
 
     def _open_client(self, root: Path, spec: "Spec") -> Api:
         if root not in self.simulators:

@@ -84,6 +84,13 @@ def test_lost_database_is_rebuilt_as_another_project(
     assert paid(tmp_path / "api") == EACH_ONCE
 
 
+def test_two_folders_are_not_the_same_project(tmp_path: Path, environ: dict[str, str]) -> None:
+    write_job(tmp_path / "other")
+    ended = command(tmp_path, environ, *RUN, "other/job.yaml")
+    assert (ended.returncode, "would both be the project" in ended.stderr) == (2, True), ended.stderr
+    assert accepted(tmp_path / "api") == 0
+
+
 def test_printed_command_names_the_state(tmp_path: Path, environ: dict[str, str]) -> None:
     words = ("--project", f"{tmp_path} 2")
     assert command(tmp_path, environ, *RUN, "--no-wait", *words).returncode == 4
