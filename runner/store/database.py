@@ -26,7 +26,8 @@ _NETWORK_FILESYSTEMS = (
     "fuse.sshfs",
     "fuse.s3fs",
 )
-REMEDY = "restore it, or move .runner away and run `runner recover SPEC` to rebuild it from the API"
+RECOVER = "run `runner recover SPEC` to rebuild it from the API"
+_REMEDY = f"restore it, or move .runner away and {RECOVER}"
 
 
 @contextmanager
@@ -54,7 +55,7 @@ def _connect(folder: Path) -> Iterator[sqlite3.Connection]:
         if not 0 <= version <= SCHEMA_VERSION:
             raise StateError(f"{path} was written by a newer runner: upgrade this runner")
         if version == 0 and any((folder / "runs").glob("*")):
-            raise StateError(f"{path} is missing or empty, but {folder}/runs contains runs: {REMEDY}")
+            raise StateError(f"{path} is missing or empty, but {folder}/runs contains runs: {_REMEDY}")
         if version == 0:
             _run_script(connection, "schema.sql", SCHEMA_VERSION)
         yield connection
@@ -118,14 +119,14 @@ def _check_database(connection: sqlite3.Connection, folder: Path) -> None:
     """Raise StateError if the database is damaged, or has no record of a run on disk that was sent."""
     found = [text for (text,) in connection.execute("PRAGMA integrity_check(3)")]
     if found != ["ok"]:
-        raise StateError(f"{folder}/state.db is damaged ({'; '.join(found)}): {REMEDY}")
+        raise StateError(f"{folder}/state.db is damaged ({'; '.join(found)}): {_REMEDY}")
     known = {
         name for (name,) in connection.execute("SELECT id FROM run WHERE state NOT IN ('preparing', 'prepared')")
     }
     for path in sorted((folder / "runs").glob("*")):
         sent = (found for kind in ("*.sent", "*.noted") for found in (path / "bodies").glob(kind))
         if path.name not in known and any(sent):
-            raise StateError(f"{folder}/state.db has no record of the run {path.name}, which was sent: {REMEDY}")
+            raise StateError(f"{folder}/state.db has no record of the run {path.name}, which was sent: {_REMEDY}")
 
 
 @contextmanager

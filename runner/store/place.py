@@ -10,7 +10,6 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 from runner.errors import UsageError
 from runner.files.object_store import SCHEMES
@@ -33,6 +32,10 @@ _CLEAR_URL = re.compile(
     re.VERBOSE,
 )
 _PASSWORD = re.compile(r"://[^/?@:]*:[^/?@]+@|[?&](ssl)?password=", re.IGNORECASE)
+
+
+def _encode(found: re.Match[str]) -> str:
+    return "".join(f"={byte:02X}" for byte in found[0].encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +65,11 @@ class StatePlace:
 
     @property
     def project_files(self) -> str | None:
-        """The URL of the folder of the project in the object store, if there is one."""
+        """The URL of the project's folder: a name that no client decodes, and that is one folder."""
         if self.files is None:
             return None
-        # Not with the signs that a URL may be decoded by: a name is one folder, whatever is in it.
-        return f"{self.files}/{quote(self.project, safe='').replace('%', '=')}"
+        name = re.sub(r"[^A-Za-z0-9_.-]|^\.+$", _encode, self.project)
+        return f"{self.files}/{name}"
 
     def __str__(self) -> str:
         if self.database is None:

@@ -18,7 +18,7 @@ from runner.requests.pack import Body
 from runner.store.answer_index import AnsweredRequests
 from runner.store.batch_index import Outcome, RunIndexes
 from runner.store.connection import Connection, scope_of
-from runner.store.database import REMEDY, make_state_folder, open_database
+from runner.store.database import RECOVER, make_state_folder, open_database
 from runner.store.event_log import EventLog
 from runner.store.key_hashes import KeyHashes
 from runner.store.lease import Leases, check_not_moved
@@ -63,6 +63,16 @@ class Store:
         self.key_hashes = KeyHashes()
         self.remote_index = RemoteIndex(connection)
         self.event_log = EventLog(connection)
+
+    @property
+    def fresh_start(self) -> str:
+        """How to begin with an empty state in the place of this one, for messages."""
+        return "move .runner away" if self.shared is None else "name another `project`"
+
+    @property
+    def remedy(self) -> str:
+        """How to rebuild a state that is damaged or lost, for messages."""
+        return f"{self.fresh_start} and {RECOVER}"
 
     def check_lock(self) -> None:
         """Raise StateLocked if another process has taken over the lock of this state."""
@@ -415,7 +425,7 @@ def _check_sent_runs(store: Store, shared: SharedFiles) -> None:
     found = list(shared.find_sent_runs(_list_started(store)))
     # Another process may have started and sent one since.
     if lost := sorted(set(found) - _list_started(store)):
-        raise StateError(f"the database has no record of the run {lost[0]}, which was sent: {REMEDY}")
+        raise StateError(f"the database lacks the run {lost[0]}, which was sent: restore it, or {store.remedy}")
 
 
 def _list_started(store: Store) -> set[str]:

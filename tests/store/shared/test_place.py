@@ -96,6 +96,16 @@ def test_url_of_libpq_is_accepted(monkeypatch: pytest.MonkeyPatch, url: str) -> 
 
 
 @pytest.mark.parametrize(
+    ("project", "folder"),
+    [("shop-2.1", "shop-2.1"), ("/a b~", "=2Fa=20b=7E"), ("..", "=2E=2E"), ("é=", "=C3=A9=3D")],
+)
+def test_each_project_has_one_folder_of_its_own(project: str, folder: str) -> None:
+    assert (
+        StatePlace(Path(), "postgresql://db", "s3://bucket/x", project).project_files == f"s3://bucket/x/{folder}"
+    )
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("stat = 'x'", "there is no setting 'stat'; it can be state, files, project, jobs"),
