@@ -9,42 +9,49 @@ import click
 
 from runner.errors import UsageError
 
+_MISTAKE = "neither a number from 1 to 999 nor auto nor dask://HOST:PORT"
 
-def _count_jobs(written: str) -> int | None:
-    """Return the number of processes that is meant, or None for a mistake."""
+
+def _parse_jobs(written: str) -> int | str | None:
+    """Return the number of processes that is meant, or the URL of a cluster; None for a mistake."""
     if written == "auto":
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if re.fullmatch(r"dask://[^/@\s]+:[0-9]{1,5}", written):
+        return written
     return int(written) if re.fullmatch(r"[1-9][0-9]{0,2}", written) else None
 
 
-class JobCount(click.ParamType[int]):
-    """Option type: a number of processes, or `auto` for one per processor."""
+class Jobs(click.ParamType[int | str]):
+    """Option type: a number of processes, `auto` for one per processor, or the URL of a Dask cluster."""
 
     name = "number of processes"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the number of processes."""
-        if (count := _count_jobs(str(value))) is None:
-            self.fail(f"{value!r} is neither a number from 1 to 999 nor auto", param, ctx)
-        return count
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """Return the number of processes, or the URL."""
+        if (jobs := _parse_jobs(str(value))) is None:
+            self.fail(f"{value!r} is {_MISTAKE}", param, ctx)
+        return jobs
 
 
 JOBS_OPTION = click.option(
     "--jobs",
-    type=JobCount(),
-    metavar="N|auto",
-    help="Processes that render rows and read attached files (default: RUNNER_JOBS, `jobs` of runner.toml, or 1).",
+    type=Jobs(),
+    metavar="N|auto|dask://HOST:PORT",
+    help=(
+        "Processes, or a Dask cluster, that render rows and read attached files (default: RUNNER_JOBS, `jobs` of "
+        "runner.toml, or 1)."
+    ),
 )
 
 
-def choose_jobs(given: int | None, root: Path) -> int:
-    """Return the number of `--jobs`, or the one that the settings of a project name."""
+def choose_jobs(given: int | str | None, root: Path) -> int | str:
+    """Return what `--jobs` says, or what the settings of a project say."""
     from runner.store.place import read_settings
 
     if given is not None:
         return given
     if (setting := read_settings(root).get("jobs")) is None:
         return 1
-    if (count := _count_jobs(setting.value)) is None:
-        raise UsageError(f"{setting.origin} is {setting.value!r}: neither a number from 1 to 999 nor auto")
-    return count
+    if (jobs := _parse_jobs(setting.value)) is None:
+        raise UsageError(f"{setting.origin} is {setting.value!r}: {_MISTAKE}")
+    return jobs

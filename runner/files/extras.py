@@ -20,6 +20,7 @@ _PACKAGES = {
     "aws": ("boto3",),
     "objects": ("obstore", "boto3"),
     "google": ("google.auth", "requests"),
+    "dask": ("distributed",),
     "otel": ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"),
 }
 

@@ -12,6 +12,7 @@ from runner.lifecycle.maintain.run_pilot import PilotResult, run_pilot
 from runner.lifecycle.plan.consent import Consent
 from runner.lifecycle.plan.plan import Plan
 from runner.lifecycle.plan.preview import plan as plan_spec
+from runner.lifecycle.prepare.workers.tasks import Jobs
 from runner.lifecycle.run import run as run_spec
 from runner.lifecycle.run_options import Pending, RunOptions
 from runner.runs.events import ProgressCallback, ignore_progress
@@ -76,6 +77,7 @@ def run(
     accept_loss: bool = False,
     overwrite: bool = False,
     poll_seconds: float | None = None,
+    jobs: Jobs = 1,
     stop: Event | None = None,
 ) -> Result:
     """Run a spec to its end, or resume its unfinished run, and return the result.
@@ -89,6 +91,7 @@ def run(
     unfinished run differs from the files or rows, `resume` finishes it as it was and `new` starts over. Without
     both, `pending` decides: finish (as it was, and then start on the changes), new, ask (raise UsageError), or a
     function. `on_event` takes every RunEvent, in this thread. `accept_loss` ends rows of lost results as missing.
+    `jobs` render the rows: so many processes, the cluster `dask://host:port`, or a `concurrent.futures.Executor`.
     With `overwrite` a partial run replaces complete outputs. Without `wait`, after `max_wait` seconds of it, or
     after `stop`, call again.
 
@@ -96,7 +99,7 @@ def run(
     """
     options = RunOptions(
         simulate=simulate, wait=wait, max_wait=max_wait, limit=limit, resume=resume, new=new, pending=pending,
-        accept_loss=accept_loss, overwrite=overwrite, poll_seconds=poll_seconds,
+        accept_loss=accept_loss, overwrite=overwrite, poll_seconds=poll_seconds, jobs=jobs,
     )  # fmt: skip
     with _with_rows(_to_spec(spec), rows) as prepared:
         summary = run_spec(prepared, options, consent=consent, report=on_event, stop=stop)

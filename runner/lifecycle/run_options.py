@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from runner.lifecycle.prepare.workers.tasks import Jobs
 from runner.runs.select import PendingChoice, refuse_choice
 
 Pending = Literal["finish", "new", "ask"]
@@ -25,7 +26,7 @@ class RunOptions:
     changes), new, ask (raise UsageError), or a function. `accept_loss` ends rows of lost results as missing. With
     `overwrite` a partial run replaces complete outputs. `poll_seconds` is the time between two looks at a batch,
     by default that of the spec. `skip_pilot` sends the whole job without the pilot of its spec. Rows are rendered
-    in `jobs` processes.
+    by `jobs`.
     """
 
     simulate: bool = False
@@ -39,4 +40,4 @@ class RunOptions:
     overwrite: bool = False
     poll_seconds: float | None = None
     skip_pilot: bool = False
-    jobs: int = 1
+    jobs: Jobs = 1

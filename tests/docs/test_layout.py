@@ -43,6 +43,7 @@ OWNERS = {
     "psycopg": {"store", "tabular"},
     "apprise": {"notify"},
     "boto3": {"api", "files"},
+    "distributed": {"lifecycle"},
     "google": {"api"},
     "opentelemetry": {"telemetry"},
 }

@@ -75,3 +75,18 @@ def error_line(type: str, message: str = "why") -> bytes:
     """The line of a request that got an error."""
     error = {"type": "error", "error": {"type": type, "message": message}, "request_id": None}
     return result_line({"type": "errored", "error": error})
+
+
+def bytes_of_run(root: Path) -> dict[str, bytes]:
+    """The bodies and outputs of the only run, and the files that it attaches, without its id."""
+    [run] = (root / "simulated/.runner/runs").iterdir()
+    paths = [
+        *run.glob("bodies/*.json"),
+        run / "attached.jsonl",
+        run / "rows.jsonl",
+        *root.glob("simulated/out/*"),
+    ]
+    texts = {path.name: path.read_bytes().replace(run.name.encode(), b"RUN") for path in paths if path.exists()}
+    return {
+        name: re.sub(rb"msgbatch_\w+|\"(?:mtime_ns|modified)\":[^,}]*", b"", text) for name, text in texts.items()
+    }

@@ -9,7 +9,8 @@ from runner import load_spec
 from runner.requests.encode import EncodedRequest, make_request_encoder
 from runner.templates.load import load_templates
 from runner.templates.templates import Templates
-from tests.support.projects import SPEC
+from tests.support.files import image, pdf
+from tests.support.projects import SPEC, write_job
 
 
 def encode_blocks_with(
@@ -89,3 +90,20 @@ def line_of(text: str, root: Path) -> int:
     """The first line of the spec that holds `text`."""
     lines = (root / "t.yaml").read_text().splitlines()
     return next(number for number, line in enumerate(lines, 1) if text in line)
+
+
+def write_scans(root: Path, **changes: Any) -> None:
+    """A job of documents and images, of which one cannot be read and one belongs to all rows."""
+    (root / "scans").mkdir()
+    for number in range(12):
+        (root / f"scans/{number}.pdf").write_bytes(
+            b"broken" if number == 5 else pdf(number % 3 + 1, text=f"{number}")
+        )
+    (root / "logo.png").write_bytes(image(400, 300))
+    user = [
+        PATH_BLOCK,
+        {"type": "image", "path": "logo.png", "convert": True},
+        {"type": "text", "text": "{{ name }}?"},
+    ]
+    source = {"type": "files", "path": "scans/*.pdf", "key": "name"}
+    write_job(root, **{"source": source, "prompt": {"user": user}, **changes})

@@ -129,7 +129,7 @@ def run(
     specs: tuple[str, ...], *, simulate: bool, yes: bool, resume: bool, new: bool, as_json: bool,
     no_wait: bool, accept_loss: bool, overwrite: bool, limit: int | None, poll_seconds: float | None,
     pending: str | None, max_wait: float | None, select: tuple[str, ...], variables: dict[str, str],
-    verbose: bool, skip_pilot: bool, wait_lock: float | None, jobs: int | None,
+    verbose: bool, skip_pilot: bool, wait_lock: float | None, jobs: int | str | None,
 ) -> None:  # fmt: skip
     """Run or resume specs.
 

@@ -129,7 +129,7 @@ def render(spec: Path, limit: int | None, variables: dict[str, str]) -> None:
 @opens_state
 def plan(
     specs: tuple[str, ...], *, limit: int | None, offline: bool, simulate: bool, variables: dict[str, str],
-    select: tuple[str, ...], as_json: bool, verbose: bool, jobs: int | None,
+    select: tuple[str, ...], as_json: bool, verbose: bool, jobs: int | str | None,
 ) -> None:  # fmt: skip
     """Show what new runs would send and cost.
 

@@ -17,6 +17,7 @@ from runner.lifecycle.plan.plan import Plan, build_plan
 from runner.lifecycle.prepare.cached_prefix import find_cached_prefix
 from runner.lifecycle.prepare.prepare import prepare_first_round
 from runner.lifecycle.prepare.render import encode_requests
+from runner.lifecycle.prepare.workers.tasks import Jobs
 from runner.lifecycle.validate.checks import validate_spec
 from runner.rules.finding import Finding
 from runner.runs.context import RunContext
@@ -51,7 +52,7 @@ def plan(
     simulate: bool = False,
     offline: bool = False,
     limit: int | None = None,
-    jobs: int = 1,
+    jobs: Jobs = 1,
     planned: Collection[str] = (),
     report: ProgressCallback = ignore_progress,
     stop: Event | None = None,

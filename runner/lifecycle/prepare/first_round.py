@@ -12,6 +12,7 @@ from runner.errors import InputError, Interrupted, Problem
 from runner.lifecycle.prepare.change_reasons import ChangeReasons
 from runner.lifecycle.prepare.render import encode_requests, rejected_finding
 from runner.lifecycle.prepare.reuse import PreviousResults, renamed_line
+from runner.lifecycle.prepare.workers.tasks import Jobs
 from runner.requests.attachment_totals import AttachedCounts
 from runner.requests.attachments import AttachedFile, encode_attached
 from runner.requests.pack import MAX_SYNC_BYTES, max_params_bytes
@@ -63,7 +64,7 @@ class FirstRound:
     """State of the first round while it is written: rows read, rows that are not sent, and hashes of keys.
 
     `count_row` is called with the number of each row. `mark_bytes` are added to each request that is sent. Rows
-    are rendered in `jobs` processes.
+    are rendered by `jobs`.
     """
 
     templates: Templates
@@ -75,7 +76,7 @@ class FirstRound:
     sink_checks: SinkRowChecks | None = None
     count_row: Callable[[int], None] = lambda _: None
     mark_bytes: int = 0
-    jobs: int = 1
+    jobs: Jobs = 1
     earlier_rows: Iterator[tuple[Row, KeptResult | None]] | None = None
     rows: int = 0
     unsent: UnsentRows = field(init=False)

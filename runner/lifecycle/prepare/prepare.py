@@ -23,6 +23,7 @@ from runner.lifecycle.prepare.change_reasons import find_change_reasons
 from runner.lifecycle.prepare.first_round import FirstRound, KeptResult, RequestTotals
 from runner.lifecycle.prepare.reuse import PreviousResults, keep_params_order
 from runner.lifecycle.prepare.unique_keys import check_unique_keys
+from runner.lifecycle.prepare.workers.tasks import Jobs
 from runner.requests.attachment_totals import AttachedCounts
 from runner.requests.pack import Body, pack_requests
 from runner.requests.stored_params import Params
@@ -114,13 +115,13 @@ def prepare_first_round(
     run_id: str | None = None,
     previous_store: Store | None = None,
     earlier: EarlierRows | None = None,
-    jobs: int = 1,
+    jobs: Jobs = 1,
 ) -> PreparedRun:
     """Read the source and write all bodies of the first round; the run is `prepared` at the end.
 
     With `run_id`, it restores a run whose state was lost, which stays `preparing` until it is compared with
     what was sent. Results of earlier runs come from `previous_store`, by default the store itself. With `earlier`,
-    the rows are those of an earlier run, and the source is not read. Rows are rendered in `jobs` processes, which
+    the rows are those of an earlier run, and the source is not read. Rows are rendered by `jobs`, which
     changes no byte. The run is discarded on an error: InputError for an invalid row, duplicate keys, or rows that
     a sink cannot write, and Interrupted if `stop` is set.
     """

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from runner.errors import InputError, Problem
-from runner.lifecycle.prepare.worker_pool import encode_in_processes
+from runner.lifecycle.prepare.workers.encode import encode_elsewhere
+from runner.lifecycle.prepare.workers.tasks import Jobs
 from runner.requests.attachments import AttachedFile
 from runner.requests.encode import EncodedRequest, make_request_encoder
 from runner.rules.finding import Finding
@@ -20,23 +21,38 @@ def _ignore_attachment(_: AttachedFile) -> None:
     """Ignore attached files: the default for `on_attach`."""
 
 
+def _only_once(on_attach: Callable[[AttachedFile], None]) -> Callable[[AttachedFile], None]:
+    """Return a function that passes on each file once, however many workers have read it."""
+    reported = set[AttachedFile]()
+
+    def report(file: AttachedFile) -> None:
+        if file not in reported:
+            reported.add(file)
+            on_attach(file)
+
+    return report
+
+
 def encode_requests(
     templates: Templates,
     rows: Iterator[Row],
     on_attach: Callable[[AttachedFile], None] = _ignore_attachment,
     *,
-    jobs: int = 1,
+    jobs: Jobs = 1,
     should_stop: Callable[[], bool] = bool,
 ) -> Iterator[tuple[Row, EncodedRequest]]:
     """Yield each row with its request. Raises InputError that names the template and the row.
 
-    `on_attach` is called with each file that the requests attach. With more than one of `jobs`, other processes
-    render the rows, until `should_stop`.
+    `on_attach` is called with each file that the requests attach. Unless `jobs` is 1, other processes render
+    the rows, until `should_stop`.
     """
+    if jobs != 1:
+        on_attach = _only_once(on_attach)
     encode, names = make_request_encoder(templates, on_attach), templates.variables
-    if jobs > 1:
+    if jobs != 1:
         how: dict[str, Any] = {"jobs": jobs, "should_stop": should_stop}
-        for row, found in encode_in_processes(templates, rows, on_attach, **how):
+        rendered = encode_elsewhere(templates, rows, lambda fields: encode(names(fields)), on_attach, **how)
+        for row, found in rendered:
             if not isinstance(found, EncodedRequest):
                 raise _make_row_error(found, row)
             yield row, found

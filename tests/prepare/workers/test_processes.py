@@ -2,11 +2,9 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.files import image, pdf
+from tests.prepare.workers.dask_cluster import wait_until
+from tests.support.outputs import bytes_of_run
 from tests.support.processes import command
 from tests.support.projects import write_job
-from tests.support.prompts import PATH_BLOCK
+from tests.support.prompts import write_scans
 from tests.support.simulator import environ_without_key
 
 KEYS = environ_without_key()
@@ -28,44 +27,12 @@ SLOW = (
 """A template that renders for long, but not in the first rows, which are also rendered by the check of a spec."""
 
 
-def write_scans(root: Path, **changes: Any) -> None:
-    """A job of documents and images, of which one cannot be read and one belongs to all rows."""
-    (root / "scans").mkdir()
-    for number in range(12):
-        (root / f"scans/{number}.pdf").write_bytes(
-            b"broken" if number == 5 else pdf(number % 3 + 1, text=f"{number}")
-        )
-    (root / "logo.png").write_bytes(image(400, 300))
-    user = [
-        PATH_BLOCK,
-        {"type": "image", "path": "logo.png", "convert": True},
-        {"type": "text", "text": "{{ name }}?"},
-    ]
-    source = {"type": "files", "path": "scans/*.pdf", "key": "name"}
-    write_job(root, **{"source": source, "prompt": {"user": user}, **changes})
-
-
-def state_of(root: Path) -> dict[str, bytes]:
-    """The bodies and outputs of the only run, and the files that it attaches, without its id."""
-    [run] = (root / "simulated/.runner/runs").iterdir()
-    paths = [
-        *run.glob("bodies/*.json"),
-        run / "attached.jsonl",
-        run / "rows.jsonl",
-        *root.glob("simulated/out/*"),
-    ]
-    texts = {path.name: path.read_bytes().replace(run.name.encode(), b"RUN") for path in paths if path.exists()}
-    return {
-        name: re.sub(rb"msgbatch_\w+|\"(?:mtime_ns|modified)\":[^,}]*", b"", text) for name, text in texts.items()
-    }
-
-
 def run_with(root: Path, jobs: str, **changes: Any) -> dict[str, bytes]:
     root.mkdir()
     (write_scans if "source" not in changes else write_job)(root, **changes)
     ended = command(root, KEYS, "run", "job.yaml", "--simulate", "--jobs", jobs)
     assert ended.returncode in (0, 3), ended.stderr
-    return state_of(root)
+    return bytes_of_run(root)
 
 
 def test_documents_are_the_same_bytes_in_three_processes(tmp_path: Path) -> None:
@@ -101,7 +68,10 @@ def test_mistake_in_a_row_is_named_as_by_one_process(tmp_path: Path) -> None:
 def test_wrong_number_of_processes_is_refused(tmp_path: Path, jobs: str) -> None:
     write_job(tmp_path)
     ended = command(tmp_path, KEYS, "plan", "job.yaml", "--simulate", "--jobs", jobs)
-    assert (ended.returncode, f"{jobs!r} is neither a number from 1 to 999 nor auto" in ended.stderr) == (2, True)
+    assert (
+        ended.returncode,
+        f"{jobs!r} is neither a number from 1 to 999 nor auto nor dask://HOST:PORT" in ended.stderr,
+    ) == (2, True)
 
 
 def children_of(pid: int) -> list[int]:
@@ -120,11 +90,6 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
-
-
-def wait_until(condition: Any) -> None:
-    while not condition():
-        time.sleep(0.05)
 
 
 @pytest.fixture
