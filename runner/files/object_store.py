@@ -5,6 +5,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -38,17 +39,20 @@ def _describe(error: Exception) -> str:
     return text.partition("\n")[0].rpartition(" - ")[2][:200] or type(error).__name__
 
 
-def _connect(url: str, retries: int) -> Any:
-    """Return the client for a URL. Raises UsageError for one that no client is made for."""
+def _check_url(url: str) -> None:
+    """Raise UsageError for a URL that no client is made for, or if the client is not installed."""
     scheme = url.partition("://")[0]
     if scheme not in SCHEMES:
         raise UsageError(f"files is {url!r}: it must begin with {', '.join(f'{one}://' for one in SCHEMES)}")
     packages = ("obstore", "boto3") if scheme == "s3" else ("obstore",)
     if (missing := missing_package_message("objects", packages=packages)) is not None:
         raise UsageError(f"files is {url!r}: {missing}")
+
+
+def _connect(url: str, retries: int) -> Any:
     from obstore.store import from_url
 
-    if scheme == "file":
+    if url.startswith("file://"):
         folder = _local_folder(url)
         if not folder.exists():
             make_private_folder(folder)
@@ -85,9 +89,13 @@ class ObjectStore:
     """
 
     def __init__(self, url: str, *, retries: int = _RETRIES) -> None:
-        self.url = url.rstrip("/")
-        with self._map_errors():
-            self._client = _connect(self.url, retries)
+        self.url, self._retries = url.rstrip("/"), retries
+        _check_url(self.url)
+
+    @cached_property
+    def _client(self) -> Any:
+        # Not before it is needed: commands that only read the database need no credentials.
+        return _connect(self.url, self._retries)
 
     @contextmanager
     def _map_errors(self, name: str = "") -> Iterator[None]:

@@ -116,8 +116,9 @@ def test_missing_credentials_are_reported(bucket: str, monkeypatch: pytest.Monke
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("HOME", str(tmp_path))
+    objects = ObjectStore(f"s3://{bucket}")
     with pytest.raises(StateError, match="no credentials"):
-        ObjectStore(f"s3://{bucket}")
+        objects.find("a")
 
 
 def test_missing_package_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

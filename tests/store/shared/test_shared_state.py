@@ -72,6 +72,14 @@ def test_empty_state_is_named(tmp_path: Path, environ: dict[str, str]) -> None:
         assert ("project 'empty'" in shown, "secret" in shown) == (True, False), shown
 
 
+def test_status_needs_no_credentials_of_the_files(tmp_path: Path, environ: dict[str, str]) -> None:
+    kept = {name: value for name, value in environ.items() if not name.startswith("AWS_")}
+    alone = {**kept, "RUNNER_FILES": "s3://bucket/x", "HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true"}
+    assert command(tmp_path, alone, "status").returncode == 0
+    refused = command(tmp_path, alone, *RUN)
+    assert (refused.returncode, "no credentials for s3://bucket/x" in refused.stderr) == (8, True), refused.stderr
+
+
 def test_lost_database_is_rebuilt_as_another_project(
     tmp_path: Path, environ: dict[str, str], postgres_url: str
 ) -> None:
