@@ -13,8 +13,11 @@ import httpcore2
 import httpx2
 
 from runner.api.limits import LimitReached, Watch, current_watch
+from runner.store.lock import read_clock
 
 _SLICE_SECONDS = 0.25
+# Within a block too: the process may have been suspended, or the connection slow.
+_STILL_SECONDS = 0.5
 _BLOCK_BYTES = 1 << 18
 _PIECE_BYTES = 1 << 14
 _GZIP_OR_ZLIB = 47
@@ -40,13 +43,15 @@ class _Stream:
             return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        view, watch = memoryview(buffer), current_watch()
+        view, watch, confirmed_at = memoryview(buffer), current_watch(), 0.0
         for start in range(0, len(view), _PIECE_BYTES):
             piece = view[start : start + _PIECE_BYTES]
-            # Here and not while the body is read: a body that is signed is read as a whole before.
-            if watch is not None and start % _BLOCK_BYTES == 0:
-                watch.confirm()
             self._wait_until_writable(watch)
+            is_late = read_clock() - confirmed_at > _STILL_SECONDS
+            # Here and not while the body is read: a body that is signed is read as a whole before.
+            if watch is not None and (start % _BLOCK_BYTES == 0 or is_late):
+                watch.confirm()
+                confirmed_at = read_clock()
             self._inner.write(piece, timeout=timeout)
             if watch is not None:
                 watch.count_sent(len(piece))
