@@ -183,7 +183,9 @@ class PostgresConnection:
 
 def create_schema(connection: PostgresConnection, place: str) -> None:
     """Create the tables if the database has none yet. Raises StateError if a newer runner made them."""
-    query = "SELECT to_regclass('state_version') IS NOT NULL"
+    # Not to_regclass: it may answer from before the lock was waited for.
+    table = "FROM pg_class WHERE relname = 'state_version' AND pg_table_is_visible(oid)"
+    query = f"SELECT EXISTS (SELECT {table})"
     if not connection.execute(query).fetchone()[0]:
         with connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(?)", (_SCHEMA_LOCK,))

@@ -1,14 +1,17 @@
 """One runner at a time has the lease on a spec of a shared state; without it, none can write or send."""
 
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
+import psycopg
 import pytest
 
 from runner.errors import StateError, StateLocked
 from runner.store.lease import Leases, is_free
 from runner.store.place import StatePlace
-from runner.store.postgres import PostgresConnection
+from runner.store.postgres import PostgresConnection, create_schema
 from runner.store.records import Run
 from runner.store.store import Store, open_store
 from tests.support.servers import query_server
@@ -137,3 +140,24 @@ def test_connection_lost_in_a_transaction_undoes_it(shared: StatePlace) -> None:
             cut_off(shared)
         assert "secret" not in str(caught.value)
         assert store.runs()[0].rows == 0
+
+
+_WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+
+
+def make_tables(url: str) -> None:
+    with closing(PostgresConnection(url, "project")) as connection:
+        create_schema(connection, url)
+
+
+def test_machines_that_start_together_make_tables_once(postgres_url: str) -> None:
+    url = f"{postgres_url.removesuffix('postgres')}new"
+    with psycopg.connect(postgres_url, autocommit=True) as server:
+        server.execute("CREATE DATABASE new")
+        with psycopg.connect(url) as holder, ThreadPoolExecutor(2) as pool:
+            holder.execute("SELECT pg_advisory_xact_lock(7255118)")
+            made = [pool.submit(make_tables, url) for _ in range(2)]
+            while server.execute(_WAITING).fetchone() != (2,):
+                time.sleep(0.01)
+            holder.commit()
+            assert [one.result() for one in made] == [None, None]
