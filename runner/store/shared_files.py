@@ -48,8 +48,9 @@ class SharedFiles:
             return path
         stored = self._find(path)
         if stored is None and self._is_ours(_run_of(self._group(path))):
-            # A process wrote it, and was killed before it had uploaded it.
+            # A process wrote it, and was killed before it had uploaded it. This one may append to it.
             path.unlink(missing_ok=True)
+            make_private_folder(path.parent)
         if stored is None:
             return path
         if not self._is_copy(path, stored):

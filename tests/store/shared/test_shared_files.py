@@ -61,6 +61,14 @@ def test_files_are_uploaded_before_a_commit(machine: Machine, files_url: str) ->
     assert f"{RUN}/results/1-2.jsonl" in stored(files_url)
 
 
+def test_file_can_be_begun_on_a_machine_that_has_no_copies(machine: Machine) -> None:
+    with machine() as store:
+        run = new_run(store)
+        shutil.rmtree(store.path / "runs" / run.id)
+    with machine() as store, store.folder(run).results(1, 1).open("ab") as file:
+        file.write(b"line\n")
+
+
 def test_transaction_that_fails_uploads_nothing(machine: Machine, files_url: str) -> None:
     with machine() as store, pytest.raises(ZeroDivisionError), store.transaction():
         store.folder_of(RUN).to_write.rows.write_text("text")
