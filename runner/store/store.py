@@ -138,7 +138,10 @@ class Store:
 
     def _find_indexes(self, number: int) -> RunIndexes:
         query = "SELECT id, unsent_index, duplicate_index FROM run WHERE number = ?"
-        run_id, *indexes = self._db.execute(query, (number,)).fetchone()
+        found = self._db.execute(query, (number,)).fetchone()
+        if found is None:
+            raise StateError("another runner has discarded a run meanwhile: run the command again")
+        run_id, *indexes = found
         return RunIndexes(self.folder_of(run_id), *indexes)
 
     def runs(self, spec: str | None = None) -> list[Run]:
