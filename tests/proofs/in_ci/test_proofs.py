@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.proofs import chain, double_pay, endpoints, kills, mutations, operations, postgres
+from tests.proofs.ephemeral import kills as vanishing
+from tests.proofs.ephemeral import suspended, together
+from tests.proofs.ephemeral.kinds import KINDS
+from tests.proofs.ephemeral.machines import WAIT, shared_services
 from tests.proofs.power_loss import TracedRun, find_harm, list_losses, name_sync, trace_run
 
 pytestmark = pytest.mark.slow
@@ -18,6 +22,29 @@ pytestmark = pytest.mark.slow
 def test_killed_delivery_to_postgresql_resumes(tmp_path: Path) -> None:
     struck, _ = postgres.prove(tmp_path, 3_000, 2)
     assert struck == 2
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[dict[str, str]]:
+    with shared_services() as found:
+        yield found
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("kind", KINDS)
+def test_run_goes_on_after_its_machines_vanish(tmp_path: Path, shared: dict[str, str], kind: str) -> None:
+    assert vanishing.job(tmp_path, kind, 2, random.Random(1), shared)["kills"] > 0
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("number", range(4))
+def test_suspended_runner_creates_nothing_twice(tmp_path: Path, shared: dict[str, str], number: int) -> None:
+    assert suspended.try_case(tmp_path, number, shared)
+
+
+@pytest.mark.server
+def test_runners_with_the_same_specs_take_turns(tmp_path: Path, shared: dict[str, str]) -> None:
+    assert together.try_case(tmp_path, 2, "all", WAIT, shared) == [0, 0]
 
 
 @pytest.mark.parametrize("first", [1, 4, 7, 10])
