@@ -1,20 +1,24 @@
-"""The cases in which others pay twice, as a table: `python -m tests.proofs.double_pay`.
+"""The cases in which others pay twice, as a table: `python -m tests.proofs.double_pay [--shared]`.
 
 Each case is one job of three batches. Something goes wrong at its first, middle or last batch, while the list of
-batches is current or lags. Then the same command is given again until the job is finished.
+batches is current or lags. Then the same command is given again until the job is finished. With `--shared` the
+state is in PostgreSQL and S3; no case restores it then, since nobody copies it.
 """
 
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from runner.simulator.responses import DropConnection, ErrorResponse
+from tests.proofs.ephemeral.machines import WAIT, as_project, shared_services
 from tests.support.processes import RUN, command, end, kill, start, start_suspended
 from tests.support.projects import ROWS, write_job
 from tests.support.simulator import paid, simulator
@@ -59,7 +63,7 @@ def _fail(root: Path, fault: str, number: int, settings: dict[str, Any]) -> Sequ
         raise error
 
     with simulator(root / "api", on=_at(moment, number, act), **settings) as environ:
-        return [command(root, environ, *RUN).returncode]
+        return [command(root, environ, *RUN, *WAIT).returncode]
 
 
 def _kill(root: Path, number: int, settings: dict[str, Any]) -> Sequence[int]:
@@ -72,14 +76,15 @@ def _kill(root: Path, number: int, settings: dict[str, Any]) -> Sequence[int]:
     with simulator(root / "api", on=_at("created", number, act), **settings) as environ:
         process = start(root, environ, *RUN)
         assert end(root, process).returncode == -9
-        return [command(root, environ, *RUN).returncode]
+        return [command(root, environ, *RUN, *WAIT).returncode]
 
 
 def _suspend(root: Path, number: int, settings: dict[str, Any]) -> Sequence[int]:
     with simulator(root / "api", **settings) as environ:
         process = start_suspended(root, environ, f"1-{number}.json")
-        (root / ".runner" / "lock").unlink()
-        codes = [command(root, environ, *RUN).returncode]
+        if "RUNNER_STATE" not in environ:
+            (root / ".runner" / "lock").unlink()
+        codes = [command(root, environ, *RUN, *WAIT).returncode]
         os.kill(process.pid, signal.SIGCONT)
         assert end(root / "worker", process).returncode == 6
         return codes
@@ -98,7 +103,7 @@ def _restore(root: Path, number: int, settings: dict[str, Any]) -> Sequence[int]
     assert sorted(sent) == [f"1-{before}" for before in range(1, number)]
     time.sleep(settings["fault_delay"])
     with simulator(root / "api", **settings) as environ:
-        return [*codes, command(root, environ, *RUN).returncode]
+        return [*codes, command(root, environ, *RUN, *WAIT).returncode]
 
 
 def _lose_lines(root: Path, number: int, settings: dict[str, Any]) -> Sequence[int]:
@@ -111,7 +116,7 @@ def _lose_lines(root: Path, number: int, settings: dict[str, Any]) -> Sequence[i
         return "missing" if custom_id.endswith(row) else "succeeded"
 
     with simulator(root / "api", mix=mix, **settings) as environ:
-        code = command(root, environ, *RUN).returncode
+        code = command(root, environ, *RUN, *WAIT).returncode
     # The line that is missing is paid too: the API has counted it.
     assert len(paid_rows) == len(set(paid_rows)) == ROWS
     return [code]
@@ -133,11 +138,20 @@ def try_case(root: Path, fault: str, place: str, lag: float) -> Verdict:
 
 def main() -> None:
     """Try all cases, and print a line for each."""
+    is_shared = "--shared" in sys.argv
+    with ExitStack() as stack:
+        shared = stack.enter_context(shared_services()) if is_shared else {}
+        _try_all([fault for fault in FAULTS if fault != "restored" or not is_shared], shared)
+
+
+def _try_all(faults: Sequence[str], shared: Mapping[str, str]) -> None:
     found = []
-    for fault in FAULTS:
+    for fault in faults:
         for place in PLACES:
             for lag in LAGS:
                 with tempfile.TemporaryDirectory() as name:
+                    # The simulator passes them on.
+                    os.environ.update(as_project(shared))
                     one = try_case(Path(name), fault, place, lag)
                 found.append(one)
                 finished, asked = "finished" if one.is_finished else "unfinished", "yes" if one.is_asked else "no"

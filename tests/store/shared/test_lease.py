@@ -40,6 +40,14 @@ def test_second_runner_of_a_spec_is_refused(shared: StatePlace) -> None:
     assert caught.value.is_free()
 
 
+def test_run_that_another_runner_discards_has_no_answers(shared: StatePlace) -> None:
+    with open_store(shared) as first, open_store(shared) as second:
+        run = begin(first)
+        answers = second.answered_requests()
+        first.delete_run(run)
+        assert answers.find(b"digest") == []
+
+
 def test_two_specs_are_held_at_once(shared: StatePlace) -> None:
     with open_store(shared) as first, open_store(shared) as second:
         run, other = begin(first, "a"), begin(second, "b")
