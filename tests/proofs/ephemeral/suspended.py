@@ -45,7 +45,7 @@ def _suspended_at_send(name: str, sends: int) -> None:
 _PREPARATIONS: dict[str, Callable[[str], Callable[[], None]]] = {
     "before its body": lambda name: partial(suspended_at_body, name),
     "in its body": lambda name: partial(_suspended_at_send, name, 1),
-    "late in its body": lambda name: partial(_suspended_at_send, name, 4),
+    "late in its body": lambda name: partial(_suspended_at_send, name, 3),
     "before its answer": lambda _: nothing,
 }
 
