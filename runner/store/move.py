@@ -19,7 +19,7 @@ from runner.store.copy_runs import RunCopier
 from runner.store.database import create_database, make_state_folder, open_database
 from runner.store.lease import Leases, describe_move, find_new_home
 from runner.store.lock import lock_folder
-from runner.store.move_files import RunFiles
+from runner.store.move_files import Report, RunFiles
 from runner.store.moved import (
     ARRIVING,
     DATABASE,
@@ -44,6 +44,10 @@ class Moved:
 
     runs: int
     files: int
+
+
+def ignore_line(_: str) -> None:
+    """Take a line about progress, and do nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,7 @@ def _hold_both(place: StatePlace) -> Iterator[_Project]:
             yield _Project(place, connection, RunFiles(objects, place.folder, leases.check))
 
 
-def move_to_shared(place: StatePlace) -> Moved:
+def move_to_shared(place: StatePlace, report: Report = ignore_line) -> Moved:
     """Move all runs of a project folder to a shared state. Raises StateLocked and StateError."""
     folder = place.folder
     if has_database(folder):
@@ -103,7 +107,7 @@ def move_to_shared(place: StatePlace) -> Moved:
         if find_new_home(project.database) is None and not project.list_runs():
             # So that other machines are told where the runs still are, once their files are in the store.
             project.note_home()
-        files = project.files.upload([run.id for run in runs])
+        files = project.files.upload([run.id for run in runs], report)
         _hand_over(project)
         return Moved(len(runs), files)
 
@@ -153,14 +157,14 @@ def _empty_log(folder: Path) -> None:
         raise StateLocked(f"another process reads {folder / DATABASE}: wait until it finishes")
 
 
-def move_to_folder(place: StatePlace) -> Moved:
+def move_to_folder(place: StatePlace, report: Report = ignore_line) -> Moved:
     """Move all runs of a project in a shared state to its folder. Raises StateLocked and StateError."""
     folder = place.folder
     with _hold_both(place) as project:
         _settle_leaving(project)
         home, files = find_new_home(project.database), 0
         if home is None:
-            files = _bring_home(project)
+            files = _bring_home(project, report)
         elif not is_home(folder, home.token):
             raise describe_move(place.project, home)
         if (folder / ARRIVING).exists():
@@ -169,7 +173,7 @@ def move_to_folder(place: StatePlace) -> Moved:
         return Moved(len(list_runs(folder / DATABASE)), files)
 
 
-def _bring_home(project: _Project) -> int:
+def _bring_home(project: _Project, report: Report) -> int:
     """Copy all runs to the folder, and let go of them in the shared state; return the number of files."""
     folder, runs = project.place.folder, project.list_runs()
     if here := list_runs(folder / DATABASE):
@@ -177,7 +181,7 @@ def _bring_home(project: _Project) -> int:
             f"{folder / DATABASE} has {pluralize(len(here), 'run')} of its own: `runner move` takes them to "
             f"{project.place}, or rename it to leave them behind"
         )
-    files = project.files.download([run.id for run in runs])
+    files = project.files.download([run.id for run in runs], report)
     with create_database(folder / ARRIVING) as local, local.transaction():
         RunCopier(project.database, local, local).copy()
     sync_folder(folder)

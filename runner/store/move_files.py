@@ -1,7 +1,7 @@
 """Copy the files of runs between a state folder and an object store."""
 
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,7 +10,11 @@ from runner.files.atomic import make_private_folder, sync_folder
 from runner.files.object_store import ObjectStore, StoredFile
 from runner.store.shared_files import SharedFiles
 
-_COPIES_AT_ONCE = 4
+Report = Callable[[str], None]
+"""Is told in a line what is done."""
+
+# After a signal, those of one chunk are finished.
+_COPIES_AT_ONCE, _CHUNK = 4, 64
 _UPLOADED_LIST = "files.jsonl"
 
 
@@ -28,25 +32,28 @@ class RunFiles:
         self._objects, self._folder = objects, folder
         self._shared = SharedFiles(objects, folder, is_ours=lambda _: True, check_lock=check_lock)
 
-    def upload(self, runs: Collection[str]) -> int:
+    def upload(self, runs: Sequence[str], report: Report) -> int:
         """Make the store have the files of these runs as the folder has them; return their number.
 
         Raises StateError if one cannot be written, or has another size afterwards.
         """
-        paths = [
-            self._folder / "runs" / run / name
-            for run in runs
-            for name in _names_below(self._folder / "runs" / run)
-        ]
-        if (self._folder / _UPLOADED_LIST).exists():
-            paths.append(self._folder / _UPLOADED_LIST)
-        for path in paths:
-            # What an interrupted move has uploaded is listed, and not sent again.
-            self._shared.exists(path)
-            self._shared.note_written(path)
-        self._shared.upload_pending()
-        for run in runs:
+        path, count = self._folder / _UPLOADED_LIST, 0
+        if path.exists():
+            count += self._upload([path])
+        for number, run in enumerate(runs, 1):
+            folder = self._folder / "runs" / run
+            report(f"uploading run {run}, {number:,} of {len(runs):,}")
+            count += self._upload([folder / name for name in _names_below(folder)])
             self._make_equal(run)
+        return count
+
+    def _upload(self, paths: Sequence[Path]) -> int:
+        for start in range(0, len(paths), _CHUNK):
+            for path in paths[start : start + _CHUNK]:
+                # What an interrupted move has uploaded is listed, and not sent again.
+                self._shared.exists(path)
+                self._shared.note_written(path)
+            self._shared.upload_pending()
         return len(paths)
 
     def _make_equal(self, run: str) -> None:
@@ -60,21 +67,28 @@ class RunFiles:
             if found is None or found.size != (folder / name).stat().st_size:
                 raise StateError(f"{self._objects.url}/runs/{run}/{name} is not what was uploaded: run this again")
 
-    def download(self, runs: Collection[str]) -> int:
+    def download(self, runs: Sequence[str], report: Report) -> int:
         """Make the folder have the files of these runs as the store has them, durably; return their number."""
-        stored: dict[Path, StoredFile] = {}
-        for run in runs:
+        found, count = self._objects.find(_UPLOADED_LIST), 0
+        if found is not None:
+            count += self._download({self._folder / _UPLOADED_LIST: found})
+        for number, run in enumerate(runs, 1):
             folder = self._folder / "runs" / run
             make_private_folder(folder)
-            stored |= {folder / name: file for name, file in self._objects.list_files(f"runs/{run}").items()}
+            report(f"downloading run {run}, {number:,} of {len(runs):,}")
+            stored = {folder / name: file for name, file in self._objects.list_files(f"runs/{run}").items()}
             self._remove_others(folder, stored)
-        if (found := self._objects.find(_UPLOADED_LIST)) is not None:
-            stored[self._folder / _UPLOADED_LIST] = found
-        with ThreadPoolExecutor(_COPIES_AT_ONCE) as pool:
-            list(pool.map(self._fetch, stored, stored.values()))
+            count += self._download(stored)
+        return count
+
+    def _download(self, stored: Mapping[Path, StoredFile]) -> int:
+        files = list(stored.items())
+        for start in range(0, len(files), _CHUNK):
+            with ThreadPoolExecutor(_COPIES_AT_ONCE) as pool:
+                list(pool.map(self._fetch, *zip(*files[start : start + _CHUNK], strict=True)))
         for folder in {path.parent for path in stored}:
             sync_folder(folder)
-        return len(stored)
+        return len(files)
 
     def _remove_others(self, folder: Path, stored: Collection[Path]) -> None:
         """Delete files that were never uploaded: their writer was killed before it recorded them."""

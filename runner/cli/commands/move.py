@@ -1,5 +1,6 @@
 """The command that moves the runs of a project to a state that machines share, and back."""
 
+from functools import partial
 from threading import Event
 
 import click
@@ -32,7 +33,9 @@ def move(
 
     place, is_shared = find_move(to, files, project)
     # A signal may end it at any moment.
-    moved = wait_for_lock(lambda: move_runs(place, is_shared=is_shared), wait_lock, Event())
+    moved = wait_for_lock(
+        lambda: move_runs(place, partial(echo_text, err=True), is_shared=is_shared), wait_lock, Event()
+    )
     target = str(place) if is_shared else str(place.folder)
     if as_json:
         echo_json({"to": target, "runs": moved.runs, "files": moved.files})

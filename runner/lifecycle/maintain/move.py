@@ -5,6 +5,7 @@ from pathlib import Path
 from runner.errors import StateError, UsageError, describe_os_error
 from runner.spec.spec_files import find_project_root
 from runner.store.move import Moved, move_to_folder, move_to_shared
+from runner.store.move_files import Report
 from runner.store.place import Setting, StatePlace, find_place, make_shared_place
 
 LOCAL, SHARED = "local", "shared"
@@ -34,12 +35,12 @@ def find_move(to: str | None, files: str | None, project: str | None) -> tuple[S
     return place, to != LOCAL
 
 
-def move_runs(place: StatePlace, *, is_shared: bool) -> Moved:
+def move_runs(place: StatePlace, report: Report, *, is_shared: bool) -> Moved:
     """Move all runs of a project to a shared state, or from there to its folder.
 
     Raises StateLocked if a runner uses them, and StateError.
     """
     try:
-        return move_to_shared(place) if is_shared else move_to_folder(place)
+        return move_to_shared(place, report) if is_shared else move_to_folder(place, report)
     except OSError as error:
         raise StateError(describe_os_error(error, place.folder)) from error
