@@ -9,7 +9,7 @@ import secrets
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from runner.errors import StateError
 from runner.files.atomic import atomic_write, sync_folder
@@ -29,18 +29,23 @@ class LocalRun(NamedTuple):
 
 
 def has_database(folder: Path) -> bool:
-    """Return whether a state folder has a database of its own."""
-    path = folder / DATABASE
-    return path.exists() and path.stat().st_size > 0
+    """Return whether a state folder has a database of its own. Raises StateError."""
+    return bool(_read(folder / DATABASE, "SELECT 1"))
 
 
 def list_runs(path: Path) -> list[LocalRun]:
     """Return the runs in a database of any version; there need not be one. Raises StateError."""
-    if not path.exists() or path.stat().st_size == 0:
+    return [LocalRun(*row) for row in _read(path, "SELECT id, spec, state FROM run ORDER BY number")]
+
+
+def _read(path: Path, query: str) -> list[Any]:
+    """Return the rows that a database has, or none if it is missing or has no tables yet."""
+    if not path.exists():
         return []
     try:
         with closing(sqlite3.connect(path, timeout=10)) as database:
-            return [LocalRun(*row) for row in database.execute("SELECT id, spec, state FROM run ORDER BY number")]
+            (version,) = database.execute("PRAGMA user_version").fetchone()
+            return database.execute(query).fetchall() if version else []
     except sqlite3.Error as error:
         raise StateError(f"{path} cannot be used: {error}") from error
 
@@ -78,7 +83,7 @@ def rename_database(folder: Path, old: str, new: str) -> None:
 
 def is_away(folder: Path) -> bool:
     """Return whether the runs of a state folder are elsewhere, or on their way."""
-    return not has_database(folder) and any((folder / name).exists() for name in (LEAVING, ARRIVING, MOVED))
+    return any((folder / name).exists() for name in (LEAVING, ARRIVING, MOVED)) and not has_database(folder)
 
 
 def check_at_home(folder: Path) -> None:
@@ -99,7 +104,7 @@ def check_at_home(folder: Path) -> None:
 
 def check_nothing_left(folder: Path, place: str) -> None:
     """Raise StateError if a state folder has runs that were begun, and that the shared state does not know."""
-    if not has_database(folder) and (folder / LEAVING).exists():
+    if (folder / LEAVING).exists() and not has_database(folder):
         check_at_home(folder)
     left = [run for run in list_runs(folder / DATABASE) if run.state not in ("preparing", "prepared")]
     if left:
