@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, groupby
 from typing import Any, NamedTuple
 
 from runner.errors import StateError
@@ -22,6 +22,28 @@ class Attempt(NamedTuple):
     position: int
 
 
+class _Round:
+    """The batches of one round, found by a row.
+
+    Each round has its own, since one batch of a later round can span all rows.
+    """
+
+    def __init__(self, batches: Sequence[Batch]) -> None:
+        self._batches = sorted(batches, key=lambda batch: batch.first_row)
+        self._firsts = [batch.first_row for batch in self._batches]
+        # A row is in no batch before the first one whose predecessors all end earlier.
+        self._lasts = list(accumulate((batch.last_row for batch in self._batches), max))
+
+    def batches_around(self, row: int) -> list[Batch]:
+        """Return the batches that can have a row, newest first."""
+        found, place = [], bisect_right(self._firsts, row) - 1
+        while place >= 0 and self._lasts[place] >= row:
+            if self._batches[place].last_row >= row:
+                found.append(self._batches[place])
+            place -= 1
+        return sorted(found, key=lambda batch: batch.batch, reverse=True)
+
+
 class RowFinder:
     """The rows of a run as it was when the finder was opened, each with its latest attempt.
 
@@ -32,27 +54,21 @@ class RowFinder:
         self, index: BatchIndex, batches: Sequence[Batch], unsent: SortedRecords | None, files: FileSlices
     ) -> None:
         self._index, self._unsent, self._files = index, unsent, files
-        known = [(number, batch) for number, batch in enumerate(batches) if batch.request_index is not None]
-        self._batches = sorted(known, key=lambda one: one[1].first_row)
-        self._firsts = [batch.first_row for _, batch in self._batches]
-        # A row is in no batch before the first one whose predecessors all end earlier.
-        self._lasts = list(accumulate((batch.last_row for _, batch in self._batches), max))
+        known = [batch for batch in batches if batch.request_index is not None]
+        newest_first = sorted(known, key=lambda batch: batch.round, reverse=True)
+        self._rounds = [_Round(list(group)) for _, group in groupby(newest_first, lambda batch: batch.round)]
         self._requests: dict[BatchKey, SortedRecords] = {}
         self._results: dict[BatchKey, SortedRecords] = {}
 
     def find(self, row: int) -> Attempt | None:
         """Return the latest attempt at a row, or None if it is in no batch."""
-        found: tuple[int, Attempt] | None = None
-        place = bisect_right(self._firsts, row) - 1
-        while place >= 0 and self._lasts[place] >= row:
-            number, batch = self._batches[place]
-            if batch.last_row >= row and (found is None or number > found[0]):
+        for one in self._rounds:
+            for batch in one.batches_around(row):
                 requests = self._open_requests(batch)
                 position = requests.find(row, row - batch.first_row)
                 if position is not None:
-                    found = number, Attempt(batch, requests.at(position), position)
-            place -= 1
-        return None if found is None else found[1]
+                    return Attempt(batch, requests.at(position), position)
+        return None
 
     def _open_requests(self, batch: Batch) -> SortedRecords:
         key = batch.round, batch.batch

@@ -68,6 +68,19 @@ def test_each_row_has_its_latest_attempt(batches: list[tuple[set[int], str | Non
         assert retried == [row for row in sorted(expected) if expected[row][1] == "errored"]
 
 
+def test_row_of_several_batches_of_a_round_has_the_newest(tmp_path: Path) -> None:
+    with new_run(tmp_path) as (store, run):
+        batches = [(1, 1, {1, 2}), (1, 2, {3, 9}), (1, 3, {1, 2}), (1, 4, {4, 5}), (2, 1, {2, 9})]
+        for round, number, rows in batches:
+            body = Body(number, Path(), [(row, *place_of(round, row)) for row in rows], 10, "0" * 64)
+            with store.transaction():
+                store.add_batch(run, round, body)
+        with store.row_index.open_finder(run) as finder:
+            found = {row: finder.find_request(row) for row in range(1, 11)}
+        latest = {row: (round, number) for round, number, rows in batches for row in rows}
+        assert {row: place[:2] for row, place in found.items() if place is not None} == latest
+
+
 @given(BATCHES)
 def test_counts_follow_the_latest_attempts(batches: list[tuple[set[int], str | None]]) -> None:
     with TemporaryDirectory() as folder, new_run(Path(folder)) as (store, run):
