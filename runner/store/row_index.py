@@ -6,7 +6,7 @@ All of it is in the index files of the runs. The latest attempt at a row is in t
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from functools import partial
+from functools import cache, partial
 from itertools import accumulate, chain
 from typing import Any, NamedTuple
 
@@ -121,9 +121,10 @@ class RowIndex(BatchIndex):
         if sha256 is None or not rows:
             return {}
         index = find_index(folder, "duplicates", sha256)
+        wanted = set(rows)
         with open_slices() as files:
-            found = dict(SortedRecords(index, DUPLICATE, files).between(rows[0], rows[-1]))
-        return {row: found[row] for row in rows if row in found}
+            between = SortedRecords(index, DUPLICATE, files).between(rows[0], rows[-1])
+            return {row: later for row, later in between if row in wanted}
 
     def row_outcomes(self, run: Run) -> Iterator[RowOutcome]:
         """Yield every row in order: (row, outcome, round, batch, offset, length, row in the results, digest).
@@ -180,11 +181,13 @@ class RowIndex(BatchIndex):
         batches = list(self.batches_of(run))
         first = next((place for place, batch in enumerate(batches) if batch.retries), len(batches))
         with open_slices() as files:
+            # Opening one costs a query.
+            open_requests = cache(partial(self.open_requests, files=files))
             for batch, record in self._merge_results(batches[first:]):
                 if batch.result_index is None or record[2] < min_retry:
                     continue
                 row, _, _, offset, length = record
-                requests = self.open_requests(batch, files)
+                requests = open_requests(batch)
                 position = requests.find(row, row - batch.first_row)
                 if position is None:
                     raise StateError(
