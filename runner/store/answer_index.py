@@ -6,7 +6,7 @@ They are in `answers.db` of the state folder: a cache made of the index files, a
 import hashlib
 import sqlite3
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -45,11 +45,12 @@ class Location(NamedTuple):
 class AnsweredRequests:
     """The requests of some runs that have an answer, by digest, as the runs are when the first one is looked for.
 
-    An answer was valid or invalid then, which the rules of another spec may judge differently.
+    An answer was valid or invalid then, which the rules of another spec may judge differently. The cache is not
+    used if other processes write to it for longer than `wait` seconds.
     """
 
-    def __init__(self, folder: Path, rows: RowIndex, runs: Sequence[Run]) -> None:
-        self._path, self._rows, self._runs = folder / "answers.db", rows, runs
+    def __init__(self, folder: Path, rows: RowIndex, runs: Sequence[Run], *, wait: float = 60) -> None:
+        self._path, self._rows, self._runs, self._wait = folder / "answers.db", rows, runs, wait
 
     def find(self, digest: bytes) -> list[Location]:
         """Return the locations of the newest answers to a request, at most 20, newest first."""
@@ -73,17 +74,28 @@ class AnsweredRequests:
     @cached_property
     def _db(self) -> sqlite3.Connection:
         """The cache, with the answers of all runs as they are now."""
-        for path in (self._path, self._path, None):
-            with suppress(sqlite3.Error, OSError):
-                database = _connect(path)
-                self._update(database)
-                return database
-            # Whatever is wrong with it: nothing is lost with a cache.
-            with suppress(OSError):
-                self._path.unlink(missing_ok=True)
+        with suppress(sqlite3.Error, OSError):
+            try:
+                return self._open(self._path)
+            except sqlite3.OperationalError:
+                # Another process may be using it: without its file, that one would fail.
+                raise
+            except sqlite3.Error:
+                # It is damaged, and nothing is lost with a cache.
+                self._path.unlink()
+            return self._open(self._path)
+        with suppress(sqlite3.Error):
+            return self._open(None)
         raise StateError(
             "a temporary file cannot hold the answers of earlier runs; set SQLITE_TMPDIR to another folder"
         )
+
+    def _open(self, path: Path | None) -> sqlite3.Connection:
+        with ExitStack() as stack:
+            database = stack.enter_context(closing(_connect(path, self._wait)))
+            self._update(database)
+            stack.pop_all()
+            return database
 
     def _update(self, database: sqlite3.Connection) -> None:
         """Take in the runs that are new or have changed."""
@@ -100,6 +112,7 @@ class AnsweredRequests:
             except StateError:
                 # As for an answer whose file is missing: what cannot be read is not there.
                 database.execute("DELETE FROM answer WHERE run = ?", (number,))
+                database.execute("DELETE FROM run WHERE number = ?", (number,))
                 continue
             database.execute("INSERT OR REPLACE INTO run VALUES (?, ?)", (number, version))
         database.execute("COMMIT")
@@ -121,11 +134,11 @@ class AnsweredRequests:
             )
 
 
-def _connect(path: Path | None) -> sqlite3.Connection:
+def _connect(path: Path | None, wait: float) -> sqlite3.Connection:
     """Open the cache at a path, or without one in a temporary file."""
     if path is not None:
         path.touch(mode=0o600)
-    database = sqlite3.connect(path or "", isolation_level=None, timeout=60)
+    database = sqlite3.connect(path or "", isolation_level=None, timeout=wait)
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = NORMAL")
     if database.execute("PRAGMA user_version").fetchone()[0] != _FORM:

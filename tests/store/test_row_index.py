@@ -1,7 +1,8 @@
 """The rows of a run in its index files: the latest attempt of each, found in order and one at a time."""
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from runner.errors import StateError
 from runner.requests.pack import Body
 from runner.results.outcome_names import OUTCOMES
+from runner.store.answer_index import AnsweredRequests
 from runner.store.index_files import OUTCOME_CODES
 from runner.store.records import Run, SettledRow
 from runner.store.store import Store, open_store
@@ -127,6 +129,27 @@ def test_damaged_cache_of_answers_is_made_again(tmp_path: Path, damage: bytes) -
     with new_run(tmp_path) as (store, run):
         add_batch(store, run, 1, {1, 2, 3}, "succeeded")
         (tmp_path / "answers.db").write_bytes(damage)
+        assert len(store.answered_requests().find(digest_of(2))) == 1
+
+
+def test_cache_of_answers_stays_while_another_process_writes(tmp_path: Path) -> None:
+    with new_run(tmp_path) as (store, run), closing(sqlite3.connect(tmp_path / "answers.db")) as other:
+        add_batch(store, run, 1, {1, 2, 3}, "succeeded")
+        other.execute("BEGIN IMMEDIATE")
+        before = (tmp_path / "answers.db").stat().st_ino
+        answered = AnsweredRequests(tmp_path, store.row_index, store.runs(), wait=0)
+        assert len(answered.find(digest_of(2))) == 1
+        assert (tmp_path / "answers.db").stat().st_ino == before
+
+
+def test_answers_are_back_once_their_index_files_are(tmp_path: Path) -> None:
+    with new_run(tmp_path) as (store, run):
+        add_batch(store, run, 1, {1, 2, 3}, "succeeded")
+        [batch] = store.batches(run)
+        assert len(store.answered_requests().find(digest_of(2))) == 1
+        damaged = store.transition(batch, "collected", result_index="0" * 64)
+        assert store.answered_requests().find(digest_of(2)) == []
+        store.transition(damaged, "collected", result_index=batch.result_index)
         assert len(store.answered_requests().find(digest_of(2))) == 1
 
 
