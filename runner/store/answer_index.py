@@ -20,6 +20,7 @@ from runner.store.row_index import RowIndex
 _FORM = 1
 _MAX_ANSWERS = 20
 _CHUNK = 50_000
+_WAIT_SECONDS = 60.0
 _TABLES = """
 DROP TABLE IF EXISTS run; DROP TABLE IF EXISTS answer;
 CREATE TABLE run (number INTEGER PRIMARY KEY, version TEXT NOT NULL) STRICT;
@@ -49,7 +50,7 @@ class AnsweredRequests:
     used if other processes write to it for longer than `wait` seconds.
     """
 
-    def __init__(self, folder: Path, rows: RowIndex, runs: Sequence[Run], *, wait: float = 60) -> None:
+    def __init__(self, folder: Path, rows: RowIndex, runs: Sequence[Run], *, wait: float = _WAIT_SECONDS) -> None:
         self._path, self._rows, self._runs, self._wait = folder / "answers.db", rows, runs, wait
 
     def find(self, digest: bytes) -> list[Location]:
@@ -132,6 +133,18 @@ class AnsweredRequests:
                 "INSERT OR REPLACE INTO answer VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 ((digest, run.number, *rest) for digest, *rest in chunk),
             )
+
+
+def forget_answers(folder: Path, run: Run) -> None:
+    """Delete what the cache has of a run, without a trace. A cache that cannot be used stays as it is."""
+    path = folder / "answers.db"
+    if not path.exists():
+        return
+    with suppress(sqlite3.Error, OSError), closing(_connect(path, _WAIT_SECONDS)) as database:
+        database.execute("PRAGMA secure_delete = ON")
+        database.execute("DELETE FROM answer WHERE run = ?", (run.number,))
+        database.execute("DELETE FROM run WHERE number = ?", (run.number,))
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _connect(path: Path | None, wait: float) -> sqlite3.Connection:

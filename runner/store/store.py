@@ -15,7 +15,7 @@ from typing import Any
 from runner.errors import StateError
 from runner.files.object_store import ObjectStore
 from runner.requests.pack import Body
-from runner.store.answer_index import AnsweredRequests
+from runner.store.answer_index import AnsweredRequests, forget_answers
 from runner.store.batch_index import Outcome, RunIndexes
 from runner.store.connection import Connection, scope_of
 from runner.store.database import RECOVER, make_state_folder, open_database
@@ -199,6 +199,7 @@ class Store:
             self._in_memory.pop(run.number, None)
             self.event_log.forget_settled(run)
         self.folder(run).purge()
+        forget_answers(self.path, run)
         return run
 
     def update_run(self, run: Run, **columns: Any) -> Run:

@@ -153,6 +153,18 @@ def test_answers_are_back_once_their_index_files_are(tmp_path: Path) -> None:
         assert len(store.answered_requests().find(digest_of(2))) == 1
 
 
+def test_cache_of_answers_keeps_no_digest_of_a_purged_run(tmp_path: Path) -> None:
+    def holders() -> list[Path]:
+        return [path for path in tmp_path.rglob("*") if path.is_file() and digest_of(77) in path.read_bytes()]
+
+    with new_run(tmp_path) as (store, run):
+        add_batch(store, run, 1, {76, 77}, "succeeded")
+        assert len(store.answered_requests().find(digest_of(77))) == 1
+        assert len(holders()) > 1
+        store.purge_run(run)
+        assert holders() == []
+
+
 def test_changed_index_file_is_damage(tmp_path: Path) -> None:
     with new_run(tmp_path) as (store, run):
         add_batch(store, run, 1, {1, 2, 3}, "succeeded")
