@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from runner.errors import StateError
+from runner.store.database import choose_journal_mode
 from runner.store.records import Run
 from runner.store.row_index import RowIndex
 
@@ -152,7 +153,8 @@ def _connect(path: Path | None, wait: float) -> sqlite3.Connection:
     if path is not None:
         path.touch(mode=0o600)
     database = sqlite3.connect(path or "", isolation_level=None, timeout=wait)
-    database.execute("PRAGMA journal_mode = WAL")
+    if path is not None:
+        database.execute(f"PRAGMA journal_mode = {choose_journal_mode(path.parent)}")
     database.execute("PRAGMA synchronous = NORMAL")
     if database.execute("PRAGMA user_version").fetchone()[0] != _FORM:
         database.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {_FORM}; COMMIT")

@@ -46,7 +46,7 @@ def _connect(folder: Path) -> Iterator[sqlite3.Connection]:
     if path.stat().st_mode & 0o077:
         path.chmod(0o600)
     with closing(sqlite3.connect(path, isolation_level=None, timeout=10)) as connection:
-        connection.execute(f"PRAGMA journal_mode = {'TRUNCATE' if _is_network_folder(folder) else 'WAL'}")
+        connection.execute(f"PRAGMA journal_mode = {choose_journal_mode(folder)}")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         # What a purge deletes is not left in the file.
@@ -94,8 +94,12 @@ def _upgrade(connection: sqlite3.Connection, folder: Path) -> None:
         _run_script(connection, f"upgrade_{old}.sql", old + 1, more)
 
 
+def choose_journal_mode(folder: Path) -> str:
+    """Return the journal mode of databases in a folder: on a network file system, WAL's memory is not shared."""
+    return "TRUNCATE" if _is_network_folder(folder) else "WAL"
+
+
 def _is_network_folder(folder: Path) -> bool:
-    """Return whether a folder is on a network file system, where WAL's shared memory does not work."""
     try:
         lines = Path("/proc/mounts").read_text("utf-8", "replace").splitlines()
     except OSError:
