@@ -26,6 +26,10 @@ SCHEMA_VERSION = 1
 # Any number will do, as long as no other program uses it on the same database.
 _SCHEMA_LOCK = 7_255_118
 _PATIENCE_SECONDS, _PAUSE_SECONDS = 300.0, 1.0
+# A process that is suspended in a transaction keeps its locks until the server breaks it off, and who takes over
+# waits for them. Before the COMMIT that is the lock on the lease itself. A body is written or uploaded in less.
+_PAUSE_IN_TRANSACTION, _PAUSE_BEFORE_COMMIT = 300, 10
+_LIMIT_PAUSE = "SELECT set_config('idle_in_transaction_session_timeout', ?, true)"
 _DEFAULTS = {
     "application_name": "runner",
     "connect_timeout": "10",
@@ -72,7 +76,7 @@ def _connect(url: str) -> "psycopg.Connection[Any]":
 class PostgresConnection:
     """A connection to a PostgreSQL database.
 
-    `confirm` is called right before each COMMIT, inside the transaction.
+    `confirm`, if there is one, is called right before each COMMIT, inside the transaction.
     """
 
     def __init__(self, url: str, project: str) -> None:
@@ -80,7 +84,7 @@ class PostgresConnection:
         if missing is not None:
             raise UsageError(f"the state is in PostgreSQL, and {missing}")
         self.project = project
-        self.confirm: Callable[[], None] = lambda: None
+        self.confirm: Callable[[], None] | None = None
         self._url = url
         self._is_in_transaction = False
         with _map_errors(url):
@@ -93,6 +97,11 @@ class PostgresConnection:
         if statement.startswith("SELECT"):
             with _map_errors(self._url):
                 return self._patiently(lambda: self._execute_once(statement, values))
+        if self.confirm is None:
+            # One message to the server: a process that is suspended leaves no lock behind.
+            with _map_errors(self._url):
+                self._patiently(lambda: self._execute_once("SELECT 1"))
+            return self._execute(statement, values)
         with self.transaction():
             return self._execute(statement, values)
 
@@ -111,11 +120,14 @@ class PostgresConnection:
         """Commit all writes inside the block together at its end, or none of them."""
         with _map_errors(self._url):
             self._patiently(lambda: self._execute_once("BEGIN"))
+            self._execute_once(_LIMIT_PAUSE, (f"{_PAUSE_IN_TRANSACTION}s",))
         self._is_in_transaction = True
         try:
             yield
             [(number,)] = self._execute("SELECT txid_current()")
-            self.confirm()
+            if self.confirm is not None:
+                self._execute(_LIMIT_PAUSE, (f"{_PAUSE_BEFORE_COMMIT}s",))
+                self.confirm()
         except BaseException:
             self._is_in_transaction = False
             self._roll_back()

@@ -96,7 +96,8 @@ class SharedFiles:
             self._upload(ready[0])
         else:
             with ThreadPoolExecutor(_UPLOADS) as pool:
-                list(pool.map(self._upload, ready))
+                for _ in pool.map(self._upload, ready):
+                    self._check_lock()
         self._pending.difference_update(ready)
 
     def _upload(self, path: Path) -> None:

@@ -55,7 +55,7 @@ class Store:
         self._lock = lock
         self.shared = None
         if objects is not None:
-            self.shared = SharedFiles(objects, folder, is_ours=self._is_ours, check_lock=self.check_lock)
+            self.shared = SharedFiles(objects, folder, is_ours=self._is_ours, check_lock=self._check_upload)
         self._db = connection
         self._in_memory: dict[int, RunBatches] = {}
         self.row_index = RowIndex(self._batches, self._find_indexes)
@@ -78,6 +78,12 @@ class Store:
         """Raise StateLocked if another process has taken over the lock of this state."""
         if self._lock is not None:
             self._lock.check()
+
+    def _check_upload(self) -> None:
+        """Raise StateLocked as `check_lock` does, and show the database that this process is at work."""
+        self.check_lock()
+        if self._db.project is not None:
+            self._db.execute("SELECT 1")
 
     def hold(self, spec: str) -> None:
         """Keep other runners away from a spec until the store is closed. Raises StateLocked.
@@ -111,8 +117,11 @@ class Store:
             with self._db.transaction():
                 yield
                 self.upload_pending()
-        except BaseException:
+        except BaseException as error:
             self._in_memory.clear()
+            if isinstance(error, StateError):
+                # A database breaks off who was suspended: then another runner may have taken over.
+                self.check_lock()
             raise
 
     def folder(self, run: Run) -> RunFolder:

@@ -169,3 +169,25 @@ def test_machines_that_start_together_make_tables_once(postgres_url: str) -> Non
                 time.sleep(0.01)
             holder.commit()
             assert [one.result() for one in made] == [None, None]
+
+
+def test_transaction_of_a_suspended_runner_is_broken_off(shared: StatePlace) -> None:
+    # Whoever takes over would wait for its locks without an end.
+    with closing(PostgresConnection(str(shared.database), shared.project)) as connection:
+        query, limits = "SELECT current_setting('idle_in_transaction_session_timeout')", []
+        connection.confirm = lambda: limits.append(connection.execute(query).fetchone()[0])
+        with connection.transaction():
+            limits.append(connection.execute(query).fetchone()[0])
+    assert limits == ["5min", "10s"]
+
+
+def test_broken_off_runner_that_kept_its_lease_goes_on(shared: StatePlace, postgres_url: str) -> None:
+    with open_store(shared) as store:
+        store.hold("job")
+        with pytest.raises(StateError, match="cannot be used"), store.transaction():
+            run = begin(store)
+            kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle in transaction'"
+            query_server(postgres_url, kill)
+            store.update_run(run, rows=5)
+        assert store.runs() == []
+        assert begin(store).rows == 0
