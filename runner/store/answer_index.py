@@ -56,18 +56,32 @@ class AnsweredRequests:
 
     def find(self, digest: bytes) -> list[Location]:
         """Return the locations of the newest answers to a request, at most 20, newest first."""
-        if not self._numbers:
-            return []
         query = "SELECT run, round, batch, result_offset, result_length FROM answer WHERE digest = ?"
-        found = self._db.execute(f"{query} ORDER BY run DESC, round DESC, batch DESC", (digest,))
-        ours = (Location(*one) for one in found if one[0] in self._numbers)
-        return list(islice(ours, _MAX_ANSWERS))
+        return self._look_up(f"{query} ORDER BY run DESC, round DESC, batch DESC", digest, _MAX_ANSWERS)
 
     def find_request(self, digest: bytes) -> Location | None:
         """Return the location of the newest params of a request whose answer was valid."""
         query = "SELECT run, round, batch, body_offset, body_length FROM answer WHERE digest = ?"
-        found = self._db.execute(f"{query} AND is_valid AND batch > 0 ORDER BY run DESC", (digest,))
-        return next((Location(*one) for one in found if one[0] in self._numbers), None)
+        return next(iter(self._look_up(f"{query} AND is_valid AND batch > 0 ORDER BY run DESC", digest, 1)), None)
+
+    def _look_up(self, query: str, digest: bytes, most: int) -> list[Location]:
+        if not self._numbers:
+            return []
+        try:
+            return self._read(query, digest, most)
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.Error:
+            # A damaged page shows when it is read.
+            self._db.close()
+            del self._db
+            self._path.unlink(missing_ok=True)
+        return self._read(query, digest, most)
+
+    def _read(self, query: str, digest: bytes, most: int) -> list[Location]:
+        found = self._db.execute(query, (digest,))
+        ours = (Location(*one) for one in found if one[0] in self._numbers)
+        return list(islice(ours, most))
 
     @cached_property
     def _numbers(self) -> set[int]:

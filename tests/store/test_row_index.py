@@ -1,5 +1,6 @@
 """The rows of a run in its index files: the latest attempt of each, found in order and one at a time."""
 
+import gc
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -130,6 +131,23 @@ def test_damaged_cache_of_answers_is_made_again(tmp_path: Path, damage: bytes) -
         add_batch(store, run, 1, {1, 2, 3}, "succeeded")
         (tmp_path / "answers.db").write_bytes(damage)
         assert len(store.answered_requests().find(digest_of(2))) == 1
+
+
+def test_cache_with_a_damaged_page_is_made_again(tmp_path: Path) -> None:
+    rows = set(range(1, 1000))
+    with new_run(tmp_path) as (store, run):
+        add_batch(store, run, 1, rows, "succeeded")
+        assert len(store.answered_requests().find(digest_of(2))) == 1
+        # The connection is closed, so that all is in the file.
+        gc.collect()
+        path = tmp_path / "answers.db"
+        size = path.stat().st_size
+        with path.open("r+b") as file:
+            file.seek(4 * 4096)
+            file.write(b"\xff" * (size - 4 * 4096))
+        answered = store.answered_requests()
+        assert {len(answered.find(digest_of(row))) for row in rows} == {1}
+        assert answered.find_request(digest_of(2)) is not None
 
 
 def test_cache_of_answers_stays_while_another_process_writes(tmp_path: Path) -> None:
