@@ -69,8 +69,8 @@ class AnsweredRequests:
             return []
         try:
             return self._read(query, digest, most)
-        except sqlite3.OperationalError:
-            raise
+        except sqlite3.OperationalError as error:
+            raise StateError(f"{self._path} cannot be read: {error}: run again") from error
         except sqlite3.Error:
             # A damaged page shows when it is read.
             self._db.close()
