@@ -21,7 +21,8 @@ from runner.runs.project import find_output_root, find_state
 from runner.spec.run_settings import Receiver
 from runner.spec.spec import Spec
 from runner.store.event_log import StoredEvent
-from runner.store.store import Store, open_store
+from runner.store.open_store import open_store
+from runner.store.store import Store
 
 _WAIT_SECONDS = 5.0
 """The longest time that the end of a command waits for services and webhooks, in all."""

@@ -160,7 +160,7 @@ def _find_newest_run(spec: Spec, *, simulate: bool) -> "Summary | None":
     # Only a selection by state looks at runs.
     from runner.runs.project import find_output_root, find_state
     from runner.runs.summary import summarize_run
-    from runner.store.store import open_store
+    from runner.store.open_store import open_store
 
     place = find_state(find_output_root(spec, simulate=simulate))
     if not place.exists:

@@ -15,11 +15,12 @@ from runner.runs.snapshot import read_snapshot
 from runner.runs.summary import Summary, summarize_run
 from runner.spec.spec_files import SPEC_SUFFIXES, find_project_root, find_spec_files
 from runner.spec.variant_names import split_name
-from runner.store.lease import find_holder
 from runner.store.lock import is_in_use
+from runner.store.open_store import open_store
 from runner.store.place import StatePlace
 from runner.store.records import Run
-from runner.store.store import Store, open_store
+from runner.store.shared.lease import find_holder
+from runner.store.store import Store
 
 _MIN_BEGINNING = 3
 _MAX_SHOWN = 10

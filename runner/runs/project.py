@@ -12,8 +12,9 @@ from runner.api.client import Api
 from runner.api.connect import connect
 from runner.errors import StateError, UsageError, describe_os_error
 from runner.spec.endpoint import Endpoint
+from runner.store.open_store import open_store
 from runner.store.place import StatePlace, find_place
-from runner.store.store import Store, open_store
+from runner.store.store import Store
 
 if TYPE_CHECKING:
     from runner.spec.spec import Spec

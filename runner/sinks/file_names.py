@@ -1,10 +1,11 @@
 """Names of the files in one folder: usable on common systems, and without conflicts between rows."""
 
 import re
-import sqlite3
 import unicodedata
 from pathlib import PurePosixPath
 from typing import Any
+
+from runner.tabular.temporary import open_temporary_database
 
 MAX_NAME_BYTES = 255
 
@@ -23,11 +24,8 @@ class NameIndex:
     """A map from names to places of rows, in a temporary file, so that memory stays flat."""
 
     def __init__(self) -> None:
-        # An empty name is a temporary database on disk, which is deleted with the connection.
-        self._db = sqlite3.connect("", isolation_level=None)
-        self._db.executescript(
-            "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -8000;"
-            "CREATE TABLE name (name TEXT PRIMARY KEY, kind TEXT, shown TEXT, place TEXT) WITHOUT ROWID; BEGIN"
+        self._db = open_temporary_database(
+            "CREATE TABLE name (name TEXT PRIMARY KEY, kind TEXT, shown TEXT, place TEXT) WITHOUT ROWID"
         )
 
     def setdefault(self, name: str, kind: str, shown: str, place: str) -> tuple[str, str, str] | None:

@@ -9,9 +9,9 @@ from pathlib import Path
 from runner.errors import StateError
 from runner.files.atomic import make_private_folder, open_private_file
 from runner.store.connection import SqliteConnection
+from runner.store.index.upgrade_rows import ROW_TABLE_VERSION, write_row_indexes
 from runner.store.lock import HeldLock, lock_folder
-from runner.store.moved import check_at_home
-from runner.store.upgrade_rows import ROW_TABLE_VERSION, write_row_indexes
+from runner.store.moving.moved import check_at_home
 
 SCHEMA_VERSION = 10
 _NETWORK_FILESYSTEMS = (

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from runner.errors import UsageError
 from runner.files.object_store import SCHEMES
 from runner.spec.redact import redact_passwords
-from runner.store.moved import is_away
+from runner.store.moving.moved import is_away
 
 SETTINGS_FILE = "runner.toml"
 SETTINGS = ("state", "files", "project", "jobs")

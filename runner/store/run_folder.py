@@ -9,7 +9,7 @@ from pathlib import Path
 
 from runner.files.atomic import atomic_write, make_private_folder
 from runner.requests.stored_params import Params, restore_params
-from runner.store.shared_files import SharedFiles
+from runner.store.shared.shared_files import SharedFiles
 
 _MAX_OPEN_FILES = 32
 _KEPT_BY_PURGE = ("spec.json", "labels.json")

@@ -1,4 +1,4 @@
-"""Runs, batches and rows, and their state transitions.
+"""Runs with their batches and rows, and their state transitions.
 
 Each transition is one transaction. A batch changes its state by compare-and-set, so that a repeated step fails
 instead of taking effect twice.
@@ -7,7 +7,7 @@ instead of taking effect twice.
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,33 +15,27 @@ from typing import Any
 from runner.errors import StateError
 from runner.files.object_store import ObjectStore
 from runner.requests.pack import Body
-from runner.store.answer_index import AnsweredRequests, forget_answers
-from runner.store.batch_index import Outcome, RunIndexes
-from runner.store.connection import Connection, scope_of
-from runner.store.database import RECOVER, make_state_folder, open_database
+from runner.store.connection import Connection
 from runner.store.event_log import EventLog
-from runner.store.key_hashes import KeyHashes
-from runner.store.lease import Leases, check_not_moved
-from runner.store.lock import HeldLock, SendGuard, guard_sending
-from runner.store.moved import check_nothing_left
+from runner.store.index.answer_index import AnsweredRequests, forget_answers
+from runner.store.index.batch_index import Outcome, RunIndexes
+from runner.store.index.row_finder import RowFinder
+from runner.store.index.row_index import RowIndex
+from runner.store.lock import HeldLock
 from runner.store.outcome_counts import OutcomeCounts
-from runner.store.place import StatePlace
-from runner.store.postgres import PostgresConnection, create_schema
 from runner.store.records import Batch, Run, list_columns, read_record
 from runner.store.remote_index import RemoteIndex
-from runner.store.row_finder import RowFinder
-from runner.store.row_index import RowIndex
 from runner.store.run_batches import BatchKey, RunBatches, key_of
-from runner.store.run_folder import RunFolder
-from runner.store.run_ids import new_run_id
-from runner.store.shared_files import SharedFiles
+from runner.store.run_store import RunStore
+from runner.store.shared.lease import Leases
+from runner.store.temporary.key_hashes import KeyHashes
 
 _NO_DIGESTS: Mapping[int, bytes] = {}
 _NO_ADJUSTMENTS: Mapping[int, int] = {}
-_RUN_COLUMNS, _BATCH_COLUMNS = list_columns(Run), list_columns(Batch)
+_COLUMNS = list_columns(Batch)
 
 
-class Store:
+class Store(RunStore):
     """Durable state of all runs of a project."""
 
     def __init__(
@@ -51,12 +45,7 @@ class Store:
         lock: HeldLock | Leases | None = None,
         objects: ObjectStore | None = None,
     ) -> None:
-        self.path = folder
-        self._lock = lock
-        self.shared = None
-        if objects is not None:
-            self.shared = SharedFiles(objects, folder, is_ours=self._is_ours, check_lock=self._check_upload)
-        self._db = connection
+        super().__init__(folder, connection, lock, objects)
         self._in_memory: dict[int, RunBatches] = {}
         self.row_index = RowIndex(self._batches, self._find_indexes)
         self.counts = OutcomeCounts(connection)
@@ -64,86 +53,15 @@ class Store:
         self.remote_index = RemoteIndex(connection)
         self.event_log = EventLog(connection)
 
-    @property
-    def fresh_start(self) -> str:
-        """How to begin with an empty state in the place of this one, for messages."""
-        return "move .runner away" if self.shared is None else "name another `project`"
-
-    @property
-    def remedy(self) -> str:
-        """How to rebuild a state that is damaged or lost, for messages."""
-        return f"{self.fresh_start} and {RECOVER}"
-
-    def check_lock(self) -> None:
-        """Raise StateLocked if another process has taken over the lock of this state."""
-        if self._lock is not None:
-            self._lock.check()
-
-    def _check_upload(self) -> None:
-        """Raise StateLocked as `check_lock` does, and show the database that this process is at work."""
-        self.check_lock()
-        if self._db.project is not None:
-            self._db.execute("SELECT 1")
-
-    def hold(self, spec: str) -> None:
-        """Keep other runners away from a spec until the store is closed. Raises StateLocked.
-
-        A state folder is locked as a whole.
-        """
-        if isinstance(self._lock, Leases) and not self._lock.holds(spec):
-            # Another machine may have gone on with its runs since they were looked at.
-            if self.shared is not None:
-                self.shared.forget_others()
-            self._lock.hold(spec)
-
-    def _holds(self, run: Run) -> bool:
-        return self._lock.holds(run.spec) if isinstance(self._lock, Leases) else self._lock is not None
-
-    def _is_ours(self, run_id: str | None) -> bool:
-        """Return whether no other process changes the files of a run, or those of no run."""
-        if not isinstance(self._lock, Leases):
-            return self._lock is not None
-        found = self._db.execute("SELECT spec FROM run WHERE id = ?", (run_id,)).fetchone()
-        return found is not None and self._lock.holds(found[0])
-
-    def guard_sending(self) -> SendGuard:
-        """Return a guard for a body that is about to be sent."""
-        return guard_sending(self._lock)
-
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Commit all writes inside the block together at its end, or none of them."""
         try:
-            with self._db.transaction():
+            with super().transaction():
                 yield
-                self.upload_pending()
-        except BaseException as error:
+        except BaseException:
             self._in_memory.clear()
-            if isinstance(error, StateError):
-                # A database breaks off who was suspended: then another runner may have taken over.
-                self.check_lock()
             raise
-
-    def folder(self, run: Run) -> RunFolder:
-        """Return the folder of a run."""
-        return self.folder_of(run.id)
-
-    def folder_of(self, run_id: str) -> RunFolder:
-        """Return the folder of the run with this id."""
-        return RunFolder(self.path / "runs" / run_id, self.shared)
-
-    def upload_pending(self) -> None:
-        """Upload the files that were written, so that other machines have what the state is about to mention."""
-        if self.shared is not None:
-            self.shared.upload_pending()
-
-    @property
-    def uploads(self) -> Path:
-        """The list of the files that were uploaded through the Files API; the next commit keeps what is added."""
-        path = self.path / "files.jsonl"
-        if self.shared is not None:
-            self.shared.note_written(self.shared.fetch(path))
-        return path
 
     def _find_indexes(self, number: int) -> RunIndexes:
         query = "SELECT id, unsent_index, duplicate_index FROM run WHERE number = ?"
@@ -152,44 +70,6 @@ class Store:
             raise StateError("another runner has discarded a run meanwhile: run the command again")
         run_id, *indexes = found
         return RunIndexes(self.folder_of(run_id), *indexes)
-
-    def runs(self, spec: str | None = None) -> list[Run]:
-        """Return all runs, or the runs of the spec with this name, newest first."""
-        wanted = scope_of(self._db) | ({} if spec is None else {"spec": spec})
-        where = " AND ".join(f"{name} = ?" for name in wanted)
-        query = f"SELECT {_RUN_COLUMNS} FROM run {where and 'WHERE'} {where} ORDER BY number DESC"
-        rows = self._db.execute(query, tuple(wanted.values()))
-        return [read_record(Run, row) for row in rows]
-
-    def create_run(
-        self,
-        *,
-        spec: str,
-        spec_path: str,
-        fingerprint: str,
-        origin: str,
-        run_id: str | None = None,
-        is_pilot: bool = False,
-    ) -> Run:
-        """Record a run in the state `preparing`, and create its empty folder.
-
-        The new id encodes `origin`, a digest. A run with a given `run_id` counts as recovered from the start.
-        """
-        values = scope_of(self._db) | {
-            "id": run_id or new_run_id(origin),
-            "spec": spec,
-            "spec_path": spec_path,
-            "fingerprint": fingerprint,
-            "state": "preparing",
-            "created_at": time.time(),
-            "recovered_at": None if run_id is None else time.time(),
-            "is_pilot": is_pilot,
-        }
-        marks = ", ".join("?" * len(values))
-        self._db.execute(f"INSERT INTO run ({', '.join(values)}) VALUES ({marks})", tuple(values.values()))
-        run = self.runs(spec)[0]
-        self.folder(run).create()
-        return run
 
     def delete_run(self, run: Run) -> None:
         """Delete a run that never sent anything."""
@@ -210,12 +90,6 @@ class Store:
         self.folder(run).purge()
         forget_answers(self.path, run)
         return run
-
-    def update_run(self, run: Run, **columns: Any) -> Run:
-        """Change columns of a run."""
-        names = ", ".join(f"{name} = ?" for name in columns)
-        self._db.execute(f"UPDATE run SET {names} WHERE number = ?", (*columns.values(), run.number))
-        return replace(run, **columns)
 
     def add_batch(
         self,
@@ -288,10 +162,6 @@ class Store:
         """Return the number of requests in the first round of a prepared run."""
         return sum(batch.requests for batch in self.batches(run))
 
-    def previous_runs(self, run: Run) -> Iterator[Run]:
-        """Return the other runs of the same spec, newest first."""
-        return (other for other in self.runs(run.spec) if other.id != run.id)
-
     def batches(self, run: Run) -> list[Batch]:
         """Return all batches of a run, ordered by round and batch."""
         return self._batches(run.number)
@@ -299,7 +169,7 @@ class Store:
     def _batches(self, run: int) -> list[Batch]:
         if run in self._in_memory:
             return list(self._in_memory[run])
-        query = f"SELECT {_BATCH_COLUMNS} FROM batch WHERE run = ? ORDER BY round, batch"
+        query = f"SELECT {_COLUMNS} FROM batch WHERE run = ? ORDER BY round, batch"
         return [read_record(Batch, row) for row in self._db.execute(query, (run,))]
 
     def run_batches(self, run: Run) -> RunBatches:
@@ -313,7 +183,7 @@ class Store:
     def _reload(self, run: int, key: BatchKey) -> None:
         """Read a batch from the database again, if the batches of its run are in memory."""
         if (known := self._in_memory.get(run)) is not None:
-            query = f"SELECT {_BATCH_COLUMNS} FROM batch WHERE run = ? AND round = ? AND batch = ?"
+            query = f"SELECT {_COLUMNS} FROM batch WHERE run = ? AND round = ? AND batch = ?"
             known.put(read_record(Batch, self._db.execute(query, (run, *key)).fetchone()))
 
     def transition(self, batch: Batch, state: str, **columns: Any) -> Batch:
@@ -417,51 +287,3 @@ class Store:
         """Return the answered requests of all runs but this one, which may belong to another store."""
         others = [other for other in self.runs() if run is None or other.id != run.id]
         return AnsweredRequests(self.path, self.row_index, others)
-
-
-@contextmanager
-def _open_shared(place: StatePlace, *, lock: bool) -> Iterator[tuple[PostgresConnection, Leases | None]]:
-    make_state_folder(place.folder)
-    with closing(PostgresConnection(str(place.database), place.project)) as connection:
-        create_schema(connection, str(place.database))
-        check_not_moved(connection)
-        if not lock:
-            yield connection, None
-            return
-        check_nothing_left(place.folder, str(place))
-        with closing(Leases(place, connection)) as leases:
-            yield connection, leases
-
-
-def _check_sent_runs(store: Store, shared: SharedFiles) -> None:
-    """Raise StateError if a run was sent that the database does not know: it has lost the latest changes."""
-    found = list(shared.find_sent_runs(_list_started(store)))
-    # Another process may have started and sent one since.
-    if lost := sorted(set(found) - _list_started(store)):
-        raise StateError(f"the database lacks the run {lost[0]}, which was sent: restore it, or {store.remedy}")
-
-
-def _list_started(store: Store) -> set[str]:
-    """Return the ids of the runs of which something may have been sent, as the database has them."""
-    return {run.id for run in store.runs() if run.state not in ("preparing", "prepared")}
-
-
-@contextmanager
-def open_store(place: StatePlace | Path, *, lock: bool = True) -> Iterator[Store]:
-    """Open a state, creating it if necessary; a path is that of a folder with a state of its own.
-
-    `lock` keeps other runners out until it is closed; on a shared state, `Store.hold` does for one spec.
-    Raises StateLocked, and StateError if the state cannot be used.
-    """
-    place = StatePlace(place) if isinstance(place, Path) else place
-    objects = None if place.project_files is None else ObjectStore(place.project_files)
-    opened: AbstractContextManager[tuple[Connection, HeldLock | Leases | None]]
-    opened = _open_shared(place, lock=lock) if place.is_shared else open_database(place.folder, lock=lock)
-    with opened as (connection, held):
-        store = Store(place.folder, connection, held, objects)
-        if lock and store.shared is not None:
-            _check_sent_runs(store, store.shared)
-        try:
-            yield store
-        finally:
-            store.key_hashes.close()

@@ -7,8 +7,8 @@ from typing import Any
 
 from runner import Summary
 from runner.cli.texts.summary import format_conclusion
+from runner.store.open_store import open_store
 from runner.store.records import Batch
-from runner.store.store import open_store
 from tests.support.outputs import records
 from tests.support.processes import RUN, command
 from tests.support.projects import BATCHES, EACH_ONCE, SPEC, write_job

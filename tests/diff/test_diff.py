@@ -17,7 +17,7 @@ from runner.lifecycle.diff.compare import RowDifference
 from runner.lifecycle.diff.diff import Diff, diff_runs
 from runner.lifecycle.maintain.purge import find_purgeable, purge_run
 from runner.runs.find import RunInfo, find_runs
-from runner.store.store import open_store
+from runner.store.open_store import open_store
 from tests.support.processes import command
 from tests.support.projects import SCHEMA, SPEC, write_job
 from tests.support.simulator import environ_without_key

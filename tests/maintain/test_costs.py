@@ -9,7 +9,7 @@ from runner import Summary
 from runner.lifecycle.maintain.costs import Amount, Costs, sum_costs
 from runner.lifecycle.maintain.purge import purge_run
 from runner.runs.find import find_runs
-from runner.store.store import open_store
+from runner.store.open_store import open_store
 from tests.support.projects import write_job
 from tests.support.simulator import bill
 

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from runner.errors import StateError
-from runner.store.move import move_to_folder, move_to_shared
+from runner.store.moving.move import move_to_folder, move_to_shared
+from runner.store.open_store import open_store
 from runner.store.place import StatePlace
-from runner.store.store import open_store
 from tests.support.processes import RUN, command, kill
 from tests.support.projects import BATCHES, EACH_ONCE
 from tests.support.servers import query_server

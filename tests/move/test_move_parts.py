@@ -7,13 +7,14 @@ import pytest
 
 from runner.errors import StateError, StateLocked
 from runner.files.object_store import ObjectStore
-from runner.store.copy_runs import list_table_columns
 from runner.store.database import create_database, open_database
-from runner.store.lease import Leases
-from runner.store.move import move_to_folder, move_to_shared
+from runner.store.moving.copy_runs import list_table_columns
+from runner.store.moving.move import move_to_folder, move_to_shared
+from runner.store.open_store import open_store
 from runner.store.place import StatePlace
-from runner.store.postgres import PostgresConnection
-from runner.store.store import Store, open_store
+from runner.store.shared.lease import Leases
+from runner.store.shared.postgres import PostgresConnection
+from runner.store.store import Store
 from tests.support import DATA
 from tests.support.processes import RUN, command
 from tests.support.projects import BATCHES

@@ -14,7 +14,7 @@ import pytest
 from runner import load_spec, run
 from runner.errors import RunnerError
 from runner.simulator.responses import DropConnection
-from runner.store.batch_index import Outcome
+from runner.store.index.batch_index import Outcome
 from tests.support.outputs import outputs
 from tests.support.processes import RUN, command, end, kill, start
 from tests.support.projects import EACH_ONCE, SPEC, change_results, lose_requests, write_job

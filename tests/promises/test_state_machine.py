@@ -20,7 +20,7 @@ from runner.lifecycle.maintain.doctor import diagnose_state
 from runner.runs.events import RunEvent
 from runner.simulator.faults import Faults
 from runner.simulator.server import serve
-from runner.store.store import open_store
+from runner.store.open_store import open_store
 from tests.support.outputs import records
 from tests.support.projects import SPEC, write_job
 from tests.support.simulator import paid

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from runner import Summary
-from runner.store.batch_index import locate
 from runner.store.database import SCHEMA_VERSION, open_database
-from runner.store.index_files import outcome_name
+from runner.store.index.batch_index import locate
+from runner.store.index.index_files import outcome_name
 from runner.store.lock import lock_folder
-from runner.store.store import open_store
+from runner.store.open_store import open_store
 from tests.support import DATA
 from tests.support.processes import RUN, command
 from tests.support.projects import SPEC, write_job

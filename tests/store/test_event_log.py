@@ -2,8 +2,9 @@
 
 from secrets import token_hex
 
+from runner.store.open_store import open_store
 from runner.store.place import StatePlace
-from runner.store.store import Store, open_store
+from runner.store.store import Store
 
 
 def add(store: Store, name: str, mark: str = "") -> None:

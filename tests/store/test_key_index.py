@@ -1,6 +1,6 @@
 """Values by key, on disk."""
 
-from runner.store.key_index import open_key_index
+from runner.store.temporary.key_index import open_key_index
 
 
 def test_first_value_of_a_key_stays() -> None:

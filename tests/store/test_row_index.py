@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from runner.errors import StateError
 from runner.requests.pack import Body
 from runner.results.outcome_names import OUTCOMES
-from runner.store.answer_index import AnsweredRequests
-from runner.store.index_files import OUTCOME_CODES
+from runner.store.index.answer_index import AnsweredRequests
+from runner.store.index.index_files import OUTCOME_CODES
+from runner.store.index.unsent_rows import write_unsent_rows
+from runner.store.open_store import open_store
 from runner.store.records import Run, SettledRow
-from runner.store.store import Store, open_store
-from runner.store.unsent_rows import write_unsent_rows
+from runner.store.store import Store
 
 ROWS = 40
 OUTCOME = st.sampled_from([None, "succeeded", "invalid", "errored"])

@@ -9,10 +9,11 @@ import pytest
 
 from runner.errors import StateError
 from runner.requests.pack import Body
+from runner.store.open_store import open_store
 from runner.store.place import StatePlace
 from runner.store.records import Batch
 from runner.store.run_batches import RunBatches
-from runner.store.store import Store, open_store
+from runner.store.store import Store
 
 STATES = ("prepared", "submitting", "submitted", "ended", "collected")
 USAGE = '{"input_tokens":3,"output_tokens":5,"unreadable":{"usage":1}}'

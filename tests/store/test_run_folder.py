@@ -8,7 +8,7 @@ import pytest
 
 from runner import Summary
 from runner.errors import StateError, StateLocked
-from runner.store.store import open_store
+from runner.store.open_store import open_store
 from tests.support.projects import SPEC
 from tests.support.simulator import accepted
 

@@ -6,11 +6,11 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.store.waiting_rows import WaitingRows
+from runner.store.temporary.waiting_rows import WaitingRows
 from tests.support import ROOT
 
 FILL = """
-from runner.store.waiting_rows import WaitingRows
+from runner.store.temporary.waiting_rows import WaitingRows
 from tests.support.processes import no_room
 
 no_room(1 << 20)

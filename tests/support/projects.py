@@ -17,10 +17,10 @@ from runner.lifecycle.validate.checked_spec import check_spec
 from runner.runs.events import ProgressCallback, ignore_progress
 from runner.spec.schema_errors import schema_text
 from runner.spec.spec import Spec
-from runner.store.batch_index import Outcome
-from runner.store.index_files import REQUEST, write_index
+from runner.store.index.batch_index import Outcome
+from runner.store.index.index_files import REQUEST, write_index
+from runner.store.open_store import open_store
 from runner.store.place import StatePlace
-from runner.store.store import open_store
 
 SCHEMA = {
     "type": "object",

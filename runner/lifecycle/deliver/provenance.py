@@ -13,7 +13,7 @@ from runner.results.usage import parse_usage
 from runner.runs.context import RunContext
 from runner.sinks.registry import column_expressions
 from runner.spec.spec import Spec
-from runner.store.row_finder import RowFinder
+from runner.store.index.row_finder import RowFinder
 from runner.store.run_folder import FileSlices
 from runner.templates.expressions import PROVENANCE_FIELDS
 

@@ -10,7 +10,7 @@ from runner.requests.custom_id import parse_row_number
 from runner.results.outcome import LOST_ANSWER, PAUSE_TURN, parse_result
 from runner.results.output_format import OutputFormat
 from runner.results.usage import Usage, parse_usage
-from runner.store.row_index import RETRY_ALWAYS
+from runner.store.index.row_index import RETRY_ALWAYS
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from itertools import zip_longest
 import msgspec
 
 from runner.lifecycle.diff.compare import RowState
-from runner.store.waiting_rows import WaitingRows
+from runner.store.temporary.waiting_rows import WaitingRows
 
 RowPair = tuple[RowState | None, RowState | None]
 

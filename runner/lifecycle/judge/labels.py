@@ -17,7 +17,7 @@ from runner.sources.input_files import Inputs
 from runner.sources.read import Row, read_rows
 from runner.spec.record import make_record, spec_from_record
 from runner.spec.spec import Source, Spec
-from runner.store.key_index import KeyIndex, open_key_index
+from runner.store.temporary.key_index import KeyIndex, open_key_index
 
 
 @dataclass(slots=True)

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from runner.files.object_store import StoredFile
 from runner.runs.context import batch_label
-from runner.store.index_files import DUPLICATE, REQUEST, RESULT, UNSENT, index_name
+from runner.store.index.index_files import DUPLICATE, REQUEST, RESULT, UNSENT, index_name
 from runner.store.records import Batch, Run
-from runner.store.shared_files import SharedFiles
+from runner.store.shared.shared_files import SharedFiles
 from runner.store.store import Store
 
 Sizes = dict[str, StoredFile]

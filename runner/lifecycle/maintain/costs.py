@@ -13,9 +13,10 @@ from runner.results.usage import Usage
 from runner.runs.project import SIMULATED_FOLDER, find_state
 from runner.runs.snapshot import read_labels, read_snapshot
 from runner.spec.spec_files import find_project_root
+from runner.store.open_store import open_store
 from runner.store.records import Batch, Run
 from runner.store.run_batches import decode_column
-from runner.store.store import Store, open_store
+from runner.store.store import Store
 
 NO_LABEL, NO_MODEL = "(none)", "(unknown)"
 

@@ -28,12 +28,13 @@ from runner.runs.project import SIMULATED_FOLDER, find_state, find_state_root, o
 from runner.runs.snapshot import read_endpoint, read_snapshot
 from runner.spec.endpoint import Endpoint
 from runner.spec.spec_files import find_project_root
-from runner.store.moved import check_nothing_left
+from runner.store.moving.moved import check_nothing_left
+from runner.store.open_store import open_store
 from runner.store.place import StatePlace
 from runner.store.records import Batch, Run
 from runner.store.run_batches import decode_column
 from runner.store.run_folder import FileSlices, open_slices
-from runner.store.store import Store, open_store
+from runner.store.store import Store
 from runner.text import pluralize
 
 _MAX_SHOWN = 10

@@ -10,8 +10,8 @@ from runner.files.atomic import sync_folder
 from runner.requests.pack import Body, pack_requests
 from runner.requests.stored_params import restore_params
 from runner.spec.spec import Spec
+from runner.store.index.row_finder import RowFinder
 from runner.store.records import Run
-from runner.store.row_finder import RowFinder
 from runner.store.run_folder import open_slices
 from runner.store.store import Store
 

@@ -30,9 +30,10 @@ from runner.runs.find import match_run_id
 from runner.runs.project import find_state, open_client
 from runner.runs.snapshot import origin_digest, take_snapshot
 from runner.spec.spec import Spec
+from runner.store.open_store import open_store
 from runner.store.records import RecoveredBatch, Run
 from runner.store.run_ids import origin_tag, parse_created_at, parse_tag
-from runner.store.store import Store, open_store
+from runner.store.store import Store
 from runner.text import pluralize
 
 _MAX_SHOWN = 10

@@ -28,8 +28,9 @@ from runner.runs.shared_cap import measure_spent
 from runner.sources.input_files import Inputs
 from runner.sources.read import read_rows
 from runner.spec.spec import Spec
+from runner.store.open_store import open_store
 from runner.store.place import StatePlace
-from runner.store.store import Store, open_store
+from runner.store.store import Store
 
 
 def render_requests(spec: Spec, *, limit: int | None = None) -> Iterator[bytes]:

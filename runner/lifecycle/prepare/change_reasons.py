@@ -13,8 +13,8 @@ from runner.requests.params import build_params_without_prompt
 from runner.runs.snapshot import SpecSnapshot, read_snapshot
 from runner.spec.record import spec_from_record
 from runner.store.records import Run
-from runner.store.request_index import DigestIndex
 from runner.store.store import Store
+from runner.store.temporary.digest_index import DigestIndex
 
 _COMPARED_STATES = ("running", "finished", "abandoned")
 

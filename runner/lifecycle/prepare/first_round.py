@@ -22,10 +22,10 @@ from runner.rules.finding import Finding
 from runner.sinks.row_checks import SinkRowChecks
 from runner.sources.read import Row
 from runner.spec.spec import Spec
+from runner.store.index.unsent_rows import UnsentRows
 from runner.store.records import Run, SettledRow
-from runner.store.request_index import DigestIndex
 from runner.store.store import Store
-from runner.store.unsent_rows import UnsentRows
+from runner.store.temporary.digest_index import DigestIndex
 from runner.templates.templates import Templates
 from runner.text import pluralize
 

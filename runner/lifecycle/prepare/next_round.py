@@ -15,7 +15,7 @@ from runner.results.outcome import PAUSE_TURN
 from runner.results.output_format import OutputFormat
 from runner.runs.context import RunContext
 from runner.runs.result_reader import ResultReader, open_result_reader
-from runner.store.row_index import RETRY_ALWAYS
+from runner.store.index.row_index import RETRY_ALWAYS
 from runner.store.run_folder import BodyReader, open_bodies
 from runner.text import pluralize
 

@@ -36,11 +36,11 @@ from runner.sinks.row_checks import SinkRowChecks
 from runner.sources.input_files import Inputs
 from runner.sources.read import Row, read_rows
 from runner.spec.spec import Spec
+from runner.store.index.unsent_rows import write_unsent_rows
 from runner.store.records import Run
-from runner.store.request_index import DigestIndex
 from runner.store.run_folder import FileSlices, RunFolder, open_slices
 from runner.store.store import Store
-from runner.store.unsent_rows import write_unsent_rows
+from runner.store.temporary.digest_index import DigestIndex
 from runner.templates.templates import Templates
 from runner.text import pluralize
 

@@ -17,7 +17,7 @@ from runner.results.outcome import parse_result
 from runner.results.output_format import OutputFormat
 from runner.runs.snapshot import read_snapshot
 from runner.spec.spec import Spec
-from runner.store.answer_index import AnsweredRequests, Location
+from runner.store.index.answer_index import AnsweredRequests, Location
 from runner.store.records import Run
 from runner.store.run_folder import FileSlices
 from runner.store.store import Store

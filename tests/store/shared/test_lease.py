@@ -9,11 +9,12 @@ import psycopg
 import pytest
 
 from runner.errors import StateError, StateLocked
-from runner.store.lease import Leases, is_free
+from runner.store.open_store import open_store
 from runner.store.place import StatePlace
-from runner.store.postgres import PostgresConnection, create_schema
 from runner.store.records import Run
-from runner.store.store import Store, open_store
+from runner.store.shared.lease import Leases, is_free
+from runner.store.shared.postgres import PostgresConnection, create_schema
+from runner.store.store import Store
 from tests.support.servers import query_server
 
 pytestmark = pytest.mark.server

@@ -10,9 +10,10 @@ import pytest
 
 from runner.errors import StateError
 from runner.files.object_store import ObjectStore
+from runner.store.open_store import open_store
 from runner.store.place import StatePlace
 from runner.store.records import Run
-from runner.store.store import Store, open_store
+from runner.store.store import Store
 
 Machine = Callable[..., AbstractContextManager[Store]]
 RUN = "1abc-run"

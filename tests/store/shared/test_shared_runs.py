@@ -16,8 +16,8 @@ import pytest
 
 from runner.files.object_store import ObjectStore
 from runner.runs.events import RunEvent
+from runner.store.open_store import open_store
 from runner.store.place import StatePlace
-from runner.store.store import open_store
 from tests.support import ROOT
 from tests.support.outputs import outputs, records
 from tests.support.projects import BATCHES, EACH_ONCE, run_shared, write_job

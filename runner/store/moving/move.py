@@ -15,12 +15,11 @@ from pathlib import Path
 from runner.errors import StateError, StateLocked
 from runner.files.atomic import sync_folder
 from runner.files.object_store import ObjectStore
-from runner.store.copy_runs import RunCopier
 from runner.store.database import create_database, make_state_folder, open_database
-from runner.store.lease import Leases, describe_move, find_new_home
 from runner.store.lock import lock_folder
-from runner.store.move_files import Report, RunFiles
-from runner.store.moved import (
+from runner.store.moving.copy_runs import RunCopier
+from runner.store.moving.move_files import Report, RunFiles
+from runner.store.moving.moved import (
     ARRIVING,
     DATABASE,
     LEAVING,
@@ -34,7 +33,8 @@ from runner.store.moved import (
     rename_database,
 )
 from runner.store.place import StatePlace
-from runner.store.postgres import PostgresConnection, create_schema
+from runner.store.shared.lease import Leases, describe_move, find_new_home
+from runner.store.shared.postgres import PostgresConnection, create_schema
 from runner.text import pluralize
 
 

@@ -1,7 +1,12 @@
 """Hashes of the keys of a run while it is prepared, to find keys that two rows have."""
 
-import sqlite3
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from runner.tabular.temporary import open_temporary_database
+
+if TYPE_CHECKING:
+    import sqlite3
 
 
 class KeyHashes:
@@ -14,11 +19,7 @@ class KeyHashes:
         """Store the hashes of the keys of consecutive rows; those that begin with row 1 replace all others."""
         if self._db is None or first_row == 1:
             self.close()
-            self._db = sqlite3.connect("", isolation_level=None)
-            self._db.executescript(
-                "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -8000;"
-                "CREATE TABLE key_hash (hash INTEGER, row INTEGER); BEGIN"
-            )
+            self._db = open_temporary_database("CREATE TABLE key_hash (hash INTEGER, row INTEGER)")
         pairs = ((hash, row) for row, hash in enumerate(hashes, first_row))
         self._db.executemany("INSERT INTO key_hash VALUES (?, ?)", pairs)
 

@@ -1,6 +1,6 @@
 """Requests by digest that were already seen."""
 
-import sqlite3
+from runner.tabular.temporary import open_temporary_database
 
 
 class DigestIndex:
@@ -10,10 +10,8 @@ class DigestIndex:
     """
 
     def __init__(self) -> None:
-        self._db = sqlite3.connect("", isolation_level=None)
-        self._db.executescript(
-            "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -8000;"
-            "CREATE TABLE digest (digest BLOB PRIMARY KEY, number INTEGER) WITHOUT ROWID; BEGIN"
+        self._db = open_temporary_database(
+            "CREATE TABLE digest (digest BLOB PRIMARY KEY, number INTEGER) WITHOUT ROWID"
         )
 
     def setdefault(self, digest: bytes, number: int) -> int:

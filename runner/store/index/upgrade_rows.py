@@ -6,13 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from runner.files.atomic import make_private_folder
-from runner.store.index_files import DUPLICATE, OUTCOME_CODES, REQUEST, RESULT, UNSENT, write_index
+from runner.store.index.index_files import (
+    DUPLICATE,
+    NO_DIGEST,
+    OUTCOME_CODES,
+    REQUEST,
+    RESULT,
+    UNSENT,
+    write_index,
+)
 from runner.store.run_folder import RunFolder
 
 ROW_TABLE_VERSION = 9
 """The last version of the database with a table of rows."""
 
-_NO_DIGEST = bytes(16)
 _IN_BATCH = "FROM row WHERE run = ? AND row BETWEEN ? AND ? AND round = ? AND batch = ? ORDER BY row"
 
 
@@ -45,7 +52,7 @@ def _write_batch(
     place, name = (run, first, last, round, batch), f"{round}-{batch}"
     columns = "row, body_offset, body_length, coalesce(sent_length, body_length), size_adjustment, digest"
     requests = (
-        REQUEST.pack(*one, digest or _NO_DIGEST)
+        REQUEST.pack(*one, digest or NO_DIGEST)
         for *one, digest in connection.execute(f"SELECT {columns} {_IN_BATCH}", place)
     )
     values = f"request_index = '{write_index(folder, f'{name}.requests', requests)}'"
@@ -82,4 +89,4 @@ def _write_unsent(connection: sqlite3.Connection, run: int, folder: RunFolder) -
 def _pack_unsent(row: int, first: int | None, outcome: str | None, *rest: Any) -> bytes:
     offset, length, digest = rest
     code = 0 if first else OUTCOME_CODES[outcome]
-    return UNSENT.pack(row, first or 0, code, offset or 0, length or 0, digest or _NO_DIGEST)
+    return UNSENT.pack(row, first or 0, code, offset or 0, length or 0, digest or NO_DIGEST)

@@ -4,16 +4,15 @@ import sqlite3
 from collections.abc import Iterator
 
 from runner.errors import StateError
+from runner.tabular.temporary import open_temporary_database
 
 
 class WaitingRows:
     """A map from keys to rows in the order in which they came, in a temporary file: memory stays flat."""
 
     def __init__(self) -> None:
-        self._db = sqlite3.connect("", isolation_level=None)
-        self._db.executescript(
-            "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -8000;"
-            "CREATE TABLE waiting (number INTEGER PRIMARY KEY, key TEXT UNIQUE, row BLOB); BEGIN"
+        self._db = open_temporary_database(
+            "CREATE TABLE waiting (number INTEGER PRIMARY KEY, key TEXT UNIQUE, row BLOB)"
         )
         self._count = 0
 

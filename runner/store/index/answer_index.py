@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from runner.errors import StateError
 from runner.store.database import choose_journal_mode
+from runner.store.index.row_index import RowIndex
 from runner.store.records import Run
-from runner.store.row_index import RowIndex
 
 # Changed with the tables, so that a cache of another form is made again.
 _FORM = 1

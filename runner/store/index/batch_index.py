@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 from runner.errors import StateError
 from runner.requests.pack import Body
-from runner.store.index_files import (
+from runner.store.index.index_files import (
+    NO_DIGEST,
     OUTCOME_CODES,
     REQUEST,
     RESULT,
@@ -18,8 +19,6 @@ from runner.store.index_files import (
 )
 from runner.store.records import Batch
 from runner.store.run_folder import FileSlices, RunFolder
-
-_NO_DIGEST = bytes(16)
 
 Request = tuple[int, int, int, int, int, bytes]
 """A record of `requests`: row, offset, length, length as sent, size adjustment, digest."""
@@ -75,7 +74,7 @@ class BatchIndex:
         sent = body.sent_lengths
         records = (
             REQUEST.pack(
-                row, offset, length, sent.get(row, length), adjustments.get(row, 0), digests.get(row) or _NO_DIGEST
+                row, offset, length, sent.get(row, length), adjustments.get(row, 0), digests.get(row) or NO_DIGEST
             )
             for row, offset, length in sorted(body.requests)
         )

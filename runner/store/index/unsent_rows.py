@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from runner.files.atomic import open_private_file, sync_folder
-from runner.store.index_files import DUPLICATE, OUTCOME_CODES, UNSENT, find_index, write_index
+from runner.store.index.index_files import DUPLICATE, NO_DIGEST, OUTCOME_CODES, UNSENT, find_index, write_index
 from runner.store.records import SettledRow
 from runner.store.run_folder import RunFolder
-
-_NO_DIGEST = bytes(16)
+from runner.tabular.temporary import open_temporary_database
 
 
 class UnsentRows:
@@ -33,12 +32,12 @@ class UnsentRows:
     def add_settled(self, settled: SettledRow) -> None:
         """Add a row together with its outcome."""
         row, outcome, offset, length, digest = settled
-        self._write(row, 0, OUTCOME_CODES[outcome], offset or 0, length or 0, digest or _NO_DIGEST)
+        self._write(row, 0, OUTCOME_CODES[outcome], offset or 0, length or 0, digest or NO_DIGEST)
         self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
 
     def add_duplicate(self, row: int, first: int) -> None:
         """Add a row whose request an earlier row has too."""
-        self._write(row, first, 0, 0, 0, _NO_DIGEST)
+        self._write(row, first, 0, 0, 0, NO_DIGEST)
         count = "INSERT INTO duplicate VALUES (?, 1) ON CONFLICT (row) DO UPDATE SET count = count + 1"
         self._duplicates.execute(count, (first,))
 
@@ -65,12 +64,8 @@ class UnsentRows:
 def write_unsent_rows(folder: RunFolder) -> Iterator[UnsentRows]:
     """Yield the rows to add to, and write the index files of the run at the end."""
     temporary = folder.path / "index" / ".unsent.tmp"
-    # An empty name is a temporary database on disk, which is deleted with the connection.
-    with closing(sqlite3.connect("", isolation_level=None)) as duplicates, open_private_file(temporary) as file:
-        duplicates.executescript(
-            "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -8000;"
-            "CREATE TABLE duplicate (row INTEGER PRIMARY KEY, count INTEGER); BEGIN"
-        )
+    tables = "CREATE TABLE duplicate (row INTEGER PRIMARY KEY, count INTEGER)"
+    with closing(open_temporary_database(tables)) as duplicates, open_private_file(temporary) as file:
         rows = UnsentRows(file, duplicates)
         yield rows
         rows.finish(folder, temporary)

@@ -17,7 +17,7 @@ from runner.errors import StateError, StateLocked
 from runner.spec.variant_names import split_name
 from runner.store.lock import describe_self, read_clock
 from runner.store.place import StatePlace
-from runner.store.postgres import PostgresConnection
+from runner.store.shared.postgres import PostgresConnection
 
 _LEASE_SECONDS = 60.0
 _GRACE_SHARE = 1 / 6

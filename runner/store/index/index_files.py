@@ -29,6 +29,9 @@ RESULT = Struct("<IBBQI")
 UNSENT = Struct("<IIBQI16s")
 DUPLICATE = Struct("<II")
 
+NO_DIGEST = bytes(16)
+"""The digest in a record that stands for none."""
+
 _ROW = Struct("<I")
 _CODES = (
     None, "succeeded", "invalid", "truncated", "refused", "errored", "expired", "canceled", "missing", "rejected"

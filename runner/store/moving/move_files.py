@@ -8,7 +8,7 @@ from pathlib import Path
 from runner.errors import StateError
 from runner.files.atomic import make_private_folder, sync_folder
 from runner.files.object_store import ObjectStore, StoredFile
-from runner.store.shared_files import SharedFiles
+from runner.store.shared.shared_files import SharedFiles
 
 Report = Callable[[str], None]
 """Is told in a line what is done."""

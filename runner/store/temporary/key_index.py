@@ -4,6 +4,8 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
+from runner.tabular.temporary import open_temporary_database
+
 
 class KeyIndex:
     """Bytes by key; memory stays flat. The first value of a key stays."""
@@ -24,10 +26,6 @@ class KeyIndex:
 @contextmanager
 def open_key_index() -> Iterator[KeyIndex]:
     """Yield an empty map, and delete it at the end."""
-    # An empty name is a temporary database on disk, which is deleted with the connection.
-    with closing(sqlite3.connect("", isolation_level=None)) as connection:
-        connection.executescript(
-            "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -8000;"
-            "CREATE TABLE value (key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID; BEGIN"
-        )
+    tables = "CREATE TABLE value (key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID"
+    with closing(open_temporary_database(tables)) as connection:
         yield KeyIndex(connection)

@@ -6,8 +6,8 @@ from itertools import accumulate, groupby
 from typing import Any, NamedTuple
 
 from runner.errors import StateError
-from runner.store.batch_index import BatchIndex, Request, locate
-from runner.store.index_files import SortedRecords, digest_or_none, outcome_name
+from runner.store.index.batch_index import BatchIndex, Request, locate
+from runner.store.index.index_files import SortedRecords, digest_or_none, outcome_name
 from runner.store.records import Batch
 from runner.store.run_folder import FileSlices
 

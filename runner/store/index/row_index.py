@@ -11,8 +11,8 @@ from itertools import accumulate, chain
 from typing import Any, NamedTuple
 
 from runner.errors import StateError
-from runner.store.batch_index import BatchIndex, Outcome, Request, RunIndexes, locate, read_outcome, size_of
-from runner.store.index_files import (
+from runner.store.index.batch_index import BatchIndex, Outcome, Request, RunIndexes, locate, read_outcome, size_of
+from runner.store.index.index_files import (
     DUPLICATE,
     OUTCOME_CODES,
     UNSENT,
@@ -24,11 +24,11 @@ from runner.store.index_files import (
     read_records,
     write_index,
 )
-from runner.store.latest_attempts import Attempts, merge_latest
+from runner.store.index.latest_attempts import Attempts, merge_latest
+from runner.store.index.row_finder import RowFinder
 from runner.store.records import Batch, Run
-from runner.store.request_index import DigestIndex
-from runner.store.row_finder import RowFinder
 from runner.store.run_folder import FileSlices, open_slices
+from runner.store.temporary.digest_index import DigestIndex
 
 RETRY_ALWAYS = 2
 """Value of `rows_to_retry` for a row that is sent again however many attempts it has had."""
