@@ -49,6 +49,19 @@ def _check_url(url: str) -> None:
         raise UsageError(f"files is {url!r}: {missing}")
 
 
+def _list_exceptions(url: str) -> tuple[type[Exception], ...]:
+    """Return what the clients of a store raise when it fails."""
+    from obstore.exceptions import BaseError
+
+    # For some failures obstore has the exceptions of Python itself.
+    own = (BaseError, OSError, ValueError, NotImplementedError)
+    if not url.startswith("s3://"):
+        return own
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    return (*own, BotoCoreError, ClientError)
+
+
 def _connect(url: str, retries: int) -> Any:
     from obstore.store import from_url
 
@@ -101,10 +114,7 @@ class ObjectStore:
     def _map_errors(self, name: str = "") -> Iterator[None]:
         try:
             yield
-        except (UsageError, StateError):
-            raise
-        except Exception as error:
-            # Besides its own exceptions, obstore raises those of Python, and of the libraries for credentials.
+        except _list_exceptions(self.url) as error:
             place = f"{self.url}/{name}" if name else self.url
             message = f"{place} cannot be used: {_describe(error)}; nothing is lost: run the command again"
             raise StateError(message) from error
@@ -126,7 +136,7 @@ class ObjectStore:
             return [one.removeprefix(f"{folder}/") for one in found]
 
     def find(self, name: str) -> StoredFile | None:
-        """Return a file, or None if there is none of this name."""
+        """Return the file of this name, or None if it is missing."""
         import obstore
 
         with self._map_errors(name):

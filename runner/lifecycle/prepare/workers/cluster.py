@@ -7,6 +7,7 @@ and what they need of the spec, but no database, receiver or key.
 import hashlib
 import logging
 import math
+import multiprocessing
 import pickle
 import platform
 import socket
@@ -17,8 +18,9 @@ from concurrent.futures import CancelledError, Executor, Future
 from contextlib import contextmanager
 from functools import cache, lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Lock
 from time import monotonic
 from typing import Any, NamedTuple, cast
 
@@ -127,7 +129,7 @@ def open_cluster(templates: Templates, jobs: str | Executor) -> Iterator[Workers
     if not jobs.startswith(SCHEME):
         raise UsageError(f"jobs: {jobs!r} is neither a number of processes nor dask://HOST:PORT")
     with _connect(jobs) as client:
-        executor = client.get_executor(pure=False)
+        executor: Executor = client.get_executor(pure=False)
         if (count := len(client.nthreads())) == 0:
             place = jobs.removeprefix(SCHEME)
             raise UsageError(f"--jobs {jobs}: it has no workers: start some with `dask worker {place}`")
@@ -136,7 +138,7 @@ def open_cluster(templates: Templates, jobs: str | Executor) -> Iterator[Workers
             with warnings.catch_warnings():
                 # It is meant for tables; rows are sent once, as they are needed.
                 warnings.filterwarnings("ignore", "Sending large graph")
-                return executor.submit(render_task, versions, job, rows)  # type: ignore[no-any-return]
+                return executor.submit(render_task, versions, job, rows)
 
         try:
             yield Workers(submit, take_result, _Watch(client).check, count)
@@ -170,16 +172,12 @@ def _connect(address: str) -> Iterator[Any]:
 
 def _call_within(seconds: float, function: Callable[[], Any]) -> Any:
     """Return what a function returns. Raises TimeoutError: other servers accept and say nothing."""
-    future = Future[Any]()
-
-    def call() -> None:
-        try:
-            future.set_result(function())
-        except Exception as error:  # noqa: BLE001 - the caller gets it
-            future.set_exception(error)
-
-    Thread(target=call, daemon=True).start()
-    return future.result(seconds)
+    # Unlike those of an executor, its thread does not keep the process from ending.
+    pool = ThreadPool(1)
+    try:
+        return pool.apply_async(function).get(seconds)
+    except multiprocessing.TimeoutError as error:
+        raise TimeoutError from error
 
 
 @contextmanager
@@ -222,18 +220,18 @@ class _Watch:
 def take_result(future: "Future[Any]") -> Encoded:
     """Return what a task has found. Raises RunnerError if it could not run."""
     try:
-        found = future.result()
+        failure = future.exception()
     except CancelledError as error:
         raise RunnerError(
             "the cluster has dropped a task, as when its scheduler ends: see if it runs, and run the same command"
             " again"
         ) from error
-    except Exception as error:
-        # A worker may lack any package, and the cluster has exceptions of its own.
+    if failure is not None:
         raise RunnerError(
-            f"a task failed on the cluster: {type(error).__name__}: {error}: see the logs of its workers, which"
-            " need the same version of the runner, and run the same command again"
-        ) from error
+            f"a task failed on the cluster: {type(failure).__name__}: {failure}: see the logs of its workers, "
+            "which need the same version of the runner, and run the same command again"
+        ) from failure
+    found = future.result()
     if isinstance(found, Mismatch):
         differ = ", ".join(
             f"{name} {found.versions.get(name, 'none')} instead of {own}"
