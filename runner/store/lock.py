@@ -34,7 +34,7 @@ def read_clock() -> float:
 
 
 class Hold(Protocol):
-    """What keeps other runners out: the lock of a folder, or leases."""
+    """A proof that other runners are kept out: the lock of a folder, or leases."""
 
     def check(self) -> None:
         """Raise StateLocked unless this process still has it."""

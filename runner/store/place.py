@@ -1,4 +1,4 @@
-"""Where the state of a project is: settings of a machine or a team, not of a job.
+"""The place of the state of a project: settings of a machine or a team, not of a job.
 
 Each comes from an environment variable, or else from `runner.toml` in the project folder. The options of commands
 set the environment variables.
@@ -21,7 +21,7 @@ SETTINGS = ("state", "files", "project", "jobs")
 """The settings in `runner.toml`. The environment variable of each is its name in capitals, after `RUNNER_`."""
 
 LOCAL_STATE = ("local", ".runner")
-"""What `state` is for a state in the project folder, whatever else is set."""
+"""Values of `state` for a state in the project folder, whatever else is set."""
 
 _DATABASE_URL = re.compile(r"postgres(ql)?://")
 # Otherwise the client would take a part of the password for the host or the port, and name it in a message.
@@ -40,7 +40,7 @@ def _encode(found: re.Match[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class StatePlace:
-    """Where the state of a project is.
+    """The place of the state of a project.
 
     - `folder`: `.runner/` of the project; it holds the files of runs, or copies of those in `files`.
     - `database`: the URL of a PostgreSQL database; None for `state.db` in the folder.

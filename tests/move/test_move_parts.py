@@ -1,4 +1,4 @@
-"""What belongs to runs moves with them, and nobody works on them meanwhile."""
+"""All that belongs to runs moves with them, and nobody works on them meanwhile."""
 
 import sqlite3
 from pathlib import Path

@@ -45,7 +45,7 @@ def write_half(place: Destination) -> None:
 
 
 def names(folder: Path) -> list[str]:
-    """What is in a folder."""
+    """The content of a folder."""
     return sorted(path.name for path in folder.iterdir())
 
 

@@ -40,7 +40,10 @@ _MAX_SHOWN = 10
 
 
 class _FoundBatches(NamedTuple):
-    """Remote batches by run id: those of the spec as it is now (`own`), and of `others` that the state lacks."""
+    """Remote batches by run id, of the runs that the state lacks.
+
+    `own` are those of the spec as it is now, `others` those of other specs, or of earlier forms of this one.
+    """
 
     own: dict[str, list[RecoveredBatch]]
     others: dict[str, list[RecoveredBatch]]
@@ -66,7 +69,7 @@ def _choose_run(spec: Spec, store: Store, found: _FoundBatches, run_id: str | No
         if run.state == "preparing":
             store.delete_run(run)
     if any(run.id == chosen for run in store.runs()):
-        raise UsageError(f"the state of run {chosen} is not lost: `runner run {spec.path}` goes on with it")
+        raise UsageError(f"run {chosen} is not lost: `runner run {spec.path}` goes on with it")
     return chosen
 
 

@@ -20,7 +20,7 @@ _BYTES_PER_TOKEN = 3.1
 
 
 def plan_unconfirmed(context: RunContext) -> Plan | None:
-    """Plan the requests that a recovered run would send without consent, or return None if there are none.
+    """Plan the requests of a recovered run that nobody has agreed to send; return None if it has none.
 
     Tokens are estimated from bytes, without the API.
     """

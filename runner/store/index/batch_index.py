@@ -57,7 +57,7 @@ def read_outcome(record: tuple[Any, ...]) -> Outcome:
 
 
 def locate(offset: int, length: int) -> tuple[int, int] | tuple[None, None]:
-    """Return the place of a line, or Nones if there is none."""
+    """Return the place of a line; a length of 0 stands for no line, whose offset and length are None."""
     return (offset, length) if length else (None, None)
 
 

@@ -40,7 +40,7 @@ from runner.text import pluralize
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """What a move has done: the number of runs that are in their new place, and of their files."""
+    """The result of a move: the number of runs that are in their new place, and of their files."""
 
     runs: int
     files: int

@@ -1,4 +1,4 @@
-"""What a state folder has once its runs have moved to a shared state, or are on their way.
+"""The names of the database of a state folder, which say if its runs have moved, or are on their way.
 
 The database of a folder has the name `state.db` only while its runs may be sent from there. It is `LEAVING` while
 a shared state takes the runs over, and `MOVED` once it has; one that is to take over the runs of a shared state is

@@ -26,7 +26,7 @@ SLOW = "{% for a in range(200) %}{% for b in range(100) %}{% endfor %}{% endfor 
 
 
 def run_with(root: Path, jobs: str) -> dict[str, bytes]:
-    """What a run of the job writes with these `--jobs`, besides its database."""
+    """All that a run of the job writes with these `--jobs`, besides its database."""
     shutil.rmtree(root / "simulated", ignore_errors=True)
     ended = command(root, KEYS, "run", "job.yaml", "--simulate", "--jobs", jobs)
     assert ended.returncode in (0, 3), ended.stderr

@@ -51,7 +51,7 @@ def _without(bill: Mapping[tuple[str, int], int], rows: Collection[int]) -> dict
 
 @dataclass(frozen=True)
 class End:
-    """What is left of a job: its outputs, and how often each row was paid, in batches and synchronously."""
+    """The remains of a job: its outputs, and how often each row was paid, in batches and synchronously."""
 
     outputs: Mapping[str, str]
     batches: Counter[tuple[str, int]]

@@ -12,7 +12,7 @@ _NAMES = ("first", "second", "third", "fourth")
 CASES = [
     (runners, specs, wait) for runners in (2, 4) for specs in ("one", "one each", "all") for wait in ((), WAIT)
 ]
-"""How many runners; whether they run one spec, one each, or all of them, each in another order; how they wait."""
+"""The number of runners; if they run one spec, one each, or all of them, each in another order; how they wait."""
 
 
 def _write_specs(machine: Path, count: int) -> None:

@@ -1,4 +1,4 @@
-"""Where the state of a project is, by `runner.toml` and the environment."""
+"""The place of the state of a project, by `runner.toml` and the environment."""
 
 import re
 from pathlib import Path

@@ -9,7 +9,7 @@ from runner.requests.attachments import AttachedFile
 from runner.requests.encode import EncodedRequest, RequestEncoder
 
 Jobs = int | str | Executor
-"""Where rows are rendered: in so many processes, on a cluster by its URL, or by an Executor."""
+"""The place where rows are rendered: a number of processes, the URL of a cluster, or an Executor."""
 
 
 STOPPED = "stopped before anything of the new run was sent"
@@ -31,7 +31,7 @@ class Encoded(NamedTuple):
 
 
 class Workers(NamedTuple):
-    """How a task is submitted and its result taken, and how many of them run at a time.
+    """Functions that submit a task and take its result, and how many of them run at a time.
 
     `take` raises RunnerError if the task could not run. `check` does so if the result may never come.
     """
