@@ -13,13 +13,13 @@ from contextlib import closing
 from functools import partial
 from typing import NamedTuple
 
-from runner.errors import StateError, StateLocked
+from runner.errors import StateError, StateLocked, UsageError
 from runner.spec.variant_names import split_name
 from runner.store.lock import describe_self, read_clock
 from runner.store.place import StatePlace
 from runner.store.shared.postgres import PostgresConnection
 
-_LEASE_SECONDS = 60.0
+_VARIABLE, _LEASE_SECONDS, _MAX_LEASE_SECONDS = "RUNNER_LEASE_SECONDS", 60, 3600
 _GRACE_SHARE = 1 / 6
 """The part of a lease for which nobody takes it over after its end: what left before may still arrive."""
 
@@ -48,8 +48,14 @@ _HOLDER = (
 
 
 def _read_seconds() -> tuple[float, float]:
-    """Return how long a lease lasts, and for how long after it nobody takes it over."""
-    seconds = float(os.environ.get("RUNNER_LEASE_SECONDS", _LEASE_SECONDS))
+    """Return how long a lease lasts, and for how long after it nobody takes it over. Raises UsageError."""
+    text = os.environ.get(_VARIABLE) or str(_LEASE_SECONDS)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 1 <= seconds <= _MAX_LEASE_SECONDS:
+        raise UsageError(f"{_VARIABLE} is {text!r}: it must be a number from 1 to {_MAX_LEASE_SECONDS}")
     return seconds, seconds * _GRACE_SHARE
 
 
@@ -104,10 +110,10 @@ class Leases:
 
     def __init__(self, place: StatePlace, connection: PostgresConnection) -> None:
         self._place, self._db = place, connection
+        self._seconds, self._grace = _read_seconds()
         self._keeper = PostgresConnection(str(place.database), place.project)
         self._owner = secrets.token_hex(16)
         self._held: set[str] = set()
-        self._seconds, self._grace = _read_seconds()
         self._deadline, self._is_lost = math.inf, False
         # Of the keeper's connection and of what it has found.
         self._mutex, self._is_closed = threading.RLock(), threading.Event()

@@ -8,7 +8,7 @@ from contextlib import closing
 import psycopg
 import pytest
 
-from runner.errors import StateError, StateLocked
+from runner.errors import StateError, StateLocked, UsageError
 from runner.store.open_store import open_store
 from runner.store.place import StatePlace
 from runner.store.records import Run
@@ -39,6 +39,15 @@ def test_second_runner_of_a_spec_is_refused(shared: StatePlace) -> None:
         assert caught.value.is_free is not None
         assert not caught.value.is_free()
     assert caught.value.is_free()
+
+
+@pytest.mark.parametrize("seconds", ["1m", "nan", "-5", "0", "1e9"])
+def test_impossible_length_of_a_lease_is_named(
+    shared: StatePlace, monkeypatch: pytest.MonkeyPatch, seconds: str
+) -> None:
+    monkeypatch.setenv("RUNNER_LEASE_SECONDS", seconds)
+    with pytest.raises(UsageError, match=f"RUNNER_LEASE_SECONDS is '{seconds}'"), open_store(shared):
+        pass
 
 
 def test_run_that_another_runner_discards_has_no_answers(shared: StatePlace) -> None:
