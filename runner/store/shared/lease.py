@@ -9,7 +9,7 @@ import math
 import os
 import secrets
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from typing import NamedTuple
 
@@ -32,9 +32,9 @@ _TAKE = (
 )
 _RENEW = f"UPDATE lease SET until = {_UNTIL} WHERE project = ? AND owner = ?"
 _CONFIRM = "SELECT spec FROM lease WHERE project = ? AND owner = ? FOR SHARE"
-_RELEASE = "UPDATE lease SET until = 'epoch' WHERE project = ? AND owner = ?"
-# Renewed no more with the others.
-_DROP = "UPDATE lease SET until = 'epoch', owner = '' WHERE project = ? AND owner = ? AND spec = ?"
+# Without an owner, a lease is renewed no more: neither with the others, nor by a renewal that is under way.
+_RELEASE = "UPDATE lease SET until = 'epoch', owner = '' WHERE project = ? AND owner = ?"
+_DROP = f"{_RELEASE} AND spec = ?"
 _OTHERS = (
     "SELECT spec, holder FROM lease"
     " WHERE project = ? AND owner <> ? AND until + make_interval(secs => ?) >= now() ORDER BY spec"
@@ -194,11 +194,13 @@ class Leases:
             raise self._lost()
 
     def close(self) -> None:
-        """Let go of all leases."""
+        """Let go of all leases; without a server, they end by themselves."""
         self._is_closed.set()
+        self._keeper.stop_waiting()
         try:
             if self._held:
-                self._keeper.execute(_RELEASE, (self._place.project, self._owner))
+                with suppress(StateError):
+                    self._keeper.execute(_RELEASE, (self._place.project, self._owner))
         finally:
             self._keeper.close()
 

@@ -87,6 +87,7 @@ class PostgresConnection:
         self.confirm: Callable[[], None] | None = None
         self._url = url
         self._is_in_transaction = False
+        self._patience = _PATIENCE_SECONDS
         with _map_errors(url):
             self._db = _connect(url)
 
@@ -135,6 +136,10 @@ class PostgresConnection:
         self._is_in_transaction = False
         self._commit(number)
 
+    def stop_waiting(self) -> None:
+        """Do not wait for a lost server from now on, also in another thread."""
+        self._patience = 0.0
+
     def close(self) -> None:
         """Close the connection."""
         self._db.close()
@@ -181,14 +186,14 @@ class PostgresConnection:
         """Return what `call` returns; connect and call it again, for some minutes, if the connection is lost."""
         import psycopg
 
-        until = time.monotonic() + _PATIENCE_SECONDS
+        began = time.monotonic()
         while True:
             try:
                 if self._db.closed:
                     self._db = _connect(self._url)
                 return call()
             except psycopg.OperationalError:
-                if not self._db.closed or time.monotonic() > until:
+                if not self._db.closed or time.monotonic() - began >= self._patience:
                     raise
             time.sleep(_PAUSE_SECONDS)
 

@@ -3,7 +3,8 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -15,7 +16,7 @@ from runner.store.records import Run
 from runner.store.shared.lease import Leases, is_free
 from runner.store.shared.postgres import PostgresConnection, create_schema
 from runner.store.store import Store
-from tests.support.servers import query_server
+from tests.support.servers import postgres, query_server
 
 pytestmark = pytest.mark.server
 
@@ -80,6 +81,25 @@ def test_lease_is_free_after_the_end(shared: StatePlace) -> None:
         assert not is_free(shared, "job")
     with open_store(shared) as store:
         store.hold("job")
+
+
+def test_renewal_under_way_at_the_end_keeps_nothing(shared: StatePlace) -> None:
+    with open_store(shared) as store:
+        store.hold("job")
+        query = f"SELECT owner FROM lease WHERE project = '{shared.project}'"  # noqa: S608
+        [(owner,)] = query_server(str(shared.database), query)
+    later = "UPDATE lease SET until = now() + interval '1 day' WHERE"
+    query_server(str(shared.database), f"{later} project = '{shared.project}' AND owner = '{owner}'")
+    assert is_free(shared, "job")
+
+
+def test_end_does_not_wait_for_a_lost_server(tmp_path: Path) -> None:
+    with ExitStack() as opened:
+        with postgres() as url:
+            store = opened.enter_context(open_store(StatePlace(tmp_path, url, f"file://{tmp_path}/files", "p")))
+            store.hold("job")
+        began = time.monotonic()
+    assert time.monotonic() - began < 100
 
 
 def test_owner_of_a_lost_lease_cannot_write(shared: StatePlace) -> None:
