@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from runner.errors import StateError, UsageError
+from runner.errors import StateError, UsageError, describe_os_error
 from runner.files.atomic import make_private_folder, open_private_file, sync_folder
 from runner.files.extras import missing_package_message
 
@@ -150,21 +150,32 @@ class ObjectStore:
         import obstore
 
         temporary = target.with_name(f".{target.name}.{os.getpid()}")
+        with self._map_errors(name):
+            meta = obstore.head(self._client, name)
         try:
-            with self._map_errors(name), open_private_file(temporary) as file:
-                meta = obstore.head(self._client, name)
-                for start in range(0, meta["size"], _BLOCK_BYTES):
-                    # A request of its own, so that one that breaks off is repeated; all of the same version.
-                    part = (start, min(start + _BLOCK_BYTES, meta["size"]))
-                    options: Any = {"range": part, "if_match": meta["e_tag"]}
-                    file.write(obstore.get(self._client, name, options=options).bytes())
-                if file.tell() != meta["size"]:
-                    raise StateError(f"{self.url}/{name} was not read as a whole: run the command again")
+            with open_private_file(temporary) as file:
+                for block in self._read_blocks(name, meta):
+                    file.write(block)
             temporary.replace(target)
-        except BaseException:
+        except OSError as error:
+            raise StateError(describe_os_error(error, target)) from error
+        finally:
             temporary.unlink(missing_ok=True)
-            raise
         return _stored_file(meta)
+
+    def _read_blocks(self, name: str, meta: Any) -> Iterator[bytes]:
+        """Yield the bytes of one version of a file, whose size and version are in `meta`. Raises StateError."""
+        import obstore
+
+        for start in range(0, meta["size"], _BLOCK_BYTES):
+            # A request of its own, so that one that breaks off is repeated; all of the same version.
+            end = min(start + _BLOCK_BYTES, meta["size"])
+            options: Any = {"range": (start, end), "if_match": meta["e_tag"]}
+            with self._map_errors(name):
+                block = bytes(obstore.get(self._client, name, options=options).bytes())
+            if len(block) != end - start:
+                raise StateError(f"{self.url}/{name} was not read as a whole: run the command again")
+            yield block
 
     def upload(self, name: str, source: Path) -> StoredFile:
         """Copy a file to the store, in the place of one with this name; return once it is durable."""

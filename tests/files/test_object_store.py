@@ -111,6 +111,13 @@ def test_store_that_is_away_for_a_moment_is_awaited(bucket: str, monkeypatch: py
         start.join()
 
 
+def test_store_is_not_blamed_for_the_disk(objects: ObjectStore, tmp_path: Path) -> None:
+    objects.create("a", b"rows")
+    missing = tmp_path / "missing/copy"
+    with pytest.raises(StateError, match=f"^{missing.parent}/.*: No such file or directory"):
+        objects.download("a", missing)
+
+
 def test_missing_credentials_are_reported(bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
