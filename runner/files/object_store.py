@@ -22,6 +22,8 @@ _PARTS = 2
 # An error of S3 is a line about the request, then a document.
 _CODE, _MESSAGE = re.compile(r"<Code>(.*?)</Code>"), re.compile(r"<Message>(.*?)</Message>")
 
+_ALLOW = "allow it to these credentials (see `When machines come and go` in specs/README.md), and "
+
 
 class StoredFile(NamedTuple):
     """A file in an object store: its size in bytes, and a mark that changes with its content."""
@@ -37,6 +39,13 @@ def _describe(error: Exception) -> str:
     if code is not None and message is not None:
         return f"{code[1]}: {message[1]}"
     return text.partition("\n")[0].rpartition(" - ")[2][:200] or type(error).__name__
+
+
+def _find_remedy(error: Exception) -> str:
+    from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
+
+    is_denied = isinstance(error, PermissionDeniedError | UnauthenticatedError) or "AccessDenied" in str(error)
+    return f"{_ALLOW if is_denied else ''}run the command again"
 
 
 def _check_url(url: str) -> None:
@@ -116,8 +125,8 @@ class ObjectStore:
             yield
         except _list_exceptions(self.url) as error:
             place = f"{self.url}/{name}" if name else self.url
-            message = f"{place} cannot be used: {_describe(error)}; nothing is lost: run the command again"
-            raise StateError(message) from error
+            message = f"{place} cannot be used: {_describe(error)}; nothing is lost: "
+            raise StateError(message + _find_remedy(error)) from error
 
     def list_files(self, folder: str) -> dict[str, StoredFile]:
         """Return the files below a folder, by their names below it."""

@@ -4,6 +4,7 @@ import socket
 import sys
 import threading
 from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import boto3
@@ -11,7 +12,7 @@ import pytest
 
 from runner.errors import StateError, UsageError
 from runner.files.object_store import ObjectStore, StoredFile
-from tests.support.servers import s3
+from tests.support.servers import s3, serving
 
 
 def written(path: Path, data: bytes) -> Path:
@@ -109,6 +110,30 @@ def test_store_that_is_away_for_a_moment_is_awaited(bucket: str, monkeypatch: py
         start.start()
         assert ObjectStore(f"s3://{bucket}").create("a", b"1") is not None
         start.join()
+
+
+class Denied(BaseHTTPRequestHandler):
+    """An S3 that denies everything."""
+
+    def do_GET(self) -> None:
+        body = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+        self.send_response(403)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body if self.command != "HEAD" else b"")
+
+    do_PUT = do_HEAD = do_GET  # noqa: N815
+
+
+@pytest.mark.usefixtures("bucket")
+def test_denied_access_needs_permission(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(Denied) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        objects = ObjectStore("s3://bucket", retries=1)
+        calls = (lambda: objects.find("a"), lambda: objects.list_files("a"), lambda: objects.create("a", b""))
+        for call in calls:
+            with pytest.raises(StateError, match=r"allow it to these credentials .*, and run the command again"):
+                call()
 
 
 def test_store_is_not_blamed_for_the_disk(objects: ObjectStore, tmp_path: Path) -> None:
