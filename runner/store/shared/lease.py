@@ -9,6 +9,7 @@ import math
 import os
 import secrets
 import threading
+from collections.abc import Iterable
 from contextlib import closing, suppress
 from functools import partial
 from typing import NamedTuple
@@ -30,7 +31,7 @@ _TAKE = (
     " fence = lease.fence + 1, until = excluded.until"
     " WHERE lease.until + make_interval(secs => ?) < now() RETURNING fence"
 )
-_RENEW = f"UPDATE lease SET until = {_UNTIL} WHERE project = ? AND owner = ?"
+_RENEW = f"UPDATE lease SET until = {_UNTIL} WHERE project = ? AND owner = ? RETURNING spec"
 _CONFIRM = "SELECT spec FROM lease WHERE project = ? AND owner = ? FOR SHARE"
 # Without an owner, a lease is renewed no more: neither with the others, nor by a renewal that is under way.
 _RELEASE = "UPDATE lease SET until = 'epoch', owner = '' WHERE project = ? AND owner = ?"
@@ -189,7 +190,7 @@ class Leases:
         if not self._held:
             raise StateError("a shared state is changed only while a lease is held")
         found = self._db.execute(_CONFIRM, (self._place.project, self._owner)).fetchall()
-        if len(found) < len(self._held):
+        if not self._has_all(found):
             self._is_lost = True
             raise self._lost()
 
@@ -204,6 +205,10 @@ class Leases:
         finally:
             self._keeper.close()
 
+    def _has_all(self, found: Iterable[tuple[str]]) -> bool:
+        """Return whether no lease is missing; one may be there of which the server's answer was lost."""
+        return self._held <= {spec for (spec,) in found}
+
     def _lost(self) -> StateLocked:
         names = ", ".join(sorted(self._held)).strip() or "this project"
         return StateLocked(
@@ -216,12 +221,12 @@ class Leases:
             if self._is_closed.is_set():
                 return
             began = read_clock()
-            renewed = self._keeper.execute(_RENEW, (self._seconds, self._place.project, self._owner)).rowcount
+            renewed = self._keeper.execute(_RENEW, (self._seconds, self._place.project, self._owner)).fetchall()
             # Also after its end, as long as nobody has taken it over.
-            if renewed < len(self._held):
-                self._is_lost = True
-            else:
+            if self._has_all(renewed):
                 self._deadline = began + self._seconds
+            else:
+                self._is_lost = True
 
     def _keep(self) -> None:
         while not self._is_closed.wait(self._seconds / 4):

@@ -116,6 +116,22 @@ def test_owner_of_a_lost_lease_cannot_write(shared: StatePlace) -> None:
         assert second.runs()[0].rows == 0
 
 
+def test_other_leases_do_not_hide_a_lost_one(shared: StatePlace) -> None:
+    with open_store(shared) as first, open_store(shared) as second:
+        run = begin(first)
+        # The lease on a second spec, as if the answer of the server had been lost.
+        query_server(
+            str(shared.database),
+            f"INSERT INTO lease SELECT project, 'other', owner, holder, fence, until FROM lease "  # noqa: S608
+            f"WHERE project = '{shared.project}'",
+        )
+        query = f"UPDATE lease SET until = 'epoch' WHERE project = '{shared.project}'"  # noqa: S608
+        query_server(str(shared.database), query)
+        second.hold("job")
+        with pytest.raises(StateLocked, match="has taken over"):
+            first.update_run(run, rows=1)
+
+
 def test_take_over_waits_for_a_commit(shared: StatePlace) -> None:
     with (
         open_store(shared) as second,
