@@ -31,6 +31,8 @@ _CLEAR_URL = re.compile(
     (/[^?\#@]*)? (\?[^=&\#@]+=[^&\#]* (&[^=&\#@]+=[^&\#]*)*)?""",
     re.VERBOSE,
 )
+# The client names the whole password in its message about these.
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})|%00")
 _PASSWORD = re.compile(r"://[^/?@:]*:[^/?@]+@|[?&](ssl)?password=", re.IGNORECASE)
 
 
@@ -132,15 +134,23 @@ def _check_database(state: Setting) -> None:
     shown = f"{state.origin} is {redact_passwords(state.value)!r}"
     if not _DATABASE_URL.match(state.value):
         raise UsageError(f"{shown}: it must be local, or a URL that begins with postgresql://")
-    if not _CLEAR_URL.fullmatch(state.value):
-        raise UsageError(f"{shown}, which is no valid URL: in a password, @ is written as %40, / as %2F, : as %3A")
+    if not _CLEAR_URL.fullmatch(state.value) or _BAD_ESCAPE.search(state.value):
+        raise UsageError(
+            f"{shown}, which is no valid URL: in a password, @ is written as %40, / as %2F, : as %3A, % as %25"
+        )
 
 
 def _check_files(files: Setting) -> None:
     scheme, _, rest = files.value.partition("://")
     if scheme not in SCHEMES or not rest:
         known = ", ".join(f"{one}://" for one in SCHEMES)
-        raise UsageError(f"{files.origin} is {files.value!r}: it must be the URL of a folder, with {known}")
+        shown = redact_passwords(files.value)
+        raise UsageError(f"{files.origin} is {shown!r}: it must be the URL of a folder, with {known}")
+    if has_password(files.value) or re.search(r"[?#]", rest):
+        raise UsageError(
+            f"{files.origin} must not contain a password, ? or #: credentials are given as the guide says, see "
+            "`When machines come and go` in specs/README.md"
+        )
 
 
 def find_place(root: Path) -> StatePlace:

@@ -67,6 +67,8 @@ def test_mistake_in_a_variable_is_named_without_password(monkeypatch: pytest.Mon
         "postgresql://me:123/SECRET@db/ops",
         "postgresql://me:123?SECRET@db/ops",
         "postgresql://me:SECRET#KEY@db/ops",
+        "postgresql://me:SECRET%KEY@db/ops",
+        "postgresql://me:SECRET%00KEY@db/ops",
     ],
 )
 def test_no_part_of_an_unquoted_password_is_shown(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
@@ -77,6 +79,15 @@ def test_no_part_of_an_unquoted_password_is_shown(monkeypatch: pytest.MonkeyPatc
     ) as raised:
         find_place(Path())
     assert not {"SECRET", "KEY", "123"} & set(re.split(r"\W", str(raised.value)))
+
+
+@pytest.mark.parametrize("url", ["s3://me:SECRET@bucket/x", "az://box/x?sig=SECRET", "mysql://me:SECRET@box/x"])
+def test_no_credentials_are_taken_from_files(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("RUNNER_STATE", "postgresql://db/ops")
+    monkeypatch.setenv("RUNNER_FILES", url)
+    with pytest.raises(UsageError, match=r"^RUNNER_FILES ") as raised:
+        find_place(Path())
+    assert "SECRET" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
