@@ -73,8 +73,12 @@ def find_holder(place: StatePlace, spec: str) -> str | None:
 
 
 def is_free(place: StatePlace, spec: str) -> bool:
-    """Return whether the lease on a spec of a shared state is free. Raises StateError."""
-    return find_holder(place, spec) is None
+    """Return whether the lease on a spec of a shared state is free; without a server, it is not free yet."""
+    try:
+        return find_holder(place, spec) is None
+    except StateError:
+        # Whoever waits for it goes on to wait while the server is restarted.
+        return False
 
 
 class NewHome(NamedTuple):

@@ -93,6 +93,14 @@ def test_renewal_under_way_at_the_end_keeps_nothing(shared: StatePlace) -> None:
     assert is_free(shared, "job")
 
 
+def test_lease_is_awaited_while_the_server_is_away(tmp_path: Path) -> None:
+    with postgres() as url:
+        place = StatePlace(tmp_path, url, f"file://{tmp_path}/files", "p")
+        with open_store(place):
+            assert is_free(place, "job")
+    assert not is_free(place, "job")
+
+
 def test_end_does_not_wait_for_a_lost_server(tmp_path: Path) -> None:
     with ExitStack() as opened:
         with postgres() as url:
