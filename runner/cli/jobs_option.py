@@ -1,6 +1,5 @@
 """The option `--jobs`, whose default is a setting of the machine or the project."""
 
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -13,21 +12,19 @@ _MISTAKE = "neither a number from 1 to 999 nor auto nor dask://HOST:PORT"
 
 
 def _parse_jobs(written: str) -> int | str | None:
-    """Return the number of processes that is meant, or the URL of a cluster; None for a mistake."""
-    if written == "auto":
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if re.fullmatch(r"dask://[^/@\s]+:[0-9]{1,5}", written):
+    """Return the number of processes that is meant, `auto`, or the URL of a cluster; None for a mistake."""
+    if re.fullmatch(r"auto|dask://[^/@\s]+:[0-9]{1,5}", written):
         return written
     return int(written) if re.fullmatch(r"[1-9][0-9]{0,2}", written) else None
 
 
 class Jobs(click.ParamType[int | str]):
-    """Option type: a number of processes, `auto` for one per processor, or the URL of a Dask cluster."""
+    """Option type: a number of processes, `auto`, or the URL of a Dask cluster."""
 
     name = "number of processes"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
-        """Return the number of processes, or the URL."""
+        """Return the number of processes, `auto`, or the URL."""
         if (jobs := _parse_jobs(str(value))) is None:
             self.fail(f"{value!r} is {_MISTAKE}", param, ctx)
         return jobs
@@ -38,7 +35,7 @@ JOBS_OPTION = click.option(
     type=Jobs(),
     metavar="N|auto|dask://HOST:PORT",
     help=(
-        "Processes, or a Dask cluster, that render rows and read attached files (default: RUNNER_JOBS, `jobs` of "
+        "Processes, or a Dask cluster, for the work on rows, files and answers (default: RUNNER_JOBS, `jobs` of "
         "runner.toml, or 1)."
     ),
 )

@@ -12,7 +12,6 @@ from runner.lifecycle.maintain.run_pilot import PilotResult, run_pilot
 from runner.lifecycle.plan.consent import Consent
 from runner.lifecycle.plan.plan import Plan
 from runner.lifecycle.plan.preview import plan as plan_spec
-from runner.lifecycle.prepare.workers.tasks import Jobs
 from runner.lifecycle.run import run as run_spec
 from runner.lifecycle.run_options import Pending, RunOptions
 from runner.runs.events import ProgressCallback, ignore_progress
@@ -21,6 +20,7 @@ from runner.runs.select import PendingChoice
 from runner.sources.given_rows import GivenRows
 from runner.spec.load import load_spec
 from runner.spec.spec import Pilot, Spec
+from runner.workers.tasks import Jobs
 
 GivenSpec = Spec | str | os.PathLike[str] | Mapping[str, Any]
 """A spec, or what `load_spec` makes one of: a path, YAML text or a mapping."""

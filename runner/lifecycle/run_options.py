@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from runner.lifecycle.prepare.workers.tasks import Jobs
 from runner.runs.select import PendingChoice, refuse_choice
+from runner.workers.tasks import Jobs
 
 Pending = Literal["finish", "new", "ask"]
 

@@ -14,8 +14,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 TEST_MODULES = sorted(TESTS.rglob("*.py"))
 MAX_LINES, MAX_FILES, MAX_NAME = 400, 12, 60
 ORDER = (
-    "errors", "text", "files", "io_types", "spec", "tabular", "templates", "results", "evaluation", "pricing",
-    "sources", "requests", "rules", "sinks", "store", "telemetry", "api", "simulator", "runs", "notify",
+    "errors", "text", "files", "workers", "io_types", "spec", "tabular", "templates", "results", "evaluation",
+    "pricing", "sources", "requests", "rules", "sinks", "store", "telemetry", "api", "simulator", "runs", "notify",
     "lifecycle/prepare", "lifecycle/validate", "lifecycle/plan", "lifecycle/send", "lifecycle/deliver",
     "lifecycle/diff", "lifecycle/judge", "report", "lifecycle/follow", "lifecycle/run_options", "lifecycle/run",
     "lifecycle/run_all", "lifecycle/maintain", "library", "plugins", "__init__", "starters", "reference", "cli",
@@ -43,7 +43,7 @@ OWNERS = {
     "psycopg": {"store", "tabular"},
     "apprise": {"notify"},
     "boto3": {"api", "files"},
-    "distributed": {"lifecycle"},
+    "distributed": {"workers"},
     "google": {"api"},
     "opentelemetry": {"telemetry"},
 }

@@ -17,7 +17,6 @@ from runner.lifecycle.plan.plan import Plan, build_plan
 from runner.lifecycle.prepare.cached_prefix import find_cached_prefix
 from runner.lifecycle.prepare.prepare import prepare_first_round
 from runner.lifecycle.prepare.render import encode_requests
-from runner.lifecycle.prepare.workers.tasks import Jobs
 from runner.lifecycle.validate.checks import validate_spec
 from runner.rules.finding import Finding
 from runner.runs.context import RunContext
@@ -31,6 +30,7 @@ from runner.spec.spec import Spec
 from runner.store.open_store import open_store
 from runner.store.place import StatePlace
 from runner.store.store import Store
+from runner.workers.tasks import Jobs
 
 
 def render_requests(spec: Spec, *, limit: int | None = None) -> Iterator[bytes]:

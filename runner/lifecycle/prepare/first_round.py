@@ -12,7 +12,6 @@ from runner.errors import InputError, Interrupted, Problem
 from runner.lifecycle.prepare.change_reasons import ChangeReasons
 from runner.lifecycle.prepare.render import encode_requests, rejected_finding
 from runner.lifecycle.prepare.reuse import PreviousResults, renamed_line
-from runner.lifecycle.prepare.workers.tasks import Jobs
 from runner.requests.attachment_totals import AttachedCounts
 from runner.requests.attachments import AttachedFile, encode_attached
 from runner.requests.pack import MAX_SYNC_BYTES, max_params_bytes
@@ -28,6 +27,7 @@ from runner.store.store import Store
 from runner.store.temporary.digest_index import DigestIndex
 from runner.templates.templates import Templates
 from runner.text import pluralize
+from runner.workers.tasks import Jobs
 
 _MAX_PENDING_HASHES, _MAX_SHOWN = 10_000, 5
 

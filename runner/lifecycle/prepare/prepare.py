@@ -23,7 +23,6 @@ from runner.lifecycle.prepare.change_reasons import find_change_reasons
 from runner.lifecycle.prepare.first_round import FirstRound, KeptResult, RequestTotals
 from runner.lifecycle.prepare.reuse import PreviousResults, keep_params_order
 from runner.lifecycle.prepare.unique_keys import check_unique_keys
-from runner.lifecycle.prepare.workers.tasks import Jobs
 from runner.requests.attachment_totals import AttachedCounts
 from runner.requests.pack import Body, pack_requests
 from runner.requests.stored_params import Params
@@ -43,6 +42,7 @@ from runner.store.store import Store
 from runner.store.temporary.digest_index import DigestIndex
 from runner.templates.templates import Templates
 from runner.text import pluralize
+from runner.workers.tasks import Jobs
 
 _REPORT_SECONDS = 1.0
 

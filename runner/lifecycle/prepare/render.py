@@ -2,16 +2,17 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from runner.errors import InputError, Problem
-from runner.lifecycle.prepare.workers.encode import encode_elsewhere
-from runner.lifecycle.prepare.workers.tasks import Jobs
+from runner.lifecycle.prepare.render_elsewhere import encode_elsewhere
 from runner.requests.attachments import AttachedFile
 from runner.requests.encode import EncodedRequest, make_request_encoder
 from runner.rules.finding import Finding
 from runner.sources.read import Row
 from runner.templates.templates import Templates
+from runner.workers.tasks import AUTO, AUTO_ROWS, Jobs
 
 # In JSON, the quotes of texts are escaped, so this finds only keys of the request itself.
 _SHAPE = re.compile(rb'"(?:type|media_type|role)":"[^"\\]*"')
@@ -43,25 +44,26 @@ def encode_requests(
 ) -> Iterator[tuple[Row, EncodedRequest]]:
     """Yield each row with its request. Raises InputError that names the template and the row.
 
-    `on_attach` is called with each file that the requests attach. Unless `jobs` is 1, other processes render
-    the rows, until `should_stop`.
+    `on_attach` is called with each file that the requests attach. Unless `jobs` is 1, others render the rows,
+    until `should_stop`; with `auto` that begins at the row from which it is worth it.
     """
     if jobs != 1:
         on_attach = _only_once(on_attach)
     encode, names = make_request_encoder(templates, on_attach), templates.variables
-    if jobs != 1:
-        how: dict[str, Any] = {"jobs": jobs, "should_stop": should_stop}
-        rendered = encode_elsewhere(templates, rows, lambda fields: encode(names(fields)), on_attach, **how)
-        for row, found in rendered:
-            if not isinstance(found, EncodedRequest):
-                raise _make_row_error(found, row)
-            yield row, found
-        return
-    for row in rows:
+    has_files = any(block.type != "text" for block in templates.spec.prompt.blocks())
+    here = rows if jobs == 1 else islice(rows, AUTO_ROWS if jobs == AUTO and not has_files else 0)
+    for row in here:
         try:
             yield row, encode(names(row.fields))
         except InputError as error:
             raise _make_row_error(error.problems, row) from error
+    if jobs == 1:
+        return
+    how: dict[str, Any] = {"jobs": jobs, "should_stop": should_stop}
+    for row, found in encode_elsewhere(templates, rows, lambda fields: encode(names(fields)), on_attach, **how):
+        if not isinstance(found, EncodedRequest):
+            raise _make_row_error(found, row)
+        yield row, found
 
 
 def _make_row_error(problems: Iterable[Problem], row: Row) -> InputError:

@@ -11,8 +11,9 @@ import pytest
 
 from runner import load_spec, run
 from runner.errors import RunnerError, UsageError
-from runner.lifecycle.prepare.workers.cluster import Mismatch, find_versions, pickle_job, take_result
+from runner.lifecycle.prepare.render_elsewhere import pickle_job
 from runner.templates.load import load_templates
+from runner.workers.cluster import Mismatch, find_versions, take_result
 from tests.support.outputs import bytes_of_run
 from tests.support.projects import write_job
 from tests.support.prompts import write_scans

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from tests.prepare.workers.dask_cluster import Cluster, wait_until
 from tests.support import ROOT
 from tests.support.files import image
 from tests.support.outputs import bytes_of_run
@@ -19,6 +18,7 @@ from tests.support.processes import command
 from tests.support.projects import write_job
 from tests.support.prompts import write_scans
 from tests.support.simulator import environ_without_key
+from tests.workers.dask_cluster import Cluster, wait_until
 
 KEYS = environ_without_key()
 SLOW = "{% for a in range(200) %}{% for b in range(100) %}{% endfor %}{% endfor %}{{ text }}"

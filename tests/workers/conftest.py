@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.prepare.workers.dask_cluster import Cluster
+from tests.workers.dask_cluster import Cluster
 
 
 @pytest.fixture

@@ -1,14 +1,12 @@
-"""Render rows on other machines: the workers of a Dask cluster, or any `concurrent.futures.Executor`.
+"""Do tasks on other machines: the workers of a Dask cluster, or any `concurrent.futures.Executor`.
 
-A task depends on its bytes and rows alone, so one whose worker dies can run again elsewhere. It has the templates
-and what they need of the spec, but no database, receiver or key.
+One whose worker dies runs again elsewhere.
 """
 
 import hashlib
 import logging
 import math
 import multiprocessing
-import pickle
 import platform
 import socket
 import warnings
@@ -16,7 +14,7 @@ from asyncio import run_coroutine_threadsafe
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Executor, Future
 from contextlib import contextmanager
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -24,14 +22,9 @@ from threading import Lock
 from time import monotonic
 from typing import Any, NamedTuple, cast
 
-from runner.errors import InputError, RunnerError, UsageError
+from runner.errors import Interrupted, RunnerError, UsageError
 from runner.files.extras import missing_package_message
-from runner.lifecycle.prepare.workers.tasks import Encoded, Rows, Workers, encode_rows
-from runner.requests.attachments import AttachedFile
-from runner.requests.encode import make_request_encoder
-from runner.spec.redact import redact_passwords
-from runner.spec.spec import Source, Spec
-from runner.templates.templates import Templates
+from runner.workers.tasks import Done, Task, Workers, stop_tasks_when
 
 SCHEME = "dask://"
 
@@ -42,8 +35,8 @@ _CONNECT_SECONDS, _CHECK_SECONDS, _ALONE_SECONDS = 5, 2, 30
 _DEFAULT_WORKERS = 4
 
 
-_PACKAGES = ("jinja2", "markupsafe", "msgspec", "pillow", "pillow-heif", "pypdfium2")
-"""Packages whose version can change a byte of a request."""
+_PACKAGES = ("jinja2", "jsonschema", "markupsafe", "msgspec", "pillow", "pillow-heif", "pypdfium2")
+"""Packages whose version can change a byte of a request, or the outcome of a row."""
 
 
 class Mismatch(NamedTuple):
@@ -55,8 +48,8 @@ class Mismatch(NamedTuple):
 
 @cache
 def find_versions() -> dict[str, str]:
-    """Return the versions of what can change a byte of a request. That of the runner is a digest of its code."""
-    package = Path(__file__).parents[3]
+    """Return the versions of what can change a byte of a result. That of the runner is a digest of its code."""
+    package = Path(__file__).parents[1]
     code = hashlib.sha256()
     for path in sorted([*package.rglob("*.py"), package / "pricing/models.yaml"]):
         code.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
@@ -69,41 +62,19 @@ def find_versions() -> dict[str, str]:
     return versions
 
 
-def pickle_job(templates: Templates) -> bytes:
-    """Return the templates with what they need of the spec: no rows, databases, outputs, receivers or notes."""
-    spec = templates.spec
-    has_folder = spec.source.type in ("files", "text")
-    source = Source(spec.source.type, None, {"path": redact_passwords(spec.source.path)} if has_folder else {})
-    needed = Spec(
-        path=spec.path, root=spec.root, name=spec.name, source=source, prompt=spec.prompt, params=spec.params,
-        sinks=(), vars=spec.vars, output=spec.output, batch=spec.batch,
-    )  # fmt: skip
-    return pickle.dumps((needed, templates.texts))
+_one_at_a_time = Lock()
+"""Limits of time and memory are those of one rendering in a process, and tasks keep what their job needs."""
 
 
-@lru_cache(maxsize=2)
-def _load_templates(job: bytes) -> Templates:
-    return Templates(*pickle.loads(job))  # noqa: S301 - made by `pickle_job` of the command
-
-
-_rendering = Lock()
-"""Limits of time and memory are those of one rendering in a process, and templates keep what they render."""
-
-
-def render_task(versions: dict[str, str], job: bytes, rows: Rows) -> Encoded | Mismatch:
-    """Render rows on a worker. Nothing is kept of them: files may be others when the next command reads them."""
+def do_task(versions: dict[str, str], task: Task, job: bytes, part: Any) -> Done | Mismatch:
+    """Do a task on a worker, if its versions are these."""
     worker, own = socket.gethostname(), find_versions()
     if own != versions:
         return Mismatch(worker, own)
-    attached, should_stop = list[AttachedFile](), _find_stop()
-    with _rendering:
-        templates = _load_templates(job)
-        templates.stop_rendering_when(should_stop)
-        try:
-            encode = make_request_encoder(templates, attached.append)
-        except InputError as error:
-            return Encoded([], error.problems, worker)
-        return encode_rows(encode, templates.variables, attached, rows, should_stop)._replace(worker=worker)
+    is_set = _find_stop()
+    with _one_at_a_time:
+        stop_tasks_when(is_set)
+        return Done(task(job, part), worker)
 
 
 def _find_stop() -> Callable[[], bool]:
@@ -119,12 +90,12 @@ def _find_stop() -> Callable[[], bool]:
 
 
 @contextmanager
-def open_cluster(templates: Templates, jobs: str | Executor) -> Iterator[Workers]:
+def open_cluster(jobs: str | Executor) -> Iterator[Workers]:
     """Yield the workers of a cluster or an Executor. Raises UsageError without a cluster."""
-    versions, job = find_versions(), pickle_job(templates)
+    do = partial(do_task, find_versions())
     if isinstance(jobs, Executor):
         count = getattr(jobs, "_max_workers", _DEFAULT_WORKERS)
-        yield Workers(lambda rows: jobs.submit(render_task, versions, job, rows), take_result, lambda: None, count)
+        yield Workers(partial(jobs.submit, do), take_result, lambda: None, count)
         return
     if not jobs.startswith(SCHEME):
         raise UsageError(f"jobs: {jobs!r} is neither a number of processes nor dask://HOST:PORT")
@@ -134,11 +105,11 @@ def open_cluster(templates: Templates, jobs: str | Executor) -> Iterator[Workers
             place = jobs.removeprefix(SCHEME)
             raise UsageError(f"--jobs {jobs}: it has no workers: start some with `dask worker {place}`")
 
-        def submit(rows: Rows) -> "Future[Any]":
+        def submit(task: Task, job: bytes, part: Any) -> "Future[Any]":
             with warnings.catch_warnings():
                 # It is meant for tables; rows are sent once, as they are needed.
                 warnings.filterwarnings("ignore", "Sending large graph")
-                return executor.submit(render_task, versions, job, rows)
+                return executor.submit(do, task, job, part)
 
         try:
             yield Workers(submit, take_result, _Watch(client).check, count)
@@ -217,8 +188,8 @@ class _Watch:
         self._asked, self._answer = now, run_coroutine_threadsafe(asked, self._client.loop.asyncio_loop)
 
 
-def take_result(future: "Future[Any]") -> Encoded:
-    """Return what a task has found. Raises RunnerError if it could not run."""
+def take_result(future: "Future[Any]") -> Done:
+    """Return what a task has made. Raises RunnerError if it could not run."""
     try:
         failure = future.exception()
     except CancelledError as error:
@@ -226,6 +197,8 @@ def take_result(future: "Future[Any]") -> Encoded:
             "the cluster has dropped a task, as when its scheduler ends: see if it runs, and run the same command"
             " again"
         ) from error
+    if isinstance(failure, Interrupted):
+        raise failure
     if failure is not None:
         raise RunnerError(
             f"a task failed on the cluster: {type(failure).__name__}: {failure}: see the logs of its workers, "
@@ -241,4 +214,4 @@ def take_result(future: "Future[Any]") -> Encoded:
         raise RunnerError(
             f"the worker {found.worker} has other versions: {differ}: install the same on all workers"
         )
-    return Encoded(*found)
+    return Done(*found)

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from tests.prepare.workers.dask_cluster import wait_until
 from tests.support.outputs import bytes_of_run
 from tests.support.processes import command
 from tests.support.projects import write_job
 from tests.support.prompts import write_scans
 from tests.support.simulator import environ_without_key
+from tests.workers.dask_cluster import wait_until
 
 KEYS = environ_without_key()
 SLOW = (
@@ -116,7 +116,7 @@ def test_no_process_outlives_the_command(busy: subprocess.Popen[str], number: si
 def test_process_that_dies_is_an_error_with_a_remedy(busy: subprocess.Popen[str]) -> None:
     os.kill(children_of(busy.pid)[-1], signal.SIGKILL)
     assert busy.stderr is not None
-    assert "a process that renders rows has ended by itself" in busy.stderr.read()
+    assert "a process that does a part of the work has ended by itself" in busy.stderr.read()
     assert busy.wait() == 1
 
 

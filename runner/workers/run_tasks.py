@@ -1,0 +1,87 @@
+"""Do the tasks of a job elsewhere. The order of their results is that of its parts."""
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, wait
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from runner.errors import Interrupted, UsageError
+from runner.workers.processes import open_processes
+from runner.workers.tasks import AUTO, Done, Jobs, Stop, Task, Workers, count_processors
+
+_LOOK_SECONDS = 0.2
+_TASKS_AHEAD = 2
+"""Tasks for each worker that are waiting or done: results are kept until their turn."""
+
+T = TypeVar("T")
+
+
+def open_workers(jobs: Jobs, stop: Stop) -> AbstractContextManager[Workers]:
+    """Return the workers of a place, which end with the context. Raises UsageError if there is no such place."""
+    if jobs == AUTO:
+        jobs = count_processors()
+    if isinstance(jobs, int):
+        if jobs < 1:
+            raise UsageError(f"jobs: {jobs} is no number of processes")
+        return open_processes(jobs, stop)
+    # It takes long to import.
+    from runner.workers.cluster import open_cluster
+
+    return open_cluster(jobs)
+
+
+def run_tasks(
+    workers: Workers, task: Task, job: bytes, parts: Iterator[T], stop: Stop, *, pick: Callable[[T], Any]
+) -> Generator[tuple[T, Done]]:
+    """Yield the parts with what `task` makes of each, in order; a task gets what `pick` takes from its part.
+
+    Tasks that are not needed are canceled. Raises Interrupted as soon as `stop` is set, and RunnerError if tasks
+    cannot be done.
+    """
+    tasks = deque[tuple[T, Future[Any]]]()
+    try:
+        while True:
+            while len(tasks) < workers.at_a_time * _TASKS_AHEAD and (part := next(parts, None)) is not None:
+                tasks.append((part, workers.submit(task, job, pick(part))))
+            if not tasks:
+                return
+            part, future = tasks[0]
+            found = _take(future, workers, stop)
+            tasks.popleft()
+            yield part, found
+    finally:
+        for _, future in tasks:
+            future.cancel()
+
+
+def _take(future: "Future[Any]", workers: Workers, stop: Stop) -> Done:
+    while not wait([future], _LOOK_SECONDS).done:
+        stop.check()
+        workers.check()
+    try:
+        return workers.take(future)
+    except Interrupted as error:
+        raise Interrupted(stop.message) from error
+
+
+@dataclass(slots=True)
+class WorkerPool:
+    """Workers that start when they are first needed, and again after they were let go."""
+
+    jobs: Jobs
+    stop: Stop
+    _workers: Workers | None = None
+    _opened: ExitStack = field(default_factory=ExitStack)
+
+    def open(self) -> Workers:
+        """Return the workers. Raises UsageError if there is no such place."""
+        if self._workers is None:
+            self._workers = self._opened.enter_context(open_workers(self.jobs, self.stop))
+        return self._workers
+
+    def close(self) -> None:
+        """Let the workers go."""
+        self._workers = None
+        self._opened.close()
