@@ -106,7 +106,7 @@ def prepare_run(
     resume = options.resume or checked.error is not None
     selector = RunSelector(spec, templates, limit, resume, options.new, to_choice(options.pending))
     if selected := selector.select_run(store):
-        context = RunContext(selected.spec, store, selected.run, root, report, overwrite, stop)
+        context = RunContext(selected.spec, store, selected.run, root, report, overwrite, stop, options.jobs)
         ready = ReadyRun(context, open_api, None, selected.is_outdated or checked.error is not None)
         if not ready.is_over:
             open_api(selected.spec)
@@ -121,7 +121,7 @@ def prepare_run(
     prove_destinations(spec, destinations)
     how: dict[str, Any] = {"limit": limit, "jobs": options.jobs, "stop": stop, "report": report}
     prepared = prepare_first_round(spec, templates, store, **how)
-    context = RunContext(spec, store, prepared.run, root, report, overwrite, stop)
+    context = RunContext(spec, store, prepared.run, root, report, overwrite, stop, options.jobs)
     check_tables(context, destinations)
     spent = measure_spent(store, spec, context.run, planned=planned, is_pilot_due=context.run.is_pilot)
     made = build_plan(context, templates, prepared, api, store, spent)

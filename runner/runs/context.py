@@ -18,6 +18,7 @@ from runner.store.records import Batch, Run
 from runner.store.run_batches import RunBatches
 from runner.store.store import Store
 from runner.text import pluralize
+from runner.workers.tasks import Jobs
 
 
 def do_nothing() -> None:
@@ -29,7 +30,8 @@ class RunContext:
     """A run in progress: its spec, its state, the base folder of its outputs, and the report callback.
 
     With `overwrite` its outputs replace complete ones even if it is partial. `stop` is set once the user wants to
-    stop. `on_alarm` is called after an alarm of the run was recorded, of which receivers are to be told.
+    stop. `jobs` is where the work on rows and results is done. `on_alarm` is called after an alarm of the run was
+    recorded, of which receivers are to be told.
     """
 
     spec: Spec
@@ -39,6 +41,7 @@ class RunContext:
     on_progress: ProgressCallback = ignore_progress
     overwrite: bool = False
     stop: Event = field(default_factory=Event)
+    jobs: Jobs = 1
     on_alarm: Callable[[], None] = do_nothing
 
     @property

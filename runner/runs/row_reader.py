@@ -24,16 +24,24 @@ class RowReader:
         self._file = file
         self._number = 0
 
-    def read_fields(self, number: int) -> dict[str, Any]:
-        """Return the fields of a row. Raises StateError if the row is missing or damaged."""
+    def read_line(self, number: int) -> bytes:
+        """Return the line of a row; it is empty if the row is missing."""
         line = b""
         while self._number < number:
             line = self._file.readline()
             self._number += 1
+        return line
+
+    def decode(self, number: int, line: bytes) -> dict[str, Any]:
+        """Return the fields in the line of a row. Raises StateError if the row is missing or damaged."""
         try:
             return _decode_row(line).row
         except msgspec.DecodeError as error:
             raise StateError(f"{self._file.name}: row {number} is damaged: {error}") from error
+
+    def read_fields(self, number: int) -> dict[str, Any]:
+        """Return the fields of a row. Raises StateError if the row is missing or damaged."""
+        return self.decode(number, self.read_line(number))
 
 
 @contextmanager

@@ -32,8 +32,12 @@ def open_workers(jobs: Jobs, stop: Stop) -> AbstractContextManager[Workers]:
     return open_cluster(jobs)
 
 
+def _keep(part: Any) -> Any:
+    return part
+
+
 def run_tasks(
-    workers: Workers, task: Task, job: bytes, parts: Iterator[T], stop: Stop, *, pick: Callable[[T], Any]
+    workers: Workers, task: Task, job: bytes, parts: Iterator[T], stop: Stop, *, pick: Callable[[T], Any] = _keep
 ) -> Generator[tuple[T, Done]]:
     """Yield the parts with what `task` makes of each, in order; a task gets what `pick` takes from its part.
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from runner.lifecycle.deliver.read_results import read_results
+from runner.lifecycle.deliver.read_results import Rules, read_results
 from runner.results.output_format import OutputFormat
 from tests.support.outputs import error_line, message_line
 
@@ -18,6 +18,6 @@ def test_answer_after_a_lost_one_is_not_lost(tmp_path: Path) -> None:
         {**answer, "custom_id": "r-1-1-1"},
     ]
     path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-    found = read_results(path, prefix="r-1-1-", expected={1, 2}, retry_on=(), output_format=OutputFormat())
+    found = read_results(path, Rules("r-1-1-"), OutputFormat(), expected={1, 2})
     assert ({row: outcome for row, (outcome, *_) in found.rows.items()}) == {1: "succeeded", 2: "errored"}
     assert (found.lost_rows, found.answered_rows) == ({2}, {1})

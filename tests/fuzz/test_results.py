@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.lifecycle.deliver.read_results import read_results
+from runner.lifecycle.deliver.read_results import Rules, read_results
 from runner.requests.custom_id import make_custom_id
 from runner.results.outcome import Outcome, parse_result
 from runner.results.outcome_names import OUTCOMES
@@ -244,10 +244,9 @@ def test_damaged_results_file_gives_each_row_its_own_line(
     expected = {int(json.loads(line)["custom_id"].split("-")[3]): line for line in good}
     found = read_results(
         path,
-        prefix="run-1-1-",
+        Rules("run-1-1-", ("errored",)),
+        CHECK if has_schema else OutputFormat(),
         expected=set(expected),
-        retry_on=("errored",),
-        output_format=CHECK if has_schema else OutputFormat(),
     )
     lines = data.removesuffix(b"\n").count(b"\n") + bool(data)
     assert len(found.rows) + sum(found.ignored_lines.values()) == lines

@@ -78,10 +78,11 @@ def error_line(type: str, message: str = "why") -> bytes:
 
 
 def bytes_of_run(root: Path) -> dict[str, bytes]:
-    """The bodies and outputs of the only run, and the files that it attaches, without its id."""
+    """The bodies, index files and outputs of the only run, and the files that it attaches, without its id."""
     [run] = (root / "simulated/.runner/runs").iterdir()
     paths = [
         *run.glob("bodies/*.json"),
+        *run.glob("index/*.requests.*"),
         run / "attached.jsonl",
         run / "rows.jsonl",
         *root.glob("simulated/out/*"),

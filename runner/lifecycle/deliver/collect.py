@@ -1,7 +1,7 @@
 """Collect an ended batch: download its results, compare them with its requests, record outcomes."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -11,7 +11,13 @@ from runner.errors import ResultsIncomplete, StateError
 from runner.files.atomic import atomic_write
 from runner.files.digest import sha256_of
 from runner.lifecycle.deliver.missing_results import MAX_EARLY_DOWNLOADS, are_counts_short
-from runner.lifecycle.deliver.read_results import BatchResults, read_results
+from runner.lifecycle.deliver.read_elsewhere import (
+    WORTH_BYTES,
+    check_elsewhere,
+    pickle_rules,
+    read_results_elsewhere,
+)
+from runner.lifecycle.deliver.read_results import BatchResults, Rules, check_output, read_results
 from runner.requests.custom_id import custom_id_prefix
 from runner.results.output_format import OutputFormat
 from runner.runs.context import RunContext, batch_label, rows_of_batch
@@ -19,6 +25,7 @@ from runner.runs.result_reader import open_result_reader
 from runner.store.records import Batch
 from runner.store.run_batches import decode_column
 from runner.text import pluralize
+from runner.workers.run_tasks import WorkerPool
 
 # Generous: a limit that is too low would withhold paid answers. A token has mostly under 16 bytes, JSON can double
 # them, and thinking has a signature of about its own length.
@@ -34,6 +41,7 @@ def collect_results(
     batch: Batch,
     output_format: OutputFormat,
     download: Callable[[], str],
+    pool: WorkerPool,
     *,
     is_last_try: bool,
     is_patient: bool,
@@ -42,9 +50,10 @@ def collect_results(
 ) -> Batch:
     """Download and read the results of an ended batch; a synchronous batch has them on disk already.
 
-    `download` is the function of `plan_download`. With `resend_canceled`, canceled and expired rows are sent
-    again, however often they were sent before. Returns the collected batch, in which every row has its outcome. If
-    the user chose the wrong remote batch, so that all results are someone else's, it is submitting again.
+    `download` is the function of `plan_download`, and `pool` reads large results. With `resend_canceled`, canceled
+    and expired rows are sent again, however often they were sent before. Returns the collected batch, in which
+    every row has its outcome. If the user chose the wrong remote batch, so that all results are someone else's, it
+    is submitting again.
 
     Raises ResultsIncomplete if results are missing. On the last try, rows without a result become `missing`
     instead, if the download seems intact or `accept_loss` is set. In a synchronous batch they do so at once. With
@@ -54,7 +63,15 @@ def collect_results(
     expected = set(rows_of_batch(context, batch))
     path = context.store.folder(context.run).results(batch.round, batch.batch)
     sha256 = download() if batch.send_mode == "batch" else sha256_of(path)
-    found = _read_results(context, batch, path, expected, output_format, resend_canceled=resend_canceled)
+    rules = Rules(
+        prefix=custom_id_prefix(context.run.id, batch.round, batch.batch),
+        retry_on=context.spec.retry.on,
+        rate=context.rate,
+        is_batched=batch.send_mode == "batch",
+        resend_canceled=resend_canceled,
+        can_continue=batch.round < context.spec.retry.max_rounds,
+    )
+    found = _read_results(context, path, rules, output_format, pool, expected)
     if "foreign" in found.ignored_lines and not found.rows and batch.search_started_at is not None:
         return _resume_search(context, batch)
     is_last_try = is_last_try and (not is_patient or are_counts_short(batch, found))
@@ -64,27 +81,21 @@ def collect_results(
 
 def _read_results(
     context: RunContext,
-    batch: Batch,
     path: Path,
-    expected: set[int],
+    rules: Rules,
     output_format: OutputFormat,
-    *,
-    resend_canceled: bool,
+    pool: WorkerPool,
+    expected: set[int],
 ) -> BatchResults:
     """Return the results of a batch from its file, after the checks of the spec."""
-    found = read_results(
-        path,
-        prefix=custom_id_prefix(context.run.id, batch.round, batch.batch),
-        expected=expected,
-        retry_on=context.spec.retry.on,
-        output_format=output_format,
-        rate=context.rate,
-        is_batched=batch.send_mode == "batch",
-        resend_canceled=resend_canceled,
-        can_continue=batch.round < context.spec.retry.max_rounds,
-    )
+    found, is_large = None, pool.jobs != 1 and path.stat().st_size >= WORTH_BYTES
+    job = pickle_rules(rules, context.spec.output)
+    if is_large:
+        found = read_results_elsewhere(path, job, pool, expected=expected)
+    if found is None:
+        found = read_results(path, rules, output_format, expected=expected)
     if output_format.checks:
-        _check_outputs(context, path, found, output_format)
+        _check_outputs(context, path, found, output_format, (job, pool) if is_large else None)
     return found
 
 
@@ -107,15 +118,29 @@ def _check_complete(
         raise ResultsIncomplete(f"{missing:,} of {pluralize(total, 'result')} {are} missing from the download")
 
 
-def _check_outputs(context: RunContext, path: Path, found: BatchResults, output_format: OutputFormat) -> None:
+def _check_outputs(
+    context: RunContext,
+    path: Path,
+    found: BatchResults,
+    output_format: OutputFormat,
+    elsewhere: tuple[bytes, WorkerPool] | None,
+) -> None:
     """Run the checks on valid outputs, in row order: the checks see the rows, which are read in order."""
     retries = int("invalid" in context.spec.retry.on)
     with open_result_reader(context, output_format) as reader:
-        for row, (outcome, _, offset, length) in sorted(found.rows.items()):
-            if outcome == "succeeded":
-                checked = reader.parse(row, reader.slices.read(path, offset, length)).outcome
-                if checked != outcome:
-                    found.rows[row] = (checked, retries, offset, length)
+        valid = ((row, *place) for row, (name, _, *place) in sorted(found.rows.items()) if name == "succeeded")
+        lines = ((row, reader.rows.read_line(row), reader.slices.read(path, *place)) for row, *place in valid)
+        checked: Iterable[tuple[int, bytes, str | None]] = (
+            ((row, fields, check_output(output_format, fields, line)) for row, fields, line in lines)
+            if elsewhere is None
+            else check_elsewhere(lines, *elsewhere)
+        )
+        for row, fields, outcome in checked:
+            if outcome is None:
+                # It raises the error.
+                reader.rows.decode(row, fields)
+            elif outcome != "succeeded":
+                found.rows[row] = (outcome, retries, *found.rows[row][2:])
 
 
 def _result_limits(context: RunContext, batch: Batch) -> tuple[int, int]:
@@ -161,7 +186,7 @@ def _record_results(
     # A request that may have been paid for without an answer counts with the upper bound of its cost.
     unanswered = (expected - found.rows.keys()) | found.lost_rows
     if unanswered or found.unclear_costs:
-        found.cost += _bound_unclear_cost(context, batch, unanswered, found.unclear_costs)
+        found.costs.append(_bound_unclear_cost(context, batch, unanswered, found.unclear_costs))
     rows = sorted(expected)
     outcomes = ((row, *found.rows.get(row, absent)) for row in rows)
     columns = {

@@ -16,6 +16,7 @@ from runner.results.output_format import OutputFormat
 from runner.runs.context import RunContext
 from runner.store.records import Batch
 from runner.store.run_batches import BatchKey, RunBatches, key_of
+from runner.workers.run_tasks import WorkerPool
 
 _AT_ONCE = 4
 
@@ -52,7 +53,8 @@ class Downloads:
 class Following:
     """A run while it is followed: what its steps need, and what this process remembers of them.
 
-    `rejections` counts the creates that the API rejected since it last accepted one.
+    `rejections` counts the creates that the API rejected since it last accepted one. `pool` reads large results;
+    its workers are let go while the run waits.
     """
 
     context: RunContext
@@ -63,6 +65,7 @@ class Following:
     stop: Event
     accept_loss: bool
     earlier: EarlierCreates
+    pool: WorkerPool
     downloads: Downloads = field(default_factory=Downloads)
     canary_passed: bool = False
     rejections: int = 0

@@ -30,10 +30,13 @@ from runner.store.lock import read_clock
 from runner.store.records import Batch
 from runner.store.run_batches import IN_FLIGHT, BatchKey, key_of
 from runner.telemetry.trace import trace_step
+from runner.workers.run_tasks import WorkerPool
+from runner.workers.tasks import Stop, choose_jobs
 
 _DAY = 86_400
 # A sleep lasts as much longer as the machine is suspended meanwhile, so none before a deadline is long.
 _LONGEST_SLEEP = 10.0
+_STOPPED = "stopped while results were read: run again to go on"
 
 
 def _read_batch_state(run: Following, batch: Batch) -> BatchState:
@@ -211,6 +214,7 @@ def _wait_for_due(run: Following, seconds: float) -> None:
     due_at, memory = _next_due(run), run.memory
     if (left := due_at - time.monotonic()) > 1.0 and due_at != memory.reported_due:
         memory.reported_due = due_at
+        run.pool.close()
         run.context.report("waiting", f"next look in {left:.0f} s", next_look=time.time() + left)
     run.stop.wait(max(0.0, min(due_at - time.monotonic(), seconds)))
 
@@ -242,7 +246,8 @@ def follow_run(
     StateError for a file that cannot be uploaded, once the other batches are done.
     """
     deadline, earlier = Deadline(context, api), EarlierCreates(is_resumed)
-    run = Following(context, api, output_format, deadline, Memory(poll_seconds), stop, accept_loss, earlier)
+    pool = WorkerPool(choose_jobs(context.jobs, context.run.rows), Stop(stop.is_set, _STOPPED))
+    run = Following(context, api, output_format, deadline, Memory(poll_seconds), stop, accept_loss, earlier, pool)
     alarms = Alarms(context, run.read_clock)
     context.store.clear_rejections(context.run)
     _start(run, wait_until=wait_until if wait else 0.0)
@@ -250,6 +255,7 @@ def follow_run(
         return _take_all_steps(run, alarms, wait=wait, wait_until=wait_until)
     finally:
         run.downloads.close()
+        run.pool.close()
         alarms.look()
 
 

@@ -227,6 +227,7 @@ def _collect(run: Following, batch: Batch) -> Result:
         batch,
         run.output_format,
         lambda: run.downloads.finish(batch, plan_download(run.context, run.api, batch)),
+        run.pool,
         is_last_try=is_late,
         is_patient=is_patient and not is_patience_over(run.context, batch, now),
         accept_loss=run.accept_loss or age > _DAY,
