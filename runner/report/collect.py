@@ -108,7 +108,7 @@ def _count_rows(store: Store, run: Run, spec: Spec, take_row: TakeRow) -> _Total
         return totals
     output_format = recorded_output_format(store, run)
     with open_slices() as files:
-        for found in read_row_results(store, run, output_format, files, is_wanted=lambda *_: True):
+        for found in read_row_results(store, run, output_format, files):
             totals.add(found)
             take_row(found)
     return totals

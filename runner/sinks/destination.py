@@ -3,9 +3,10 @@
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,16 +24,22 @@ _END_OF_FOLDER = re.compile(r"(?<=[^/:])/+$")
 _BLOCK_BYTES, _PROOF_BYTES = 1 << 20, 1 << 12
 
 
+def _ignore_file(_: BinaryIO) -> None:
+    """Ignore an open file: the default for `on_open`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Destination:
     """A local path, or the URL of a file or database.
 
-    A database is written within `transactions` if they are given.
+    A database is written within `transactions` if they are given. `on_open` is called with each file that is
+    opened to write.
     """
 
     path: Path | None = None
     url: str = ""
     transactions: Transactions | None = field(default=None, compare=False, repr=False)
+    on_open: Callable[[BinaryIO], None] = field(default=_ignore_file, compare=False, repr=False)
 
     def __str__(self) -> str:
         return str(self.path) if self.path is not None else redact_passwords(self.url)
@@ -51,13 +58,27 @@ class Destination:
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(self.path, skip_if_unchanged=True) as raw, compress(self.path.name, raw) as file:
+                self.on_open(file)
                 yield file
             return
         with tempfile.TemporaryDirectory(prefix="runner-sink-") as folder:
             whole = Path(folder) / "whole"
             with whole.open("wb", buffering=_BLOCK_BYTES) as raw, compress(self.url, raw) as file:
+                self.on_open(file)
                 yield file
             remote.upload_file(whole, self.url)
+
+
+@dataclass(frozen=True, slots=True)
+class InMemory(Destination):
+    """A file in memory, which is not closed."""
+
+    file: BytesIO = field(default_factory=BytesIO, compare=False, repr=False)
+
+    @contextmanager
+    def open_file(self) -> Iterator[BinaryIO]:
+        """Yield the file."""
+        yield self.file
 
 
 def destination_setting(sink: Sink) -> str:

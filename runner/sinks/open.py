@@ -49,6 +49,15 @@ _PLACE_ERRORS = (OSError, DatabaseError, sqlite3.Error)
 """Exceptions raised for a place that cannot be written."""
 
 
+def make_write_error(spec: Spec, index: int, destination: Destination, error: Exception) -> InputError:
+    """Return the error for a sink of a spec that cannot be written, with its remedy."""
+    reason = (error.strerror or error) if isinstance(error, OSError) else error
+    if isinstance(error, sqlite3.Error):
+        reason = f"a temporary file cannot be written: {error}: make space in the folder of temporary files"
+    message = f"cannot write {destination}: {reason}; fix the sink and {_REMEDY}"
+    return InputError([spec.problem(f"sinks.{index}", message)])
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
     """One sink of a spec and its destination, which its errors name; `keys` are those of its last rows."""
@@ -62,11 +71,7 @@ class _Place:
         """Return the error for a sink that cannot be written, with its remedy."""
         if isinstance(error, ColumnError):
             return self.row_error(error)
-        reason = (error.strerror or error) if isinstance(error, OSError) else error
-        if isinstance(error, sqlite3.Error):
-            reason = f"a temporary file cannot be written: {error}: make space in the folder of temporary files"
-        message = f"cannot write {self.destination}: {reason}; fix the sink and {_REMEDY}"
-        return InputError([self.spec.problem(f"sinks.{self.index}", message)])
+        return make_write_error(self.spec, self.index, self.destination, error)
 
     def row_error(self, error: Exception) -> InputError:
         """Return the error for a row that a sink cannot hold, with its remedy; by default it is the last row."""

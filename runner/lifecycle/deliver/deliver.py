@@ -3,71 +3,27 @@
 The outputs depend only on the files of the run, so that writing them again gives the same bytes.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
-
-import msgspec
 
 from runner.errors import InputError, Interrupted
 from runner.evaluation.check import make_evaluator
-from runner.evaluation.evaluator import Answer, Evaluator
+from runner.evaluation.evaluator import Evaluator
 from runner.evaluation.score import Score
 from runner.lifecycle.deliver.failures import FailureGroups
+from runner.lifecycle.deliver.format_elsewhere import STOPPED, can_format_elsewhere, write_formatted
 from runner.lifecycle.deliver.places import OutputPlace, choose_places
-from runner.lifecycle.deliver.provenance import Provenance
-from runner.lifecycle.deliver.row_results import build_record, read_row_results, verify_results
+from runner.lifecycle.deliver.provenance import Provenance, make_request_digest
+from runner.lifecycle.deliver.row_results import RowJudge, index_batches, read_stored_rows, verify_results
 from runner.lifecycle.deliver.sink_group import SinkGroup, group_sinks
-from runner.results.outcome import Outcome
+from runner.lifecycle.deliver.write_rows import Counts, RowWriter, needs_decoding
 from runner.results.output_format import OutputFormat
 from runner.runs.context import RunContext
 from runner.runs.snapshot import read_snapshot
 from runner.runs.summary import FailureGroup
 from runner.spec.spec import Sink
-from runner.store.run_folder import FileSlices, open_slices
+from runner.store.run_folder import open_slices
 from runner.text import pluralize
-
-_MISSING = Outcome(
-    "", "missing", error={"type": "missing", "message": "the API returned no result for this request"}
-)
-
-
-def _build_records(
-    context: RunContext,
-    output_format: OutputFormat,
-    files: FileSlices,
-    failures: FailureGroups,
-    evaluator: Evaluator,
-    *,
-    decoded: bool,
-    is_partial: bool,
-) -> Iterator[tuple[int, str | None, dict[str, Any]]]:
-    """Yield the number, recorded outcome and record of each row in order, and count failed and right ones.
-
-    `row` and `usage` in the record stay raw JSON unless `decoded`.
-    """
-
-    def is_wanted(recorded: str | None, _: str | int) -> bool:
-        return recorded is not None or not is_partial
-
-    variant = context.spec.variant
-    rows = context.store.row_index.make_finder(context.run, files)
-    provenance = Provenance(context, files, rows).list_fields()
-    for found in read_row_results(context.store, context.run, output_format, files, is_wanted=is_wanted):
-        if context.stop.is_set():
-            raise Interrupted("stopped while the outputs were written: they stay as they were")
-        outcome = found.outcome or _MISSING
-        record = build_record(found, outcome)
-        record["variant"], record["citations"] = variant, outcome.citations
-        record |= {name: compute(found, outcome) for name, compute in provenance.items()}
-        fields = msgspec.json.decode(found.fields) if decoded or evaluator else {}
-        answer = Answer(found.key, fields, outcome.output, is_valid=outcome.outcome == "succeeded")
-        record["wrong"] = evaluator.add_row(answer)
-        if decoded:
-            record["row"] = fields
-            usage = record["usage"]
-            record["usage"] = msgspec.json.decode(usage) if usage is not None else None
-        failures.add(found.key, record["reason"], outcome)
-        yield found.number, found.recorded, record
 
 
 def _describe_output(sink: Sink, place: OutputPlace, rows: int, cuts: Mapping[str, int]) -> dict[str, Any]:
@@ -140,23 +96,38 @@ def _write_groups(
     is_partial: bool,
 ) -> FailureGroups:
     """Write all records to all groups, let the files appear, and then commit the tables."""
-    types, corrected = read_snapshot(context.store, context.run).types, list[tuple[int, str]]()
-    failures = FailureGroups()
+    counts, store, run = Counts(), context.store, context.run
+    types = read_snapshot(store, run).types
     for group in groups:
         group.open(context.spec, types)
-    decoded = any(sink.columns or sink.type not in ("csv", "jsonl") for sink in context.spec.sinks)
-    verify_results(context.store, context.run)
+    verify_results(store, run)
     with open_slices() as files:
-        how = {"decoded": decoded, "is_partial": is_partial}
-        for number, name, record in _build_records(context, output_format, files, failures, evaluator, **how):
-            if record["outcome"] != (name or "missing"):
-                corrected.append((number, record["outcome"]))
-            for group in groups:
-                group.write(record)
+        provenance = Provenance(run.id, context.rate, make_request_digest(context, files))
+        batches = index_batches(store, run)
+        writer = RowWriter(
+            RowJudge(run.id, output_format, batches),
+            groups,
+            evaluator,
+            provenance.list_fields(context.spec),
+            context.spec.variant,
+            needs_decoding(context.spec),
+        )
+        rows = read_stored_rows(store, run, files, is_wanted=_has_outcome if is_partial else None)
+        if can_format_elsewhere(context):
+            write_formatted(context, rows, batches, writer, counts)
+        else:
+            for stored in rows:
+                if context.stop.is_set():
+                    raise Interrupted(STOPPED)
+                writer.write(stored, counts)
     for group in groups:
         group.complete_files()
     for group in groups:
         group.commit()
-    if corrected:
-        _correct_outcomes(context, corrected)
-    return failures
+    if counts.corrected:
+        _correct_outcomes(context, counts.corrected)
+    return counts.failures
+
+
+def _has_outcome(recorded: str | None, _: str | int) -> bool:
+    return recorded is not None

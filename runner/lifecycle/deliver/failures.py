@@ -35,25 +35,35 @@ class FailureGroups:
     """Failed rows by reason, counted one after the other in input order; memory stays flat if all differ."""
 
     def __init__(self) -> None:
-        self._groups: dict[str, FailureGroup] = {}
+        self.by_reason: dict[str, FailureGroup] = {}
         self._rest: list[FailureGroup] = []
 
     def add(self, key: str | int, reason: str | None, outcome: Outcome) -> None:
         """Count a row with this `Outcome.reason`; nothing happens without one, because it has succeeded."""
         if reason is None:
             return
-        if (known := self._groups.get(reason)) is not None:
-            self._groups[reason] = replace(known, rows=known.rows + 1)
+        if (known := self.by_reason.get(reason)) is not None:
+            self.by_reason[reason] = replace(known, rows=known.rows + 1)
             return
-        group = FailureGroup(outcome.outcome, reason, 1, key, cut_answer(outcome))
-        if len(self._groups) < _MAX_GROUPS:
-            self._groups[reason] = group
+        self._add_new(FailureGroup(outcome.outcome, reason, 1, key, cut_answer(outcome)))
+
+    def add_all(self, later: "FailureGroups") -> None:
+        """Add the groups of later rows, which are no more than are kept apart."""
+        for reason, group in later.by_reason.items():
+            if (known := self.by_reason.get(reason)) is not None:
+                self.by_reason[reason] = replace(known, rows=known.rows + group.rows)
+            else:
+                self._add_new(group)
+
+    def _add_new(self, group: FailureGroup) -> None:
+        if len(self.by_reason) < _MAX_GROUPS:
+            self.by_reason[group.reason] = group
         else:
             self._rest = [_merge([*self._rest, group])]
 
     def largest_first(self) -> list[FailureGroup]:
         """Return the groups, the largest first; those after the first 20 are one group."""
-        ordered = sorted(self._groups.values(), key=lambda group: -group.rows)
+        ordered = sorted(self.by_reason.values(), key=lambda group: -group.rows)
         shown, others = ordered[:_MAX_SHOWN], [*ordered[_MAX_SHOWN:], *self._rest]
         return [*shown, _merge(others)] if others else shown
 

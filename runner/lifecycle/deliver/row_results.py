@@ -4,7 +4,7 @@ Everything depends only on the files of the run, so that reading them again give
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,6 +35,26 @@ RowPredicate = Callable[[str | None, str | int], bool]
 class _Row(msgspec.Struct):
     key: str | int
     row: msgspec.Raw
+
+
+_decode_row = msgspec.json.Decoder(_Row).decode
+
+
+class StoredRow(NamedTuple):
+    """A row of a run as its files have it: `line` in `rows.jsonl`, and `result` in the results, if it has one.
+
+    `round` and `batch` are those of its latest attempt, 0 if there is none. `sent` is its number there: its own,
+    or that of an earlier row with the same request.
+    """
+
+    number: int
+    line: bytes
+    recorded: str | None
+    round: int
+    batch: int
+    sent: int
+    digest: bytes | None
+    result: bytes | None
 
 
 class RowResult(NamedTuple):
@@ -78,57 +98,86 @@ def read_row_results(
     output_format: OutputFormat,
     files: FileSlices,
     *,
-    is_wanted: RowPredicate,
+    is_wanted: RowPredicate | None = None,
 ) -> Iterator[RowResult]:
-    """Yield the rows of a run that are wanted by their recorded outcome and key, with their outcomes.
+    """Yield the rows of a run that are wanted, by default all, with their outcomes.
 
     Raises StateError if the files of the run are damaged.
     """
+    judge = RowJudge(run.id, output_format, index_batches(store, run))
+    for stored in read_stored_rows(store, run, files, is_wanted=is_wanted):
+        yield judge.judge(stored)
+
+
+def index_batches(store: Store, run: Run) -> dict[tuple[int, int], Batch]:
+    """Return the batches of a run by round and batch."""
+    return {(batch.round, batch.batch): batch for batch in store.batches(run)}
+
+
+def read_stored_rows(
+    store: Store, run: Run, files: FileSlices, *, is_wanted: RowPredicate | None = None
+) -> Iterator[StoredRow]:
+    """Yield the rows of a run that are wanted, by default all, in order.
+
+    Raises StateError if the files of the run are damaged.
+    """
+    folder, sha256 = store.folder(run), hashlib.sha256()
+    # Made once per batch: making a path for each row would cost as much as reading its result.
+    results_of = cache(folder.results)
     try:
-        yield from _read_rows(store, run, output_format, files, is_wanted)
+        with folder.rows.open("rb") as rows:
+            for line, (number, name, round, batch, offset, length, sent, digest) in zip(
+                rows, store.row_index.row_outcomes(run), strict=True
+            ):
+                sha256.update(line)
+                if is_wanted is not None and not is_wanted(name, _decode_row(line).key):
+                    continue
+                result = None
+                if offset is not None and length is not None:
+                    result = files.read(results_of(round, batch), offset, length)
+                yield StoredRow(number, line, name, round, batch, sent, digest, result)
+        if sha256.hexdigest() != (run.rows_sha256 or sha256.hexdigest()):
+            raise ValueError("rows.jsonl differs from what was written")
     except ValueError as error:
-        raise StateError(f"the files of run {run.id} are damaged: {error}") from error
+        raise _make_damage_error(run.id, error) from error
+
+
+def _make_damage_error(run: str, error: ValueError) -> StateError:
+    return StateError(f"the files of run {run} are damaged: {error}")
+
+
+class RowJudge:
+    """Judges the results of the rows of a run, of which `batches` are those that the rows are in."""
+
+    def __init__(self, run_id: str, output_format: OutputFormat, batches: Mapping[tuple[int, int], Batch]) -> None:
+        self._run_id, self._output_format, self._batches = run_id, output_format, batches
+
+    def judge(self, stored: StoredRow) -> RowResult:
+        """Return a row with its outcome. Raises StateError if the files of the run are damaged."""
+        try:
+            return self._judge(stored)
+        except ValueError as error:
+            raise _make_damage_error(self._run_id, error) from error
+
+    def _judge(self, stored: StoredRow) -> RowResult:
+        number, line, name, round, batch, sent, digest, result = stored
+        source, outcome = _decode_row(line), None
+        sent_as = make_custom_id(self._run_id, round, batch, sent)
+        if result is not None:
+            fields = msgspec.json.decode(source.row) if self._output_format.checks else None
+            outcome = parse_result(result, self._output_format, fields)
+            if outcome.custom_id != sent_as:
+                raise ValueError(f"the result of row {number} belongs to another request")
+        elif name is not None:
+            outcome = _outcome_without_result(number, name)
+        own, custom_id = self._batches.get((round, batch)), sent_as if batch else None
+        return RowResult(number, source.key, source.row, name, outcome, own, custom_id, result, digest)
 
 
 def _outcome_without_result(number: int, name: str) -> Outcome:
     if name not in _MISSING_RESULT_MESSAGES:
         raise ValueError(f"the result of row {number} is not recorded")
     return Outcome("", name, error={"type": name, "message": _MISSING_RESULT_MESSAGES[name]})
-
-
-def _read_rows(
-    store: Store,
-    run: Run,
-    output_format: OutputFormat,
-    files: FileSlices,
-    is_wanted: RowPredicate,
-) -> Iterator[RowResult]:
-    batches = {(batch.round, batch.batch): batch for batch in store.batches(run)}
-    decode_row = msgspec.json.Decoder(_Row).decode
-    folder, sha256 = store.folder(run), hashlib.sha256()
-    # Made once per batch: making a path for each row would cost as much as reading its result.
-    results_of = cache(folder.results)
-    with folder.rows.open("rb") as rows:
-        for line, (number, name, round, batch, offset, length, sent, digest) in zip(
-            rows, store.row_index.row_outcomes(run), strict=True
-        ):
-            sha256.update(line)
-            source, outcome, result = decode_row(line), None, None
-            if not is_wanted(name, source.key):
-                continue
-            sent_as = make_custom_id(run.id, round, batch, sent)
-            if offset is not None and length is not None:
-                fields = msgspec.json.decode(source.row) if output_format.checks else None
-                result = files.read(results_of(round, batch), offset, length)
-                outcome = parse_result(result, output_format, fields)
-                if outcome.custom_id != sent_as:
-                    raise ValueError(f"the result of row {number} belongs to another request")
-            elif name is not None:
-                outcome = _outcome_without_result(number, name)
-            own, custom_id = batches.get((round, batch)), sent_as if batch else None
-            yield RowResult(number, source.key, source.row, name, outcome, own, custom_id, result, digest)
-    if sha256.hexdigest() != (run.rows_sha256 or sha256.hexdigest()):
-        raise ValueError("rows.jsonl differs from what was written")
 
 
 class RequestFinder:

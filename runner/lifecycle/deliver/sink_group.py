@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
+from typing import Any, BinaryIO
 
 from runner.errors import InputError, Problem
 from runner.lifecycle.deliver.places import OutputPlace
-from runner.sinks.open import open_sink
+from runner.sinks.open import make_write_error, open_sink
 from runner.spec.spec import Spec
 from runner.tabular.database import DatabaseError, Transactions, identify_database
 
@@ -26,6 +27,7 @@ class SinkGroup:
     cuts: dict[int, Counter[str]] = field(default_factory=dict)
     problems: Sequence[Problem] = ()
     _writers: dict[int, Callable[[Mapping[str, Any]], bool]] = field(default_factory=dict)
+    _opened: dict[int, BinaryIO] = field(default_factory=dict)
     _files: ExitStack = field(default_factory=ExitStack)
     _transactions: Transactions = field(default_factory=Transactions)
 
@@ -43,6 +45,16 @@ class SinkGroup:
                     self.rows[index] += write_record(record)
         except InputError as error:
             self._fail(error)
+
+    def write_lines(self, spec: Spec, index: int, lines: bytes, rows: int) -> None:
+        """Write what others have formatted of so many rows to the file of a sink of a spec."""
+        if self.problems:
+            return
+        try:
+            self._opened[index].write(lines)
+            self.rows[index] += rows
+        except OSError as error:
+            self._fail(make_write_error(spec, index, self.places[index].destination, error))
 
     def complete_files(self) -> None:
         """Let the files of the group appear."""
@@ -62,7 +74,8 @@ class SinkGroup:
 
     def _open(self, spec: Spec, types: Mapping[str, Any]) -> None:
         for index, place in self.places.items():
-            destination = replace(place.destination, transactions=self._transactions)
+            note_file = partial(self._opened.__setitem__, index)
+            destination = replace(place.destination, transactions=self._transactions, on_open=note_file)
             cuts = self.cuts[index] = Counter()
             self._writers[index] = self._files.enter_context(open_sink(spec, index, destination, types, cuts))
             self.rows[index] = 0

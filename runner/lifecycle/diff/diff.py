@@ -103,7 +103,7 @@ class _Side:
 
     def read(self) -> Iterator[RowState]:
         output_format = recorded_output_format(self.store, self.run)
-        rows = read_row_results(self.store, self.run, output_format, self.files, is_wanted=lambda *_: True)
+        rows = read_row_results(self.store, self.run, output_format, self.files)
         return map(_to_state, rows)
 
 

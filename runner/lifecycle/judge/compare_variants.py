@@ -175,7 +175,7 @@ class _Reading:
         """Yield of each row, by criterion, if its answer is right; without a label it is."""
         output_format = recorded_output_format(self.store, self.run)
         names = [one.name for one in self.spec.evaluate]
-        for found in read_row_results(self.store, self.run, output_format, self.files, is_wanted=lambda *_: True):
+        for found in read_row_results(self.store, self.run, output_format, self.files):
             outcome = found.outcome or _MISSING
             is_valid = outcome.outcome == "succeeded"
             self.succeeded += is_valid

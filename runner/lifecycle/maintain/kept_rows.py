@@ -55,7 +55,7 @@ def read_kept_rows(
     verify_results(store, run)
     is_chosen = choice == ALL_FAILED
     with open_slices() as files:
-        for found in read_row_results(store, run, output_format, files, is_wanted=lambda *_: True):
+        for found in read_row_results(store, run, output_format, files):
             outcome = found.outcome or _NO_OUTCOME
             row = Row(found.number, found.key, msgspec.json.decode(found.fields), path, 0)
             if choice.fits(found, outcome):

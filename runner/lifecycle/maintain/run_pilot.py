@@ -163,7 +163,7 @@ def _list_costs(store: Store, run: Run, rate: Rate, *, is_batched: bool) -> list
     found, sent = list[float](), 0.0
     with open_slices() as files:
         output_format = recorded_output_format(store, run)
-        for one in read_row_results(store, run, output_format, files, is_wanted=lambda *_: True):
+        for one in read_row_results(store, run, output_format, files):
             answered = one.outcome is not None and one.outcome.usage is not None
             usage = parse_usage(one.outcome.usage) if answered and one.outcome is not None else Usage()
             full = rate.synchronous_cost(usage)
