@@ -135,7 +135,7 @@ def piped_command(root: Path, environ: Mapping[str, str], text: str, *words: str
 
 def end(root: Path, process: Any) -> Ended:
     """Wait for a command to end."""
-    process.join(60)
+    process.join(600)
     assert process.exitcode is not None, "the command hangs"
     return Ended(process.exitcode, (root / "stdout").read_text(), (root / "stderr").read_text())
 
@@ -159,7 +159,7 @@ def confined(
     child_out.close()
     child_err.close()
     texts = [_rest(end) for end in (out, err)]
-    process.join(60)
+    process.join(600)
     assert process.exitcode is not None, "the command hangs"
     return Ended(process.exitcode, *texts)
 
