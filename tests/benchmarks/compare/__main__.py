@@ -1,6 +1,6 @@
 """Compare `runner` with a hand-written SDK script on the same rows and the same simulator.
 
-    python tests/benchmarks/compare.py [ROWS] [--csv] [--alone]
+    python -m tests.benchmarks.compare [ROWS] [--csv] [--alone]
 
 Prints the CPU seconds of submitting and of collecting, without those of importing the SDK, and the peak
 memory, of both; the simulator is a process of its own and counts for neither. With `--csv` the answers are

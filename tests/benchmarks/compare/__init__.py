@@ -1,0 +1,1 @@
+"""The runner beside a script written by hand."""
