@@ -1,14 +1,15 @@
 """Measure whether memory grows with the documents: `python -m tests.benchmarks.documents [FILES] [KILOBYTES]`.
 
 Makes FILES PDFs of KILOBYTES each, of which every hundredth has more pages than the API takes, and sends them to
-the simulator. Prints the runner's peak memory for a tenth of them and for all, and its disk besides results.
+the simulator; FILES must be thousands. Prints the runner's peak memory for a tenth of them and for all, and its
+disk besides results. With `--upload` they go through the Files API.
 """
 
+import argparse
 import json
 import multiprocessing
 import os
 import resource
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -32,14 +33,15 @@ class Figures(NamedTuple):
     outcomes: dict[str, int]
 
 
-def write_project(root: Path, files: int, size: int) -> None:
+def write_project(root: Path, files: int, size: int, *, upload: bool) -> None:
     """PDFs of `size` bytes, each different, and a spec that sends them."""
     (root / "scans").mkdir()
     (root / "prompts").mkdir()
     for number in range(files):
         pages = 601 if number % 100 == 99 else 1 + number % 5
         (root / "scans" / f"{number:06}.pdf").write_bytes(pdf(pages, size=size, text=f"Invoice {number}"))
-    user = [{"type": "document", "path": "{{ path }}"}, {"type": "text", "text": "Label it."}]
+    document = {"type": "document", "path": "{{ path }}", "upload": upload}
+    user = [document, {"type": "text", "text": "Label it."}]
     spec = {
         **SPEC,
         "source": {"type": "files", "path": "scans/*.pdf", "key": "name"},
@@ -56,11 +58,11 @@ def _measured(root: Path, environ: Mapping[str, str]) -> Figures:
     return Figures(used.ru_maxrss / 1000, used.ru_utime + used.ru_stime, summary.outcomes)
 
 
-def measure(files: int, size: int) -> tuple[Figures, int]:
+def measure(files: int, size: int, *, upload: bool) -> tuple[Figures, int]:
     """The figures of a run on so many files, in a process of its own; bytes on disk besides results."""
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        write_project(root, files, size)
+        write_project(root, files, size, upload=upload)
         context = multiprocessing.get_context("spawn")
         with simulator(root / "api") as environ, ProcessPoolExecutor(1, mp_context=context) as pool:
             figures = pool.submit(_measured, root, environ).result()
@@ -72,15 +74,19 @@ def measure(files: int, size: int) -> tuple[Figures, int]:
 
 def main() -> None:
     """Measure a tenth of the files, then all; print both beside each other."""
-    files = int(sys.argv[1]) if len(sys.argv) > 1 else 2_000
-    size = int(sys.argv[2]) * 1_000 if len(sys.argv) > 2 else 200_000
+    parser = argparse.ArgumentParser()
+    parser.add_argument("files", nargs="?", type=int, default=2_000)
+    parser.add_argument("kilobytes", nargs="?", type=int, default=200)
+    parser.add_argument("--upload", action="store_true")
+    given = parser.parse_args()
     begun = time.monotonic()
-    for count in (files // 10, files):
-        figures, stored = measure(count, size)
+    for count in (given.files // 10, given.files):
+        figures, stored = measure(count, given.kilobytes * 1_000, upload=given.upload)
         print(
-            f"{count:,} PDFs of {size // 1000} kB: peak {figures.megabytes:.0f} MB, "
+            f"{count:,} PDFs of {given.kilobytes} kB: peak {figures.megabytes:.0f} MB, "
             f"{figures.seconds / count * 1000:.1f} CPU ms each, {stored / 1e6:.1f} MB on disk besides results, "
-            f"{figures.outcomes}"
+            f"{figures.outcomes}",
+            flush=True,
         )
     print(f"{time.monotonic() - begun:.0f} s")
 
