@@ -24,8 +24,8 @@ sinks: [{{type: jsonl, path: out/small.jsonl}}]
 """
 
 
-def cpu_seconds(rows: int, requests: int) -> float:
-    """CPU seconds of a whole run of `rows` rows, `requests` to a batch."""
+def cpu_seconds(rows: int, requests: int, **variables: str) -> float:
+    """CPU seconds of a run of `rows` rows, `requests` to a batch; `variables` are added to its environment."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "job.yaml").write_text(SPEC.format(requests=requests))
@@ -35,7 +35,8 @@ def cpu_seconds(rows: int, requests: int) -> float:
         with subprocess.Popen(serve, env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
             assert server.stdout is not None
             url = server.stdout.readline().decode().strip()
-            used = measure(folder, ("run", "job.yaml", "--yes"), ANTHROPIC_BASE_URL=url, ANTHROPIC_API_KEY="none")
+            variables |= {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "none"}
+            used = measure(folder, ("run", "job.yaml", "--yes"), **variables)
             server.terminate()
         assert (folder / "out/small.jsonl").read_bytes().count(b"\n") == rows
     return used.ru_utime + used.ru_stime
