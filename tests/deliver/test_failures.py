@@ -18,6 +18,8 @@ from tests.support.simulator import simulator
 
 MIX = {1: "truncated", 5: "truncated", 7: "refused", 9: "missing"}
 ONCE = {"attempts": 1}
+# Missing results are waited for during 24 times as long.
+SOON = {"poll_seconds": 0.1, "grace_seconds": 0.01}
 
 
 def mix(custom_id: str) -> str:
@@ -25,7 +27,7 @@ def mix(custom_id: str) -> str:
 
 
 def test_failed_rows_are_grouped_by_reason(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
-    write_job(tmp_path, retry=ONCE, batch={"poll_seconds": 0.1, "grace_seconds": 0.01})
+    write_job(tmp_path, retry=ONCE, batch=SOON)
     failures = run_job(mix=mix).failures
     assert failures is not None
     assert [(one.reason, one.rows, one.key) for one in failures] == [
@@ -37,7 +39,7 @@ def test_failed_rows_are_grouped_by_reason(tmp_path: Path, run_job: Callable[...
 
 
 def test_groups_of_a_finished_run_are_in_its_record(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
-    write_job(tmp_path, retry=ONCE)
+    write_job(tmp_path, retry=ONCE, batch=SOON)
     summary = run_job(mix=mix)
     for path in tmp_path.glob(".runner/runs/*/results/*"):
         path.unlink()
@@ -46,7 +48,7 @@ def test_groups_of_a_finished_run_are_in_its_record(tmp_path: Path, run_job: Cal
 
 
 def test_purge_removes_the_groups(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
-    write_job(tmp_path, retry=ONCE)
+    write_job(tmp_path, retry=ONCE, batch=SOON)
     run = run_job(mix=mix).run
     assert command(tmp_path, {}, "purge", run, "--yes").returncode == 0
     assert json.loads(command(tmp_path, {}, "status", run, "--json").stdout)["failures"] is None
