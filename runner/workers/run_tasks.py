@@ -1,7 +1,7 @@
 """Do the tasks of a job elsewhere. The order of their results is that of its parts."""
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
@@ -12,10 +12,24 @@ from runner.workers.processes import open_processes
 from runner.workers.tasks import AUTO, Done, Jobs, Stop, Task, Workers, count_processors
 
 _LOOK_SECONDS = 0.2
+_MOST_ITEMS, _PART_BYTES = 500, 1 << 20
 _TASKS_AHEAD = 2
 """Tasks for each worker that are waiting or done: results are kept until their turn."""
 
 T = TypeVar("T")
+
+
+def split_work(items: Iterable[T], measure: Callable[[T], int]) -> Iterator[list[T]]:
+    """Split work into parts for tasks: at most 500 items, or a megabyte by `measure`, which returns bytes."""
+    part, size = list[T](), 0
+    for item in items:
+        part.append(item)
+        size += measure(item)
+        if len(part) == _MOST_ITEMS or size >= _PART_BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
 
 
 def open_workers(jobs: Jobs, stop: Stop) -> AbstractContextManager[Workers]:

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
 from functools import lru_cache
-from itertools import islice
 from typing import NamedTuple
 
 from runner.errors import RunnerError
@@ -27,10 +26,8 @@ from runner.sinks.destination import InMemory
 from runner.sinks.registry import find_sink_type
 from runner.spec.spec import Sink, Source, Spec
 from runner.store.records import Batch
-from runner.workers.run_tasks import open_workers, run_tasks
+from runner.workers.run_tasks import open_workers, run_tasks, split_work
 from runner.workers.tasks import Stop, choose_jobs
-
-_ROWS_PER_TASK = 500
 
 _WORTH_ROWS = 20_000
 """Fewer rows are formatted here: that takes about as long as starting a process. An Executor has started."""
@@ -176,10 +173,9 @@ def _write_part(spec: Spec, part: _Part, formatted: _Formatted | None, writer: R
 
 
 def _split_rows(rows: Iterable[StoredRow], batches: Mapping[tuple[int, int], Batch]) -> Iterator[_Part]:
-    source = iter(rows)
-    while chunk := list(islice(source, _ROWS_PER_TASK)):
-        keys = {(one.round, one.batch) for one in chunk}
-        yield _Part(chunk, {key: batches[key] for key in keys if key in batches})
+    for part in split_work(rows, lambda one: len(one.line) + len(one.result or b"")):
+        keys = {(one.round, one.batch) for one in part}
+        yield _Part(part, {key: batches[key] for key in keys if key in batches})
 
 
 STOPPED = "stopped while the outputs were written: they stay as they were"

@@ -8,20 +8,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import lru_cache
 from io import BytesIO
-from itertools import islice
 from pathlib import Path
 
 from runner.lifecycle.deliver.read_results import BatchResults, Rules, check_output, sort_lines, split_lines
 from runner.results.output_format import OutputFormat, build_output_format
 from runner.spec.spec import Output
-from runner.workers.run_tasks import WorkerPool, run_tasks
+from runner.workers.run_tasks import WorkerPool, run_tasks, split_work
 
 _PART_BYTES = 1 << 20
 
 WORTH_BYTES = 4 * _PART_BYTES
 """Smaller files are read here: that takes about as long as starting a process."""
-
-_LINES_PER_TASK = 500
 
 _ANY_ROW = range(1 << 63)
 
@@ -92,7 +89,7 @@ def check_elsewhere(
     It comes with its line in `rows.jsonl`; the outcome is None if that cannot be read. Raises what `run_tasks`
     raises.
     """
-    chunks = iter(lambda: list(islice(rows, _LINES_PER_TASK)), [])
+    chunks = split_work(rows, lambda one: len(one[1]) + len(one[2]))
     with closing(run_tasks(pool.open(), check_outputs, job, chunks, pool.stop, pick=_without_numbers)) as found:
         for chunk, (outcomes, _) in found:
             for (number, row, _), outcome in zip(chunk, outcomes, strict=True):

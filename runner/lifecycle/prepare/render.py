@@ -12,7 +12,7 @@ from runner.requests.encode import EncodedRequest, make_request_encoder
 from runner.rules.finding import Finding
 from runner.sources.read import Row
 from runner.templates.templates import Templates
-from runner.workers.tasks import AUTO, AUTO_ROWS, Jobs
+from runner.workers.tasks import AUTO, AUTO_ROWS, Jobs, count_processors
 
 # In JSON, the quotes of texts are escaped, so this finds only keys of the request itself.
 _SHAPE = re.compile(rb'"(?:type|media_type|role)":"[^"\\]*"')
@@ -47,6 +47,8 @@ def encode_requests(
     `on_attach` is called with each file that the requests attach. Unless `jobs` is 1, others render the rows,
     until `should_stop`; with `auto` that begins at the row from which it is worth it.
     """
+    if jobs == AUTO and count_processors() == 1:
+        jobs = 1
     if jobs != 1:
         on_attach = _only_once(on_attach)
     encode, names = make_request_encoder(templates, on_attach), templates.variables
