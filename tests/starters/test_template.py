@@ -68,13 +68,26 @@ def test_unknown_template_names_the_known_ones(tmp_path: Path) -> None:
         copy_template("invoice", tmp_path)
 
 
+INIT = """\
+from runner.cli import main
+for name in {names}:
+    main(["init", name, name], standalone_mode=False)
+"""
+
+
+def read_files(folder: Path) -> dict[Path, bytes]:
+    """The content of each file below a folder."""
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def test_wheel_holds_every_template(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(words, cwd=ROOT, check=True, capture_output=True)
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
         wheel.extractall(tmp_path / "installed")
+    environ = {**os.environ, "PYTHONPATH": str(tmp_path / "installed")}
+    words = [sys.executable, "-c", INIT.format(names=NAMES)]
+    subprocess.run(words, cwd=tmp_path, env=environ, check=True, capture_output=True)
     for name in NAMES:
-        words = [sys.executable, "-m", "runner", "init", name, name]
-        environ = {**os.environ, "PYTHONPATH": str(tmp_path / "installed")}
-        subprocess.run(words, cwd=tmp_path, env=environ, check=True, capture_output=True)
-        assert run(load_spec(next((tmp_path / name).rglob(f"{name}.yaml"))), simulate=True).exit_code == 0
+        copy_template(name, tmp_path / "here" / name)
+        assert read_files(tmp_path / name) == read_files(tmp_path / "here" / name) != {}
