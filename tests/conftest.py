@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,7 @@ from tests.support.simulator import end_batches, simulator
 
 # Tests start a thousand processes, and without bytecode on disk each would compile the whole package.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 _MEMORY = Path("/dev/shm")  # noqa: S108 - the tests write thousands of small files and sync each
 _NEEDED = 2 << 30
