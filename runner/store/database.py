@@ -13,7 +13,7 @@ from runner.store.index.upgrade_rows import ROW_TABLE_VERSION, write_row_indexes
 from runner.store.lock import HeldLock, lock_folder
 from runner.store.moving.moved import check_at_home
 
-SCHEMA_VERSION = 10
+SCHEMA_VERSION = 11
 _NETWORK_FILESYSTEMS = (
     "cifs",
     "smb3",

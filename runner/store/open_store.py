@@ -12,7 +12,8 @@ from runner.store.lock import HeldLock
 from runner.store.moving.moved import check_nothing_left
 from runner.store.place import StatePlace
 from runner.store.shared.lease import Leases, check_not_moved
-from runner.store.shared.postgres import PostgresConnection, create_schema
+from runner.store.shared.postgres import PostgresConnection
+from runner.store.shared.schema import prepare_schema
 from runner.store.shared.shared_files import SharedFiles
 from runner.store.store import Store
 
@@ -21,7 +22,7 @@ from runner.store.store import Store
 def _open_shared(place: StatePlace, *, lock: bool) -> Iterator[tuple[PostgresConnection, Leases | None]]:
     make_state_folder(place.folder)
     with closing(PostgresConnection(str(place.database), place.project)) as connection:
-        create_schema(connection, str(place.database))
+        prepare_schema(connection, place)
         check_not_moved(connection)
         if not lock:
             yield connection, None

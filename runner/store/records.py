@@ -98,6 +98,7 @@ class Batch:
     - `request_index`, `result_index`: the SHA-256 of its index files; None for the second until it is collected,
       and for both once the run is purged.
     - `retries`: number of its rows that are sent again.
+    - `account`: the name of the account that it is sent with; None if the settings had no accounts then.
     """
 
     run: int
@@ -143,6 +144,7 @@ class Batch:
     request_index: str | None
     result_index: str | None
     retries: int
+    account: str | None
 
 
 class SettledRow(NamedTuple):

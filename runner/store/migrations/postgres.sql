@@ -3,7 +3,7 @@
 CREATE TABLE state_version (version BIGINT NOT NULL);
 
 -- Who may change the runs of a spec, until when by the clock of this server. A lease is taken over after its end, never
--- deleted: `fence` counts how often it was taken.
+-- deleted: `fence` counts how often it was taken. `version` is that of the tables, as its holder knows them.
 CREATE TABLE lease (
     project TEXT NOT NULL,
     spec    TEXT NOT NULL,
@@ -11,6 +11,7 @@ CREATE TABLE lease (
     holder  TEXT NOT NULL,
     fence   BIGINT NOT NULL,
     until   TIMESTAMPTZ NOT NULL,
+    version BIGINT NOT NULL,
     PRIMARY KEY (project, spec)
 );
 
@@ -95,6 +96,7 @@ CREATE TABLE batch (
     request_index TEXT,
     result_index TEXT,
     retries      BIGINT NOT NULL DEFAULT 0,
+    account      TEXT,
     PRIMARY KEY (run, round, batch)
 );
 

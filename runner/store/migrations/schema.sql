@@ -70,6 +70,7 @@ CREATE TABLE batch (
     request_index TEXT,
     result_index TEXT,
     retries      INTEGER NOT NULL DEFAULT 0,
+    account      TEXT,
     PRIMARY KEY (run, round, batch)
 ) STRICT, WITHOUT ROWID;
 

@@ -34,7 +34,8 @@ from runner.store.moving.moved import (
 )
 from runner.store.place import StatePlace
 from runner.store.shared.lease import Leases, describe_move, find_new_home
-from runner.store.shared.postgres import PostgresConnection, create_schema
+from runner.store.shared.postgres import PostgresConnection
+from runner.store.shared.schema import prepare_schema
 from runner.text import pluralize
 
 
@@ -85,7 +86,7 @@ def _hold_both(place: StatePlace) -> Iterator[_Project]:
         lock_folder(place.folder),
         closing(PostgresConnection(str(place.database), place.project)) as connection,
     ):
-        create_schema(connection, str(place.database))
+        prepare_schema(connection, place)
         with closing(Leases(place, connection)) as leases:
             leases.hold_project()
             yield _Project(place, connection, RunFiles(objects, place.folder, leases.check))

@@ -18,7 +18,7 @@ from runner.errors import StateError, StateLocked, UsageError
 from runner.spec.variant_names import split_name
 from runner.store.lock import describe_self, read_clock
 from runner.store.place import StatePlace
-from runner.store.shared.postgres import PostgresConnection
+from runner.store.shared.postgres import SCHEMA_VERSION, PostgresConnection
 
 _VARIABLE, _LEASE_SECONDS, _MAX_LEASE_SECONDS = "RUNNER_LEASE_SECONDS", 60, 3600
 _GRACE_SHARE = 1 / 6
@@ -26,9 +26,10 @@ _GRACE_SHARE = 1 / 6
 
 _UNTIL = "now() + make_interval(secs => ?)"
 _TAKE = (
-    f"INSERT INTO lease (project, spec, owner, holder, fence, until) VALUES (?, ?, ?, ?, 1, {_UNTIL})"
+    "INSERT INTO lease (project, spec, owner, holder, version, fence, until)"
+    f" SELECT ?, ?, ?, ?, version, 1, {_UNTIL} FROM state_version WHERE version = ?"
     " ON CONFLICT (project, spec) DO UPDATE SET owner = excluded.owner, holder = excluded.holder,"
-    " fence = lease.fence + 1, until = excluded.until"
+    " version = excluded.version, fence = lease.fence + 1, until = excluded.until"
     " WHERE lease.until + make_interval(secs => ?) < now() RETURNING fence"
 )
 _RENEW = f"UPDATE lease SET until = {_UNTIL} WHERE project = ? AND owner = ? RETURNING spec"
@@ -48,7 +49,7 @@ _HOLDER = (
 )
 
 
-def _read_seconds() -> tuple[float, float]:
+def read_seconds() -> tuple[float, float]:
     """Return how long a lease lasts, and for how long after it nobody takes it over. Raises UsageError."""
     text = os.environ.get(_VARIABLE) or str(_LEASE_SECONDS)
     try:
@@ -61,7 +62,7 @@ def _read_seconds() -> tuple[float, float]:
 
 
 def _find_holder(connection: PostgresConnection, spec: str) -> str | None:
-    values = (connection.project, split_name(spec)[0], _read_seconds()[1])
+    values = (connection.project, split_name(spec)[0], read_seconds()[1])
     found = connection.execute(_HOLDER, values).fetchone()
     return None if found is None else f"{found[0]}; its lease lasts until {found[1]} UTC"
 
@@ -79,6 +80,14 @@ def is_free(place: StatePlace, spec: str) -> bool:
     except StateError:
         # Whoever waits for it goes on to wait while the server is restarted.
         return False
+
+
+def check_version(connection: PostgresConnection, place: StatePlace) -> int:
+    """Return the version of the tables. Raises StateError if a newer runner has made or changed them."""
+    (version,) = connection.execute("SELECT version FROM state_version").fetchone()
+    if version > SCHEMA_VERSION:
+        raise StateError(f"{place} was written by a newer runner: upgrade this runner")
+    return int(version)
 
 
 class NewHome(NamedTuple):
@@ -115,7 +124,7 @@ class Leases:
 
     def __init__(self, place: StatePlace, connection: PostgresConnection) -> None:
         self._place, self._db = place, connection
-        self._seconds, self._grace = _read_seconds()
+        self._seconds, self._grace = read_seconds()
         self._keeper = PostgresConnection(str(place.database), place.project)
         self._owner = secrets.token_hex(16)
         self._held: set[str] = set()
@@ -151,8 +160,8 @@ class Leases:
     def _take(self, job: str, purpose: str) -> None:
         with self._mutex:
             began = read_clock()
-            values = (self._place.project, job, self._owner, describe_self(), self._seconds, self._grace)
-            if self._keeper.execute(_TAKE, values).fetchone() is None:
+            lease = (self._place.project, job, self._owner, describe_self(), self._seconds)
+            if self._keeper.execute(_TAKE, (*lease, SCHEMA_VERSION, self._grace)).fetchone() is None:
                 raise self._refuse(job, purpose)
             self._held.add(job)
             self._deadline = min(self._deadline, began + self._seconds)
@@ -160,6 +169,8 @@ class Leases:
             self._thread.start()
 
     def _refuse(self, job: str, purpose: str) -> StateLocked:
+        """Return the error for a lease that cannot be taken. Raises StateError if the tables are new meanwhile."""
+        check_version(self._keeper, self._place)
         holder = _find_holder(self._keeper, job) or "it is free now"
         message = f"another runner is {purpose} ({holder}): wait until it finishes, or stop it"
         return StateLocked(message, partial(is_free, self._place, job))

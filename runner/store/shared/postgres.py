@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from runner.errors import StateError, UsageError
@@ -22,9 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SCHEMA_VERSION = 1
-# Any number will do, as long as no other program uses it on the same database.
-_SCHEMA_LOCK = 7_255_118
+SCHEMA_VERSION = 2
 _PATIENCE_SECONDS, _PAUSE_SECONDS = 300.0, 1.0
 # A process that is suspended in a transaction keeps its locks until the server breaks it off, and who takes over
 # waits for them. Before the COMMIT that is the lock on the lease itself. A body is written or uploaded in less.
@@ -196,20 +193,3 @@ class PostgresConnection:
                 if not self._db.closed or time.monotonic() - began >= self._patience:
                     raise
             time.sleep(_PAUSE_SECONDS)
-
-
-def create_schema(connection: PostgresConnection, place: str) -> None:
-    """Create the tables if the database has none yet. Raises StateError if a newer runner made them."""
-    # Not to_regclass: it may answer from before the lock was waited for.
-    table = "FROM pg_class WHERE relname = 'state_version' AND pg_table_is_visible(oid)"
-    query = f"SELECT EXISTS (SELECT {table})"
-    if not connection.execute(query).fetchone()[0]:
-        with connection.transaction():
-            connection.execute("SELECT pg_advisory_xact_lock(?)", (_SCHEMA_LOCK,))
-            if not connection.execute(query).fetchone()[0]:
-                script = files("runner.store").joinpath("migrations", "postgres.sql").read_text("utf-8")
-                connection.execute(script)
-                connection.execute("INSERT INTO state_version VALUES (?)", (SCHEMA_VERSION,))
-    (version,) = connection.execute("SELECT version FROM state_version").fetchone()
-    if version != SCHEMA_VERSION:
-        raise StateError(f"{redact_passwords(place)} was written by a newer runner: upgrade this runner")

@@ -2,11 +2,9 @@
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from runner.errors import StateError, StateLocked, UsageError
@@ -14,7 +12,7 @@ from runner.store.open_store import open_store
 from runner.store.place import StatePlace
 from runner.store.records import Run
 from runner.store.shared.lease import Leases, is_free
-from runner.store.shared.postgres import PostgresConnection, create_schema
+from runner.store.shared.postgres import PostgresConnection
 from runner.store.store import Store
 from tests.support.servers import postgres, query_server
 
@@ -130,7 +128,7 @@ def test_other_leases_do_not_hide_a_lost_one(shared: StatePlace) -> None:
         # The lease on a second spec, as if the answer of the server had been lost.
         query_server(
             str(shared.database),
-            f"INSERT INTO lease SELECT project, 'other', owner, holder, fence, until FROM lease "  # noqa: S608
+            f"INSERT INTO lease SELECT project, 'other', owner, holder, fence, until, version FROM lease "  # noqa: S608
             f"WHERE project = '{shared.project}'",
         )
         query = f"UPDATE lease SET until = 'epoch' WHERE project = '{shared.project}'"  # noqa: S608
@@ -202,27 +200,6 @@ def test_connection_lost_in_a_transaction_undoes_it(shared: StatePlace) -> None:
             cut_off(shared)
         assert "secret" not in str(caught.value)
         assert store.runs()[0].rows == 0
-
-
-_WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-
-
-def make_tables(url: str) -> None:
-    with closing(PostgresConnection(url, "project")) as connection:
-        create_schema(connection, url)
-
-
-def test_machines_that_start_together_make_tables_once(postgres_url: str) -> None:
-    url = f"{postgres_url.removesuffix('postgres')}new"
-    with psycopg.connect(postgres_url, autocommit=True) as server:
-        server.execute("CREATE DATABASE new")
-        with psycopg.connect(url) as holder, ThreadPoolExecutor(2) as pool:
-            holder.execute("SELECT pg_advisory_xact_lock(7255118)")
-            made = [pool.submit(make_tables, url) for _ in range(2)]
-            while server.execute(_WAITING).fetchone() != (2,):
-                time.sleep(0.01)
-            holder.commit()
-            assert [one.result() for one in made] == [None, None]
 
 
 def test_transaction_of_a_suspended_runner_is_broken_off(shared: StatePlace) -> None:
