@@ -18,7 +18,7 @@ _KEYS, _AWS_KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"), ("ANTHROPIC_AW
 # They decide where credentials are sent, or who can read them on their way; and the keys that they can be for.
 # Other credentials of AWS and Google Cloud are in no such file, and a configuration can name programs to run.
 _REDIRECTING = {
-    r"ANTHROPIC_(BASE_URL|CUSTOM_HEADERS)|\w+_PROXY|SSL_CERT_(FILE|DIR)": _KEYS,
+    (_BASE_URL := r"ANTHROPIC_(BASE_URL|CUSTOM_HEADERS)|\w+_PROXY|SSL_CERT_(FILE|DIR)"): _KEYS,
     r"ANTHROPIC_AWS_BASE_URL": _AWS_KEYS,
     r"ANTHROPIC_GOOGLE_CLOUD_BASE_URL|GOOGLE_(APPLICATION_CREDENTIALS|EXTERNAL_ACCOUNT\w*)|GCE_METADATA_\w+": (),
     r"CLOUDSDK_(CONFIG|CONTEXT_AWARE_\w+)|GOOGLE_API_CERTIFICATE_CONFIG": (),
@@ -66,12 +66,27 @@ def _warn_of_redirects(path: Path, names: list[str]) -> None:
     )
 
 
-def _find_redirects(values: dict[str, str]) -> list[str]:
+def _find_account_keys(path: Path, values: dict[str, str]) -> list[str]:
+    """Return the variables that hold keys of accounts, once the variables of a file are set."""
+    from runner.spec.spec_files import find_project_root
+    from runner.store.accounts import parse_accounts, read_accounts
+    from runner.store.place import ACCOUNTS, variable_of
+
+    name = variable_of(ACCOUNTS)
+    if name in values:
+        return list(parse_accounts(values[name], f"{path}: {name}").values())
+    accounts = read_accounts(find_project_root(path))
+    return [] if accounts is None else list(accounts.variables.values())
+
+
+def _find_redirects(path: Path, values: dict[str, str]) -> list[str]:
     """Return the variables of a file that would send a key elsewhere which is not of the same file."""
     own = {
         pattern: any(values.get(key) for key in keys) and not any(os.environ.get(key) for key in keys)
         for pattern, keys in _REDIRECTING.items()
     }
+    # Whoever wrote the project names them.
+    own[_BASE_URL] = own[_BASE_URL] and not any(os.environ.get(key) for key in _find_account_keys(path, values))
     own[_COLLECTOR] = not any(os.environ.get(key) for key in _COLLECTOR_KEYS)
     strange = [re.compile(pattern, re.IGNORECASE) for pattern, is_own in own.items() if not is_own]
     return [name for name in values if any(pattern.fullmatch(name) for pattern in strange)]
@@ -85,7 +100,7 @@ def load_env_files(named: Path | None, targets: Iterator[Path]) -> dict[str, Pat
     origins: dict[str, Path] = {}
     for path in ([] if named is None else [named]) + _find_env_files(targets):
         values = _read(path)
-        if path != named and (redirects := _find_redirects(values)):
+        if path != named and (redirects := _find_redirects(path, values)):
             _warn_of_redirects(path, redirects)
             values = {name: value for name, value in values.items() if name not in redirects}
         os.environ.update(values)

@@ -17,7 +17,8 @@ from runner.spec.redact import redact_passwords
 from runner.store.moving.moved import is_away
 
 SETTINGS_FILE = "runner.toml"
-SETTINGS = ("state", "files", "project", "jobs")
+ACCOUNTS = "accounts"
+SETTINGS = ("state", "files", "project", "jobs", ACCOUNTS)
 """The settings in `runner.toml`. The environment variable of each is its name in capitals, after `RUNNER_`."""
 
 LOCAL_STATE = ("local", ".runner")
@@ -113,6 +114,8 @@ def _read_file(path: Path) -> dict[str, str]:
 def _check_setting(path: Path, name: str, value: Any) -> str:
     if name not in SETTINGS:
         raise UsageError(f"{path}: there is no setting {name!r}; it can be {', '.join(SETTINGS)}")
+    if name == ACCOUNTS:
+        return _join_accounts(path, value)
     if name == "jobs" and isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str) or not value:
@@ -123,6 +126,13 @@ def _check_setting(path: Path, name: str, value: Any) -> str:
             f"{variable_of(name)} in the environment"
         )
     return value
+
+
+def _join_accounts(path: Path, value: Any) -> str:
+    """Return a table of accounts as their environment variable has them."""
+    if not isinstance(value, dict) or not value or not all(isinstance(one, str) for one in value.values()):
+        raise UsageError(f"{path}: {ACCOUNTS} must be a table: a name and the name of a variable for each account")
+    return ",".join(f"{name}={variable}" for name, variable in value.items())
 
 
 def has_password(url: str) -> bool:

@@ -75,6 +75,19 @@ def test_env_file_of_a_project_cannot_redirect_your_key(tmp_path: Path) -> None:
     assert "the environment variable ANTHROPIC_BASE_URL is not set" in done.stderr
 
 
+@pytest.mark.parametrize("is_named_in_the_file", [True, False])
+def test_env_file_does_not_redirect_keys_of_accounts(tmp_path: Path, is_named_in_the_file: bool) -> None:
+    write_job(tmp_path)
+    lines = ["ANTHROPIC_API_KEY=theirs", "ANTHROPIC_BASE_URL=http://127.0.0.1:1"]
+    if is_named_in_the_file:
+        lines.append("RUNNER_ACCOUNTS=one=MY_TOKEN")
+    else:
+        (tmp_path / "runner.toml").write_text('accounts = {one = "MY_TOKEN"}')
+    write_env(tmp_path / ".env", *lines)
+    done = command(tmp_path, {**environ_without_key(), "MY_TOKEN": "mine"}, "render", "job.yaml")
+    assert "sets ANTHROPIC_BASE_URL, but not the key in use: ignored" in done.stderr
+
+
 def test_another_key_in_an_env_file_does_not_redirect_yours(tmp_path: Path) -> None:
     write_job(tmp_path)
     write_env(tmp_path / ".env", "ANTHROPIC_AUTH_TOKEN=theirs", "ANTHROPIC_BASE_URL=http://127.0.0.1:1")
