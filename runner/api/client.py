@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from runner.api.clock import read_boot_clock
+from runner.api.clock import ApiClock
 from runner.api.errors import Call, is_verdict_on_request, map_errors
 from runner.api.limits import AnswerLimits, ApiLimits, Watch, confirm_nothing, watch_call
 from runner.api.pages import read_pages
@@ -61,13 +61,14 @@ class _Files(msgspec.Struct):
 class WorkspaceInfo(NamedTuple):
     """The API's clock, the workspace of the credentials, and the creation time of its newest batch.
 
-    Times are Unix seconds; `now` is precise to the second. `workspace_id` is None if the API does not return it.
+    Times are Unix seconds; `now` is precise to the second. Ids are None if the API does not return them, and
     `newest_batch_at` is None if the workspace has no batches.
     """
 
     now: float
     workspace_id: str | None
     newest_batch_at: float | None
+    organization_id: str | None = None
 
 
 class Api:
@@ -80,7 +81,7 @@ class Api:
         self._client = client
         self.limits = ApiLimits()
         self.stop = Event()
-        self._clock_offset: float | None = None
+        self.clock = ApiClock()
         # Other platforms are told the workspace with each request, and need not name it in an answer.
         self._workspace_id: str | None = getattr(client, "workspace_id", None)
         self.base_url = name or _redact_password(str(client.base_url))
@@ -92,9 +93,9 @@ class Api:
         It is the time of the last `fetch_workspace_info`, advanced by a local clock that never jumps and that
         counts the time while the machine is suspended.
         """
-        if self._clock_offset is None:
+        if self.clock.offset is None:
             self.fetch_workspace_info()
-        return (self._clock_offset or 0.0) + read_boot_clock()
+        return self.clock.now
 
     @contextmanager
     def _call(
@@ -122,11 +123,10 @@ class Api:
             response = self._client.messages.batches.with_raw_response.list(limit=1)
             now = parsedate_to_datetime(response.headers.get("date", "")).timestamp()
             newest = msgspec.json.decode(response.read(), type=BatchList).data[:1]
-            self._clock_offset = now - read_boot_clock()
+            self.clock.set(now)
             created_at = newest[0].created_at.timestamp() if newest else None
-            return WorkspaceInfo(
-                now, self._workspace_id or response.headers.get("anthropic-workspace-id"), created_at
-            )
+            workspace_id = self._workspace_id or response.headers.get("anthropic-workspace-id")
+            return WorkspaceInfo(now, workspace_id, created_at, response.headers.get("anthropic-organization-id"))
 
     def create_batch(self, body: Iterable[bytes], size: int, confirm: Callable[[], None]) -> RemoteBatch:
         """Create a batch from the blocks of a body of `size` bytes; each iteration over them starts over.

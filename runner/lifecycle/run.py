@@ -31,7 +31,7 @@ from runner.runs.choose_specs import check_only_owner
 from runner.runs.context import RunContext
 from runner.runs.events import ProgressCallback, ignore_progress
 from runner.runs.pilot_gate import check_pilot, needs_pilot
-from runner.runs.project import OpenApi, open_project
+from runner.runs.project import OpenAccounts, open_project
 from runner.runs.select import RunSelector, has_unfinished_run
 from runner.runs.shared_cap import measure_spent
 from runner.runs.snapshot import record_labels
@@ -54,7 +54,7 @@ class ReadyRun:
     """
 
     context: RunContext
-    open_api: OpenApi
+    open_accounts: OpenAccounts
     plan: Plan | None
     is_outdated: bool = False
     is_pilot: bool = False
@@ -81,7 +81,9 @@ class ReadyRun:
         if self.is_new:
             start_if_confirmed(self.context, self.plan, consent, stop)
         else:
-            resume_if_confirmed(self.context, self.plan, consent, stop, self.open_api(self.context.spec))
+            resume_if_confirmed(
+                self.context, self.plan, consent, stop, self.open_accounts(self.context.spec).find_reader()
+            )
 
     def discard(self) -> None:
         """Delete a new run that was not started."""
@@ -90,8 +92,8 @@ class ReadyRun:
 
 
 def prepare_run(
-    checked: CheckedSpec, store: Store, open_api: OpenApi, options: RunOptions, *, report: ProgressCallback,
-    stop: Event, planned: Collection[str] = (),
+    checked: CheckedSpec, store: Store, open_accounts: OpenAccounts, options: RunOptions, *,
+    report: ProgressCallback, stop: Event, planned: Collection[str] = (),
 ) -> ReadyRun:  # fmt: skip
     """Select the run to resume, or prepare and plan a new one. Nothing is sent.
 
@@ -107,12 +109,12 @@ def prepare_run(
     selector = RunSelector(spec, templates, limit, resume, options.new, to_choice(options.pending))
     if selected := selector.select_run(store):
         context = RunContext(selected.spec, store, selected.run, root, report, overwrite, stop, options.jobs)
-        ready = ReadyRun(context, open_api, None, selected.is_outdated or checked.error is not None)
+        ready = ReadyRun(context, open_accounts, None, selected.is_outdated or checked.error is not None)
         if not ready.is_over:
-            open_api(selected.spec)
+            open_accounts(selected.spec)
         return replace(ready, plan=plan_unconfirmed(context))
     # Before the rows are read: it fails without a key.
-    api = open_api(spec)
+    api = open_accounts(spec).find_reader()
     templates, destinations = templates or validate_spec(spec).templates, checked.destinations
     is_pilot = needs_pilot(spec, templates, store, is_skipped=options.skip_pilot or limit is not None)
     if is_pilot and spec.pilot is not None:
@@ -125,7 +127,7 @@ def prepare_run(
     check_tables(context, destinations)
     spent = measure_spent(store, spec, context.run, planned=planned, is_pilot_due=context.run.is_pilot)
     made = build_plan(context, templates, prepared, api, store, spent)
-    return ReadyRun(context, open_api, made, is_pilot=is_pilot)
+    return ReadyRun(context, open_accounts, made, is_pilot=is_pilot)
 
 
 def follow_and_deliver(
@@ -197,7 +199,7 @@ def _follow(
     try:
         is_done = follow_run(
             context,
-            ready.open_api(context.spec),
+            ready.open_accounts(context.spec),
             output_format,
             poll_seconds=options.poll_seconds or context.spec.batch.poll_seconds,
             stop=stop,
@@ -240,8 +242,8 @@ def _run(
     is_patient = options.pending == "finish" and not options.new
     checked = check_spec(spec, simulate=simulate, resume=options.resume, finish_pending=is_patient)
     agreed = consent if callable(consent) else simulate or consent
-    with open_project(checked.output_root, stop, simulate=simulate) as (store, open_api):
-        ready = prepare_run(checked, store, open_api, options, report=report, stop=stop)
+    with open_project(checked.output_root, stop, simulate=simulate) as (store, open_accounts):
+        ready = prepare_run(checked, store, open_accounts, options, report=report, stop=stop)
         ready.context.on_alarm = partial(outbox.send, spec)
         ready.start(agreed, stop)
         wait_until = math.inf if options.max_wait is None else read_clock() + options.max_wait
@@ -255,7 +257,7 @@ def _run(
             skip_pilot = options.skip_pilot or ready.is_pilot
             changes = replace(options, resume=False, new=False, pending="ask", skip_pilot=skip_pilot)
             outbox.send(spec)
-            ready = prepare_run(checked, store, open_api, changes, report=report, stop=stop)
+            ready = prepare_run(checked, store, open_accounts, changes, report=report, stop=stop)
             ready.context.on_alarm = partial(outbox.send, spec)
             ready.start(agreed, stop)
             summary = follow_and_deliver(ready, changes, stop, wait_until=wait_until)

@@ -156,9 +156,9 @@ class _Runs:
         if spec.place in self.piloted:
             options = replace(options, skip_pilot=True)
         checked = check_spec(spec, simulate=options.simulate, resume=options.resume, finish_pending=is_patient)
-        store, open_api = self.projects.open(checked.output_root)
+        store, open_accounts = self.projects.open(checked.output_root)
         how: dict[str, Any] = {"report": report, "stop": self.stop, "planned": self.planned}
-        return prepare_run(checked, store, open_api, options, **how)
+        return prepare_run(checked, store, open_accounts, options, **how)
 
     def send_wave(self, wave: Wave) -> None:
         """Start the runs of a wave and follow them to their ends: all are sent before any is waited for."""

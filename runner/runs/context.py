@@ -116,4 +116,4 @@ def rows_of_batch(context: RunContext, batch: Batch) -> list[int]:
 
 def batch_label(batch: Batch) -> str:
     """Return the name of a batch in messages: its number, and its round from the second round on."""
-    return f"batch {batch.batch}" if batch.round == 1 else f"batch {batch.batch} of round {batch.round}"
+    return batch.label

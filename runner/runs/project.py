@@ -1,17 +1,19 @@
 """The folders of a project, real and simulated, and the client for each."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
+from runner.api.accounts import Accounts
 from runner.api.client import Api
 from runner.api.connect import connect
 from runner.errors import StateError, UsageError, describe_os_error
 from runner.spec.endpoint import Endpoint
+from runner.store.accounts import AccountSettings, read_accounts, read_keys
 from runner.store.open_store import open_store
 from runner.store.place import StatePlace, find_place
 from runner.store.store import Store
@@ -92,24 +94,41 @@ def _find_simulator(folder: Path, *, simulate: bool) -> Iterator[dict[str, Any]]
 
 
 @contextmanager
-def open_client(folder: Path, endpoint: Endpoint, *, simulate: bool, betas: Sequence[str] = ()) -> Iterator[Api]:
-    """Open a client of a platform, or of a simulator that keeps its batches in the state folder `folder`."""
-    with (
-        _find_simulator(folder, simulate=simulate) as simulator,
-        _connect(endpoint, simulator, betas) as api,
-    ):
-        yield api
+def open_accounts(
+    folder: Path, endpoint: Endpoint, *, simulate: bool, betas: Sequence[str] = ()
+) -> Iterator[Accounts]:
+    """Open clients of a platform, or one of a simulator that keeps its batches in the state folder `folder`."""
+    with _find_simulator(folder, simulate=simulate) as simulator, ExitStack() as stack:
+        yield _connect(stack, find_state_root(folder), endpoint, simulator, betas)
 
 
 def _connect(
-    endpoint: Endpoint, simulator: Mapping[str, Any], betas: Sequence[str]
-) -> AbstractContextManager[Api]:
-    """Connect to a simulator if there is one, which has no platforms."""
-    return connect(**simulator, betas=betas) if simulator else connect(endpoint, betas=betas)
+    stack: ExitStack, root: Path, endpoint: Endpoint, simulator: Mapping[str, Any], betas: Sequence[str]
+) -> Accounts:
+    """Connect to each account of a project, or to a simulator if there is one, which has no platforms.
+
+    The stack closes the clients. Raises AccessError for an account without a key, and UsageError for two with one.
+    """
+
+    def open_client(**how: Any) -> Api:
+        return stack.enter_context(connect(endpoint, betas=betas, **how))
+
+    if simulator:
+        return Accounts({None: stack.enter_context(connect(**simulator, betas=betas))}, open_client)
+    settings = find_accounts(root, endpoint)
+    if settings is None:
+        return Accounts({None: open_client()}, open_client)
+    clients: dict[str | None, Api] = {name: open_client(api_key=key) for name, key in read_keys(settings).items()}
+    return Accounts(clients, open_client, settings.default)
 
 
-OpenApi = Callable[["Spec"], Api]
-"""Opens the client for a spec when it is first needed: a run that only writes its outputs again needs none."""
+def find_accounts(root: Path, endpoint: Endpoint) -> AccountSettings | None:
+    """Return the accounts of a project that lead to a platform: their keys are those of Anthropic's own API."""
+    return read_accounts(root) if endpoint.platform == "anthropic" else None
+
+
+OpenAccounts = Callable[["Spec"], Accounts]
+"""Opens the clients for a spec when they are first needed: a run that only writes its outputs again needs none."""
 
 
 @dataclass(slots=True)
@@ -122,16 +141,16 @@ class OpenProjects:
     states: dict[Path, Store] = field(default_factory=dict)
     shared: dict[tuple[str, str], Path] = field(default_factory=dict)
     simulators: dict[Path, dict[str, Any]] = field(default_factory=dict)
-    clients: dict[tuple[Path, Endpoint, tuple[str, ...]], Api] = field(default_factory=dict)
+    clients: dict[tuple[Path, Endpoint, tuple[str, ...]], Accounts] = field(default_factory=dict)
 
-    def open(self, output_root: Path) -> tuple[Store, OpenApi]:
+    def open(self, output_root: Path) -> tuple[Store, OpenAccounts]:
         """Return the locked state of a project, and how to open clients whose calls end early after `stop`."""
         root = output_root.resolve()
         if root not in self.states:
             place = find_state(output_root)
             self._check_project(root, place)
             self.states[root] = self.stack.enter_context(open_store(place))
-        return self.states[root], partial(self._open_client, root)
+        return self.states[root], partial(self._open_accounts, root)
 
     def _check_project(self, root: Path, place: StatePlace) -> None:
         """Raise UsageError if another folder of this command is the same project in a shared state."""
@@ -144,15 +163,14 @@ class OpenProjects:
                 "a `project` in the runner.toml of each, instead of one for all"
             )
 
-    def _open_client(self, root: Path, spec: "Spec") -> Api:
+    def _open_accounts(self, root: Path, spec: "Spec") -> Accounts:
         if root not in self.simulators:
             folder = self.states[root].path
             self.simulators[root] = self.stack.enter_context(_find_simulator(folder, simulate=self.simulate))
         key = (root, spec.api, spec.betas)
         if key not in self.clients:
-            api = self.stack.enter_context(_connect(spec.api, self.simulators[root], spec.betas))
-            api.stop = self.stop
-            self.clients[key] = api
+            self.clients[key] = _connect(self.stack, root, spec.api, self.simulators[root], spec.betas)
+            self.clients[key].stop_at(self.stop)
         return self.clients[key]
 
 
@@ -167,7 +185,7 @@ def open_projects(stop: Event, *, simulate: bool) -> Iterator[OpenProjects]:
 
 
 @contextmanager
-def open_project(output_root: Path, stop: Event, *, simulate: bool) -> Iterator[tuple[Store, OpenApi]]:
+def open_project(output_root: Path, stop: Event, *, simulate: bool) -> Iterator[tuple[Store, OpenAccounts]]:
     """Open the state of a project, locked against other runners; see `OpenProjects.open`.
 
     Raises StateError for OSErrors.

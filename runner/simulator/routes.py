@@ -30,12 +30,13 @@ It may raise an exception of `responses` to make the call fail at that stage.
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """The state behind the API. `hook` is called at each stage of each call; `url` is the server's base URL."""
+    """The state of an organization. `hook` is called at each stage of a call; `url` is the server's base URL."""
 
     batches: SimulatedBatches
     files: SimulatedFiles
     hook: Hook
     url: str
+    workspace: str
 
 
 @dataclass(frozen=True, slots=True)

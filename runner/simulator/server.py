@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,16 +25,26 @@ from runner.simulator.responses import (
 )
 from runner.simulator.routes import Backend, Call, Hook, find_route
 
+_NO_ORGANIZATIONS: Mapping[str, Sequence[str] | Faults] = {}
+
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, port: int, batches: SimulatedBatches, hook: Hook, workspace: str) -> None:
+    def __init__(self, port: int, hook: Hook) -> None:
         super().__init__(("127.0.0.1", port), _RequestHandler)
-        url = f"http://127.0.0.1:{self.server_port}"
-        self.backend = Backend(batches, SimulatedFiles(batches.folder), hook, url)
-        self.workspace = workspace
+        self.url, self._hook = f"http://127.0.0.1:{self.server_port}", hook
+        self._backends: dict[str | None, Backend] = {}
+
+    def add(self, key: str | None, batches: SimulatedBatches, workspace: str) -> None:
+        """Add the organization of an API key, or of all other keys."""
+        files = SimulatedFiles(batches.folder)
+        self._backends[key] = Backend(batches, files, self._hook, self.url, workspace)
+
+    def find(self, key: str | None) -> Backend:
+        """Return the organization of an API key."""
+        return self._backends.get(key) or self._backends[None]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignore clients that disconnect: tests kill them on purpose."""
@@ -45,6 +55,12 @@ class _RequestHandler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     wbufsize = -1
     server: _Server
+
+    @property
+    def backend(self) -> Backend:
+        """The organization of the key of this call."""
+        bearer = (self.headers.get("authorization") or "").removeprefix("Bearer ")
+        return self.server.find(self.headers.get("x-api-key") or bearer)
 
     def do_GET(self) -> None:
         self._handle_call()
@@ -64,19 +80,19 @@ class _RequestHandler(BaseHTTPRequestHandler):
         except DropConnection:
             self.close_connection = True
         except HangConnection:
-            time.sleep(self.server.backend.batches.faults.delay)
+            time.sleep(self.backend.batches.faults.delay)
             self.close_connection = True
         except TrickleConnection:
             self._send(Response(self._trickle(), headers={"content-type": "application/json"}, should_close=True))
 
     def _trickle(self) -> Iterator[bytes]:
-        ends_at = time.monotonic() + self.server.backend.batches.faults.delay
+        ends_at = time.monotonic() + self.backend.batches.faults.delay
         while time.monotonic() < ends_at:
             yield b" "
             time.sleep(0.1)
 
     def _answer_call(self) -> Response:
-        body, url, backend = self._read_body(), urlsplit(self.path), self.server.backend
+        body, url, backend = self._read_body(), urlsplit(self.path), self.backend
         route, found_id = find_route(self.command, url.path)
         if not (self.headers.get("authorization") or self.headers.get("x-api-key")):
             raise ErrorResponse(401, "x-api-key header is required")
@@ -109,7 +125,7 @@ class _RequestHandler(BaseHTTPRequestHandler):
 
     def _send(self, response: Response) -> None:
         self.send_response(response.status)
-        own = {"request-id": f"req_{secrets.token_hex(12)}", "anthropic-workspace-id": self.server.workspace}
+        own = {"request-id": f"req_{secrets.token_hex(12)}", "anthropic-workspace-id": self.backend.workspace}
         for name, value in {**own, **response.headers}.items():
             if value:
                 self.send_header(name, value)
@@ -121,7 +137,7 @@ class _RequestHandler(BaseHTTPRequestHandler):
 
     def date_time_string(self, timestamp: float | None = None) -> str:
         """Return the Date header of a response, by the clock of the batches."""
-        batches = self.server.backend.batches
+        batches = self.backend.batches
         shift = (batches.faults.limit("date-ahead") or 0) - (batches.faults.limit("date-behind") or 0)
         now = batches.clock() + shift
         return super().date_time_string(now if timestamp is None else timestamp)
@@ -137,6 +153,7 @@ def serve(
     usage: UsageCallback = lambda _, usage: usage,
     hook: Hook = lambda _: None,
     workspace: str = "wrkspc_simulated",
+    organizations: Mapping[str, Sequence[str] | Faults] = _NO_ORGANIZATIONS,
     faults: Sequence[str] | Faults = (),
     seed: int = 0,
     fault_delay: float = 5.0,
@@ -148,19 +165,29 @@ def serve(
     chooses the result of each request, and `usage` its token usage. `hook` is called at each stage of each
     call. `workspace` is the workspace of the API key. `clock` returns the server's time in Unix seconds.
 
+    `organizations` holds the faults of each API key that has an organization of its own, with a folder of its name
+    in `folder` and a workspace that ends with it.
+
     `faults`, `seed` and `fault_delay` are the arguments of `Faults`, which logs to `faults.jsonl` in `folder`.
     `faults` can also be a `Faults` object, which the caller can change later.
 
     Raises OSError if the port is in use, and ValueError if a fault does not exist.
     """
-    wanted = faults if isinstance(faults, Faults) else Faults(faults, seed, fault_delay, folder / "faults.jsonl")
-    batches = SimulatedBatches(folder, seconds, pick_outcome, usage, clock, wanted)
+
+    def make_batches(folder: Path, faults: Sequence[str] | Faults) -> SimulatedBatches:
+        log = folder / "faults.jsonl"
+        wanted = faults if isinstance(faults, Faults) else Faults(faults, seed, fault_delay, log)
+        return SimulatedBatches(folder, seconds, pick_outcome, usage, clock, wanted)
+
     load_catalogue()  # first here: msgspec crashes if two threads make the decoder of a type at the same time
-    server = _Server(port, batches, hook, workspace)
+    server = _Server(port, hook)
+    server.add(None, make_batches(folder, faults), workspace)
+    for key, own in organizations.items():
+        server.add(key, make_batches(folder / key, own), f"{workspace}_{key}")
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
-        yield server.backend.url
+        yield server.url
     finally:
         server.shutdown()
         server.server_close()

@@ -4,14 +4,16 @@ They are settings of a place, not of a job: `[accounts]` in `runner.toml`, or `R
 what cannot be a name, since it may be a key.
 """
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.errors import UsageError
+from runner.errors import AccessError, UsageError
 from runner.store.place import ACCOUNTS, read_settings
 
+DEFAULT_VARIABLE = "ANTHROPIC_API_KEY"
 _NAME, _VARIABLE = re.compile(r"(?!sk-)[A-Za-z][A-Za-z0-9_.-]{0,39}"), re.compile(r"[A-Z_][A-Z0-9_]*")
 
 
@@ -21,6 +23,11 @@ class AccountSettings:
 
     variables: Mapping[str, str]
     origin: str
+
+    @property
+    def default(self) -> str | None:
+        """The account whose key is also used without accounts, if there is one."""
+        return next((name for name, variable in self.variables.items() if variable == DEFAULT_VARIABLE), None)
 
 
 def read_accounts(root: Path) -> AccountSettings | None:
@@ -45,3 +52,22 @@ def parse_accounts(text: str, origin: str) -> dict[str, str]:
             raise UsageError(f"{origin}: two accounts have the key in {variable}: they would share one queue")
         found[name] = variable
     return found
+
+
+def read_keys(accounts: AccountSettings) -> dict[str, str]:
+    """Return the key of each account by its name. Raises AccessError for one that is not set, and UsageError."""
+    keys: dict[str, str] = {}
+    for name, variable in accounts.variables.items():
+        key = os.environ.get(variable)
+        if not key:
+            raise AccessError(
+                f"{variable} is not set, which holds the key of the account {name!r} ({accounts.origin}): set it, "
+                "or write it into .env beside the spec"
+            )
+        if key in keys.values():
+            other = next(one for one, known in keys.items() if known == key)
+            raise UsageError(
+                f"{accounts.origin}: {other!r} and {name!r} have the same key, and would share one queue: name one"
+            )
+        keys[name] = key
+    return keys

@@ -98,7 +98,8 @@ class Batch:
     - `request_index`, `result_index`: the SHA-256 of its index files; None for the second until it is collected,
       and for both once the run is purged.
     - `retries`: number of its rows that are sent again.
-    - `account`: the name of the account that it is sent with; None if the settings had no accounts then.
+    - `account`: the name of the account that it was sent with; None if the settings had no accounts then. If it
+      may have been sent with each of several, these with commas between them.
     """
 
     run: int
@@ -145,6 +146,11 @@ class Batch:
     result_index: str | None
     retries: int
     account: str | None
+
+    @property
+    def label(self) -> str:
+        """Its name in messages: its number, and its round from the second round on."""
+        return f"batch {self.batch}" if self.round == 1 else f"batch {self.batch} of round {self.round}"
 
 
 class SettledRow(NamedTuple):

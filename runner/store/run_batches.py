@@ -5,6 +5,7 @@ after each step then costs the same for ten batches and for ten thousand.
 """
 
 from bisect import insort
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -99,6 +100,10 @@ def _only_gains(before: Batch, batch: Batch) -> bool:
     )
 
 
+def _count_in_processing(batch: Batch) -> int:
+    return batch.requests if batch.state in ("submitting", "submitted") else 0
+
+
 def _is_unreserved(batch: Batch) -> bool:
     return batch.state in IN_FLIGHT and batch.reserved_cost is None and batch.cost is None
 
@@ -127,6 +132,7 @@ class RunBatches:
         self._by_key: dict[BatchKey, Batch] = {}
         self._by_state: dict[str, dict[BatchKey, Batch]] = {}
         self._requests: dict[str, int] = {}
+        self._in_processing: Counter[str | None] = Counter()
         self._committed = 0
         self._groups: dict[str, dict[BatchKey, Batch]] = {name: {} for name in _GROUPS}
         self.totals = BatchTotals()
@@ -157,6 +163,10 @@ class RunBatches:
         """Return the number of requests of the batches in these states."""
         return sum(self._requests.get(state, 0) for state in states)
 
+    def count_in_processing(self, account: str | None) -> int:
+        """Return the number of requests that the API has not processed yet, or may have, in an account."""
+        return self._in_processing[account]
+
     def count(self, *states: str) -> int:
         """Return the number of batches in these states."""
         return sum(len(self._by_state.get(state, ())) for state in states)
@@ -186,12 +196,14 @@ class RunBatches:
         self._by_key = _insert(self._by_key, key, batch, is_sorted=True)
         if before is not None:
             self._requests[before.state] -= before.requests
+            self._in_processing[before.account] -= _count_in_processing(before)
             self._committed -= _committed_cost(before)
             if before.state != batch.state:
                 del self._by_state[before.state][key]
         found = self._by_state.get(batch.state, {})
         self._by_state[batch.state] = _insert(found, key, batch, is_sorted=batch.state == "prepared")
         self._requests[batch.state] = self._requests.get(batch.state, 0) + batch.requests
+        self._in_processing[batch.account] += _count_in_processing(batch)
         self._committed += _committed_cost(batch)
         for name, belongs in _GROUPS.items():
             if belongs(batch):

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from runner import Plan, Summary, load_spec, plan
-from runner.api.connect import connect
 from runner.errors import InputError, Problem
 from runner.lifecycle.run import follow_and_deliver, prepare_run
 from runner.lifecycle.run_options import RunOptions
 from runner.lifecycle.validate.checked_spec import check_spec
 from runner.runs.events import ProgressCallback, ignore_progress
+from runner.runs.project import open_accounts
 from runner.spec.schema_errors import schema_text
 from runner.spec.spec import Spec
 from runner.store.index.batch_index import Outcome
@@ -89,8 +89,8 @@ def run_shared(
     spec, chosen, stop = load_spec(root / "job.yaml"), RunOptions(**options), Event()
     checked = check_spec(spec, simulate=False, resume=False, finish_pending=True)
     place = StatePlace(root / ".runner", files=files_url)
-    with open_store(place) as store, connect(spec.api, betas=spec.betas) as api:
-        ready = prepare_run(checked, store, lambda _: api, chosen, report=report, stop=stop)
+    with open_store(place) as store, open_accounts(place.folder, spec.api, simulate=False) as accounts:
+        ready = prepare_run(checked, store, lambda _: accounts, chosen, report=report, stop=stop)
         ready.start(True, stop)  # noqa: FBT003 - the only way to give it
         return follow_and_deliver(ready, chosen, stop)
 

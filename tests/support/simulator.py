@@ -7,7 +7,7 @@ import socket
 import ssl
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from anthropic.types.messages import MessageBatch, MessageBatchIndividualRespons
 from anthropic.types.messages.batch_create_params import Request
 
 from runner.simulator.batches import OutcomePicker
+from runner.simulator.faults import Faults
 from runner.simulator.server import serve
 from tests.support.outputs import records
 
@@ -69,6 +70,39 @@ def paid(folder: Path) -> Counter[tuple[str, int]]:
     ids = [record["custom_id"] for path in folder.glob("msgbatch_*.jsonl") for record in records(path)]
     parts = [one.split("-") for one in ids if not one.startswith("somebody")]
     return Counter((round, int(row)) for _, round, _, row in parts)
+
+
+MAIN_ONLY = {"RUNNER_ACCOUNTS": "main=ANTHROPIC_API_KEY"}
+_ACCOUNTS = ("main", "second")
+
+
+@contextmanager
+def two_accounts(
+    root: Path, main: Sequence[str] | Faults = (), second: Sequence[str] | Faults = (), **settings: Any
+) -> Iterator[dict[str, str]]:
+    """Serve the accounts `main` and `second` with faults of each; yield the environment of the runner."""
+    organizations = {"main": main, "second": second}
+    with simulator(root / "api", organizations=organizations, **settings) as environ:
+        keys = {"ANTHROPIC_API_KEY": "main", "SECOND_API_KEY": "second"}
+        yield {**environ, **keys, "RUNNER_ACCOUNTS": "main=ANTHROPIC_API_KEY,second=SECOND_API_KEY"}
+
+
+def sent_to(root: Path) -> tuple[int, int]:
+    """The number of batches that each account has accepted."""
+    main, second = (accepted(root / "api" / name) for name in _ACCOUNTS)
+    return main, second
+
+
+def paid_by_all(root: Path) -> Counter[tuple[str, int]]:
+    """Count the requests of each (round, row) that the accounts have accepted together."""
+    main, second = (paid(root / "api" / name) for name in _ACCOUNTS)
+    return main + second
+
+
+def end_all(root: Path) -> None:
+    """Have the batches of both accounts end, for the server that is started next."""
+    for name in _ACCOUNTS:
+        end_batches(root / "api" / name)
 
 
 def environ_without_key() -> dict[str, str]:

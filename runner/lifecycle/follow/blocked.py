@@ -1,11 +1,18 @@
 """The end of a run whose batches are all blocked: reject the requests at fault, or raise what blocks the rest."""
 
-from runner.errors import CostCapReached, ManualDecisionRequired, RequestRejected, ResultsLost, StateError
+from runner.errors import (
+    AccessError,
+    CostCapReached,
+    ManualDecisionRequired,
+    RequestRejected,
+    ResultsLost,
+    StateError,
+)
 from runner.lifecycle.follow.following import Following
 from runner.lifecycle.send.refusal import is_culprit, reject_row
 from runner.store.records import Batch
 
-_BY_SEVERITY = (ManualDecisionRequired, ResultsLost, CostCapReached, RequestRejected, StateError)
+_BY_SEVERITY = (ManualDecisionRequired, ResultsLost, CostCapReached, AccessError, RequestRejected, StateError)
 
 
 def resolve_blocked(run: Following, batches: list[Batch]) -> None:

@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Event
 
+from runner.api.accounts import Accounts
 from runner.api.client import Api
 from runner.errors import Unavailable
 from runner.lifecycle.follow.progress import Memory
@@ -58,7 +59,7 @@ class Following:
     """
 
     context: RunContext
-    api: Api
+    accounts: Accounts
     output_format: OutputFormat
     deadline: Deadline
     memory: Memory
@@ -69,6 +70,11 @@ class Following:
     downloads: Downloads = field(default_factory=Downloads)
     canary_passed: bool = False
     rejections: int = 0
+
+    @property
+    def api(self) -> Api:
+        """The client of the first account, for what only one account can do, and for the clock of all."""
+        return self.accounts.first
 
     @property
     def batches(self) -> RunBatches:
@@ -95,6 +101,8 @@ class Following:
         is_sent_otherwise = self.context.run.is_canceled or self.deadline.requires_sync
         return not is_sent_otherwise and self.choose_cache_step(batch) is CacheStep.WAIT
 
-    def count_in_processing(self) -> int:
-        """Return the number of requests that the API has not processed yet, or may have."""
-        return self.batches.count_requests("submitting", "submitted")
+    def count_in_processing(self, account: str | None) -> int:
+        """Return the number of requests in an account that the API has not processed yet, or may have."""
+        is_default = account is not None and account == self.accounts.default
+        older = self.batches.count_in_processing(None) if is_default else 0
+        return self.batches.count_in_processing(account) + older

@@ -6,18 +6,19 @@ New work and work found after a crash take the same path, because `next_step` de
 import math
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from threading import Event
 
-from runner.api.client import Api
+from runner.api.accounts import Accounts
 from runner.api.remote_batch import RETENTION_SECONDS
-from runner.errors import QueueFull, Unavailable
+from runner.errors import AccessError, QueueFull, Unavailable
 from runner.lifecycle.deliver.collect import plan_download
 from runner.lifecycle.follow.blocked import resolve_blocked
+from runner.lifecycle.follow.choose_account import block_account, check_accounts, find_account
 from runner.lifecycle.follow.following import Following
 from runner.lifecycle.follow.next_step import BatchState, RunState, next_step
 from runner.lifecycle.follow.perform import perform
 from runner.lifecycle.follow.progress import Blocked, Memory, Result, Retry, Wait
-from runner.lifecycle.follow.remote_batches import check_workspace
 from runner.lifecycle.follow.restored import EarlierCreates
 from runner.lifecycle.prepare.next_round import prepare_next_round
 from runner.lifecycle.send.deadline import Deadline
@@ -62,7 +63,11 @@ def _take_step(run: Following, batch: Batch) -> None:
     run_state = RunState(run.context.run.is_canceled, run.deadline.requires_sync, run.canary_passed)
     step = next_step(_read_batch_state(run, batch), run_state)
     with trace_step(run.batches, batch):
-        _remember(run, batch, perform(step, run, batch))
+        try:
+            _remember(run, batch, perform(step, run, batch))
+        except AccessError as error:
+            # A create that is refused says nothing about batches that are there already.
+            block_account(run, batch.account, error, only_creates=batch.state == "prepared")
     now = run.batches.get(key_of(batch))
     if now is not None and now.state in IN_FLIGHT:
         run.memory.schedule(now)
@@ -70,21 +75,23 @@ def _take_step(run: Following, batch: Batch) -> None:
 
 def _remember(run: Following, batch: Batch, result: Result) -> None:
     memory, is_prepared = run.memory, batch.state == "prepared"
+    account, whose = memory.account(batch.account), "" if batch.account is None else f"account {batch.account}: "
     match result:
         case Wait(seconds, wakes_creates):
             memory.of(batch).delay(seconds)
             if is_prepared or wakes_creates:
                 memory.creates.delay(0.0 if wakes_creates else seconds)
-        case Retry(QueueFull() as error, retry_after) if run.count_in_processing():
-            pause = memory.queue.refuse(run.count_in_processing() + batch.requests, memory.poll_seconds)
-            memory.creates.delay(retry_after or 0.0)
-            line = f"{error}; trying again once a batch has ended, or in {max(pause, retry_after or 0.0):.0f} s"
-            run.context.report("retrying", line, batch)
+                account.creates.delay(0.0)
+        case Retry(QueueFull() as error, retry_after) if requests := run.count_in_processing(batch.account):
+            pause = account.queue.refuse(requests + batch.requests, memory.poll_seconds)
+            account.creates.delay(retry_after or 0.0)
+            line = f"trying again once a batch has ended, or in {max(pause, retry_after or 0.0):.0f} s"
+            run.context.report("retrying", f"{whose}{error}; {line}", batch)
         case Retry(error, retry_after):
             delay = memory.back_off(batch, retry_after)
             # A create that the API refused is looked for when the next create is due.
             memory.of(batch).wait_at_least(delay)
-            run.context.report("retrying", f"{error}; trying again in {delay:.0f} s", batch)
+            run.context.report("retrying", f"{whose}{error}; trying again in {delay:.0f} s", batch)
         case Blocked(error, is_run_wide):
             blocked = memory.creates if is_run_wide else memory.of(batch)
             blocked.blocked_by = error
@@ -111,7 +118,7 @@ def _find_next_create(run: Following) -> Batch | None:
     elif warm_ups := [one for one in run.batches.in_group("warm-ups") if one.state == "prepared"]:
         # All other batches wait for these, if they can.
         prepared = (one for one in [*warm_ups, *prepared])
-    free = (batch for batch in prepared if not run.memory.is_blocked(batch))
+    free = (one for one in prepared if not run.memory.is_blocked(one) and find_account(run, one) is not None)
     found = min(free, key=_create_order, default=None) if run.batches.in_group("suspected") else next(free, None)
     return None if found is None or run.waits_for_cache(found) else found
 
@@ -123,7 +130,7 @@ def _begin_downloads(run: Following, due: Iterable[BatchKey]) -> None:
     # Missing results are waited for in `perform`.
     fresh = [batch for batch in ended if not batch.incomplete_downloads]
     for batch in fresh if len(fresh) > 1 else ():
-        run.downloads.begin(batch, plan_download(run.context, run.api, batch))
+        run.downloads.begin(batch, plan_download(run.context, run.accounts.of(batch), batch))
 
 
 def _take_due_steps(run: Following) -> bool:
@@ -134,12 +141,14 @@ def _take_due_steps(run: Following) -> bool:
         batch = run.batches.get(key)
         if run.stop.is_set():
             break
-        if batch is not None and batch.state in IN_FLIGHT:
+        # The step before may have shown that nothing can be done with its account.
+        if batch is not None and batch.state in IN_FLIGHT and not run.memory.is_blocked(batch):
             _take_step(run, batch)
             has_worked = True
     batch = None if run.stop.is_set() else _find_next_create(run)
-    if batch is not None and _create_due(run, batch) <= time.monotonic():
-        _take_step(run, batch)
+    chosen = None if batch is None else find_account(run, batch)
+    if batch is not None and chosen is not None and chosen.due_at <= time.monotonic():
+        _take_step(run, replace(batch, account=chosen.name))
         has_worked = True
     return has_worked
 
@@ -159,7 +168,7 @@ def _start(run: Following, *, wait_until: float) -> None:
     context = run.context
     while not run.stop.is_set():
         try:
-            check_workspace(context.store.batches(context.run), run.api)
+            check_accounts(run)
             if context.run.started_at is None and not context.run.needs_consent:
                 context.run = context.store.update_run(context.run, started_at=run.api.now)
             _warn_of_deletion(run)
@@ -200,13 +209,8 @@ def _has_unconfirmed_batches(run: Following) -> bool:
 def _next_due(run: Following) -> float:
     """Return when the next step is due, by the monotonic clock; infinite if no batch can take one."""
     batch = _find_next_create(run)
-    return min(run.memory.next_due(), math.inf if batch is None else _create_due(run, batch))
-
-
-def _create_due(run: Following, batch: Batch) -> float:
-    """Return when a prepared batch may be sent, by the monotonic clock."""
-    requests = run.count_in_processing() + batch.requests
-    return max(run.memory.creates.due_at, run.memory.queue.free_at(requests))
+    chosen = None if batch is None else find_account(run, batch)
+    return min(run.memory.next_due(), math.inf if chosen is None else chosen.due_at)
 
 
 def _wait_for_due(run: Following, seconds: float) -> None:
@@ -226,7 +230,7 @@ def _max_sleep(seconds_left: float) -> float:
 
 def follow_run(
     context: RunContext,
-    api: Api,
+    accounts: Accounts,
     output_format: OutputFormat,
     *,
     poll_seconds: float,
@@ -245,9 +249,10 @@ def follow_run(
     of sending another round. Raises ManualDecisionRequired, ResultsLost, CostCapReached or RequestRejected, or
     StateError for a file that cannot be uploaded, once the other batches are done.
     """
-    deadline, earlier = Deadline(context, api), EarlierCreates(is_resumed)
+    deadline, earlier = Deadline(context, accounts.first), EarlierCreates(is_resumed)
+    memory = Memory(poll_seconds, accounts.default)
     pool = WorkerPool(choose_jobs(context.jobs, context.run.rows), Stop(stop.is_set, _STOPPED))
-    run = Following(context, api, output_format, deadline, Memory(poll_seconds), stop, accept_loss, earlier, pool)
+    run = Following(context, accounts, output_format, deadline, memory, stop, accept_loss, earlier, pool)
     alarms = Alarms(context, run.read_clock)
     context.store.clear_rejections(context.run)
     _start(run, wait_until=wait_until if wait else 0.0)

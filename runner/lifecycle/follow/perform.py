@@ -6,11 +6,13 @@ Each returns Wait, Retry or Blocked, or raises an error of `runner.errors` that 
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 
 import msgspec
 
 from runner.api.remote_batch import RemoteBatch
 from runner.errors import (
+    AccessError,
     CostCapReached,
     FileChanged,
     ManualDecisionRequired,
@@ -54,9 +56,15 @@ _MAX_REJECTIONS = 40
 
 
 def _find_earlier_create(run: Following, batch: Batch) -> Result:
-    if may_have_been_sent(run.context, batch):
-        return _after_create(run, find_earlier_create(run.context, run.api, batch))
-    found = find_restored_create(run.context, run.api, batch, run.earlier)
+    try:
+        if may_have_been_sent(run.context, batch):
+            return _after_create(run, find_earlier_create(run.context, run.accounts, batch))
+        found = find_restored_create(run.context, run.accounts, batch, run.earlier)
+    except AccessError as error:
+        # While one account cannot be searched, nothing is sent with another: it could be paid twice.
+        if not run.accounts.are_several:
+            raise
+        return Blocked(error, is_run_wide=True)
     return Wait() if found.state == "prepared" else _after_create(run, found)
 
 
@@ -122,7 +130,7 @@ def _create(run: Following, batch: Batch) -> Result:
     if reserved is None:
         return _wait_for_budget(run)
     try:
-        submitted = submit_batch(run.context, run.api, reserved)
+        submitted = submit_batch(run.context, run.accounts, replace(reserved, account=batch.account))
     except RequestRejected as error:
         return _after_rejection(run, reserved, error)
     return _after_create(run, submitted)
@@ -141,7 +149,7 @@ def _wait_for_budget(run: Following) -> Wait:
 def _after_create(run: Following, batch: Batch) -> Wait:
     run.rejections = 0
     if batch.state == "submitted":
-        run.memory.queue.accept(run.count_in_processing())
+        run.memory.account(batch.account).queue.accept(run.count_in_processing(batch.account))
         if batch.is_warmup and run.batches.count("prepared"):
             run.context.report("cache", "the other batches wait until it has ended, to read its cache", batch)
         return Wait(run.memory.poll_seconds, wakes_creates=True)
@@ -167,7 +175,7 @@ def _search_delay(run: Following, batch: Batch) -> float:
 
 def _reconcile(run: Following, batch: Batch) -> Result:
     progress = run.memory.of(batch)
-    batch, candidates = reconcile_batch(run.context, run.api, batch)
+    batch, candidates = reconcile_batch(run.context, run.accounts, batch)
     if batch.state == "submitted":
         run.rejections = 0
     ids = frozenset(remote.id for remote in candidates)
@@ -186,7 +194,7 @@ def _candidates_message(ids: frozenset[str]) -> str:
 
 def _poll(run: Following, batch: Batch) -> Result:
     store = run.context.store
-    remote = run.api.retrieve_batch(batch.batch_id or "")
+    remote = run.accounts.of(batch).retrieve_batch(batch.batch_id or "")
     if batch.not_found_since is not None:
         batch = store.transition(batch, batch.state, not_found_since=None)
     if remote.processing_status != "ended":
@@ -210,7 +218,7 @@ def _wait_for_end(run: Following, batch: Batch, remote: RemoteBatch) -> Wait:
             # Recorded first: whatever is edited later, its rows are still to be sent.
             run.context.store.transition(batch, batch.state, canceled_at=run.api.now)
         with suppress(RequestRejected):  # it has ended meanwhile
-            run.api.cancel_batch(remote.id)
+            run.accounts.of(batch).cancel_batch(remote.id)
     return Wait(min(run.memory.poll_seconds, 5.0 if is_unwanted else math.inf))
 
 
@@ -226,7 +234,7 @@ def _collect(run: Following, batch: Batch) -> Result:
         run.context,
         batch,
         run.output_format,
-        lambda: run.downloads.finish(batch, plan_download(run.context, run.api, batch)),
+        lambda: run.downloads.finish(batch, plan_download(run.context, run.accounts.of(batch), batch)),
         run.pool,
         is_last_try=is_late,
         is_patient=is_patient and not is_patience_over(run.context, batch, now),
@@ -289,7 +297,7 @@ def perform(step: Step, run: Following, batch: Batch) -> Result:
         try:
             return PERFORMERS[step](run, batch)
         except NotFound as error:
-            if batch.batch_id is not None and are_results_lost(run.context, run.api, batch):
+            if batch.batch_id is not None and are_results_lost(run.context, run.accounts.of(batch), batch):
                 return _lose_results(run, batch, error)
             raise
     except RunnerError as error:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 
-from runner.errors import ApiError, RunnerError
+from runner.errors import AccessError, ApiError, RunnerError
 from runner.store.records import Batch
 from runner.store.run_batches import BatchKey, key_of
 
@@ -87,11 +87,6 @@ class Progress:
         return delay
 
 
-def schedule_key(batch: Batch) -> BatchKey:
-    """Return the key whose time says when a batch is due: prepared batches share one."""
-    return CREATE_KEY if batch.state == "prepared" else key_of(batch)
-
-
 _FIRST_PAUSE, _LONGEST_PAUSE = 5, 60
 """Pauses between two creates that would fill the queue as much as a refused one, in polls."""
 
@@ -128,49 +123,76 @@ class QueueLimit:
 
 
 @dataclass(slots=True)
+class AccountMemory:
+    """The memory of one account.
+
+    `creates` says when the next batch may be sent with it, or what speaks against it, and `queue` what refused
+    creates say of its queue. `blocked_by` is the error for which nothing at all can be done with it.
+    """
+
+    creates: Progress = field(default_factory=Progress)
+    queue: QueueLimit = field(default_factory=QueueLimit)
+    blocked_by: AccessError | None = None
+
+    @property
+    def is_usable(self) -> bool:
+        """True if batches can be sent with it."""
+        return self.creates.blocked_by is None and self.blocked_by is None
+
+
+@dataclass(slots=True)
 class Memory:
     """The progress of all batches of a run in this process; `poll_seconds` is the pause between two polls.
 
-    `reported_due` is the time of the next look that was reported last, and `queue` what refused creates say of the
-    API's queue. `_schedule` is a heap of the batches in flight by the times at which they are due. A time that has
-    changed since is out of date, and is skipped.
+    `default_account` is that of batches without one. `reported_due` is the time of the next look that was reported
+    last, and `access_errors` are those that block accounts, the first one first. `_schedule` is a heap of the
+    batches in flight by the times at which they are due. A time that has changed since is out of date, and is
+    skipped.
     """
 
     poll_seconds: float
+    default_account: str | None = None
     of_key: defaultdict[BatchKey, Progress] = field(default_factory=lambda: defaultdict(Progress))
     reported_due: float = 0.0
-    queue: QueueLimit = field(default_factory=QueueLimit)
+    access_errors: list[AccessError] = field(default_factory=list)
+    _accounts: defaultdict[str | None, AccountMemory] = field(default_factory=lambda: defaultdict(AccountMemory))
     _schedule: list[tuple[float, BatchKey]] = field(default_factory=list)
 
     def of(self, batch: Batch) -> Progress:
         """Return what is remembered of a batch."""
         return self.of_key[key_of(batch)]
 
+    def account(self, name: str | None) -> AccountMemory:
+        """Return what is remembered of an account."""
+        return self._accounts[name or self.default_account]
+
     @property
     def creates(self) -> Progress:
-        """The time at which the next create is due."""
+        """The time at which the next create is due, whatever its account."""
         return self.of_key[CREATE_KEY]
 
     def is_blocked(self, batch: Batch) -> bool:
-        """Return whether nothing more can be done for a batch in this process."""
-        is_create_blocked = batch.state == "prepared" and self.creates.blocked_by is not None
-        return is_create_blocked or self.of(batch).blocked_by is not None
+        """Return whether nothing more can be done for a batch in this process, whatever its account."""
+        above = self.creates if batch.state == "prepared" else self.account(batch.account)
+        return above.blocked_by is not None or self.of(batch).blocked_by is not None
 
     def blocking_errors(self) -> list[RunnerError]:
-        """Return the errors that block batches, in the order in which the batches were first seen."""
-        return [one.blocked_by for one in self.of_key.values() if one.blocked_by is not None]
+        """Return the errors that block batches, in the order in which these were first seen, and then accounts."""
+        return [*(one.blocked_by for one in self.of_key.values() if one.blocked_by), *self.access_errors]
 
     def back_off(self, batch: Batch, retry_after: float | None = None) -> float:
-        """Put a batch off after a failure and return the seconds until its next step."""
-        return self.of_key[schedule_key(batch)].back_off(min(self.poll_seconds, 1.0), retry_after)
+        """Put a batch off after a failure, or the creates of its account, and return the seconds until then."""
+        waiting = self.account(batch.account).creates if batch.state == "prepared" else self.of(batch)
+        return waiting.back_off(min(self.poll_seconds, 1.0), retry_after)
 
     def make_all_due(self, in_flight: Iterable[Batch]) -> None:
         """Make the next step of every batch due now; `in_flight` are those that were sent.
 
-        The queue is forgotten: the next step of a prepared batch may be another than a create.
+        The queues are forgotten: the next step of a prepared batch may be another than a create.
         """
-        self.queue = QueueLimit()
-        for one in self.of_key.values():
+        for account in self._accounts.values():
+            account.queue = QueueLimit()
+        for one in (*self.of_key.values(), *(account.creates for account in self._accounts.values())):
             one.due_at = 0.0
         self._schedule = [(0.0, key_of(batch)) for batch in in_flight if not self.is_blocked(batch)]
         heapify(self._schedule)

@@ -8,6 +8,7 @@ unfinished, nothing is concluded and nothing is sent again.
 import time
 from datetime import UTC, datetime
 
+from runner.api.accounts import Accounts
 from runner.api.client import Api
 from runner.api.remote_batch import RemoteBatch
 from runner.errors import ManualDecisionRequired, StateError
@@ -22,8 +23,8 @@ from runner.text import pluralize
 _DAY = 86_400
 
 
-def find_batch(context: RunContext, api: Api, batch: Batch) -> tuple[Batch, list[RemoteBatch]]:
-    """Look once for the remote batch that belongs to a submitting batch.
+def find_batch(context: RunContext, accounts: Accounts, batch: Batch) -> tuple[Batch, list[RemoteBatch]]:
+    """Look once for the remote batch that belongs to a submitting batch, in each account where it can be.
 
     Returns the batch, now submitted if the results of an ended remote batch prove the match. Also returns the
     remaining candidates: remote batches that have not ended, or whose results cannot be read. Raises Unavailable
@@ -36,14 +37,27 @@ def find_batch(context: RunContext, api: Api, batch: Batch) -> tuple[Batch, list
     # A wrong count would hide the batch we look for, and its requests would be paid for again.
     rows_of_batch(context, batch)
     undecided = []
+    for name, api in accounts.search(batch):
+        found, candidates = _find_in_account(context, api, batch, name)
+        if found is not None:
+            return found, []
+        undecided += candidates
+    return batch, undecided
+
+
+def _find_in_account(
+    context: RunContext, api: Api, batch: Batch, account: str | None
+) -> tuple[Batch | None, list[RemoteBatch]]:
+    """Return a submitting batch as submitted if it is found in an account, and else the candidates there."""
+    undecided = []
     prefix = custom_id_prefix(context.run.id, batch.round, batch.batch)
-    since = _search_start(context, batch, batch.intent_at, api.now)
+    since = _search_start(context, batch, batch.intent_at or 0.0, api.now)
     for remote in list(api.list_batches(created_after=since - CLOCK_MARGIN_SECONDS)):
         if remote.requests != batch.requests or context.store.remote_index.is_excluded(batch, remote.id):
             continue
         ids = read_custom_ids(api, remote) if remote.processing_status == "ended" else []
         if any(one.startswith(prefix) for one in ids):
-            batch = assign_batch_id(context, batch, remote)
+            batch = assign_batch_id(context, batch, remote, account)
             context.report("found", f"was accepted as {batch.batch_id}", batch)
             return batch, []
         if ids:
@@ -51,7 +65,7 @@ def find_batch(context: RunContext, api: Api, batch: Batch) -> tuple[Batch, list
             context.report("searching", f"{remote.id} is not ours; still searching", batch)
         else:
             undecided.append(remote)
-    return batch, undecided
+    return None, undecided
 
 
 def _search_start(context: RunContext, batch: Batch, intent_at: float, now: float) -> float:
@@ -77,7 +91,7 @@ def _warn_of_clock(context: RunContext, batch: Batch, now: float) -> None:
         )
 
 
-def reconcile_batch(context: RunContext, api: Api, batch: Batch) -> tuple[Batch, list[RemoteBatch]]:
+def reconcile_batch(context: RunContext, accounts: Accounts, batch: Batch) -> tuple[Batch, list[RemoteBatch]]:
     """Look once for the remote batch of a submitting batch, and decide what can be decided by now.
 
     Returns the batch and the remaining candidates. The batch is submitted if it was found. It is prepared again
@@ -87,9 +101,9 @@ def reconcile_batch(context: RunContext, api: Api, batch: Batch) -> tuple[Batch,
     NotFound, AccessError or StateError.
     """
     if batch.assumed_unsent_at is not None:
-        return _look_once(context, api, batch)
+        return _look_once(context, accounts, batch)
     # Ask for the time before the search: a batch created after the search must not be given up because of it.
-    now = api.fetch_workspace_info().now
+    now = accounts.search(batch)[0][1].fetch_workspace_info().now
     started_at = batch.search_started_at
     is_started = started_at is not None and batch.search_started_local is not None
     # A start in the future was read from a wrong header: the search would last until then.
@@ -98,7 +112,7 @@ def reconcile_batch(context: RunContext, api: Api, batch: Batch) -> tuple[Batch,
             batch, "submitting", search_started_at=now, search_started_local=time.time()
         )
         _warn_of_clock(context, batch, now)
-    batch, undecided = find_batch(context, api, batch)
+    batch, undecided = find_batch(context, accounts, batch)
     # Measured on both clocks, because either can jump. The API's clock shows whole seconds: a difference of n can
     # mean only slightly more than n - 1 seconds.
     waited = min(now - (batch.search_started_at or now), time.time() - (batch.search_started_local or time.time()))
@@ -113,10 +127,10 @@ def reconcile_batch(context: RunContext, api: Api, batch: Batch) -> tuple[Batch,
     return batch, []
 
 
-def _look_once(context: RunContext, api: Api, batch: Batch) -> tuple[Batch, list[RemoteBatch]]:
+def _look_once(context: RunContext, accounts: Accounts, batch: Batch) -> tuple[Batch, list[RemoteBatch]]:
     """Look for a batch that was probably never accepted: without a candidate, nothing more is waited for."""
-    batch, undecided = find_batch(context, api, batch)
-    if batch.state != "submitting" or any(_is_undecided(remote, api.now) for remote in undecided):
+    batch, undecided = find_batch(context, accounts, batch)
+    if batch.state != "submitting" or any(_is_undecided(remote, accounts.first.now) for remote in undecided):
         return batch, undecided
     if undecided:
         raise ManualDecisionRequired(_undecided_message(context, batch, undecided))

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 
-from runner.api.client import Api
+from runner.api.accounts import Accounts
+from runner.api.client import Api, WorkspaceInfo
 from runner.api.remote_batch import RemoteBatch
 from runner.errors import AccessError, NotFound
 from runner.results.outcome import parse_result
@@ -18,15 +19,15 @@ from runner.store.records import Batch, RecoveredBatch
 CLOCK_MARGIN_SECONDS = 300
 
 
-def check_workspace(batches: Iterable[Batch], api: Api) -> None:
+def check_workspace(batches: Iterable[Batch], api: Api, info: WorkspaceInfo | None = None) -> None:
     """Raise AccessError if batches were sent to another base URL or workspace.
 
-    This client would never find them.
+    This client would never find them. Its workspace is that of `info`, or else it is asked for.
     """
     sent = [batch for batch in batches if batch.base_url is not None]
     if not sent:
         return
-    workspace_id = api.fetch_workspace_info().workspace_id
+    workspace_id = (info or api.fetch_workspace_info()).workspace_id
     for batch in sent:
         if batch.base_url != api.base_url:
             raise AccessError(
@@ -38,6 +39,17 @@ def check_workspace(batches: Iterable[Batch], api: Api) -> None:
                 f"{batch_label(batch)} is in workspace {batch.workspace_id}, but the credentials belong to "
                 f"{workspace_id}: use those of {batch.workspace_id}"
             )
+
+
+def check_workspaces(batches: Iterable[Batch], accounts: Accounts) -> None:
+    """Raise AccessError if batches were sent to another base URL or workspace than their accounts have now."""
+    groups: dict[str | None, list[Batch]] = {}
+    for batch in batches:
+        if batch.base_url is not None:
+            groups.setdefault(batch.account, []).append(batch)
+    for group in groups.values():
+        for _, api in accounts.search(group[0]):
+            check_workspace(group, api)
 
 
 # Someone else's results can begin with a line of any length; an id stands at the front of it.

@@ -4,8 +4,10 @@ The state cannot tell, so a process that resumes a run lists the workspace once 
 that the state does not know, and that have the request count of a prepared batch, are proved by their custom_ids.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from runner.api.accounts import Accounts
 from runner.api.client import Api
 from runner.api.remote_batch import RemoteBatch
 from runner.lifecycle.follow.remote_batches import CLOCK_MARGIN_SECONDS, read_custom_ids
@@ -21,11 +23,12 @@ _DAY = 86_400
 class EarlierCreates:
     """The remote batches that the state of a resumed run does not know, and the batches compared with them.
 
-    `remotes` is None until the workspace is listed. `ids` holds the custom_ids read so far, by batch id.
+    `remotes` holds them by account; it is None until the workspaces are listed. `ids` holds the custom_ids read so
+    far, by batch id.
     """
 
     is_resumed: bool
-    remotes: list[RemoteBatch] | None = None
+    remotes: list[tuple[str | None, Api, RemoteBatch]] | None = None
     ids: dict[str, list[str]] = field(default_factory=dict)
     checked: set[tuple[int, int]] = field(default_factory=set)
 
@@ -40,30 +43,37 @@ class EarlierCreates:
         return self.ids[remote.id]
 
 
-def find_restored_create(context: RunContext, api: Api, batch: Batch, earlier: EarlierCreates) -> Batch:
+def find_restored_create(context: RunContext, accounts: Accounts, batch: Batch, earlier: EarlierCreates) -> Batch:
     """Return a prepared batch as submitted if a remote batch is proved to be it.
 
     While one that could be it has not ended, it is returned as submitting, and `reconcile` waits for the proof.
     Otherwise it is still prepared, and can be sent.
     """
     if earlier.remotes is None:
-        known_since = _began_at(context.run) - CLOCK_MARGIN_SECONDS
-        listed = list(api.list_batches(created_after=known_since))
-        earlier.remotes = [remote for remote in listed if not context.store.remote_index.is_assigned(remote.id)]
+        earlier.remotes = list(_list_unknown(context, accounts))
     prefix = custom_id_prefix(context.run.id, batch.round, batch.batch)
     is_undecided = False
-    for remote in earlier.remotes:
+    for name, api, remote in earlier.remotes:
         if remote.requests != batch.requests or context.store.remote_index.is_excluded(batch, remote.id):
             continue
         ids = earlier.read_ids(api, remote)
         if any(one.startswith(prefix) for one in ids):
-            batch = assign_batch_id(context, _suspect_create(context, api, batch), remote)
+            batch = assign_batch_id(context, _suspect_create(context, accounts, batch), remote, name)
             line = f"was sent before, as {batch.batch_id}: the state is older than that"
             context.report("found", line, batch)
             return batch
         is_undecided = is_undecided or not ids
     earlier.checked.add((batch.round, batch.batch))
-    return _suspect_create(context, api, batch) if is_undecided else batch
+    return _suspect_create(context, accounts, batch) if is_undecided else batch
+
+
+def _list_unknown(context: RunContext, accounts: Accounts) -> Iterator[tuple[str | None, Api, RemoteBatch]]:
+    """Yield the remote batches of all accounts since the run began that the state does not know."""
+    since = _began_at(context.run) - CLOCK_MARGIN_SECONDS
+    for name, api in accounts:
+        for remote in list(api.list_batches(created_after=since)):
+            if not context.store.remote_index.is_assigned(remote.id):
+                yield name, api, remote
 
 
 def _began_at(run: Run) -> float:
@@ -71,9 +81,9 @@ def _began_at(run: Run) -> float:
     return run.created_at - _DAY if run.started_at is None else run.started_at
 
 
-def _suspect_create(context: RunContext, api: Api, batch: Batch) -> Batch:
-    """Return a prepared batch as submitting: it may have been sent since the run began."""
-    info, began = api.fetch_workspace_info(), _began_at(context.run)
+def _suspect_create(context: RunContext, accounts: Accounts, batch: Batch) -> Batch:
+    """Return a prepared batch as submitting: it may have been sent since the run began, with each account."""
+    info, began = accounts.first.fetch_workspace_info(), _began_at(context.run)
     return context.store.transition(
         batch,
         "submitting",
@@ -81,6 +91,7 @@ def _suspect_create(context: RunContext, api: Api, batch: Batch) -> Batch:
         search_from=began,
         assumed_unsent_at=info.now,
         reserved_cost=None,
-        base_url=api.base_url,
-        workspace_id=info.workspace_id,
+        account=accounts.any_name,
+        base_url=accounts.first.base_url,
+        workspace_id=None if accounts.are_several else info.workspace_id,
     )

@@ -24,7 +24,7 @@ from runner.requests.stored_params import StoredBody
 from runner.results.outcome import parse_result
 from runner.results.outcome_names import OUTCOMES
 from runner.runs.context import batch_label
-from runner.runs.project import SIMULATED_FOLDER, find_state, find_state_root, open_client
+from runner.runs.project import SIMULATED_FOLDER, find_state, find_state_root, open_accounts
 from runner.runs.snapshot import read_endpoint, read_snapshot
 from runner.spec.endpoint import Endpoint
 from runner.spec.spec_files import find_project_root
@@ -263,8 +263,9 @@ def _check_platforms(store: Store, runs: list[Run]) -> Iterator[str]:
     found: dict[str, None] = {}
     for endpoint in used or (Endpoint(),):
         # Two of them can lead to the same workspace.
-        with open_client(store.path, endpoint, simulate=False) as api:
-            found |= dict.fromkeys(_find_untracked_batches(store, api))
+        with open_accounts(store.path, endpoint, simulate=False) as accounts:
+            for _, api in accounts:
+                found |= dict.fromkeys(_find_untracked_batches(store, api))
     yield from found
 
 

@@ -9,9 +9,9 @@ import msgspec
 from runner.api.client import Api
 from runner.errors import NotFound, RequestRejected, StateError, UsageError
 from runner.evaluation.score import Score, encode_scores, without_values
-from runner.lifecycle.follow.remote_batches import check_workspace
+from runner.lifecycle.follow.remote_batches import check_workspaces
 from runner.runs.find import RunInfo, find_runs, open_run
-from runner.runs.project import open_client
+from runner.runs.project import open_accounts
 from runner.runs.snapshot import read_endpoint
 from runner.store.records import Run
 from runner.store.run_batches import decode_column
@@ -74,13 +74,15 @@ def purge_run(run_info: RunInfo, *, remote: bool = False) -> PurgeResult:
     deleted = 0
     with open_run(run_info) as (store, run):
         if remote:
-            with open_client(store.path, read_endpoint(store, run), simulate=run_info.is_simulated) as api:
-                check_workspace(store.batches(run), api)
-                _delete_uploaded_files(store, run, api)
+            endpoint, simulate = read_endpoint(store, run), run_info.is_simulated
+            with open_accounts(store.path, endpoint, simulate=simulate) as accounts:
+                check_workspaces(store.batches(run), accounts)
+                for _, api in accounts:
+                    _delete_uploaded_files(store, run, api)
                 for batch in store.batches(run):
                     if batch.batch_id is not None:
                         try:
-                            api.delete_batch(batch.batch_id)
+                            accounts.of(batch).delete_batch(batch.batch_id)
                             deleted += 1
                         except NotFound:
                             continue

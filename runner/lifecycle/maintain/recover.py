@@ -11,9 +11,11 @@ happens if a batch was split after a rejection, rows reused results of an earlie
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import chain
 from threading import Event
 from typing import NamedTuple
 
+from runner.api.accounts import Accounts
 from runner.api.client import Api
 from runner.api.remote_batch import RETENTION_SECONDS, RemoteBatch
 from runner.errors import ResultsIncomplete, RunnerError, Unavailable, UsageError
@@ -27,7 +29,7 @@ from runner.requests.custom_id import custom_id_prefix, parse_row_number
 from runner.results.outcome import parse_result
 from runner.runs.events import ProgressCallback, ignore_progress
 from runner.runs.find import match_run_id
-from runner.runs.project import find_state, open_client
+from runner.runs.project import find_state, open_accounts
 from runner.runs.snapshot import origin_digest, take_snapshot
 from runner.spec.spec import Spec
 from runner.store.open_store import open_store
@@ -98,10 +100,10 @@ def _count_newer(remotes: list[RemoteBatch], run_id: str) -> int:
 
 
 def _rebuild(
-    spec: Spec, store: Store, api: Api, run: Run, found: list[RecoveredBatch], *, has_newer: bool
+    spec: Spec, store: Store, remotes: "_Remotes", run: Run, found: list[RecoveredBatch], *, has_newer: bool
 ) -> None:
     """Make the first round that of the batches that were sent. Raises Unavailable if they must end first."""
-    sent = {one.batch: list(_read_rows(api, run, one)) for one in found if one.round == 1}
+    sent = {one.batch: list(_read_rows(remotes.apis[one.batch_id], run, one)) for one in found if one.round == 1}
     if _matches_prepared(store, run, found, sent):
         return
     if has_newer:
@@ -113,21 +115,40 @@ def _rebuild(
                 f"{missing:,} of {pluralize(one.requests, 'result')} of {one.batch_id} missing from the download: "
                 "recover again later"
             )
-    rebuild_first_round(spec, store, run, sent, now=api.now)
+    rebuild_first_round(spec, store, run, sent, now=remotes.now)
 
 
-def _find_batches(api: Api, store: Store, remotes: list[RemoteBatch], own_tag: str) -> _FoundBatches:
+class _Remotes(NamedTuple):
+    """The remote batches of the last 29 days in all accounts, the client for each by its id, and the time."""
+
+    batches: list[RemoteBatch]
+    apis: dict[str, Api]
+    now: float
+
+
+def _list_remotes(accounts: Accounts) -> _Remotes:
+    now, remotes, apis = accounts.first.now, list[RemoteBatch](), dict[str, Api]()
+    for _, api in accounts:
+        # Two accounts can have the same workspace.
+        new = [one for one in api.list_batches(created_after=now - RETENTION_SECONDS) if one.id not in apis]
+        apis |= dict.fromkeys((one.id for one in new), api)
+        remotes += new
+    return _Remotes(remotes, apis, now)
+
+
+def _find_batches(remotes: _Remotes, store: Store, own_tag: str) -> _FoundBatches:
     """Return the batches of runs with this tag, and of those that are not known.
 
     Raises Unavailable if none has the tag, and unfinished batches could belong to such a run.
     """
     found, known = _FoundBatches({}, {}), {run.id for run in store.runs()}
-    for run_id, one in identify_batches(api, remotes):
+    identified = (identify_batches(remotes.apis[remote.id], [remote]) for remote in remotes.batches)
+    for run_id, one in chain.from_iterable(identified):
         if parse_tag(run_id) == own_tag:
             found.own.setdefault(run_id, []).append(one)
         elif run_id not in known:
             found.others.setdefault(run_id, []).append(one)
-    waiting = sum(remote.processing_status != "ended" for remote in remotes)
+    waiting = sum(remote.processing_status != "ended" for remote in remotes.batches)
     if not found.own and waiting:
         raise Unavailable(
             f"no batch of this spec found yet; {pluralize(waiting, 'unfinished batch')} in the "
@@ -208,13 +229,13 @@ def recover_run(
     templates, stop = validate_spec(spec).templates, stop or Event()
     own_tag = origin_tag(origin_digest(spec, take_snapshot(spec, templates, limit)))
     place = find_state(spec.root)
-    with open_store(place) as store, open_client(place.folder, spec.api, simulate=False) as api:
+    with open_store(place) as store, open_accounts(place.folder, spec.api, simulate=False) as accounts:
         store.hold(spec.name)
-        api.stop = stop
-        remotes = list(api.list_batches(created_after=api.now - RETENTION_SECONDS))
-        found = _find_batches(api, store, remotes, own_tag)
+        accounts.stop_at(stop)
+        remotes = _list_remotes(accounts)
+        found = _find_batches(remotes, store, own_tag)
         chosen = _choose_run(spec, store, found, run_id)
-        if newer := _count_newer(remotes, chosen):
+        if newer := _count_newer(remotes.batches, chosen):
             warn(
                 f"found {pluralize(newer, 'unfinished batch')} in the workspace, created after run {chosen} "
                 "began, which may hold rows of it: if a newer run of this spec is lost, recover again after they "
@@ -224,7 +245,7 @@ def recover_run(
         canary = [batch for batch in store.batches(run) if batch.send_mode == "canary"]
         lost = {row for batch in canary for row in store.row_index.rows_of(batch)}
         try:
-            _rebuild(spec, store, api, run, found.own[chosen], has_newer=newer > 0)
+            _rebuild(spec, store, remotes, run, found.own[chosen], has_newer=newer > 0)
         except RunnerError:
             store.delete_run(run)
             raise
@@ -232,7 +253,7 @@ def recover_run(
             _count_lost_answers(spec, store, run, lost)
             store.remote_index.add_recovered_batches(run, found.own[chosen])
             created_at = parse_created_at(run.id)
-            run = store.update_run(run, state="running", created_at=created_at, recovered_at=api.now)
+            run = store.update_run(run, state="running", created_at=created_at, recovered_at=accounts.first.now)
         if found.others and find_unconfirmed_batches(store, run):
             warn(f"{_OTHER_ANSWERS_MESSAGE}:\n{found.list_others()}")
         return run

@@ -27,7 +27,7 @@ from runner.results.output_format import build_output_format
 from runner.runs.context import RunContext
 from runner.runs.events import ProgressCallback, ignore_progress
 from runner.runs.find import RunInfo, find_runs, find_spec_path
-from runner.runs.project import OpenApi, open_project
+from runner.runs.project import OpenAccounts, open_project
 from runner.runs.select import RunSelector
 from runner.runs.shared_cap import measure_spent
 from runner.runs.snapshot import SpecSnapshot, read_snapshot, take_snapshot
@@ -118,7 +118,7 @@ def _retry(
     """Retry a run as `retry` says."""
     simulate = options.simulate
     checked = check_spec(spec, simulate=simulate, resume=False)
-    with open_project(checked.output_root, stop, simulate=simulate) as (store, open_api):
+    with open_project(checked.output_root, stop, simulate=simulate) as (store, open_accounts):
         store.hold(spec.name)
         newest = _find_newest(store, spec, run_id)
         context = RunContext(checked.spec, store, newest, checked.output_root, report, stop=stop)
@@ -128,9 +128,9 @@ def _retry(
             context.report("unchanged", f"every row of run {newest.id} succeeded: there is nothing to retry")
             return summarize_run(store, newest)
         if newest.state == "finished":
-            ready = _prepare_retry(checked, context, open_api, choice, note)
+            ready = _prepare_retry(checked, context, open_accounts, choice, note)
         else:
-            ready = _resume(context, open_api)
+            ready = _resume(context, open_accounts)
             context.report("started", f"run {newest.id}, which retries another one, goes on as it was started")
         ready.start(consent if callable(consent) else simulate or consent, stop)
         return follow_and_deliver(ready, options, stop)
@@ -177,19 +177,19 @@ def _find_ancestors(store: Store, by_id: dict[str, Run], run: Run) -> Iterator[s
         found = by_id.get(before) if before is not None else None
 
 
-def _resume(context: RunContext, open_api: OpenApi) -> ReadyRun:
+def _resume(context: RunContext, open_accounts: OpenAccounts) -> ReadyRun:
     """Return the unfinished run of a context, with the spec that it was started with."""
     selected = RunSelector(context.spec, None, None, resume=True, new=False).select_run(context.store)
     if selected is None:
         raise UsageError("the run to resume is no longer there: run the same command again")
-    open_api(selected.spec)
-    return ReadyRun(replace(context, spec=selected.spec, run=selected.run), open_api, None)
+    open_accounts(selected.spec)
+    return ReadyRun(replace(context, spec=selected.spec, run=selected.run), open_accounts, None)
 
 
 def _prepare_retry(
     checked: CheckedSpec,
     context: RunContext,
-    open_api: OpenApi,
+    open_accounts: OpenAccounts,
     choice: RetryChoice,
     note: Callable[[str], None],
 ) -> ReadyRun:
@@ -200,7 +200,7 @@ def _prepare_retry(
     spec = replace(checked.spec, source=spec_from_record(before.record, path=Path(), root=Path()).source)
     spec = keep_params_order(spec, store)
     # Before anything is prepared: it fails without a key.
-    api = open_api(spec)
+    api = open_accounts(spec).find_reader()
     templates = load_templates(spec)
     prove_destinations(spec, checked.destinations)
     taken = take_snapshot(spec, templates, before.limit)
@@ -215,7 +215,7 @@ def _prepare_retry(
     for line in _describe(checked.spec, before, start, run, prepared.reused):
         note(line)
     spent = measure_spent(store, spec, context.run)
-    return ReadyRun(context, open_api, build_plan(context, templates, prepared, api, store, spent))
+    return ReadyRun(context, open_accounts, build_plan(context, templates, prepared, api, store, spent))
 
 
 _CHANGES = {

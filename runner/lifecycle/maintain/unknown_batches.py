@@ -3,17 +3,18 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runner.api.client import Api
+from runner.api.accounts import Accounts
 from runner.api.remote_batch import RemoteBatch
 from runner.errors import NotFound, UsageError
 from runner.lifecycle.follow.reconcile import find_batch
-from runner.lifecycle.follow.remote_batches import check_workspace, read_custom_ids
+from runner.lifecycle.follow.remote_batches import check_workspaces, read_custom_ids
 from runner.lifecycle.send.bind import assign_batch_id, reset_to_prepared
+from runner.lifecycle.send.recovered import retrieve_batch
 from runner.requests.custom_id import custom_id_prefix
 from runner.runs.context import RunContext, batch_label
 from runner.runs.events import ProgressCallback, ignore_progress
 from runner.runs.find import RunInfo, find_run, open_run
-from runner.runs.project import open_client
+from runner.runs.project import open_accounts
 from runner.runs.snapshot import read_endpoint, read_snapshot
 from runner.runs.summary import summarize_run
 from runner.spec.record import spec_from_record
@@ -52,14 +53,14 @@ def reconcile_run(
     found = find_run(target)
     with (
         open_run(found) as (store, run),
-        open_client(store.path, read_endpoint(store, run), simulate=found.is_simulated) as api,
+        open_accounts(store.path, read_endpoint(store, run), simulate=found.is_simulated) as accounts,
     ):
         spec = spec_from_record(read_snapshot(store, run).record, path=Path(run.spec_path), root=found.output_root)
         context = RunContext(spec, store, run, found.output_root, report)
-        check_workspace(store.batches(run), api)
-        unknown = _search_once(context, api)
+        check_workspaces(store.batches(run), accounts)
+        unknown = _search_once(context, accounts)
         if adopt is not None and unknown:
-            adopted = _adopt_batch(context, api, adopt, [batch for batch, _ in unknown])
+            adopted = _adopt_batch(context, accounts, adopt, [batch for batch, _ in unknown])
             unknown = [(batch, candidates) for batch, candidates in unknown if batch != adopted]
         if assume_not_sent:
             _treat_as_never_sent(context, unknown)
@@ -71,9 +72,9 @@ def reconcile_run(
         return replace(found, summary=summarize_run(context.store, context.run)), left
 
 
-def _search_once(context: RunContext, api: Api) -> list[tuple[Batch, list[RemoteBatch]]]:
+def _search_once(context: RunContext, accounts: Accounts) -> list[tuple[Batch, list[RemoteBatch]]]:
     """Search for every submitting batch; return those not found, with their candidates."""
-    searched = [find_batch(context, api, batch) for batch in _submitting_batches(context)]
+    searched = [find_batch(context, accounts, batch) for batch in _submitting_batches(context)]
     return [(batch, candidates) for batch, candidates in searched if batch.state == "submitting"]
 
 
@@ -101,17 +102,18 @@ def _submitting_batches(context: RunContext) -> list[Batch]:
     return [batch for batch in context.store.batches(context.run) if batch.state == "submitting"]
 
 
-def _adopt_batch(context: RunContext, api: Api, batch_id: str, unknown: list[Batch]) -> Batch:
+def _adopt_batch(context: RunContext, accounts: Accounts, batch_id: str, unknown: list[Batch]) -> Batch:
     """Bind a remote batch to the only batch of `unknown` that it can be; raise UsageError otherwise."""
     try:
-        remote = api.retrieve_batch(batch_id)
+        name, remote = retrieve_batch(accounts, batch_id)
     except NotFound as error:
         raise UsageError(f"{batch_id} not found in this workspace: check the ID and the API key") from error
     if context.store.remote_index.is_assigned(batch_id):
         raise UsageError(f"{batch_id} already belongs to another batch of this project")
-    fitting, is_proved = [batch for batch in unknown if batch.requests == remote.requests], False
+    there = [batch for batch in unknown if name in [one for one, _ in accounts.search(batch)]]
+    fitting, is_proved = [batch for batch in there if batch.requests == remote.requests], False
     if remote.processing_status == "ended":
-        ids = read_custom_ids(api, remote)
+        ids = read_custom_ids(dict(accounts)[name], remote)
         prefixes = [custom_id_prefix(context.run.id, batch.round, batch.batch) for batch in fitting]
         proved = [
             batch
@@ -131,7 +133,9 @@ def _adopt_batch(context: RunContext, api: Api, batch_id: str, unknown: list[Bat
             f"run {context.run.id}: {why}"
         )
     [batch] = fitting
-    bound = assign_batch_id(context, batch, remote, is_proved=is_proved)
+    if not is_proved and len(accounts.search(batch)) > 1:
+        raise UsageError(f"{batch_id} may be another one in each account: wait until it has ended")
+    bound = assign_batch_id(context, batch, remote, name, is_proved=is_proved)
     doubt = "" if is_proved else "; its results will confirm it"
     context.report("found", f"adopted {batch_id}{doubt}", bound)
     return batch

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from threading import Event
 
 from runner.api.client import Api
-from runner.api.connect import connect, may_have_credentials
+from runner.api.connect import may_have_credentials
 from runner.api.errors import is_verdict_on_request
 from runner.errors import AccessError, InputError, NotFound, Problem, StateError
 from runner.lifecycle.plan.count import check_online
@@ -22,7 +22,7 @@ from runner.rules.finding import Finding
 from runner.runs.context import RunContext
 from runner.runs.events import ProgressCallback, ignore_progress
 from runner.runs.pilot_gate import describe_pilot, is_pilot_due
-from runner.runs.project import find_output_root, find_state, open_client, with_simulated_paths
+from runner.runs.project import find_accounts, find_output_root, find_state, open_accounts, with_simulated_paths
 from runner.runs.shared_cap import measure_spent
 from runner.sources.input_files import Inputs
 from runner.sources.read import read_rows
@@ -93,7 +93,8 @@ def check_with_api(spec: Spec, samples: Sequence[tuple[int, bytes]]) -> list[Fin
     `samples` are the row number and params of each. Raises AccessError without usable credentials, and
     Unavailable if the API does not answer.
     """
-    with connect(spec.api, betas=spec.betas) as api:
+    with open_accounts(spec.root / ".runner", spec.api, simulate=False, betas=spec.betas) as accounts:
+        api = accounts.find_reader()
         try:
             if spec.is_sound("params.model"):
                 api.check_model(str(spec.params["model"]))
@@ -115,9 +116,11 @@ def _open_previous_store(place: StatePlace, default: Store) -> Iterator[Store]:
         yield store
 
 
-def _open_counting_client(stack: ExitStack, spec: Spec, folder: Path, *, simulate: bool) -> Api | None:
+def _open_counting_client(stack: ExitStack, spec: Spec, scratch: Path, *, simulate: bool) -> Api | None:
     """Return a client that counts tokens, or None if there are no credentials."""
-    if simulate or may_have_credentials(spec.api):
+    folder = scratch if simulate else spec.root / ".runner"
+    if simulate or may_have_credentials(spec.api) or find_accounts(spec.root, spec.api):
         with suppress(AccessError):
-            return stack.enter_context(open_client(folder, spec.api, simulate=simulate, betas=spec.betas))
+            opened = open_accounts(folder, spec.api, simulate=simulate, betas=spec.betas)
+            return stack.enter_context(opened).find_reader()
     return None

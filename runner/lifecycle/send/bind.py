@@ -20,6 +20,7 @@ def reset_to_prepared(context: RunContext, batch: Batch, *, is_doubted: bool = F
     return context.store.transition(
         batch,
         "prepared",
+        account=None,
         intent_at=None,
         search_started_at=known_at,
         assumed_unsent_at=None,
@@ -38,8 +39,10 @@ def _doubted_cost(context: RunContext, batch: Batch) -> float:
     return max(batch.doubted_cost, batch_cost_upper_bound(context, batch))
 
 
-def assign_batch_id(context: RunContext, batch: Batch, remote: RemoteBatch, *, is_proved: bool = True) -> Batch:
-    """Bind a submitting batch to its remote batch.
+def assign_batch_id(
+    context: RunContext, batch: Batch, remote: RemoteBatch, account: str | None, *, is_proved: bool = True
+) -> Batch:
+    """Bind a submitting batch to its remote batch in an account.
 
     Unless `is_proved`, its results still have to prove the match. If the batch was not sent again since it was
     doubted, this is the create in doubt, and no longer counts twice.
@@ -51,6 +54,7 @@ def assign_batch_id(context: RunContext, batch: Batch, remote: RemoteBatch, *, i
     return context.store.transition(
         batch,
         "submitted",
+        account=account,
         batch_id=remote.id,
         created_at=remote.created_at,
         request_id=remote.request_id,

@@ -1,12 +1,14 @@
 """Batches that may have been sent although the database has no record of it: restored or recovered states."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from runner.api.client import Api
-from runner.errors import StateError
+from runner.api.accounts import Accounts
+from runner.api.remote_batch import RemoteBatch
+from runner.errors import NotFound, StateError
 from runner.lifecycle.send.bind import assign_batch_id
 from runner.lifecycle.send.cost_cap import batch_cost_upper_bound
 from runner.runs.context import RunContext
@@ -68,7 +70,7 @@ def check_no_lost_round(context: RunContext) -> None:
         )
 
 
-def _find_recovered_batch(context: RunContext, api: Api, batch: Batch) -> Batch:
+def _find_recovered_batch(context: RunContext, accounts: Accounts, batch: Batch) -> Batch:
     """Bind a batch of a recovered run to the remote batch found, or leave it submitting.
 
     Any batch of a recovered run may have been sent before; `reconcile` searches for those not found. Raises
@@ -92,16 +94,27 @@ def _find_recovered_batch(context: RunContext, api: Api, batch: Batch) -> Batch:
         intent_at=began,
         # The time in the run's id comes from a clock that may have been wrong.
         search_from=began - _DAY,
-        base_url=api.base_url,
-        workspace_id=api.fetch_workspace_info().workspace_id,
+        account=accounts.any_name,
+        base_url=accounts.first.base_url,
+        workspace_id=None if accounts.are_several else accounts.first.fetch_workspace_info().workspace_id,
         reserved_cost=batch_cost_upper_bound(context, batch),
     )
     for one in found:
         if one.batch == batch.batch:
-            remote = api.retrieve_batch(one.batch_id)
-            batch = assign_batch_id(context, batch, remote)
+            name, remote = retrieve_batch(accounts, one.batch_id)
+            batch = assign_batch_id(context, batch, remote, name)
             context.report("found", f"found as {batch.batch_id}", batch)
     return batch
+
+
+def retrieve_batch(accounts: Accounts, batch_id: str) -> tuple[str | None, RemoteBatch]:
+    """Return a remote batch from the account that has it, with its name. Raises NotFound if none has it."""
+    *others, last = accounts
+    for name, api in others:
+        with suppress(NotFound):
+            return name, api.retrieve_batch(batch_id)
+    name, api = last
+    return name, api.retrieve_batch(batch_id)
 
 
 def _read_intent_fields(sent: Path) -> dict[str, Any]:
@@ -131,13 +144,13 @@ def read_sent_times(context: RunContext, batch: Batch) -> list[float]:
     return [float(at) for at in map(intent.get, _CLOCKS) if isinstance(at, int | float)]
 
 
-def find_earlier_create(context: RunContext, api: Api, batch: Batch) -> Batch:
+def find_earlier_create(context: RunContext, accounts: Accounts, batch: Batch) -> Batch:
     """Return a batch that may have been sent before as submitting, or as submitted if it is already identified.
 
     `reconcile` searches for one that is submitting. Raises StateError if what was sent does not fit the state.
     """
     if _may_predate_state_loss(context, batch):
-        return _find_recovered_batch(context, api, batch)
+        return _find_recovered_batch(context, accounts, batch)
     marker = context.store.folder(context.run).intent_marker(batch.round, batch.batch)
     line = "may have been sent before: its intent is on disk, but not in the database"
     context.report("searching", line, batch)

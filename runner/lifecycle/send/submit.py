@@ -4,6 +4,7 @@ import time
 
 import msgspec
 
+from runner.api.accounts import Accounts
 from runner.api.client import Api
 from runner.errors import AcceptanceUnknown, NotAccepted, RunnerError, StateError
 from runner.lifecycle.prepare.check_body import check_body
@@ -20,8 +21,9 @@ def _record_intent(context: RunContext, api: Api, batch: Batch) -> Batch | None:
     Return None if another process has recorded one that the database does not have.
     """
     folder = context.store.folder(context.run)
-    now, workspace_id, newest_at = api.fetch_workspace_info()
+    now, workspace_id, newest_at, _ = api.fetch_workspace_info()
     intent = {
+        "account": batch.account,
         "intent_at": now,
         # A clock in between may be wrong, but a batch created from now on is newer than the newest existing one.
         "search_from": 0.0 if newest_at is None else min(now, newest_at),
@@ -55,8 +57,8 @@ def _keep_or_reset(context: RunContext, api: Api, batch: Batch, error: RunnerErr
     raise error
 
 
-def submit_batch(context: RunContext, api: Api, batch: Batch) -> Batch:
-    """POST the body of a prepared batch.
+def submit_batch(context: RunContext, accounts: Accounts, batch: Batch) -> Batch:
+    """POST the body of a prepared batch with the key of `batch.account`.
 
     Returns the batch as submitted, or still submitting if the response was lost; `reconcile` finds out then.
     Raises Unavailable, RequestRejected or AccessError if the API certainly did not accept it; the batch is then
@@ -64,12 +66,12 @@ def submit_batch(context: RunContext, api: Api, batch: Batch) -> Batch:
     for once. Raises StateError if the body on disk was changed, FileChanged if a file that it attaches was, and
     StateLocked if another process has taken over.
     """
-    body = check_body(context, batch)
+    body, api = check_body(context, batch), accounts.of(batch)
     context.store.check_lock()
     guard = context.store.guard_sending()
     recorded = _record_intent(context, api, batch)
     if recorded is None:
-        return find_earlier_create(context, api, batch)
+        return find_earlier_create(context, accounts, batch)
     batch = recorded
     try:
         remote = api.create_batch(body, batch.bytes, guard.confirm)
@@ -78,7 +80,8 @@ def submit_batch(context: RunContext, api: Api, batch: Batch) -> Batch:
         return _keep_or_reset(context, api, batch, error)
     # Another process that took over has found it meanwhile.
     context.store.check_lock()
-    batch = assign_batch_id(context, batch, remote)
-    line = f"{pluralize(batch.requests, 'request')} submitted as {batch.batch_id}"
+    batch = assign_batch_id(context, batch, remote, batch.account)
+    where = "" if batch.account is None else f" in account {batch.account}"
+    line = f"{pluralize(batch.requests, 'request')} submitted as {batch.batch_id}{where}"
     context.report("submitted", line, batch)
     return batch

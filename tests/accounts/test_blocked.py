@@ -1,0 +1,96 @@
+"""An account that cannot be used does not stop the others, and no batch leaves its account."""
+
+from pathlib import Path
+
+import pytest
+
+from runner.simulator.faults import Faults
+from tests.support.processes import RUN, command
+from tests.support.projects import EACH_ONCE, SPEC, write_job
+from tests.support.simulator import MAIN_ONLY, end_all, paid_by_all, sent_to, two_accounts
+
+SMALL = {**SPEC["batch"], "max_requests": 4}
+REFUSALS = ["revoked-key:9999", "forbidden:9999", "spend-limit:9999", "billing:9999", "on-hold:9999"]
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_other_account_goes_on(tmp_path: Path, refusal: str, which: int) -> None:
+    write_job(tmp_path, batch=SMALL)
+    faults = [[refusal], []] if which == 0 else [[], [refusal]]
+    with two_accounts(tmp_path, *faults) as environ:
+        ended = command(tmp_path, environ, *RUN)
+    assert ended.returncode == 0, ended.stderr
+    assert sent_to(tmp_path)[which] == 0
+    assert paid_by_all(tmp_path) == EACH_ONCE
+    name, other = ("main", "second") if which == 0 else ("second", "main")
+    assert ended.stderr.count(f"warning: account {name}: ") == 1
+    assert f"; going on with {other}" in ended.stderr
+
+
+def test_run_ends_if_all_accounts_are_refused(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    with two_accounts(tmp_path, ["spend-limit:99"], ["revoked-key:99"]) as environ:
+        ended = command(tmp_path, environ, *RUN)
+    assert (ended.returncode, sent_to(tmp_path)) == (7, (0, 0)), ended.stderr
+
+
+def test_batches_of_a_revoked_account_are_waited_for(tmp_path: Path) -> None:
+    write_job(tmp_path, batch=SMALL)
+    with two_accounts(tmp_path, seconds=600) as environ:
+        assert command(tmp_path, environ, *RUN, "--no-wait").returncode == 4
+    before = sent_to(tmp_path)
+    end_all(tmp_path)
+    with two_accounts(tmp_path, second=["revoked-key:9999"]) as environ:
+        ended = command(tmp_path, environ, *RUN)
+        assert (ended.returncode, "account second: " in ended.stderr) == (7, True), ended.stderr
+        assert len(list((tmp_path / ".runner").glob("runs/*/results/1-*.jsonl"))) == before[0]
+    with two_accounts(tmp_path) as environ:
+        assert command(tmp_path, environ, *RUN).returncode == 0
+    assert (sent_to(tmp_path), paid_by_all(tmp_path)) == (before, EACH_ONCE)
+
+
+def test_key_revoked_while_a_run_is_followed(tmp_path: Path) -> None:
+    write_job(tmp_path, batch=SMALL)
+    second = Faults()
+
+    def revoke(moment: str) -> None:
+        if moment == "retrieve":
+            second.add("revoked-key:9999")
+
+    with two_accounts(tmp_path, second=second, on=revoke) as environ:
+        ended = command(tmp_path, environ, *RUN)
+        assert ended.returncode == 7, ended.stderr
+        second.clear()
+        assert ended.stderr.count("warning: account second: ") == 1
+    with two_accounts(tmp_path) as environ:
+        assert command(tmp_path, environ, *RUN).returncode == 0
+    assert paid_by_all(tmp_path) == EACH_ONCE
+
+
+def test_full_queue_of_one_account_does_not_stop_the_other(tmp_path: Path) -> None:
+    write_job(tmp_path, batch=SMALL)
+    with two_accounts(tmp_path, ["max-queue:4"], seconds=600) as environ:
+        assert command(tmp_path, environ, *RUN, "--no-wait").returncode == 4
+    assert sent_to(tmp_path) == (1, 5)
+
+
+def test_account_that_was_removed_is_named(tmp_path: Path) -> None:
+    write_job(tmp_path, batch=SMALL)
+    with two_accounts(tmp_path, seconds=600) as environ:
+        assert command(tmp_path, environ, *RUN, "--no-wait").returncode == 4
+        before = sent_to(tmp_path)
+        without = {name: value for name, value in environ.items() if name != "RUNNER_ACCOUNTS"}
+        for settings, name in (({**environ, **MAIN_ONLY}, "second"), (without, "main")):
+            ended = command(tmp_path, settings, *RUN)
+            assert ended.returncode == 7
+            assert (
+                f"was sent with the account '{name}', which is not in the settings: add {name} = " in ended.stderr
+            )
+    assert sent_to(tmp_path) == before
+    end_all(tmp_path)
+    with two_accounts(tmp_path) as environ:
+        assert command(tmp_path, environ, *RUN).returncode == 0
+        # Its batches are all collected, so it is not needed any more.
+        assert command(tmp_path, {**environ, **MAIN_ONLY}, *RUN).returncode == 0
+    assert (sent_to(tmp_path), paid_by_all(tmp_path)) == (before, EACH_ONCE)
