@@ -134,8 +134,13 @@ def reads_env_files(command: Callable[..., R]) -> Callable[..., R]:
 def describe_key() -> str:
     """Return where the credentials come from: the environment, a file, a profile, or nowhere."""
     from runner.api.connect import may_have_credentials
+    from runner.spec.spec_files import find_project_root
+    from runner.store.accounts import read_accounts
 
     origins: dict[str, Path] = click.get_current_context().meta.get(_ORIGINS, {})
+    if (accounts := read_accounts(find_project_root(Path.cwd() / "spec"))) is not None:
+        shown = ", ".join(f"{name} ({variable})" for name, variable in accounts.variables.items())
+        return f"accounts: {shown}, from {accounts.origin}"
     for name in (*_KEYS, *_AWS_KEYS):
         if os.environ.get(name):
             return f"key: {name} from {origins.get(name, 'the environment')}"

@@ -34,10 +34,11 @@ class Summary:
     If it `is_simulated`, nothing was paid, and answers, tokens and costs are invented.
     `seconds` is the time since the run began; once finished, its duration.
     `outcomes` counts the rows with each outcome so far.
-    `batches` holds {id, state, requests} of each batch, and its `mode` if it is sent synchronously. If some lines
-    of its results were unusable, `ignored_lines` counts them by kind. `missing_results` counts the rows that the
-    API counted, and which are paid, but for which it never had a result. If it was sent again after a create that
-    may have been accepted, `doubted_cost` is the most that it may cost besides, and `round` and `batch` name it.
+    `batches` holds {id, state, requests} of each batch, its `account` if it has one, and its `mode` if it is sent
+    synchronously. If some lines of its results were unusable, `ignored_lines` counts them by kind.
+    `missing_results` counts the rows that the API counted, and which are paid, but for which it never had a
+    result. If it was sent again after a create that may have been accepted, `doubted_cost` is the most that it may
+    cost besides, and `round` and `batch` name it.
     `sinks` holds {type, path, rows} of each output once written, `instead_of` if it is beside a complete one, and
     `cut`, which counts by column the cells that hold only a part of their text, if there are any.
     `usage` holds the tokens of all responses, under the API's names.
@@ -51,6 +52,7 @@ class Summary:
     `evaluation` holds the score of each evaluation of the spec, once outputs were written. It is None before, and
     if the spec has none.
     If it `is_pilot`, its rows are a sample of those of the job.
+    `accounts` holds {batches, requests} in processing of each account that has any.
     """
 
     run: str
@@ -68,6 +70,7 @@ class Summary:
     is_simulated: bool = False
     evaluation: list[Score] | None = None
     is_pilot: bool = False
+    accounts: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
@@ -84,6 +87,8 @@ class Summary:
 
 def _describe_batch(batch: Batch) -> dict[str, Any]:
     shown: dict[str, Any] = {"id": batch.batch_id, "state": batch.state, "requests": batch.requests}
+    if batch.account is not None:
+        shown["account"] = batch.account
     if batch.send_mode != "batch":
         shown["mode"] = batch.send_mode
     if batch.missing_results:
@@ -93,6 +98,16 @@ def _describe_batch(batch: Batch) -> dict[str, Any]:
         shown |= {"round": batch.round, "batch": batch.batch, "doubted_cost": doubted}
     ignored = decode_column(batch.ignored_lines, dict[str, int])
     return {**shown, "ignored_lines": ignored} if ignored else shown
+
+
+def _count_by_account(batches: RunBatches) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for batch in batches.in_state("submitting", "submitted"):
+        if batch.account is not None:
+            counts = found.setdefault(batch.account, {"batches": 0, "requests": 0})
+            counts["batches"] += 1
+            counts["requests"] += batch.requests
+    return dict(sorted(found.items()))
 
 
 _TOKEN_FIELDS = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
@@ -165,6 +180,7 @@ def build_summary(run: Run, progress: Progress, batches: RunBatches) -> Summary:
         is_simulated=progress.is_simulated,
         evaluation=None if run.evaluation is None else decode_column(run.evaluation, list[Score]),
         is_pilot=run.is_pilot,
+        accounts=_count_by_account(batches),
     )
 
 

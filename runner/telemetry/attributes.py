@@ -65,6 +65,7 @@ def describe_batch(batch: Batch) -> Attributes:
             "runner.batch.number": batch.batch,
             "runner.batch.id": batch.batch_id,
             "runner.batch.mode": batch.send_mode,
+            "runner.batch.account": batch.account,
             "runner.batch.requests": batch.requests,
             "runner.batch.state": batch.state,
             "runner.batch.created_at": _iso(batch.created_at),

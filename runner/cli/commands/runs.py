@@ -97,6 +97,7 @@ def _print_runs(found: "Sequence[RunInfo]", *, is_whole: bool) -> None:
     from runner.cli.texts.scores import format_scores
     from runner.cli.texts.summary import (
         build_runs_table,
+        format_accounts,
         format_cache,
         format_doubts,
         format_failures,
@@ -112,10 +113,9 @@ def _print_runs(found: "Sequence[RunInfo]", *, is_whole: bool) -> None:
     else:
         console.print(table)
     for run in found:
-        for line in format_cache(run.summary):
-            echo_text(f"{run.summary.run}: {line}")
-        for line in format_doubts(run.summary):
-            echo_text(f"{run.summary.run}: {line}")
+        for formatted in (format_accounts, format_cache, format_doubts):
+            for line in formatted(run.summary):
+                echo_text(f"{run.summary.run}: {line}")
         scores = run.summary.evaluation if is_whole else None
         if len(found) > 1 and (run.summary.failures or scores):
             echo_text(f"{run.summary.spec}: run {run.summary.run}")

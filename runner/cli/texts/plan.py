@@ -57,6 +57,8 @@ def format_plan(plan: Plan, *, verbose: bool = False, show: Callable[[Finding], 
         f"  requests  {_format_requests(plan)}",
         *(_format_details(plan) if plan.new else _format_reuse(plan)),
     ]
+    if plan.new and plan.accounts:
+        lines.append(f"  accounts  {', '.join(plan.accounts)}")
     if plan.new and plan.mode_reason:
         lines.append(f"  mode      {'synchronously' if plan.mode == 'sync' else 'in batches'}, {plan.mode_reason}")
     if plan.new:

@@ -91,7 +91,8 @@ def format_row(row: Mapping[str, Any]) -> str:
         actual = _describe_actual(row, values["actual"])
         lines.append(f"  wrong    {name}: expected {_to_line(values['expected'])}, answered {actual}")
     if row["batch_id"] is not None:
-        lines.append(f"  batch    {row['batch_id']}, as {row['custom_id']}")
+        account = f", in account {row['account']}" if "account" in row else ""
+        lines.append(f"  batch    {row['batch_id']}, as {row['custom_id']}{account}")
     if row["model"] is not None:
         lines.append(f"  model    {row['model']}, stopped at {row['stop_reason']}")
     lines += _format_usage(row)

@@ -77,6 +77,13 @@ def format_cache(summary: Summary) -> Iterator[str]:
     yield f"{written:,} tokens written, {read:,} read: {hits:.1%} of what was cached{amount}"
 
 
+def format_accounts(summary: Summary) -> Iterator[str]:
+    """Yield what each account still processes, if there are accounts."""
+    for name, counts in summary.accounts.items():
+        requests, batches = pluralize(counts["requests"], "request"), pluralize(counts["batches"], "batch")
+        yield f"account {name.replace(',', ' or ')}: {requests} in {batches} in processing"
+
+
 def _format_missing(summary: Summary) -> Iterator[str]:
     if missing := sum(batch.get("missing_results", 0) for batch in summary.batches):
         yield (

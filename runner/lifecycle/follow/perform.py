@@ -49,6 +49,7 @@ from runner.lifecycle.send.upload_files import upload_files
 from runner.lifecycle.send.warm_up import split_off_warm_up
 from runner.store.records import Batch
 from runner.store.run_batches import IN_FLIGHT
+from runner.text import pluralize
 
 _DAY = 86_400
 # Halving 100,000 requests down to one takes 17 steps of two creates.
@@ -180,16 +181,12 @@ def _reconcile(run: Following, batch: Batch) -> Result:
         run.rejections = 0
     ids = frozenset(remote.id for remote in candidates)
     if ids - progress.candidates:
-        run.context.report("searching", _candidates_message(ids), batch)
+        found = f"{pluralize(len(ids), 'candidate')} ({', '.join(sorted(ids))})"
+        run.context.report("searching", f"{found}; waiting for their results to tell which is ours", batch)
     progress.candidates = ids
     if batch.state == "submitting":
         return Wait(_search_delay(run, batch))
     return Wait()
-
-
-def _candidates_message(ids: frozenset[str]) -> str:
-    noun = "candidate" if len(ids) == 1 else "candidates"
-    return f"{len(ids)} {noun} ({', '.join(sorted(ids))}); waiting for their results to tell which is ours"
 
 
 def _poll(run: Following, batch: Batch) -> Result:

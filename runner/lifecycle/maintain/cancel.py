@@ -43,7 +43,7 @@ def _cancel_batch(accounts: Accounts, batch: Batch) -> str | None:
             accounts.of(batch).cancel_batch(batch.batch_id)
     except (ApiError, AccessError) as error:
         # The batches of other accounts can still be canceled.
-        if isinstance(error, AccessError) and not accounts.are_several:
+        if isinstance(error, AccessError) and not accounts.are_named:
             raise
         return f"{batch_label(batch)} could not be canceled: {error}"
     return None

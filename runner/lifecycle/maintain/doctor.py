@@ -262,10 +262,9 @@ def _check_platforms(store: Store, runs: list[Run]) -> Iterator[str]:
     used = dict.fromkeys(read_endpoint(store, run) for run in runs if run.state != "preparing")
     found: dict[str, None] = {}
     for endpoint in used or (Endpoint(),):
-        # Two of them can lead to the same workspace.
+        # Two of them, or two accounts, can lead to the same workspace.
         with open_accounts(store.path, endpoint, simulate=False) as accounts:
-            for _, api in accounts:
-                found |= dict.fromkeys(_find_untracked_batches(store, api))
+            found |= dict.fromkeys(line for _, api in accounts for line in _find_untracked_batches(store, api))
     yield from found
 
 

@@ -116,8 +116,10 @@ def show_rows(
                 request = (
                     {"request": _read_request(store, requests.find(found), files, root)} if has_request else {}
                 )
-                unknown: dict[str, Any] = {"reason": None} if found.outcome is None else {}
-                yield {**build_record(found, outcome), **unknown, **own, **request}
+                more: dict[str, Any] = {"reason": None} if found.outcome is None else {}
+                if found.batch is not None and found.batch.account is not None:
+                    more["account"] = found.batch.account
+                yield {**build_record(found, outcome), **more, **own, **request}
             if choice.key is not None:
                 return
         if choice.key is not None and not is_found:

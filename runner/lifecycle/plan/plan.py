@@ -22,7 +22,7 @@ from runner.lifecycle.plan.estimate import (
     run_cost_upper_bound,
 )
 from runner.lifecycle.plan.missed_deadline import describe_missed_deadline
-from runner.lifecycle.plan.send_mode import choose_send_mode, describe_duration
+from runner.lifecycle.plan.send_mode import choose_send_mode, describe_duration, list_accounts
 from runner.lifecycle.plan.ways import Way, Workload, build_workload, chosen_way, list_ways
 from runner.lifecycle.prepare.cached_prefix import decides_cache
 from runner.lifecycle.prepare.prepare import PreparedRun
@@ -65,7 +65,8 @@ class Plan:
     `cost_range` has the limits of `estimated_cost` by the errors of both token counts; None if no earlier answers
     say how long answers are.
     If it `is_simulated`, nothing is paid: the costs are those of a real run with the tokens of the simulator.
-    `platform` is the one that the run is sent to: anthropic, aws or google.
+    `platform` is the one that the run is sent to: anthropic, aws or google. `accounts` are those that its batches
+    are spread over; empty without accounts.
     """
 
     run: str
@@ -102,6 +103,7 @@ class Plan:
     findings: list[Finding] = field(default_factory=list)
     is_simulated: bool = False
     platform: str = "anthropic"
+    accounts: tuple[str, ...] = ()
 
 
 def _build_facts(plan: Plan, estimate: Estimate, work: Workload) -> PlanFacts:
@@ -234,6 +236,7 @@ def build_plan(
         cost_range=_find_cost_range(rate, estimate, way.name),
         is_simulated=context.is_simulated,
         platform=spec.api.platform,
+        accounts=list_accounts(context, mode, cache),
     )
     return replace(plan, findings=_find_problems(context, plan, estimate, work, prepared, previous_store))
 

@@ -5,6 +5,8 @@ from runner.lifecycle.plan.ways import Way, Workload, chosen_way
 from runner.pricing.models import find_model, load_catalogue
 from runner.requests.pack import MAX_SYNC_BYTES
 from runner.rules.param_rules import find_sync_only_param, is_client_tool, list_tools
+from runner.runs.context import RunContext
+from runner.runs.project import find_accounts
 from runner.text import pluralize
 
 _FEW_REQUESTS, _NEGLIGIBLE_DOLLARS = 50, 1.0
@@ -113,3 +115,14 @@ def describe_duration(work: Workload, mode: str) -> str:
     if spec.deadline is not None:
         text += f"; deadline in {describe_span(spec.deadline)}, then `on_deadline: {spec.on_deadline}`"
     return text
+
+
+def list_accounts(context: RunContext, mode: str, cache: str | None) -> tuple[str, ...]:
+    """Return the accounts that a run sends with: the first one, if nothing that it needs is in the others."""
+    spec, run = context.spec, context.run
+    found = None if context.is_simulated else find_accounts(spec.root, spec.api)
+    if found is None:
+        return ()
+    has_uploads = any(block.upload for block in spec.prompt.blocks())
+    is_first_only = mode == "sync" or cache is not None or has_uploads or run.is_pilot
+    return tuple(found.variables)[: 1 if is_first_only else None]
