@@ -84,6 +84,7 @@ class Api:
         self.clock = ApiClock()
         # Other platforms are told the workspace with each request, and need not name it in an answer.
         self._workspace_id: str | None = getattr(client, "workspace_id", None)
+        self._organization_id: str | None = None
         self.base_url = name or _redact_password(str(client.base_url))
 
     @property
@@ -96,6 +97,18 @@ class Api:
         if self.clock.offset is None:
             self.fetch_workspace_info()
         return self.clock.now
+
+    def name_queue(self, account: str | None) -> str:
+        """Return the name of the queue in which the requests of its batches are processed.
+
+        An organization has one; if the API does not name that, an account has.
+        """
+        if self._organization_id is None:
+            self.fetch_workspace_info()
+        return f"{self.base_url} {self._organization_id or account or ''}".rstrip()
+
+    def _note_organization(self, headers: Any) -> None:
+        self._organization_id = headers.get("anthropic-organization-id", "")
 
     @contextmanager
     def _call(
@@ -124,9 +137,10 @@ class Api:
             now = parsedate_to_datetime(response.headers.get("date", "")).timestamp()
             newest = msgspec.json.decode(response.read(), type=BatchList).data[:1]
             self.clock.set(now)
+            self._note_organization(response.headers)
             created_at = newest[0].created_at.timestamp() if newest else None
             workspace_id = self._workspace_id or response.headers.get("anthropic-workspace-id")
-            return WorkspaceInfo(now, workspace_id, created_at, response.headers.get("anthropic-organization-id"))
+            return WorkspaceInfo(now, workspace_id, created_at, self._organization_id or None)
 
     def create_batch(self, body: Iterable[bytes], size: int, confirm: Callable[[], None]) -> RemoteBatch:
         """Create a batch from the blocks of a body of `size` bytes; each iteration over them starts over.
@@ -230,6 +244,7 @@ class Api:
     def _fetch_page(self, cursor: dict[str, Any]) -> tuple[BatchList, Any]:
         with self._call("messages.batches.list", self.limits.read):
             response = self._client.messages.batches.with_raw_response.list(limit=100, **cursor)
+            self._note_organization(response.headers)
             return msgspec.json.decode(response.read(), type=BatchList), response.headers
 
     def cancel_batch(self, batch_id: str) -> None:

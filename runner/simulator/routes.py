@@ -37,6 +37,7 @@ class Backend:
     hook: Hook
     url: str
     workspace: str
+    organization: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,10 +37,10 @@ class _Server(ThreadingHTTPServer):
         self.url, self._hook = f"http://127.0.0.1:{self.server_port}", hook
         self._backends: dict[str | None, Backend] = {}
 
-    def add(self, key: str | None, batches: SimulatedBatches, workspace: str) -> None:
+    def add(self, key: str | None, batches: SimulatedBatches, workspace: str, organization: str) -> None:
         """Add the organization of an API key, or of all other keys."""
         files = SimulatedFiles(batches.folder)
-        self._backends[key] = Backend(batches, files, self._hook, self.url, workspace)
+        self._backends[key] = Backend(batches, files, self._hook, self.url, workspace, organization)
 
     def find(self, key: str | None) -> Backend:
         """Return the organization of an API key."""
@@ -125,7 +125,11 @@ class _RequestHandler(BaseHTTPRequestHandler):
 
     def _send(self, response: Response) -> None:
         self.send_response(response.status)
-        own = {"request-id": f"req_{secrets.token_hex(12)}", "anthropic-workspace-id": self.backend.workspace}
+        own = {
+            "request-id": f"req_{secrets.token_hex(12)}",
+            "anthropic-workspace-id": self.backend.workspace,
+            "anthropic-organization-id": self.backend.organization,
+        }
         for name, value in {**own, **response.headers}.items():
             if value:
                 self.send_header(name, value)
@@ -153,6 +157,7 @@ def serve(
     usage: UsageCallback = lambda _, usage: usage,
     hook: Hook = lambda _: None,
     workspace: str = "wrkspc_simulated",
+    organization: str = "org_simulated",
     organizations: Mapping[str, Sequence[str] | Faults] = _NO_ORGANIZATIONS,
     faults: Sequence[str] | Faults = (),
     seed: int = 0,
@@ -163,10 +168,11 @@ def serve(
 
     Batches are stored in `folder` and take about `seconds` each. Port 0 picks a free port. `pick_outcome`
     chooses the result of each request, and `usage` its token usage. `hook` is called at each stage of each
-    call. `workspace` is the workspace of the API key. `clock` returns the server's time in Unix seconds.
+    call. `workspace` and `organization` are those of the API key. `clock` returns the server's time in Unix
+    seconds.
 
     `organizations` holds the faults of each API key that has an organization of its own, with a folder of its name
-    in `folder` and a workspace that ends with it.
+    in `folder`, and an id and a workspace that end with it.
 
     `faults`, `seed` and `fault_delay` are the arguments of `Faults`, which logs to `faults.jsonl` in `folder`.
     `faults` can also be a `Faults` object, which the caller can change later.
@@ -181,9 +187,9 @@ def serve(
 
     load_catalogue()  # first here: msgspec crashes if two threads make the decoder of a type at the same time
     server = _Server(port, hook)
-    server.add(None, make_batches(folder, faults), workspace)
+    server.add(None, make_batches(folder, faults), workspace, organization)
     for key, own in organizations.items():
-        server.add(key, make_batches(folder / key, own), f"{workspace}_{key}")
+        server.add(key, make_batches(folder / key, own), f"{workspace}_{key}", f"{organization}_{key}")
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:

@@ -4,6 +4,7 @@ Statements are written once, in what SQLite and PostgreSQL have in common; a `?`
 """
 
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
@@ -46,6 +47,9 @@ class Connection(Protocol):
     def transaction(self) -> AbstractContextManager[None]:
         """Commit all writes inside the block together at its end, or none of them."""
 
+    def read_time(self) -> float:
+        """Return the time in Unix seconds, by a clock that all who use the database share."""
+
 
 def scope_of(connection: Connection) -> dict[str, str]:
     """Return the column that tells the rows of a project from those of others, with its value, if there is one."""
@@ -79,3 +83,7 @@ class SqliteConnection:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
+
+    def read_time(self) -> float:
+        """Return the time in Unix seconds: the database is on one machine."""
+        return time.time()

@@ -100,6 +100,7 @@ class Batch:
     - `retries`: number of its rows that are sent again.
     - `account`: the name of the account that it was sent with; None if the settings had no accounts then. If it
       may have been sent with each of several, these with commas between them.
+    - `queue`: the name of the API's queue that it was sent to; None if it is sent otherwise, or not yet.
     """
 
     run: int
@@ -146,6 +147,7 @@ class Batch:
     result_index: str | None
     retries: int
     account: str | None
+    queue: str | None
 
     @property
     def label(self) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from runner.errors import StateError
 from runner.files.object_store import ObjectStore
 from runner.requests.pack import Body
+from runner.store.api_queue import ApiQueue
 from runner.store.connection import Connection
 from runner.store.event_log import EventLog
 from runner.store.index.answer_index import AnsweredRequests, forget_answers
@@ -52,6 +53,7 @@ class Store(RunStore):
         self.key_hashes = KeyHashes()
         self.remote_index = RemoteIndex(connection)
         self.event_log = EventLog(connection)
+        self.api_queue = ApiQueue(connection)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

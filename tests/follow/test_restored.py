@@ -11,7 +11,7 @@ import pytest
 from runner import Summary
 from runner.api.remote_batch import RETENTION_SECONDS
 from tests.support.processes import RUN, command
-from tests.support.projects import EACH_ONCE, SPEC, plan_of_edited_job, write_job
+from tests.support.projects import EACH_ONCE, SPEC, forget_queue, plan_of_edited_job, write_job
 from tests.support.simulator import end_batches, paid, simulator
 
 SETTINGS = {**SPEC["batch"], "grace_seconds": 900, "on_unknown": "stop"}
@@ -22,6 +22,7 @@ def run_after_backup(root: Path, sent_before: int) -> None:
     limit = [f"max-queue:{8 * sent_before}"]
     with simulator(root / "api", seconds=600, faults=limit) as environ:
         assert command(root, environ, *RUN, "--no-wait").returncode == 4
+    forget_queue(root)
     shutil.copytree(root / ".runner", root / "backup")
     with simulator(root / "api", seconds=600) as environ:
         assert command(root, environ, *RUN, "--no-wait").returncode == 4

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.outputs import outputs, records
 from tests.support.processes import RUN, command, killed_at_rename
-from tests.support.projects import EACH_ONCE, SPEC, plan_of_edited_job, write_job
+from tests.support.projects import EACH_ONCE, SPEC, forget_queue, plan_of_edited_job, write_job
 from tests.support.simulator import end_batches, most_usage, paid, simulator, simulator_client
 
 
@@ -60,6 +60,7 @@ def test_lost_unfinished_run_is_recovered(project: Path) -> None:
     with simulator(project / "api", seconds=2, faults=["queue-full:99"]) as environ:
         assert command(project, environ, *RUN, "--no-wait").returncode == 4
     assert paid(project / "api") == {}
+    forget_queue(project)
     with simulator(project / "api", seconds=600, faults=["max-queue:8"]) as environ:
         assert command(project, environ, *RUN, "--no-wait").returncode == 4
     end_batches(project / "api")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from runner import Summary
 from tests.support.processes import RUN, command
-from tests.support.projects import BATCHES, EACH_ONCE, write_job
+from tests.support.projects import BATCHES, EACH_ONCE, forget_queue, write_job
 from tests.support.simulator import end_batches, paid, simulator
 
 OLD_NAMES = {"search_started_at": "unknown_at", "search_started_local": "unknown_since"}
@@ -26,6 +26,7 @@ def make_old(mark: Path) -> None:
 def test_mark_of_older_version_prevents_a_second_create(tmp_path: Path, run_job: Callable[..., Summary]) -> None:
     write_job(tmp_path)
     run_job(faults=["max-queue:0"], wait=False)
+    forget_queue(tmp_path)
     shutil.copy(tmp_path / ".runner" / "state.db", tmp_path / "before.db")
     with simulator(tmp_path / "api", seconds=600) as environ:
         assert command(tmp_path, environ, *RUN, "--no-wait").returncode == 4

@@ -1,7 +1,9 @@
 """Small projects to run: specs, rows, and their plans."""
 
 import json
+import sqlite3
 from collections.abc import Callable, Collection
+from contextlib import closing
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -128,6 +130,12 @@ def load_problems(
     with pytest.raises(InputError) as caught:
         load_lines(root, *lines, base=base, vars=vars)
     return list(caught.value.problems)
+
+
+def forget_queue(root: Path) -> None:
+    """Let the state of a project not know any more that the API's queue was full."""
+    with closing(sqlite3.connect(root / ".runner/state.db")) as database, database:
+        database.execute("DELETE FROM queue")
 
 
 def change_results(root: Path, change: Callable[[Outcome], Outcome | None]) -> None:

@@ -27,14 +27,13 @@ def find_account(run: Following, batch: Batch) -> Chosen | None:
     Of those that can take it first, that is the one with the fewest requests in processing.
     """
     now = time.monotonic()
-    usable = [_measure(run, batch, name, account) for name, account in _list_usable(run, batch)]
+    usable = [_measure(run, name, account) for name, account in _list_usable(run, batch)]
     return min(usable, key=lambda one: (max(one.due_at, now), one.requests), default=None)
 
 
-def _measure(run: Following, batch: Batch, name: str | None, account: AccountMemory) -> Chosen:
-    requests = run.count_in_processing(name)
-    free_at = account.queue.free_at(requests + batch.requests)
-    return Chosen(max(run.memory.creates.due_at, account.creates.due_at, free_at), requests, name)
+def _measure(run: Following, name: str | None, account: AccountMemory) -> Chosen:
+    due_at = max(run.memory.creates.due_at, account.creates.due_at, account.look_at)
+    return Chosen(due_at, run.count_in_processing(name), name)
 
 
 def _list_usable(run: Following, batch: Batch) -> Iterator[tuple[str | None, AccountMemory]]:

@@ -10,6 +10,7 @@ from runner.api.accounts import Accounts
 from runner.api.client import Api
 from runner.errors import Unavailable
 from runner.lifecycle.follow.progress import Memory
+from runner.lifecycle.follow.queue_turn import QueueTurn
 from runner.lifecycle.follow.restored import EarlierCreates
 from runner.lifecycle.send.deadline import Deadline
 from runner.lifecycle.send.warm_up import LONGEST_WARM_UP, CacheStep, choose_cache_step
@@ -67,6 +68,7 @@ class Following:
     accept_loss: bool
     earlier: EarlierCreates
     pool: WorkerPool
+    turns: dict[str | None, QueueTurn] = field(default_factory=dict)
     downloads: Downloads = field(default_factory=Downloads)
     canary_passed: bool = False
     rejections: int = 0
@@ -80,6 +82,18 @@ class Following:
     def batches(self) -> RunBatches:
         """The batches of the run."""
         return self.context.store.run_batches(self.context.run)
+
+    def turn(self, account: str | None) -> QueueTurn:
+        """Return the turn of the run in the queue of an account."""
+        if account not in self.turns:
+            name = dict(self.accounts)[account].name_queue(account)
+            self.turns[account] = QueueTurn(self.context, name, account, self.memory)
+        return self.turns[account]
+
+    def leave_queues(self) -> None:
+        """Wait in no queue any more."""
+        for turn in self.turns.values():
+            turn.leave()
 
     def choose_cache_step(self, batch: Batch) -> CacheStep:
         """Return what the prompt cache means for a prepared batch."""

@@ -82,11 +82,8 @@ def _remember(run: Following, batch: Batch, result: Result) -> None:
             if is_prepared or wakes_creates:
                 memory.creates.delay(0.0 if wakes_creates else seconds)
                 account.creates.delay(0.0)
-        case Retry(QueueFull() as error, retry_after) if requests := run.count_in_processing(batch.account):
-            pause = account.queue.refuse(requests + batch.requests, memory.poll_seconds)
-            account.creates.delay(retry_after or 0.0)
-            line = f"trying again once a batch has ended, or in {max(pause, retry_after or 0.0):.0f} s"
-            run.context.report("retrying", f"{whose}{error}; {line}", batch)
+        case Retry(QueueFull() as error):
+            run.turn(batch.account).refuse(batch, error)
         case Retry(error, retry_after):
             delay = memory.back_off(batch, retry_after)
             # A create that the API refused is looked for when the next create is due.
@@ -261,6 +258,7 @@ def follow_run(
     finally:
         run.downloads.close()
         run.pool.close()
+        run.leave_queues()
         alarms.look()
 
 

@@ -127,13 +127,18 @@ def _remove_marks(run: Following, batch: Batch) -> Result:
 
 
 def _create(run: Following, batch: Batch) -> Result:
-    reserved = _reserve(run, batch, "batch")
+    turn, reserved = run.turn(batch.account), _reserve(run, batch, "batch")
     if reserved is None:
+        turn.leave()
         return _wait_for_budget(run)
+    if not turn.may_create(reserved):
+        return Wait()
     try:
         submitted = submit_batch(run.context, run.accounts, replace(reserved, account=batch.account))
     except RequestRejected as error:
         return _after_rejection(run, reserved, error)
+    if submitted.state == "submitted":
+        turn.accept()
     return _after_create(run, submitted)
 
 
@@ -150,7 +155,6 @@ def _wait_for_budget(run: Following) -> Wait:
 def _after_create(run: Following, batch: Batch) -> Wait:
     run.rejections = 0
     if batch.state == "submitted":
-        run.memory.account(batch.account).queue.accept(run.count_in_processing(batch.account))
         if batch.is_warmup and run.batches.count("prepared"):
             run.context.report("cache", "the other batches wait until it has ended, to read its cache", batch)
         return Wait(run.memory.poll_seconds, wakes_creates=True)
@@ -203,6 +207,7 @@ def _poll(run: Following, batch: Batch) -> Result:
     is_past = remote.ended_at is not None and remote.ended_at <= now + CLOCK_MARGIN_SECONDS
     store.transition(batch, "ended", ended_at=remote.ended_at if is_past else now, counts=counts)
     run.context.report("ended", "ended", batch)
+    run.memory.look_at_queues()
     return Wait()
 
 

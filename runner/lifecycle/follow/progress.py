@@ -87,51 +87,16 @@ class Progress:
         return delay
 
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 5, 60
-"""Pauses between two creates that would fill the queue as much as a refused one, in polls."""
-
-
-@dataclass(slots=True)
-class QueueLimit:
-    """The number of our requests in processing, with those of the create itself, that was refused last.
-
-    The API limits them for all users of an organization (platform.claude.com, rate limits, 2026-08), does not tell
-    how many there are, and refuses a create only after its whole body is sent: a second refusal costs the upload.
-    A create with fewer can be accepted at once. Another can be so if requests of others have ended, so it is tried
-    again after `until`, on the monotonic clock.
-    """
-
-    refused: int | None = None
-    until: float = 0.0
-    refusals: int = 0
-
-    def refuse(self, requests: int, poll_seconds: float) -> float:
-        """Remember that a create was refused, and return the seconds until one like it is tried again."""
-        pause = poll_seconds * min(_FIRST_PAUSE << self.refusals, _LONGEST_PAUSE)
-        self.refused = requests if self.refused is None else min(self.refused, requests)
-        self.until, self.refusals = time.monotonic() + pause, min(self.refusals + 1, 10)
-        return pause
-
-    def accept(self, requests: int) -> None:
-        """Forget the limit if a create was accepted that it would have kept back."""
-        if self.refused is not None and requests >= self.refused:
-            self.refused, self.refusals = None, 0
-
-    def free_at(self, requests: int) -> float:
-        """Return when a create may be tried, on the monotonic clock; 0 if at once."""
-        return 0.0 if self.refused is None or requests < self.refused else self.until
-
-
 @dataclass(slots=True)
 class AccountMemory:
     """The memory of one account.
 
-    `creates` says when the next batch may be sent with it, or what speaks against it, and `queue` what refused
-    creates say of its queue. `blocked_by` is the error for which nothing at all can be done with it.
+    `creates` says when the next batch may be sent with it, or what speaks against it, and `look_at` when the run
+    looks next if there is room in its queue. `blocked_by` is the error for which nothing can be done with it.
     """
 
     creates: Progress = field(default_factory=Progress)
-    queue: QueueLimit = field(default_factory=QueueLimit)
+    look_at: float = 0.0
     blocked_by: AccessError | None = None
 
     @property
@@ -185,13 +150,15 @@ class Memory:
         waiting = self.account(batch.account).creates if batch.state == "prepared" else self.of(batch)
         return waiting.back_off(min(self.poll_seconds, 1.0), retry_after)
 
-    def make_all_due(self, in_flight: Iterable[Batch]) -> None:
-        """Make the next step of every batch due now; `in_flight` are those that were sent.
-
-        The queues are forgotten: the next step of a prepared batch may be another than a create.
-        """
+    def look_at_queues(self) -> None:
+        """Look at once if there is room in a queue."""
         for account in self._accounts.values():
-            account.queue = QueueLimit()
+            account.look_at = 0.0
+
+    def make_all_due(self, in_flight: Iterable[Batch]) -> None:
+        """Make the next step of every batch due now; `in_flight` are those that were sent."""
+        # The next step of a prepared batch may be another than a create.
+        self.look_at_queues()
         for one in (*self.of_key.values(), *(account.creates for account in self._accounts.values())):
             one.due_at = 0.0
         self._schedule = [(0.0, key_of(batch)) for batch in in_flight if not self.is_blocked(batch)]

@@ -94,4 +94,5 @@ def _suspect_create(context: RunContext, accounts: Accounts, batch: Batch) -> Ba
         account=accounts.any_name,
         base_url=accounts.first.base_url,
         workspace_id=None if accounts.are_several else info.workspace_id,
+        queue=accounts.first.name_queue(accounts.any_name),
     )

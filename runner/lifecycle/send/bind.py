@@ -26,6 +26,7 @@ def reset_to_prepared(context: RunContext, batch: Batch, *, is_doubted: bool = F
         assumed_unsent_at=None,
         base_url=None,
         workspace_id=None,
+        queue=None,
         reserved_cost=None,
         doubted_cost=_doubted_cost(context, batch) if is_doubted else batch.doubted_cost,
     )

@@ -97,6 +97,7 @@ def _find_recovered_batch(context: RunContext, accounts: Accounts, batch: Batch)
         account=accounts.any_name,
         base_url=accounts.first.base_url,
         workspace_id=None if accounts.are_several else accounts.first.fetch_workspace_info().workspace_id,
+        queue=accounts.first.name_queue(accounts.any_name),
         reserved_cost=batch_cost_upper_bound(context, batch),
     )
     for one in found:

@@ -29,6 +29,7 @@ def _record_intent(context: RunContext, api: Api, batch: Batch) -> Batch | None:
         "search_from": 0.0 if newest_at is None else min(now, newest_at),
         "base_url": api.base_url,
         "workspace_id": workspace_id,
+        "queue": api.name_queue(batch.account),
         "search_started_at": None,
         "search_started_local": None,
         "assumed_unsent_at": None,

@@ -97,8 +97,12 @@ CREATE TABLE batch (
     result_index TEXT,
     retries      BIGINT NOT NULL DEFAULT 0,
     account      TEXT,
+    queue        TEXT,
     PRIMARY KEY (run, round, batch)
 );
+
+CREATE INDEX batch_in_processing ON batch (queue, run, requests, intent_at)
+    WHERE state IN ('submitting', 'submitted');
 
 -- Remote batches that looked like one of ours until their results ruled them out.
 CREATE TABLE excluded_batch (
@@ -149,4 +153,23 @@ CREATE TABLE told (
     event    BIGINT NOT NULL REFERENCES event (number) ON DELETE CASCADE,
     receiver TEXT NOT NULL,
     PRIMARY KEY (event, receiver)
+);
+
+-- The queue of the API that a state shares with others, by its name: the fewest requests that were refused, with all in
+-- processing, and until when no create is tried that would fill it as much. A hint: it may be lost, and is not moved.
+CREATE TABLE queue (
+    name     TEXT PRIMARY KEY,
+    refused  BIGINT NOT NULL,
+    refusals BIGINT NOT NULL,
+    until    DOUBLE PRECISION NOT NULL
+);
+
+-- Runs that wait for room in a queue, with the requests that each would send next, for as long as they are at work.
+CREATE TABLE queue_wait (
+    queue TEXT NOT NULL,
+    run   BIGINT NOT NULL REFERENCES run (number) ON DELETE CASCADE,
+    wants BIGINT NOT NULL,
+    since DOUBLE PRECISION NOT NULL,
+    until DOUBLE PRECISION NOT NULL,
+    PRIMARY KEY (queue, run)
 );

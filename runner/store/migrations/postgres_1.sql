@@ -2,3 +2,26 @@ ALTER TABLE batch ADD COLUMN account TEXT;
 -- A runner of before fails to take a lease: it does not know the column.
 ALTER TABLE lease ADD COLUMN version BIGINT NOT NULL DEFAULT 1;
 ALTER TABLE lease ALTER COLUMN version DROP DEFAULT;
+ALTER TABLE batch ADD COLUMN queue TEXT;
+
+CREATE INDEX batch_in_processing ON batch (queue, run, requests, intent_at)
+    WHERE state IN ('submitting', 'submitted');
+
+-- The queue of the API that a state shares with others, by its name: the fewest requests that were refused, with all in
+-- processing, and until when no create is tried that would fill it as much. A hint: it may be lost, and is not moved.
+CREATE TABLE queue (
+    name     TEXT PRIMARY KEY,
+    refused  BIGINT NOT NULL,
+    refusals BIGINT NOT NULL,
+    until    DOUBLE PRECISION NOT NULL
+);
+
+-- Runs that wait for room in a queue, with the requests that each would send next, for as long as they are at work.
+CREATE TABLE queue_wait (
+    queue TEXT NOT NULL,
+    run   BIGINT NOT NULL REFERENCES run (number) ON DELETE CASCADE,
+    wants BIGINT NOT NULL,
+    since DOUBLE PRECISION NOT NULL,
+    until DOUBLE PRECISION NOT NULL,
+    PRIMARY KEY (queue, run)
+);

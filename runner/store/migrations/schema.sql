@@ -71,8 +71,12 @@ CREATE TABLE batch (
     result_index TEXT,
     retries      INTEGER NOT NULL DEFAULT 0,
     account      TEXT,
+    queue        TEXT,
     PRIMARY KEY (run, round, batch)
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX batch_in_processing ON batch (queue, run, requests, intent_at)
+    WHERE state IN ('submitting', 'submitted');
 
 -- Remote batches that looked like one of ours until their results ruled them out.
 CREATE TABLE excluded_batch (
@@ -122,4 +126,23 @@ CREATE TABLE told (
     event    INTEGER NOT NULL REFERENCES event (number) ON DELETE CASCADE,
     receiver TEXT NOT NULL,
     PRIMARY KEY (event, receiver)
+) STRICT, WITHOUT ROWID;
+
+-- The queue of the API that a state shares with others, by its name: the fewest requests that were refused, with all in
+-- processing, and until when no create is tried that would fill it as much. A hint: it may be lost, and is not moved.
+CREATE TABLE queue (
+    name     TEXT PRIMARY KEY,
+    refused  INTEGER NOT NULL,
+    refusals INTEGER NOT NULL,
+    until    REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Runs that wait for room in a queue, with the requests that each would send next, for as long as they are at work.
+CREATE TABLE queue_wait (
+    queue TEXT NOT NULL,
+    run   INTEGER NOT NULL REFERENCES run (number) ON DELETE CASCADE,
+    wants INTEGER NOT NULL,
+    since REAL NOT NULL,
+    until REAL NOT NULL,
+    PRIMARY KEY (queue, run)
 ) STRICT, WITHOUT ROWID;

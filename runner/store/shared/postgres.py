@@ -133,6 +133,11 @@ class PostgresConnection:
         self._is_in_transaction = False
         self._commit(number)
 
+    def read_time(self) -> float:
+        """Return the time in Unix seconds, by the clock of the server."""
+        [(now,)] = self.execute("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)")
+        return float(now)
+
     def stop_waiting(self) -> None:
         """Do not wait for a lost server from now on, also in another thread."""
         self._patience = 0.0
