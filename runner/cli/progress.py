@@ -25,6 +25,7 @@ _BAR_WIDTH = 28
 # Above the table, for good; the others only change it.
 _KEPT_EVENTS = (
     "started",
+    "queue",
     "searching",
     "found",
     "rejected",

@@ -15,7 +15,7 @@ EVENTS = {
     "answered": "some more requests that are sent synchronously were answered",
     "waiting": "nothing can be done before `next_look`",
     "cache": "batches wait for the one that warms the prompt cache, or no longer do",
-    "queue": "the API's queue is full, and the next batch waits for room in it, or for the turn of its run",
+    "queue": "the API's queue is full, and the next batch waits for room or its turn",
     "ended": "the API has processed a batch",
     "collected": "the results of a batch are on disk",
     "retrying": "a call failed, and is tried again",

@@ -1,12 +1,13 @@
 """The public summary of a run."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from runner.evaluation.score import Score
 from runner.results.outcome_names import OUTCOMES
 from runner.runs.project import is_simulated_state
+from runner.store.api_queue import FullQueue
 from runner.store.records import Batch, Run
 from runner.store.run_batches import BatchTotals, RunBatches, decode_column
 from runner.store.store import Store
@@ -53,6 +54,7 @@ class Summary:
     if the spec has none.
     If it `is_pilot`, its rows are a sample of those of the job.
     `accounts` holds {batches, requests} in processing of each account that has any.
+    `queues` holds the API's queues that it waits for or has requests in, as far as they are known to be full.
     """
 
     run: str
@@ -71,6 +73,7 @@ class Summary:
     evaluation: list[Score] | None = None
     is_pilot: bool = False
     accounts: dict[str, dict[str, int]] = field(default_factory=dict)
+    queues: list[FullQueue] = field(default_factory=list)
 
     @property
     def exit_code(self) -> int:
@@ -186,4 +189,5 @@ def build_summary(run: Run, progress: Progress, batches: RunBatches) -> Summary:
 
 def summarize_run(store: Store, run: Run) -> Summary:
     """Return the current summary of a run."""
-    return build_summary(run, measure_progress(store, run), store.run_batches(run))
+    summary = build_summary(run, measure_progress(store, run), store.run_batches(run))
+    return replace(summary, queues=store.api_queue.find_full(run)) if run.state == "running" else summary

@@ -5,6 +5,7 @@ refuses a create only after its whole body is sent. So the state remembers the l
 If that is lost, one more create is refused.
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from runner.store.connection import Connection
@@ -80,7 +81,8 @@ class Turn(NamedTuple):
     first: Place | None = None
 
 
-class FullQueue(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class FullQueue:
     """A queue that is known to be full, the requests of each run in it, and when a create is tried in any case.
 
     That is in Unix seconds. A smaller create, or one after a batch has ended, is tried before.

@@ -1,5 +1,6 @@
 """Runs in processes of their own take turns to send while the API's queue is full."""
 
+import json
 import signal
 import time
 from collections.abc import Iterator
@@ -129,6 +130,13 @@ def test_next_command_knows_that_the_queue_is_full(tmp_path: Path) -> None:
             assert ended.returncode == 4, ended.stderr
             assert shared.refused == 1
         assert "waiting: the queue is full with 4 requests of this state" in ended.stderr
+        status = command(tmp_path, shared.environ, "status", "--json").stdout.splitlines()
+        second, first = (json.loads(line) for line in status)
+        [queue] = first["queues"]
+        assert (queue["requests"], queue["runs"], second["queues"]) == (4, {first["run"]: 4}, [])
+        assert 0 < queue["next_try"] - time.time() <= 300
+        shown = command(tmp_path, shared.environ, "status").stdout
+        assert f"queue: full with 4 requests: 4 of run {first['run']}; next try in " in shown
         for _ in range(4):
             shared.ahead += 2000.0
             both = ("run", "first.yaml", "second.yaml", "--yes", "--no-wait")

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,7 @@ def status(targets: tuple[str, ...], *, as_json: bool) -> None:
     ]
     _print_runs(found, is_whole=bool(targets))
     _print_holders(found)
+    _print_queues(found)
     for run in idle:
         echo_text(f"{run.summary.run}: no runner works on it")
         echo(f"  resume with: {finish_command(run)}")
@@ -68,6 +70,15 @@ def _print_holders(found: "Sequence[RunInfo]") -> None:
     places = {place for run in found if (place := find_state(run.output_root)).is_shared}
     for shown in sorted(map(str, places)):
         echo_text(f"state: {shown}")
+
+
+def _print_queues(found: "Sequence[RunInfo]") -> None:
+    """Print the queues of the API that are known to be full, once for all runs."""
+    from runner.cli.texts.summary import format_queue
+
+    queues = {queue.name: queue for run in found for queue in run.summary.queues}
+    for queue in queues.values():
+        echo_text(format_queue(queue, time.time()))
 
 
 def _say_no_runs() -> None:

@@ -14,6 +14,7 @@ from runner.pricing.rates import format_dollars
 from runner.results.outcome_names import cannot_be_retried
 from runner.runs.find import RunInfo
 from runner.runs.summary import Progress, Summary
+from runner.store.api_queue import FullQueue
 from runner.text import format_duration, pluralize
 
 if TYPE_CHECKING:
@@ -201,6 +202,14 @@ def format_unknown_batch(batch: "UnknownBatch") -> str:
     if not batch.candidates:
         lines.append("  no batch in the workspace could be it")
     return "\n".join(lines)
+
+
+def format_queue(queue: FullQueue, now: float) -> str:
+    """Return what is in a queue of the API that is known to be full, and when more is tried."""
+    runs = ", ".join(f"{requests:,} of run {run}" for run, requests in queue.runs.items())
+    shown = f"{pluralize(queue.requests, 'request')}: {runs}" if runs else "requests of others"
+    next_try = f"in {format_duration(queue.next_try - now)}" if queue.next_try > now else "now"
+    return f"queue: full with {shown}; next try {next_try}, or once a batch has ended"
 
 
 def _format_actual_cost(summary: Summary) -> str:

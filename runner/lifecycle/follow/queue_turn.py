@@ -24,8 +24,7 @@ _FULL = "full"
 class QueueTurn:
     """The turn of a run in the queue with this name, which it sends to with an account.
 
-    `is_known_full` says if the queue was so at the last look, and `_said` what was reported of it since the last
-    create.
+    `is_known_full` says if the queue was so at the last look, and `_said` what was reported since it is.
     """
 
     context: RunContext
@@ -43,6 +42,7 @@ class QueueTurn:
         """Return whether a batch may be sent now; otherwise the run waits, and looks again after each poll."""
         self.is_known_full = self._queue.is_full(self.name)
         if not self.is_known_full:
+            self._said.clear()
             return True
         poll_seconds = self.memory.poll_seconds
         patience = _MISSED_LOOKS * poll_seconds + _SPARE_SECONDS
@@ -94,7 +94,6 @@ class QueueTurn:
         if self.is_known_full:
             self._queue.accept(self.name, self.context.run, poll_seconds=self.memory.poll_seconds)
         self.is_known_full = False
-        self._said.clear()
 
     def leave(self) -> None:
         """Wait no more, so that no other run waits for this one."""
