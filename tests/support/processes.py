@@ -25,19 +25,23 @@ RUN = ("run", "job.yaml", "--yes")
 
 # Real processes that need not import the SDK and the runner each: two seconds, a thousand times.
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(
-    [
-        "anthropic",
-        "tests.support.processes",
-        "runner.cli.progress",
-        "runner.cli.texts.summary",
-        "runner.lifecycle.run",
-        "runner.simulator.server",
-        "runner.api.watched_network",
-        "filelock",
-        "rich.progress",
-    ]
-)
+_PRELOADED = [
+    "anthropic",
+    "tests.support.processes",
+    "runner.cli.progress",
+    "runner.cli.texts.summary",
+    "runner.lifecycle.run",
+    "runner.simulator.server",
+    "runner.api.watched_network",
+    "filelock",
+    "rich.progress",
+]
+_PROCESSES.set_forkserver_preload(_PRELOADED)
+
+
+def preload(*modules: str) -> None:
+    """Spare the processes that are started the import of more modules; none may have been started before."""
+    _PROCESSES.set_forkserver_preload([*_PRELOADED, *modules])
 
 
 @dataclass(frozen=True)

@@ -24,10 +24,15 @@ def shared_services() -> Iterator[dict[str, str]]:
     # It would print each request.
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     with postgres() as database, s3() as objects:
-        secret = {"aws_access_key_id": "a", "aws_secret_access_key": "s", "region_name": "us-east-1"}
-        boto3.client("s3", endpoint_url=objects, **secret).create_bucket(Bucket=_BUCKET)
+        make_bucket(objects, _BUCKET)
         shared = {"RUNNER_STATE": database, "RUNNER_FILES": f"s3://{_BUCKET}/proof"}
         yield {**_AWS, "AWS_ENDPOINT_URL": objects, **shared, "RUNNER_LEASE_SECONDS": str(LEASE_SECONDS)}
+
+
+def make_bucket(server: str, name: str) -> None:
+    """Create a bucket."""
+    secret = {"aws_access_key_id": "a", "aws_secret_access_key": "s", "region_name": "us-east-1"}
+    boto3.client("s3", endpoint_url=server, **secret).create_bucket(Bucket=name)
 
 
 def as_project(shared: Mapping[str, str]) -> dict[str, str]:

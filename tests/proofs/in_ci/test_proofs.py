@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.proofs import chain, double_pay, endpoints, kills, mutations, operations, postgres
+from tests.proofs import chain, double_pay, endpoints, kills, mutations, postgres
 from tests.proofs.ephemeral import kills as vanishing
 from tests.proofs.ephemeral import suspended, together
 from tests.proofs.ephemeral.machines import WAIT, shared_services
+from tests.proofs.operations.proof import Proof, prove
 from tests.proofs.power_loss import TracedRun, find_harm, list_losses, name_sync, trace_run
 
 pytestmark = pytest.mark.slow
@@ -48,12 +49,21 @@ def test_runners_with_the_same_specs_take_turns(tmp_path: Path, shared: dict[str
 
 @pytest.mark.parametrize("first", [1, 4, 7, 10])
 def test_run_killed_before_any_operation_resumes(tmp_path: Path, first: int) -> None:
-    assert operations.prove(tmp_path, range(first, 180, 20)) == len(range(first, 180, 20))
+    assert prove(Proof(), tmp_path, range(first, 180, 20)).total() == len(range(first, 180, 20))
 
 
 @pytest.mark.parametrize("first", [1, 7, 13])
 def test_sync_run_killed_before_any_operation_resumes(tmp_path: Path, first: int) -> None:
-    assert operations.prove(tmp_path, range(first, 120, 24), "sync") == len(range(first, 120, 24))
+    assert prove(Proof("sync"), tmp_path, range(first, 120, 24)).total() == len(range(first, 120, 24))
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("after", [None, 318])
+def test_shared_run_killed_before_any_operation_resumes(
+    tmp_path: Path, shared: dict[str, str], after: int | None
+) -> None:
+    numbers = range(90, 600 if after is None else 300, 130)
+    assert prove(Proof("batch", shared, after), tmp_path, numbers, workers=2).total() == len(numbers)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
