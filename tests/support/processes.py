@@ -7,13 +7,14 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,11 @@ from runner.cli import main
 from tests.support import DATA, ROOT
 
 RUN = ("run", "job.yaml", "--yes")
+
+# A busy machine is ten times slower than one at rest.
+_PATIENCE_SECONDS = 600
+# Whoever starts a process looks which others have ended, and only one thread can read an exit code.
+_ASKING = threading.Lock()
 
 
 # Real processes that need not import the SDK and the runner each: two seconds, a thousand times.
@@ -115,9 +121,23 @@ def start(root: Path, environ: Mapping[str, str], *words: str, before: Callable[
     """Start the command in a project; its process calls `before` first, which must be importable."""
     for name in ("stdout", "stderr"):
         (root / name).write_text("")
-    process = _PROCESSES.Process(target=_main, args=(root, dict(environ), words, before))
-    process.start()
+    return _start(_main, (root, dict(environ), words, before))
+
+
+def _start(target: Callable[..., None], arguments: tuple[Any, ...]) -> Any:
+    process = _PROCESSES.Process(target=target, args=arguments)
+    with _ASKING:
+        process.start()
     return process
+
+
+def _wait(process: Any) -> int:
+    """Wait for a process to end; return its exit code, which is negative if a signal ended it."""
+    wait([process.sentinel], _PATIENCE_SECONDS)
+    with _ASKING:
+        code: int | None = process.exitcode
+    assert code is not None, "the command hangs"
+    return code
 
 
 def _read_pipe(path: Path) -> None:
@@ -139,9 +159,7 @@ def piped_command(root: Path, environ: Mapping[str, str], text: str, *words: str
 
 def end(root: Path, process: Any) -> Ended:
     """Wait for a command to end."""
-    process.join(600)
-    assert process.exitcode is not None, "the command hangs"
-    return Ended(process.exitcode, (root / "stdout").read_text(), (root / "stderr").read_text())
+    return Ended(_wait(process), (root / "stdout").read_text(), (root / "stderr").read_text())
 
 
 def command(root: Path, environ: Mapping[str, str], *words: str, before: Callable[[], None] = nothing) -> Ended:
@@ -158,14 +176,11 @@ def confined(
     """
     (out, child_out), (err, child_err) = (_PROCESSES.Pipe(duplex=False) for _ in range(2))
     arguments = (root, dict(environ), words, first, child_out, child_err, stdout)
-    process = _PROCESSES.Process(target=_confined, args=arguments)
-    process.start()
+    process = _start(_confined, arguments)
     child_out.close()
     child_err.close()
     texts = [_rest(end) for end in (out, err)]
-    process.join(600)
-    assert process.exitcode is not None, "the command hangs"
-    return Ended(process.exitcode, *texts)
+    return Ended(_wait(process), *texts)
 
 
 def _confined(
