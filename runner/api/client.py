@@ -108,7 +108,8 @@ class Api:
         return f"{self.base_url} {self._organization_id or account or ''}".rstrip()
 
     def _note_organization(self, headers: Any) -> None:
-        self._organization_id = headers.get("anthropic-organization-id", "")
+        # A gateway may leave it out of some answers.
+        self._organization_id = headers.get("anthropic-organization-id") or self._organization_id or ""
 
     @contextmanager
     def _call(

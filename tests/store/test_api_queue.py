@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 
@@ -159,6 +161,18 @@ def test_one_run_at_a_time_tries_what_was_refused(queue: Queue) -> None:
     queue.refuse(a, 8, poll_seconds=0.0)
     assert queue.ask(b, 8).may_go
     assert [queue.ask(run, 8).may_go for run in (a, b)] == [False, False]
+
+
+@pytest.mark.server
+def test_machines_decide_one_after_the_other(shared: StatePlace) -> None:
+    with ExitStack() as stack:
+        queues = [Queue(stack.enter_context(open_store(shared)), str(shared.folder)) for _ in range(4)]
+        runs = [queue.begin(name) for queue, name in zip(queues, "abcd", strict=True)]
+        queues[0].send(runs[0], 8)
+        queues[0].refuse(runs[0], 8, poll_seconds=0.0)
+        with ThreadPoolExecutor() as pool:
+            turns = list(pool.map(lambda queue, run: queue.ask(run, 8), queues, runs))
+    assert sum(turn.may_go for turn in turns) == 1
 
 
 def test_pauses_grow_until_a_create_is_accepted(queue: Queue) -> None:
