@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from runner.api.blocks import limit_lines, watch_blocks
 from runner.api.clock import ApiClock
 from runner.api.errors import Call, is_verdict_on_request, map_errors
 from runner.api.limits import AnswerLimits, ApiLimits, Watch, confirm_nothing, watch_call
@@ -245,8 +246,9 @@ class Api:
     def _fetch_page(self, cursor: dict[str, Any]) -> tuple[BatchList, Any]:
         with self._call("messages.batches.list", self.limits.read):
             response = self._client.messages.batches.with_raw_response.list(limit=100, **cursor)
+            page = msgspec.json.decode(response.read(), type=BatchList)
             self._note_organization(response.headers)
-            return msgspec.json.decode(response.read(), type=BatchList), response.headers
+            return page, response.headers
 
     def cancel_batch(self, batch_id: str) -> None:
         """Ask the API to cancel a batch; requests that have already ended keep their results."""
@@ -278,31 +280,9 @@ class Api:
                     f"{_BATCHES_PATH}/{batch_id}/results", cast_to=httpx2.Response, options={"headers": headers}
                 )
             try:
-                yield from _limit_lines(_watch_blocks(response.iter_bytes(_BLOCK_BYTES), watch), max_line)
+                yield from limit_lines(watch_blocks(response.iter_bytes(_BLOCK_BYTES), watch), max_line)
             finally:
                 response.close()
-
-
-def _watch_blocks(blocks: Iterator[bytes], watch: Watch) -> Iterator[bytes]:
-    # Only while a block is read: between blocks, the thread may make other calls.
-    while True:
-        with watch_call(watch):
-            block = next(blocks, None)
-        if block is None:
-            return
-        yield block
-
-
-def _limit_lines(blocks: Iterator[bytes], max_line: int | None) -> Iterator[bytes]:
-    """Yield blocks, and raise Unavailable for a line that is longer than `max_line` bytes."""
-    length = 0
-    for block in blocks:
-        first, last = block.find(b"\n"), block.rfind(b"\n")
-        length += len(block) if first < 0 else first
-        if max_line is not None and length > max_line:
-            raise Unavailable(f"a line of the results has more than the {max_line:,} bytes that it can need")
-        length = length if first < 0 else len(block) - last - 1
-        yield block
 
 
 def _redact_password(url: str) -> str:

@@ -158,7 +158,7 @@ def _after_create(run: Following, batch: Batch) -> Wait:
         if batch.is_warmup and run.batches.count("prepared"):
             run.context.report("cache", "the other batches wait until it has ended, to read its cache", batch)
         return Wait(run.memory.poll_seconds, wakes_creates=True)
-    return Wait(_search_delay(run, batch), wakes_creates=True)
+    return Wait(run.memory.of(batch).plan_search(run.context.spec.batch.grace_seconds), wakes_creates=True)
 
 
 def _after_rejection(run: Following, batch: Batch, error: RequestRejected) -> Result:
@@ -168,14 +168,6 @@ def _after_rejection(run: Following, batch: Batch, error: RequestRejected) -> Re
     if run.rejections >= _MAX_REJECTIONS:
         return Blocked(rejected_batch_error(run.context, batch), is_run_wide=True)
     return Wait()
-
-
-def _search_delay(run: Following, batch: Batch) -> float:
-    """Return the seconds until the next search for a batch: one that exists mostly shows soon."""
-    progress = run.memory.of(batch)
-    progress.searches += 1
-    grace_seconds = run.context.spec.batch.grace_seconds
-    return min(max(grace_seconds / 10, 0.2), 0.5 * 2.0 ** min(progress.searches, 10), 30.0)
 
 
 def _reconcile(run: Following, batch: Batch) -> Result:
@@ -189,7 +181,7 @@ def _reconcile(run: Following, batch: Batch) -> Result:
         run.context.report("searching", f"{found}; waiting for their results to tell which is ours", batch)
     progress.candidates = ids
     if batch.state == "submitting":
-        return Wait(_search_delay(run, batch))
+        return Wait(run.memory.of(batch).plan_search(run.context.spec.batch.grace_seconds))
     return Wait()
 
 

@@ -75,6 +75,11 @@ class Progress:
         """Put the next step off until `seconds` from now, unless it is later anyway."""
         self.due_at = max(self.due_at, time.monotonic() + seconds)
 
+    def plan_search(self, grace_seconds: float) -> float:
+        """Return the seconds until the next search for a batch: one that exists mostly shows soon."""
+        self.searches += 1
+        return min(max(grace_seconds / 10, 0.2), 0.5 * 2.0 ** min(self.searches, 10), 30.0)
+
     def back_off(self, first_delay: float, retry_after: float | None) -> float:
         """Set the next step after a failure and return the seconds until then.
 

@@ -16,6 +16,7 @@ PARAMS = b'{"model":"m","max_tokens":5,"messages":[{"role":"user","content":"hi"
 
 CALLS: dict[str, Callable[[Api, Path], Any]] = {
     "fetch_workspace_info": lambda api, _: api.fetch_workspace_info(),
+    "name_queue": lambda api, _: api.name_queue(None),
     "create_batch": lambda api, body: api.create_batch([body.read_bytes()], body.stat().st_size, lambda: None),
     "create_message": lambda api, _: api.create_message(PARAMS),
     "count_tokens": lambda api, _: api.count_tokens(PARAMS),
