@@ -241,7 +241,7 @@ class ObjectStore:
         """Delete the versions of files in S3, if the bucket keeps any; obstore cannot list them."""
         bucket, _, prefix = self.url.removeprefix("s3://").partition("/")
         start = f"{unquote(prefix)}/" if prefix else ""
-        with _open_s3() as client:
+        with _open_s3(self._retries) as client:
             pages = client.get_paginator("list_object_versions")
             for page in pages.paginate(Bucket=bucket, Prefix=f"{start}{folder}/"):
                 versions = [
@@ -256,11 +256,14 @@ class ObjectStore:
 
 
 @contextmanager
-def _open_s3() -> Iterator[Any]:
+def _open_s3(retries: int) -> Iterator[Any]:
     """Yield the client of AWS; a service that has no versions does not fail."""
     import boto3
+    from botocore.config import Config
 
-    with closing(boto3.client("s3")) as client:
+    # By itself it gives up after three tries within some seconds.
+    patient = Config(retries={"mode": "standard", "total_max_attempts": retries + 1})
+    with closing(boto3.client("s3", config=patient)) as client:
         try:
             yield client
         except client.exceptions.ClientError as error:

@@ -112,6 +112,29 @@ def test_store_that_is_away_for_a_moment_is_awaited(bucket: str, monkeypatch: py
         start.join()
 
 
+class Shaky(BaseHTTPRequestHandler):
+    """An S3 without objects, which fails to list versions three times."""
+
+    failures = 3
+
+    def do_GET(self) -> None:
+        is_failing = "versions" in self.path and Shaky.failures > 0
+        Shaky.failures -= is_failing
+        body = b"<ListBucketResult/>"
+        self.send_response(500 if is_failing else 200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.mark.usefixtures("bucket")
+def test_store_that_fails_to_list_versions_is_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(Shaky) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        ObjectStore("s3://bucket").delete_folder("runs/1")
+    assert Shaky.failures == 0
+
+
 class Denied(BaseHTTPRequestHandler):
     """An S3 that denies everything."""
 
