@@ -6,6 +6,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 
 from runner import Summary, load_spec, run
 from tests.support.projects import write_job
-from tests.support.servers import postgres, s3
+from tests.support.servers import NewDatabase, database_of_server, database_server, postgres, s3
 from tests.support.simulator import end_batches, simulator
 
 # Tests start a thousand processes, and without bytecode on disk each would compile the whole package.
@@ -35,6 +36,18 @@ def postgres_url() -> Iterator[str]:
     """A PostgreSQL server that all tests of a worker share; each test has a project of its own."""
     with postgres() as url:
         yield url
+
+
+@pytest.fixture
+def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> NewDatabase:
+    """A function that gives the URL of an empty database; those of PostgreSQL are on the server of the worker."""
+
+    def make(name: str) -> AbstractContextManager[str]:
+        if name == "postgres":
+            return database_of_server(request.getfixturevalue("postgres_url"))
+        return database_server(name, tmp_path)
+
+    return make
 
 
 @pytest.fixture

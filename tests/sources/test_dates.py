@@ -14,7 +14,7 @@ from runner.sources.given_rows import GivenRows
 from runner.sources.input_files import Inputs
 from runner.sources.read import read_rows
 from runner.spec.spec import Source
-from tests.support.servers import database_server
+from tests.support.servers import NewDatabase
 
 DAYS = pa.array([*[0] * 600, 3_000_000, 0], pa.int32()).cast(pa.date32())
 SECONDS = pa.array([*[0] * 600, 253_402_300_800, 0], pa.int64())
@@ -88,8 +88,8 @@ def test_text_that_is_no_date_of_python_says_why(tmp_path: Path, text: str, kind
 
 
 @pytest.mark.server
-def test_values_that_only_postgresql_can_hold_are_named(tmp_path: Path) -> None:
-    with database_server("postgres", tmp_path) as url:
+def test_values_that_only_postgresql_can_hold_are_named(tmp_path: Path, new_database: NewDatabase) -> None:
+    with new_database("postgres") as url:
         for value in (
             "'10000-01-01'::date", "'infinity'::timestamptz", "'0044-03-15 BC'::date", "'24:00:00'::time",
             "array['10000-01-01'::date]",
@@ -101,8 +101,8 @@ def test_values_that_only_postgresql_can_hold_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.server
-def test_months_are_never_counted_as_days(tmp_path: Path) -> None:
+def test_months_are_never_counted_as_days(tmp_path: Path, new_database: NewDatabase) -> None:
     query = "SELECT interval '1 month 2 days' a, interval '1 year' b, interval '26 hours' c, '2026-01-31'::date d"
-    with database_server("postgres", tmp_path) as url:
+    with new_database("postgres") as url:
         [found] = read(tmp_path, "sql", url=url, query=query)
     assert found == {"a": "1 mon 2 days", "b": "1 year", "c": "1 day, 2:00:00", "d": "2026-01-31"}

@@ -9,14 +9,16 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -145,6 +147,22 @@ def database_server(name: str, root: Path) -> Iterator[str]:
         return
     with {"mariadb": mariadb, "postgres": postgres}[name]() as url:
         yield url
+
+
+NewDatabase = Callable[[str], AbstractContextManager[str]]
+"""A function that gives the URL of an empty database of a kind."""
+
+
+@contextmanager
+def database_of_server(url: str) -> Iterator[str]:
+    """The URL of an empty database on a server of PostgreSQL that runs already."""
+    name = f"database_{uuid.uuid4().hex}"
+    with psycopg.connect(url, autocommit=True) as server:
+        server.execute(f"CREATE DATABASE {name}".encode())
+        try:
+            yield f"{url.rpartition('/')[0]}/{name}"
+        finally:
+            server.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
 def query_server(url: str, *statements: str) -> Sequence[Any]:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from runner import Summary
 from runner.errors import InputError, UsageError
-from tests.support.servers import database_server, query_server, write_table
+from tests.support.servers import NewDatabase, database_server, query_server, write_table
 from tests.support.simulator import paid
 
 pytestmark = pytest.mark.server
@@ -24,12 +24,14 @@ AT, LARGE = "2020-01-01T01:02:03.123456+05:00", "1234567890123456789012345678.12
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_every_type_is_stored_without_loss(tmp_path: Path, run_job: Callable[..., Summary], name: str) -> None:
+def test_every_type_is_stored_without_loss(
+    tmp_path: Path, run_job: Callable[..., Summary], name: str, new_database: NewDatabase
+) -> None:
     row = {
         "id": "a", "at": AT, "day": "2020-02-03", "small": "12.50", "large": LARGE, "sure": True, "n": 2**62,
         "x": 0.1, "text": "é" * 70_000,
     }  # fmt: skip
-    with database_server(name, tmp_path) as url:
+    with new_database(name) as url:
         write_table(tmp_path, url, [row, {**row, "id": "b", **dict.fromkeys(TYPES)}], types=TYPES)
         for new in (False, True):
             assert run_job(new=new).exit_code == 0
@@ -52,9 +54,9 @@ KEYS = {
 
 @pytest.mark.parametrize("name", SERVERS)
 def test_keys_equal_in_the_table_lose_no_row_silently(
-    tmp_path: Path, run_job: Callable[..., Summary], name: str
+    tmp_path: Path, run_job: Callable[..., Summary], name: str, new_database: NewDatabase
 ) -> None:
-    with database_server(name, tmp_path) as url:
+    with new_database(name) as url:
         for column, keys in zip(KEYS[name], (["a", "A", "a ", "b"], ["1", "01", "2"]), strict=False):
             query_server(url, "DROP TABLE IF EXISTS t", f"CREATE TABLE t ({column}, n INT)")
             write_table(tmp_path, url, [{"id": key, "n": 1} for key in keys], types={"n": "integer"})
@@ -84,8 +86,10 @@ def test_key_may_be_stored_in_another_form(tmp_path: Path, run_job: Callable[...
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_declined_run_creates_no_table(tmp_path: Path, run_job: Callable[..., Summary], name: str) -> None:
-    with database_server(name, tmp_path) as url:
+def test_declined_run_creates_no_table(
+    tmp_path: Path, run_job: Callable[..., Summary], name: str, new_database: NewDatabase
+) -> None:
+    with new_database(name) as url:
         write_table(tmp_path, url, [{"id": "a", "n": 1}])
         with pytest.raises(UsageError, match="not confirmed"):
             run_job(consent=False)

@@ -12,7 +12,7 @@ from runner import Summary
 from runner.errors import InputError
 from tests.support.outputs import records
 from tests.support.projects import write_job
-from tests.support.servers import database_server, query_server, rows_of, write_table
+from tests.support.servers import NewDatabase, query_server, rows_of, write_table
 
 pytestmark = pytest.mark.server
 
@@ -45,8 +45,10 @@ CUTS = {
 
 
 @pytest.mark.parametrize("name", CUTS)
-def test_text_that_a_column_cannot_hold_is_cut(tmp_path: Path, run_job: RunJob, name: str) -> None:
-    with database_server(name, tmp_path) as url:
+def test_text_that_a_column_cannot_hold_is_cut(
+    tmp_path: Path, run_job: RunJob, name: str, new_database: NewDatabase
+) -> None:
+    with new_database(name) as url:
         for kind, text, words, cut in CUTS[name]:
             query_server(url, "DROP TABLE IF EXISTS t", f"CREATE TABLE t (id VARCHAR(9) PRIMARY KEY, v {kind})")
             write_rows(tmp_path, url, ["a", text, "a"])
@@ -57,8 +59,8 @@ def test_text_that_a_column_cannot_hold_is_cut(tmp_path: Path, run_job: RunJob, 
             assert query_server(url, "SELECT v FROM t WHERE id = 'k1'") == [(cut,)]
 
 
-def test_new_table_of_postgresql_takes_no_nul(tmp_path: Path, run_job: RunJob) -> None:
-    with database_server("postgres", tmp_path) as url:
+def test_new_table_of_postgresql_takes_no_nul(tmp_path: Path, run_job: RunJob, new_database: NewDatabase) -> None:
+    with new_database("postgres") as url:
         write_rows(tmp_path, url, ["a", "x\0y"])
         spec = json.loads((tmp_path / "job.yaml").read_text())
         spec["sinks"].append({"type": "jsonl", "path": "out/all.jsonl"})
@@ -72,14 +74,14 @@ def test_new_table_of_postgresql_takes_no_nul(tmp_path: Path, run_job: RunJob) -
         assert rows_of(url) == [("k0", "a"), ("k1", "xy")]
 
 
-def test_nul_in_jsonb_is_removed(tmp_path: Path, run_job: RunJob) -> None:
+def test_nul_in_jsonb_is_removed(tmp_path: Path, run_job: RunJob, new_database: NewDatabase) -> None:
     schema = {
         "type": "object",
         "properties": {"note": {"type": "string", "const": "x\0y"}},
         "required": ["note"],
         "additionalProperties": False,
     }
-    with database_server("postgres", tmp_path) as url:
+    with new_database("postgres") as url:
         query_server(url, "CREATE TABLE t (id TEXT PRIMARY KEY, v JSONB)")
         sink = {"type": "sql", "url": url, "table": "t", "key": "id", "columns": {"id": "key", "v": "output"}}
         write_job(tmp_path, rows=2, output={"schema": schema}, sinks=[sink])
@@ -90,8 +92,8 @@ def test_nul_in_jsonb_is_removed(tmp_path: Path, run_job: RunJob) -> None:
         assert rows_of(url)[0][1] == {"note": "xy"}
 
 
-def test_key_is_never_cut(tmp_path: Path, run_job: RunJob) -> None:
-    with database_server("postgres", tmp_path) as url:
+def test_key_is_never_cut(tmp_path: Path, run_job: RunJob, new_database: NewDatabase) -> None:
+    with new_database("postgres") as url:
         query_server(url, "CREATE TABLE t (id VARCHAR(1) PRIMARY KEY, v TEXT)")
         write_rows(tmp_path, url, ["a"], overflow="cut")
         with pytest.raises(InputError, match=r"row 'k0': column 'id': .*it identifies the row, and is never cut"):
@@ -116,8 +118,10 @@ REFUSED: dict[str, list[tuple[str, str, Any, str]]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_value_that_a_table_refuses_is_named(tmp_path: Path, run_job: RunJob, name: str) -> None:
-    with database_server(name, tmp_path) as url:
+def test_value_that_a_table_refuses_is_named(
+    tmp_path: Path, run_job: RunJob, name: str, new_database: NewDatabase
+) -> None:
+    with new_database(name) as url:
         for kind, typed, value, words in REFUSED[name]:
             query_server(url, "DROP TABLE IF EXISTS t", f"CREATE TABLE t (id VARCHAR(9) PRIMARY KEY, v {kind})")
             values = [None] * 1_200
@@ -128,8 +132,10 @@ def test_value_that_a_table_refuses_is_named(tmp_path: Path, run_job: RunJob, na
 
 
 @pytest.mark.parametrize("name", ["postgres", "mariadb"])
-def test_value_that_a_column_would_round_is_an_error(tmp_path: Path, run_job: RunJob, name: str) -> None:
-    with database_server(name, tmp_path) as url:
+def test_value_that_a_column_would_round_is_an_error(
+    tmp_path: Path, run_job: RunJob, name: str, new_database: NewDatabase
+) -> None:
+    with new_database(name) as url:
         for kind, typed, fits, value in (
             ("INTEGER", "number", 4.0, 3.7),
             ("BIGINT", "decimal(12,2)", "4.00", "3.70"),
@@ -143,8 +149,8 @@ def test_value_that_a_column_would_round_is_an_error(tmp_path: Path, run_job: Ru
                 run_job(new=True)
 
 
-def test_dates_of_all_years_are_stored(tmp_path: Path, run_job: RunJob) -> None:
-    with database_server("postgres", tmp_path) as url:
+def test_dates_of_all_years_are_stored(tmp_path: Path, run_job: RunJob, new_database: NewDatabase) -> None:
+    with new_database("postgres") as url:
         write_rows(tmp_path, url, ["0001-01-01", "9999-12-31"], types={"v": "date"})
         assert run_job().exit_code == 0
         assert [row[1] for row in rows_of(url)] == [datetime.date.min, datetime.date.max]
