@@ -4,7 +4,7 @@ import datetime
 import resource
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing, nullcontext
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from runner.sinks.destination import Destination
 from runner.sinks.open import open_sink
 from runner.tabular.database import Transactions
 from tests.support.projects import SPEC, write_job
-from tests.support.servers import postgres, rows_of
+from tests.support.servers import NewDatabase, postgres, rows_of
 from tests.support.simulator import paid
 from tests.support.sinks import (
     FAILED_RECORD,
@@ -48,9 +48,9 @@ def test_table_is_created_once_and_rows_are_replaced_by_key(tmp_path: Path) -> N
 
 
 @pytest.mark.server
-def test_postgresql_has_typed_columns_and_stable_rewrites(tmp_path: Path) -> None:
+def test_postgresql_has_typed_columns_and_stable_rewrites(tmp_path: Path, new_database: NewDatabase) -> None:
     spec = typed_spec(tmp_path, type="sql", table="made.t", key="id")
-    with postgres() as url:
+    with new_database("postgres") as url:
         at = Destination(url=url)
         engine = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"), poolclass=sa.pool.NullPool)
         with engine.begin() as connection:
@@ -120,12 +120,12 @@ def test_table_key_must_be_a_column(tmp_path: Path) -> None:
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("place", ["file", "server"])
+@pytest.mark.parametrize("name", ["sqlite", "postgres"])
 def test_tables_of_one_database_are_written_together(
-    tmp_path: Path, run_job: Callable[..., Summary], place: str
+    tmp_path: Path, run_job: Callable[..., Summary], new_database: NewDatabase, name: str
 ) -> None:
-    with postgres() if place == "server" else nullcontext(f"sqlite:///{tmp_path}/out/o.db") as url:
-        at = {"url": url} if place == "server" else {"path": "out/o.db"}
+    with new_database(name) as url:
+        at = {"url": url} if name == "postgres" else {"path": "out/o.db"}
         sinks = [sql_sink(**at, table="good", rows="succeeded"), sql_sink(**at, table="bad", rows="failed")]
         write_job(
             tmp_path,
@@ -139,20 +139,19 @@ def test_tables_of_one_database_are_written_together(
 
 
 HELD = {
-    "file": ("timeout=0.2", "BEGIN EXCLUSIVE", "PRAGMA busy_timeout", 600_000),
-    "server": ("options=-clock_timeout%3D200", "LOCK TABLE t", "SHOW lock_timeout", "10min"),
+    "sqlite": ("timeout=0.2", "BEGIN EXCLUSIVE", "PRAGMA busy_timeout", 600_000),
+    "postgres": ("options=-clock_timeout%3D200", "LOCK TABLE t", "SHOW lock_timeout", "10min"),
 }
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("place", HELD)
+@pytest.mark.parametrize("name", HELD)
 def test_locked_table_is_waited_for_only_so_long(
-    tmp_path: Path, run_job: Callable[..., Summary], place: str
+    tmp_path: Path, run_job: Callable[..., Summary], new_database: NewDatabase, name: str
 ) -> None:
-    patience, hold, query, seconds = HELD[place]
-    (tmp_path / "out").mkdir()
+    patience, hold, query, seconds = HELD[name]
     with (
-        postgres() if place == "server" else nullcontext(f"sqlite:///{tmp_path}/out/o.db") as url,
+        new_database(name) as url,
         Transactions() as transactions,
         Transactions() as others,
     ):
