@@ -98,3 +98,14 @@ def test_accounts_of_one_organization_are_named(tmp_path: Path) -> None:
         ended = command(tmp_path, {**environ, **accounts}, *RUN)
     assert ended.returncode == 0, ended.stderr
     assert "accounts main and second are of the same workspace: they share one queue" in ended.stderr
+
+
+def test_uploaded_files_are_used_where_they_are(tmp_path: Path) -> None:
+    file = {"type": "document", "path": "{{ text }}.txt", "upload": True}
+    write_job(tmp_path, batch=SMALL, prompt={"user": [file, {"type": "text", "text": "{{ text }}"}]})
+    for number in range(1, 21):
+        (tmp_path / f"text number {number}.txt").write_text(f"file {number}")
+    with two_accounts(tmp_path) as environ:
+        ended = command(tmp_path, environ, *RUN)
+    assert ended.returncode == 0, ended.stderr
+    assert sent_to(tmp_path)[1] == 0

@@ -1,8 +1,9 @@
-"""The cases in which others pay twice, as a table: `python -m tests.proofs.double_pay [--shared]`.
+"""The cases in which others pay twice, as a table: `python -m tests.proofs.double_pay`.
 
 Each case is one job of three batches. Something goes wrong at its first, middle or last batch, while the list of
 batches is current or lags. Then the same command is given again until the job is finished. With `--shared` the
-state is in PostgreSQL and S3; no case restores it then, since nobody copies it.
+state is in PostgreSQL and S3; no case restores it then, since nobody copies it. With `--accounts` the batches are
+spread over two.
 """
 
 import os
@@ -21,7 +22,7 @@ from runner.simulator.responses import DropConnection, ErrorResponse
 from tests.proofs.ephemeral.machines import WAIT, as_project, shared_services
 from tests.support.processes import RUN, command, end, kill, start, start_suspended
 from tests.support.projects import ROWS, write_job
-from tests.support.simulator import paid, simulator
+from tests.support.simulator import paid, paid_by_all, simulator
 
 FAULTS = ("dropped", "500", "529", "killed", "suspended", "restored", "missing")
 PLACES = {"first": 1, "middle": 2, "last": 3}
@@ -33,6 +34,7 @@ _ERRORS: dict[str, tuple[str, Exception]] = {
     "500": ("created", ErrorResponse(500, "Internal server error")),
     "529": ("create", ErrorResponse(529, "Overloaded")),
 }
+_ACCOUNTS = {"RUNNER_ACCOUNTS": "main=MAIN_KEY,second=SECOND_KEY", "MAIN_KEY": "main", "SECOND_KEY": "second"}
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,9 @@ def _restore(root: Path, number: int, settings: dict[str, Any]) -> Sequence[int]
         shutil.copytree(root / ".runner", root / "backup")
 
     # Before the intent of the n-th batch is recorded: one list says what time it is, then one comes before each.
-    with simulator(root / "api", on=_at("list", number + 1, act), **settings) as environ:
+    # With two accounts, the first one is listed before the plan, and then both.
+    before = 3 if "organizations" in settings else 1
+    with simulator(root / "api", on=_at("list", number + before, act), **settings) as environ:
         codes = [command(root, environ, *RUN, "--no-wait").returncode]
     shutil.rmtree(root / ".runner")
     (root / "backup").rename(root / ".runner")
@@ -122,9 +126,12 @@ def _lose_lines(root: Path, number: int, settings: dict[str, Any]) -> Sequence[i
     return [code]
 
 
-def try_case(root: Path, fault: str, place: str, lag: float) -> Verdict:
+def try_case(root: Path, fault: str, place: str, lag: float, *, has_accounts: bool = False) -> Verdict:
     """Try one case in an empty folder."""
-    number, settings = PLACES[place], {"faults": ["list-lag:99"] if lag else [], "fault_delay": lag}
+    number, faults = PLACES[place], ["list-lag:99"] if lag else []
+    settings: dict[str, Any] = {"faults": faults, "fault_delay": lag}
+    if has_accounts:
+        settings["organizations"] = {"main": faults, "second": faults}
     write_job(root, rows=ROWS, batch=BATCH)
     if fault in _ERRORS:
         codes = _fail(root, fault, number, settings)
@@ -133,7 +140,8 @@ def try_case(root: Path, fault: str, place: str, lag: float) -> Verdict:
         codes = act(root, number, settings)
     lost = 1 if fault == "missing" else 0
     is_finished = codes[-1] == (3 if lost else 0)
-    return Verdict((sum(paid(root / "api").values()) + lost) / ROWS, is_finished, 5 in codes)
+    found = paid_by_all(root) if has_accounts else paid(root / "api")
+    return Verdict((sum(found.values()) + lost) / ROWS, is_finished, 5 in codes)
 
 
 def main() -> None:
@@ -141,10 +149,12 @@ def main() -> None:
     is_shared = "--shared" in sys.argv
     with ExitStack() as stack:
         shared = stack.enter_context(shared_services()) if is_shared else {}
-        _try_all([fault for fault in FAULTS if fault != "restored" or not is_shared], shared)
+        if has_accounts := "--accounts" in sys.argv:
+            os.environ.update(_ACCOUNTS)
+        _try_all([fault for fault in FAULTS if fault != "restored" or not is_shared], shared, has_accounts)
 
 
-def _try_all(faults: Sequence[str], shared: Mapping[str, str]) -> None:
+def _try_all(faults: Sequence[str], shared: Mapping[str, str], has_accounts: bool) -> None:
     found = []
     for fault in faults:
         for place in PLACES:
@@ -152,7 +162,7 @@ def _try_all(faults: Sequence[str], shared: Mapping[str, str]) -> None:
                 with tempfile.TemporaryDirectory() as name:
                     # The simulator passes them on.
                     os.environ.update(as_project(shared))
-                    one = try_case(Path(name), fault, place, lag)
+                    one = try_case(Path(name), fault, place, lag, has_accounts=has_accounts)
                 found.append(one)
                 finished, asked = "finished" if one.is_finished else "unfinished", "yes" if one.is_asked else "no"
                 print(

@@ -60,6 +60,8 @@ def test_json_is_one_object_on_stdout(tmp_path: Path) -> None:
         "is_simulated",
         "evaluation",
         "is_pilot",
+        "accounts",
+        "queues",
     ]
     assert list(summary["batches"][0]) == ["id", "state", "requests"]
     assert list(summary["sinks"][0]) == ["type", "path", "rows"]
