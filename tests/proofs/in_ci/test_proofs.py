@@ -62,7 +62,7 @@ def test_sync_run_killed_before_any_operation_resumes(tmp_path: Path, first: int
 def test_shared_run_killed_before_any_operation_resumes(
     tmp_path: Path, shared: dict[str, str], after: int | None
 ) -> None:
-    numbers = range(90, 600 if after is None else 300, 130)
+    numbers = range(90, 600 if after is None else 300, 170)
     assert prove(Proof("batch", shared, after), tmp_path, numbers, workers=2).total() == len(numbers)
 
 
