@@ -8,7 +8,7 @@ import pytest
 from tests.support.outputs import outputs
 from tests.support.processes import RUN, command
 from tests.support.projects import EACH_ONCE, SPEC, write_job
-from tests.support.simulator import MAIN_ONLY, accepted, paid_by_all, sent_to, simulator, two_accounts
+from tests.support.simulator import MAIN_ONLY, accepted, end_all, paid_by_all, sent_to, simulator, two_accounts
 
 SMALL = {**SPEC["batch"], "max_requests": 4}
 
@@ -67,6 +67,23 @@ def test_run_of_before_goes_on_with_accounts(tmp_path: Path) -> None:
         assert sent_to(tmp_path) == (2, 0)
         command(tmp_path, environ, *RUN, "--no-wait")
         assert sent_to(tmp_path) == (2, 4)
+
+
+def test_key_of_before_that_is_no_account_follows_its_batches(tmp_path: Path) -> None:
+    write_job(tmp_path, batch=SMALL)
+    with two_accounts(tmp_path, ["max-queue:8"], seconds=600) as environ:
+        without = {name: value for name, value in environ.items() if name != "RUNNER_ACCOUNTS"}
+        assert command(tmp_path, without, *RUN, "--no-wait").returncode == 4
+    end_all(tmp_path)
+    with two_accounts(tmp_path) as environ:
+        second = {**environ, "RUNNER_ACCOUNTS": "second=SECOND_API_KEY"}
+        unset = {name: value for name, value in second.items() if name != "ANTHROPIC_API_KEY"}
+        refused = command(tmp_path, unset, *RUN)
+        assert refused.returncode == 7
+        assert "was sent before there were accounts, with another key: no credentials" in refused.stderr
+        ended = command(tmp_path, second, *RUN)
+    assert ended.returncode == 0, ended.stderr
+    assert (sent_to(tmp_path), paid_by_all(tmp_path)) == ((2, 4), EACH_ONCE)
 
 
 def test_other_platforms_have_no_accounts(tmp_path: Path) -> None:
