@@ -57,6 +57,16 @@ def test_outputs_are_those_of_one_process(tmp_path: Path, finished: Summary) -> 
     assert [group.rows for group in again.failures or ()] == [90, 19] and len(one["all.csv"].splitlines()) > 2_000
 
 
+@pytest.mark.parametrize("suffix", ["", ".gz", ".bz2", ".xz", ".zst"])
+def test_output_without_rows_is_that_of_one_process(tmp_path: Path, suffix: str) -> None:
+    write_job(tmp_path, sinks=[{"type": "jsonl", "path": f"out/failed.jsonl{suffix}", "rows": "failed"}])
+    deliver(tmp_path)
+    one = outputs_of(tmp_path)
+    with ThreadPoolExecutor(1) as pool:
+        deliver(tmp_path, jobs=pool)
+    assert outputs_of(tmp_path) == one
+
+
 def test_processes_write_what_one_does(tmp_path: Path) -> None:
     write_job(tmp_path, rows=20_000, batch={"max_requests": 20_000, "poll_seconds": 0.05}, sinks=SINKS)
     printed = []

@@ -48,7 +48,8 @@ class SinkGroup:
 
     def write_lines(self, spec: Spec, index: int, lines: bytes, rows: int) -> None:
         """Write what others have formatted of so many rows to the file of a sink of a spec."""
-        if self.problems:
+        # A compressed file without a row is empty; after a write of nothing, Zstandard would make a frame.
+        if self.problems or not rows:
             return
         try:
             self._opened[index].write(lines)
