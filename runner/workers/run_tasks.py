@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from runner.errors import Interrupted, UsageError
+from runner.errors import Interrupted, RunnerError, UsageError
 from runner.workers.processes import open_processes
 from runner.workers.tasks import AUTO, Done, Jobs, Stop, Task, Workers, count_processors
 
@@ -19,15 +19,23 @@ _TASKS_AHEAD = 2
 T = TypeVar("T")
 
 
-def split_work(items: Iterable[T], measure: Callable[[T], int]) -> Iterator[list[T]]:
-    """Split work into parts for tasks: at most 500 items, or a megabyte by `measure`, which returns bytes."""
+def split_work(items: Iterable[T], measure: Callable[[T], int], *, most: int = _MOST_ITEMS) -> Iterator[list[T]]:
+    """Split work into parts for tasks: at most `most` items, or a megabyte by `measure`, which returns bytes.
+
+    An error of `items` comes after the part of the items before it.
+    """
     part, size = list[T](), 0
-    for item in items:
-        part.append(item)
-        size += measure(item)
-        if len(part) == _MOST_ITEMS or size >= _PART_BYTES:
+    try:
+        for item in items:
+            part.append(item)
+            size += measure(item)
+            if len(part) == most or size >= _PART_BYTES:
+                yield part
+                part, size = [], 0
+    except RunnerError:
+        if part:
             yield part
-            part, size = [], 0
+        raise
     if part:
         yield part
 
@@ -50,25 +58,36 @@ def _keep(part: Any) -> Any:
     return part
 
 
+def _hold_error(parts: Iterable[T], held: list[RunnerError]) -> Iterator[T]:
+    """Yield parts, and put the error that ends them into `held`."""
+    try:
+        yield from parts
+    except RunnerError as error:
+        held.append(error)
+
+
 def run_tasks(
     workers: Workers, task: Task, job: bytes, parts: Iterator[T], stop: Stop, *, pick: Callable[[T], Any] = _keep
 ) -> Generator[tuple[T, Done]]:
     """Yield the parts with what `task` makes of each, in order; a task gets what `pick` takes from its part.
 
     Tasks that are not needed are canceled. Raises Interrupted as soon as `stop` is set, and RunnerError if tasks
-    cannot be done.
+    cannot be done. An error of `parts` comes after the results of the parts before it, as in one process.
     """
-    tasks = deque[tuple[T, Future[Any]]]()
+    tasks, held = deque[tuple[T, Future[Any]]](), list[RunnerError]()
+    ahead = _hold_error(parts, held)
     try:
         while True:
-            while len(tasks) < workers.at_a_time * _TASKS_AHEAD and (part := next(parts, None)) is not None:
+            while len(tasks) < workers.at_a_time * _TASKS_AHEAD and (part := next(ahead, None)) is not None:
                 tasks.append((part, workers.submit(task, job, pick(part))))
             if not tasks:
-                return
+                break
             part, future = tasks[0]
             found = _take(future, workers, stop)
             tasks.popleft()
             yield part, found
+        if held:
+            raise held[0]
     finally:
         for _, future in tasks:
             future.cancel()

@@ -118,7 +118,20 @@ def test_column_that_fails_is_an_error_of_its_row(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("finished")
-def test_damaged_rows_are_an_error(tmp_path: Path) -> None:
+def test_damaged_rows_are_the_error_of_one_process(tmp_path: Path) -> None:
+    [rows] = (tmp_path / "simulated/.runner/runs").glob("*/rows.jsonl")
+    rows.write_bytes(rows.read_bytes().replace(b'{"key":"r1699"', b'{"key""r1699"'))
+    errors = []
+    with ThreadPoolExecutor(2) as pool:
+        for jobs in (1, pool):
+            with pytest.raises(StateError, match="are damaged") as error:
+                deliver(tmp_path, jobs=jobs)
+            errors.append(str(error.value))
+    assert errors[0] == errors[1] and "differs" not in errors[0]
+
+
+@pytest.mark.usefixtures("finished")
+def test_changed_rows_are_an_error(tmp_path: Path) -> None:
     [rows] = (tmp_path / "simulated/.runner/runs").glob("*/rows.jsonl")
     rows.write_bytes(rows.read_bytes().replace(b"text number 7", b"text number 8", 1))
     with ThreadPoolExecutor(2) as pool, pytest.raises(StateError, match=r"rows\.jsonl differs"):

@@ -1,6 +1,13 @@
-"""How work is split into parts for tasks."""
+"""How work is split into parts for tasks, and the order of what is wrong with them."""
 
-from runner.workers.run_tasks import split_work
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from runner.errors import InputError, Problem
+from runner.workers.run_tasks import open_workers, run_tasks, split_work
+from runner.workers.tasks import Stop
 
 
 def test_part_ends_with_500_items() -> None:
@@ -13,3 +20,23 @@ def test_part_ends_once_it_has_a_megabyte() -> None:
 
 def test_no_work_has_no_part() -> None:
     assert list(split_work([], len)) == []
+
+
+def double(_: bytes, numbers: list[int]) -> list[int]:
+    return [2 * number for number in numbers]
+
+
+def test_error_of_an_item_comes_after_the_results_before_it() -> None:
+    def count() -> Iterator[int]:
+        yield from range(600)
+        raise InputError([Problem("source", "damaged")])
+
+    stop, found = Stop(bool, "stopped"), list[int]()
+    with (
+        ThreadPoolExecutor(2) as pool,
+        open_workers(pool, stop) as workers,
+        pytest.raises(InputError, match="damaged"),
+    ):
+        for _, done in run_tasks(workers, double, b"", split_work(count(), lambda _: 1), stop):
+            found += done.result
+    assert found == list(range(0, 1_200, 2))

@@ -8,7 +8,6 @@ import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import lru_cache
-from itertools import islice
 from typing import Any, NamedTuple
 
 from runner.errors import InputError, Interrupted, Problem, RunnerError
@@ -18,7 +17,7 @@ from runner.sources.read import Row
 from runner.spec.redact import redact_passwords
 from runner.spec.spec import Source, Spec
 from runner.templates.templates import Templates
-from runner.workers.run_tasks import open_workers, run_tasks
+from runner.workers.run_tasks import open_workers, run_tasks, split_work
 from runner.workers.tasks import Jobs, Stop, is_stopped
 
 STOPPED = "stopped before anything of the new run was sent"
@@ -57,8 +56,8 @@ def encode_elsewhere(
     """
     has_files = any(block.type != "text" for block in templates.spec.prompt.blocks())
     # A request with files can have many megabytes.
-    size, stop = 1 if has_files else _ROWS_PER_TASK, Stop(should_stop, STOPPED)
-    chunks, job = iter(lambda: list(islice(rows, size)), []), pickle_job(templates)
+    most, stop = 1 if has_files else _ROWS_PER_TASK, Stop(should_stop, STOPPED)
+    chunks, job = split_work(rows, _measure_row, most=most), pickle_job(templates)
     with (
         open_workers(jobs, stop) as workers,
         closing(run_tasks(workers, render_rows, job, chunks, stop, pick=_pick_fields)) as results,
@@ -77,6 +76,10 @@ def encode_elsewhere(
                     judged = _judge_mistake_again(row, judged[0].message, worker, encode_here)
                 yield row, judged
                 return
+
+
+def _measure_row(row: Row) -> int:
+    return sum(len(str(value)) for value in row.fields.values())
 
 
 def _pick_fields(rows: Sequence[Row]) -> list[Mapping[str, Any]]:
