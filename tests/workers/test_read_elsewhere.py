@@ -2,13 +2,20 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import pytest
 
-from runner import load_spec
-from runner.lifecycle.deliver.read_elsewhere import check_elsewhere, pickle_rules, read_results_elsewhere
+from runner import load_spec, run
+from runner.lifecycle.deliver.read_elsewhere import (
+    check_elsewhere,
+    pickle_rules,
+    read_part,
+    read_results_elsewhere,
+)
 from runner.lifecycle.deliver.read_results import BatchResults, Rules, read_results
 from runner.pricing.rates import rate_for_spec
 from runner.results.output_format import build_output_format
@@ -86,3 +93,23 @@ def test_checks_see_the_row_and_its_answer(pool: WorkerPool) -> None:
     found = list(check_elsewhere(iter([*rows, (1200, b"{", answers[1])]), job, pool))
     names = ["succeeded" if row % 3 else "invalid" for row in range(1200)]
     assert [(row, outcome) for row, _, outcome in found] == [*enumerate(names), (1200, None)]
+
+
+def test_stop_while_results_are_read_is_no_error(tmp_path: Path) -> None:
+    answer = {"type": "string", "minLength": 4_500}
+    schema = {"type": "object", "properties": {"a": answer}, "required": ["a"], "additionalProperties": False}
+    batch = {"max_requests": 1_000, "poll_seconds": 0.05}
+    job = write_job(tmp_path, rows=1_000, output={"schema": schema}, batch=batch)
+    stop = Event()
+
+    class Stopping(ThreadPoolExecutor):
+        def submit(self, fn: Any, /, *args: Any, **named: Any) -> Any:
+            if args[0] is read_part:
+                stop.set()
+                return Future[Any]()
+            return super().submit(fn, *args, **named)
+
+    with Stopping(1) as pool:
+        stopped = run(job, simulate=True, jobs=pool, stop=stop)
+    assert stop.is_set() and stopped.state != "finished"
+    assert run(job, simulate=True).outcomes == {"succeeded": 1_000}

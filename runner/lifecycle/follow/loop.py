@@ -11,7 +11,7 @@ from threading import Event
 
 from runner.api.accounts import Accounts
 from runner.api.remote_batch import RETENTION_SECONDS
-from runner.errors import AccessError, QueueFull, Unavailable
+from runner.errors import AccessError, Interrupted, QueueFull, Unavailable
 from runner.lifecycle.deliver.collect import plan_download
 from runner.lifecycle.follow.blocked import resolve_blocked
 from runner.lifecycle.follow.choose_account import block_account, check_accounts, find_account
@@ -37,7 +37,7 @@ from runner.workers.tasks import Stop, choose_jobs
 _DAY = 86_400
 # A sleep lasts as much longer as the machine is suspended meanwhile, so none before a deadline is long.
 _LONGEST_SLEEP = 10.0
-_STOPPED = "stopped while results were read: run again to go on"
+_STOPPED = "stopped while results were read"
 
 
 def _read_batch_state(run: Following, batch: Batch) -> BatchState:
@@ -255,6 +255,9 @@ def follow_run(
     _start(run, wait_until=wait_until if wait else 0.0)
     try:
         return _take_all_steps(run, alarms, wait=wait, wait_until=wait_until)
+    except Interrupted:
+        # Results were read elsewhere: the next command reads them.
+        return False
     finally:
         run.downloads.close()
         run.pool.close()
