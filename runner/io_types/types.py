@@ -38,8 +38,7 @@ class SinkType:
     `columns`. `check_value` raises ValueError for a value, of its column's type, that the format cannot hold.
     `limit` says how much text a cell can hold; `find_limits` returns the limits of columns by name, once the sink
     is open. A type that has either has the setting `overflow`. With `has_reason`, a sink without columns has a
-    column `reason` too: the type is read by people. With `has_lines`, the file has a beginning, which depends on
-    the columns, and then what each row adds, which depends on that row: others can format the rows.
+    column `reason` too: the type is read by people.
     """
 
     function: Callable[..., AbstractContextManager[Callable[..., None]]]
@@ -54,7 +53,6 @@ class SinkType:
     limit: Limit | None = None
     find_limits: Callable[..., Mapping[str, Limit]] | None = None
     has_reason: bool = False
-    has_lines: bool = False
 
     @property
     def can_overflow(self) -> bool:

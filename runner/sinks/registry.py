@@ -17,9 +17,9 @@ from runner.spec.spec import Sink
 from runner.templates.expressions import RECORD_FIELDS
 
 SINKS = {
-    "csv": SinkType(write_csv, has_reason=True, has_lines=True),
+    "csv": SinkType(write_csv, has_reason=True),
     "files": SinkType(write_files, is_folder=True, expressions=list_columns),
-    "jsonl": SinkType(write_jsonl, has_lines=True),
+    "jsonl": SinkType(write_jsonl),
     "parquet": SinkType(write_parquet, extra="data", is_typed=True, is_self_compressed=True),
     "sql": SinkType(
         write_sql,

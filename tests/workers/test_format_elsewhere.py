@@ -147,5 +147,5 @@ def test_what_is_sent_to_format_rows_holds_no_secret(tmp_path: Path) -> None:
         notify=[{"url": "https://hooks.example/secret-3", "on": ["finished"]}],
         labels={"team": "secret-4"},
     )
-    job = pickle_job(load_spec(tmp_path / "job.yaml"), "run", None, [False])
+    job = pickle_job(load_spec(tmp_path / "job.yaml"), "run", None)
     assert b"secret" not in job

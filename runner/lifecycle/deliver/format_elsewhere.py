@@ -23,7 +23,6 @@ from runner.pricing.rates import Rate
 from runner.results.output_format import build_output_format
 from runner.runs.context import RunContext
 from runner.sinks.destination import InMemory
-from runner.sinks.registry import find_sink_type
 from runner.spec.spec import Sink, Source, Spec
 from runner.store.records import Batch
 from runner.workers.run_tasks import open_workers, run_tasks, split_work
@@ -31,6 +30,12 @@ from runner.workers.tasks import Stop, choose_jobs
 
 _WORTH_ROWS = 20_000
 """Fewer rows are formatted here: that takes about as long as starting a process. An Executor has started."""
+
+_LINE_TYPES = ("csv", "jsonl")
+"""Types whose files have a beginning, which depends on the columns, and then what each row adds.
+
+Those of other packages are not among them: workers may have other versions of these.
+"""
 
 _PLACES = ("path", "url", "parts")
 
@@ -60,11 +65,11 @@ def can_format_elsewhere(context: RunContext) -> bool:
         is_worth
         and not spec.evaluate
         and DIGEST_FIELD not in find_used_fields(spec)
-        and all(find_sink_type(sink.type).has_lines and not sink.has_parts for sink in spec.sinks)
+        and all(sink.type in _LINE_TYPES and not sink.has_parts for sink in spec.sinks)
     )
 
 
-def pickle_job(spec: Spec, run_id: str, rate: Rate | None, keeps_rows: Sequence[bool]) -> bytes:
+def pickle_job(spec: Spec, run_id: str, rate: Rate | None) -> bytes:
     """Return what is needed to format rows: no place of an output, no source, and no receiver."""
     sinks = tuple(_without_place(sink) for sink in spec.sinks)
     needed = Spec(
@@ -72,7 +77,7 @@ def pickle_job(spec: Spec, run_id: str, rate: Rate | None, keeps_rows: Sequence[
         prompt=spec.prompt, params=spec.params, sinks=sinks, output=spec.output,
     )  # fmt: skip
     # A worker that has failed must not be used by a later command.
-    return pickle.dumps((needed, run_id, rate, tuple(keeps_rows), os.urandom(8)))
+    return pickle.dumps((needed, run_id, rate, os.urandom(8)))
 
 
 def _without_place(sink: Sink) -> Sink:
@@ -84,10 +89,9 @@ class _Formatter:
     """Formats the rows of one job in this process, into files in memory."""
 
     def __init__(self, job: bytes) -> None:
-        self._spec, self._run_id, rate, keeps_rows, _ = pickle.loads(job)  # noqa: S301 - made by `pickle_job`
+        self._spec, self._run_id, rate, _ = pickle.loads(job)  # noqa: S301 - made by `pickle_job` of the command
         self._files = [InMemory() for _ in self._spec.sinks]
-        places = [OutputPlace(file, keeps_rows=keeps) for file, keeps in zip(self._files, keeps_rows, strict=True)]
-        self._groups = group_sinks(self._spec, places)
+        self._groups = group_sinks(self._spec, [OutputPlace(file) for file in self._files])
         for group in self._groups:
             group.open(self._spec, {})
         self._take_lines()
@@ -150,8 +154,7 @@ def write_formatted(
     Raises Interrupted after a stop, and what `run_tasks` raises.
     """
     stop = Stop(context.stop.is_set, STOPPED)
-    keeps_rows = {index: place.keeps_rows for group in writer.groups for index, place in group.places.items()}
-    job = pickle_job(context.spec, context.run.id, context.rate, [keeps_rows[one] for one in sorted(keeps_rows)])
+    job = pickle_job(context.spec, context.run.id, context.rate)
     jobs = choose_jobs(context.jobs, context.run.rows)
     with (
         open_workers(jobs, stop) as workers,
