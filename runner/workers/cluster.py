@@ -95,7 +95,7 @@ def open_cluster(jobs: str | Executor) -> Iterator[Workers]:
     do = partial(do_task, find_versions())
     if isinstance(jobs, Executor):
         count = getattr(jobs, "_max_workers", _DEFAULT_WORKERS)
-        yield Workers(partial(jobs.submit, do), take_result, lambda: None, count)
+        yield Workers(partial(_submit_to, jobs, do), take_result, lambda: None, count)
         return
     if not jobs.startswith(SCHEME):
         raise UsageError(f"jobs: {jobs!r} is neither a number of processes nor dask://HOST:PORT")
@@ -116,6 +116,16 @@ def open_cluster(jobs: str | Executor) -> Iterator[Workers]:
         finally:
             # It cancels the tasks that still run.
             executor.shutdown(wait=False)
+
+
+def _submit_to(executor: Executor, *call: Any) -> "Future[Any]":
+    """Submit a call. Raises RunnerError if the Executor is closed or broken."""
+    try:
+        return executor.submit(*call)
+    except RuntimeError as error:
+        raise RunnerError(
+            f"the Executor takes no more tasks: {error}: run again with another one; nothing is sent twice"
+        ) from error
 
 
 @contextmanager

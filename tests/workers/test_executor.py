@@ -1,5 +1,6 @@
 """Any Executor renders the same bytes, and what is sent to it holds no secret."""
 
+import os
 import pickle
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -13,7 +14,9 @@ from runner import load_spec, run
 from runner.errors import RunnerError, UsageError
 from runner.lifecycle.prepare.render_elsewhere import pickle_job
 from runner.templates.load import load_templates
-from runner.workers.cluster import Mismatch, find_versions, take_result
+from runner.workers.cluster import Mismatch, find_versions, open_cluster, take_result
+from runner.workers.run_tasks import run_tasks
+from runner.workers.tasks import Stop
 from tests.support.outputs import bytes_of_run
 from tests.support.projects import write_job
 from tests.support.prompts import write_scans
@@ -29,6 +32,10 @@ class Own(Executor):
         future = Future[Any]()
         future.set_result(self._around(lambda: fn(*args, **more)))
         return future
+
+
+def end_process(*_: object) -> None:
+    os._exit(1)
 
 
 @pytest.mark.parametrize("kind", ["threads", "processes"])
@@ -55,6 +62,24 @@ def test_file_that_only_a_worker_cannot_read_rejects_no_row(tmp_path: Path) -> N
 
     with pytest.raises(RunnerError, match=r"cannot do what works here: .*0\.pdf cannot be read"):
         run(tmp_path / "job.yaml", simulate=True, jobs=Own(without_scans))
+
+
+def test_executor_that_is_closed_is_an_error(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    pool = ThreadPoolExecutor(1)
+    pool.shutdown()
+    with pytest.raises(RunnerError, match="the Executor takes no more tasks: cannot schedule new futures"):
+        run(tmp_path / "job.yaml", simulate=True, jobs=pool)
+
+
+@pytest.mark.parametrize("parts", [1, 9])
+def test_executor_whose_process_dies_is_an_error(parts: int) -> None:
+    with (
+        ProcessPoolExecutor(1, get_context("spawn")) as pool,
+        open_cluster(pool) as workers,
+        pytest.raises(RunnerError, match=r"BrokenProcessPool|takes no more tasks"),
+    ):
+        list(run_tasks(workers, end_process, b"", iter(range(parts)), Stop(bool, "stopped")))
 
 
 def test_versions_that_differ_are_named() -> None:
