@@ -91,7 +91,8 @@ def run(
     unfinished run differs from the files or rows, `resume` finishes it as it was and `new` starts over. Without
     both, `pending` decides: finish (as it was, and then start on the changes), new, ask (raise UsageError), or a
     function. `on_event` takes every RunEvent, in this thread. `accept_loss` ends rows of lost results as missing.
-    `jobs` render the rows: so many processes, the cluster `dask://host:port`, or a `concurrent.futures.Executor`.
+    `jobs` work on rows and results: so many processes, the cluster `dask://host:port`, or a
+    `concurrent.futures.Executor`, in whose own tasks `run` must not be called.
     With `overwrite` a partial run replaces complete outputs. Without `wait`, after `max_wait` seconds of it, or
     after `stop`, call again.
 

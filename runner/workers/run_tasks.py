@@ -105,7 +105,7 @@ def _take(future: "Future[Any]", workers: Workers, stop: Stop) -> Done:
 
 @dataclass(slots=True)
 class WorkerPool:
-    """Workers that start when they are first needed, and again after they were let go."""
+    """Workers of a run that was sent: they start when they are first needed, and again after they were let go."""
 
     jobs: Jobs
     stop: Stop
@@ -113,9 +113,13 @@ class WorkerPool:
     _opened: ExitStack = field(default_factory=ExitStack)
 
     def open(self) -> Workers:
-        """Return the workers. Raises UsageError if there is no such place."""
+        """Return the workers. Raises RunnerError if there are none."""
         if self._workers is None:
-            self._workers = self._opened.enter_context(open_workers(self.jobs, self.stop))
+            try:
+                self._workers = self._opened.enter_context(open_workers(self.jobs, self.stop))
+            except UsageError as error:
+                # Receivers are not told of misuse, but of a cluster that has ended while batches were processed.
+                raise RunnerError(str(error)) from error
         return self._workers
 
     def close(self) -> None:

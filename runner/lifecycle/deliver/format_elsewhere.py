@@ -25,7 +25,7 @@ from runner.runs.context import RunContext
 from runner.sinks.destination import InMemory
 from runner.spec.spec import Sink, Source, Spec
 from runner.store.records import Batch
-from runner.workers.run_tasks import open_workers, run_tasks, split_work
+from runner.workers.run_tasks import WorkerPool, run_tasks, split_work
 from runner.workers.tasks import Stop, choose_jobs
 
 _WORTH_ROWS = 20_000
@@ -155,10 +155,9 @@ def write_formatted(
     """
     stop = Stop(context.stop.is_set, STOPPED)
     job = pickle_job(context.spec, context.run.id, context.rate)
-    jobs = choose_jobs(context.jobs, context.run.rows)
     with (
-        open_workers(jobs, stop) as workers,
-        closing(run_tasks(workers, format_rows, job, _split_rows(rows, batches), stop)) as done,
+        closing(WorkerPool(choose_jobs(context.jobs, context.run.rows), stop)) as pool,
+        closing(run_tasks(pool.open(), format_rows, job, _split_rows(rows, batches), stop)) as done,
     ):
         for part, (formatted, _) in done:
             _write_part(context.spec, part, formatted, writer, counts)
