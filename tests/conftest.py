@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from runner import Summary, load_spec, run
 from tests.support.projects import write_job
@@ -20,6 +21,10 @@ from tests.support.simulator import end_batches, simulator
 # Tests start a thousand processes, and without bytecode on disk each would compile the whole package.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# No test may depend on speed.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 _MEMORY = Path("/dev/shm")  # noqa: S108 - the tests write thousands of small files and sync each
 _NEEDED = 2 << 30

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from tests.support.outputs import records
 from tests.support.processes import RUN, command, end, start_suspended
 from tests.support.projects import BATCHES, EACH_ONCE, write_job
 from tests.support.servers import query_server
-from tests.support.simulator import accepted, paid, simulator
+from tests.support.simulator import accepted, end_batches, paid, simulator
 
 pytestmark = [pytest.mark.slow, pytest.mark.server]
 
@@ -20,10 +21,24 @@ pytestmark = [pytest.mark.slow, pytest.mark.server]
 @pytest.fixture
 def environ(tmp_path: Path, postgres_url: str) -> Iterator[dict[str, str]]:
     """A job whose state is shared, and a simulator whose batches end soon."""
-    write_job(tmp_path)
-    shared = {"RUNNER_STATE": postgres_url, "RUNNER_FILES": f"file://{tmp_path}/files"}
-    with simulator(tmp_path / "api", seconds=0.2) as found:
-        yield {**found, **shared, "RUNNER_PROJECT": str(tmp_path)}
+    with serve(tmp_path, postgres_url) as found:
+        yield found
+
+
+@contextmanager
+def serve(root: Path, url: str, *, seconds: float = 0.2) -> Iterator[dict[str, str]]:
+    """Write a job with a shared state, and serve the API to it."""
+    write_job(root)
+    shared = {"RUNNER_STATE": url, "RUNNER_FILES": f"file://{root}/files", "RUNNER_PROJECT": str(root)}
+    with simulator(root / "api", seconds=seconds) as found:
+        yield {**found, **shared}
+
+
+def leave_unfinished(root: Path, url: str, *words: str) -> None:
+    """Begin a run on a shared state; its batches end before the API is served next."""
+    with serve(root, url, seconds=3600) as environ:
+        assert command(root, environ, *RUN, "--no-wait", *words).returncode == 4
+    end_batches(root / "api")
 
 
 def move(root: Path) -> Path:
@@ -35,11 +50,11 @@ def move(root: Path) -> Path:
     return other
 
 
-def test_run_begins_on_one_machine_and_ends_on_another(tmp_path: Path, environ: dict[str, str]) -> None:
-    first = command(tmp_path, environ, *RUN, "--no-wait")
-    assert first.returncode == 4, first.stderr
+def test_run_begins_on_one_machine_and_ends_on_another(tmp_path: Path, postgres_url: str) -> None:
+    leave_unfinished(tmp_path, postgres_url)
     other = move(tmp_path)
-    ended = command(other, environ, *RUN)
+    with serve(tmp_path, postgres_url) as environ:
+        ended = command(other, environ, *RUN)
     assert ended.returncode == 0, ended.stderr
     assert not (tmp_path / ".runner/state.db").exists()
     assert paid(tmp_path / "api") == EACH_ONCE
@@ -80,14 +95,13 @@ def test_status_needs_no_credentials_of_the_files(tmp_path: Path, environ: dict[
     assert (refused.returncode, "no credentials for s3://bucket/x" in refused.stderr) == (8, True), refused.stderr
 
 
-def test_lost_database_is_rebuilt_as_another_project(
-    tmp_path: Path, environ: dict[str, str], postgres_url: str
-) -> None:
-    assert command(tmp_path, environ, *RUN, "--no-wait").returncode == 4
+def test_lost_database_is_rebuilt_as_another_project(tmp_path: Path, postgres_url: str) -> None:
+    leave_unfinished(tmp_path, postgres_url)
     query_server(postgres_url, f"DELETE FROM run WHERE project = '{tmp_path}'")  # noqa: S608
-    refused = command(tmp_path, environ, "recover", "job.yaml", "--yes")
-    assert (refused.returncode, "name another `project`" in refused.stderr) == (8, True), refused.stderr
-    ended = command(tmp_path, environ, "recover", "job.yaml", "--yes", "--project", f"{tmp_path} again")
+    with serve(tmp_path, postgres_url) as environ:
+        refused = command(tmp_path, environ, "recover", "job.yaml", "--yes")
+        assert (refused.returncode, "name another `project`" in refused.stderr) == (8, True), refused.stderr
+        ended = command(tmp_path, environ, "recover", "job.yaml", "--yes", "--project", f"{tmp_path} again")
     assert ended.returncode == 0, ended.stderr
     assert paid(tmp_path / "api") == EACH_ONCE
 
@@ -99,10 +113,11 @@ def test_two_folders_are_not_the_same_project(tmp_path: Path, environ: dict[str,
     assert accepted(tmp_path / "api") == 0
 
 
-def test_printed_command_names_the_state(tmp_path: Path, environ: dict[str, str]) -> None:
+def test_printed_command_names_the_state(tmp_path: Path, postgres_url: str) -> None:
     words = ("--project", f"{tmp_path} 2")
-    assert command(tmp_path, environ, *RUN, "--no-wait", *words).returncode == 4
-    shown = command(tmp_path, environ, "status", *words).stdout
+    leave_unfinished(tmp_path, postgres_url, *words)
+    with serve(tmp_path, postgres_url) as environ:
+        shown = command(tmp_path, environ, "status", *words).stdout
     assert f"--resume --project '{tmp_path} 2'" in shown
 
 
