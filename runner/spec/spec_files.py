@@ -11,14 +11,18 @@ from runner.files.regular import read_regular_file
 
 SPEC_SUFFIXES = (".yaml", ".yml")
 _KEYS = ("version", "source")
+_MARKS = ("prompts", ".runner")
+
+SETTINGS_FILE = "runner.toml"
+"""The file in a project folder that says where its state is."""
 
 
 def find_project_root(path: Path) -> Path:
-    """Return the nearest folder above a spec that holds `prompts/` or `.runner/`, else its own folder."""
+    """Return the nearest folder above a spec with `prompts/`, `.runner/` or `runner.toml`, else its own folder."""
     # Links are not followed: a linked folder of specs belongs to the project that links to it.
     start = Path(os.path.abspath(path)).parent
     for folder in (start, *start.parents):
-        if (folder / "prompts").is_dir() or (folder / ".runner").is_dir():
+        if any((folder / name).is_dir() for name in _MARKS) or (folder / SETTINGS_FILE).is_file():
             return folder
     return start
 

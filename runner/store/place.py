@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 from runner.errors import UsageError
 from runner.files.object_store import SCHEMES
 from runner.spec.redact import redact_passwords
+from runner.spec.spec_files import SETTINGS_FILE
 from runner.store.moving.moved import is_away
 
-SETTINGS_FILE = "runner.toml"
 ACCOUNTS = "accounts"
 SETTINGS = ("state", "files", "project", "jobs", ACCOUNTS)
 """The settings in `runner.toml`. The environment variable of each is its name in capitals, after `RUNNER_`."""
@@ -93,14 +93,31 @@ def variable_of(name: str) -> str:
 
 
 def read_settings(root: Path) -> dict[str, Setting]:
-    """Return the settings of a project folder, by name. Raises UsageError for mistakes in `runner.toml`."""
+    """Return the settings of a project folder, by name.
+
+    Raises UsageError for mistakes in `runner.toml`, and for one in a folder above that does not count.
+    """
     path = root / SETTINGS_FILE
     written = _read_file(path) if path.exists() else {}
+    if not path.exists():
+        _check_none_above(root)
     found = {name: Setting(value, f"{path}: {name}") for name, value in written.items()}
     for name in SETTINGS:
         if value := os.environ.get(variable_of(name)):
             found[name] = Setting(value, variable_of(name))
     return found
+
+
+def _check_none_above(root: Path) -> None:
+    """Raise UsageError if a folder above in the same repository has settings: somebody relies on them."""
+    for folder in (root, *root.parents):
+        if (folder / SETTINGS_FILE).is_file():
+            raise UsageError(
+                f"{folder / SETTINGS_FILE} does not count: the project folder is {root}, which is nearer, with "
+                f'`prompts/` or `.runner/`. Move the file there, or write one there with state = "local"'
+            )
+        if (folder / ".git").exists():
+            return
 
 
 def _read_file(path: Path) -> dict[str, str]:

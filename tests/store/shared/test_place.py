@@ -7,6 +7,7 @@ from urllib.parse import unquote
 import pytest
 
 from runner.errors import UsageError
+from runner.spec.spec_files import find_project_root
 from runner.store.place import StatePlace, find_place
 
 SHARED = 'state = "postgresql://db/ops"\nfiles = "s3://bucket/runner/"\n'
@@ -134,3 +135,25 @@ def test_mistake_in_runner_toml_is_named(tmp_path: Path, text: str, message: str
     (tmp_path / "runner.toml").write_text(text)
     with pytest.raises(UsageError, match=message):
         find_place(tmp_path)
+
+
+def test_settings_above_a_nearer_project_folder_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "runner.toml").write_text('state = "local"\n')
+    (tmp_path / "specs/.runner").mkdir(parents=True)
+    with pytest.raises(UsageError, match=r"runner\.toml does not count: the project folder is .*specs, which"):
+        find_place(tmp_path / "specs")
+    (tmp_path / "specs/runner.toml").write_text('state = "local"\n')
+    assert not find_place(tmp_path / "specs").is_shared
+
+
+def test_settings_of_another_repository_are_not_looked_for(tmp_path: Path) -> None:
+    (tmp_path / "runner.toml").write_text('state = "local"\n')
+    (tmp_path / "clone/.git").mkdir(parents=True)
+    (tmp_path / "clone/specs/.runner").mkdir(parents=True)
+    assert not find_place(tmp_path / "clone/specs").is_shared
+
+
+def test_settings_make_the_project_folder(tmp_path: Path) -> None:
+    (tmp_path / "runner.toml").write_text('state = "local"\n')
+    (tmp_path / "specs").mkdir()
+    assert find_project_root(tmp_path / "specs/job.yaml") == tmp_path
