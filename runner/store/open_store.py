@@ -1,7 +1,7 @@
 """Open the state of a project: in its folder, or shared by machines."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 
 from runner.errors import StateError
@@ -46,6 +46,14 @@ def _check_sent_runs(store: Store, shared: SharedFiles) -> None:
         raise StateError(f"the database lacks the run {lost[0]}, which was sent: restore it, or {store.remedy}")
 
 
+def _delete_purged_copies(store: Store) -> None:
+    """Delete the rows and answers on this machine of runs that another one has purged."""
+    for run in store.runs():
+        if run.purged_at is not None:
+            with suppress(OSError):
+                store.folder(run).delete_copies()
+
+
 def _list_started(store: Store) -> set[str]:
     """Return the ids of the runs of which something may have been sent, as the database has them."""
     return {run.id for run in store.runs() if run.state not in ("preparing", "prepared")}
@@ -64,6 +72,8 @@ def open_store(place: StatePlace | Path, *, lock: bool = True) -> Iterator[Store
         store = Store(place.folder, connection, held, objects)
         if lock and store.shared is not None:
             _check_sent_runs(store, store.shared)
+        if lock and place.is_shared:
+            _delete_purged_copies(store)
         try:
             yield store
         finally:

@@ -113,6 +113,10 @@ class RunFolder:
         """Delete the files that hold rows and answers, and keep the spec snapshot. Raises OSError, StateError."""
         if self.shared is not None:
             self.shared.remove_run(self.path, keep=_KEPT_BY_PURGE)
+        self.delete_copies()
+
+    def delete_copies(self) -> None:
+        """Delete the rows and answers that are on this machine: another one may have purged the run."""
         (self.path / "rows.jsonl").unlink(missing_ok=True)
         (self.path / "attached.jsonl").unlink(missing_ok=True)
         for folder in (self.bodies, self.path / "results", self.path / "index"):
