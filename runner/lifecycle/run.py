@@ -31,7 +31,7 @@ from runner.runs.choose_specs import check_only_owner
 from runner.runs.context import RunContext
 from runner.runs.events import ProgressCallback, ignore_progress
 from runner.runs.pilot_gate import check_pilot, needs_pilot
-from runner.runs.project import OpenAccounts, open_project
+from runner.runs.project import OpenAccounts, find_state, open_project
 from runner.runs.select import RunSelector, has_unfinished_run
 from runner.runs.shared_cap import measure_spent
 from runner.runs.snapshot import record_labels
@@ -124,10 +124,19 @@ def prepare_run(
     how: dict[str, Any] = {"limit": limit, "jobs": options.jobs, "stop": stop, "report": report}
     prepared = prepare_first_round(spec, templates, store, **how)
     context = RunContext(spec, store, prepared.run, root, report, overwrite, stop, options.jobs)
+    _warn_of_new_project(context)
     check_tables(context, destinations)
     spent = measure_spent(store, spec, context.run, planned=planned, is_pilot_due=context.run.is_pilot)
     made = build_plan(context, templates, prepared, api, store, spent)
     return ReadyRun(context, open_accounts, made, is_pilot=is_pilot)
+
+
+def _warn_of_new_project(context: RunContext) -> None:
+    """Report that the first run of a project is among those of others: its name may be a mistake."""
+    store, place = context.store, find_state(context.output_root)
+    if place.is_shared and len(store.runs()) == 1 and (others := store.list_other_projects()):
+        line = f"{place} has no other runs, but the database has {', '.join(map(repr, others))}"
+        context.report("warning", f"warning: {line}: if one of these is meant, set `project`")
 
 
 def follow_and_deliver(

@@ -124,6 +124,11 @@ class RunStore:
         rows = self._db.execute(query, tuple(wanted.values()))
         return [read_record(Run, row) for row in rows]
 
+    def list_other_projects(self) -> list[str]:
+        """Return the other projects of a database that projects share, the first ten by name."""
+        found = self._db.execute("SELECT DISTINCT project FROM run ORDER BY project LIMIT 11").fetchall()
+        return [name for (name,) in found if name != self._db.project][:10]
+
     def create_run(
         self,
         *,

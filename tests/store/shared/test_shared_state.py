@@ -150,3 +150,21 @@ def test_two_specs_run_at_once(tmp_path: Path, environ: dict[str, str]) -> None:
     assert end(tmp_path / "worker", process).returncode == 0
     assert second.returncode == 0, second.stderr
     assert accepted(tmp_path / "api") == 2 * BATCHES
+
+
+def test_next_run_deletes_copies_of_what_another_machine_purged(tmp_path: Path, environ: dict[str, str]) -> None:
+    assert command(tmp_path, environ, *RUN).returncode == 0
+    other = tmp_path / "other machine"
+    write_job(other)
+    assert command(other, environ, "purge", "job", "--yes").returncode == 0
+    [run] = (tmp_path / ".runner/runs").iterdir()
+    assert (run / "rows.jsonl").exists()
+    assert command(tmp_path, environ, *RUN).returncode == 0
+    assert {path.name for path in run.iterdir()} <= {"spec.json", ".copies"}
+
+
+def test_first_run_of_a_project_names_the_others(tmp_path: Path, environ: dict[str, str]) -> None:
+    assert command(tmp_path, environ, *RUN).returncode == 0
+    said = command(tmp_path, environ, *RUN, "--project", "typo").stderr
+    assert "project 'typo' has no other runs, but the database has " in said and repr(str(tmp_path)) in said
+    assert "no other runs" not in command(tmp_path, environ, *RUN, "--new", "--project", "typo").stderr
