@@ -94,3 +94,19 @@ def test_account_that_was_removed_is_named(tmp_path: Path) -> None:
         # Its batches are all collected, so it is not needed any more.
         assert command(tmp_path, {**environ, **MAIN_ONLY}, *RUN).returncode == 0
     assert (sent_to(tmp_path), paid_by_all(tmp_path)) == (before, EACH_ONCE)
+
+
+def test_sync_requests_name_the_account_that_is_revoked(tmp_path: Path) -> None:
+    write_job(tmp_path, mode="sync", batch=SMALL, sync={"concurrency": 1})
+    first = Faults()
+
+    def revoke(moment: str) -> None:
+        if moment == "answered":
+            first.add("revoked-key:9999")
+
+    with two_accounts(tmp_path, first, on=revoke) as environ:
+        # None of them has the key that is used without accounts.
+        accounts = {"RUNNER_ACCOUNTS": "first=A_KEY,second=SECOND_API_KEY", "A_KEY": "main"}
+        ended = command(tmp_path, {**environ, **accounts}, *RUN)
+    assert ended.returncode == 7, ended.stderr
+    assert "account first: HTTP 401" in ended.stderr and "account None" not in ended.stderr

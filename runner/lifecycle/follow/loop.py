@@ -67,7 +67,7 @@ def _take_step(run: Following, batch: Batch) -> None:
             _remember(run, batch, perform(step, run, batch))
         except AccessError as error:
             # A create that is refused says nothing about batches that are there already.
-            block_account(run, batch.account, error, only_creates=batch.state == "prepared")
+            block_account(run, run.memory.find_account(batch), error, only_creates=batch.state == "prepared")
     now = run.batches.get(key_of(batch))
     if now is not None and now.state in IN_FLIGHT:
         run.memory.schedule(now)
@@ -75,7 +75,8 @@ def _take_step(run: Following, batch: Batch) -> None:
 
 def _remember(run: Following, batch: Batch, result: Result) -> None:
     memory, is_prepared = run.memory, batch.state == "prepared"
-    account, whose = memory.account(batch.account), "" if batch.account is None else f"account {batch.account}: "
+    name = memory.find_account(batch)
+    account, whose = memory.account(name), "" if name is None else f"account {name}: "
     match result:
         case Wait(seconds, wakes_creates):
             memory.of(batch).delay(seconds)
@@ -247,7 +248,7 @@ def follow_run(
     StateError for a file that cannot be uploaded, once the other batches are done.
     """
     deadline, earlier = Deadline(context, accounts.first), EarlierCreates(is_resumed)
-    memory = Memory(poll_seconds, accounts.default)
+    memory = Memory(poll_seconds, accounts.default, accounts.names[0])
     pool = WorkerPool(choose_jobs(context.jobs, context.run.rows), Stop(stop.is_set, _STOPPED))
     run = Following(context, accounts, output_format, deadline, memory, stop, accept_loss, earlier, pool)
     alarms = Alarms(context, run.read_clock)

@@ -114,14 +114,15 @@ class AccountMemory:
 class Memory:
     """The progress of all batches of a run in this process; `poll_seconds` is the pause between two polls.
 
-    `default_account` is that of batches without one. `reported_due` is the time of the next look that was reported
-    last, and `access_errors` are those that block accounts, the first one first. `_schedule` is a heap of the
-    batches in flight by the times at which they are due. A time that has changed since is out of date, and is
-    skipped.
+    `default_account` is that of batches without one, and `first_account` that of synchronous requests.
+    `reported_due` is the time of the next look that was reported last, and `access_errors` are those that block
+    accounts, the first one first. `_schedule` is a heap of the batches in flight by the times at which they are
+    due. A time that has changed since is out of date, and is skipped.
     """
 
     poll_seconds: float
     default_account: str | None = None
+    first_account: str | None = None
     of_key: defaultdict[BatchKey, Progress] = field(default_factory=lambda: defaultdict(Progress))
     reported_due: float = 0.0
     access_errors: list[AccessError] = field(default_factory=list)
@@ -136,6 +137,10 @@ class Memory:
         """Return what is remembered of an account."""
         return self._accounts[name or self.default_account]
 
+    def find_account(self, batch: Batch) -> str | None:
+        """Return the name of the account that the next step of a batch uses."""
+        return batch.account or self.default_account if batch.send_mode == "batch" else self.first_account
+
     @property
     def creates(self) -> Progress:
         """The time at which the next create is due, whatever its account."""
@@ -143,7 +148,7 @@ class Memory:
 
     def is_blocked(self, batch: Batch) -> bool:
         """Return whether nothing more can be done for a batch in this process, whatever its account."""
-        above = self.creates if batch.state == "prepared" else self.account(batch.account)
+        above = self.creates if batch.state == "prepared" else self.account(self.find_account(batch))
         return above.blocked_by is not None or self.of(batch).blocked_by is not None
 
     def blocking_errors(self) -> list[RunnerError]:
@@ -152,7 +157,7 @@ class Memory:
 
     def back_off(self, batch: Batch, retry_after: float | None = None) -> float:
         """Put a batch off after a failure, or the creates of its account, and return the seconds until then."""
-        waiting = self.account(batch.account).creates if batch.state == "prepared" else self.of(batch)
+        waiting = self.account(self.find_account(batch)).creates if batch.state == "prepared" else self.of(batch)
         return waiting.back_off(min(self.poll_seconds, 1.0), retry_after)
 
     def look_at_queues(self) -> None:
