@@ -1,7 +1,9 @@
 """A run over two accounts that is killed, or loses an answer, finds its batches in the right one."""
 
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,14 @@ import pytest
 from runner.simulator.responses import DropConnection
 from tests.support.processes import RUN, command, end, kill, start
 from tests.support.projects import EACH_ONCE, SPEC, write_job
-from tests.support.simulator import end_all, paid_by_all, sent_to, two_accounts
+from tests.support.simulator import MAIN_ONLY, end_all, paid_by_all, sent_to, two_accounts
 
 BATCH = {**SPEC["batch"], "max_requests": 4, "grace_seconds": 900, "on_unknown": "stop"}
 NUMBERS = range(1, 7)
+FORGET = (
+    "UPDATE batch SET state = 'prepared', batch_id = NULL, intent_at = NULL, base_url = NULL, workspace_id = NULL,"
+    " account = NULL"
+)
 
 
 def at(moment: str, number: int, act: Callable[[], None]) -> Callable[[str], None]:
@@ -85,6 +91,19 @@ def test_restored_state_finds_batches_in_all_accounts(tmp_path: Path, number: in
         ended = command(tmp_path, environ, *RUN)
     assert ended.returncode == 0, ended.stderr
     assert (sent_to(tmp_path), paid_by_all(tmp_path)) == (sent, EACH_ONCE)
+
+
+@pytest.mark.parametrize("accounts", [MAIN_ONLY, {"RUNNER_ACCOUNTS": ""}], ids=["accounts", "key"])
+def test_mark_of_another_workspace_stops_the_run(tmp_path: Path, accounts: dict[str, str]) -> None:
+    write_job(tmp_path, batch={**SPEC["batch"], "max_requests": 20})
+    with two_accounts(tmp_path, seconds=600) as environ:
+        assert command(tmp_path, {**environ, **accounts}, *RUN, "--no-wait").returncode == 4
+        # A database that is older than the files does not know of the create.
+        with closing(sqlite3.connect(tmp_path / ".runner/state.db")) as database, database:
+            database.execute(FORGET)
+        ended = command(tmp_path, {**environ, **accounts, "ANTHROPIC_API_KEY": "second"}, *RUN, "--no-wait")
+    assert (ended.returncode, "is in workspace wrkspc_simulated_main, but" in ended.stderr) == (7, True), ended
+    assert sent_to(tmp_path) == (1, 0)
 
 
 def test_lost_state_is_recovered_from_all_accounts(tmp_path: Path) -> None:

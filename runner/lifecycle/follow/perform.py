@@ -36,7 +36,7 @@ from runner.lifecycle.follow.lost_results import are_results_lost, results_lost_
 from runner.lifecycle.follow.next_step import Step
 from runner.lifecycle.follow.progress import Blocked, Result, Retry, Wait
 from runner.lifecycle.follow.reconcile import reconcile_batch
-from runner.lifecycle.follow.remote_batches import CLOCK_MARGIN_SECONDS
+from runner.lifecycle.follow.remote_batches import CLOCK_MARGIN_SECONDS, check_workspaces
 from runner.lifecycle.follow.restored import find_restored_create
 from runner.lifecycle.prepare.remove_marks import remove_marks_of_batch
 from runner.lifecycle.send.canary import check_canary
@@ -59,7 +59,10 @@ _MAX_REJECTIONS = 40
 def _find_earlier_create(run: Following, batch: Batch) -> Result:
     try:
         if may_have_been_sent(run.context, batch):
-            return _after_create(run, find_earlier_create(run.context, run.accounts, batch))
+            found = find_earlier_create(run.context, run.accounts, batch)
+            # What the mark says was not compared when the run began.
+            check_workspaces([found], run.accounts)
+            return _after_create(run, found)
         found = find_restored_create(run.context, run.accounts, batch, run.earlier)
     except AccessError as error:
         # While one account cannot be searched, nothing is sent with another: it could be paid twice.
