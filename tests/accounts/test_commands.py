@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from runner.cli.texts.rows import format_row
 from tests.support.processes import RUN, command
 from tests.support.projects import SPEC, write_job
@@ -90,3 +92,23 @@ def test_lost_answer_can_be_adopted_from_its_account(tmp_path: Path) -> None:
         assert adopted.returncode == 0, adopted.stderr
         assert command(tmp_path, environ, *RUN).returncode == 0
     assert accepted(tmp_path / "api/second") == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "later"),
+    [
+        (MAIN_ONLY, {"RUNNER_ACCOUNTS": "other=OTHER_API_KEY,main=ANTHROPIC_API_KEY", "OTHER_API_KEY": "second"}),
+        ({"RUNNER_ACCOUNTS": ""}, {"RUNNER_ACCOUNTS": "other=OTHER_API_KEY", "OTHER_API_KEY": "second"}),
+    ],
+    ids=["named", "of before"],
+)
+def test_adoption_asks_only_the_account_in_question(
+    tmp_path: Path, before: dict[str, str], later: dict[str, str]
+) -> None:
+    write_job(tmp_path, batch={**BATCH, "max_requests": 20, "grace_seconds": 0, "on_unknown": "stop"})
+    faults = ["list-lag", "accept-then-drop"]
+    with two_accounts(tmp_path, faults, ["revoked-key:99"], fault_delay=600) as environ:
+        assert command(tmp_path, {**environ, **before}, *RUN).returncode == 5
+        (batch,) = (tmp_path / "api/main").glob("msgbatch_*.json")
+        adopted = command(tmp_path, {**environ, **later}, "reconcile", "job", "--adopt", batch.stem)
+    assert adopted.returncode == 0, adopted.stderr

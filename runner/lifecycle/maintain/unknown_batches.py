@@ -104,8 +104,9 @@ def _submitting_batches(context: RunContext) -> list[Batch]:
 
 def _adopt_batch(context: RunContext, accounts: Accounts, batch_id: str, unknown: list[Batch]) -> Batch:
     """Bind a remote batch to the only batch of `unknown` that it can be; raise UsageError otherwise."""
+    clients = {name: api for batch in unknown for name, api in accounts.search(batch)}
     try:
-        name, remote = retrieve_batch(accounts, batch_id)
+        name, remote = retrieve_batch(clients.items(), batch_id)
     except NotFound as error:
         raise UsageError(f"{batch_id} not found in this workspace: check the ID and the API key") from error
     if context.store.remote_index.is_assigned(batch_id):
@@ -113,7 +114,7 @@ def _adopt_batch(context: RunContext, accounts: Accounts, batch_id: str, unknown
     there = [batch for batch in unknown if name in [one for one, _ in accounts.search(batch)]]
     fitting, is_proved = [batch for batch in there if batch.requests == remote.requests], False
     if remote.processing_status == "ended":
-        ids = read_custom_ids(dict(accounts)[name], remote)
+        ids = read_custom_ids(clients[name], remote)
         prefixes = [custom_id_prefix(context.run.id, batch.round, batch.batch) for batch in fitting]
         proved = [
             batch

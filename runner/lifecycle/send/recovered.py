@@ -1,5 +1,6 @@
 """Batches that may have been sent although the database has no record of it: restored or recovered states."""
 
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import msgspec
 
 from runner.api.accounts import Accounts
+from runner.api.client import Api
 from runner.api.remote_batch import RemoteBatch
 from runner.errors import NotFound, StateError
 from runner.lifecycle.send.bind import assign_batch_id
@@ -108,7 +110,7 @@ def _find_recovered_batch(context: RunContext, accounts: Accounts, batch: Batch)
     return batch
 
 
-def retrieve_batch(accounts: Accounts, batch_id: str) -> tuple[str | None, RemoteBatch]:
+def retrieve_batch(accounts: Iterable[tuple[str | None, Api]], batch_id: str) -> tuple[str | None, RemoteBatch]:
     """Return a remote batch from the account that has it, with its name. Raises NotFound if none has it."""
     *others, last = accounts
     for name, api in others:
