@@ -82,8 +82,8 @@ class Accounts:
         if name not in self._clients:
             raise AccessError(
                 f"{batch.label} was sent with the account {name!r}, which is not in the settings: add {name} = "
-                '"VARIABLE" below [accounts] in runner.toml, with the variable that holds its key, or set '
-                "RUNNER_ACCOUNTS; nothing was sent again"
+                '"VARIABLE", with the variable that holds its key, below [accounts] in runner.toml or in '
+                "RUNNER_ACCOUNTS; an account that was renamed must get this name back. Nothing was sent again"
             )
         return self._clients[name]
 

@@ -110,3 +110,27 @@ def test_sync_requests_name_the_account_that_is_revoked(tmp_path: Path) -> None:
         ended = command(tmp_path, {**environ, **accounts}, *RUN)
     assert ended.returncode == 7, ended.stderr
     assert "account first: HTTP 401" in ended.stderr and "account None" not in ended.stderr
+
+
+def test_account_is_not_missed_once_its_batches_are_collected(tmp_path: Path) -> None:
+    write_job(tmp_path, batch=SMALL)
+    with two_accounts(tmp_path, ["max-queue:4"], ["max-queue:4"], seconds=600) as environ:
+        assert command(tmp_path, environ, *RUN, "--no-wait").returncode == 4
+    end_all(tmp_path)
+    with two_accounts(tmp_path, ["spend-limit:9"], ["spend-limit:9"]) as environ:
+        assert command(tmp_path, environ, *RUN).returncode == 7
+    with two_accounts(tmp_path) as environ:
+        ended = command(tmp_path, {**environ, "RUNNER_ACCOUNTS": ""}, *RUN)
+    assert ended.returncode == 0, ended.stderr
+    assert (sent_to(tmp_path), paid_by_all(tmp_path)) == ((5, 1), EACH_ONCE)
+
+
+def test_key_of_before_is_asked_once_for_all_its_batches(tmp_path: Path) -> None:
+    write_job(tmp_path, batch=SMALL)
+    calls: list[str] = []
+    with two_accounts(tmp_path, seconds=600, on=calls.append) as environ:
+        assert command(tmp_path, {**environ, "RUNNER_ACCOUNTS": ""}, *RUN, "--no-wait").returncode == 4
+        calls.clear()
+        accounts = {"RUNNER_ACCOUNTS": "other=OTHER_KEY", "OTHER_KEY": "second"}
+        assert command(tmp_path, {**environ, **accounts}, *RUN, "--no-wait").returncode == 4
+    assert (calls.count("list"), calls.count("retrieve")) == (2, 6)

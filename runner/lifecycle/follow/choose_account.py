@@ -80,10 +80,10 @@ def check_accounts(run: Following) -> None:
     """
     batches = run.context.store.batches(run.context.run)
     sent = [one for one in batches if one.state in IN_FLIGHT and one.send_mode == "batch"]
-    for batch in sent:
-        run.accounts.search(batch)
+    searched = [(batch, run.accounts.search(batch)) for batch in sent]
     if not run.accounts.are_named:
-        check_workspace(batches, run.accounts.first)
+        # Those that had an account are collected, and needed no more.
+        check_workspace((one for one in batches if one.account is None), run.accounts.first)
         return
     found: dict[str | None, WorkspaceInfo] = {}
     for name, api in run.accounts:
@@ -92,10 +92,14 @@ def check_accounts(run: Following) -> None:
         except AccessError as error:
             block_account(run, name, error)
     _warn_of_shared_queues(run, found)
-    for batch in sent:
-        for name, api in run.accounts.search(batch):
-            if name not in run.accounts.names or name in found:
-                check_workspace([batch], api, found.get(name))
+    clients = {name: api for _, accounts in searched for name, api in accounts}
+    # Of batches from before there were accounts.
+    others = {name: api for name, api in clients.items() if name not in run.accounts.names}
+    found |= {name: api.fetch_workspace_info() for name, api in others.items()}
+    for batch, accounts in searched:
+        for name, api in accounts:
+            if name in found:
+                check_workspace([batch], api, found[name])
 
 
 def _warn_of_shared_queues(run: Following, found: Mapping[str | None, WorkspaceInfo]) -> None:
