@@ -2,8 +2,10 @@
 
 import json
 import signal
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +107,7 @@ def test_killed_run_keeps_nobody_out(shared: Shared) -> None:
 @pytest.mark.server
 def test_stopped_run_keeps_nobody_out(shared: Shared) -> None:
     big = fill(shared, 6)
-    # Without a word, others would go on without it after five minutes.
+    # Without a word, others would go on without it after three minutes.
     folder, process = begin_waiting(shared, "small", 2, poll_seconds=100.0)
     process.terminate()
     assert end(folder, process).returncode == 128 + signal.SIGTERM
@@ -154,3 +156,23 @@ def test_killed_run_leaves_what_it_learned(tmp_path: Path) -> None:
         process.join()
         ended = command(tmp_path, shared.environ, *RUN, "--no-wait")
         assert (ended.returncode, shared.creates, shared.refused) == (4, 5, 1)
+
+
+def test_run_that_polls_each_hour_looks_each_minute(tmp_path: Path) -> None:
+    with shared_queue(tmp_path, seconds=1000.0) as shared:
+        folder = shared.write("job", 6, poll_seconds=3600)
+        process = shared.fill(folder)
+        try:
+            wait_for(lambda: bool(read_waiting(folder)))
+            [(until,)] = read_waiting(folder)
+        finally:
+            kill(process.pid)
+            process.join()
+    # Others would go on without it after three looks and five seconds.
+    assert until - time.time() <= 3 * 60 + 5
+
+
+def read_waiting(folder: Path) -> list[tuple[float]]:
+    """Until when others wait for each run, as the state of a folder has it."""
+    with closing(sqlite3.connect(folder / ".runner/state.db")) as database:
+        return database.execute("SELECT until FROM queue_wait").fetchall()

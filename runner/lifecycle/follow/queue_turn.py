@@ -14,6 +14,9 @@ from runner.store.api_queue import ApiQueue, Turn
 from runner.store.records import Batch
 from runner.text import pluralize
 
+_LONGEST_PAUSE = 60.0
+"""The longest pause between two looks, in seconds: others wait for a killed run by its pauses."""
+
 _MISSED_LOOKS, _SPARE_SECONDS = 3, 5.0
 """The looks that a waiting run may miss, and the seconds besides, until others go on without it."""
 
@@ -39,19 +42,20 @@ class QueueTurn:
         return self.context.store.api_queue
 
     def may_create(self, batch: Batch) -> bool:
-        """Return whether a batch may be sent now; otherwise the run waits, and looks again after each poll."""
+        """Return whether a batch may be sent now; otherwise the run waits, and looks again within a minute."""
         self.is_known_full = self._queue.is_full(self.name)
         if not self.is_known_full:
             self._said.clear()
             return True
         poll_seconds = self.memory.poll_seconds
-        patience = _MISSED_LOOKS * poll_seconds + _SPARE_SECONDS
+        pause = min(poll_seconds, _LONGEST_PAUSE)
+        patience = _MISSED_LOOKS * pause + _SPARE_SECONDS
         turn = self._queue.take_turn(
             self.name, self.context.run, batch.requests, poll_seconds=poll_seconds, alive_for=patience
         )
         if not turn.may_go:
-            until_try = turn.seconds if turn.seconds > 0 else poll_seconds
-            self.memory.account(self.account).look_at = time.monotonic() + min(poll_seconds, until_try)
+            until_try = turn.seconds if turn.seconds > 0 else pause
+            self.memory.account(self.account).look_at = time.monotonic() + min(pause, until_try)
             self._report_waiting(turn, batch)
         return turn.may_go
 
