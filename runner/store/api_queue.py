@@ -114,7 +114,7 @@ class ApiQueue:
 
         The room that those before it in the line want is left to them, for `alive_for` seconds after they looked.
         """
-        with self._db.transaction():
+        with self._db.transaction(is_short=True):
             refusal, now, counts = self._lock(name), self._db.read_time(), self.count(name)
             line = {id: (since, wants) for id, since, wants in self._db.execute(_LINE, (name, now))}
             own = Place(counts.get(run.id, 0), line.pop(run.id, (now, 0))[0], run.id)
@@ -138,7 +138,7 @@ class ApiQueue:
 
         With a given `pause`, nothing of ours is in the queue, and the run makes room for others meanwhile.
         """
-        with self._db.transaction():
+        with self._db.transaction(is_short=True):
             refusal, now = self._lock(name), self._db.read_time()
             total = sum(self.count(name).values()) + requests
             known = Refusal(total, 0, now) if refusal is None else refusal
@@ -154,7 +154,7 @@ class ApiQueue:
 
         The first time in a row a batch may only have ended that nobody has looked at yet, so one poll is awaited.
         """
-        with self._db.transaction():
+        with self._db.transaction(is_short=True):
             refusal = self._lock(name)
             self._db.execute(_LEAVE, (name, run.number))
             if refusal is None or sum(self.count(name).values()) < refusal.requests:

@@ -44,8 +44,12 @@ class Connection(Protocol):
     def executemany(self, statement: str, many: Iterable[Values]) -> Cursor:
         """Execute a statement with each of many values."""
 
-    def transaction(self) -> AbstractContextManager[None]:
-        """Commit all writes inside the block together at its end, or none of them."""
+    def transaction(self, *, is_short: bool = False) -> AbstractContextManager[None]:
+        """Commit all writes inside the block together at its end, or none of them.
+
+        With `is_short` nothing but statements is in the block, and a process that is suspended there keeps its
+        locks for seconds only, as far as others can wait for them.
+        """
 
     def read_time(self) -> float:
         """Return the time in Unix seconds, by a clock that all who use the database share."""
@@ -73,7 +77,7 @@ class SqliteConnection:
         return self._db.executemany(statement, many)
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, *, is_short: bool = False) -> Iterator[None]:  # noqa: ARG002 - nobody waits for a lock
         """Commit all writes inside the block together at its end, or none of them."""
         self._db.execute("BEGIN IMMEDIATE")
         try:

@@ -114,11 +114,15 @@ class PostgresConnection:
             return cursor
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Commit all writes inside the block together at its end, or none of them."""
+    def transaction(self, *, is_short: bool = False) -> Iterator[None]:
+        """Commit all writes inside the block together at its end, or none of them.
+
+        With `is_short` nothing but statements is in the block, and the server breaks it off sooner.
+        """
+        pause = _PAUSE_BEFORE_COMMIT if is_short else _PAUSE_IN_TRANSACTION
         with _map_errors(self._url):
             self._patiently(lambda: self._execute_once("BEGIN"))
-            self._execute_once(_LIMIT_PAUSE, (f"{_PAUSE_IN_TRANSACTION}s",))
+            self._execute_once(_LIMIT_PAUSE, (f"{pause}s",))
         self._is_in_transaction = True
         try:
             yield

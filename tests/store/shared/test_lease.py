@@ -202,14 +202,17 @@ def test_connection_lost_in_a_transaction_undoes_it(shared: StatePlace) -> None:
         assert store.runs()[0].rows == 0
 
 
-def test_transaction_of_a_suspended_runner_is_broken_off(shared: StatePlace) -> None:
+@pytest.mark.parametrize(("is_short", "limit"), [(False, "5min"), (True, "10s")])
+def test_transaction_of_a_suspended_runner_is_broken_off(
+    shared: StatePlace, limit: str, *, is_short: bool
+) -> None:
     # Whoever takes over would wait for its locks without an end.
     with closing(PostgresConnection(str(shared.database), shared.project)) as connection:
         query, limits = "SELECT current_setting('idle_in_transaction_session_timeout')", []
         connection.confirm = lambda: limits.append(connection.execute(query).fetchone()[0])
-        with connection.transaction():
+        with connection.transaction(is_short=is_short):
             limits.append(connection.execute(query).fetchone()[0])
-    assert limits == ["5min", "10s"]
+    assert limits == [limit, "10s"]
 
 
 def test_broken_off_runner_that_kept_its_lease_goes_on(shared: StatePlace, postgres_url: str) -> None:
