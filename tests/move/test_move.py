@@ -8,8 +8,8 @@ import pytest
 from runner.files.object_store import ObjectStore
 from tests.support.outputs import records
 from tests.support.processes import RUN, command
-from tests.support.projects import BATCHES, EACH_ONCE, write_job
-from tests.support.simulator import accepted, paid
+from tests.support.projects import BATCHES, EACH_ONCE, SPEC, write_job
+from tests.support.simulator import accepted, end_all, paid, paid_by_all, sent_to, two_accounts
 
 pytestmark = [pytest.mark.slow, pytest.mark.server]
 
@@ -112,3 +112,20 @@ def test_runs_of_one_spec_are_not_mixed(
     assert command(other, {**begun, **shared}, *RUN).returncode == 0
     refused = command(tmp_path, {**begun, **shared}, "move")
     assert (refused.returncode, "has runs of 'job' already" in refused.stderr) == (8, True), refused.stderr
+
+
+def test_batches_stay_in_their_accounts(tmp_path: Path, other: Path, shared: dict[str, str]) -> None:
+    for root in (tmp_path, other):
+        write_job(root, batch={**SPEC["batch"], "max_requests": 4})
+    full = ["max-queue:8"]
+    with two_accounts(tmp_path, full, full, seconds=600) as environ:
+        assert command(tmp_path, environ, *RUN, "--no-wait").returncode == 4
+        assert command(tmp_path, {**environ, **shared}, "move").returncode == 0
+        assert command(other, {**environ, **shared}, *RUN, "--no-wait").returncode == 4
+        assert command(other, {**environ, **shared}, "move", "--to", "local").returncode == 0
+        assert sent_to(tmp_path) == (2, 2)
+    end_all(tmp_path)
+    with two_accounts(tmp_path) as environ:
+        ended = command(other, environ, *RUN)
+    assert ended.returncode == 0, ended.stderr
+    assert (sum(sent_to(tmp_path)), paid_by_all(tmp_path)) == (6, EACH_ONCE)
