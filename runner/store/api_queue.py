@@ -70,8 +70,9 @@ class Place(NamedTuple):
 class Turn(NamedTuple):
     """Whether a run may try a create now.
 
-    Otherwise `first` is the one whose turn it is, if that is why, and `own` its own place. `in_processing` is the
-    number of requests of all runs, and `seconds` the time until a create is tried that may be refused.
+    Otherwise `first` is the run whose turn it is, if that is why. `own` is the place of the run that asks,
+    `in_processing` the number of requests of all runs, and `seconds` the time until a create is tried that may be
+    refused.
     """
 
     may_go: bool
@@ -150,9 +151,9 @@ class ApiQueue:
             return seconds
 
     def accept(self, name: str, run: Run, *, poll_seconds: float) -> None:
-        """Take a run out of the line after its create, and forget the limit if that should have been refused.
+        """Take a run out of the line after its create, and forget the limit if it should have been refused.
 
-        The first time in a row a batch may only have ended that nobody has looked at yet, so one poll is awaited.
+        Not the first time in a row: a batch may have ended that nobody has looked at yet, so a poll is awaited.
         """
         with self._db.transaction(is_short=True):
             refusal = self._lock(name)

@@ -135,7 +135,9 @@ def _adopt_batch(context: RunContext, accounts: Accounts, batch_id: str, unknown
         )
     [batch] = fitting
     if not is_proved and len(accounts.search(batch)) > 1:
-        raise UsageError(f"{batch_id} may be another one in each account: wait until it has ended")
+        raise UsageError(
+            f"{batch_label(batch)} may be in another account than {batch_id}: wait until that has ended"
+        )
     bound = assign_batch_id(context, batch, remote, name, is_proved=is_proved)
     doubt = "" if is_proved else "; its results will confirm it"
     context.report("found", f"adopted {batch_id}{doubt}", bound)
