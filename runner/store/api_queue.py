@@ -15,6 +15,9 @@ _DAY = 86_400
 _FIRST_PAUSE, _LONGEST_PAUSE = 5, 60
 """Pauses between two creates that would fill the queue as much as a refused one, in polls."""
 
+_LONGEST_WAIT = _LONGEST_PAUSE * 3600
+"""The longest pause of a run, which polls each hour, in seconds. What is later is of a clock that was set back."""
+
 _MOST_REFUSALS = 10
 
 # The API ends a batch after a day, also if nobody has looked since.
@@ -31,7 +34,7 @@ _RECORD = (
 )
 _LINE = (
     "SELECT run.id, queue_wait.since, queue_wait.wants FROM queue_wait JOIN run ON run.number = queue_wait.run"
-    " WHERE queue_wait.queue = ? AND queue_wait.until > ?"
+    " WHERE queue_wait.queue = ? AND queue_wait.until > ? AND queue_wait.until <= ?"
 )
 _WAIT = (
     "INSERT INTO queue_wait (queue, run, wants, since, until) VALUES (?, ?, ?, ?, ?) ON CONFLICT (queue, run)"
@@ -53,6 +56,10 @@ class Refusal(NamedTuple):
     requests: int
     refusals: int
     until: float
+
+    def is_due(self, now: float) -> bool:
+        """Return whether a create that may be refused is tried."""
+        return not now < self.until <= now + _LONGEST_WAIT
 
     def pause(self, poll_seconds: float) -> float:
         """Return the seconds until a create that would be refused is tried again."""
@@ -117,7 +124,10 @@ class ApiQueue:
         """
         with self._db.transaction(is_short=True):
             refusal, now, counts = self._lock(name), self._db.read_time(), self.count(name)
-            line = {id: (since, wants) for id, since, wants in self._db.execute(_LINE, (name, now))}
+            line = {
+                id: (since, wants)
+                for id, since, wants in self._db.execute(_LINE, (name, now, now + _LONGEST_WAIT))
+            }
             own = Place(counts.get(run.id, 0), line.pop(run.id, (now, 0))[0], run.id)
             if refusal is None:
                 return Turn(may_go=True, own=own)
@@ -125,7 +135,7 @@ class ApiQueue:
             places = (Place(counts.get(id, 0), since, id) for id, (since, _) in line.items())
             before = sorted(place for place in places if place < own)
             total = sum(counts.values())
-            room, is_due = refusal.requests - total - requests, refusal.until <= now
+            room, is_due = refusal.requests - total - requests, refusal.is_due(now)
             has_room = room > sum(line[place.run][1] for place in before)
             if not before and is_due and not has_room:
                 # While this run tries, no other one does.
@@ -173,7 +183,9 @@ class ApiQueue:
     def _describe(self, name: str, now: float) -> FullQueue | None:
         refusal = self._find(name)
         # Nothing is kept back any more if no run waits, and the next create is tried.
-        if refusal is None or (refusal.until <= now and not self._db.execute(_LINE, (name, now)).fetchall()):
+        if refusal is None or (
+            refusal.is_due(now) and not self._db.execute(_LINE, (name, now, now + _LONGEST_WAIT)).fetchall()
+        ):
             return None
         runs = self.count(name)
         return FullQueue(name, sum(runs.values()), runs, refusal.until)

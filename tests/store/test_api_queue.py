@@ -205,6 +205,17 @@ def test_queue_full_of_others_is_tried_again_soon(queue: Queue) -> None:
     assert queue.ask(b, 7).may_go
 
 
+def test_clock_that_was_set_back_keeps_nobody_waiting(queue: Queue) -> None:
+    a, b = queue.begin("a"), queue.begin("b")
+    queue.ask(a, 8)
+    queue.known.refuse(queue.name, b, 8, poll_seconds=60.0, pause=1e9)
+    assert queue.ask(a, 8, alive_for=1e9).may_go
+    queue.known.refuse(queue.name, a, 8, poll_seconds=60.0, pause=0.0)
+    queue.ask(a, 8, alive_for=1e9)
+    queue.known.refuse(queue.name, b, 8, poll_seconds=60.0, pause=0.0)
+    assert queue.ask(b, 8).may_go
+
+
 def test_full_queue_of_a_run_is_found(queue: Queue) -> None:
     a, b, other = queue.begin("a"), queue.begin("b"), queue.begin("other")
     queue.send(a, 8)
