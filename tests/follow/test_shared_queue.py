@@ -13,9 +13,9 @@ import pytest
 
 from tests.follow.shared_queue import BATCHES_AT_ONCE, Shared, shared_queue, wait_for
 from tests.support.outputs import records
-from tests.support.processes import RUN, command, end, kill
+from tests.support.processes import RUN, command, end, kill, start
 from tests.support.projects import SPEC, write_job
-from tests.support.simulator import paid
+from tests.support.simulator import paid, sent_to, two_accounts
 
 pytestmark = pytest.mark.slow
 
@@ -170,6 +170,22 @@ def test_run_that_polls_each_hour_looks_each_minute(tmp_path: Path) -> None:
             process.join()
     # Others would go on without it after three looks and five seconds.
     assert until - time.time() <= 3 * 60 + 5
+
+
+def test_run_that_sends_no_more_waits_in_no_line(tmp_path: Path) -> None:
+    write_job(tmp_path, rows=16, batch={**SPEC["batch"], "max_requests": 4, "poll_seconds": 1})
+    ahead, full = [0.0], (["max-queue:4"], ["max-queue:8"])
+    with two_accounts(tmp_path, *full, seconds=1000.0, clock=lambda: time.time() + ahead[0]) as environ:
+        process = start(tmp_path, environ, *RUN)
+        try:
+            wait_for(lambda: sent_to(tmp_path) == (1, 2) and len(read_waiting(tmp_path)) == 2)
+            paths = (tmp_path / "api").glob("*/msgbatch_*.json")
+            ahead[0] = min(json.loads(path.read_text())["ends_at"] for path in paths) - time.time() + 0.001
+            wait_for(lambda: sum(sent_to(tmp_path)) == 4)
+            wait_for(lambda: not read_waiting(tmp_path))
+        finally:
+            kill(process.pid)
+            process.join()
 
 
 def read_waiting(folder: Path) -> list[tuple[float]]:

@@ -142,6 +142,9 @@ def _create(run: Following, batch: Batch) -> Result:
         return _after_rejection(run, reserved, error)
     if submitted.state == "submitted":
         turn.accept()
+    if not run.batches.count("prepared"):
+        # It may wait for the queue of another account too.
+        run.leave_queues()
     return _after_create(run, submitted)
 
 
