@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.outputs import normalize
-from tests.support.processes import RUN_SIMULATED, command
+from tests.support.processes import RUN, RUN_SIMULATED, command
 from tests.support.projects import SPEC, write_job
-from tests.support.simulator import environ_without_key, simulator
+from tests.support.simulator import end_batches, environ_without_key, simulator
 from tests.support.terminals import CTRL_C, Terminal
 
 QUESTION = "send these requests? [y/N]:"
@@ -119,10 +119,12 @@ def test_progress_of_a_simulated_run_says_so_beside_its_money(tmp_path: Path) ->
 
 def test_progress_shows_an_end_once_a_batch_has_ended(tmp_path: Path) -> None:
     write_job(tmp_path, batch={"max_requests": 8, "poll_seconds": 0.1})
-    with simulator(tmp_path / "api", seconds=4) as environ, Terminal(tmp_path, environ) as terminal:
-        terminal.start("run", "job.yaml", "--yes")
+    with simulator(tmp_path / "api", seconds=3600) as environ:
+        assert command(tmp_path, environ, *RUN, "--no-wait").returncode == 4
+    end_batches(tmp_path / "api", limit=1)
+    with simulator(tmp_path / "api", seconds=3600) as environ, Terminal(tmp_path, environ) as terminal:
+        terminal.start(*RUN)
         terminal.wait_for(" left (until ")
-        assert terminal.end() == 0
 
 
 def test_a_count_moves_while_a_big_source_is_read(tmp_path: Path) -> None:
