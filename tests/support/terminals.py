@@ -22,7 +22,7 @@ import pyte
 from tests.support.processes import nothing, start
 
 CTRL_C = "\x03"
-_SECONDS = 60.0
+_SECONDS = 600.0
 
 
 def _use_terminal(name: str, before: Callable[[], None]) -> None:
