@@ -1,6 +1,5 @@
 """Options that say where the state of a project is; they come before the environment and `runner.toml`."""
 
-import os
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
@@ -19,7 +18,7 @@ _PLACE_OPTIONS = {
 
 
 def _refuse_password(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
-    from runner.store.place import has_password, variable_of
+    from runner.store.settings import has_password, variable_of
 
     if value == "":
         raise click.BadParameter("it is empty", context, option)
@@ -42,10 +41,11 @@ def opens_state(command: Callable[..., R]) -> Callable[..., R]:
 
     @wraps(inner)
     def run(*args: Any, **options: Any) -> R:
-        from runner.store.place import variable_of
+        from runner.store.settings import give_setting
 
-        places = {name: options.pop(name) for name in _PLACE_OPTIONS}
-        os.environ.update({variable_of(name): value for name, value in places.items() if value is not None})
+        for name in _PLACE_OPTIONS:
+            if (value := options.pop(name)) is not None:
+                give_setting(name, value)
         return inner(*args, **options)
 
     for name, (metavar, text) in reversed(_PLACE_OPTIONS.items()):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import AccessError, UsageError
-from runner.store.place import ACCOUNTS, read_settings
+from runner.store.settings import ACCOUNTS, SETTINGS, read_settings
 
 DEFAULT_VARIABLE = "ANTHROPIC_API_KEY"
 _NAME, _VARIABLE = re.compile(r"(?!sk-)[A-Za-z][A-Za-z0-9_.-]{0,39}"), re.compile(r"[A-Z_][A-Z0-9_]*")
@@ -42,10 +42,13 @@ def parse_accounts(text: str, origin: str) -> dict[str, str]:
     for number, part in enumerate(text.split(","), 1):
         name, _, variable = (one.strip() for one in part.partition("="))
         if not _NAME.fullmatch(name) or not _VARIABLE.fullmatch(variable):
+            account = repr(name) if _NAME.fullmatch(name) else str(number)
             raise UsageError(
-                f"{origin}: account {number} must be a name of letters, digits, _, - and ., and the name of an "
+                f"{origin}: account {account} must be a name of letters, digits, _, - and ., and the name of an "
                 "environment variable in capitals that holds its key, such as SECOND_API_KEY; never the key itself"
             )
+        if name in SETTINGS:
+            raise UsageError(f"{origin}: an account cannot be named {name!r}, which is a setting of its own")
         if name in found:
             raise UsageError(f"{origin}: there are two accounts {name!r}")
         if variable in found.values():

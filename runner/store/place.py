@@ -1,25 +1,14 @@
-"""The place of the state of a project: settings of a machine or a team, not of a job.
+"""The place of the state of a project, by its settings."""
 
-Each comes from an environment variable, or else from `runner.toml` in the project folder. The options of commands
-set the environment variables.
-"""
-
-import os
 import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from runner.errors import UsageError
 from runner.files.object_store import SCHEMES
 from runner.spec.redact import redact_passwords
-from runner.spec.spec_files import SETTINGS_FILE
 from runner.store.moving.moved import is_away
-
-ACCOUNTS = "accounts"
-SETTINGS = ("state", "files", "project", "jobs", ACCOUNTS)
-"""The settings in `runner.toml`. The environment variable of each is its name in capitals, after `RUNNER_`."""
+from runner.store.settings import Setting, has_password, read_settings
 
 LOCAL_STATE = ("local", ".runner")
 """Values of `state` for a state in the project folder, whatever else is set."""
@@ -34,7 +23,6 @@ _CLEAR_URL = re.compile(
 )
 # The client names the whole password in its message about these.
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})|%00")
-_PASSWORD = re.compile(r"://[^/?@:]*:[^/?@]+@|[?&](ssl)?password=", re.IGNORECASE)
 
 
 def _encode(found: re.Match[str]) -> str:
@@ -78,83 +66,6 @@ class StatePlace:
         if self.database is None:
             return str(self.folder)
         return f"{redact_passwords(self.database)}, project {self.project!r}"
-
-
-class Setting(NamedTuple):
-    """The value of a setting, and where it is written: a variable, or a key of a file."""
-
-    value: str
-    origin: str
-
-
-def variable_of(name: str) -> str:
-    """Return the environment variable of a setting."""
-    return f"RUNNER_{name.upper()}"
-
-
-def read_settings(root: Path) -> dict[str, Setting]:
-    """Return the settings of a project folder, by name.
-
-    Raises UsageError for mistakes in `runner.toml`, and for one in a folder above that does not count.
-    """
-    path = root / SETTINGS_FILE
-    written = _read_file(path) if path.exists() else {}
-    if not path.exists():
-        _check_none_above(root)
-    found = {name: Setting(value, f"{path}: {name}") for name, value in written.items()}
-    for name in SETTINGS:
-        if value := os.environ.get(variable_of(name)):
-            found[name] = Setting(value, variable_of(name))
-    return found
-
-
-def _check_none_above(root: Path) -> None:
-    """Raise UsageError if a folder above in the same repository has settings: somebody relies on them."""
-    for folder in (root, *root.parents):
-        if (folder / SETTINGS_FILE).is_file():
-            raise UsageError(
-                f"{folder / SETTINGS_FILE} does not count: the project folder is {root}, which is nearer, with "
-                f'`prompts/` or `.runner/`. Move the file there, or write one there with state = "local"'
-            )
-        if (folder / ".git").exists():
-            return
-
-
-def _read_file(path: Path) -> dict[str, str]:
-    try:
-        found = tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise UsageError(f"{path}: {error}") from error
-    return {name: _check_setting(path, name, value) for name, value in found.items()}
-
-
-def _check_setting(path: Path, name: str, value: Any) -> str:
-    if name not in SETTINGS:
-        raise UsageError(f"{path}: there is no setting {name!r}; it can be {', '.join(SETTINGS)}")
-    if name == ACCOUNTS:
-        return _join_accounts(path, value)
-    if name == "jobs" and isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str) or not value:
-        raise UsageError(f"{path}: {name} must be text in quotes")
-    if has_password(value):
-        raise UsageError(
-            f"{path}: {name} contains a password; put it into the file that PGPASSFILE names, or set "
-            f"{variable_of(name)} in the environment"
-        )
-    return value
-
-
-def _join_accounts(path: Path, value: Any) -> str:
-    """Return a table of accounts as their environment variable has them."""
-    if not isinstance(value, dict) or not value or not all(isinstance(one, str) for one in value.values()):
-        raise UsageError(f"{path}: {ACCOUNTS} must be a table: a name and the name of a variable for each account")
-    return ",".join(f"{name}={variable}" for name, variable in value.items())
-
-
-def has_password(url: str) -> bool:
-    """Return whether a URL contains a password."""
-    return _PASSWORD.search(url) is not None
 
 
 def _check_database(state: Setting) -> None:

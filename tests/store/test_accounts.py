@@ -22,7 +22,7 @@ def test_runner_toml_names_accounts_in_order(tmp_path: Path) -> None:
     found = read_accounts(tmp_path)
     assert found is not None
     assert list(found.variables.items()) == [("main", "ANTHROPIC_API_KEY"), ("second", "SECOND_API_KEY")]
-    assert found.origin == f"{tmp_path}/runner.toml: accounts"
+    assert found.origin == f"{tmp_path}/runner.toml:1: accounts"
 
 
 def test_variable_comes_before_runner_toml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,7 +39,9 @@ def test_variable_comes_before_runner_toml(tmp_path: Path, monkeypatch: pytest.M
 )
 def test_what_is_no_name_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("RUNNER_ACCOUNTS", text)
-    with pytest.raises(UsageError, match=r"^RUNNER_ACCOUNTS: account \d must be .*never the key itself") as caught:
+    with pytest.raises(
+        UsageError, match=r"^RUNNER_ACCOUNTS: account (\d|'main') must be .*never the key itself"
+    ) as caught:
         read_accounts(tmp_path)
     assert "SECRET" not in str(caught.value)
 
@@ -49,8 +51,8 @@ def test_what_is_no_name_is_not_shown(tmp_path: Path, monkeypatch: pytest.Monkey
     [
         ('accounts = "main=A_KEY"', "accounts must be a table"),
         ("[accounts]", "accounts must be a table"),
-        ("[accounts]\nmain = 1", "accounts must be a table"),
-        (f'[accounts]\nmain = "{KEY}"', "accounts: account 1 must be"),
+        ("[accounts]\nmain = 1", "each account must be the name of a variable"),
+        (f'[accounts]\nmain = "{KEY}"', "accounts: account 'main' must be"),
         ('[accounts]\na = "A_KEY"\nb = "A_KEY"', "two accounts have the key in A_KEY: they would share one queue"),
     ],
 )
@@ -59,6 +61,13 @@ def test_mistake_in_runner_toml_is_named(tmp_path: Path, text: str, message: str
     with pytest.raises(UsageError, match=message) as caught:
         read_accounts(tmp_path)
     assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["state", "files", "project", "jobs"])
+def test_account_is_not_named_as_a_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("RUNNER_ACCOUNTS", f"main=A_KEY,{name}=B_KEY")
+    with pytest.raises(UsageError, match=rf"^RUNNER_ACCOUNTS: an account cannot be named '{name}'"):
+        read_accounts(tmp_path)
 
 
 def test_account_is_not_named_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,7 @@ def test_wrong_number_of_processes_is_refused(tmp_path: Path, jobs: str) -> None
     ended = command(tmp_path, KEYS, "plan", "job.yaml", "--simulate", "--jobs", jobs)
     assert (
         ended.returncode,
-        f"{jobs!r} is neither a number from 1 to 999 nor auto nor dask://HOST:PORT" in ended.stderr,
+        f"{jobs!r} must be a number from 1 to 999, auto or dask://HOST:PORT" in ended.stderr,
     ) == (2, True)
 
 

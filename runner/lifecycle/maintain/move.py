@@ -6,7 +6,8 @@ from runner.errors import StateError, UsageError, describe_os_error
 from runner.spec.spec_files import find_project_root
 from runner.store.moving.move import Moved, move_to_folder, move_to_shared
 from runner.store.moving.move_files import Report
-from runner.store.place import Setting, StatePlace, find_place, make_shared_place
+from runner.store.place import StatePlace, find_place, make_shared_place
+from runner.store.settings import Setting
 
 LOCAL, SHARED = "local", "shared"
 

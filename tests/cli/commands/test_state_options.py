@@ -48,7 +48,7 @@ def test_password_in_an_option_is_refused_and_not_shown(tmp_path: Path) -> None:
     assert ("set RUNNER_STATE" in ended.stderr, "hidden" in ended.stderr) == (True, False)
 
 
-@pytest.mark.parametrize(("written", "origin"), [("toml", "runner.toml: jobs"), ("variable", "RUNNER_JOBS")])
+@pytest.mark.parametrize(("written", "origin"), [("toml", "runner.toml:1: jobs"), ("variable", "RUNNER_JOBS")])
 def test_mistake_in_the_number_of_jobs_is_named(tmp_path: Path, written: str, origin: str) -> None:
     write_job(tmp_path)
     environ = environ_without_key()
@@ -57,8 +57,15 @@ def test_mistake_in_the_number_of_jobs_is_named(tmp_path: Path, written: str, or
     else:
         environ["RUNNER_JOBS"] = "0"
     ended = command(tmp_path, environ, "plan", "job.yaml", "--offline")
-    assert (ended.returncode, f"{origin} is '0': neither a number" in ended.stderr) == (2, True), ended.stderr
-    assert command(tmp_path, environ, "plan", "job.yaml", "--offline", "--jobs", "2").returncode == 0
+    assert (ended.returncode, f"{origin} is '0': it must be a number" in ended.stderr) == (2, True), ended.stderr
+
+
+def test_mistake_in_an_option_names_the_option(tmp_path: Path) -> None:
+    words = ("status", "--state", "mysql://db/x")
+    ended = command(tmp_path, {**environ_without_key(), "RUNNER_STATE": "local"}, *words)
+    assert (ended.returncode, "--state is 'mysql://db/x'" in ended.stderr) == (2, True), ended.stderr
+    needed = command(tmp_path, environ_without_key(), "status", "--state", "postgresql://db/x")
+    assert "--state needs `files` beside it" in needed.stderr
 
 
 def test_number_of_jobs_is_a_setting_of_the_project(tmp_path: Path) -> None:

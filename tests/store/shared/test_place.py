@@ -120,14 +120,14 @@ def test_each_project_has_one_folder_of_its_own(project: str, folder: str) -> No
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("stat = 'x'", "there is no setting 'stat'; it can be state, files, project, jobs"),
+        ("stat = 'x'", "there is no setting 'stat'; did you mean 'state'"),
         ("state = 5", "state must be text in quotes"),
         ("state = ", "Invalid value"),
         ("state = 'mysql://db/ops'\nfiles = 's3://b/x'", "must be local, or a URL that begins with postgresql://"),
         ("state = 'postgresql://me:secret@db/ops'", "contains a password"),
         ("state = 'postgresql://db/ops'", "needs `files` beside it"),
         ("state = 'postgresql://db/ops?password=secret'", "contains a password"),
-        ("state = 'postgresql://db/ops'\nfiles = 'http://b/x'", "toml: files is 'http://b/x'"),
+        ("state = 'postgresql://db/ops'\nfiles = 'http://b/x'", "toml:2: files is 'http://b/x'"),
         ("files = 's3://bucket/x'", "needs a shared `state` beside it"),
     ],
 )
