@@ -22,7 +22,19 @@ _PARTS = 2
 # An error of S3 is a line about the request, then a document.
 _CODE, _MESSAGE = re.compile(r"<Code>(.*?)</Code>"), re.compile(r"<Message>(.*?)</Message>")
 
-_ALLOW = "allow it to these credentials (see `When machines come and go` in specs/README.md), and "
+_GUIDE = "see `When machines come and go` in specs/README.md"
+# What is said of errors that the same command would meet again, by what the store or its client says.
+_REMEDIES = {
+    re.compile("token request"): f"set its credentials ({_GUIDE}), or correct {{origin}}",
+    re.compile(r"NoSuchBucket|ContainerNotFound|bucket does not exist"): "make it, or correct {origin}",
+    re.compile(
+        r"AccessDenied|PermissionDenied|Unauthenticated|403 Forbidden|401 Unauthorized|InvalidAccessKeyId"
+    ): (f"allow it to these credentials ({_GUIDE}), or correct {{origin}}, and run the command again"),
+}
+_LOCAL_REMEDY = (
+    re.compile(r"os error (1|13|17|20|30)\b|Permission"),
+    "allow it with chmod or chown, or correct {origin}",
+)
 
 
 class StoredFile(NamedTuple):
@@ -34,6 +46,8 @@ class StoredFile(NamedTuple):
 
 def _describe(error: Exception) -> str:
     """Return what a store said, without the request, the retries and the internals of the client."""
+    if isinstance(error, OSError) and error.strerror:
+        return describe_os_error(error)
     text = str(error)
     code, message = _CODE.search(text), _MESSAGE.search(text)
     if code is not None and message is not None:
@@ -41,21 +55,22 @@ def _describe(error: Exception) -> str:
     return text.partition("\n")[0].rpartition(" - ")[2][:200] or type(error).__name__
 
 
-def _find_remedy(error: Exception) -> str:
-    from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
+def _find_remedy(url: str, origin: str, error: Exception) -> str:
+    """Return what to do about an error of a store: correct something if the same command would fail again."""
+    text = f"{type(error).__name__} {error}"
+    rules = (_LOCAL_REMEDY,) if url.startswith("file://") else _REMEDIES.items()
+    found = next((remedy for pattern, remedy in rules if pattern.search(text)), None)
+    return "nothing is lost: run the command again" if found is None else found.format(origin=origin)
 
-    is_denied = isinstance(error, PermissionDeniedError | UnauthenticatedError) or "AccessDenied" in str(error)
-    return f"{_ALLOW if is_denied else ''}run the command again"
 
-
-def _check_url(url: str) -> None:
+def _check_url(url: str, origin: str) -> None:
     """Raise UsageError for a URL that no client is made for, or if the client is not installed."""
     scheme = url.partition("://")[0]
     if scheme not in SCHEMES:
-        raise UsageError(f"files is {url!r}: it must begin with {', '.join(f'{one}://' for one in SCHEMES)}")
+        raise UsageError(f"{origin} is {url!r}: it must begin with {', '.join(f'{one}://' for one in SCHEMES)}")
     packages = ("obstore", "boto3") if scheme == "s3" else ("obstore",)
     if (missing := missing_package_message("objects", packages=packages)) is not None:
-        raise UsageError(f"files is {url!r}: {missing}")
+        raise UsageError(f"{origin} is {url!r}: {missing}")
 
 
 def _list_exceptions(url: str) -> tuple[type[Exception], ...]:
@@ -107,17 +122,23 @@ def _find_credentials(url: str) -> dict[str, Any]:
 class ObjectStore:
     """Files by name, which has slashes, below a URL.
 
-    Requests that fail for a moment are repeated, with growing pauses, `retries` times. Methods raise StateError.
+    Requests that fail for a moment are repeated, with growing pauses, `retries` times. Methods raise StateError,
+    which names the `origin` of the URL where it must be corrected.
     """
 
-    def __init__(self, url: str, *, retries: int = _RETRIES) -> None:
-        self.url, self._retries = url.rstrip("/"), retries
-        _check_url(self.url)
+    def __init__(self, url: str, *, origin: str = "files", retries: int = _RETRIES) -> None:
+        self.url, self._origin, self._retries = url.rstrip("/"), origin, retries
+        _check_url(self.url, origin)
 
     @cached_property
     def _client(self) -> Any:
         # Not before it is needed: commands that only read the database need no credentials.
-        return _connect(self.url, self._retries)
+        try:
+            return _connect(self.url, self._retries)
+        except _list_exceptions(self.url) as error:
+            credentials = "" if self.url.startswith("file://") else f", or its credentials ({_GUIDE})"
+            found = f"{self.url} cannot be used: {_describe(error)}"
+            raise StateError(f"{found}; correct {self._origin}{credentials}") from error
 
     @contextmanager
     def _map_errors(self, name: str = "") -> Iterator[None]:
@@ -125,8 +146,8 @@ class ObjectStore:
             yield
         except _list_exceptions(self.url) as error:
             place = f"{self.url}/{name}" if name else self.url
-            message = f"{place} cannot be used: {_describe(error)}; nothing is lost: "
-            raise StateError(message + _find_remedy(error)) from error
+            remedy = _find_remedy(self.url, self._origin, error)
+            raise StateError(f"{place} cannot be used: {_describe(error)}; {remedy}") from error
 
     def list_files(self, folder: str) -> dict[str, StoredFile]:
         """Return the files below a folder, by their names below it."""

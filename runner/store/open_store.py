@@ -67,7 +67,7 @@ def open_store(place: StatePlace | Path, *, lock: bool = True) -> Iterator[Store
     Raises StateLocked, and StateError if the state cannot be used.
     """
     place = StatePlace(place) if isinstance(place, Path) else place
-    objects = None if place.project_files is None else ObjectStore(place.project_files)
+    objects = None if place.project_files is None else ObjectStore(place.project_files, origin=place.files_origin)
     with _open_database(place, lock=lock) as (connection, held):
         store = Store(place.folder, connection, held, objects)
         if lock and store.shared is not None:

@@ -1,7 +1,7 @@
 """The place of the state of a project, by its settings."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.errors import UsageError
@@ -37,12 +37,15 @@ class StatePlace:
     - `database`: the URL of a PostgreSQL database; None for `state.db` in the folder.
     - `files`: the URL of a folder in an object store; None for the folder.
     - `project`: the name of the project in a database that projects share.
+    - `database_origin`, `files_origin`: where the two URLs are written, for messages.
     """
 
     folder: Path
     database: str | None = None
     files: str | None = None
     project: str = ""
+    database_origin: str = field(default="state", compare=False)
+    files_origin: str = field(default="files", compare=False)
 
     @property
     def is_shared(self) -> bool:
@@ -89,6 +92,11 @@ def _check_files(files: Setting) -> None:
             f"{files.origin} must not contain a password, ? or #: credentials are given as the guide says, see "
             "`When machines come and go` in specs/README.md"
         )
+    if rest.startswith("/") != (scheme == "file"):
+        rule = (
+            "a folder of this machine has three slashes: file:///" if scheme == "file" else f"{scheme}://bucket/"
+        )
+        raise UsageError(f"{files.origin} is {files.value!r}: {rule}{rest.lstrip('/')}")
 
 
 def find_place(root: Path) -> StatePlace:
@@ -113,4 +121,4 @@ def make_shared_place(root: Path, state: Setting, files: Setting | None, project
         raise UsageError(f"{state.origin} needs `files` beside it, the URL of a folder such as s3://bucket/runner")
     _check_files(files)
     name = root.resolve().name if project is None else project.value
-    return StatePlace(root / ".runner", state.value, files.value.rstrip("/"), name)
+    return StatePlace(root / ".runner", state.value, files.value.rstrip("/"), name, state.origin, files.origin)

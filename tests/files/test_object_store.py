@@ -86,8 +86,10 @@ def test_versions_of_deleted_files_are_deleted(bucket: str, tmp_path: Path) -> N
 
 @pytest.mark.usefixtures("bucket")
 def test_missing_bucket_is_reported() -> None:
-    with pytest.raises(StateError, match=r"s3://no-bucket/p/a cannot be used: NoSuchBucket: .*nothing is lost"):
-        ObjectStore("s3://no-bucket/p").create("a", b"")
+    with pytest.raises(
+        StateError, match=r"s3://no-bucket/p/a cannot be used: NoSuchBucket: .*; make it, or correct RUNNER_FILES$"
+    ):
+        ObjectStore("s3://no-bucket/p", origin="RUNNER_FILES").create("a", b"")
 
 
 def unused_port() -> int:
@@ -97,7 +99,9 @@ def unused_port() -> int:
 
 def test_unreachable_store_is_reported(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{unused_port()}")
-    with pytest.raises(StateError, match=rf"s3://{bucket}/runs/1 cannot be used: HTTP error: .*run the command"):
+    with pytest.raises(
+        StateError, match=rf"s3://{bucket}/runs/1 cannot be used: HTTP error: .*; nothing is lost: run the command"
+    ):
         ObjectStore(f"s3://{bucket}", retries=1).list_files("runs/1")
 
 
@@ -155,7 +159,9 @@ def test_denied_access_needs_permission(monkeypatch: pytest.MonkeyPatch) -> None
         objects = ObjectStore("s3://bucket", retries=1)
         calls = (lambda: objects.find("a"), lambda: objects.list_files("a"), lambda: objects.create("a", b""))
         for call in calls:
-            with pytest.raises(StateError, match=r"allow it to these credentials .*, and run the command again"):
+            with pytest.raises(
+                StateError, match=r"allow it to these credentials .*, or correct files, and run the command again$"
+            ):
                 call()
 
 
@@ -174,6 +180,22 @@ def test_missing_credentials_are_reported(bucket: str, monkeypatch: pytest.Monke
     objects = ObjectStore(f"s3://{bucket}")
     with pytest.raises(StateError, match="no credentials"):
         objects.find("a")
+
+
+@pytest.mark.parametrize("url", ["az://box/x", "abfss://me@box/x", "file://{}/file/x"])
+def test_url_that_no_client_can_use_must_be_corrected(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, url: str
+) -> None:
+    monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
+    written(tmp_path / "file", b"")
+    with pytest.raises(StateError, match=r"; correct RUNNER_FILES(, or its credentials .*)?$"):
+        ObjectStore(url.format(tmp_path), origin="RUNNER_FILES").list_files("runs")
+
+
+def test_folder_that_cannot_be_written_must_be_allowed(tmp_path: Path) -> None:
+    written(tmp_path / "runs", b"")
+    with pytest.raises(StateError, match=r"; allow it with chmod or chown, or correct RUNNER_FILES$"):
+        ObjectStore(f"file://{tmp_path}", origin="RUNNER_FILES").create("runs/1", b"")
 
 
 def test_missing_package_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ class _Project:
 def _hold_both(place: StatePlace) -> Iterator[_Project]:
     """Keep all other runners out of a folder and of its project in a shared state. Raises StateLocked."""
     make_state_folder(place.folder)
-    objects = ObjectStore(str(place.project_files))
+    objects = ObjectStore(str(place.project_files), origin=place.files_origin)
     with (
         lock_folder(place.folder),
         closing(PostgresConnection(str(place.database), place.project)) as connection,

@@ -128,6 +128,8 @@ def test_each_project_has_one_folder_of_its_own(project: str, folder: str) -> No
         ("state = 'postgresql://db/ops'", "needs `files` beside it"),
         ("state = 'postgresql://db/ops?password=secret'", "contains a password"),
         ("state = 'postgresql://db/ops'\nfiles = 'http://b/x'", "toml:2: files is 'http://b/x'"),
+        ("state = 'postgresql://db/ops'\nfiles = 'file://store'", "has three slashes: file:///store"),
+        ("state = 'postgresql://db/ops'\nfiles = 's3:///x'", "toml:2: files is 's3:///x': s3://bucket/x"),
         ("files = 's3://bucket/x'", "needs a shared `state` beside it"),
     ],
 )
