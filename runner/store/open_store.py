@@ -21,7 +21,7 @@ from runner.store.store import Store
 @contextmanager
 def _open_shared(place: StatePlace, *, lock: bool) -> Iterator[tuple[PostgresConnection, Leases | None]]:
     make_state_folder(place.folder)
-    with closing(PostgresConnection(str(place.database), place.project)) as connection:
+    with closing(PostgresConnection(place)) as connection:
         prepare_schema(connection, place)
         check_not_moved(connection)
         if not lock:

@@ -129,6 +129,14 @@ class RunStore:
         found = self._db.execute("SELECT DISTINCT project FROM run ORDER BY project LIMIT 11").fetchall()
         return [name for (name,) in found if name != self._db.project][:10]
 
+    def find_other_project(self, run_id: str) -> str | None:
+        """Return the name of another project of a shared database that has a run, or None."""
+        if self._db.project is None:
+            return None
+        query = "SELECT project FROM run WHERE id = ? AND project <> ?"
+        found = self._db.execute(query, (run_id, self._db.project)).fetchone()
+        return None if found is None else str(found[0])
+
     def create_run(
         self,
         *,

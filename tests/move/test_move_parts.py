@@ -119,7 +119,7 @@ def test_store_that_fails_leaves_the_runs_in_the_folder(target: StatePlace, tmp_
 
 def test_nobody_takes_a_lease_while_a_project_moves(target: StatePlace) -> None:
     with open_store(target) as store:
-        connection = PostgresConnection(str(target.database), target.project)
+        connection = PostgresConnection(target)
         mover = Leases(target, connection)
         mover.hold_project()
         with pytest.raises(StateLocked, match="is moving this project") as caught:

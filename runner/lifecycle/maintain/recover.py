@@ -72,6 +72,11 @@ def _choose_run(spec: Spec, store: Store, found: _FoundBatches, run_id: str | No
             store.delete_run(run)
     if any(run.id == chosen for run in store.runs()):
         raise UsageError(f"run {chosen} is not lost: `runner run {spec.path}` goes on with it")
+    if (project := store.find_other_project(chosen)) is not None:
+        raise UsageError(
+            f"run {chosen} is not lost: it is in project {project!r} of this database: name that one with "
+            "--project, RUNNER_PROJECT or `project` in runner.toml"
+        )
     return chosen
 
 

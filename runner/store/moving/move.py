@@ -84,7 +84,7 @@ def _hold_both(place: StatePlace) -> Iterator[_Project]:
     objects = ObjectStore(str(place.project_files), origin=place.files_origin)
     with (
         lock_folder(place.folder),
-        closing(PostgresConnection(str(place.database), place.project)) as connection,
+        closing(PostgresConnection(place)) as connection,
     ):
         prepare_schema(connection, place)
         with closing(Leases(place, connection)) as leases:

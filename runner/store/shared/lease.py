@@ -69,7 +69,7 @@ def _find_holder(connection: PostgresConnection, spec: str) -> str | None:
 
 def find_holder(place: StatePlace, spec: str) -> str | None:
     """Return who holds the lease on a spec and until when, or None if it is free. Raises StateError."""
-    with closing(PostgresConnection(str(place.database), place.project)) as connection:
+    with closing(PostgresConnection(place)) as connection:
         return _find_holder(connection, spec)
 
 
@@ -125,7 +125,7 @@ class Leases:
     def __init__(self, place: StatePlace, connection: PostgresConnection) -> None:
         self._place, self._db = place, connection
         self._seconds, self._grace = read_seconds()
-        self._keeper = PostgresConnection(str(place.database), place.project)
+        self._keeper = PostgresConnection(place)
         self._owner = secrets.token_hex(16)
         self._held: set[str] = set()
         self._deadline, self._is_lost = math.inf, False

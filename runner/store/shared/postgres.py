@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from runner.errors import StateError, UsageError
 from runner.files.extras import missing_package_message
-from runner.spec.redact import redact_passwords
 from runner.store.connection import Cursor, Values
+from runner.store.place import StatePlace
+from runner.store.shared.database_errors import describe_database_error
 
 if TYPE_CHECKING:
     import psycopg
@@ -51,14 +52,13 @@ def _to_values(statement: str, values: Values) -> Any:
 
 
 @contextmanager
-def _map_errors(url: str) -> Iterator[None]:
+def _map_errors(place: StatePlace) -> Iterator[None]:
     import psycopg
 
     try:
         yield
     except psycopg.Error as error:
-        text = redact_passwords(" ".join(str(error).split()))
-        raise StateError(f"{redact_passwords(url)} cannot be used: {text}") from error
+        raise StateError(describe_database_error(place, str(error))) from error
 
 
 def _connect(url: str) -> "psycopg.Connection[Any]":
@@ -76,28 +76,28 @@ class PostgresConnection:
     `confirm`, if there is one, is called right before each COMMIT, inside the transaction.
     """
 
-    def __init__(self, url: str, project: str) -> None:
+    def __init__(self, place: StatePlace) -> None:
         missing = missing_package_message("sql", packages=("psycopg",))
         if missing is not None:
             raise UsageError(f"the state is in PostgreSQL, and {missing}")
-        self.project = project
+        self.project = place.project
         self.confirm: Callable[[], None] | None = None
-        self._url = url
+        self._place = place
         self._is_in_transaction = False
         self._patience = _PATIENCE_SECONDS
-        with _map_errors(url):
-            self._db = _connect(url)
+        with _map_errors(place):
+            self._db = _connect(str(place.database))
 
     def execute(self, statement: str, values: Values = ()) -> Cursor:
         """Execute a statement, which is a transaction by itself outside of one."""
         if self._is_in_transaction:
             return self._execute(statement, values)
         if statement.startswith("SELECT"):
-            with _map_errors(self._url):
+            with _map_errors(self._place):
                 return self._patiently(lambda: self._execute_once(statement, values))
         if self.confirm is None:
             # One message to the server: a process that is suspended leaves no lock behind.
-            with _map_errors(self._url):
+            with _map_errors(self._place):
                 self._patiently(lambda: self._execute_once("SELECT 1"))
             return self._execute(statement, values)
         with self.transaction():
@@ -108,7 +108,7 @@ class PostgresConnection:
         if not self._is_in_transaction:
             with self.transaction():
                 return self.executemany(statement, many)
-        with _map_errors(self._url):
+        with _map_errors(self._place):
             cursor = self._db.cursor()
             cursor.executemany(_to_postgres(statement), [_to_values(statement, values) for values in many])
             return cursor
@@ -120,7 +120,7 @@ class PostgresConnection:
         With `is_short` nothing but statements is in the block, and the server breaks it off sooner.
         """
         pause = _PAUSE_BEFORE_COMMIT if is_short else _PAUSE_IN_TRANSACTION
-        with _map_errors(self._url):
+        with _map_errors(self._place):
             self._patiently(lambda: self._execute_once("BEGIN"))
             self._execute_once(_LIMIT_PAUSE, (f"{pause}s",))
         self._is_in_transaction = True
@@ -151,7 +151,7 @@ class PostgresConnection:
         self._db.close()
 
     def _execute(self, statement: str, values: Values = ()) -> Cursor:
-        with _map_errors(self._url):
+        with _map_errors(self._place):
             return self._execute_once(statement, values)
 
     def _execute_once(self, statement: str, values: Values = ()) -> Cursor:
@@ -169,7 +169,7 @@ class PostgresConnection:
         import psycopg
 
         try:
-            with _map_errors(self._url):
+            with _map_errors(self._place):
                 self._db.execute("COMMIT")
         except StateError as error:
             if not self._db.closed or not isinstance(error.__cause__, psycopg.OperationalError):
@@ -196,7 +196,7 @@ class PostgresConnection:
         while True:
             try:
                 if self._db.closed:
-                    self._db = _connect(self._url)
+                    self._db = _connect(str(self._place.database))
                 return call()
             except psycopg.OperationalError:
                 if not self._db.closed or time.monotonic() - began >= self._patience:

@@ -68,7 +68,7 @@ def _find_holders(connection: PostgresConnection) -> list[tuple[str, str, str]]:
 def _is_unused(place: StatePlace) -> bool:
     """Return whether no runner holds a lease; without a server, some may."""
     try:
-        with closing(PostgresConnection(str(place.database), place.project)) as connection:
+        with closing(PostgresConnection(place)) as connection:
             return not _find_holders(connection)
     except StateError:
         return False

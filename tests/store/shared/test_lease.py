@@ -141,7 +141,7 @@ def test_other_leases_do_not_hide_a_lost_one(shared: StatePlace) -> None:
 def test_take_over_waits_for_a_commit(shared: StatePlace) -> None:
     with (
         open_store(shared) as second,
-        closing(PostgresConnection(str(shared.database), shared.project)) as connection,
+        closing(PostgresConnection(shared)) as connection,
         closing(Leases(shared, connection)) as first,
     ):
         first.hold("job")
@@ -207,7 +207,7 @@ def test_transaction_of_a_suspended_runner_is_broken_off(
     shared: StatePlace, limit: str, *, is_short: bool
 ) -> None:
     # Whoever takes over would wait for its locks without an end.
-    with closing(PostgresConnection(str(shared.database), shared.project)) as connection:
+    with closing(PostgresConnection(shared)) as connection:
         query, limits = "SELECT current_setting('idle_in_transaction_session_timeout')", []
         connection.confirm = lambda: limits.append(connection.execute(query).fetchone()[0])
         with connection.transaction(is_short=is_short):

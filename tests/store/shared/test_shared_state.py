@@ -106,6 +106,14 @@ def test_lost_database_is_rebuilt_as_another_project(tmp_path: Path, postgres_ur
     assert paid(tmp_path / "api") == EACH_ONCE
 
 
+def test_run_of_another_project_is_not_lost(tmp_path: Path, postgres_url: str) -> None:
+    leave_unfinished(tmp_path, postgres_url)
+    with serve(tmp_path, postgres_url) as environ:
+        ended = command(tmp_path, environ, "recover", "job.yaml", "--yes", "--project", "other")
+    assert ended.returncode == 2, ended.stderr
+    assert f"is not lost: it is in project {str(tmp_path)!r} of this database" in ended.stderr
+
+
 def test_two_folders_are_not_the_same_project(tmp_path: Path, environ: dict[str, str]) -> None:
     write_job(tmp_path / "other")
     ended = command(tmp_path, environ, *RUN, "other/job.yaml")
