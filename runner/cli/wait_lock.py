@@ -34,6 +34,8 @@ def wait_for_lock(call: Callable[[], T], seconds: float | None, stop: Event) -> 
         try:
             return call()
         except StateLocked as error:
+            if error.is_free is not None and seconds is None:
+                raise StateLocked(f"{error}, or wait for it with `--wait-lock 10m`", error.is_free) from error
             if error.is_free is None or read_clock() >= until:
                 raise
             if not is_said:

@@ -65,9 +65,10 @@ def begin(root: Path, environ: dict[str, str], name: str) -> Any:
     return start(root / name, environ, "run", "../job.yaml", "--yes")
 
 
-def is_kept_out(ended: Ended, root: Path) -> bool:
+def is_kept_out(ended: Ended, root: Path, *, can_wait: bool = True) -> bool:
     holder = rf"process \d+ on \S+, since {datetime.now(UTC):%Y}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
-    line = rf"error: another runner is using {root}/.runner \({holder}\): wait until it finishes, or stop it\n"
+    line = rf"error: another runner is using {root}/.runner \({holder}\): wait until it finishes, or stop it"
+    line += ", or wait for it with `--wait-lock 10m`\n" if can_wait else "\n"
     return ended.returncode == 6 and re.fullmatch(line, ended.stderr) is not None
 
 
@@ -131,7 +132,7 @@ def test_suspended_worker_keeps_its_lock_and_continues(
         os.kill(process.pid, signal.SIGSTOP)
         gate.opened.set()
         for words in KEPT_OUT:
-            assert is_kept_out(command(tmp_path, environ, *words), tmp_path), words
+            assert is_kept_out(command(tmp_path, environ, *words), tmp_path, can_wait=words[0] == "run"), words
         os.kill(process.pid, signal.SIGCONT)
         assert end(tmp_path / "worker", process).returncode == 0
     assert is_whole(tmp_path, undisturbed)
@@ -156,7 +157,7 @@ def test_status_works_during_a_run(tmp_path: Path, undisturbed: dict[str, str]) 
 def test_state_changing_commands_are_locked_out_during_a_run(tmp_path: Path, undisturbed: dict[str, str]) -> None:
     with working(tmp_path, "create") as (gate, environ, process):
         for words in KEPT_OUT:
-            assert is_kept_out(command(tmp_path, environ, *words), tmp_path), words
+            assert is_kept_out(command(tmp_path, environ, *words), tmp_path, can_wait=words[0] == "run"), words
         gate.opened.set()
         assert end(tmp_path / "worker", process).returncode == 0
     assert is_whole(tmp_path, undisturbed)
@@ -174,7 +175,7 @@ def test_finished_run_is_not_purged_during_another_run(tmp_path: Path) -> None:
         process = start(tmp_path / "worker", environ, "run", "../job.yaml", "--yes", "--new")
         assert gate.reached.wait(60)
         ended = command(tmp_path, environ, "purge", first, "--yes")
-        assert is_kept_out(ended, tmp_path)
+        assert is_kept_out(ended, tmp_path, can_wait=False)
         assert (tmp_path / ".runner" / "runs" / first / "rows.jsonl").exists()
         gate.opened.set()
         assert end(tmp_path / "worker", process).returncode == 0

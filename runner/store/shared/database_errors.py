@@ -11,7 +11,7 @@ _REMEDIES = {
     re.compile("password authentication failed"): f"correct {{origin}}, or {_PGPASS}",
     re.compile(
         "Connection refused|could not translate host name|failed: No such file or directory|timeout expired"
-    ): ("start the server, or correct host and port in {origin}"),
+    ): "start the server, or correct host and port in {origin}",
     re.compile(r"permission denied for schema (?P<name>\S+)"): (
         "its owner allows it with GRANT CREATE ON SCHEMA {name} TO the user of {origin}"
     ),
