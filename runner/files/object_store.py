@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
@@ -100,6 +101,10 @@ def _connect(url: str, retries: int) -> Any:
         "retry_config": {"max_retries": retries, "retry_timeout": timedelta(seconds=_RETRY_SECONDS)},
     }
     return from_url(url, **options, **_find_credentials(url))
+
+
+# Each takes the URL of a folder.
+_DELETE_COMMANDS = {"s3": "aws s3 rm --recursive", "gs": "gcloud storage rm --recursive"}
 
 
 def _local_folder(url: str) -> Path:
@@ -239,6 +244,15 @@ class ObjectStore:
             path = _local_folder(self.url) / name
             sync_folder(path)
             sync_folder(path.parent)
+
+    def describe_deletion(self, folder: str) -> str:
+        """Return how a person deletes the files below a folder."""
+        url, scheme = f"{self.url}/{folder}", self.url.partition("://")[0]
+        if scheme == "file":
+            return f"delete them with `rm -r {shlex.quote(str(_local_folder(url)))}`"
+        if (command := _DELETE_COMMANDS.get(scheme)) is not None:
+            return f"delete them with `{command} {shlex.quote(url)}`"
+        return f"delete all below {url}"
 
     def delete(self, name: str) -> None:
         """Delete a file, which may be missing."""

@@ -198,6 +198,19 @@ def test_folder_that_cannot_be_written_must_be_allowed(tmp_path: Path) -> None:
         ObjectStore(f"file://{tmp_path}", origin="RUNNER_FILES").create("runs/1", b"")
 
 
+@pytest.mark.parametrize(
+    ("url", "command"),
+    [
+        ("file:///a%20b", "delete them with `rm -r '/a b/runs/1'`"),
+        ("s3://bucket/x", "delete them with `aws s3 rm --recursive s3://bucket/x/runs/1`"),
+        ("gs://bucket/x", "delete them with `gcloud storage rm --recursive gs://bucket/x/runs/1`"),
+        ("az://box/x", "delete all below az://box/x/runs/1"),
+    ],
+)
+def test_person_is_told_how_to_delete_a_folder(url: str, command: str) -> None:
+    assert ObjectStore(url).describe_deletion("runs/1") == command
+
+
 def test_missing_package_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "obstore", None)
     with pytest.raises(UsageError, match=r"obstore is not installed: pip install .*\[objects\]"):

@@ -52,7 +52,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         "has 36 bytes, which is not",
     ),
     "results are gone": (lambda run: (run / "results/1-2.jsonl").unlink(), "results/1-2.jsonl is missing"),
-    "a run is unknown": (lambda run: run.rename(run.with_name("x1")), "run x1 has files in the object store"),
+    "a run is unknown": (
+        lambda run: run.rename(run.with_name("x1")),
+        "/runs/x1, but is not in the database; it was sent",
+    ),
 }
 
 
@@ -62,6 +65,19 @@ def test_damaged_object_is_found(tmp_path: Path, other: Path, finished: dict[str
     damage(objects(tmp_path))
     code, text = diagnose(other, finished)
     assert (code, message in text) == (8, True), text
+
+
+def test_files_that_a_killed_runner_left_can_be_deleted(
+    tmp_path: Path, other: Path, finished: dict[str, str]
+) -> None:
+    left = objects(tmp_path).with_name("x1") / "bodies"
+    left.mkdir(parents=True)
+    code, text = diagnose(other, finished)
+    assert (code, "1 run, 0 findings" in text) == (0, True), text
+    (left / "1-1.json").write_bytes(b"{}")
+    code, text = diagnose(other, finished)
+    command_line = f"nothing was sent: delete them with `rm -r '{left.parent}'`"
+    assert (code, command_line in text) == (8, True), text
 
 
 def test_changed_object_is_found_by_its_digest(tmp_path: Path, other: Path, finished: dict[str, str]) -> None:

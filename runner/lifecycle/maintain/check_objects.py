@@ -64,6 +64,11 @@ def find_stray_runs(store: Store, shared: SharedFiles) -> Iterator[str]:
     # Listed first: a run is in the database before it has any object.
     found = shared.list_runs()
     for run in sorted(set(found) - {run.id for run in store.runs()}):
-        is_sent = any(name.endswith((".sent", ".noted")) for name in shared.list_run(run))
-        effect = "it was sent: `runner recover SPEC` rebuilds it" if is_sent else "nothing was sent: delete them"
-        yield f"run {run} has files in the object store, but is not in the database; {effect}"
+        names = shared.list_run(run)
+        # In a store that is a folder, a file that was deleted leaves its folders behind.
+        if not names:
+            continue
+        is_sent = any(name.endswith((".sent", ".noted")) for name in names)
+        remedy = f"nothing was sent: {shared.describe_deletion(run)}"
+        effect = "it was sent: `runner recover SPEC` rebuilds it" if is_sent else remedy
+        yield f"run {run} has files in {shared.url}/runs/{run}, but is not in the database; {effect}"

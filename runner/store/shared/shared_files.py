@@ -143,6 +143,10 @@ class SharedFiles:
         """Return the objects of a run as they are now, by their names in its folder."""
         return self._objects.list_files(f"runs/{run_id}")
 
+    def describe_deletion(self, run_id: str) -> str:
+        """Return how a person deletes the objects of a run that the database does not have."""
+        return self._objects.describe_deletion(f"runs/{run_id}")
+
     def find_sent_runs(self, known: Collection[str]) -> Iterator[str]:
         """Yield the ids of the runs that are not among the known ones, and of which something was sent."""
         for run in sorted(set(self.list_runs()) - set(known)):
