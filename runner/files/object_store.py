@@ -1,41 +1,30 @@
 """Files in an object store, by name below one URL; the only module that uses obstore."""
 
 import os
-import re
-import shlex
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from runner.errors import StateError, UsageError, describe_os_error
 from runner.files.atomic import make_private_folder, open_private_file, sync_folder
 from runner.files.extras import missing_package_message
+from runner.files.object_messages import (
+    describe_deletion,
+    describe_failure,
+    describe_undeleted,
+    describe_unusable_url,
+    local_folder,
+)
 
 SCHEMES = ("s3", "gs", "az", "abfss", "file")
 _BLOCK_BYTES = 8 << 20
 _RETRIES, _RETRY_SECONDS, _REQUEST_SECONDS = 8, 60, 120
 # Parts of 5 MB of a large file that are sent, and in memory, at once.
 _PARTS = 2
-# An error of S3 is a line about the request, then a document.
-_CODE, _MESSAGE = re.compile(r"<Code>(.*?)</Code>"), re.compile(r"<Message>(.*?)</Message>")
-
-_GUIDE = "see `When machines come and go` in specs/README.md"
-# What is said of errors that the same command would meet again, by what the store or its client says.
-_REMEDIES = {
-    re.compile("token request"): f"set its credentials ({_GUIDE}), or correct {{origin}}",
-    re.compile(r"NoSuchBucket|ContainerNotFound|bucket does not exist"): "make it, or correct {origin}",
-    re.compile(
-        r"AccessDenied|PermissionDenied|Unauthenticated|403 Forbidden|401 Unauthorized|InvalidAccessKeyId"
-    ): (f"allow it to these credentials ({_GUIDE}), or correct {{origin}}, and run the command again"),
-}
-_LOCAL_REMEDY = (
-    re.compile(r"os error (1|13|17|20|30)\b|Permission"),
-    "allow it with chmod or chown, or correct {origin}",
-)
 
 
 class StoredFile(NamedTuple):
@@ -43,25 +32,6 @@ class StoredFile(NamedTuple):
 
     size: int
     version: str
-
-
-def _describe(error: Exception) -> str:
-    """Return what a store said, without the request, the retries and the internals of the client."""
-    if isinstance(error, OSError) and error.strerror:
-        return describe_os_error(error)
-    text = str(error)
-    code, message = _CODE.search(text), _MESSAGE.search(text)
-    if code is not None and message is not None:
-        return f"{code[1]}: {message[1]}"
-    return text.partition("\n")[0].rpartition(" - ")[2][:200] or type(error).__name__
-
-
-def _find_remedy(url: str, origin: str, error: Exception) -> str:
-    """Return what to do about an error of a store: correct something if the same command would fail again."""
-    text = f"{type(error).__name__} {error}"
-    rules = (_LOCAL_REMEDY,) if url.startswith("file://") else _REMEDIES.items()
-    found = next((remedy for pattern, remedy in rules if pattern.search(text)), None)
-    return "nothing is lost: run the command again" if found is None else found.format(origin=origin)
 
 
 def _check_url(url: str, origin: str) -> None:
@@ -91,7 +61,7 @@ def _connect(url: str, retries: int) -> Any:
     from obstore.store import from_url
 
     if url.startswith("file://"):
-        folder = _local_folder(url)
+        folder = local_folder(url)
         if not folder.exists():
             make_private_folder(folder)
         return from_url(url)
@@ -101,14 +71,6 @@ def _connect(url: str, retries: int) -> Any:
         "retry_config": {"max_retries": retries, "retry_timeout": timedelta(seconds=_RETRY_SECONDS)},
     }
     return from_url(url, **options, **_find_credentials(url))
-
-
-# Each takes the URL of a folder.
-_DELETE_COMMANDS = {"s3": "aws s3 rm --recursive", "gs": "gcloud storage rm --recursive"}
-
-
-def _local_folder(url: str) -> Path:
-    return Path(unquote(urlsplit(url).path))
 
 
 def _find_credentials(url: str) -> dict[str, Any]:
@@ -141,9 +103,7 @@ class ObjectStore:
         try:
             return _connect(self.url, self._retries)
         except _list_exceptions(self.url) as error:
-            credentials = "" if self.url.startswith("file://") else f", or its credentials ({_GUIDE})"
-            found = f"{self.url} cannot be used: {_describe(error)}"
-            raise StateError(f"{found}; correct {self._origin}{credentials}") from error
+            raise StateError(describe_unusable_url(self.url, self._origin, error)) from error
 
     @contextmanager
     def _map_errors(self, name: str = "") -> Iterator[None]:
@@ -151,8 +111,7 @@ class ObjectStore:
             yield
         except _list_exceptions(self.url) as error:
             place = f"{self.url}/{name}" if name else self.url
-            remedy = _find_remedy(self.url, self._origin, error)
-            raise StateError(f"{place} cannot be used: {_describe(error)}; {remedy}") from error
+            raise StateError(describe_failure(place, self._origin, error)) from error
 
     def list_files(self, folder: str) -> dict[str, StoredFile]:
         """Return the files below a folder, by their names below it."""
@@ -241,18 +200,13 @@ class ObjectStore:
     def _sync(self, name: str) -> None:
         """Make a file durable where the store is a folder, whose writes may be in memory only."""
         if self.url.startswith("file://"):
-            path = _local_folder(self.url) / name
+            path = local_folder(self.url) / name
             sync_folder(path)
             sync_folder(path.parent)
 
     def describe_deletion(self, folder: str) -> str:
         """Return how a person deletes the files below a folder."""
-        url, scheme = f"{self.url}/{folder}", self.url.partition("://")[0]
-        if scheme == "file":
-            return f"delete them with `rm -r {shlex.quote(str(_local_folder(url)))}`"
-        if (command := _DELETE_COMMANDS.get(scheme)) is not None:
-            return f"delete them with `{command} {shlex.quote(url)}`"
-        return f"delete all below {url}"
+        return describe_deletion(f"{self.url}/{folder}")
 
     def delete(self, name: str) -> None:
         """Delete a file, which may be missing."""
@@ -287,7 +241,7 @@ class ObjectStore:
                 if versions:
                     answer = client.delete_objects(Bucket=bucket, Delete={"Objects": versions, "Quiet": True})
                     if answer.get("Errors"):
-                        raise StateError(_describe_undeleted(self.url, answer["Errors"][0]))
+                        raise StateError(describe_undeleted(self.url, answer["Errors"][0]))
 
 
 @contextmanager
@@ -304,10 +258,6 @@ def _open_s3(retries: int) -> Iterator[Any]:
         except client.exceptions.ClientError as error:
             if error.response["ResponseMetadata"].get("HTTPStatusCode") != 501:
                 raise
-
-
-def _describe_undeleted(url: str, error: Mapping[str, str]) -> str:
-    return f"{url}: a version of {error.get('Key')} cannot be deleted: {error.get('Code')}: {error.get('Message')}"
 
 
 def _stored_file(meta: Any) -> StoredFile:
