@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -47,7 +47,7 @@ def find_clone() -> Path | None:
 
 
 def install_command(extra: str) -> str:
-    """Return the command that installs an extra, from the clone if there is one."""
+    """Return the command that installs an extra, or several with commas, from the clone if there is one."""
     clone = find_clone()
     if clone is None:
         return f"pip install '{_NAME}[{extra}]'"
@@ -66,5 +66,17 @@ def missing_package_message(extra: str, *, packages: Sequence[str] = ()) -> str 
 
     `packages` are those of the extra that are needed, by default all.
     """
-    absent = [name for name in packages or _PACKAGES[extra] if not _is_installed(name)]
-    return f"{absent[0]} is not installed: {install_command(extra)}" if absent else None
+    return missing_packages_message({extra: packages or _PACKAGES[extra]})
+
+
+def missing_packages_message(needed: Mapping[str, Sequence[str]]) -> str | None:
+    """Return a hint that installs all extras of which a needed package is missing, or None.
+
+    `needed` has the packages that are needed of each extra.
+    """
+    absent = {extra: [name for name in names if not _is_installed(name)] for extra, names in needed.items()}
+    first = {extra: names[0] for extra, names in absent.items() if names}
+    if not first:
+        return None
+    verb = "is" if len(first) == 1 else "are"
+    return f"{' and '.join(first.values())} {verb} not installed: {install_command(','.join(first))}"

@@ -34,13 +34,17 @@ class StoredFile(NamedTuple):
     version: str
 
 
+def list_packages(url: str) -> tuple[str, ...]:
+    """Return the packages that a client for a URL needs."""
+    return ("obstore", "boto3") if url.startswith("s3://") else ("obstore",)
+
+
 def _check_url(url: str, origin: str) -> None:
     """Raise UsageError for a URL that no client is made for, or if the client is not installed."""
     scheme = url.partition("://")[0]
     if scheme not in SCHEMES:
         raise UsageError(f"{origin} is {url!r}: it must begin with {', '.join(f'{one}://' for one in SCHEMES)}")
-    packages = ("obstore", "boto3") if scheme == "s3" else ("obstore",)
-    if (missing := missing_package_message("objects", packages=packages)) is not None:
+    if (missing := missing_package_message("objects", packages=list_packages(url))) is not None:
         raise UsageError(f"{origin} is {url!r}: {missing}")
 
 

@@ -12,7 +12,7 @@ from runner.store.lock import HeldLock
 from runner.store.moving.moved import check_nothing_left
 from runner.store.place import StatePlace
 from runner.store.shared.lease import Leases, check_not_moved
-from runner.store.shared.postgres import PostgresConnection
+from runner.store.shared.postgres import PostgresConnection, check_packages
 from runner.store.shared.schema import prepare_schema
 from runner.store.shared.shared_files import SharedFiles
 from runner.store.store import Store
@@ -67,6 +67,9 @@ def open_store(place: StatePlace | Path, *, lock: bool = True) -> Iterator[Store
     Raises StateLocked, and StateError if the state cannot be used.
     """
     place = StatePlace(place) if isinstance(place, Path) else place
+    if place.is_shared:
+        # Before the object store and the database, each of which would name its own packages alone.
+        check_packages(place)
     objects = None if place.project_files is None else ObjectStore(place.project_files, origin=place.files_origin)
     with _open_database(place, lock=lock) as (connection, held):
         store = Store(place.folder, connection, held, objects)

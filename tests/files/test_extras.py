@@ -78,6 +78,19 @@ def test_missing_package_of_a_platform_is_reported(tmp_path: Path, platform: str
     assert f"api: {package} is not installed: pip install '{ROOT}[{platform}]'" in done.stderr
 
 
+@pytest.mark.parametrize("words", [["status"], ["move"]])
+def test_all_extras_of_a_shared_state_are_named_at_once(tmp_path: Path, words: list[str]) -> None:
+    (tmp_path / "site").mkdir()
+    without(tmp_path / "site", "psycopg", "obstore")
+    write_job(tmp_path)
+    (tmp_path / "runner.toml").write_text('state = "postgresql://db/ops"\nfiles = "file:///store"\n')
+    program = f"import sys; sys.path[:0] = sys.argv[1:3]; from runner.cli import main; main({words})"
+    command = [sys.executable, "-S", "-c", program, str(ROOT), str(tmp_path / "site")]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path)
+    wanted = f"psycopg and obstore are not installed: pip install '{ROOT}[sql,objects]'"
+    assert done.returncode == 2 and wanted in done.stderr, done.stderr
+
+
 def test_an_install_outside_a_clone_names_the_package(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "runner", tmp_path / "site" / "runner", ignore=shutil.ignore_patterns("__pycache__"))
     program = "import sys; sys.path[:0] = ['site']; from runner.files.extras import install_command as i; "

@@ -34,7 +34,7 @@ from runner.store.moving.moved import (
 )
 from runner.store.place import StatePlace
 from runner.store.shared.lease import Leases, describe_move, find_new_home
-from runner.store.shared.postgres import PostgresConnection
+from runner.store.shared.postgres import PostgresConnection, check_packages
 from runner.store.shared.schema import prepare_schema
 from runner.text import pluralize
 
@@ -81,6 +81,7 @@ class _Project:
 def _hold_both(place: StatePlace) -> Iterator[_Project]:
     """Keep all other runners out of a folder and of its project in a shared state. Raises StateLocked."""
     make_state_folder(place.folder)
+    check_packages(place)
     objects = ObjectStore(str(place.project_files), origin=place.files_origin)
     with (
         lock_folder(place.folder),

@@ -12,7 +12,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from runner.errors import StateError, UsageError
-from runner.files.extras import missing_package_message
+from runner.files.extras import missing_packages_message
+from runner.files.object_store import list_packages
 from runner.store.connection import Cursor, Values
 from runner.store.place import StatePlace
 from runner.store.shared.database_errors import describe_database_error
@@ -70,6 +71,15 @@ def _connect(url: str) -> "psycopg.Connection[Any]":
     return psycopg.connect(autocommit=True, prepare_threshold=None, **settings)
 
 
+def check_packages(place: StatePlace) -> None:
+    """Raise UsageError with all packages that are missing for a shared state."""
+    needed: dict[str, tuple[str, ...]] = {"sql": ("psycopg",)}
+    if place.files is not None:
+        needed["objects"] = list_packages(place.files)
+    if (missing := missing_packages_message(needed)) is not None:
+        raise UsageError(f"the state is shared ({place.database_origin}), and {missing}")
+
+
 class PostgresConnection:
     """A connection to a PostgreSQL database.
 
@@ -77,9 +87,7 @@ class PostgresConnection:
     """
 
     def __init__(self, place: StatePlace) -> None:
-        missing = missing_package_message("sql", packages=("psycopg",))
-        if missing is not None:
-            raise UsageError(f"the state is in PostgreSQL, and {missing}")
+        check_packages(place)
         self.project = place.project
         self.confirm: Callable[[], None] | None = None
         self._place = place
