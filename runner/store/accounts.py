@@ -42,7 +42,8 @@ def parse_accounts(text: str, origin: str) -> dict[str, str]:
     for number, part in enumerate(text.split(","), 1):
         name, _, variable = (one.strip() for one in part.partition("="))
         if not _NAME.fullmatch(name) or not _VARIABLE.fullmatch(variable):
-            account = repr(name) if _NAME.fullmatch(name) else str(number)
+            # Without a variable beside it, a name may be a key that was written alone.
+            account = repr(name) if variable and _NAME.fullmatch(name) else str(number)
             raise UsageError(
                 f"{origin}: account {account} must be a name of letters, digits, _, - and ., and the name of an "
                 "environment variable in capitals that holds its key, such as SECOND_API_KEY; never the key itself"

@@ -70,6 +70,17 @@ def test_account_is_not_named_as_a_setting(tmp_path: Path, monkeypatch: pytest.M
         read_accounts(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"), [("main=A_KEY,second=b", "account 'second'"), ("main=A_KEY,S3CRET", "account 2")]
+)
+def test_wrong_account_is_named_unless_it_may_be_a_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, shown: str
+) -> None:
+    monkeypatch.setenv("RUNNER_ACCOUNTS", text)
+    with pytest.raises(UsageError, match=f"^RUNNER_ACCOUNTS: {shown} must be a name of letters"):
+        read_accounts(tmp_path)
+
+
 def test_account_is_not_named_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNNER_ACCOUNTS", "a=A_KEY,a=B_KEY")
     with pytest.raises(UsageError, match="there are two accounts 'a'"):

@@ -10,7 +10,8 @@ _REMEDIES = {
     re.compile("no password supplied"): f"put it into {_PGPASS}",
     re.compile("password authentication failed"): f"correct {{origin}}, or {_PGPASS}",
     re.compile(
-        "Connection refused|could not translate host name|failed: No such file or directory|timeout expired"
+        "Connection refused|could not translate host name|failed to resolve host|timeout expired"
+        "|failed: No such file or directory"
     ): "start the server, or correct host and port in {origin}",
     re.compile(r"permission denied for schema (?P<name>\S+)"): (
         "its owner allows it with GRANT CREATE ON SCHEMA {name} TO the user of {origin}"

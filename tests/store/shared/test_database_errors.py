@@ -29,6 +29,7 @@ SERVER = 'connection failed: connection to server at "127.0.0.1", port 5432 fail
             'FATAL:  password authentication failed for user "me"',
             f"correct {ORIGIN}, or the file that PGPASSFILE ",
         ),
+        ("failed to resolve host 'db': unknown", f"start the server, or correct host and port in {ORIGIN}"),
         ('FATAL:  no pg_hba.conf entry for host "::1"', "allow this host and user in pg_hba.conf"),
     ],
 )
