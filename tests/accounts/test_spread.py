@@ -100,7 +100,7 @@ def test_key_that_is_not_set_stops_a_run_first(tmp_path: Path) -> None:
         ended = command(tmp_path, environ, *RUN)
         assert ended.returncode == 7
         assert "OTHER_KEY is not set, which holds the key of the account 'other' (" in ended.stderr
-        assert "runner.toml: accounts)" in ended.stderr
+        assert "runner.toml:1: accounts)" in ended.stderr
         ended = command(tmp_path, {**environ, "OTHER_KEY": "main"}, *RUN)
         assert (ended.returncode, "'main' and 'other' have the same key" in ended.stderr) == (2, True)
         ended = command(tmp_path, {**environ, "OTHER_KEY": "unknown"}, *RUN)
