@@ -85,8 +85,10 @@ def _find_redirects(path: Path, values: dict[str, str]) -> list[str]:
         pattern: any(values.get(key) for key in keys) and not any(os.environ.get(key) for key in keys)
         for pattern, keys in _REDIRECTING.items()
     }
-    # Whoever wrote the project names them.
-    own[_BASE_URL] = own[_BASE_URL] and not any(os.environ.get(key) for key in _find_account_keys(path, values))
+    # Whoever wrote the project names the accounts; batches from before there were any need the key of then.
+    if accounts := _find_account_keys(path, values):
+        are_all_own = all(values.get(key) for key in accounts)
+        own[_BASE_URL] = are_all_own and not any(os.environ.get(key) for key in (*accounts, *_KEYS))
     own[_COLLECTOR] = not any(os.environ.get(key) for key in _COLLECTOR_KEYS)
     strange = [re.compile(pattern, re.IGNORECASE) for pattern, is_own in own.items() if not is_own]
     return [name for name in values if any(pattern.fullmatch(name) for pattern in strange)]

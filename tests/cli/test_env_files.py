@@ -88,6 +88,28 @@ def test_env_file_does_not_redirect_keys_of_accounts(tmp_path: Path, is_named_in
     assert "sets ANTHROPIC_BASE_URL, but not the key in use: ignored" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("others", "is_used"),
+    [({}, True), ({"SECOND_KEY": "mine"}, False), ({"ANTHROPIC_API_KEY": "of batches from before"}, False)],
+)
+def test_env_file_redirects_accounts_if_all_are_its_own(
+    tmp_path: Path, others: dict[str, str], is_used: bool
+) -> None:
+    write_job(tmp_path)
+    (tmp_path / "runner.toml").write_text('accounts = {main = "MAIN_KEY", second = "SECOND_KEY"}')
+    write_env(tmp_path / ".env", "MAIN_KEY=a", "SECOND_KEY=b", "ANTHROPIC_BASE_URL=http://127.0.0.1:1")
+    done = command(tmp_path, {**environ_without_key(), **others}, "render", "job.yaml")
+    assert ("sets ANTHROPIC_BASE_URL" not in done.stderr) == is_used, done.stderr
+
+
+def test_env_file_redirects_no_accounts_it_sets_in_part(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    (tmp_path / "runner.toml").write_text('accounts = {main = "ANTHROPIC_API_KEY", second = "SECOND_KEY"}')
+    write_env(tmp_path / ".env", "ANTHROPIC_API_KEY=a", "ANTHROPIC_BASE_URL=http://127.0.0.1:1")
+    done = command(tmp_path, environ_without_key(), "render", "job.yaml")
+    assert "sets ANTHROPIC_BASE_URL, but not the key in use: ignored" in done.stderr
+
+
 def test_another_key_in_an_env_file_does_not_redirect_yours(tmp_path: Path) -> None:
     write_job(tmp_path)
     write_env(tmp_path / ".env", "ANTHROPIC_AUTH_TOKEN=theirs", "ANTHROPIC_BASE_URL=http://127.0.0.1:1")
