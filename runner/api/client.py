@@ -11,7 +11,7 @@ import msgspec
 
 from runner.api.blocks import limit_lines, watch_blocks
 from runner.api.clock import ApiClock
-from runner.api.errors import Call, is_verdict_on_request, map_errors
+from runner.api.errors import AccountKey, Call, is_verdict_on_request, map_errors, name_account
 from runner.api.limits import AnswerLimits, ApiLimits, Watch, confirm_nothing, watch_call
 from runner.api.pages import read_pages
 from runner.api.remote_batch import BatchList, RemoteBatch, decode_remote_batch
@@ -75,11 +75,13 @@ class WorkspaceInfo(NamedTuple):
 class Api:
     """A client for the API or the simulator; both use the real SDK over HTTP.
 
-    `limits` bound each answer. Once `stop` is set, calls end early: see AnswerLimits.
+    `limits` bound each answer. Once `stop` is set, calls end early: see AnswerLimits. `key` is named in errors.
     """
 
-    def __init__(self, client: "anthropic.Anthropic", name: str | None = None) -> None:
-        self._client = client
+    def __init__(
+        self, client: "anthropic.Anthropic", name: str | None = None, key: AccountKey | None = None
+    ) -> None:
+        self._client, self.key = client, key
         self.limits = ApiLimits()
         self.stop = Event()
         self.clock = ApiClock()
@@ -127,7 +129,12 @@ class Api:
         `confirm` is called before each block that is sent.
         """
         url = str(self._client.base_url)
-        with trace_call(name, url, batch_id), map_errors(kind), watch_call(Watch(limits, self.stop, confirm)):
+        with (
+            name_account(self.key),
+            trace_call(name, url, batch_id),
+            map_errors(kind),
+            watch_call(Watch(limits, self.stop, confirm)),
+        ):
             yield
 
     def fetch_workspace_info(self) -> WorkspaceInfo:
@@ -274,7 +281,8 @@ class Api:
         headers = {"X-Stainless-Raw-Response": "stream", "accept": "application/binary"}
         limits = self.limits.results
         watch = Watch(replace(limits, max_bytes=min(limits.max_bytes, max_bytes or limits.max_bytes)), self.stop)
-        with trace_call("messages.batches.results", str(self._client.base_url), batch_id), map_errors():
+        url = str(self._client.base_url)
+        with name_account(self.key), trace_call("messages.batches.results", url, batch_id), map_errors():
             with watch_call(watch):
                 response: Any = self._client.get(
                     f"{_BATCHES_PATH}/{batch_id}/results", cast_to=httpx2.Response, options={"headers": headers}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from runner.api.client import Api
-from runner.api.errors import credential_errors
+from runner.api.errors import AccountKey, credential_errors
 from runner.api.platforms import find_base_url, open_platform_client
 from runner.errors import AccessError
 from runner.spec.endpoint import Endpoint
@@ -58,13 +58,15 @@ def connect(
     *,
     base_url: str | None = None,
     api_key: str | None = None,
+    account: AccountKey | None = None,
     name: str | None = None,
     betas: Sequence[str] = (),
 ) -> Iterator[Api]:
     """Open a client of the Claude API on a platform; the SDK reads missing settings from the environment.
 
-    `base_url` and `api_key` are for the API of Anthropic itself. `name` is recorded instead of the base URL, for a
-    server whose address changes. `betas` are the beta features that every call requests.
+    `base_url` and `api_key` are for the API of Anthropic itself, and errors name the `account` of the key. `name`
+    is recorded instead of the base URL, for a server whose address changes. `betas` are the beta features that
+    every call requests.
 
     Raises AccessError if there are no credentials, or if the SDK's settings contradict each other.
     """
@@ -102,4 +104,4 @@ def connect(
     with client:
         if endpoint.platform == "anthropic":
             _check_key(client)
-        yield Api(client, name)
+        yield Api(client, name, account)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -143,6 +143,35 @@ def map_errors(call: Call = Call.READ) -> Iterator[None]:
         raise lost(f"an answer that is not the API's: {error}") from error
     except anthropic.AnthropicError as error:
         raise AccessError(f"the credentials cannot be used: {error}") from error
+
+
+class AccountKey(NamedTuple):
+    """The name of an account, and of the variable that holds its key."""
+
+    account: str
+    variable: str
+
+
+@contextmanager
+def name_account(key: AccountKey | None) -> Iterator[None]:
+    """Name the account in each AccessError, if there is one, and what to do with its key."""
+    try:
+        yield
+    except AccessError as error:
+        if key is None:
+            raise
+        raise AccessError(
+            f"account {key.account}: {error}{_find_remedy(error, key.variable)}"
+        ) from error.__cause__
+
+
+def _find_remedy(error: AccessError, variable: str) -> str:
+    status = getattr(error.__cause__, "status_code", None)
+    if status == 401:
+        return f": set {variable} to a valid key"
+    if status in (400, 402, 403, 429):
+        return f": look up the limits and permissions of the key in {variable} in the Console"
+    return f" (its key is in {variable})"
 
 
 class _InnerError(msgspec.Struct):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from runner.api.accounts import Accounts
 from runner.api.client import Api
 from runner.api.connect import connect
+from runner.api.errors import AccountKey
 from runner.errors import StateError, UsageError, describe_os_error
 from runner.spec.endpoint import Endpoint
 from runner.store.accounts import AccountSettings, read_accounts, read_keys
@@ -118,7 +119,10 @@ def _connect(
     settings = find_accounts(root, endpoint)
     if settings is None:
         return Accounts({None: open_client()}, open_client)
-    clients: dict[str | None, Api] = {name: open_client(api_key=key) for name, key in read_keys(settings).items()}
+    clients: dict[str | None, Api] = {
+        name: open_client(api_key=key, account=AccountKey(name, settings.variables[name]))
+        for name, key in read_keys(settings).items()
+    }
     return Accounts(clients, open_client, settings.default)
 
 

@@ -134,3 +134,35 @@ def test_key_of_before_is_asked_once_for_all_its_batches(tmp_path: Path) -> None
         accounts = {"RUNNER_ACCOUNTS": "other=OTHER_KEY", "OTHER_KEY": "second"}
         assert command(tmp_path, {**environ, **accounts}, *RUN, "--no-wait").returncode == 4
     assert (calls.count("list"), calls.count("retrieve")) == (2, 6)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "remedy"),
+    [
+        ("revoked-key:9999", ": set SECOND_API_KEY to a valid key"),
+        ("forbidden:9999", " of the key in SECOND_API_KEY in the Console"),
+    ],
+)
+def test_refused_account_is_named_with_its_remedy(tmp_path: Path, refusal: str, remedy: str) -> None:
+    write_job(tmp_path, batch=SMALL)
+    with two_accounts(tmp_path, seconds=600) as environ:
+        assert command(tmp_path, environ, *RUN, "--no-wait").returncode == 4
+    end_all(tmp_path)
+    with two_accounts(tmp_path, second=[refusal]) as environ:
+        ended = command(tmp_path, environ, *RUN)
+    assert f"{remedy}; going on with main; 3 batches in second will be left" in ended.stderr
+    (error,) = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
+    assert (error.startswith("error: account second: HTTP 40"), error.endswith(remedy)) == (True, True), error
+
+
+def test_swapped_keys_are_named(tmp_path: Path) -> None:
+    write_job(tmp_path, batch=SMALL)
+    with two_accounts(tmp_path, seconds=600) as environ:
+        assert command(tmp_path, environ, *RUN, "--no-wait").returncode == 4
+        swapped = {"ANTHROPIC_API_KEY": "second", "SECOND_API_KEY": "main"}
+        ended = command(tmp_path, {**environ, **swapped}, *RUN)
+    assert ended.returncode == 7, ended.stderr
+    assert (
+        "error: account main: batch 1 is in workspace wrkspc_simulated_main, but the key in ANTH" in ended.stderr
+    )
+    assert "set ANTHROPIC_API_KEY to a key of wrkspc_simulated_main" in ended.stderr

@@ -11,6 +11,7 @@ from runner.lifecycle.follow.progress import AccountMemory
 from runner.lifecycle.follow.remote_batches import check_workspace
 from runner.store.records import Batch
 from runner.store.run_batches import IN_FLIGHT
+from runner.text import pluralize
 
 
 class Chosen(NamedTuple):
@@ -68,8 +69,16 @@ def block_account(run: Following, account: str | None, error: AccessError, *, on
     others = [name for name in run.accounts.names if run.memory.account(name).is_usable]
     if not others:
         raise run.memory.access_errors[0]
-    left = ", ".join(name for name in others if name is not None)
-    run.context.report("warning", f"warning: account {account}: {error}; going on with {left}")
+    whose, left = f"account {account}: ", ", ".join(name for name in others if name is not None)
+    line = f"warning: {whose}{str(error).removeprefix(whose)}; going on with {left}"
+    if waiting := 0 if only_creates else _count_in_flight(run, account):
+        line += f"; {pluralize(waiting, 'batch')} in {account} will be left"
+    run.context.report("warning", line)
+
+
+def _count_in_flight(run: Following, account: str | None) -> int:
+    """Return the number of batches that only this account can follow."""
+    return sum(run.memory.find_account(batch) == account for batch in run.batches.in_state(*IN_FLIGHT))
 
 
 def check_accounts(run: Following) -> None:

@@ -35,10 +35,18 @@ def check_workspace(batches: Iterable[Batch], api: Api, info: WorkspaceInfo | No
                 "set it back"
             )
         if workspace_id and batch.workspace_id and batch.workspace_id != workspace_id:
-            raise AccessError(
-                f"{batch_label(batch)} is in workspace {batch.workspace_id}, but the credentials belong to "
-                f"{workspace_id}: use those of {batch.workspace_id}"
-            )
+            raise AccessError(_describe_other_workspace(batch, workspace_id, api))
+
+
+def _describe_other_workspace(batch: Batch, workspace_id: str, api: Api) -> str:
+    where = f"{batch_label(batch)} is in workspace {batch.workspace_id}"
+    if api.key is None:
+        return f"{where}, but the credentials belong to {workspace_id}: use those of {batch.workspace_id}"
+    account, variable = api.key
+    return (
+        f"account {account}: {where}, but the key in {variable} belongs to {workspace_id}: set {variable} to a "
+        f"key of {batch.workspace_id}"
+    )
 
 
 def check_workspaces(batches: Iterable[Batch], accounts: Accounts) -> None:
