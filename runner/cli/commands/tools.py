@@ -1,10 +1,11 @@
 """Commands that take no spec and no run: schema, reference, explain, simulate and completion."""
 
+import re
 import signal
 from inspect import cleandoc
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -118,6 +119,13 @@ def reference(*, update: bool) -> None:
     show_default=True,
     help="Delay of late faults, in seconds.",
 )
+@click.option(
+    "--organization",
+    "keys",
+    multiple=True,
+    metavar="KEY",
+    help="Give this API key an organization of its own, with the same faults.",
+)
 @click.option("--lag", type=click.FloatRange(min=0), hidden=True)
 @click.option("--list-faults", is_flag=True, help="List the faults and exit.")
 def simulate(
@@ -126,6 +134,7 @@ def simulate(
     faults: tuple[str, ...],
     seed: int,
     fault_delay: float,
+    keys: tuple[str, ...],
     lag: float | None,
     *,
     list_faults: bool,
@@ -145,6 +154,10 @@ def simulate(
     if lag is not None:
         echo_text("--lag is now called --fault-delay; version 0.3 no longer knows the old name", err=True)
         fault_delay = lag
+    if unusable := [key for key in keys if not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", key)]:
+        raise click.UsageError(
+            f"--organization: a simulated key has letters, digits, _ and -, not {unusable[0]!r}"
+        )
     stop = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -152,9 +165,10 @@ def simulate(
         Path("simulated").mkdir(exist_ok=True)
         (Path("simulated") / ".gitignore").write_text("*\n")
         folder = Path("simulated") / "server"
-        with serve(folder, port=port, seconds=seconds, faults=faults, seed=seed, fault_delay=fault_delay) as url:
+        how: dict[str, Any] = {"faults": faults, "seed": seed, "fault_delay": fault_delay}
+        with serve(folder, port=port, seconds=seconds, organizations=dict.fromkeys(keys, faults), **how) as url:
             echo(url)
-            echo(f"export ANTHROPIC_BASE_URL={url} ANTHROPIC_API_KEY=simulated", err=True)
+            echo(f"export ANTHROPIC_BASE_URL={url} ANTHROPIC_API_KEY={(*keys, 'simulated')[0]}", err=True)
             stop.wait()
     except ValueError as error:
         raise click.UsageError(str(error)) from error

@@ -5,14 +5,16 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.support import ROOT
 from tests.support.processes import command, end, start
-from tests.support.projects import write_job
-from tests.support.simulator import environ_without_key
+from tests.support.projects import SPEC, write_job
+from tests.support.simulator import accepted, environ_without_key
 from tests.support.terminals import Terminal
 
 
@@ -21,16 +23,37 @@ def test_schema_command_prints_the_spec_schema(tmp_path: Path) -> None:
     assert printed == (ROOT / "runner" / "spec" / "schema.json").read_text()
 
 
+@contextmanager
+def simulate(root: Path, *words: str) -> Iterator[dict[str, str]]:
+    """Serve a simulated API with a command, which must end well; yield the environment of the runner."""
+    process = start(root, environ_without_key(), "simulate", "--seconds", "0", *words)
+    while not (url := (root / "stdout").read_text() if (root / "stdout").exists() else ""):
+        time.sleep(0.05)
+    yield {**os.environ, "ANTHROPIC_BASE_URL": url.strip(), "ANTHROPIC_API_KEY": "one"}
+    os.kill(process.pid, signal.SIGTERM)
+    assert end(root, process).returncode == 0
+
+
 def test_simulate_serves_until_stopped(tmp_path: Path) -> None:
     write_job(tmp_path)
-    process = start(tmp_path, environ_without_key(), "simulate", "--seconds", "0")
-    while not (url := (tmp_path / "stdout").read_text() if (tmp_path / "stdout").exists() else ""):
-        time.sleep(0.05)
-    environ = {**os.environ, "ANTHROPIC_BASE_URL": url.strip(), "ANTHROPIC_API_KEY": "k"}
     (tmp_path / "client").mkdir()
-    assert command(tmp_path / "client", environ, "run", "../job.yaml", "--yes").returncode == 0
-    os.kill(process.pid, signal.SIGTERM)
-    assert end(tmp_path, process).returncode == 0
+    with simulate(tmp_path) as environ:
+        assert command(tmp_path / "client", environ, "run", "../job.yaml", "--yes").returncode == 0
+
+
+def test_simulate_gives_keys_their_own_organizations(tmp_path: Path) -> None:
+    write_job(tmp_path, batch={**SPEC["batch"], "max_requests": 10})
+    (tmp_path / "client").mkdir()
+    accounts = {"OTHER_KEY": "two", "RUNNER_ACCOUNTS": "a=ANTHROPIC_API_KEY,b=OTHER_KEY"}
+    with simulate(tmp_path, "--organization", "one", "--organization", "two") as environ:
+        ended = command(tmp_path / "client", {**environ, **accounts}, "run", "../job.yaml", "--yes")
+    assert (ended.returncode, "share one queue" in ended.stderr) == (0, False), ended.stderr
+    assert all(accepted(tmp_path / "simulated/server" / key) for key in ("one", "two"))
+
+
+def test_key_that_names_no_folder_has_no_organization(tmp_path: Path) -> None:
+    ended = command(tmp_path, environ_without_key(), "simulate", "--organization", "../one")
+    assert (ended.returncode, "letters, digits, _ and -, not '../one'" in ended.stderr) == (2, True)
 
 
 SHELLS = {
