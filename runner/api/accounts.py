@@ -8,8 +8,17 @@ from runner.api.client import Api
 from runner.errors import AccessError
 from runner.store.records import Batch
 
-_ANY = ","
+ANY = ","
 """Stands between the accounts of a batch that may be in each of them."""
+
+
+def describe_missing_account(name: str | None, batch: Batch) -> str:
+    """Return the message about a batch whose account is not in the settings."""
+    return (
+        f"{batch.label} was sent with the account {name!r}, which is not in the settings: add {name} = "
+        '"VARIABLE", with the variable that holds its key, below [accounts] in runner.toml or in '
+        "RUNNER_ACCOUNTS; an account that was renamed must get this name back"
+    )
 
 
 class Accounts:
@@ -51,7 +60,7 @@ class Accounts:
     @property
     def any_name(self) -> str | None:
         """The account of a batch that may be in each of them."""
-        return _ANY.join(name for name in self.names if name is not None) or None
+        return ANY.join(name for name in self.names if name is not None) or None
 
     def __iter__(self) -> Iterator[tuple[str | None, Api]]:
         """Yield the accounts that can send, with their clients."""
@@ -73,18 +82,14 @@ class Accounts:
 
     def search(self, batch: Batch) -> list[tuple[str | None, Api]]:
         """Return each account that a batch can be in, with its client. Raises AccessError for one without any."""
-        names = [self.default] if batch.account is None else batch.account.split(_ANY)
+        names = [self.default] if batch.account is None else batch.account.split(ANY)
         return [(name, self._find(name, batch)) for name in names]
 
     def _find(self, name: str | None, batch: Batch) -> Api:
         if name is None and name not in self._clients:
             self._clients[name] = self._connect_default(batch)
         if name not in self._clients:
-            raise AccessError(
-                f"{batch.label} was sent with the account {name!r}, which is not in the settings: add {name} = "
-                '"VARIABLE", with the variable that holds its key, below [accounts] in runner.toml or in '
-                "RUNNER_ACCOUNTS; an account that was renamed must get this name back. Nothing was sent again"
-            )
+            raise AccessError(f"{describe_missing_account(name, batch)}. Nothing was sent again")
         return self._clients[name]
 
     def _connect_default(self, batch: Batch) -> Api:

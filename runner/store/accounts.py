@@ -6,7 +6,7 @@ what cannot be a name, since it may be a key.
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,16 +58,23 @@ def parse_accounts(text: str, origin: str) -> dict[str, str]:
     return found
 
 
-def read_keys(accounts: AccountSettings) -> dict[str, str]:
-    """Return the key of each account by its name. Raises AccessError for one that is not set, and UsageError."""
-    keys: dict[str, str] = {}
+def find_unset_keys(accounts: AccountSettings) -> Iterator[str]:
+    """Yield a message for each account whose variable is not set."""
     for name, variable in accounts.variables.items():
-        key = os.environ.get(variable)
-        if not key:
-            raise AccessError(
+        if not os.environ.get(variable):
+            yield (
                 f"{variable} is not set, which holds the key of the account {name!r} ({accounts.origin}): set it, "
                 "or write it into .env beside the spec"
             )
+
+
+def read_keys(accounts: AccountSettings) -> dict[str, str]:
+    """Return the key of each account by its name. Raises AccessError for one that is not set, and UsageError."""
+    for unset in find_unset_keys(accounts):
+        raise AccessError(unset)
+    keys: dict[str, str] = {}
+    for name, variable in accounts.variables.items():
+        key = os.environ[variable]
         if key in keys.values():
             other = next(one for one, known in keys.items() if known == key)
             raise UsageError(

@@ -11,12 +11,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from runner.api.client import Api
 from runner.api.remote_batch import RETENTION_SECONDS
 from runner.errors import FileChanged, StateError
 from runner.files.digest import sha256_of
 from runner.files.remote import is_url
-from runner.lifecycle.follow.remote_batches import identify_batches
+from runner.lifecycle.maintain.check_accounts import check_keys, check_platforms
 from runner.lifecycle.maintain.check_objects import check_objects, find_stray_runs
 from runner.lifecycle.maintain.find_secrets import check_permissions, find_api_keys
 from runner.requests.custom_id import make_custom_id
@@ -24,9 +23,8 @@ from runner.requests.stored_params import StoredBody
 from runner.results.outcome import parse_result
 from runner.results.outcome_names import OUTCOMES
 from runner.runs.context import batch_label
-from runner.runs.project import SIMULATED_FOLDER, find_state, find_state_root, open_accounts
-from runner.runs.snapshot import read_endpoint, read_snapshot
-from runner.spec.endpoint import Endpoint
+from runner.runs.project import SIMULATED_FOLDER, find_state, find_state_root
+from runner.runs.snapshot import read_snapshot
 from runner.spec.spec_files import find_project_root
 from runner.store.moving.moved import check_nothing_left
 from runner.store.open_store import open_store
@@ -86,9 +84,11 @@ def diagnose_state(*, remote: bool = False, download: bool = False) -> Diagnosis
                 lines = _check_run(store, run, are_files_read=download or not place.is_shared)
                 findings += [f"run {run.id}: {line}" for line in lines]
                 plans += _describe_next_run(store, run)
+            if base == root:
+                findings += check_keys(store, runs)
             if remote and base == root:
-                findings += _check_platforms(store, runs)
-    return Diagnosis(findings, plans, count)
+                findings += check_platforms(store, runs)
+    return Diagnosis(list(dict.fromkeys(findings)), plans, count)
 
 
 def _find_left_runs(place: StatePlace) -> Iterator[str]:
@@ -255,35 +255,6 @@ def _matches_row(
     except (ValueError, OSError):
         return False
     return line.custom_id == make_custom_id(run.id, batch.round, batch.batch, row)
-
-
-def _check_platforms(store: Store, runs: list[Run]) -> Iterator[str]:
-    """Yield what is wrong with the batches on each platform that has runs, by default that of Anthropic itself."""
-    used = dict.fromkeys(read_endpoint(store, run) for run in runs if run.state != "preparing")
-    found: dict[str, None] = {}
-    for endpoint in used or (Endpoint(),):
-        # Two of them, or two accounts, can lead to the same workspace.
-        with open_accounts(store.path, endpoint, simulate=False) as accounts:
-            found |= dict.fromkeys(line for _, api in accounts for line in _find_untracked_batches(store, api))
-    yield from found
-
-
-def _find_untracked_batches(store: Store, api: Api) -> Iterator[str]:
-    """Yield batches of our runs in the workspace that the state does not have: paid for, but not used."""
-    known = {run.id: {(one.round, one.batch): one for one in store.batches(run)} for run in store.runs()}
-    for run_id, found in identify_batches(api, api.list_batches(created_after=api.now - RETENTION_SECONDS)):
-        ours = known.get(run_id, {}).get((found.round, found.batch))
-        if ours is not None and ours.state == "prepared":
-            yield (
-                f"run {run_id}: {found.batch_id} was sent as {batch_label(ours)}, but the state does not know it: "
-                "an older state was restored. The next run takes its results, and does not send it again"
-            )
-            continue
-        if run_id not in known or (ours is not None and ours.batch_id in (found.batch_id, None)):
-            continue
-        cost = "paid for, but not used" if ours is None else "paid twice"
-        which = f"batch {found.batch} of round {found.round}"
-        yield f"run {run_id}: {found.batch_id} was sent as {which}: {pluralize(found.requests, 'request')} {cost}"
 
 
 def _describe_next_run(store: Store, run: Run) -> Iterator[str]:
