@@ -120,7 +120,8 @@ class ApiQueue:
     def take_turn(self, name: str, run: Run, requests: int, *, poll_seconds: float, alive_for: float) -> Turn:
         """Return whether a run may try a create of so many requests now.
 
-        The room that those before it in the line want is left to them, for `alive_for` seconds after they looked.
+        The room that those before it in the line want is left to them, for `alive_for` seconds after they looked,
+        but for those that want as much as was refused.
         """
         with self._db.transaction(is_short=True):
             refusal, now, counts = self._lock(name), self._db.read_time(), self.count(name)
@@ -132,7 +133,9 @@ class ApiQueue:
             if refusal is None:
                 return Turn(may_go=True, own=own)
             self._db.execute(_WAIT, (name, run.number, requests, own.since, now + alive_for))
-            places = (Place(counts.get(id, 0), since, id) for id, (since, _) in line.items())
+            # Nobody waits for a batch that alone may be too large: it may never be accepted.
+            fitting = {id: one for id, one in line.items() if one[1] < refusal.requests}
+            places = (Place(counts.get(id, 0), since, id) for id, (since, _) in fitting.items())
             before = sorted(place for place in places if place < own)
             total = sum(counts.values())
             room, is_due = refusal.requests - total - requests, refusal.is_due(now)

@@ -192,3 +192,16 @@ def read_waiting(folder: Path) -> list[tuple[float]]:
     """Until when others wait for each run, as the state of a folder has it."""
     with closing(sqlite3.connect(folder / ".runner/state.db")) as database:
         return database.execute("SELECT until FROM queue_wait").fetchall()
+
+
+def test_batch_larger_than_the_queue_is_named_with_the_remedy(tmp_path: Path) -> None:
+    write_job(tmp_path / "large", rows=10, batch={**SPEC["batch"], "max_requests": 10})
+    with shared_queue(tmp_path, seconds=1000.0) as shared:
+        process = shared.start(tmp_path / "large")
+        try:
+            wait_for(lambda: shared.refused >= 4)
+        finally:
+            kill(process.pid)
+            process.join()
+        said = (tmp_path / "large/stderr").read_text()
+    assert said.count("requests in one batch are more than it takes. Set batch.max_requests to less than") == 1

@@ -155,6 +155,24 @@ def test_run_that_leaves_keeps_nobody_back(queue: Queue) -> None:
     assert queue.ask(big, 8).may_go
 
 
+def test_batch_that_was_refused_alone_keeps_nobody_back(queue: Queue) -> None:
+    large, small = queue.begin("large"), queue.begin("small")
+    queue.known.refuse(queue.name, large, 60, poll_seconds=60.0, pause=60.0)
+    assert queue.first(large, 60) is None
+    assert queue.ask(small, 5).may_go
+    queue.send(small, 5)
+    assert queue.ask(small, 5).may_go
+
+
+def test_batch_that_never_fits_leaves_the_tries_to_others(queue: Queue) -> None:
+    full, large, small = queue.begin("full"), queue.begin("large"), queue.begin("small")
+    queue.send(full, 20)
+    queue.refuse(full, 5, poll_seconds=0.0)
+    assert queue.ask(large, 60).may_go
+    queue.refuse(large, 60, poll_seconds=0.0)
+    assert queue.ask(small, 5).may_go
+
+
 def test_one_run_at_a_time_tries_what_was_refused(queue: Queue) -> None:
     a, b = queue.begin("a"), queue.begin("b")
     queue.send(a, 8)

@@ -20,7 +20,12 @@ _LONGEST_PAUSE = 60.0
 _MISSED_LOOKS, _SPARE_SECONDS = 3, 5.0
 """The looks that a waiting run may miss, and the seconds besides, until others go on without it."""
 
-_FULL = "full"
+_FULL, _TOO_LARGE = "full", "too large"
+_ADVICE = (
+    "nothing of this state is in the queue: if nothing else is, {} in one batch are more than it takes. Set "
+    "batch.max_requests to less than your tier's queue (Start: 200,000; a new organization: less; see Limits in "
+    "the Console), and run it again with --new"
+)
 
 
 @dataclass(slots=True)
@@ -77,7 +82,7 @@ class QueueTurn:
 
     def refuse(self, batch: Batch, error: QueueFull) -> None:
         """Record that a create was refused, and put the next one off."""
-        self.is_known_full = True
+        was_refused, self.is_known_full = self.is_known_full, True
         self._said.add(_FULL)
         if self._queue.count(self.name):
             pause = self._record(batch, None)
@@ -87,7 +92,15 @@ class QueueTurn:
             # Nothing that the state knows of will make room.
             delay = self._record(batch, self.memory.back_off(batch, error.retry_after))
             when = f"in {delay:.0f} s"
+            if was_refused:
+                self._advise(batch)
         self._report("retrying", f"{error}; trying again {when}", batch)
+
+    def _advise(self, batch: Batch) -> None:
+        """Say once what else the reason can be if the queue stays full without anything of ours."""
+        if _TOO_LARGE not in self._said:
+            self._said.add(_TOO_LARGE)
+            self._report("queue", _ADVICE.format(pluralize(batch.requests, "request")), batch)
 
     def _record(self, batch: Batch, pause: float | None) -> float:
         run, poll_seconds = self.context.run, self.memory.poll_seconds
