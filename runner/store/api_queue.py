@@ -11,7 +11,7 @@ from typing import NamedTuple
 from runner.store.connection import Connection
 from runner.store.records import Run
 
-_DAY = 86_400
+_HOUR, _DAY = 3_600, 86_400
 _FIRST_PAUSE, _LONGEST_PAUSE = 5, 60
 """Pauses between two creates that would fill the queue as much as a refused one, in polls."""
 
@@ -20,10 +20,13 @@ _LONGEST_WAIT = _LONGEST_PAUSE * 3600
 
 _MOST_REFUSALS = 10
 
-# The API ends a batch after a day, also if nobody has looked since.
+# Nobody looks at the batches of an abandoned run. Most batches end within an hour (platform.claude.com, batch
+# processing, 2026-08), canceled ones within minutes, and all within a day.
 _COUNT = (
     "SELECT run.id, SUM(batch.requests) FROM batch JOIN run ON run.number = batch.run WHERE batch.queue = ?"
-    " AND batch.state IN ('submitting', 'submitted') AND batch.intent_at > ? GROUP BY run.id ORDER BY run.id"
+    " AND batch.state IN ('submitting', 'submitted')"
+    " AND batch.intent_at > CASE WHEN run.state = 'abandoned' THEN ? ELSE ? END"
+    " AND NOT (run.state = 'abandoned' AND run.is_canceled = ?) GROUP BY run.id ORDER BY run.id"
 )
 _FIND = "SELECT refused, refusals, until FROM queue WHERE name = ?"
 # A lock on the row, which both databases have: runs decide one after the other.
@@ -114,8 +117,9 @@ class ApiQueue:
 
     def count(self, name: str) -> dict[str, int]:
         """Return the number of requests in processing of each run, by its id."""
-        since = self._db.read_time() - _DAY
-        return {run: int(requests) for run, requests in self._db.execute(_COUNT, (name, since))}
+        now = self._db.read_time()
+        found = self._db.execute(_COUNT, (name, now - _HOUR, now - _DAY, True))
+        return {run: int(requests) for run, requests in found}
 
     def take_turn(self, name: str, run: Run, requests: int, *, poll_seconds: float, alive_for: float) -> Turn:
         """Return whether a run may try a create of so many requests now.

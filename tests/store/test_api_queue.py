@@ -81,6 +81,17 @@ def test_batch_of_yesterday_has_ended(queue: Queue) -> None:
     assert queue.known.count(queue.name) == {}
 
 
+def test_batches_of_an_abandoned_run_count_for_an_hour(queue: Queue) -> None:
+    run = queue.begin("a")
+    queue.send(run, 3)
+    queue.send(run, 5, hours_ago=2)
+    assert queue.known.count(queue.name) == {run.id: 8}
+    run = queue.store.update_run(run, state="abandoned")
+    assert queue.known.count(queue.name) == {run.id: 3}
+    queue.store.update_run(run, is_canceled=True)
+    assert queue.known.count(queue.name) == {}
+
+
 def test_refusal_of_one_run_keeps_another_back(queue: Queue) -> None:
     a, b = queue.begin("a"), queue.begin("b")
     queue.send(a, 8)
