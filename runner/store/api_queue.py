@@ -47,6 +47,14 @@ _OF_RUN = (
     "SELECT queue FROM batch WHERE run = ?1 AND queue IS NOT NULL AND state IN ('submitting', 'submitted')"
     " UNION SELECT queue FROM queue_wait WHERE run = ?1 ORDER BY queue"
 )
+_ACCOUNTS = (
+    "SELECT DISTINCT account FROM batch WHERE queue = ? AND state IN ('submitting', 'submitted')"
+    " AND account IS NOT NULL ORDER BY account"
+)
+_LARGEST = (
+    "SELECT MAX(batch.requests) FROM batch JOIN run ON run.number = batch.run WHERE batch.state = 'prepared'"
+    " AND run.state = 'running'"
+)
 _LEAVE = "DELETE FROM queue_wait WHERE queue = ? AND run = ?"
 
 
@@ -94,14 +102,17 @@ class Turn(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FullQueue:
-    """A queue that is known to be full, the requests of each run in it, and when a create is tried in any case.
+    """A queue that is known to be full, and when a create is tried in any case, in Unix seconds.
 
-    That is in Unix seconds. A smaller create, or one after a batch has ended, is tried before.
+    A smaller create, or one after a batch has ended, is tried before. `accounts` are those that its batches were
+    sent with, `runs` has the requests of each run in it, and `waiting` are the runs that wait for room.
     """
 
     name: str
+    accounts: list[str]
     requests: int
     runs: dict[str, int]
+    waiting: list[str]
     next_try: float
 
 
@@ -188,14 +199,18 @@ class ApiQueue:
         return [found for name in names if (found := self._describe(name, now)) is not None]
 
     def _describe(self, name: str, now: float) -> FullQueue | None:
-        refusal = self._find(name)
+        refusal, runs = self._find(name), self.count(name)
+        waiting = sorted(run for run, *_ in self._db.execute(_LINE, (name, now, now + _LONGEST_WAIT)))
         # Nothing is kept back any more if no run waits, and the next create is tried.
-        if refusal is None or (
-            refusal.is_due(now) and not self._db.execute(_LINE, (name, now, now + _LONGEST_WAIT)).fetchall()
-        ):
+        if refusal is None or not (waiting or self._keeps_back(refusal, sum(runs.values()), now)):
             return None
-        runs = self.count(name)
-        return FullQueue(name, sum(runs.values()), runs, refusal.until)
+        accounts = [account for (account,) in self._db.execute(_ACCOUNTS, (name,))]
+        return FullQueue(name, accounts, sum(runs.values()), runs, waiting, refusal.until)
+
+    def _keeps_back(self, refusal: Refusal, total: int, now: float) -> bool:
+        """Return whether there is a batch to send, by any run, that would not be tried now."""
+        (largest,) = self._db.execute(_LARGEST).fetchone()
+        return largest is not None and total + largest >= refusal.requests and not refusal.is_due(now)
 
     def leave(self, name: str, run: Run) -> None:
         """Take a run out of the line."""

@@ -76,6 +76,17 @@ def test_accounts_of_batches_are_shown(tmp_path: Path) -> None:
         assert origin in command(tmp_path, environ, "doctor").stdout
 
 
+def test_full_queues_are_shown_with_their_accounts(tmp_path: Path) -> None:
+    write_job(tmp_path, batch={**BATCH, "poll_seconds": 60})
+    with two_accounts(tmp_path, ["max-queue:4"], ["max-queue:4"], seconds=600) as environ:
+        assert command(tmp_path, environ, *RUN, "--no-wait").returncode == 4
+        shown = command(tmp_path, environ, "status").stdout
+        queues = json.loads(command(tmp_path, environ, "status", "--json").stdout)["queues"]
+    assert [queue["accounts"] for queue in queues] == [["main"], ["second"]]
+    for name in ("main", "second"):
+        assert f"queue of account {name}: full with " in shown
+
+
 def test_plan_names_the_account_that_alone_can_send(tmp_path: Path) -> None:
     write_job(tmp_path, mode="sync")
     with two_accounts(tmp_path) as environ:

@@ -165,11 +165,14 @@ def test_run_that_polls_each_hour_looks_each_minute(tmp_path: Path) -> None:
         try:
             wait_for(lambda: bool(read_waiting(folder)))
             [(until,)] = read_waiting(folder)
+            shown = command(folder, shared.environ, "status").stdout
         finally:
             kill(process.pid)
             process.join()
     # Others would go on without it after three looks and five seconds.
     assert until - time.time() <= 3 * 60 + 5
+    run = shown.split(" of run ")[1][:13]
+    assert f"queue: full with 4 requests: 4 of run {run}; run {run} waits for room; next try in " in shown
 
 
 def test_run_that_sends_no_more_waits_in_no_line(tmp_path: Path) -> None:

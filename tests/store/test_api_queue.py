@@ -28,12 +28,16 @@ class Queue:
 
     def send(self, run: Run, requests: int, *, hours_ago: float = 0.0) -> None:
         """Have a batch of a run in processing."""
+        self.prepare(run, requests)
+        sent_at = time.time() - hours_ago * 3600
+        self.store.transition(self.store.batches(run)[-1], "submitting", queue=self.name, intent_at=sent_at)
+
+    def prepare(self, run: Run, requests: int) -> None:
+        """Have a batch of a run to send."""
         number = len(self.store.batches(run)) + 1
         rows = [(row, row, 1) for row in range(1, requests + 1)]
         body = Body(number, self.store.folder(run).body(1, number), rows, 10, "0" * 64)
         self.store.add_batch(run, 1, body, {row: bytes(32) for row, _, _ in rows})
-        sent_at = time.time() - hours_ago * 3600
-        self.store.transition(self.store.batches(run)[-1], "submitting", queue=self.name, intent_at=sent_at)
 
     def end(self, run: Run) -> None:
         """End the oldest batch of a run that is in processing."""
@@ -252,8 +256,19 @@ def test_full_queue_of_a_run_is_found(queue: Queue) -> None:
     queue.refuse(a, 8)
     queue.ask(b, 8)
     [found] = queue.known.find_full(b)
-    assert (found.name, found.requests, found.runs) == (queue.name, 8, {a.id: 8})
+    assert (found.name, found.requests, found.runs, found.waiting) == (queue.name, 8, {a.id: 8}, [b.id])
     assert (queue.known.find_full(a), queue.known.find_full(other)) == ([found], [])
+
+
+def test_queue_with_nothing_to_send_is_not_full(queue: Queue) -> None:
+    a, b = queue.begin("a"), queue.begin("b")
+    queue.send(a, 8)
+    queue.refuse(a, 8)
+    assert queue.known.find_full(a) == []
+    queue.prepare(queue.store.update_run(b, state="running"), 7)
+    assert queue.known.find_full(a) == []
+    queue.send(a, 1)
+    assert [found.waiting for found in queue.known.find_full(a)] == [[]]
 
 
 def test_deleted_run_waits_no_more(queue: Queue) -> None:

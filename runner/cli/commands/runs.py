@@ -78,7 +78,7 @@ def _print_queues(found: "Sequence[RunInfo]") -> None:
 
     queues = {queue.name: queue for run in found for queue in run.summary.queues}
     for queue in queues.values():
-        echo_text(format_queue(queue, time.time()))
+        echo_text(format_queue(queue, time.time(), is_only=len(queues) == 1))
 
 
 def _say_no_runs() -> None:

@@ -204,12 +204,17 @@ def format_unknown_batch(batch: "UnknownBatch") -> str:
     return "\n".join(lines)
 
 
-def format_queue(queue: FullQueue, now: float) -> str:
-    """Return what is in a queue of the API that is known to be full, and when more is tried."""
+def format_queue(queue: FullQueue, now: float, *, is_only: bool = True) -> str:
+    """Return what is in a queue of the API that is known to be full, who waits, and when more is tried."""
+    organization = "" if is_only else queue.name.partition(" ")[2]
+    accounts = ", ".join(account.replace(",", " or ") for account in queue.accounts)
+    whose = f" of account {accounts}" if accounts else f" of {organization}" if organization else ""
     runs = ", ".join(f"{requests:,} of run {run}" for run, requests in queue.runs.items())
     shown = f"{pluralize(queue.requests, 'request')}: {runs}" if runs else "requests of others"
     next_try = f"in {format_duration(queue.next_try - now)}" if queue.next_try > now else "now"
-    return f"queue: full with {shown}; next try {next_try}, or once a batch has ended"
+    verb = "waits" if len(queue.waiting) == 1 else "wait"
+    waiting = f"; run {', run '.join(queue.waiting)} {verb} for room" if queue.waiting else ""
+    return f"queue{whose}: full with {shown}{waiting}; next try {next_try}, or once a batch has ended"
 
 
 def _format_actual_cost(summary: Summary) -> str:
