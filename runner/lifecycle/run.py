@@ -39,6 +39,7 @@ from runner.runs.summary import Progress, Summary, measure_progress, summarize_r
 from runner.spec.pilot import make_pilot_spec
 from runner.spec.spec import Spec
 from runner.store.lock import read_clock
+from runner.store.run_batches import IN_FLIGHT
 from runner.store.store import Store
 from runner.telemetry.trace import trace_run
 from runner.text import pluralize
@@ -73,6 +74,11 @@ class ReadyRun:
     def is_over(self) -> bool:
         """True if only the outputs of the run are written again."""
         return self.context.run.state == "finished" or self.context.run.purged_at is not None
+
+    @property
+    def has_in_flight(self) -> bool:
+        """True if some of its batches were sent, and their results are not collected yet."""
+        return self.context.store.run_batches(self.context.run).count(*IN_FLIGHT) > 0
 
     def start(self, consent: Consent, stop: Event) -> None:
         """Start a run if its plan is agreed to. Otherwise a new one is discarded, and a recovered one kept."""

@@ -177,6 +177,8 @@ class _Runs:
         if self.options.wait and len(left) > 1:
             left = [(spec, ready) for spec, ready in left if not self._follow_shown(spec, ready, wait=False)]
             is_again = True
+            # Who has sent nothing may wait for room that only the others make, when they are followed.
+            left.sort(key=lambda one: not one[1].has_in_flight)
         queue = deque(left)
         while queue:
             spec, ready = queue.popleft()

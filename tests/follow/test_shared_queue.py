@@ -208,3 +208,19 @@ def test_batch_larger_than_the_queue_is_named_with_the_remedy(tmp_path: Path) ->
             process.join()
         said = (tmp_path / "large/stderr").read_text()
     assert said.count("requests in one batch are more than it takes. Set batch.max_requests to less than") == 1
+
+
+def test_run_that_waits_for_room_is_followed_last(tmp_path: Path) -> None:
+    for name, size in (("large", 10), ("small", 1)):
+        batch = {**SPEC["batch"], "max_requests": size, "poll_seconds": 0.2}
+        sinks = [{"type": "jsonl", "path": f"out/{name}.jsonl"}]
+        write_job(tmp_path, name=name, rows=10, batch=batch, reuse=False, sinks=sinks)
+        (tmp_path / "job.yaml").rename(tmp_path / f"{name}.yaml")
+    with shared_queue(tmp_path, seconds=0.2) as shared:
+        process = start(tmp_path, shared.environ, "run", "large.yaml", "small.yaml", "--yes")
+        try:
+            wait_for(lambda: "small: run" in (read := (tmp_path / "stderr").read_text()) and ": finished" in read)
+        finally:
+            kill(process.pid)
+            process.join()
+    assert "large: batch 1: HTTP 429" in (tmp_path / "stderr").read_text()
