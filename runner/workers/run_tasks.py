@@ -94,6 +94,7 @@ def run_tasks(
 
 
 def _take(future: "Future[Any]", workers: Workers, stop: Stop) -> Done:
+    stop.check()
     while not wait([future], _LOOK_SECONDS).done:
         stop.check()
         workers.check()

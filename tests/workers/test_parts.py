@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import pytest
 
-from runner.errors import InputError, Problem
+from runner.errors import InputError, Interrupted, Problem
 from runner.workers.run_tasks import open_workers, run_tasks, split_work
 from runner.workers.tasks import Stop
 
@@ -40,3 +41,18 @@ def test_error_of_an_item_comes_after_the_results_before_it() -> None:
         for _, done in run_tasks(workers, double, b"", split_work(count(), lambda _: 1), stop):
             found += done.result
     assert found == list(range(0, 1_200, 2))
+
+
+def test_stop_ends_tasks_that_are_done_before_they_are_asked_for() -> None:
+    wanted = Event()
+    stop, found = Stop(wanted.is_set, "stopped"), list[int]()
+    with (
+        ThreadPoolExecutor(2) as pool,
+        open_workers(pool, stop) as workers,
+        pytest.raises(Interrupted, match="stopped"),
+    ):
+        for _, done in run_tasks(workers, double, b"", split_work(range(1_200), lambda _: 1), stop):
+            found += done.result
+            pool.shutdown()
+            wanted.set()
+    assert len(found) == 500
