@@ -1,5 +1,6 @@
 """The report of a real run holds its figures and nothing that it should not."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,8 @@ def test_shared_page_holds_no_rows() -> None:
 def test_markdown_holds_no_rows() -> None:
     found = text()
     assert "27 of 30 rows succeeded" in found and "| 2 | truncated: max\\_tokens |" in found
-    assert "text number" not in found and "r3" not in found
+    # The id of a run can have an r3 in it.
+    assert "text number" not in found and not re.search(r"\br3\b", found)
 
 
 @pytest.mark.usefixtures("finished")
