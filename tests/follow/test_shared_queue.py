@@ -15,7 +15,7 @@ from tests.follow.shared_queue import BATCHES_AT_ONCE, Shared, shared_queue, wai
 from tests.support.outputs import records
 from tests.support.processes import RUN, command, end, kill, start
 from tests.support.projects import SPEC, write_job
-from tests.support.simulator import paid
+from tests.support.simulator import paid, sent_to, two_accounts
 
 pytestmark = pytest.mark.slow
 
@@ -173,6 +173,23 @@ def test_run_that_polls_each_hour_looks_each_minute(tmp_path: Path) -> None:
     assert until - time.time() <= 3 * 60 + 5
     run = shown.split(" of run ")[1][:13]
     assert f"queue: full with 4 requests: 4 of run {run}; run {run} waits for room; next try in " in shown
+
+
+def test_run_that_sends_no_more_waits_in_no_line(tmp_path: Path) -> None:
+    # Batches of 4, 3, 4 and 1 requests: the last one fits only once one of the others has ended.
+    write_job(tmp_path, rows=12, batch={**SPEC["batch"], "max_requests": 4, "poll_seconds": 1})
+    ahead, full = [0.0], (["max-queue:4"], ["max-queue:7"])
+    with two_accounts(tmp_path, *full, seconds=1000.0, clock=lambda: time.time() + ahead[0]) as environ:
+        process = start(tmp_path, environ, *RUN)
+        try:
+            wait_for(lambda: sent_to(tmp_path) == (1, 2) and len(read_waiting(tmp_path)) == 2)
+            paths = (tmp_path / "api").glob("*/msgbatch_*.json")
+            ahead[0] = min(json.loads(path.read_text())["ends_at"] for path in paths) - time.time() + 0.001
+            wait_for(lambda: sum(sent_to(tmp_path)) == 4)
+            wait_for(lambda: not read_waiting(tmp_path))
+        finally:
+            kill(process.pid)
+            process.join()
 
 
 def read_waiting(folder: Path) -> list[tuple[float]]:
