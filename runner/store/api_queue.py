@@ -192,6 +192,8 @@ class ApiQueue:
                 self._record(name, refusal._replace(refusals=0, until=self._db.read_time() + poll_seconds))
             else:
                 self._db.execute("DELETE FROM queue WHERE name = ?", (name,))
+                # Nobody waits any more, so nobody leaves either.
+                self._db.execute("DELETE FROM queue_wait WHERE queue = ?", (name,))
 
     def find_full(self, run: Run) -> list[FullQueue]:
         """Return the queues known to be full in which a run has requests, or for which it waits."""

@@ -221,6 +221,19 @@ def test_pauses_grow_until_a_create_is_accepted(queue: Queue) -> None:
     assert not queue.known.is_full(queue.name)
 
 
+def test_line_ends_with_the_limit(queue: Queue) -> None:
+    stopped, run = queue.begin("stopped"), queue.begin("run")
+    queue.send(run, 8)
+    queue.refuse(run, 8)
+    assert queue.first(stopped, 8) is None
+    queue.send(run, 8)
+    for _ in range(2):
+        queue.known.accept(queue.name, run, poll_seconds=0.0)
+    queue.refuse(run, 8)
+    queue.end(run)
+    assert queue.ask(run, 8).may_go
+
+
 def test_fewest_refused_requests_are_remembered(queue: Queue) -> None:
     run = queue.begin("a")
     queue.send(run, 8)

@@ -114,8 +114,8 @@ class QueueTurn:
 
     def leave(self) -> None:
         """Wait no more, so that no other run waits for this one."""
-        # Also a queue that is not known to be full any more can have this run in its line.
-        self.is_known_full = False
-        # Whatever else this run does with a state that it has lost says so.
-        with suppress(StateError, StateLocked):
-            self._queue.leave(self.name, self.context.run)
+        if self.is_known_full:
+            self.is_known_full = False
+            # Whatever else this run does with a state that it has lost says so.
+            with suppress(StateError, StateLocked):
+                self._queue.leave(self.name, self.context.run)
