@@ -31,7 +31,7 @@ class AccountSettings:
 
 
 def read_accounts(root: Path) -> AccountSettings | None:
-    """Return the accounts of a project folder, or None if there are none. Raises UsageError."""
+    """Return the accounts of a project folder; None without any. Raises UsageError for mistakes in them."""
     setting = read_settings(root).get(ACCOUNTS)
     return None if setting is None else AccountSettings(parse_accounts(*setting), setting.origin)
 

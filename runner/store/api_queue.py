@@ -86,7 +86,7 @@ class Place(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """Whether a run may try a create now.
+    """The answer to a run that wants to try a create: `may_go` tells if it may now.
 
     Otherwise `first` is the run whose turn it is, if that is why. `own` is the place of the run that asks,
     `in_processing` the number of requests of all runs, and `seconds` the time until a create is tried that may be
@@ -117,7 +117,7 @@ class FullQueue:
 
 
 class ApiQueue:
-    """What is known of the queues of the API, each by its name. Times are those of the database's clock."""
+    """The queues of the API by their names, as far as the state knows them, by the clock of the database."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection

@@ -43,7 +43,9 @@ def _check_sent_runs(store: Store, shared: SharedFiles) -> None:
     found = list(shared.find_sent_runs(_list_started(store)))
     # Another process may have started and sent one since.
     if lost := sorted(set(found) - _list_started(store)):
-        raise StateError(f"the database lacks the run {lost[0]}, which was sent: restore it, or {store.remedy}")
+        raise StateError(
+            f"run {lost[0]} was sent, but is not in the database: restore the database, or {store.remedy}"
+        )
 
 
 def _delete_purged_copies(store: Store) -> None:

@@ -12,7 +12,7 @@ from tests.support.simulator import MAIN_ONLY, two_accounts
 
 @pytest.fixture
 def environ(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """That of a run with batches in processing in both accounts."""
+    """The environment of a run with batches in processing in both accounts."""
     write_job(tmp_path, batch={**SPEC["batch"], "max_requests": 4})
     with two_accounts(tmp_path, seconds=600) as environ:
         assert command(tmp_path, environ, *RUN, "--no-wait").returncode == 4

@@ -26,7 +26,7 @@ _REQUEST = re.compile(r'"([A-Z]+) /')
 
 
 class Used(NamedTuple):
-    """What a run used: CPU seconds, requests to S3 by method, and what it left: objects, bytes of tables."""
+    """The costs of a run: CPU seconds, requests to S3 by method, and the objects and bytes of tables it left."""
 
     seconds: float
     requests: Counter[str]

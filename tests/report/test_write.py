@@ -51,7 +51,7 @@ def test_page_allows_nothing_from_outside() -> None:
 
 
 def has_key(found: str) -> bool:
-    """Whether the key of a row is in a text: the id of a run can have an r3 in it too."""
+    """Tell if the key of a row is in a text; the id of a run can have an r3 in it too."""
     return re.search(r"\br3\b", found) is not None
 
 

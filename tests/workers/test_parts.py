@@ -1,4 +1,4 @@
-"""How work is split into parts for tasks, and the order of what is wrong with them."""
+"""Work is split into parts for tasks, and errors come in the order of the parts."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -18,7 +18,7 @@ from runner.store.index.row_index import RETRY_ALWAYS
 
 
 class Rules(NamedTuple):
-    """What decides about the lines of a results file, besides the form of the answers.
+    """The rules about the lines of a results file, besides the form of the answers.
 
     `prefix` is that of the custom_ids of the batch. A row is sent again for the outcomes in `retry_on`; with
     `resend_canceled` and `can_continue` also canceled and expired ones, and paused answers, however often.

@@ -43,8 +43,8 @@ _decode_row = msgspec.json.Decoder(_Row).decode
 class StoredRow(NamedTuple):
     """A row of a run as its files have it: `line` in `rows.jsonl`, and `result` in the results, if it has one.
 
-    `round` and `batch` are those of its latest attempt, 0 if there is none. `sent` is its number there: its own,
-    or that of an earlier row with the same request.
+    `round` and `batch` name the batch that it was last sent in, and are 0 if it was in none. `sent` is the number
+    of the row that was sent for it: this one, or an earlier one with the same request.
     """
 
     number: int

@@ -21,7 +21,7 @@ _MISSING = Outcome(
 
 @dataclass(slots=True)
 class Counts:
-    """What is counted of rows: failures by reason, and rows that an older version judged in another way.
+    """Counts of rows: failures by reason, and rows that an older version judged in another way.
 
     `corrected` holds (row, outcome) of these.
     """

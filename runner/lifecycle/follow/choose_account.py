@@ -1,4 +1,4 @@
-"""Which account the next batch goes to, and how a run goes on without one that cannot be used."""
+"""Choose the account of the next batch, and leave out accounts that cannot be used."""
 
 import time
 from collections.abc import Iterator, Mapping

@@ -42,7 +42,7 @@ _MAX_SHOWN = 10
 
 
 class _FoundBatches(NamedTuple):
-    """Remote batches by run id, of the runs that the state lacks.
+    """Remote batches of runs that the state does not have, by run id.
 
     `own` are those of the spec as it is now, `others` those of other specs, or of earlier forms of this one.
     """
