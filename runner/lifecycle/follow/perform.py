@@ -6,13 +6,11 @@ Each returns Wait, Retry or Blocked, or raises an error of `runner.errors` that 
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 
 import msgspec
 
 from runner.api.remote_batch import RemoteBatch
 from runner.errors import (
-    AccessError,
     CostCapReached,
     FileChanged,
     ManualDecisionRequired,
@@ -34,42 +32,20 @@ from runner.lifecycle.deliver.missing_results import (
 from runner.lifecycle.follow.following import Following
 from runner.lifecycle.follow.lost_results import are_results_lost, results_lost_error
 from runner.lifecycle.follow.next_step import Step
+from runner.lifecycle.follow.perform_create import create_batch, find_created, send_requests
 from runner.lifecycle.follow.progress import Blocked, Result, Retry, Wait
 from runner.lifecycle.follow.reconcile import reconcile_batch
-from runner.lifecycle.follow.remote_batches import CLOCK_MARGIN_SECONDS, check_workspaces
-from runner.lifecycle.follow.restored import find_restored_create
+from runner.lifecycle.follow.remote_batches import CLOCK_MARGIN_SECONDS
 from runner.lifecycle.prepare.remove_marks import remove_marks_of_batch
 from runner.lifecycle.send.canary import check_canary
-from runner.lifecycle.send.cost_cap import reserve_cost
-from runner.lifecycle.send.recovered import find_earlier_create, may_have_been_sent
-from runner.lifecycle.send.refusal import bisect_batch, record_rejection, rejected_batch_error
-from runner.lifecycle.send.submit import submit_batch
-from runner.lifecycle.send.synchronous import send_synchronously, split_into_chunks
+from runner.lifecycle.send.refusal import bisect_batch, rejected_batch_error
+from runner.lifecycle.send.synchronous import split_into_chunks
 from runner.lifecycle.send.upload_files import upload_files
 from runner.lifecycle.send.warm_up import split_off_warm_up
 from runner.store.records import Batch
-from runner.store.run_batches import IN_FLIGHT
 from runner.text import pluralize
 
 _DAY = 86_400
-# Halving 100,000 requests down to one takes 17 steps of two creates.
-_MAX_REJECTIONS = 40
-
-
-def _find_earlier_create(run: Following, batch: Batch) -> Result:
-    try:
-        if may_have_been_sent(run.context, batch):
-            found = find_earlier_create(run.context, run.accounts, batch)
-            # What the mark says was not compared when the run began.
-            check_workspaces([found], run.accounts)
-            return _after_create(run, found)
-        found = find_restored_create(run.context, run.accounts, batch, run.earlier)
-    except AccessError as error:
-        # While one account cannot be searched, nothing is sent with another: it could be paid twice.
-        if not run.accounts.are_several:
-            raise
-        return Blocked(error, is_run_wide=True)
-    return Wait() if found.state == "prepared" else _after_create(run, found)
 
 
 def _end_as_canceled(run: Following, batch: Batch) -> Result:
@@ -107,17 +83,6 @@ def _split_for_sync(run: Following, batch: Batch) -> Result:
     return Wait()
 
 
-def _send_sync(run: Following, batch: Batch) -> Result:
-    if batch.state == "prepared":
-        send_mode = "sync" if batch.send_mode == "batch" else batch.send_mode
-        reserved = _reserve(run, batch, send_mode)
-        if reserved is None:
-            return _wait_for_budget(run)
-        batch = reserved
-    send_synchronously(run.context, run.api, batch, stop=run.stop)
-    return Wait(wakes_creates=True)
-
-
 def _warm_cache(run: Following, batch: Batch) -> Result:
     split_off_warm_up(run.context, batch)
     return Wait()
@@ -126,53 +91,6 @@ def _warm_cache(run: Following, batch: Batch) -> Result:
 def _remove_marks(run: Following, batch: Batch) -> Result:
     run.context.report("cache", "sent without a cache mark: the cache is not warm", batch)
     remove_marks_of_batch(run.context, batch)
-    return Wait()
-
-
-def _create(run: Following, batch: Batch) -> Result:
-    turn, reserved = run.turn(batch.account), _reserve(run, batch, "batch")
-    if reserved is None:
-        turn.leave()
-        return _wait_for_budget(run)
-    if not turn.may_create(reserved):
-        return Wait()
-    try:
-        submitted = submit_batch(run.context, run.accounts, replace(reserved, account=batch.account))
-    except RequestRejected as error:
-        return _after_rejection(run, reserved, error)
-    if submitted.state == "submitted":
-        turn.accept()
-    if not run.batches.count("prepared"):
-        # It may wait for the queue of another account too.
-        run.leave_queues()
-    return _after_create(run, submitted)
-
-
-def _reserve(run: Following, batch: Batch, send_mode: str) -> Batch | None:
-    in_flight = run.batches.in_state(*IN_FLIGHT)
-    can_wait = any(not run.memory.is_blocked(one) for one in in_flight)
-    return reserve_cost(run.context, batch, send_mode, can_wait=can_wait)
-
-
-def _wait_for_budget(run: Following) -> Wait:
-    return Wait(min(1.0, run.memory.poll_seconds))
-
-
-def _after_create(run: Following, batch: Batch) -> Wait:
-    run.rejections = 0
-    if batch.state == "submitted":
-        if batch.is_warmup and run.batches.count("prepared"):
-            run.context.report("cache", "the other batches wait until it has ended, to read its cache", batch)
-        return Wait(run.memory.poll_seconds, wakes_creates=True)
-    return Wait(run.memory.of(batch).plan_search(run.context.spec.batch.grace_seconds), wakes_creates=True)
-
-
-def _after_rejection(run: Following, batch: Batch, error: RequestRejected) -> Result:
-    # A single request that was rejected before says nothing new.
-    run.rejections += batch.accepted_before_rejection is None or batch.requests > 1
-    batch = record_rejection(run.context, batch, error)
-    if run.rejections >= _MAX_REJECTIONS:
-        return Blocked(rejected_batch_error(run.context, batch), is_run_wide=True)
     return Wait()
 
 
@@ -252,17 +170,17 @@ def _lose_results(run: Following, batch: Batch, cause: NotFound | None = None) -
 
 
 PERFORMERS: Mapping[Step, Callable[[Following, Batch], Result]] = {
-    Step.FIND_EARLIER_CREATE: _find_earlier_create,
+    Step.FIND_EARLIER_CREATE: find_created,
     Step.END_AS_CANCELED: _end_as_canceled,
     Step.SPLIT_REJECTED: _split_rejected,
     Step.REPORT_REJECTED: _report_rejected,
     Step.CHECK_CANARY: _check_canary,
     Step.UPLOAD_FILES: _upload_files,
     Step.SPLIT_FOR_SYNC: _split_for_sync,
-    Step.SEND_SYNC: _send_sync,
+    Step.SEND_SYNC: send_requests,
     Step.WARM_CACHE: _warm_cache,
     Step.REMOVE_MARKS: _remove_marks,
-    Step.CREATE: _create,
+    Step.CREATE: create_batch,
     Step.RECONCILE: _reconcile,
     Step.POLL: _poll,
     Step.COLLECT: _collect,
