@@ -69,8 +69,8 @@ def _warn_of_redirects(path: Path, names: list[str]) -> None:
 def _find_account_keys(path: Path, values: dict[str, str]) -> list[str]:
     """Return the variables that hold keys of accounts, once the variables of a file are set."""
     from runner.spec.spec_files import find_project_root
-    from runner.store.accounts import parse_accounts, read_accounts
-    from runner.store.settings import ACCOUNTS, variable_of
+    from runner.store.accounts import read_accounts
+    from runner.store.settings import ACCOUNTS, parse_accounts, variable_of
 
     name = variable_of(ACCOUNTS)
     if name in values:

@@ -19,6 +19,7 @@ SETTINGS = ("state", "files", "project", "jobs", ACCOUNTS)
 
 JOBS_RULE = "must be a number from 1 to 999, auto or dask://HOST:PORT"
 
+_NAME, _VARIABLE = re.compile(r"(?!sk-)[A-Za-z][A-Za-z0-9_.-]{0,39}"), re.compile(r"[A-Z_][A-Z0-9_]*")
 _PASSWORD = re.compile(r"://[^/?@:]*:[^/?@]+@|[?&](ssl)?password=", re.IGNORECASE)
 _PLACE_OF_ERROR = re.compile(r" \(at line (\d+), column (\d+)\)$")
 _OPTIONS: dict[str, str] = {}
@@ -93,7 +94,8 @@ def _check_none_above(root: Path) -> None:
 
 def _read_file(path: Path) -> dict[str, Setting]:
     try:
-        text = path.read_text("utf-8")
+        # Editors of Windows may write a byte order mark.
+        text = path.read_text("utf-8-sig")
         found = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         place = _PLACE_OF_ERROR.search(str(error))
@@ -118,7 +120,9 @@ def _check_setting(file: _SettingsFile, name: str, value: Any) -> str:
         return _join_accounts(file, value)
     if name == "jobs" and isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
-    if not isinstance(value, str) or not value:
+    if value == "":
+        raise UsageError(f"{origin} is empty: write a value, or delete the line")
+    if not isinstance(value, str):
         raise UsageError(f"{origin} {JOBS_RULE if name == 'jobs' else 'must be text in quotes'}")
     if has_password(value):
         raise UsageError(
@@ -139,10 +143,9 @@ def _suggest(name: str) -> str:
 
 def _join_accounts(file: _SettingsFile, value: Any) -> str:
     """Return a table of accounts as their environment variable has them."""
+    origin = _origin(file, ACCOUNTS)
     if not isinstance(value, dict) or not value:
-        raise UsageError(
-            f"{_origin(file, ACCOUNTS)} must be a table: a name and the name of a variable for each account"
-        )
+        raise UsageError(f"{origin} must be a table with a name and the name of a variable for each account")
     for name, variable in value.items():
         where = file.locate(name, ACCOUNTS)
         # A file of TOML goes on with a table until the next one begins.
@@ -152,7 +155,9 @@ def _join_accounts(file: _SettingsFile, value: Any) -> str:
             raise UsageError(
                 f"{where}: each account must be the name of a variable in quotes, such as SECOND_API_KEY"
             )
-    return ",".join(f"{name}={variable}" for name, variable in value.items())
+    joined = ",".join(f"{name}={variable}" for name, variable in value.items())
+    parse_accounts(joined, origin)
+    return joined
 
 
 def has_password(url: str) -> bool:
@@ -172,3 +177,28 @@ def read_jobs(setting: Setting) -> int | str:
     if (jobs := parse_jobs(setting.value)) is None:
         raise UsageError(f"{setting.origin} is {setting.value!r}: it {JOBS_RULE}")
     return jobs
+
+
+def parse_accounts(text: str, origin: str) -> dict[str, str]:
+    """Return the variable of each account in a text like `main=KEY,second=OTHER_KEY`. Raises UsageError.
+
+    The message does not show what cannot be a name, since it may be a key.
+    """
+    found: dict[str, str] = {}
+    for number, part in enumerate(text.split(","), 1):
+        name, _, variable = (one.strip() for one in part.partition("="))
+        if not _NAME.fullmatch(name) or not _VARIABLE.fullmatch(variable):
+            # Without a variable beside it, a name may be a key that was written alone.
+            account = repr(name) if variable and _NAME.fullmatch(name) else str(number)
+            raise UsageError(
+                f"{origin}: account {account} must be a name of letters, digits, _, - and ., and the name of an "
+                "environment variable in capitals that holds its key, such as SECOND_API_KEY; never the key itself"
+            )
+        if name in SETTINGS:
+            raise UsageError(f"{origin}: an account cannot be named {name!r}, which is a setting of its own")
+        if name in found:
+            raise UsageError(f"{origin}: there are two accounts {name!r}")
+        if variable in found.values():
+            raise UsageError(f"{origin}: two accounts have the key in {variable}: they would share one queue")
+        found[name] = variable
+    return found

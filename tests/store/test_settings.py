@@ -56,11 +56,21 @@ def test_every_command_refuses_a_setting_below_accounts(tmp_path: Path, words: l
         ("jobs = 0", "jobs is '0': it must be a number"),
         ("project = 'p'\nstate = x", "runner.toml:2:9: Invalid value"),
         ("[accounts]\na = 5", "runner.toml:2: each account must be the name of a variable in quotes"),
+        ("project = ''", "runner.toml:1: project is empty: write a value, or delete the line"),
+        ("\n[accounts]", "runner.toml:2: accounts must be a table with a name and"),
+        ("accounts = 'a=A'", "runner.toml:1: accounts must be a table with a name and"),
+        ("[accounts]\n'my main' = 'A'", "runner.toml:1: accounts: account 1 must be a name of letters"),
+        ("[accounts]\na = 'A'\nb = 'A'", "runner.toml:1: accounts: two accounts have the key in A"),
         ("accounts = { jobs = 2 }", "runner.toml:1: jobs stands below [accounts]: move it above"),
     ],
 )
 def test_mistake_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:
     assert message in mistake(tmp_path, text)
+
+
+def test_byte_order_mark_of_an_editor_is_no_mistake(tmp_path: Path) -> None:
+    (tmp_path / "runner.toml").write_bytes('project = "p"\r\n'.encode("utf-8-sig"))
+    assert read_settings(tmp_path)["project"].value == "p"
 
 
 def test_settings_know_where_they_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
