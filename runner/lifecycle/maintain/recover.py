@@ -71,10 +71,12 @@ def _choose_run(spec: Spec, store: Store, found: _FoundBatches, run_id: str | No
         if run.state == "preparing":
             store.delete_run(run)
     if any(run.id == chosen for run in store.runs()):
-        raise UsageError(f"run {chosen} is not lost: `runner run {spec.path}` goes on with it")
+        raise UsageError(
+            f"run {chosen} needs no recovery, as its state is not lost: `runner run {spec.path}` goes on with it"
+        )
     if (project := store.find_other_project(chosen)) is not None:
         raise UsageError(
-            f"run {chosen} is not lost: it is in project {project!r} of this database: name that one with "
+            f"run {chosen} is not lost: it is in project {project!r} of this database. Name that project with "
             "--project, RUNNER_PROJECT or `project` in runner.toml"
         )
     return chosen
